@@ -1,0 +1,108 @@
+//! The models, memory systems, scenarios and traces that are shipped with tiersim: part of the binary, so that it
+//! works alone. Wherever a name is accepted, so is the path of a file of one's own.
+
+use crate::config::{self, ConfigError};
+use crate::memory::MemoryConfig;
+use crate::workload::ModelConfig;
+use serde::de::DeserializeOwned;
+use std::path::Path;
+
+/// One shipped file.
+#[derive(Clone, Copy, Debug)]
+pub struct Shipped {
+    /// The name by which it is used.
+    pub name: &'static str,
+    /// Where it lies in the source tree.
+    pub path: &'static str,
+    /// What it says.
+    pub text: &'static str,
+}
+
+macro_rules! shipped {
+    ($($name:literal => $path:literal),+ $(,)?) => {
+        &[$(Shipped {
+            name: $name,
+            path: $path,
+            text: include_str!(concat!("../", $path)),
+        }),+]
+    };
+}
+
+/// The language models.
+pub const MODELS: &[Shipped] = shipped! {
+    "study" => "models/llm/study.ron",
+    "published" => "models/llm/published.ron",
+    "smollm2-135m" => "models/llm/smollm2-135m.ron",
+};
+
+/// The memory systems.
+pub const MEMORY_SYSTEMS: &[Shipped] = shipped! {
+    "study" => "models/memory/study.ron",
+};
+
+/// The scenarios.
+pub const SCENARIOS: &[Shipped] = shipped! {
+    "study" => "models/scenarios/study.ron",
+    "recorded" => "models/scenarios/recorded.ron",
+};
+
+/// The recorded traces: name, what it is, and its bytes.
+pub const TRACES: &[(&str, &str, &[u8])] = &[(
+    "python_heapq_skip40",
+    "320 steps of SmolLM2-135M's attention on CPython's heapq.py, 512 tokens before step 0, 40 % skipped",
+    include_bytes!("../traces/python_heapq_skip40.kvs"),
+)];
+
+/// The bytes of the shipped trace of that name.
+#[must_use]
+pub fn trace(name: &str) -> Option<&'static [u8]> {
+    TRACES.iter().find(|(known, _, _)| *known == name).map(|(_, _, bytes)| *bytes)
+}
+
+/// The language model of that name or path.
+///
+/// # Errors
+/// [`ConfigError`] if there is none or its file is not right.
+pub fn model(name_or_path: &str) -> Result<ModelConfig, ConfigError> {
+    load("model", MODELS, name_or_path)
+}
+
+/// The memory system of that name or path.
+///
+/// # Errors
+/// [`ConfigError`] if there is none or its file is not right.
+pub fn memory(name_or_path: &str) -> Result<MemoryConfig, ConfigError> {
+    load("memory system", MEMORY_SYSTEMS, name_or_path)
+}
+
+/// The text of what is called `name_or_path`, and what to call it in messages.
+///
+/// # Errors
+/// [`ConfigError`] if it is neither shipped nor a readable file.
+pub fn text(
+    what: &'static str,
+    shipped: &[Shipped],
+    name_or_path: &str,
+) -> Result<(std::borrow::Cow<'static, str>, String), ConfigError> {
+    if let Some(found) = shipped.iter().find(|file| file.name == name_or_path) {
+        return Ok((found.text.into(), found.path.to_owned()));
+    }
+    let path = Path::new(name_or_path);
+    if !path.exists() {
+        return Err(ConfigError::Unknown {
+            what,
+            name: name_or_path.to_owned(),
+            known: shipped.iter().map(|file| file.name).collect::<Vec<_>>().join(", "),
+        });
+    }
+    Ok((config::read(path)?.into(), name_or_path.to_owned()))
+}
+
+fn load<T: DeserializeOwned>(
+    what: &'static str,
+    shipped: &[Shipped],
+    name_or_path: &str,
+) -> Result<T, ConfigError> {
+    let (text, origin) = text(what, shipped, name_or_path)?;
+    config::parse(&text, &origin)
+}

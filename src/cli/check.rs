@@ -1,0 +1,116 @@
+use super::error::{BAD_INPUT, CliError};
+use super::print;
+use crate::config;
+use crate::memory::{MemoryConfig, MemorySystem};
+use crate::simulation::{Scenario, ScenarioConfig, ScenarioError, open_trace};
+use crate::workload::{LanguageModel, ModelConfig, SkipSource, StepSkips};
+use clap::Args;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// `tiersim check`.
+#[derive(Args)]
+pub(super) struct CheckArgs {
+    /// Language models, memory systems and scenarios (RON), and recorded traces (.kvs)
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+pub(super) fn check(args: &CheckArgs) -> Result<ExitCode, CliError> {
+    let mut code = ExitCode::SUCCESS;
+    for file in &args.files {
+        match check_one(file) {
+            Ok(what) => print(&format!("{}: valid: {what}", file.display()))?,
+            Err(error) => {
+                error.report();
+                code = ExitCode::from(BAD_INPUT);
+            }
+        }
+    }
+    Ok(code)
+}
+
+fn check_one(path: &Path) -> Result<String, CliError> {
+    let name = path.display().to_string();
+    if path.extension().is_some_and(|extension| extension == "kvs") {
+        return check_trace(path);
+    }
+    let text = config::read(path)?;
+    let in_file = |error: ScenarioError| CliError::Usage(format!("{name}: {error}"));
+    match kind(&text) {
+        Some("LanguageModel") => {
+            let model: ModelConfig = config::parse(&text, &name)?;
+            let checked = LanguageModel::new(&model).map_err(|error| CliError::Usage(format!("{name}: {error}")))?;
+            Ok(format!(
+                "the language model '{}': {} layers, {} of weights stored, {} of KV a token",
+                checked.name(),
+                checked.layers().len(),
+                checked.stored_weights(),
+                checked.token_bytes()
+            ))
+        }
+        Some("MemorySystem") => {
+            let memory: MemoryConfig = config::parse(&text, &name)?;
+            let checked = MemorySystem::new(&memory).map_err(|error| CliError::Usage(format!("{name}: {error}")))?;
+            let tiers: Vec<String> = checked
+                .tiers()
+                .iter()
+                .map(|tier| format!("{} of {} read at {}", tier.name, tier.capacity, tier.read_bandwidth))
+                .collect();
+            Ok(format!("the memory system '{}': {}", checked.name(), tiers.join(", ")))
+        }
+        Some("Scenario") => {
+            let scenario = Scenario::new(ScenarioConfig::load(&in_folder(path))?).map_err(in_file)?;
+            Ok(format!(
+                "the scenario '{}': {} on {}, {} + {} tokens, {}",
+                scenario.resolved().name,
+                scenario.model().name(),
+                scenario.memory().name(),
+                scenario.prefill(),
+                scenario.decode(),
+                scenario.strategy()
+            ))
+        }
+        _ => Err(CliError::Usage(format!(
+            "{name}: cannot tell what it is: start it with LanguageModel(, MemorySystem( or Scenario("
+        ))),
+    }
+}
+
+/// The path, so written that it is not taken for a shipped name.
+fn in_folder(path: &Path) -> String {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if folder.is_some() { path.display().to_string() } else { format!("./{}", path.display()) }
+}
+
+fn check_trace(path: &Path) -> Result<String, CliError> {
+    let mut recording = open_trace(path)?;
+    let (steps, layers, prefill) = (recording.steps(), recording.layers(), recording.prefill());
+    let mut skips = StepSkips::none(layers, prefill + steps);
+    let mut skipped = 0;
+    for step in 0..steps {
+        recording.next_step(prefill + step, &mut skips)?;
+        skipped += skips.counts.iter().sum::<usize>();
+    }
+    let tokens: usize = (0..steps).map(|step| (prefill + step) * layers).sum();
+    Ok(format!(
+        "a recorded trace: {steps} steps, {layers} layers, {prefill} tokens before step 0, {:.2} % skipped",
+        100.0 * skipped as f64 / tokens.max(1) as f64
+    ))
+}
+
+/// What a file is: the name that it starts with or, failing that, the one whose fields it has.
+fn kind(text: &str) -> Option<&'static str> {
+    const KINDS: [(&str, &str); 3] =
+        [("LanguageModel", "kv_bytes"), ("Scenario", "decode_tokens"), ("MemorySystem", "tiers")];
+    let code = || text.lines().map(|line| line.split("//").next().unwrap_or("").trim());
+    let first = code().find(|line| !line.is_empty() && !line.starts_with("#!"))?;
+    KINDS
+        .iter()
+        .find(|(kind, _)| first.starts_with(kind))
+        .or_else(|| {
+            let named = first.starts_with(|c: char| c.is_alphabetic());
+            KINDS.iter().find(|(_, field)| !named && code().any(|line| line.contains(&format!("{field}:"))))
+        })
+        .map(|(kind, _)| *kind)
+}

@@ -1,0 +1,82 @@
+//! The command line: a file a command.
+//!
+//! Results go to stdout, everything meant for a person in passing to stderr. Exit codes: 0 done, 1 a run that ended
+//! incomplete, 2 bad input or usage, 130 interrupted.
+
+mod check;
+mod error;
+mod list;
+mod overrides;
+mod progress;
+mod run;
+mod study;
+mod tables;
+
+use clap::{Parser, Subcommand};
+use error::CliError;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Where should the bytes lie, what should move, and what will it cost, in time?
+///
+/// tiersim simulates the decode steps of a language model whose weights and KV cache do not fit in HBM. Without a
+/// command it runs the study: two strategies, four decode lengths, nothing or 40 % of the tokens skipped.
+#[derive(Parser)]
+#[command(name = "tiersim", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the study: 16 runs, their table, figures and pictures
+    Study(study::StudyArgs),
+    /// Run one scenario, with one strategy or several to compare
+    Run(Box<run::RunArgs>),
+    /// List the models, memory systems, scenarios, traces, strategies and their parts
+    List,
+    /// Say whether configuration files and traces are valid, or what is wrong and where
+    Check(check::CheckArgs),
+}
+
+/// Runs the command that `std::env::args` asks for.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let cancel = Arc::new(AtomicBool::new(false));
+    interruptible(&cancel);
+    let result = match cli.command.unwrap_or_else(|| Command::Study(study::StudyArgs::default())) {
+        Command::Study(args) => study::study(&args, &cancel),
+        Command::Run(args) => run::run(&args, &cancel),
+        Command::List => list::list(),
+        Command::Check(args) => check::check(&args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => error.report(),
+    }
+}
+
+/// Ctrl-C ends runs at their next step, so that no file stays half-written; a second one ends the process at once.
+fn interruptible(cancel: &Arc<AtomicBool>) {
+    let cancel = Arc::clone(cancel);
+    let installed = ctrlc::set_handler(move || {
+        if cancel.swap(true, Ordering::Relaxed) {
+            std::process::exit(error::INTERRUPTED.into());
+        }
+    });
+    if let Err(error) = installed {
+        eprintln!("tiersim: Ctrl-C will end the process at once: {error}");
+    }
+}
+
+/// Prints results to stdout. A reader that has gone away is no error: `tiersim list | head`.
+fn print(text: &str) -> Result<(), CliError> {
+    use std::io::Write;
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(CliError::Stdout(error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,27 @@
+use crate::study::Progress;
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// A bar on stderr, in simulated tokens; nothing where stderr is no terminal.
+pub(super) struct Bar(ProgressBar);
+
+impl Bar {
+    pub fn new(tokens: u64) -> Self {
+        let bar = ProgressBar::new(tokens);
+        let style = ProgressStyle::with_template(
+            "{wide_bar:.cyan/blue} {human_pos}/{human_len} tokens, {per_sec}, {eta} left",
+        );
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Self(bar)
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+impl Progress for Bar {
+    fn advance(&self, steps: u64) {
+        self.0.inc(steps);
+    }
+}

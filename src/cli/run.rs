@@ -1,0 +1,245 @@
+use super::error::{CliError, INCOMPLETE};
+use super::progress::Bar;
+use super::{overrides, print, tables};
+use crate::catalog;
+use crate::config::Reference;
+use crate::memory::{Arbitration, MemoryConfig};
+use crate::report::{self, Column, Table};
+use crate::simulation::{Scenario, ScenarioConfig, open_trace};
+use crate::strategy::{InitializationKind, MigrationKind, PlacementKind, Strategy};
+use crate::study::{self, Cancel, Finished, Job};
+use crate::units::{Bandwidth, Bytes, Ratio};
+use crate::workload::{GeneratorConfig, TraceConfig};
+use clap::Args;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// `tiersim run`.
+#[derive(Args)]
+pub(super) struct RunArgs {
+    /// The scenario, by name or path
+    #[arg(default_value = "study")]
+    scenario: String,
+    /// The language model, by name or path
+    #[arg(long, value_name = "MODEL")]
+    model: Option<String>,
+    /// The memory system, by name or path
+    #[arg(long, value_name = "MEMORY")]
+    memory: Option<String>,
+    /// Tokens before step 0
+    #[arg(long, value_name = "N")]
+    prefill: Option<u32>,
+    /// Steps
+    #[arg(long, value_name = "N")]
+    decode: Option<u32>,
+    /// The share of tokens that attention skips: 0.4 or 40%
+    #[arg(long, value_name = "RATIO", conflicts_with = "trace")]
+    skip: Option<Ratio>,
+    /// The share of the skipped tokens that is exchanged from a step to the next
+    #[arg(long, value_name = "RATIO", conflicts_with = "trace")]
+    churn: Option<Ratio>,
+    /// The seed of generated skip sets
+    #[arg(long, value_name = "N", conflicts_with = "trace")]
+    seed: Option<u64>,
+    /// A recorded trace, by name or path of a .kvs file; its length and prefill hold unless given
+    #[arg(long, value_name = "TRACE")]
+    trace: Option<PathBuf>,
+    /// The strategy; several times to compare
+    #[arg(long, value_name = "STRATEGY")]
+    strategy: Vec<Strategy>,
+    /// What lies where at the start, in place of the strategy's
+    #[arg(long, value_name = "NAME")]
+    initialization: Option<InitializationKind>,
+    /// Where new KV goes, in place of the strategy's
+    #[arg(long, value_name = "NAME")]
+    placement: Option<PlacementKind>,
+    /// What moves between steps, in place of the strategy's
+    #[arg(long, value_name = "NAME")]
+    migration: Option<MigrationKind>,
+    /// How transfers share lanes
+    #[arg(long, value_enum)]
+    arbitration: Option<Arbitration>,
+    /// The capacity of the first tier: 8GiB
+    #[arg(long, value_name = "SIZE")]
+    hbm_capacity: Option<Bytes>,
+    /// The bandwidth of the first tier: "4915 GB/s"
+    #[arg(long, value_name = "BANDWIDTH")]
+    hbm_bandwidth: Option<Bandwidth>,
+    /// The bandwidth of the external tier's link, each direction: "900 GB/s"
+    #[arg(long, value_name = "BANDWIDTH")]
+    link_bandwidth: Option<Bandwidth>,
+    /// Any other field, by its path in summary.json: memory.external.capacity=2TiB; several times for several
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<String>,
+    /// The folder for the results; with several strategies, a folder each within it [default: out/runs/SCENARIO]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print summary.json on stdout, an array where several strategies run, and nothing else there
+    #[arg(long)]
+    json: bool,
+    /// How many runs at a time [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+}
+
+pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
+    let config = configure(args)?;
+    let scenarios = scenarios(args, &config)?;
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from("out/runs").join(folder_name(&config.name)));
+    report::check_folder(&out)?;
+    let several = scenarios.len() > 1;
+    let jobs: Vec<Job<'_>> = scenarios
+        .iter()
+        .map(|scenario| Job {
+            scenario,
+            folder: Some(if several { out.join(folder_name(&scenario.strategy().name())) } else { out.clone() }),
+        })
+        .collect();
+    let bar = Bar::new(scenarios.iter().map(|scenario| scenario.decode() as u64).sum());
+    let finished = study::simulate(&jobs, args.jobs.map_or(0, usize::from), cancel, &bar);
+    bar.finish();
+    let finished = finished?;
+
+    if args.json {
+        print(&json(&finished)?)?;
+    } else {
+        let mut columns = vec![Column::text("strategy")];
+        columns.extend(tables::result_columns());
+        let mut table = Table::new(columns);
+        for run in &finished {
+            let mut row = vec![run.report.summary.strategy.clone()];
+            row.extend(tables::result_cells(&run.report, &finished[0].report));
+            table.row(row);
+        }
+        print(&table.render(std::io::stdout().is_terminal()))?;
+    }
+    eprintln!("results are in {}", out.display());
+    let mut code = ExitCode::SUCCESS;
+    for run in &finished {
+        if let Some(error) = &run.outcome.error {
+            eprintln!("incomplete: {}: {error}", run.report.summary.strategy);
+            code = ExitCode::from(INCOMPLETE);
+        }
+    }
+    Ok(code)
+}
+
+/// The scenario with every flag applied, but for the strategy.
+fn configure(args: &RunArgs) -> Result<ScenarioConfig, CliError> {
+    let mut config = ScenarioConfig::load(&args.scenario)?;
+    if let Some(model) = &args.model {
+        config.model = Reference::Name(model.clone());
+    }
+    if let Some(memory) = &args.memory {
+        config.memory = Reference::Name(memory.clone());
+    }
+    if let Some(path) = &args.trace {
+        let recording = open_trace(path)?;
+        config.prefill_tokens = recording.prefill() as u32;
+        config.decode_tokens = recording.steps() as u32;
+        config.trace = TraceConfig::Recorded(path.clone());
+    }
+    if let Some(prefill) = args.prefill {
+        config.prefill_tokens = prefill;
+    }
+    if let Some(decode) = args.decode {
+        config.decode_tokens = decode;
+    }
+    if let Some(generator) = generator(args, &mut config)? {
+        generator.skip = args.skip.unwrap_or(generator.skip);
+        generator.churn = args.churn.unwrap_or(generator.churn);
+        generator.seed = args.seed.unwrap_or(generator.seed);
+    }
+    // Spelled out, so that flags and --set reach their fields.
+    if let Reference::Name(name) = &config.model {
+        config.model = Reference::Inline(catalog::model(name)?);
+    }
+    let mut memory = match config.memory {
+        Reference::Name(name) => catalog::memory(&name)?,
+        Reference::Inline(memory) => memory,
+    };
+    configure_memory(args, &mut memory)?;
+    config.memory = Reference::Inline(memory);
+    if let Reference::Name(name) = &config.strategy {
+        config.strategy = Reference::Inline(name.parse()?);
+    }
+    overrides::apply(&config, &args.set)
+}
+
+/// The generator that --skip, --churn and --seed are for, if any of them is given.
+fn generator<'a>(args: &RunArgs, config: &'a mut ScenarioConfig) -> Result<Option<&'a mut GeneratorConfig>, CliError> {
+    if args.skip.is_none() && args.churn.is_none() && args.seed.is_none() {
+        return Ok(None);
+    }
+    match &mut config.trace {
+        TraceConfig::Generated(generator) => Ok(Some(generator)),
+        TraceConfig::Recorded(path) => Err(CliError::Usage(format!(
+            "--skip, --churn and --seed are for generated skip sets, but the scenario's come from the trace '{}'",
+            path.display()
+        ))),
+    }
+}
+
+fn configure_memory(args: &RunArgs, memory: &mut MemoryConfig) -> Result<(), CliError> {
+    if let Some(arbitration) = args.arbitration {
+        memory.arbitration = arbitration;
+    }
+    if let Some(hbm) = memory.tiers.first_mut() {
+        hbm.capacity = args.hbm_capacity.unwrap_or(hbm.capacity);
+        hbm.bandwidth = args.hbm_bandwidth.unwrap_or(hbm.bandwidth);
+    }
+    if let Some(bandwidth) = args.link_bandwidth {
+        let link = memory.tiers.iter_mut().find_map(|tier| tier.link.as_mut()).ok_or_else(|| {
+            CliError::Usage(format!("--link-bandwidth: no tier of the memory system '{}' has a link", memory.name))
+        })?;
+        link.read = bandwidth;
+        link.write = bandwidth;
+    }
+    Ok(())
+}
+
+/// One scenario for each strategy asked for, or for the scenario's own.
+fn scenarios(args: &RunArgs, config: &ScenarioConfig) -> Result<Vec<Scenario>, CliError> {
+    let mut strategies = args.strategy.clone();
+    if strategies.is_empty() {
+        strategies.push(match &config.strategy {
+            Reference::Name(name) => name.parse()?,
+            Reference::Inline(strategy) => *strategy,
+        });
+    }
+    for strategy in &mut strategies {
+        strategy.initialization = args.initialization.unwrap_or(strategy.initialization);
+        strategy.placement = args.placement.unwrap_or(strategy.placement);
+        strategy.migration = args.migration.unwrap_or(strategy.migration);
+    }
+    for (index, strategy) in strategies.iter().enumerate() {
+        if strategies[..index].contains(strategy) {
+            return Err(CliError::Usage(format!(
+                "--strategy: '{strategy}' would run twice, and both would write to one folder: leave one out"
+            )));
+        }
+    }
+    let scenario = |strategy: &Strategy| {
+        let mut config = config.clone();
+        config.strategy = Reference::Inline(*strategy);
+        Ok(Scenario::new(config)?)
+    };
+    strategies.iter().map(scenario).collect()
+}
+
+fn json(finished: &[Finished]) -> Result<String, CliError> {
+    if let [run] = finished {
+        return Ok(report::summary_json(&run.report.summary)?);
+    }
+    let summaries: Result<Vec<String>, _> =
+        finished.iter().map(|run| report::summary_json(&run.report.summary)).collect();
+    Ok(format!("[\n{}\n]", summaries?.join(",\n")))
+}
+
+/// A name as one part of a path.
+fn folder_name(name: &str) -> String {
+    let usable = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '-' };
+    let name: String = name.chars().map(usable).collect();
+    if name.trim_matches('.').is_empty() { "run".to_owned() } else { name }
+}

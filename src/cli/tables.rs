@@ -1,0 +1,47 @@
+use crate::metrics::{RunReport, Summary};
+use crate::report::Column;
+use crate::units::SimTime;
+
+/// The columns that say how runs went, after those that say what they were.
+pub(super) fn result_columns() -> Vec<Column> {
+    ["simulated", "against first", "over bound", "alpha", "token p50", "token p99", "migrated", "late", "HBM peak"]
+        .map(Column::number)
+        .to_vec()
+}
+
+/// The cells for them. `first` is the run that the others are measured against.
+pub(super) fn result_cells(run: &RunReport, first: &RunReport) -> Vec<String> {
+    let summary = &run.summary;
+    let quantile = |pick: fn(&crate::metrics::Distribution) -> f64| {
+        summary.token_latency_ns.as_ref().map_or_else(dash, |latency| time(pick(latency)))
+    };
+    let gib = |bytes: u64| format!("{:.3} GiB", bytes as f64 / (1u64 << 30) as f64);
+    vec![
+        if summary.complete { time(summary.simulated_ns) } else { format!("{} (incomplete)", time(summary.simulated_ns)) },
+        against(summary, &first.summary),
+        summary.bound.achieved_over_bound.map_or_else(dash, |ratio| format!("{ratio:.4}")),
+        summary.alpha.mean.map_or_else(dash, |alpha| format!("{alpha:.4}")),
+        quantile(|latency| latency.p50),
+        quantile(|latency| latency.p99),
+        gib(summary.migration.in_bytes + summary.migration.out_bytes),
+        summary.migration.late_tokens.to_string(),
+        summary.peak_bytes.0.first().map_or_else(dash, |(_, bytes)| gib(*bytes)),
+    ]
+}
+
+/// The time over that of the first, where both got to their end.
+fn against(summary: &Summary, first: &Summary) -> String {
+    if summary.complete && first.complete && first.simulated_ns > 0.0 {
+        format!("{:.4}", summary.simulated_ns / first.simulated_ns)
+    } else {
+        dash()
+    }
+}
+
+fn time(nanoseconds: f64) -> String {
+    SimTime::from_ps((nanoseconds * 1_000.0) as u64).rounded()
+}
+
+fn dash() -> String {
+    "-".to_owned()
+}

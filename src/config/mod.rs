@@ -1,0 +1,139 @@
+//! Reading what people typed: RON files with errors that name file, line, column and field.
+
+mod reference;
+
+pub use reference::Reference;
+
+use ron::extensions::Extensions;
+use serde::de::DeserializeOwned;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// Why a configuration cannot be used.
+#[derive(Clone, Debug, Error)]
+#[allow(missing_docs)]
+pub enum ConfigError {
+    #[error("cannot read '{path}': {message}")]
+    Read { path: String, message: String },
+    #[error("{0}")]
+    Invalid(Invalid),
+    #[error("there is no {what} named '{name}', and no file of that path: use one of {known}, or the path of a RON file")]
+    Unknown {
+        what: &'static str,
+        name: String,
+        known: String,
+    },
+}
+
+/// A place in a configuration that is not right.
+#[derive(Clone, Debug, Error)]
+#[error("{origin}:{line}:{column}: {}{message}", if field.is_empty() { String::new() } else { format!("{field}: ") })]
+pub struct Invalid {
+    /// The file's path, or what else it is called.
+    pub origin: String,
+    /// From 1.
+    pub line: usize,
+    /// From 1.
+    pub column: usize,
+    /// The path of the field, such as `tiers[0].capacity`; empty where it is not known.
+    pub field: String,
+    /// What is wrong, with the value and the remedy.
+    pub message: String,
+    /// The whole text, to show the place.
+    pub text: Arc<str>,
+    /// The place, in bytes of the text.
+    pub span: Range<usize>,
+}
+
+/// The largest configuration file that is read.
+const MAX_FILE: u64 = 16 << 20;
+
+/// The text of a configuration file.
+///
+/// # Errors
+/// [`ConfigError::Read`] if it cannot be read, is not UTF-8 or is absurdly long.
+pub fn read(path: &Path) -> Result<String, ConfigError> {
+    let error = |message: String| ConfigError::Read {
+        path: path.display().to_string(),
+        message,
+    };
+    let meta = std::fs::metadata(path).map_err(|source| error(source.to_string()))?;
+    if meta.len() > MAX_FILE {
+        return Err(error(format!("{} bytes are too many for a configuration", meta.len())));
+    }
+    std::fs::read_to_string(path).map_err(|source| error(source.to_string()))
+}
+
+/// Reads a `T` from RON text that is called `origin` in messages.
+///
+/// # Errors
+/// [`ConfigError::Invalid`] with the place and the field.
+pub fn parse<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, ConfigError> {
+    let invalid = |field: String, error: ron::error::SpannedError| {
+        let (start, end) = (error.span.start, error.span.end);
+        let from = offset(text, start.line, start.col);
+        let to = offset(text, end.line, end.col).max(from);
+        ConfigError::Invalid(Invalid {
+            origin: origin.to_owned(),
+            line: start.line,
+            column: start.col,
+            field,
+            message: error.code.to_string(),
+            text: text.into(),
+            span: from..to,
+        })
+    };
+    let options = ron::Options::default()
+        .with_default_extension(Extensions::IMPLICIT_SOME)
+        .with_default_extension(Extensions::UNWRAP_NEWTYPES)
+        .with_default_extension(Extensions::UNWRAP_VARIANT_NEWTYPES);
+    let mut deserializer =
+        ron::Deserializer::from_str_with_options(text, &options).map_err(|error| invalid(String::new(), error))?;
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let field = error.path().to_string();
+        let field = if field == "." { String::new() } else { field };
+        invalid(field, deserializer.span_error(error.into_inner()))
+    })?;
+    deserializer.end().map_err(|error| invalid(String::new(), deserializer.span_error(error)))?;
+    Ok(value)
+}
+
+/// The byte at which a place, counted in lines and characters from 1, starts.
+fn offset(text: &str, line: usize, column: usize) -> usize {
+    let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+    let rest = &text[start..];
+    let within = rest.char_indices().nth(column.saturating_sub(1)).map_or(rest.len(), |(at, _)| at);
+    start + within
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::MemoryConfig;
+
+    fn error(text: &str) -> Invalid {
+        match parse::<MemoryConfig>(text, "test.ron") {
+            Err(ConfigError::Invalid(invalid)) => invalid,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn names_line_field_and_value() {
+        let found = error("(\n  name: \"x\",\n  tiers: [(name: \"hbm\", capacity: \"4 gigs\", bandwidth: \"1 GB/s\")],\n)");
+        assert_eq!((found.line, found.field.as_str()), (3, "tiers[0].capacity"));
+        assert!(found.message.contains("'gigs'"), "{found}");
+        let found = error("(\n  name: \"x\",\n  teirs: [],\n)");
+        assert_eq!(found.line, 3);
+        assert!(found.message.contains("teirs") && found.message.contains("tiers"), "{found}");
+        let found = error("(\n  name: \"x\",\n  tiers: [\n");
+        assert_eq!(found.line, 4);
+    }
+
+    #[test]
+    fn refuses_what_follows_the_end() {
+        assert_eq!(error("(name: \"x\", tiers: []) 7").line, 1);
+    }
+}

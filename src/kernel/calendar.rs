@@ -1,0 +1,130 @@
+use crate::units::SimTime;
+use priority_queue::PriorityQueue;
+use rustc_hash::FxBuildHasher;
+use std::cmp::Reverse;
+
+/// What an event belongs to: a lane, a sharing group, a timer. Small and dense; its owner chooses the numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventId(pub u32);
+
+/// The pending events, at most one for each [`EventId`], and the clock.
+///
+/// A calendar stays small: where a thousand transfers share a lane, only the first to complete has an entry, which is
+/// moved when rates change. Moving costs O(log n) and allocates nothing.
+///
+/// ```
+/// use tiersim::kernel::{Calendar, EventId};
+/// use tiersim::units::SimTime;
+/// let mut calendar = Calendar::with_capacity(2);
+/// calendar.schedule(EventId(7), SimTime::from_ps(20));
+/// calendar.schedule(EventId(3), SimTime::from_ps(20));
+/// calendar.schedule(EventId(7), SimTime::from_ps(10)); // moved, not added
+/// assert_eq!(calendar.pop(), Some((SimTime::from_ps(10), EventId(7))));
+/// assert_eq!(calendar.now(), SimTime::from_ps(10));
+/// ```
+pub struct Calendar {
+    pending: PriorityQueue<EventId, Reverse<(SimTime, EventId)>, FxBuildHasher>,
+    now: SimTime,
+    popped: u64,
+}
+
+impl Calendar {
+    /// An empty calendar at time 0 with room for `events` pending ones.
+    #[must_use]
+    pub fn with_capacity(events: usize) -> Self {
+        Self {
+            pending: PriorityQueue::with_capacity_and_hasher(events, FxBuildHasher),
+            now: SimTime::ZERO,
+            popped: 0,
+        }
+    }
+
+    /// The time of the last event taken.
+    #[must_use]
+    pub fn now(&self) -> SimTime {
+        self.now
+    }
+
+    /// How many events have been taken.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.popped
+    }
+
+    /// Sets or moves the pending event of `id`. `SimTime::MAX` is never: it takes the event out.
+    pub fn schedule(&mut self, id: EventId, at: SimTime) {
+        debug_assert!(at >= self.now, "an event before the present: {at:?} < {:?}", self.now);
+        if at == SimTime::MAX {
+            self.cancel(id);
+        } else if self.pending.change_priority(&id, Reverse((at, id))).is_none() {
+            self.pending.push(id, Reverse((at, id)));
+        }
+    }
+
+    /// Takes the pending event of `id` out, if there is one.
+    pub fn cancel(&mut self, id: EventId) {
+        self.pending.remove(&id);
+    }
+
+    /// When the next event is due.
+    #[must_use]
+    pub fn next_time(&self) -> Option<SimTime> {
+        self.pending.peek().map(|(_, Reverse((at, _)))| *at)
+    }
+
+    /// Takes the next event and sets the clock to its time.
+    pub fn pop(&mut self) -> Option<(SimTime, EventId)> {
+        let (id, Reverse((at, _))) = self.pending.pop()?;
+        debug_assert!(at >= self.now, "time ran back");
+        self.now = at;
+        self.popped += 1;
+        Some((at, id))
+    }
+
+    /// Sets the clock to `to` without an event, for an arrival from outside.
+    ///
+    /// # Panics
+    /// In debug builds, if an event is due before `to` or `to` is past.
+    pub fn advance(&mut self, to: SimTime) {
+        debug_assert!(to >= self.now && self.next_time().is_none_or(|next| next >= to));
+        self.now = to;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The obvious twin: a map searched from end to end.
+    fn first(pending: &[(u32, u64)]) -> Option<usize> {
+        (0..pending.len()).min_by_key(|&i| (pending[i].1, pending[i].0))
+    }
+
+    proptest! {
+        #[test]
+        fn equals_a_list_searched_for_its_least(ops in prop::collection::vec((0u32..6, 0u64..40, 0u8..4), 1..200)) {
+            let mut calendar = Calendar::with_capacity(6);
+            let mut list: Vec<(u32, u64)> = Vec::new();
+            for (id, delay, op) in ops {
+                match op {
+                    0 => {
+                        let expected = first(&list).map(|i| list.remove(i));
+                        let taken = calendar.pop().map(|(at, id)| (id.0, at.as_ps()));
+                        prop_assert_eq!(taken, expected);
+                    }
+                    1 => {
+                        calendar.cancel(EventId(id));
+                        list.retain(|(other, _)| *other != id);
+                    }
+                    _ => {
+                        let at = calendar.now().as_ps() + delay;
+                        calendar.schedule(EventId(id), SimTime::from_ps(at));
+                        list.retain(|(other, _)| *other != id);
+                        list.push((id, at));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! `Fifo`: each lane serves transfers in the order of their arrival, one at a time.
+//!
+//! A transfer holds all its lanes at once: it starts when it is the first in line on each of them, and then runs at
+//! the bandwidth of the slowest. The one that arrived first of all is always first in line everywhere, so there is no
+//! deadlock; a lane whose first in line still waits for another lane is idle.
+
+use std::collections::VecDeque;
+
+#[derive(Clone, Debug)]
+pub(super) struct Fifo {
+    /// For each lane the waiting slots, the running one first.
+    queues: Vec<VecDeque<u32>>,
+    /// Slots that may have become first in line since they were last looked at.
+    candidates: Vec<u32>,
+}
+
+impl Fifo {
+    pub fn new(lanes: usize) -> Self {
+        Self {
+            queues: vec![VecDeque::with_capacity(64); lanes],
+            candidates: Vec::with_capacity(64),
+        }
+    }
+
+    pub fn arrive(&mut self, slot: u32, lanes: &[usize]) {
+        for &lane in lanes {
+            self.queues[lane].push_back(slot);
+        }
+        self.candidates.push(slot);
+    }
+
+    /// The first in line on `lane`, running or not.
+    pub fn first(&self, lane: usize) -> Option<u32> {
+        self.queues[lane].front().copied()
+    }
+
+    /// The transfer at the head of `lanes` has completed.
+    pub fn leave(&mut self, lanes: &[usize]) {
+        for &lane in lanes {
+            self.queues[lane].pop_front();
+            self.candidates.extend(self.queues[lane].front());
+        }
+    }
+
+    /// A transfer that may have become first in line; each is named once for each time that it may have.
+    pub fn next_candidate(&mut self) -> Option<u32> {
+        self.candidates.pop()
+    }
+
+    /// Whether `slot` is the first in line on all of `lanes`.
+    pub fn is_first(&self, slot: u32, lanes: &[usize]) -> bool {
+        lanes.iter().all(|&lane| self.first(lane) == Some(slot))
+    }
+}

@@ -1,0 +1,92 @@
+use super::{MemorySystem, TierId};
+use crate::units::Bytes;
+use thiserror::Error;
+
+/// A tier has not the room that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("'{tier}' has {free} free of {capacity}, {missing} too little for {needed}")]
+pub struct Shortage {
+    /// The tier's name.
+    pub tier: String,
+    /// What it holds in all.
+    pub capacity: Bytes,
+    /// What of it was free.
+    pub free: Bytes,
+    /// What was to go there.
+    pub needed: Bytes,
+    /// `needed` less `free`.
+    pub missing: Bytes,
+}
+
+/// The bytes in use on each tier: what lies there and what is reserved for data on its way. Never above capacity.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    tiers: Vec<Account>,
+}
+
+#[derive(Clone, Debug)]
+struct Account {
+    name: String,
+    capacity: Bytes,
+    used: Bytes,
+    peak: Bytes,
+}
+
+impl Ledger {
+    /// All tiers of `system`, empty.
+    #[must_use]
+    pub fn new(system: &MemorySystem) -> Self {
+        let tiers = system.tiers().iter().map(|tier| Account {
+            name: tier.name.clone(),
+            capacity: tier.capacity,
+            used: Bytes::ZERO,
+            peak: Bytes::ZERO,
+        });
+        Self { tiers: tiers.collect() }
+    }
+
+    /// Takes `bytes` on `tier` for as long as they are not released.
+    ///
+    /// # Errors
+    /// [`Shortage`] if they do not fit; nothing is taken then.
+    pub fn reserve(&mut self, tier: TierId, bytes: Bytes) -> Result<(), Shortage> {
+        let free = self.free(tier);
+        let account = &mut self.tiers[tier.0];
+        if bytes > free {
+            return Err(Shortage {
+                tier: account.name.clone(),
+                capacity: account.capacity,
+                free,
+                needed: bytes,
+                missing: bytes - free,
+            });
+        }
+        account.used += bytes;
+        account.peak = account.peak.max(account.used);
+        Ok(())
+    }
+
+    /// Gives back `bytes` that were reserved on `tier`.
+    pub fn release(&mut self, tier: TierId, bytes: Bytes) {
+        debug_assert!(self.tiers[tier.0].used >= bytes, "more released than was held");
+        self.tiers[tier.0].used -= bytes;
+    }
+
+    /// What may still be reserved on `tier`.
+    #[must_use]
+    pub fn free(&self, tier: TierId) -> Bytes {
+        self.tiers[tier.0].capacity - self.tiers[tier.0].used
+    }
+
+    /// What is in use on `tier`.
+    #[must_use]
+    pub fn used(&self, tier: TierId) -> Bytes {
+        self.tiers[tier.0].used
+    }
+
+    /// The most that was in use on `tier` at any moment.
+    #[must_use]
+    pub fn peak(&self, tier: TierId) -> Bytes {
+        self.tiers[tier.0].peak
+    }
+}

@@ -1,0 +1,20 @@
+//! The memory system: tiers, their lanes and links, and how transfers share them.
+//!
+//! * [`MemoryConfig`] is what a person typed; [`MemorySystem`] is what the engine trusts: tiers, lanes and routes.
+//! * A *lane* carries bytes at a bandwidth: a tier's DRAM bus, one direction of a link.
+//! * A *route* is the set of lanes that a transfer holds at the same time: reading the external tier takes its DRAM
+//!   bus and its link's read lane.
+//! * [`Fabric`] runs transfers over routes, in time, under the system's [`Arbitration`].
+//! * [`Ledger`] counts the bytes in use on each tier and refuses what does not fit.
+
+mod config;
+mod fabric;
+mod ledger;
+mod system;
+mod transfer;
+
+pub use config::{Arbitration, ClassWeights, Duplex, LinkConfig, MemoryConfig, TierConfig};
+pub use fabric::{Completed, Fabric, LaneLoad, Request, TransferId, Urgency};
+pub use ledger::{Ledger, Shortage};
+pub use system::{Lane, LaneId, MemoryError, MemorySystem, RouteId, Tier, TierId};
+pub use transfer::TransferClass;

@@ -1,0 +1,17 @@
+//! What a run measures: a [`Recorder`] watches it and becomes a [`RunReport`].
+//!
+//! Histograms are HdrHistograms of picoseconds with 3 significant digits: a transfer of 5 ns keeps them. Sums, least and
+//! greatest are kept apart and are exact.
+
+mod distribution;
+mod recorder;
+mod series;
+mod summary;
+
+pub use distribution::Timings;
+pub use recorder::{Histograms, Recorder, RunReport};
+pub use series::{Series, Step};
+pub use summary::{
+    AlphaSummary, BoundSummary, Distribution, LaneSummary, MigrationSummary, Named, SublayerAlpha, Summary,
+    TransferSummary,
+};

@@ -1,0 +1,245 @@
+use super::distribution::Timings;
+use super::series::Series;
+use super::summary::{
+    AlphaSummary, BoundSummary, LaneSummary, MigrationSummary, Named, SublayerAlpha, Summary, TransferSummary,
+};
+use crate::memory::{Completed, TierId, TransferClass};
+use crate::simulation::{Outcome, Probe, Scenario, StepRecord};
+use crate::units::{Bytes, SimTime};
+use std::ops::ControlFlow;
+
+/// The version of `summary.json` and `steps.csv`.
+const SCHEMA: u32 = 1;
+
+/// A run's figures, series and histograms: all that reports are made from.
+#[derive(Clone, Debug)]
+pub struct RunReport {
+    /// The figures of `summary.json`.
+    pub summary: Summary,
+    /// What is kept of every step.
+    pub series: Series,
+    /// The distributions behind the figures.
+    pub histograms: Histograms,
+    /// The names of the tiers, the fastest first.
+    pub tiers: Vec<String>,
+}
+
+/// The distributions of a run.
+#[derive(Clone, Debug)]
+pub struct Histograms {
+    /// From a step's start to its end.
+    pub token_latency: Timings,
+    /// From a layer's start to its end.
+    pub layer_latency: Timings,
+    /// By class, from issue to the last byte.
+    pub latency: [Timings; TransferClass::COUNT],
+    /// By class, latency less what each would have taken alone.
+    pub queueing: [Timings; TransferClass::COUNT],
+    /// By class, for migrations: how long after the reads that it was meant for each was complete.
+    pub lateness: [Timings; TransferClass::COUNT],
+}
+
+impl Histograms {
+    /// Every distribution that is not empty, with its name in file names and tags.
+    pub fn named(&self) -> impl Iterator<Item = (String, &Timings)> {
+        let classes = TransferClass::ALL.into_iter().flat_map(|class| {
+            [
+                (format!("{class}_latency"), &self.latency[class.index()]),
+                (format!("{class}_queueing"), &self.queueing[class.index()]),
+                (format!("{class}_lateness"), &self.lateness[class.index()]),
+            ]
+        });
+        [
+            ("token_latency".to_owned(), &self.token_latency),
+            ("layer_latency".to_owned(), &self.layer_latency),
+        ]
+        .into_iter()
+        .chain(classes)
+        .filter(|(_, timings)| timings.count() > 0)
+    }
+}
+
+/// Watches a run and keeps what reports need.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    histograms: Histograms,
+    series: Series,
+    /// By class and tier.
+    bytes: [Vec<Bytes>; TransferClass::COUNT],
+    attention: Mean,
+    mlp: Mean,
+    /// By tier: the sum over steps of its share of the bytes read.
+    shares: Vec<Mean>,
+}
+
+impl Recorder {
+    /// For a run of `scenario`.
+    #[must_use]
+    pub fn new(scenario: &Scenario) -> Self {
+        let tiers = scenario.memory().tiers().len();
+        Self {
+            histograms: Histograms {
+                token_latency: Timings::default(),
+                layer_latency: Timings::default(),
+                latency: Default::default(),
+                queueing: Default::default(),
+                lateness: Default::default(),
+            },
+            series: Series::new(tiers),
+            bytes: std::array::from_fn(|_| vec![Bytes::ZERO; tiers]),
+            attention: Mean::default(),
+            mlp: Mean::default(),
+            shares: vec![Mean::default(); tiers],
+        }
+    }
+
+    /// The report of the run that this recorder watched.
+    #[must_use]
+    pub fn finish(self, scenario: &Scenario, outcome: &Outcome) -> RunReport {
+        let tiers: Vec<String> = scenario.memory().tiers().iter().map(|tier| tier.name.clone()).collect();
+        let by_tier = |values: &[Bytes]| -> Named<u64> {
+            tiers.iter().cloned().zip(values.iter().map(|bytes| bytes.get())).collect()
+        };
+        let alphas = || self.series.steps().map(|step| step.alpha()).filter(|alpha| alpha.is_finite());
+        let bound: SimTime = self.series.steps().map(|step| step.bound).sum();
+        let transfers = TransferClass::ALL.into_iter().map(|class| {
+            let index = class.index();
+            let latency = &self.histograms.latency[index];
+            let summary = TransferSummary {
+                count: latency.count(),
+                bytes: by_tier(&self.bytes[index]),
+                latency_ns: latency.distribution(),
+                queueing_ns: self.histograms.queueing[index].distribution(),
+                lateness_ns: self.histograms.lateness[index].distribution(),
+            };
+            (class.name().to_owned(), summary)
+        });
+        let sum = |bytes: fn(&super::series::Step<'_>) -> u64| self.series.steps().map(|step| bytes(&step)).sum();
+        let summary = Summary {
+            schema: SCHEMA,
+            strategy: scenario.strategy().name(),
+            complete: outcome.error.is_none(),
+            error: outcome.error.as_ref().map(ToString::to_string),
+            steps: outcome.steps as u64,
+            simulated_ns: outcome.simulated.as_ns(),
+            events: outcome.events,
+            best_ratio: scenario.memory().best_ratio(),
+            alpha: AlphaSummary {
+                mean: self.shares[TierId::HBM.0].mean(),
+                min: alphas().min_by(f64::total_cmp),
+                max: alphas().max_by(f64::total_cmp),
+                first: alphas().next(),
+                last: alphas().last(),
+                attention: self.attention.summary(),
+                mlp: self.mlp.summary(),
+            },
+            read_share: tiers.iter().cloned().zip(self.shares.iter().map(Mean::mean)).collect(),
+            token_latency_ns: self.histograms.token_latency.distribution(),
+            layer_latency_ns: self.histograms.layer_latency.distribution(),
+            transfers: transfers.collect(),
+            peak_bytes: by_tier(&outcome.peak),
+            capacity_bytes: scenario
+                .memory()
+                .tiers()
+                .iter()
+                .map(|tier| (tier.name.clone(), tier.capacity.get()))
+                .collect(),
+            lanes: lanes(scenario, outcome),
+            migration: MigrationSummary {
+                in_bytes: sum(|step| step.migrated_in.get()),
+                out_bytes: sum(|step| step.migrated_out.get()),
+                late_tokens: sum(|step| step.late_tokens),
+            },
+            bound: BoundSummary {
+                simulated_ns: bound.as_ns(),
+                achieved_over_bound: (bound > SimTime::ZERO).then(|| outcome.simulated.as_ns() / bound.as_ns()),
+            },
+            scenario: scenario.resolved().clone(),
+        };
+        RunReport {
+            summary,
+            series: self.series,
+            histograms: self.histograms,
+            tiers,
+        }
+    }
+}
+
+fn lanes(scenario: &Scenario, outcome: &Outcome) -> Named<LaneSummary> {
+    let seconds = outcome.drained.as_ps() as f64 / SimTime::PS_PER_SECOND as f64;
+    let lanes = scenario.memory().lanes().iter().zip(&outcome.lanes);
+    lanes
+        .map(|(lane, load)| {
+            let bytes: Bytes = load.bytes.iter().copied().sum();
+            let could = lane.bandwidth.as_f64() * seconds;
+            let by_class = TransferClass::ALL.map(|class| (class.name().to_owned(), load.bytes[class.index()].get()));
+            let summary = LaneSummary {
+                busy_ns: load.busy.as_ns(),
+                bytes: bytes.get(),
+                utilization: if could > 0.0 { bytes.as_f64() / could } else { 0.0 },
+                bytes_by_class: Named(by_class.to_vec()),
+            };
+            (lane.name.clone(), summary)
+        })
+        .collect()
+}
+
+impl Probe for Recorder {
+    fn transfer<Tag>(&mut self, transfer: &Completed<Tag>, tier: TierId) {
+        let class = transfer.class.index();
+        self.histograms.latency[class].record(transfer.latency());
+        self.histograms.queueing[class].record(transfer.queueing());
+        self.bytes[class][tier.0] += transfer.bytes;
+    }
+
+    fn lateness(&mut self, class: TransferClass, late: SimTime) {
+        self.histograms.lateness[class.index()].record(late);
+    }
+
+    fn layer(&mut self, latency: SimTime) {
+        self.histograms.layer_latency.record(latency);
+    }
+
+    fn step(&mut self, step: &StepRecord<'_>) -> ControlFlow<()> {
+        self.histograms.token_latency.record(step.latency);
+        self.series.push(step);
+        self.attention.add(step.attention_read[TierId::HBM.0], step.attention_read.iter().copied().sum());
+        self.mlp.add(step.mlp_read[TierId::HBM.0], step.mlp_read.iter().copied().sum());
+        let read = |tier: usize| step.attention_read[tier] + step.mlp_read[tier];
+        let all = (0..self.shares.len()).map(read).sum();
+        for (tier, share) in self.shares.iter_mut().enumerate() {
+            share.add(read(tier), all);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The unweighted mean over steps of a share, and its last value. A step that read nothing does not count.
+#[derive(Clone, Debug, Default)]
+struct Mean {
+    sum: f64,
+    count: u64,
+    last: Option<f64>,
+}
+
+impl Mean {
+    fn add(&mut self, part: Bytes, whole: Bytes) {
+        if whole > Bytes::ZERO {
+            let share = part.as_f64() / whole.as_f64();
+            self.sum += share;
+            self.count += 1;
+            self.last = Some(share);
+        }
+    }
+
+    fn mean(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum / self.count as f64)
+    }
+
+    fn summary(&self) -> SublayerAlpha {
+        SublayerAlpha {
+            mean: self.mean(),
+            last: self.last,
+        }
+    }
+}

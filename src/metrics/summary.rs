@@ -1,0 +1,153 @@
+use crate::simulation::ScenarioConfig;
+use serde::{Serialize, Serializer};
+
+/// The figures of one run, in the order and under the names of `summary.json`. Times are in nanoseconds, sizes in bytes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// The version of this layout.
+    pub schema: u32,
+    /// The strategy's name.
+    pub strategy: String,
+    /// Whether the run got to its last step.
+    pub complete: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// How many steps were simulated to their end.
+    pub steps: u64,
+    /// From the start of the first step to the end of the last.
+    pub simulated_ns: f64,
+    /// How many events were handled.
+    pub events: u64,
+    /// HBM's share of all read bandwidth.
+    pub best_ratio: f64,
+    /// HBM's share of the bytes read.
+    pub alpha: AlphaSummary,
+    /// Every tier's share of the bytes read: the mean over steps.
+    pub read_share: Named<Option<f64>>,
+    /// From a step's start to its end.
+    pub token_latency_ns: Option<Distribution>,
+    /// From a layer's start to its end.
+    pub layer_latency_ns: Option<Distribution>,
+    /// By class.
+    pub transfers: Named<TransferSummary>,
+    /// The most in use on each tier at any moment.
+    pub peak_bytes: Named<u64>,
+    /// What each tier holds.
+    pub capacity_bytes: Named<u64>,
+    /// By lane.
+    pub lanes: Named<LaneSummary>,
+    /// What moved between steps.
+    pub migration: MigrationSummary,
+    /// The least that any placement could reach.
+    pub bound: BoundSummary,
+    /// The whole resolved input.
+    pub scenario: ScenarioConfig,
+}
+
+/// Alpha over the steps: means are unweighted. `None` where nothing was read.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct AlphaSummary {
+    pub mean: Option<f64>,
+    pub min: Option<f64>,
+    pub max: Option<f64>,
+    pub first: Option<f64>,
+    pub last: Option<f64>,
+    pub attention: SublayerAlpha,
+    pub mlp: SublayerAlpha,
+}
+
+/// Alpha of the attention or the mlp sublayers.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct SublayerAlpha {
+    pub mean: Option<f64>,
+    pub last: Option<f64>,
+}
+
+/// A distribution of times, in nanoseconds. Percentiles have 3 significant digits; the others are exact.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct Distribution {
+    pub mean: f64,
+    pub min: f64,
+    pub p50: f64,
+    pub p90: f64,
+    pub p99: f64,
+    pub p999: f64,
+    pub max: f64,
+}
+
+/// The transfers of one class.
+#[derive(Clone, Debug, Serialize)]
+pub struct TransferSummary {
+    /// How many.
+    pub count: u64,
+    /// Their bytes: by the tier read from or written to, for a migration its destination.
+    pub bytes: Named<u64>,
+    /// From issue to the last byte.
+    pub latency_ns: Option<Distribution>,
+    /// Latency less what each would have taken alone.
+    pub queueing_ns: Option<Distribution>,
+    /// For migrations: how long after the reads that it was meant for were issued each was complete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lateness_ns: Option<Distribution>,
+}
+
+/// One lane.
+#[derive(Clone, Debug, Serialize)]
+pub struct LaneSummary {
+    /// How long at least one transfer was active on it.
+    pub busy_ns: f64,
+    /// What it carried.
+    pub bytes: u64,
+    /// What it carried over what it could have, from the start to the last transfer's end.
+    pub utilization: f64,
+    /// What it carried, by class.
+    pub bytes_by_class: Named<u64>,
+}
+
+/// What moved between steps.
+#[derive(Clone, Debug, Serialize)]
+pub struct MigrationSummary {
+    /// Bytes towards faster tiers.
+    pub in_bytes: u64,
+    /// Bytes towards slower tiers.
+    pub out_bytes: u64,
+    /// Tokens read at the source of a move that was not complete.
+    pub late_tokens: u64,
+}
+
+/// The bound of section 5 of the model over all steps.
+#[derive(Clone, Debug, Serialize)]
+pub struct BoundSummary {
+    /// The sum of the steps' bounds.
+    pub simulated_ns: f64,
+    /// The run's time over that.
+    pub achieved_over_bound: Option<f64>,
+}
+
+/// Values by name, in an order that means something.
+#[derive(Clone, Debug, Default)]
+pub struct Named<T>(pub Vec<(String, T)>);
+
+impl<T> Named<T> {
+    /// The value of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&T> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+}
+
+impl<T> FromIterator<(String, T)> for Named<T> {
+    fn from_iter<I: IntoIterator<Item = (String, T)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+}
+
+impl<T: Serialize> Serialize for Named<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}

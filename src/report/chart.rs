@@ -1,0 +1,173 @@
+//! The one place that knows the plotting crate.
+
+use super::output::{Artifact, ReportError};
+use kuva::backend::png::PngBackend;
+use kuva::backend::svg::SvgBackend;
+use kuva::plot::{LegendPosition, LinePlot, LineStyle};
+use kuva::render::figure::{Figure, FigureLegendPosition};
+use kuva::render::layout::Layout;
+use kuva::render::plots::Plot;
+use kuva::render::render::render_multiple;
+
+/// Colours of Okabe and Ito, which colour-blind readers can tell apart.
+pub(super) mod colour {
+    pub const BLUE: &str = "#0072B2";
+    pub const VERMILLION: &str = "#D55E00";
+    pub const GREEN: &str = "#009E73";
+    pub const ORANGE: &str = "#E69F00";
+    pub const PURPLE: &str = "#CC79A7";
+    pub const SKY: &str = "#56B4E9";
+    pub const BLACK: &str = "#000000";
+    /// In the order of use where one is needed for each of several things.
+    pub const ALL: [&str; 6] = [VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY];
+}
+
+/// How a line is drawn; never colour alone tells two lines apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stroke {
+    Solid,
+    Dashed,
+    Dotted,
+}
+
+/// One line of a panel.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    pub label: String,
+    pub colour: &'static str,
+    pub stroke: Stroke,
+    pub points: Vec<(f64, f64)>,
+}
+
+/// One pair of axes.
+#[derive(Clone, Debug)]
+pub(super) struct Panel {
+    pub title: String,
+    pub x_label: String,
+    pub y_label: String,
+    pub lines: Vec<Line>,
+    /// The range of the y axis; its end is chosen to fit the data where it is not given.
+    pub y_from: f64,
+    pub y_to: Option<f64>,
+    /// The start of the x axis, 0 where not given.
+    pub x_from: f64,
+}
+
+/// A picture of one panel, or of several side by side with a common legend.
+#[derive(Clone, Debug)]
+pub(super) struct Chart {
+    /// The name of the files, without an ending.
+    pub name: String,
+    /// Above all panels, where there are several.
+    pub title: String,
+    pub panels: Vec<Panel>,
+}
+
+/// The most points of a line that are drawn: more cannot be told apart at this size.
+const MOST_POINTS: usize = 1200;
+const PNG_SCALE: f32 = 1.5;
+
+impl Chart {
+    /// The picture as `NAME.svg` and `NAME.png`.
+    pub fn artifacts(self) -> Result<[Artifact; 2], ReportError> {
+        let name = self.name.clone();
+        let mut panels = self.panels;
+        let scene = if panels.len() == 1 {
+            let panel = panels.remove(0);
+            let (plots, layout) = panel.draw();
+            let layout = layout.with_width(620.0).with_height(340.0).with_legend_position(LegendPosition::OutsideRightMiddle);
+            render_multiple(plots, layout)
+        } else {
+            let columns = panels.len();
+            let (plots, layouts): (Vec<_>, Vec<_>) = panels.into_iter().map(Panel::draw).unzip();
+            Figure::new(1, columns)
+                .with_title(self.title)
+                .with_plots(plots)
+                .with_layouts(layouts)
+                .with_shared_y_all()
+                .with_shared_legend_position(FigureLegendPosition::BottomCenter)
+                .with_cell_size(430.0, 340.0)
+                .render()
+        };
+        let png = PngBackend::new()
+            .with_scale(PNG_SCALE)
+            .render_scene(&scene)
+            .map_err(|error| ReportError::format(format!("{name}.png"), error))?;
+        let svg = SvgBackend::new().render_scene(&scene);
+        Ok([Artifact::new(format!("{name}.svg"), svg), Artifact::new(format!("{name}.png"), png)])
+    }
+}
+
+impl Panel {
+    fn draw(self) -> (Vec<Plot>, Layout) {
+        let mut x_to = f64::MIN;
+        let mut y_most = f64::MIN;
+        let mut plots = Vec::new();
+        for line in self.lines {
+            for (x, y) in &line.points {
+                x_to = x_to.max(*x);
+                y_most = y_most.max(*y);
+            }
+            let style = match line.stroke {
+                Stroke::Solid => LineStyle::Solid,
+                Stroke::Dashed => LineStyle::Dashed,
+                Stroke::Dotted => LineStyle::Dotted,
+            };
+            let plot = LinePlot::new()
+                .with_data(thinned(&line.points))
+                .with_color(line.colour)
+                .with_stroke_width(2.0)
+                .with_line_style(style)
+                .with_legend(line.label);
+            plots.push(Plot::Line(plot));
+        }
+        let y_to = self.y_to.unwrap_or(y_most * 1.05);
+        let mut layout = Layout::auto_from_plots(&plots)
+            .with_x_label(self.x_label)
+            .with_y_label(self.y_label)
+            .with_title(self.title)
+            .with_x_axis_min(self.x_from)
+            .with_y_axis_min(self.y_from);
+        if x_to > self.x_from {
+            layout = layout.with_x_axis_max(x_to);
+        }
+        if y_to > self.y_from {
+            layout = layout.with_y_axis_max(y_to);
+        }
+        (plots, layout)
+    }
+}
+
+/// At most [`MOST_POINTS`] points: of each stretch the least and the greatest are kept, so that no peak is lost.
+fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    if points.len() <= MOST_POINTS {
+        return points.to_vec();
+    }
+    let stretch = points.len().div_ceil(MOST_POINTS / 2);
+    let mut kept = Vec::with_capacity(MOST_POINTS);
+    for part in points.chunks(stretch) {
+        let least = (0..part.len()).min_by(|a, b| part[*a].1.total_cmp(&part[*b].1));
+        let most = (0..part.len()).max_by(|a, b| part[*a].1.total_cmp(&part[*b].1));
+        let mut ends: Vec<usize> = least.into_iter().chain(most).collect();
+        ends.sort_unstable();
+        ends.dedup();
+        kept.extend(ends.into_iter().map(|index| part[index]));
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thinning_keeps_peaks() {
+        let mut points: Vec<(f64, f64)> = (0..100_000).map(|i| (f64::from(i), 1.0)).collect();
+        points[77_777].1 = 9.0;
+        points[12_345].1 = -9.0;
+        let kept = thinned(&points);
+        assert!(kept.len() <= MOST_POINTS);
+        assert!(kept.contains(&(77_777.0, 9.0)) && kept.contains(&(12_345.0, -9.0)));
+        assert!(kept.is_sorted_by(|a, b| a.0 < b.0));
+    }
+}

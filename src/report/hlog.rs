@@ -1,0 +1,30 @@
+use super::{Artifact, Exporter, ReportError};
+use crate::metrics::RunReport;
+use hdrhistogram::serialization::V2DeflateSerializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
+use std::time::Duration;
+
+/// `histograms.hlog`: every distribution in one HdrHistogram interval log (V2, compressed), a tag each, for the standard
+/// tools. Values are picoseconds; the log's divisor shows greatest values in nanoseconds.
+pub(super) struct HistogramLog;
+
+impl Exporter for HistogramLog {
+    fn export(&self, run: &RunReport) -> Result<Vec<Artifact>, ReportError> {
+        let failed = |error: &dyn std::fmt::Debug| ReportError::format("histograms.hlog", format!("{error:?}"));
+        let mut bytes = Vec::new();
+        let mut serializer = V2DeflateSerializer::new();
+        let span = Duration::from_nanos(run.summary.simulated_ns as u64);
+        {
+            let mut log = IntervalLogWriterBuilder::new()
+                .add_comment("[tiersim: values are picoseconds of simulated time, maxima are nanoseconds]")
+                .with_max_value_divisor(1_000.0)
+                .begin_log_with(&mut bytes, &mut serializer)
+                .map_err(|error| failed(&error))?;
+            for (name, timings) in run.histograms.named() {
+                log.write_histogram(timings.histogram(), Duration::ZERO, span, Tag::new(&name))
+                    .map_err(|error| failed(&error))?;
+            }
+        }
+        Ok(vec![Artifact::new("histograms.hlog", bytes)])
+    }
+}

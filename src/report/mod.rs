@@ -1,0 +1,41 @@
+//! Results as files and as text: a file of this folder a format.
+//!
+//! An [`Exporter`] turns a [`RunReport`] into [`Artifact`]s; [`write`] puts them into a folder, each whole or not at all.
+
+mod chart;
+mod csv;
+mod hgrm;
+mod hlog;
+mod json;
+mod output;
+pub mod pictures;
+mod table;
+
+pub use json::summary_json;
+pub use output::{Artifact, ReportError, check_folder, write};
+pub use table::{Column, Table};
+
+use crate::metrics::RunReport;
+
+/// Turns a run into files of one format.
+pub trait Exporter {
+    /// The files, with paths relative to the run's folder.
+    ///
+    /// # Errors
+    /// [`ReportError`] where a format cannot hold what it is given.
+    fn export(&self, run: &RunReport) -> Result<Vec<Artifact>, ReportError>;
+}
+
+/// Every file of a run's folder.
+///
+/// # Errors
+/// As [`Exporter::export`].
+pub fn run_files(run: &RunReport) -> Result<Vec<Artifact>, ReportError> {
+    let exporters: [&dyn Exporter; 5] =
+        [&json::SummaryJson, &csv::StepsCsv, &hgrm::PercentileFiles, &hlog::HistogramLog, &pictures::RunPictures];
+    let mut files = Vec::new();
+    for exporter in exporters {
+        files.extend(exporter.export(run)?);
+    }
+    Ok(files)
+}

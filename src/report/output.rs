@@ -1,0 +1,90 @@
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// A file to be written, with its path relative to the folder of the results.
+#[derive(Clone, Debug)]
+pub struct Artifact {
+    /// Relative path.
+    pub path: PathBuf,
+    /// Content.
+    pub bytes: Vec<u8>,
+}
+
+impl Artifact {
+    /// A file of that relative path.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>, bytes: impl Into<Vec<u8>>) -> Self {
+        Self {
+            path: path.into(),
+            bytes: bytes.into(),
+        }
+    }
+}
+
+/// Why results cannot be written.
+#[derive(Debug, Error)]
+#[allow(missing_docs)]
+pub enum ReportError {
+    #[error("cannot write '{path}': {source}. Choose another folder with --out")]
+    Write { path: String, source: std::io::Error },
+    #[error("cannot make {what}: {message}")]
+    Format { what: String, message: String },
+}
+
+impl ReportError {
+    pub(super) fn write(path: &Path, source: std::io::Error) -> Self {
+        Self::Write {
+            path: path.display().to_string(),
+            source,
+        }
+    }
+
+    pub(super) fn format(what: impl Into<String>, message: impl ToString) -> Self {
+        Self::Format {
+            what: what.into(),
+            message: message.to_string(),
+        }
+    }
+}
+
+/// Creates `folder` if need be and makes sure that files can be written there, so that a long run does not end in vain.
+///
+/// # Errors
+/// [`ReportError::Write`].
+pub fn check_folder(folder: &Path) -> Result<(), ReportError> {
+    fs::create_dir_all(folder).map_err(|source| ReportError::write(folder, source))?;
+    temporary(folder).map(drop).map_err(|source| ReportError::write(folder, source))
+}
+
+/// Writes each artifact under `folder`: to a temporary name first, which becomes the file when all of it is on disk. An
+/// earlier file of that name is whole until then; an interruption leaves neither half a file nor the temporary one.
+///
+/// # Errors
+/// [`ReportError::Write`]; the artifacts before the failing one are written.
+pub fn write(folder: &Path, artifacts: &[Artifact]) -> Result<(), ReportError> {
+    for artifact in artifacts {
+        let path = folder.join(&artifact.path);
+        let within = path.parent().unwrap_or(folder);
+        fs::create_dir_all(within).map_err(|source| ReportError::write(within, source))?;
+        let put = || {
+            let mut file = temporary(within)?;
+            file.write_all(&artifact.bytes)?;
+            file.flush()?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        put().map_err(|source| ReportError::write(&path, source))?;
+    }
+    Ok(())
+}
+
+fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".tiersim-").suffix(".tmp");
+    // Results are for everyone to read, as far as the umask says; temporary files are private by default.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder)
+}

@@ -1,0 +1,228 @@
+//! What is drawn: of a run, and of runs side by side.
+
+use super::chart::{Chart, Line, Panel, Stroke, colour};
+use super::output::{Artifact, ReportError};
+use super::Exporter;
+use crate::metrics::{RunReport, Timings};
+
+/// A run among others: what to call it in a legend.
+#[derive(Clone, Copy)]
+pub struct Labelled<'a> {
+    /// The legend's text.
+    pub label: &'a str,
+    /// The run.
+    pub run: &'a RunReport,
+}
+
+/// The pictures in every run's folder.
+pub(super) struct RunPictures;
+
+impl Exporter for RunPictures {
+    fn export(&self, run: &RunReport) -> Result<Vec<Artifact>, ReportError> {
+        if run.series.is_empty() {
+            return Ok(Vec::new());
+        }
+        let name = run.summary.strategy.as_str();
+        let labelled = [Labelled { label: name, run }];
+        let mut files = Vec::new();
+        files.extend(alpha("alpha", &format!("Alpha: {name}"), &labelled)?);
+        files.extend(token_latency("token_latency", &format!("Token latency: {name}"), &labelled)?);
+        files.extend(latency_cdf("latency_cdf", &format!("Token latency, cumulative: {name}"), &labelled)?);
+        files.extend(memory_in_use("mem_usage", "Memory in use", &[MemoryPanel { title: name, runs: vec![labelled[0]] }])?);
+        Ok(files)
+    }
+}
+
+/// HBM's share of the bytes read, over the tokens, with the best ratio.
+///
+/// # Errors
+/// [`ReportError`] if the picture cannot be drawn.
+pub fn alpha(name: &str, title: &str, runs: &[Labelled<'_>]) -> Result<[Artifact; 2], ReportError> {
+    let mut lines: Vec<Line> = coloured(runs)
+        .map(|(run, colour)| Line {
+            label: run.label.to_owned(),
+            colour,
+            stroke: Stroke::Solid,
+            points: run.run.series.steps().map(|step| (step.step as f64, step.alpha())).collect(),
+        })
+        .collect();
+    if let Some(first) = runs.first() {
+        let best = first.run.summary.best_ratio;
+        let end = first.run.series.len().saturating_sub(1).max(1) as f64;
+        lines.push(Line {
+            label: format!("best ratio ({best:.3})"),
+            colour: colour::BLACK,
+            stroke: Stroke::Dashed,
+            points: vec![(0.0, best), (end, best)],
+        });
+    }
+    one_panel(name, title, "alpha (HBM's share of bytes read)", lines, Some(1.02))
+}
+
+/// Token latency over the tokens, with the bound.
+///
+/// # Errors
+/// [`ReportError`] if the picture cannot be drawn.
+pub fn token_latency(name: &str, title: &str, runs: &[Labelled<'_>]) -> Result<[Artifact; 2], ReportError> {
+    let mut lines: Vec<Line> = coloured(runs)
+        .map(|(run, colour)| Line {
+            label: run.label.to_owned(),
+            colour,
+            stroke: Stroke::Solid,
+            points: run.run.series.steps().map(|step| (step.step as f64, milliseconds(step.latency.as_ns()))).collect(),
+        })
+        .collect();
+    if let Some(first) = runs.first() {
+        lines.push(Line {
+            label: "bound".to_owned(),
+            colour: colour::BLACK,
+            stroke: Stroke::Dashed,
+            points: first.run.series.steps().map(|step| (step.step as f64, milliseconds(step.bound.as_ns()))).collect(),
+        });
+    }
+    one_panel(name, title, "token latency (ms)", lines, None)
+}
+
+/// The share of tokens that took at most so long.
+///
+/// # Errors
+/// [`ReportError`] if the picture cannot be drawn.
+pub fn latency_cdf(name: &str, title: &str, runs: &[Labelled<'_>]) -> Result<[Artifact; 2], ReportError> {
+    let lines = coloured(runs)
+        .map(|(run, colour)| Line {
+            label: run.label.to_owned(),
+            colour,
+            stroke: Stroke::Solid,
+            points: cumulative(&run.run.histograms.token_latency),
+        })
+        .collect();
+    let panel = Panel {
+        title: title.to_owned(),
+        x_label: "token latency (ms)".to_owned(),
+        y_label: "share of tokens that took at most this".to_owned(),
+        lines,
+        y_from: 0.0,
+        y_to: Some(1.0),
+        x_from: 0.0,
+    };
+    single(name, panel)
+}
+
+/// A panel of [`memory_in_use`].
+pub struct MemoryPanel<'a> {
+    /// Above the panel.
+    pub title: &'a str,
+    /// The first is drawn solid, the second dashed.
+    pub runs: Vec<Labelled<'a>>,
+}
+
+/// The bytes in use on each tier over the tokens: a panel for each entry of `panels`.
+///
+/// # Errors
+/// [`ReportError`] if the picture cannot be drawn.
+pub fn memory_in_use(name: &str, title: &str, panels: &[MemoryPanel<'_>]) -> Result<[Artifact; 2], ReportError> {
+    const GIB: f64 = (1u64 << 30) as f64;
+    let tier_colours = [colour::BLUE, colour::ORANGE, colour::GREEN, colour::PURPLE, colour::VERMILLION];
+    let mut most: f64 = 0.0;
+    let mut drawn = Vec::new();
+    for panel in panels {
+        let mut lines = Vec::new();
+        for (index, labelled) in panel.runs.iter().enumerate() {
+            let run = labelled.run;
+            for (tier, tier_name) in run.tiers.iter().enumerate() {
+                let points: Vec<(f64, f64)> =
+                    run.series.steps().map(|step| (step.step as f64, step.by_tier[tier].1.as_f64() / GIB)).collect();
+                most = points.iter().fold(most, |most, (_, y)| most.max(*y));
+                let label = if panel.runs.len() > 1 { format!("{tier_name}, {}", labelled.label) } else { tier_name.clone() };
+                lines.push(Line {
+                    label,
+                    colour: tier_colours[tier % tier_colours.len()],
+                    stroke: [Stroke::Solid, Stroke::Dashed][index.min(1)],
+                    points,
+                });
+            }
+        }
+        if let Some(run) = panel.runs.first().map(|labelled| labelled.run)
+            && let Some((tier, capacity)) = run.summary.capacity_bytes.0.first()
+        {
+            let (capacity, end) = (*capacity as f64 / GIB, run.series.len().saturating_sub(1).max(1) as f64);
+            most = most.max(capacity);
+            lines.push(Line {
+                label: format!("{tier} capacity"),
+                colour: colour::BLACK,
+                stroke: Stroke::Dotted,
+                points: vec![(0.0, capacity), (end, capacity)],
+            });
+        }
+        drawn.push((panel.title.to_owned(), lines));
+    }
+    let panels = drawn
+        .into_iter()
+        .map(|(title, lines)| Panel {
+            title,
+            x_label: "decoded tokens".to_owned(),
+            y_label: "in use (GiB)".to_owned(),
+            lines,
+            y_from: 0.0,
+            y_to: Some(most * 1.05),
+            x_from: 0.0,
+        })
+        .collect();
+    Chart {
+        name: name.to_owned(),
+        title: title.to_owned(),
+        panels,
+    }
+    .artifacts()
+}
+
+fn one_panel(
+    name: &str,
+    title: &str,
+    y_label: &str,
+    lines: Vec<Line>,
+    y_to: Option<f64>,
+) -> Result<[Artifact; 2], ReportError> {
+    let panel = Panel {
+        title: title.to_owned(),
+        x_label: "decoded tokens".to_owned(),
+        y_label: y_label.to_owned(),
+        lines,
+        y_from: 0.0,
+        y_to,
+        x_from: 0.0,
+    };
+    single(name, panel)
+}
+
+fn single(name: &str, panel: Panel) -> Result<[Artifact; 2], ReportError> {
+    Chart {
+        name: name.to_owned(),
+        title: String::new(),
+        panels: vec![panel],
+    }
+    .artifacts()
+}
+
+/// A colour for each run, the same one in every picture of the same runs.
+fn coloured<'a>(runs: &'a [Labelled<'a>]) -> impl Iterator<Item = (Labelled<'a>, &'static str)> {
+    runs.iter().copied().zip(colour::ALL.iter().copied().cycle())
+}
+
+fn milliseconds(nanoseconds: f64) -> f64 {
+    nanoseconds / 1e6
+}
+
+/// The steps of the cumulative distribution: up at each recorded value.
+fn cumulative(timings: &Timings) -> Vec<(f64, f64)> {
+    let total = timings.count() as f64;
+    let mut points = Vec::new();
+    let mut share = 0.0;
+    for bucket in timings.histogram().iter_recorded() {
+        let value = milliseconds(bucket.value_iterated_to().min(timings.greatest().as_ps()) as f64 / 1_000.0);
+        points.push((value, share));
+        share += bucket.count_at_value() as f64 / total;
+        points.push((value, share.min(1.0)));
+    }
+    points
+}

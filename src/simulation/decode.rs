@@ -1,0 +1,597 @@
+use super::moves::{self, Moves};
+use super::probe::{Probe, StepRecord};
+use super::residency::Residency;
+use super::scenario::Scenario;
+use crate::kernel::{Calendar, EventId};
+use crate::memory::{
+    Completed, Fabric, LaneLoad, Ledger, MemorySystem, Request, Shortage, TierId, TransferClass, TransferId, Urgency,
+};
+use crate::strategy::{
+    Layout, Migration, MigrationView, MovePlan, Placement, PlacementView, StepBound,
+};
+use crate::units::{Bytes, SimTime};
+use crate::workload::{LanguageModel, Sublayer, TraceError, TraceWindow};
+use thiserror::Error;
+
+/// Why a run did not get to its end.
+#[derive(Debug, Error)]
+#[allow(missing_docs)]
+pub enum RunError {
+    /// Nothing was simulated.
+    #[error("the weights and the prefill KV cannot be laid out: {0}. Enlarge the tier or shorten the prompt")]
+    Layout(Shortage),
+    #[error("step {step}, layer {layer}: the KV of the token just computed fits nowhere: {shortage}. Enlarge the tier or decode fewer tokens")]
+    OutOfMemory {
+        step: usize,
+        layer: usize,
+        shortage: Shortage,
+    },
+    #[error("step {step}: the trace cannot be read on: {source}")]
+    Trace { step: usize, source: TraceError },
+    #[error("step {step}: simulated time ran past the clock's 213 days: the bandwidths are too low for the bytes")]
+    ClockOverflow { step: usize },
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Why it ended early, if it did.
+    pub error: Option<RunError>,
+    /// How many steps were simulated to their end.
+    pub steps: usize,
+    /// From the start of the first step to the end of the last. Transfers in flight then (posted writes, migrations) are
+    /// carried to their end, which counts in their class and on their lanes but not here.
+    pub simulated: SimTime,
+    /// When the last transfer was complete.
+    pub drained: SimTime,
+    /// How many events were handled.
+    pub events: u64,
+    /// The most bytes in use on each tier at any moment.
+    pub peak: Vec<Bytes>,
+    /// What each lane did.
+    pub lanes: Vec<LaneLoad>,
+    /// Bytes issued, by class.
+    pub issued: [Bytes; TransferClass::COUNT],
+    /// Bytes completed, by class.
+    pub completed: [Bytes; TransferClass::COUNT],
+    /// Bytes in flight when the run ended, by class: none after a complete run.
+    pub in_flight: [Bytes; TransferClass::COUNT],
+}
+
+/// Simulates `scenario`, telling `probe` what happens.
+///
+/// A run that ends early for want of memory is an [`Outcome`] with an error: what was simulated counts.
+///
+/// # Errors
+/// [`RunError`] for what is wrong with the input or interrupts the run: its layout does not fit, its trace cannot be read,
+/// the probe said so.
+///
+/// ```
+/// use tiersim::simulation::{Scenario, ScenarioConfig, run};
+/// let mut config = ScenarioConfig::load("study")?;
+/// config.decode_tokens = 4;
+/// let outcome = run(&Scenario::new(config)?, &mut ())?;
+/// assert_eq!(outcome.steps, 4);
+/// assert!(outcome.error.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn run<P: Probe>(scenario: &Scenario, probe: &mut P) -> Result<Outcome, RunError> {
+    let mut decode = Decode::new(scenario, probe)?;
+    let mut error = None;
+    for step in 0..scenario.decode() {
+        match decode.step(step) {
+            Ok(()) => decode.steps = step + 1,
+            Err(stop @ RunError::OutOfMemory { .. }) => {
+                error = Some(stop);
+                break;
+            }
+            Err(stop) => return Err(stop),
+        }
+    }
+    Ok(decode.finish(error))
+}
+
+/// What a transfer is, when it comes back.
+#[derive(Clone, Copy, Debug)]
+enum Purpose {
+    Read { sublayer: u32, tier: TierId },
+    Write { layer: u32, token: u32, tier: TierId },
+    Move { slot: u32 },
+}
+
+/// What one sublayer reads of its weights on each tier.
+struct WeightReads {
+    by_tier: Vec<Bytes>,
+}
+
+/// A KV write that is not complete.
+struct PendingWrite {
+    token: usize,
+    tier: TierId,
+    /// Whether the layer's KV read waits for it.
+    awaited: bool,
+}
+
+/// A KV read that waits for writes of its tokens.
+#[derive(Clone, Copy)]
+struct HeldRead {
+    transfer: TransferId,
+    writes: usize,
+}
+
+/// What happened in the step so far.
+struct StepTotals {
+    read_kv_tokens: u64,
+    attention_read: Vec<Bytes>,
+    mlp_read: Vec<Bytes>,
+    migrated_in: Bytes,
+    migrated_out: Bytes,
+    late_tokens: u64,
+}
+
+struct Decode<'a, P> {
+    scenario: &'a Scenario,
+    model: &'a LanguageModel,
+    system: &'a MemorySystem,
+    probe: &'a mut P,
+    calendar: Calendar,
+    fabric: Fabric<Purpose>,
+    compute_timer: EventId,
+    residency: Residency,
+    moves: Moves,
+    window: TraceWindow,
+    placement: Box<dyn Placement>,
+    migration: Box<dyn Migration>,
+    bound: StepBound,
+    /// By sublayer.
+    weights: Vec<WeightReads>,
+    /// By sublayer: reads of this step that have been issued and are not complete.
+    outstanding: Vec<u32>,
+    /// By sublayer: weight reads of this step that were issued early and are not complete.
+    early: Vec<Vec<TransferId>>,
+    /// The first sublayer whose weight reads of this step are not issued.
+    weights_issued: usize,
+    computing: bool,
+    /// By layer.
+    writes: Vec<Vec<PendingWrite>>,
+    /// By tier.
+    held: Vec<Option<HeldRead>>,
+    done: Vec<Completed<Purpose>>,
+    plan: MovePlan,
+    totals: StepTotals,
+    used: Vec<Bytes>,
+    active: Vec<usize>,
+    steps: usize,
+    step_ended: SimTime,
+}
+
+impl<'a, P: Probe> Decode<'a, P> {
+    fn new(scenario: &'a Scenario, probe: &'a mut P) -> Result<Self, RunError> {
+        let (model, system) = (scenario.model(), scenario.memory());
+        let (layers, tiers) = (model.layers().len(), system.tiers().len());
+        let range = scenario.prefill() + scenario.decode();
+        let strategy = scenario.strategy();
+        let placement = strategy.placement.build();
+        let migration = strategy.migration.build();
+
+        let mut ledger = Ledger::new(system);
+        let mut layout = Layout::new(model, system, &mut ledger, scenario.prefill(), range);
+        strategy.initialization.build().lay_out(&mut layout).map_err(RunError::Layout)?;
+        let (stored, tokens) = layout.into_parts();
+        let weights = model.sublayers().zip(&stored).map(|(sublayer, stored)| weight_reads(sublayer, stored)).collect();
+        let residency = Residency::new(tokens, model.layers().iter().map(|layer| layer.kv_bytes), range, ledger);
+
+        let trace = |source| RunError::Trace { step: 0, source };
+        let source = scenario.skips().map_err(trace)?;
+        let window =
+            TraceWindow::new(source, layers, scenario.prefill(), scenario.decode(), migration.look_ahead()).map_err(trace)?;
+        let fabric = Fabric::new(system);
+        let compute_timer = EventId(fabric.events());
+        Ok(Self {
+            scenario,
+            model,
+            system,
+            probe,
+            calendar: Calendar::with_capacity(fabric.events() as usize + 1),
+            fabric,
+            compute_timer,
+            residency,
+            moves: Moves::new(layers, tiers),
+            window,
+            placement,
+            migration,
+            bound: StepBound::new(model, system, scenario.roofline(), scenario.weight_prefetch() > 0),
+            weights,
+            outstanding: vec![0; 2 * layers],
+            early: vec![Vec::with_capacity(tiers); 2 * layers],
+            weights_issued: 0,
+            computing: false,
+            writes: (0..layers).map(|_| Vec::with_capacity(2)).collect(),
+            held: vec![None; tiers],
+            done: Vec::with_capacity(64),
+            plan: MovePlan::new(tiers),
+            totals: StepTotals {
+                read_kv_tokens: 0,
+                attention_read: vec![Bytes::ZERO; tiers],
+                mlp_read: vec![Bytes::ZERO; tiers],
+                migrated_in: Bytes::ZERO,
+                migrated_out: Bytes::ZERO,
+                late_tokens: 0,
+            },
+            used: vec![Bytes::ZERO; tiers],
+            active: vec![0; layers],
+            steps: 0,
+            step_ended: SimTime::ZERO,
+        })
+    }
+
+    fn now(&self) -> SimTime {
+        self.calendar.now()
+    }
+
+    fn context(&self, step: usize) -> usize {
+        self.scenario.prefill() + step
+    }
+
+    fn step(&mut self, step: usize) -> Result<(), RunError> {
+        self.totals.reset();
+        self.weights_issued = 0;
+        let started = self.now();
+        for layer in 0..self.model.layers().len() {
+            let layer_started = self.now();
+            self.sublayer(step, 2 * layer)?;
+            self.write_kv(step, layer)?;
+            self.sublayer(step, 2 * layer + 1)?;
+            self.migrate(step, layer);
+            self.probe.layer(self.now() - layer_started);
+        }
+        self.step_ended = self.now();
+        self.report(step, self.now() - started)?;
+        self.window.advance().map_err(|source| RunError::Trace { step: step + 1, source })
+    }
+
+    /// Issues the reads of a sublayer and runs until they and its compute are done.
+    fn sublayer(&mut self, step: usize, sublayer: usize) -> Result<(), RunError> {
+        if self.weights_issued > sublayer {
+            while let Some(transfer) = self.early[sublayer].pop() {
+                self.fabric.promote(self.calendar.now(), transfer);
+            }
+        } else {
+            self.read_weights(sublayer, Urgency::Due);
+        }
+        self.count_weights(sublayer);
+        let kv = if sublayer.is_multiple_of(2) { self.read_kv(step, sublayer / 2) } else { Bytes::ZERO };
+        let last = (sublayer + self.scenario.weight_prefetch()).min(self.weights.len() - 1);
+        while self.weights_issued <= last {
+            self.read_weights(self.weights_issued, Urgency::Early);
+        }
+        if let Some(roofline) = self.scenario.roofline() {
+            let weights = self.weights[sublayer].by_tier.iter().copied().sum();
+            let time = roofline.time_for(weights, kv);
+            self.computing = time > SimTime::ZERO;
+            if self.computing {
+                let end = self.now() + time;
+                if end == SimTime::MAX {
+                    return Err(RunError::ClockOverflow { step });
+                }
+                self.calendar.schedule(self.compute_timer, end);
+            }
+        }
+        self.fabric.settle(&mut self.calendar);
+        while self.outstanding[sublayer] > 0 || self.computing {
+            self.next_instant(step)?;
+        }
+        Ok(())
+    }
+
+    fn read_weights(&mut self, sublayer: usize, urgency: Urgency) {
+        debug_assert_eq!(sublayer, self.weights_issued);
+        self.weights_issued += 1;
+        for (tier, &bytes) in self.weights[sublayer].by_tier.iter().enumerate() {
+            if bytes == Bytes::ZERO {
+                continue;
+            }
+            let tier = TierId(tier);
+            let request = Request {
+                class: TransferClass::WeightRead,
+                route: self.system.read_route(tier),
+                bytes,
+                urgency,
+                tag: Purpose::Read { sublayer: sublayer as u32, tier },
+            };
+            let transfer = self.fabric.issue(self.calendar.now(), request);
+            self.outstanding[sublayer] += 1;
+            if urgency == Urgency::Early {
+                self.early[sublayer].push(transfer);
+            }
+        }
+    }
+
+    fn count_weights(&mut self, sublayer: usize) {
+        let read = if sublayer.is_multiple_of(2) { &mut self.totals.attention_read } else { &mut self.totals.mlp_read };
+        for (total, bytes) in read.iter_mut().zip(&self.weights[sublayer].by_tier) {
+            *total += *bytes;
+        }
+    }
+
+    /// Issues the KV reads of a layer and returns their size.
+    fn read_kv(&mut self, step: usize, layer: usize) -> Bytes {
+        let now = self.calendar.now();
+        self.moves.sync(now, self.system, &self.fabric, &mut self.residency);
+        let skips = self.window.step(0).expect("the window shows the present step");
+        let skipped = &skips.sets[layer];
+        self.totals.late_tokens += self.moves.reads_issued(now, layer, skipped);
+
+        let tokens = self.residency.layer(layer);
+        let active = self.context(step) - skips.counts[layer];
+        self.totals.read_kv_tokens += active as u64;
+        let mut rest = active;
+        for tier in self.system.tier_ids() {
+            // The tiers partition the context, so the last one has what the others have not.
+            let last = tier.0 + 1 == tokens.at.len();
+            let count = if last { rest } else { tokens.at[tier.0].count_without(skipped) };
+            rest -= count;
+            if count == 0 {
+                continue;
+            }
+            let bytes = tokens.kv_bytes.times(count as u64);
+            self.totals.attention_read[tier.0] += bytes;
+            let request = Request {
+                class: TransferClass::KvRead,
+                route: self.system.read_route(tier),
+                bytes,
+                urgency: Urgency::Due,
+                tag: Purpose::Read { sublayer: 2 * layer as u32, tier },
+            };
+            self.outstanding[2 * layer] += 1;
+            let mut writes = 0;
+            for write in &mut self.writes[layer] {
+                write.awaited = write.tier == tier && !skipped.contains(write.token);
+                writes += usize::from(write.awaited);
+            }
+            if writes == 0 {
+                self.fabric.issue(now, request);
+            } else {
+                let transfer = self.fabric.issue_held(now, request);
+                self.held[tier.0] = Some(HeldRead { transfer, writes });
+            }
+        }
+        tokens.kv_bytes.times(active as u64)
+    }
+
+    /// Issues the write of the token just computed, which is posted.
+    fn write_kv(&mut self, step: usize, layer: usize) -> Result<(), RunError> {
+        let now = self.calendar.now();
+        self.moves.sync(now, self.system, &self.fabric, &mut self.residency);
+        let token = self.context(step);
+        self.note_free();
+        let tokens = self.residency.layer(layer);
+        let bytes = tokens.kv_bytes;
+        let view = PlacementView {
+            layer,
+            token,
+            kv_bytes: bytes,
+            tokens: &tokens.count,
+            free: &self.used,
+            system: self.system,
+        };
+        // Where it fits nowhere, the last tier is the one whose shortage is told: the one meant to be large.
+        let tier = self.placement.place(&view).unwrap_or(TierId(self.system.tiers().len() - 1));
+        self.residency
+            .begin_write(layer, token, tier)
+            .map_err(|shortage| RunError::OutOfMemory { step, layer, shortage })?;
+        self.writes[layer].push(PendingWrite {
+            token,
+            tier,
+            awaited: false,
+        });
+        self.fabric.issue(
+            now,
+            Request {
+                class: TransferClass::KvWrite,
+                route: self.system.write_route(tier),
+                bytes,
+                urgency: Urgency::Due,
+                tag: Purpose::Write {
+                    layer: layer as u32,
+                    token: token as u32,
+                    tier,
+                },
+            },
+        );
+        Ok(())
+    }
+
+    /// What is free on each tier, in the scratch space for a number a tier.
+    fn note_free(&mut self) {
+        for tier in self.system.tier_ids() {
+            self.used[tier.0] = self.residency.ledger.free(tier);
+        }
+    }
+
+    /// Decides what moves before the next step reads `layer`, and issues it.
+    fn migrate(&mut self, step: usize, layer: usize) {
+        if self.migration.look_ahead() == 0 || self.window.step(1).is_none() {
+            return;
+        }
+        let now = self.calendar.now();
+        self.moves.sync(now, self.system, &self.fabric, &mut self.residency);
+        let tokens = self.residency.layer(layer);
+        self.plan.reset(tokens.kv_bytes, &self.residency.ledger);
+        let view = MigrationView {
+            layer,
+            context: self.context(step + 1),
+            kv_bytes: tokens.kv_bytes,
+            at: &tokens.at,
+            home: &tokens.home,
+            in_flight: &tokens.in_flight,
+            weights_read: &self.weights[2 * layer].by_tier,
+            trace: &self.window,
+            system: self.system,
+        };
+        self.migration.decide(&view, &mut self.plan);
+        for (source, destination, tokens) in self.plan.moves() {
+            let bytes = self
+                .residency
+                .begin_move(layer, tokens, source, destination)
+                .expect("a plan counts the room of each destination");
+            let class = moves::class(source, destination);
+            match class {
+                TransferClass::MigrateIn => self.totals.migrated_in += bytes,
+                _ => self.totals.migrated_out += bytes,
+            }
+            let slot = self.moves.begin(layer, tokens, source, destination);
+            let request = Request {
+                class,
+                route: self.system.move_route(source, destination),
+                bytes,
+                urgency: Urgency::Due,
+                tag: Purpose::Move { slot },
+            };
+            let transfer = self.fabric.issue(now, request);
+            self.moves.issued(slot, transfer);
+        }
+    }
+
+    /// Jumps to the next event and handles all that is due at its time.
+    fn next_instant(&mut self, step: usize) -> Result<(), RunError> {
+        let Some(now) = self.calendar.next_time() else {
+            // Lanes always carry something while reads are outstanding, so what is missing lies beyond the clock.
+            return Err(RunError::ClockOverflow { step });
+        };
+        while self.calendar.next_time() == Some(now) {
+            let (_, event) = self.calendar.pop().expect("an event is due");
+            if event == self.compute_timer {
+                self.computing = false;
+                continue;
+            }
+            self.fabric.complete(now, event, &mut self.done);
+            self.handle_completions(now);
+        }
+        self.fabric.settle(&mut self.calendar);
+        Ok(())
+    }
+
+    fn handle_completions(&mut self, now: SimTime) {
+        let mut done = std::mem::take(&mut self.done);
+        for transfer in done.drain(..) {
+            let tier = match transfer.tag {
+                Purpose::Read { sublayer, tier } => {
+                    let sublayer = sublayer as usize;
+                    self.outstanding[sublayer] -= 1;
+                    self.early[sublayer].retain(|early| *early != transfer.id);
+                    tier
+                }
+                Purpose::Write { layer, token, tier } => {
+                    self.end_write(now, layer as usize, token as usize);
+                    tier
+                }
+                Purpose::Move { slot } => {
+                    let (destination, late) = self.moves.complete(now, slot, &mut self.residency);
+                    self.probe.lateness(transfer.class, late);
+                    destination
+                }
+            };
+            self.probe.transfer(&transfer, tier);
+        }
+        self.done = done;
+    }
+
+    fn end_write(&mut self, now: SimTime, layer: usize, token: usize) {
+        self.residency.end_write(layer, token);
+        let pending = &mut self.writes[layer];
+        let at = pending.iter().position(|write| write.token == token).expect("a write that completes was pending");
+        let write = pending.remove(at);
+        if write.awaited
+            && let Some(held) = &mut self.held[write.tier.0]
+        {
+            held.writes -= 1;
+            if held.writes == 0 {
+                self.fabric.admit(now, held.transfer);
+                self.held[write.tier.0] = None;
+            }
+        }
+    }
+
+    fn report(&mut self, step: usize, latency: SimTime) -> Result<(), RunError> {
+        let skips = self.window.step(0).expect("the window shows the present step");
+        let context = self.context(step);
+        for (active, skipped) in self.active.iter_mut().zip(&skips.counts) {
+            *active = context - skipped;
+        }
+        self.moves.sync(self.calendar.now(), self.system, &self.fabric, &mut self.residency);
+        for tier in self.system.tier_ids() {
+            self.used[tier.0] = self.residency.ledger.used(tier);
+        }
+        let record = StepRecord {
+            step,
+            context,
+            read_kv_tokens: self.totals.read_kv_tokens,
+            latency,
+            bound: self.bound.step(&self.active),
+            attention_read: &self.totals.attention_read,
+            mlp_read: &self.totals.mlp_read,
+            used: &self.used,
+            migrated_in: self.totals.migrated_in,
+            migrated_out: self.totals.migrated_out,
+            late_tokens: self.totals.late_tokens,
+        };
+        if self.probe.step(&record).is_break() { Err(RunError::Interrupted) } else { Ok(()) }
+    }
+
+    /// Carries what is in flight to its end, after a complete run, and says how the run ended.
+    fn finish(mut self, error: Option<RunError>) -> Outcome {
+        if error.is_none() {
+            self.fabric.settle(&mut self.calendar);
+            while self.calendar.next_time().is_some() {
+                if self.next_instant(self.steps).is_err() {
+                    break;
+                }
+            }
+        }
+        Outcome {
+            error,
+            steps: self.steps,
+            simulated: self.step_ended,
+            drained: self.now(),
+            events: self.calendar.events(),
+            peak: self.system.tier_ids().map(|tier| self.residency.ledger.peak(tier)).collect(),
+            lanes: self.fabric.loads(self.now()),
+            issued: self.fabric.issued(),
+            completed: self.fabric.completed(),
+            in_flight: self.fabric.in_flight(),
+        }
+    }
+}
+
+impl StepTotals {
+    fn reset(&mut self) {
+        self.read_kv_tokens = 0;
+        self.attention_read.fill(Bytes::ZERO);
+        self.mlp_read.fill(Bytes::ZERO);
+        self.migrated_in = Bytes::ZERO;
+        self.migrated_out = Bytes::ZERO;
+        self.late_tokens = 0;
+    }
+}
+
+/// Spreads the reads of a sublayer evenly over its stored bytes: the share of the first tiers together is rounded to the
+/// nearest byte (halves up), so the parts add up to the whole.
+fn weight_reads(sublayer: Sublayer, stored: &[Bytes]) -> WeightReads {
+    let whole = u128::from(sublayer.stored.get());
+    let mut below = Bytes::ZERO;
+    let mut read_below = Bytes::ZERO;
+    let by_tier = stored
+        .iter()
+        .map(|bytes| {
+            below += *bytes;
+            let read = if whole == 0 { Bytes::ZERO } else { sublayer.read.share(u128::from(below.get()), whole) };
+            let part = read - read_below;
+            read_below = read;
+            part
+        })
+        .collect();
+    WeightReads { by_tier }
+}

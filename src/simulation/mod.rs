@@ -1,0 +1,22 @@
+//! A run: a scenario, decoded step by step on the event engine.
+//!
+//! * [`ScenarioConfig`] is what a person typed; [`Scenario`] is checked, with all that it names read in.
+//! * [`run`] simulates it and tells a [`Probe`] what happens. Probes measure; the engine reports nothing itself.
+//!
+//! # The rules of an instant
+//! 1. All events that are due are handled, in the calendar's order.
+//! 2. Then, if the current sublayer has all its reads and its compute is done, it ends. What its end brings is issued in
+//!    this order: the KV write (after attention), the migrations (after mlp), the reads of the next sublayer, early reads.
+//! 3. All of it shares the lanes from that instant on.
+//!
+//! Early reads (`weight_prefetch`) stay within their step: a step's bound assumes that its bytes are read in it.
+
+mod decode;
+mod moves;
+mod probe;
+mod residency;
+mod scenario;
+
+pub use decode::{Outcome, RunError, run};
+pub use probe::{Probe, StepRecord};
+pub use scenario::{Scenario, ScenarioConfig, ScenarioError, open_trace};

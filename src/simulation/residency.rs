@@ -1,0 +1,93 @@
+use crate::memory::{Ledger, Shortage, TierId};
+use crate::units::Bytes;
+use crate::workload::TokenSet;
+
+/// Where every token's KV lies and is going: for each layer and tier a set of the tokens that lie there and one of those
+/// that lie there or are moving there. A token lies on one tier and is at home on one (exclusive residency).
+pub(super) struct Residency {
+    layers: Vec<LayerTokens>,
+    pub ledger: Ledger,
+}
+
+/// The tokens of one layer.
+pub(super) struct LayerTokens {
+    pub kv_bytes: Bytes,
+    /// By tier. A token whose move is not complete is at its source.
+    pub at: Vec<TokenSet>,
+    /// By tier. A token whose move is not complete is at its destination.
+    pub home: Vec<TokenSet>,
+    /// The sizes of `home`.
+    pub count: Vec<usize>,
+    /// Tokens whose write or move is not complete.
+    pub in_flight: TokenSet,
+}
+
+impl Residency {
+    /// From the tokens that lie on each tier in each layer, for which `ledger` has accounted.
+    pub fn new(tokens: Vec<Vec<TokenSet>>, kv_bytes: impl Iterator<Item = Bytes>, range: usize, ledger: Ledger) -> Self {
+        let layers = tokens
+            .into_iter()
+            .zip(kv_bytes)
+            .map(|(at, kv_bytes)| LayerTokens {
+                kv_bytes,
+                count: at.iter().map(TokenSet::count).collect(),
+                home: at.clone(),
+                at,
+                in_flight: TokenSet::new(range),
+            })
+            .collect();
+        Self { layers, ledger }
+    }
+
+    pub fn layer(&self, layer: usize) -> &LayerTokens {
+        &self.layers[layer]
+    }
+
+    /// A token is being written to `tier`.
+    pub fn begin_write(&mut self, layer: usize, token: usize, tier: TierId) -> Result<(), Shortage> {
+        let tokens = &mut self.layers[layer];
+        self.ledger.reserve(tier, tokens.kv_bytes)?;
+        tokens.at[tier.0].insert(token);
+        tokens.home[tier.0].insert(token);
+        tokens.count[tier.0] += 1;
+        tokens.in_flight.insert(token);
+        Ok(())
+    }
+
+    pub fn end_write(&mut self, layer: usize, token: usize) {
+        self.layers[layer].in_flight.remove(token);
+    }
+
+    /// Tokens set out from `source`; room at `destination` is reserved for them.
+    pub fn begin_move(
+        &mut self,
+        layer: usize,
+        tokens: &[u32],
+        source: TierId,
+        destination: TierId,
+    ) -> Result<Bytes, Shortage> {
+        let layer = &mut self.layers[layer];
+        let bytes = layer.kv_bytes.times(tokens.len() as u64);
+        self.ledger.reserve(destination, bytes)?;
+        for token in tokens.iter().map(|token| *token as usize) {
+            debug_assert!(layer.at[source.0].contains(token) && !layer.in_flight.contains(token));
+            layer.home[source.0].remove(token);
+            layer.home[destination.0].insert(token);
+            layer.in_flight.insert(token);
+        }
+        layer.count[source.0] -= tokens.len();
+        layer.count[destination.0] += tokens.len();
+        Ok(bytes)
+    }
+
+    /// Tokens have arrived at `destination`; their room at `source` is free again.
+    pub fn end_move(&mut self, layer: usize, tokens: &[u32], source: TierId, destination: TierId) {
+        let layer = &mut self.layers[layer];
+        for token in tokens.iter().map(|token| *token as usize) {
+            layer.at[source.0].remove(token);
+            layer.at[destination.0].insert(token);
+            layer.in_flight.remove(token);
+        }
+        self.ledger.release(source, layer.kv_bytes.times(tokens.len() as u64));
+    }
+}

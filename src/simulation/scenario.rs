@@ -1,0 +1,282 @@
+use crate::catalog;
+use crate::config::{self, ConfigError, Reference};
+use crate::memory::{MemoryConfig, MemoryError, MemorySystem};
+use crate::strategy::{Strategy, UnknownName};
+use crate::units::Bytes;
+use crate::workload::{
+    ComputeConfig, ComputeError, Generator, GeneratorConfig, LanguageModel, ModelConfig, ModelError, Recording, Roofline,
+    SkipSource, TraceConfig, TraceError,
+};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use thiserror::Error;
+
+/// A scenario as a person writes it: a RON file in `models/scenarios/`.
+///
+/// What it names (model, memory system, strategy) it may also spell out in place. Paths in a file are relative to that
+/// file. [`Scenario::new`] reads in what is named, and checks all of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "Scenario", deny_unknown_fields)]
+pub struct ScenarioConfig {
+    /// How reports call it.
+    pub name: String,
+    /// What it asks, in a line.
+    #[serde(default)]
+    pub about: String,
+    /// The language model.
+    pub model: Reference<ModelConfig>,
+    /// The memory system.
+    pub memory: Reference<MemoryConfig>,
+    /// The tokens before step 0.
+    pub prefill_tokens: u32,
+    /// The steps.
+    pub decode_tokens: u32,
+    /// Which tokens each step skips.
+    #[serde(default)]
+    pub trace: TraceConfig,
+    /// What lies where and what moves.
+    pub strategy: Reference<Strategy>,
+    /// How many sublayers ahead weights may be read early, within a step.
+    #[serde(default)]
+    pub weight_prefetch: u32,
+    /// How fast the chip computes; infinitely fast where not given.
+    #[serde(default)]
+    pub compute: Option<ComputeConfig>,
+}
+
+impl ScenarioConfig {
+    /// The scenario of that name or path.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if there is none or its file is not right.
+    pub fn load(name_or_path: &str) -> Result<Self, ConfigError> {
+        let (text, origin) = catalog::text("scenario", catalog::SCENARIOS, name_or_path)?;
+        let mut scenario: Self = config::parse(&text, &origin)?;
+        if let Some(folder) = Path::new(name_or_path).parent().filter(|_| origin == name_or_path) {
+            scenario.relative_to(folder);
+        }
+        Ok(scenario)
+    }
+
+    /// Paths as seen from the working directory, where they were relative to `folder`.
+    fn relative_to(&mut self, folder: &Path) {
+        let seen_from_here = |name: &str| folder.join(name).to_string_lossy().into_owned();
+        let shipped = |list: &[catalog::Shipped], name: &str| list.iter().any(|file| file.name == name);
+        if let Reference::Name(name) = &mut self.model
+            && !shipped(catalog::MODELS, name)
+        {
+            *name = seen_from_here(name);
+        }
+        if let Reference::Name(name) = &mut self.memory
+            && !shipped(catalog::MEMORY_SYSTEMS, name)
+        {
+            *name = seen_from_here(name);
+        }
+        if let TraceConfig::Recorded(path) = &mut self.trace
+            && catalog::trace(&path.to_string_lossy()).is_none()
+        {
+            *path = folder.join(&*path);
+        }
+    }
+}
+
+/// Why a scenario cannot be run.
+#[derive(Debug, Error)]
+#[allow(missing_docs)]
+pub enum ScenarioError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("model: {0}")]
+    Model(#[from] ModelError),
+    #[error("memory: {0}")]
+    Memory(#[from] MemoryError),
+    #[error("strategy: {0}")]
+    Strategy(#[from] UnknownName),
+    #[error("{0}")]
+    Trace(#[from] TraceError),
+    #[error("{0}")]
+    Compute(#[from] ComputeError),
+    #[error("decode_tokens: 0 steps: there is nothing to simulate; write at least 1")]
+    NoSteps,
+    #[error("prefill_tokens + decode_tokens: {0} tokens are more than the {max} that can be simulated", max = Scenario::MAX_TOKENS)]
+    TooManyTokens(u64),
+    #[error("trace: {field} is {value}, but it must be at most {limit}")]
+    TraceLimit { field: &'static str, value: u32, limit: u32 },
+    #[error("prefill_tokens: the weights ({weights}) and the KV of {prefill} tokens ({kv}) are {missing} more than all tiers hold ({capacity}): enlarge a tier or shorten the prompt")]
+    DoesNotFit {
+        weights: Bytes,
+        prefill: u32,
+        kv: Bytes,
+        missing: Bytes,
+        capacity: Bytes,
+    },
+}
+
+/// A scenario that the engine may trust.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    resolved: ScenarioConfig,
+    model: LanguageModel,
+    memory: MemorySystem,
+    strategy: Strategy,
+    roofline: Option<Roofline>,
+}
+
+impl Scenario {
+    /// The most tokens, prefill and decode together.
+    pub const MAX_TOKENS: u64 = 1 << 24;
+
+    /// Reads in what `config` names and checks all of it.
+    ///
+    /// # Errors
+    /// [`ScenarioError`], naming the field, the value and what to write instead.
+    pub fn new(mut config: ScenarioConfig) -> Result<Self, ScenarioError> {
+        let model_config = match config.model {
+            Reference::Name(name) => catalog::model(&name)?,
+            Reference::Inline(model) => model,
+        };
+        let memory_config = match config.memory {
+            Reference::Name(name) => catalog::memory(&name)?,
+            Reference::Inline(memory) => memory,
+        };
+        let strategy = match config.strategy {
+            Reference::Name(name) => name.parse()?,
+            Reference::Inline(strategy) => strategy,
+        };
+        let model = LanguageModel::new(&model_config)?;
+        let memory = MemorySystem::new(&memory_config)?;
+        config.model = Reference::Inline(model_config);
+        config.memory = Reference::Inline(memory_config);
+        config.strategy = Reference::Inline(strategy);
+
+        if config.decode_tokens == 0 {
+            return Err(ScenarioError::NoSteps);
+        }
+        let tokens = u64::from(config.prefill_tokens) + u64::from(config.decode_tokens);
+        if tokens > Self::MAX_TOKENS {
+            return Err(ScenarioError::TooManyTokens(tokens));
+        }
+        check_room(&model, &memory, config.prefill_tokens)?;
+        let roofline = config.compute.as_ref().map(Roofline::new).transpose()?;
+        let scenario = Self {
+            resolved: config,
+            model,
+            memory,
+            strategy,
+            roofline,
+        };
+        scenario.check_trace()?;
+        Ok(scenario)
+    }
+
+    fn check_trace(&self) -> Result<(), ScenarioError> {
+        match &self.resolved.trace {
+            TraceConfig::Generated(generator) => {
+                let limit = GeneratorConfig::MAX_OLD_BIAS;
+                if generator.old_bias > limit {
+                    let (field, value) = ("old_bias", generator.old_bias);
+                    return Err(ScenarioError::TraceLimit { field, value, limit });
+                }
+                generator.check(self.prefill())?;
+            }
+            TraceConfig::Recorded(path) => {
+                open_trace(path)?.check_fits(&self.model, self.prefill(), self.decode())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The whole input, with everything that was named spelled out: what reports keep so that a run can be repeated.
+    #[must_use]
+    pub fn resolved(&self) -> &ScenarioConfig {
+        &self.resolved
+    }
+
+    /// The language model.
+    #[must_use]
+    pub fn model(&self) -> &LanguageModel {
+        &self.model
+    }
+
+    /// The memory system.
+    #[must_use]
+    pub fn memory(&self) -> &MemorySystem {
+        &self.memory
+    }
+
+    /// The strategy.
+    #[must_use]
+    pub fn strategy(&self) -> Strategy {
+        self.strategy
+    }
+
+    /// The compute times, where compute is not infinitely fast.
+    #[must_use]
+    pub fn roofline(&self) -> Option<Roofline> {
+        self.roofline
+    }
+
+    /// The tokens before step 0.
+    #[must_use]
+    pub fn prefill(&self) -> usize {
+        self.resolved.prefill_tokens as usize
+    }
+
+    /// The steps.
+    #[must_use]
+    pub fn decode(&self) -> usize {
+        self.resolved.decode_tokens as usize
+    }
+
+    /// How many sublayers ahead weights may be read early.
+    #[must_use]
+    pub fn weight_prefetch(&self) -> usize {
+        self.resolved.weight_prefetch as usize
+    }
+
+    /// A fresh stream of this scenario's skip sets.
+    ///
+    /// # Errors
+    /// [`TraceError`] if a recorded trace can no longer be opened.
+    pub fn skips(&self) -> Result<Box<dyn SkipSource + Send>, TraceError> {
+        Ok(match &self.resolved.trace {
+            TraceConfig::Generated(generator) => Box::new(Generator::new(
+                generator.clone(),
+                self.model.layers().len(),
+                self.prefill() + self.decode(),
+            )),
+            TraceConfig::Recorded(path) => Box::new(open_trace(path)?),
+        })
+    }
+}
+
+/// The shipped trace of that name, or the file of that path.
+///
+/// # Errors
+/// [`TraceError`] if there is none or its header is not right.
+pub fn open_trace(path: &Path) -> Result<Recording, TraceError> {
+    let name = path.to_string_lossy();
+    match catalog::trace(&name) {
+        Some(bytes) => Recording::embedded(&name, bytes),
+        None => Recording::open(path),
+    }
+}
+
+fn check_room(model: &LanguageModel, memory: &MemorySystem, prefill: u32) -> Result<(), ScenarioError> {
+    let wide = |bytes: Bytes| u128::from(bytes.get());
+    let narrow = |bytes: u128| Bytes::new(u64::try_from(bytes).unwrap_or(u64::MAX));
+    let weights = model.stored_weights();
+    let kv = u128::from(prefill) * model.layers().iter().map(|layer| wide(layer.kv_bytes)).sum::<u128>();
+    let capacity: u128 = memory.tiers().iter().map(|tier| wide(tier.capacity)).sum();
+    let needed = wide(weights) + kv;
+    if needed > capacity {
+        return Err(ScenarioError::DoesNotFit {
+            weights,
+            prefill,
+            kv: narrow(kv),
+            missing: narrow(needed - capacity),
+            capacity: narrow(capacity),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+use crate::memory::{Ledger, MemorySystem, Shortage, TierId};
+use crate::units::Bytes;
+use crate::workload::{LanguageModel, Sublayer, TokenSet};
+
+/// Where weights and prefill KV lie: empty at first, filled by an [`Initialization`](super::Initialization).
+pub struct Layout<'a> {
+    model: &'a LanguageModel,
+    system: &'a MemorySystem,
+    ledger: &'a mut Ledger,
+    prefill: usize,
+    /// For each sublayer, in the order of a step, its stored bytes on each tier.
+    weights: Vec<Vec<Bytes>>,
+    /// For each layer, the tokens on each tier.
+    tokens: Vec<Vec<TokenSet>>,
+}
+
+impl<'a> Layout<'a> {
+    /// Nothing laid out yet. Token sets have room for `range` tokens, the first `prefill` of which are to be put.
+    #[must_use]
+    pub fn new(
+        model: &'a LanguageModel,
+        system: &'a MemorySystem,
+        ledger: &'a mut Ledger,
+        prefill: usize,
+        range: usize,
+    ) -> Self {
+        let (layers, tiers) = (model.layers().len(), system.tiers().len());
+        Self {
+            model,
+            system,
+            ledger,
+            prefill,
+            weights: vec![vec![Bytes::ZERO; tiers]; 2 * layers],
+            tokens: vec![vec![TokenSet::new(range); tiers]; layers],
+        }
+    }
+
+    /// The memory system.
+    #[must_use]
+    pub fn system(&self) -> &'a MemorySystem {
+        self.system
+    }
+
+    /// The model's sublayers, in the order of a step.
+    #[must_use]
+    pub fn sublayers(&self) -> Vec<Sublayer> {
+        self.model.sublayers().collect()
+    }
+
+    /// K and V of one token in `layer`.
+    #[must_use]
+    pub fn kv_bytes(&self, layer: usize) -> Bytes {
+        self.model.layers()[layer].kv_bytes
+    }
+
+    /// How many layers there are.
+    #[must_use]
+    pub fn layers(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// How many tokens each layer has before step 0.
+    #[must_use]
+    pub fn prefill(&self) -> usize {
+        self.prefill
+    }
+
+    /// What still fits on `tier`.
+    #[must_use]
+    pub fn free(&self, tier: TierId) -> Bytes {
+        self.ledger.free(tier)
+    }
+
+    /// Puts `bytes` of the stored weights of `sublayer` on `tier`.
+    ///
+    /// # Errors
+    /// [`Shortage`] if they do not fit.
+    pub fn put_weights(&mut self, sublayer: usize, tier: TierId, bytes: Bytes) -> Result<(), Shortage> {
+        self.ledger.reserve(tier, bytes)?;
+        self.weights[sublayer][tier.0] += bytes;
+        Ok(())
+    }
+
+    /// Puts `bytes` of the stored weights of `sublayer` on the tiers from `tier` on, each while it has room.
+    ///
+    /// # Errors
+    /// [`Shortage`] if they do not all fit.
+    pub fn spill_weights(&mut self, sublayer: usize, tier: TierId, bytes: Bytes) -> Result<(), Shortage> {
+        let mut left = bytes;
+        let last = self.system.tiers().len() - 1;
+        for tier in (tier.0..=last).map(TierId) {
+            let part = if tier.0 == last { left } else { left.min(self.free(tier)) };
+            self.put_weights(sublayer, tier, part)?;
+            left -= part;
+        }
+        Ok(())
+    }
+
+    /// Puts `token` of `layer` on the first tier from `tier` on that has room.
+    ///
+    /// # Errors
+    /// [`Shortage`] if none has.
+    pub fn spill_token(&mut self, layer: usize, token: usize, tier: TierId) -> Result<(), Shortage> {
+        let bytes = self.kv_bytes(layer);
+        let last = self.system.tiers().len() - 1;
+        let tier = (tier.0..last).map(TierId).find(|&tier| self.free(tier) >= bytes).unwrap_or(TierId(last));
+        self.ledger.reserve(tier, bytes)?;
+        self.tokens[layer][tier.0].insert(token);
+        Ok(())
+    }
+
+    /// What was laid out: for each sublayer its stored bytes on each tier, and for each layer the tokens on each tier.
+    #[must_use]
+    pub fn into_parts(self) -> (Vec<Vec<Bytes>>, Vec<Vec<TokenSet>>) {
+        (self.weights, self.tokens)
+    }
+}

@@ -1,0 +1,86 @@
+//! The study of section 4 of the model: both strategies, four decode lengths, nothing or 40 % skipped.
+//!
+//! [`settings`] lists the runs, [`simulate`] runs any list of scenarios in parallel, [`pictures`] draws the study's
+//! pictures, and [`conclusions`] says in words what its table says in figures.
+
+mod conclusions;
+mod pictures;
+mod simulate;
+
+pub use conclusions::conclusions;
+pub use pictures::pictures;
+pub use simulate::{Cancel, Finished, Job, Progress, StudyError, simulate};
+
+use crate::config::Reference;
+use crate::simulation::{Scenario, ScenarioConfig, ScenarioError};
+use crate::strategy::{NAMED, Strategy};
+use crate::units::Ratio;
+use crate::workload::{GeneratorConfig, TraceConfig};
+
+/// The decode lengths: HBM is enough, a little insufficient, very insufficient, and four times its size.
+pub const DECODE_TOKENS: [u32; 4] = [1024, 4096, 8192, 16384];
+
+/// The prefill.
+const PREFILL_TOKENS: u32 = 1024;
+
+/// The shares of tokens skipped, in permille.
+const SKIP_PERMILLE: [u32; 2] = [0, 400];
+
+/// The study's churn, in permille of the skipped tokens.
+const CHURN_PERMILLE: u32 = 30;
+
+/// One run of the study.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Weights, prefill and decode in GB: `1_1_4`.
+    pub context: String,
+    /// The share of tokens skipped.
+    pub skip: Ratio,
+    /// The strategy.
+    pub strategy: Strategy,
+    /// The run.
+    pub scenario: Scenario,
+}
+
+impl Setting {
+    /// The run's folder: `1_1_4_best-ratio_skip40`.
+    #[must_use]
+    pub fn folder(&self) -> String {
+        format!("{}_{}_skip{}", self.context, self.strategy, self.skip.percent())
+    }
+}
+
+/// The 16 runs, in the order of the table: by decode length, then skip, then strategy.
+///
+/// # Errors
+/// [`ScenarioError`] if `model` does not fit the study's memory.
+pub fn settings(model: &str) -> Result<Vec<Setting>, ScenarioError> {
+    let mut settings = Vec::new();
+    for decode in DECODE_TOKENS {
+        for permille in SKIP_PERMILLE {
+            for (_, _, strategy) in NAMED {
+                let share = |permille| Ratio::from_permille(permille).expect("a share of at most 1000 permille");
+                let mut config = ScenarioConfig::load("study")?;
+                config.model = Reference::Name(model.to_owned());
+                config.prefill_tokens = PREFILL_TOKENS;
+                config.decode_tokens = decode;
+                config.strategy = Reference::Inline(strategy);
+                config.trace = TraceConfig::Generated(GeneratorConfig {
+                    skip: share(permille),
+                    churn: share(CHURN_PERMILLE),
+                    seed: 1,
+                    ..GeneratorConfig::default()
+                });
+                let context = format!("1_1_{}", decode / 1024);
+                config.name = format!("study_{context}_skip{}", share(permille).percent());
+                settings.push(Setting {
+                    context,
+                    skip: share(permille),
+                    strategy,
+                    scenario: Scenario::new(config)?,
+                });
+            }
+        }
+    }
+    Ok(settings)
+}

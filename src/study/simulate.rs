@@ -1,0 +1,126 @@
+use crate::metrics::{Recorder, RunReport};
+use crate::report::{self, ReportError};
+use crate::simulation::{Outcome, Probe, RunError, Scenario, StepRecord, run};
+use rayon::iter::{ParallelBridge, ParallelIterator};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use thiserror::Error;
+
+/// A scenario to run and the folder for its files, if they are wanted.
+pub struct Job<'a> {
+    /// The scenario.
+    pub scenario: &'a Scenario,
+    /// Where its files go.
+    pub folder: Option<PathBuf>,
+}
+
+/// A run that has ended.
+pub struct Finished {
+    /// What to report.
+    pub report: RunReport,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// Why runs ended without results.
+#[derive(Debug, Error)]
+#[allow(missing_docs)]
+pub enum StudyError {
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    #[error("cannot start {jobs} threads: {message}")]
+    Threads { jobs: usize, message: String },
+}
+
+/// Set to end all runs at their next step.
+pub type Cancel = AtomicBool;
+
+/// Told how many steps more have been simulated.
+pub trait Progress: Sync {
+    /// So many steps more.
+    fn advance(&self, steps: u64);
+}
+
+impl Progress for () {
+    fn advance(&self, _steps: u64) {}
+}
+
+/// Runs all `jobs` on so many threads (0: one a core), the longest first, and writes the files of each as it ends. The
+/// results are in the order of `jobs` and do not depend on the number of threads.
+///
+/// # Errors
+/// The first error; nothing half-written stays behind.
+pub fn simulate(
+    jobs: &[Job<'_>],
+    threads: usize,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<Vec<Finished>, StudyError> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| StudyError::Threads {
+        jobs: threads,
+        message: error.to_string(),
+    })?;
+    let mut order: Vec<usize> = (0..jobs.len()).collect();
+    order.sort_by_key(|&index| std::cmp::Reverse(work(jobs[index].scenario)));
+    let mut finished = pool.install(|| {
+        order
+            .into_iter()
+            .par_bridge()
+            .map(|index| Ok((index, one(&jobs[index], cancel, progress)?)))
+            .collect::<Result<Vec<_>, StudyError>>()
+    })?;
+    finished.sort_by_key(|(index, _)| *index);
+    Ok(finished.into_iter().map(|(_, finished)| finished).collect())
+}
+
+/// In proportion to the time that a run takes: steps times tokens times layers.
+fn work(scenario: &Scenario) -> u64 {
+    let tokens = scenario.prefill() + scenario.decode();
+    scenario.decode() as u64 * tokens as u64 * scenario.model().layers().len() as u64
+}
+
+fn one(job: &Job<'_>, cancel: &Cancel, progress: &dyn Progress) -> Result<Finished, StudyError> {
+    let watch = Watch {
+        cancel,
+        progress,
+        unreported: 0,
+    };
+    let mut probe = (Recorder::new(job.scenario), watch);
+    let outcome = run(job.scenario, &mut probe)?;
+    let (recorder, watch) = probe;
+    progress.advance(watch.unreported);
+    let report = recorder.finish(job.scenario, &outcome);
+    if let Some(folder) = &job.folder {
+        let files = report::run_files(&report)?;
+        // An interruption between computing and writing counts: nothing is written then.
+        if cancel.load(Ordering::Relaxed) {
+            return Err(RunError::Interrupted.into());
+        }
+        report::write(folder, &files)?;
+    }
+    Ok(Finished { report, outcome })
+}
+
+/// Tells progress now and then, and interrupts when asked.
+struct Watch<'a> {
+    cancel: &'a Cancel,
+    progress: &'a dyn Progress,
+    unreported: u64,
+}
+
+/// Steps between two reports of progress.
+const BATCH: u64 = 64;
+
+impl Probe for Watch<'_> {
+    fn step(&mut self, _step: &StepRecord<'_>) -> ControlFlow<()> {
+        self.unreported += 1;
+        if self.unreported == BATCH {
+            self.progress.advance(BATCH);
+            self.unreported = 0;
+        }
+        if self.cancel.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}

@@ -1,0 +1,191 @@
+//! Reading and printing a number with a unit, exactly: no float stands between the text and the integer.
+
+use thiserror::Error;
+
+/// Why a text is not the quantity that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum QuantityError {
+    /// The text does not start with a number.
+    #[error("'{text}' is no {what}: write a number and a unit, such as {example}")]
+    NoNumber {
+        what: &'static str,
+        text: String,
+        example: &'static str,
+    },
+    /// The number is negative.
+    #[error("'{text}' is negative: a {what} must be more than 0, such as {example}")]
+    Negative {
+        what: &'static str,
+        text: String,
+        example: &'static str,
+    },
+    /// The unit is missing or not one of ours.
+    #[error("'{text}' has {found} for a {what}: use one of {units}, such as {example}")]
+    Unit {
+        what: &'static str,
+        text: String,
+        found: String,
+        units: String,
+        example: &'static str,
+    },
+    /// The value is outside of what the simulator accepts.
+    #[error("'{text}' is outside of what a {what} may be: {limit}")]
+    Range {
+        what: &'static str,
+        text: String,
+        limit: String,
+    },
+}
+
+/// One kind of quantity: its name in messages, an example, and its units with their factors.
+pub(super) struct Kind {
+    pub what: &'static str,
+    pub example: &'static str,
+    /// Unit and how many base units it is, the smallest first. An empty name allows a bare number.
+    pub units: &'static [(&'static str, u128)],
+}
+
+impl Kind {
+    /// The value in base units, rounded to the nearest (halves up).
+    pub fn parse(&self, text: &str) -> Result<u128, QuantityError> {
+        let trimmed = text.trim();
+        let no_number = || QuantityError::NoNumber {
+            what: self.what,
+            text: text.to_owned(),
+            example: self.example,
+        };
+        if trimmed.starts_with('-') {
+            return Err(QuantityError::Negative {
+                what: self.what,
+                text: text.to_owned(),
+                example: self.example,
+            });
+        }
+        let end = trimmed
+            .find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '_'))
+            .unwrap_or(trimmed.len());
+        let (number, unit) = trimmed.split_at(end);
+        let unit = unit.trim();
+        let (mantissa, scale) = decimal(number).ok_or_else(no_number)?;
+        let factor = self
+            .units
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .map(|(_, factor)| *factor)
+            .ok_or_else(|| QuantityError::Unit {
+                what: self.what,
+                text: text.to_owned(),
+                found: if unit.is_empty() {
+                    "no unit".to_owned()
+                } else {
+                    format!("the unit '{unit}', which is not one")
+                },
+                units: self
+                    .units
+                    .iter()
+                    .map(|(name, _)| *name)
+                    .filter(|name| !name.is_empty())
+                    .collect::<Vec<_>>()
+                    .join(", "),
+                example: self.example,
+            })?;
+        mantissa
+            .checked_mul(factor)
+            .map(|scaled| (scaled + scale / 2) / scale)
+            .ok_or_else(|| self.range(text, "a number that large cannot be counted"))
+    }
+
+    pub fn range(&self, text: &str, limit: impl Into<String>) -> QuantityError {
+        QuantityError::Range {
+            what: self.what,
+            text: text.to_owned(),
+            limit: limit.into(),
+        }
+    }
+}
+
+/// Digits with at most one point, as `mantissa / scale`. At most 18 digits after the point, 24 in all.
+pub(super) fn decimal(text: &str) -> Option<(u128, u128)> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if fraction.contains('.') {
+        return None;
+    }
+    let digits = |part: &str| part.chars().filter(|c| *c != '_').collect::<String>();
+    let (whole, fraction) = (digits(whole), digits(fraction));
+    if whole.len() + fraction.len() == 0 || fraction.len() > 18 || whole.len() > 24 {
+        return None;
+    }
+    let scale = 10u128.pow(u32::try_from(fraction.len()).ok()?);
+    let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let part: u128 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
+    Some((whole.checked_mul(scale)?.checked_add(part)?, scale))
+}
+
+/// `value` in the largest of `units` that holds it with at most three decimals, so that it reads back as the same
+/// value. The last unit tried is the first of the list, which holds every whole value.
+pub(super) fn exact(value: u64, units: &[(&str, u64)]) -> String {
+    for (name, factor) in units.iter().rev() {
+        let milli = u128::from(value) * 1000;
+        let factor = u128::from(*factor);
+        if u128::from(value) >= factor && milli.is_multiple_of(factor) {
+            let milli = milli / factor;
+            let (whole, part) = (milli / 1000, milli % 1000);
+            let part = format!("{part:03}");
+            let part = part.trim_end_matches('0');
+            return if part.is_empty() {
+                format!("{whole} {name}")
+            } else {
+                format!("{whole}.{part} {name}")
+            };
+        }
+    }
+    format!("{value} {}", units.first().map_or("", |(name, _)| name))
+}
+
+/// Implements `Serialize` by way of `Display`.
+macro_rules! serialize_as_text {
+    ($type:ty) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    };
+}
+pub(super) use serialize_as_text;
+
+/// Implements `Deserialize` by way of `FromStr`; a number is read as its text is.
+macro_rules! deserialize_from_text {
+    ($type:ty, $expecting:literal) => {
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Text;
+                impl serde::de::Visitor<'_> for Text {
+                    type Value = $type;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str($expecting)
+                    }
+
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$type, E> {
+                        text.parse().map_err(E::custom)
+                    }
+
+                    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<$type, E> {
+                        self.visit_str(&number.to_string())
+                    }
+
+                    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<$type, E> {
+                        self.visit_str(&number.to_string())
+                    }
+
+                    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<$type, E> {
+                        self.visit_str(&number.to_string())
+                    }
+                }
+                deserializer.deserialize_any(Text)
+            }
+        }
+    };
+}
+pub(super) use deserialize_from_text;

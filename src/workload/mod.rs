@@ -1,0 +1,16 @@
+//! What is computed: the language model's bytes, and which tokens each step reads.
+//!
+//! * [`ModelConfig`] is what a person typed; [`LanguageModel`] is what the engine trusts.
+//! * [`SkipSource`] streams, step by step, the tokens that attention skips in each layer; [`TraceWindow`] keeps the
+//!   present step and as many of the next as a strategy may see. The whole trace is never in memory.
+//! * [`TokenSet`] is a set of tokens of one layer, a bit a token.
+
+mod compute;
+mod model;
+pub(crate) mod tokens;
+mod trace;
+
+pub use compute::{ComputeConfig, ComputeError, Roofline};
+pub use model::{LanguageModel, Layer, LayersConfig, ModelConfig, ModelError, Sublayer, SublayerKind, WeightsConfig};
+pub use tokens::TokenSet;
+pub use trace::{Generator, GeneratorConfig, Recording, SkipSource, StepSkips, TraceConfig, TraceError, TraceWindow};

@@ -1,0 +1,91 @@
+use fixedbitset::FixedBitSet;
+
+/// One word of a [`TokenSet`].
+pub(crate) type Word = usize;
+/// How many tokens a word holds.
+pub(crate) const WORD_BITS: usize = Word::BITS as usize;
+
+/// A set of tokens of one layer, by index from 0; a bit a token, within a fixed range.
+///
+/// The hot paths of a run go over [`words`](TokenSet::words) of several sets at once.
+///
+/// ```
+/// use tiersim::workload::TokenSet;
+/// let mut on_hbm = TokenSet::new(100);
+/// on_hbm.extend([3, 64, 99]);
+/// let mut skipped = TokenSet::new(100);
+/// skipped.insert(64);
+/// assert_eq!(on_hbm.count_without(&skipped), 2);
+/// assert_eq!(on_hbm.iter().collect::<Vec<_>>(), [3, 64, 99]);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenSet(FixedBitSet);
+
+impl TokenSet {
+    /// The empty set over the tokens `0..range`.
+    #[must_use]
+    pub fn new(range: usize) -> Self {
+        Self(FixedBitSet::with_capacity(range))
+    }
+
+    /// Whether `token` is in the set.
+    #[must_use]
+    pub fn contains(&self, token: usize) -> bool {
+        self.0.contains(token)
+    }
+
+    /// Adds `token`, which must be within the range.
+    pub fn insert(&mut self, token: usize) {
+        self.0.insert(token);
+    }
+
+    /// Takes `token` out.
+    pub fn remove(&mut self, token: usize) {
+        self.0.remove(token);
+    }
+
+    /// Empties the set.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// How many tokens are in it.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.count_ones(..)
+    }
+
+    /// How many tokens are in it and not in `other`, of the same range.
+    #[must_use]
+    pub fn count_without(&self, other: &Self) -> usize {
+        let pairs = self.words().iter().zip(other.words());
+        pairs.map(|(mine, theirs)| (mine & !theirs).count_ones() as usize).sum()
+    }
+
+    /// The tokens, the lowest first.
+    pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        self.0.ones()
+    }
+
+    /// Bit `i % 64` of word `i / 64` (on a 64-bit machine) is token `i`.
+    #[must_use]
+    pub fn words(&self) -> &[Word] {
+        self.0.as_slice()
+    }
+
+    /// As [`words`](TokenSet::words). Bits beyond the range must stay 0.
+    pub(crate) fn words_mut(&mut self) -> &mut [Word] {
+        self.0.as_mut_slice()
+    }
+
+    /// Becomes equal to `other`, of the same range, without allocating.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        self.words_mut().copy_from_slice(other.words());
+    }
+}
+
+impl Extend<usize> for TokenSet {
+    fn extend<I: IntoIterator<Item = usize>>(&mut self, tokens: I) {
+        self.0.extend(tokens);
+    }
+}

@@ -1,0 +1,307 @@
+use super::{SkipSource, StepSkips, TraceError};
+use crate::units::Ratio;
+use crate::workload::TokenSet;
+use crate::workload::tokens::{WORD_BITS, Word};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// The parameters of made-up skip sets.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename = "Generated", deny_unknown_fields)]
+pub struct GeneratorConfig {
+    /// The share of the context that is skipped: `floor(skip * context)` tokens in each layer, exactly.
+    pub skip: Ratio,
+    /// The share of the skipped tokens that is exchanged for others from a step to the next, to the nearest token.
+    pub churn: Ratio,
+    /// Same seed, same sets.
+    pub seed: u64,
+    /// So many tokens at the start are never skipped.
+    pub sinks: u32,
+    /// So many of the newest tokens are never skipped.
+    pub recent: u32,
+    /// Preference for skipping old tokens: a token newly skipped is the oldest of `1 + old_bias` drawn ones. 0: none.
+    pub old_bias: u32,
+}
+
+impl GeneratorConfig {
+    /// The largest `old_bias` that is accepted.
+    pub const MAX_OLD_BIAS: u32 = 64;
+
+    /// Whether enough tokens may be skipped from a context of `prefill` on. The first step is the tightest: with each
+    /// token more, at most one more is skipped.
+    ///
+    /// # Errors
+    /// [`TraceError::TooManyKept`].
+    pub fn check(&self, prefill: usize) -> Result<(), TraceError> {
+        let context = prefill as u64;
+        let skipped = self.skip.floor_of(context);
+        let eligible = context.saturating_sub(u64::from(self.sinks) + u64::from(self.recent));
+        if skipped > eligible {
+            return Err(TraceError::TooManyKept {
+                skipped,
+                context,
+                sinks: self.sinks,
+                recent: self.recent,
+                eligible,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Makes skip sets up, step by step: each layer has a random stream of its own, derived from the seed.
+///
+/// Step 0 draws its skipped tokens at random from those that may be skipped. Each later step exchanges `churn` of them
+/// for others and adds what the longer context demands. All draws are uniform (but for `old_bias`) and without
+/// replacement: a token exchanged in a step does not return in the same step. Where fewer tokens are read than would be
+/// exchanged, as many are exchanged as there are.
+pub struct Generator {
+    config: GeneratorConfig,
+    layers: Vec<LayerState>,
+}
+
+struct LayerState {
+    draws: Draws,
+    skipped: TokenSet,
+    before: TokenSet,
+    count: usize,
+    /// The first token that was too new to be skipped in the last step.
+    end: usize,
+}
+
+impl Generator {
+    /// A generator for `layers` layers of up to `range` tokens. [`GeneratorConfig::check`] must hold.
+    #[must_use]
+    pub fn new(config: GeneratorConfig, layers: usize, range: usize) -> Self {
+        let layers = (0..layers as u64)
+            .map(|layer| LayerState {
+                draws: Draws::new(config.seed, layer),
+                skipped: TokenSet::new(range),
+                before: TokenSet::new(range),
+                count: 0,
+                end: 0,
+            })
+            .collect();
+        Self { config, layers }
+    }
+}
+
+impl SkipSource for Generator {
+    fn next_step(&mut self, context: usize, skips: &mut StepSkips) -> Result<(), TraceError> {
+        for (layer, (set, count)) in self.layers.iter_mut().zip(skips.sets.iter_mut().zip(&mut skips.counts)) {
+            layer.step(&self.config, context);
+            set.copy_from(&layer.skipped);
+            *count = layer.count;
+        }
+        Ok(())
+    }
+}
+
+impl LayerState {
+    fn step(&mut self, config: &GeneratorConfig, context: usize) {
+        let wanted = config.skip.floor_of(context as u64) as usize;
+        if wanted == 0 {
+            return;
+        }
+        let first = config.sinks as usize;
+        // `check` makes sure that `first..end` holds `wanted` tokens.
+        let end = context - config.recent as usize;
+        let added = wanted - self.count;
+        let readable = end - first - self.count;
+        let exchanged = (config.churn.round_of(self.count as u64) as usize).min(readable - added);
+        self.before.copy_from(&self.skipped);
+        let before = self.before.words();
+        let skipped = self.skipped.words_mut();
+        let was_skipped = |skipped: &[Word], (word, bit): Place| before[word] & skipped[word] & bit != 0;
+        let is_read = |skipped: &[Word], (word, bit): Place| (before[word] | skipped[word]) & bit == 0;
+        if exchanged > 0 {
+            self.draws.toggle(first..self.end, exchanged, skipped, was_skipped);
+        }
+        if config.old_bias == 0 {
+            self.draws.toggle(first..end, exchanged + added, skipped, is_read);
+        } else {
+            self.draws.toggle_oldest(first..end, exchanged + added, config.old_bias, skipped, is_read);
+        }
+        self.count = wanted;
+        self.end = end;
+    }
+}
+
+/// A stream of random token indices.
+struct Draws {
+    random: Xoshiro256PlusPlus,
+    /// The half of the last draw that was not used yet.
+    spare: Option<u32>,
+}
+
+impl Draws {
+    /// The stream of one layer. Seed and layer fill different words of the generator's state seed, and a few outputs
+    /// are passed over so that neighbouring layers part.
+    fn new(seed: u64, layer: u64) -> Self {
+        let mut mix = rand_xoshiro::SplitMix64::seed_from_u64(seed);
+        let base = mix.next_u64();
+        Self {
+            random: Xoshiro256PlusPlus::seed_from_u64(base ^ layer.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
+            spare: None,
+        }
+    }
+
+    /// A number below `range`, uniform to 2^-32 of it: `floor(x * range / 2^32)` for a random 32-bit x.
+    #[inline]
+    fn below(&mut self, range: usize) -> usize {
+        let x = match self.spare.take() {
+            Some(x) => x,
+            None => {
+                let both = self.random.next_u64();
+                self.spare = Some((both >> 32) as u32);
+                both as u32
+            }
+        };
+        ((u64::from(x) * range as u64) >> 32) as usize
+    }
+
+    /// Toggles `count` tokens of `range` in `set`, drawn from those of which `fits` holds, which ends with the toggle.
+    fn toggle(&mut self, range: Range<usize>, count: usize, set: &mut [Word], fits: impl Fn(&[Word], Place) -> bool) {
+        let mut toggled = 0;
+        while toggled < count {
+            let (word, bit) = place(range.start + self.below(range.len()));
+            // Whether a draw fits is as good as random: added up instead of branched on, as a branch would be
+            // mispredicted.
+            let fit = usize::from(fits(set, (word, bit)));
+            set[word] ^= bit * fit;
+            toggled += fit;
+        }
+    }
+
+    /// As `toggle`, but each token is the oldest of `1 + old_bias` drawn ones that fit.
+    fn toggle_oldest(
+        &mut self,
+        range: Range<usize>,
+        count: usize,
+        old_bias: u32,
+        set: &mut [Word],
+        fits: impl Fn(&[Word], Place) -> bool,
+    ) {
+        for _ in 0..count {
+            let mut drawn = 0;
+            let mut oldest = usize::MAX;
+            while drawn <= old_bias {
+                let token = range.start + self.below(range.len());
+                if fits(set, place(token)) {
+                    oldest = oldest.min(token);
+                    drawn += 1;
+                }
+            }
+            let (word, bit) = place(oldest);
+            set[word] ^= bit;
+        }
+    }
+}
+
+/// A token's word and its bit in it.
+type Place = (usize, Word);
+
+fn place(token: usize) -> Place {
+    (token / WORD_BITS, 1 << (token % WORD_BITS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn config(skip: &str, churn: &str) -> GeneratorConfig {
+        GeneratorConfig {
+            skip: skip.parse().unwrap(),
+            churn: churn.parse().unwrap(),
+            seed: 7,
+            ..GeneratorConfig::default()
+        }
+    }
+
+    fn steps(config: &GeneratorConfig, layers: usize, prefill: usize, decode: usize) -> Vec<StepSkips> {
+        config.check(prefill).unwrap();
+        let mut generator = Generator::new(config.clone(), layers, prefill + decode);
+        (0..decode)
+            .map(|step| {
+                let mut skips = StepSkips::none(layers, prefill + decode);
+                generator.next_step(prefill + step, &mut skips).unwrap();
+                skips
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_token_is_as_likely_and_layers_differ() {
+        let all = steps(&config("0.4", "0.1"), 4, 200, 300);
+        let mut skipped = vec![0u32; 200];
+        for step in &all {
+            for set in &step.sets {
+                set.iter().filter(|token| *token < 200).for_each(|token| skipped[token] += 1);
+            }
+        }
+        let mean = f64::from(skipped.iter().sum::<u32>()) / 200.0;
+        assert!((mean / 1200.0 - 0.4).abs() < 0.02, "{mean}");
+        // 1200 draws with a memory of about 10 steps: 120 independent ones, so a deviation of 0.13 is three sigma.
+        for count in skipped {
+            assert!((f64::from(count) / 1200.0 - 0.4).abs() < 0.25, "{count}");
+        }
+        let same = all[0].sets[0].iter().filter(|token| all[0].sets[1].contains(*token)).count();
+        assert!((15..50).contains(&same), "{same} of 80 shared; 32 expected of independent layers");
+    }
+
+    #[test]
+    fn old_bias_prefers_old_tokens() {
+        let mean_age = |old_bias| {
+            let config = GeneratorConfig { old_bias, ..config("0.2", "0.05") };
+            let all = steps(&config, 1, 500, 50);
+            let last = &all[49].sets[0];
+            last.iter().sum::<usize>() as f64 / last.count() as f64
+        };
+        assert!(mean_age(0) > 200.0);
+        assert!(mean_age(4) < 150.0);
+    }
+
+    #[test]
+    fn refuses_more_than_may_be_skipped() {
+        let config = GeneratorConfig { sinks: 4, recent: 32, ..config("0.9", "0") };
+        assert!(matches!(config.check(64), Err(TraceError::TooManyKept { skipped: 57, eligible: 28, .. })));
+        assert!(config.check(1024).is_ok());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn counts_churn_and_limits_are_exact(
+            skip in 0u32..=1000, churn in 0u32..=1000, seed: u64, sinks in 0u32..5, recent in 0u32..9,
+            old_bias in 0u32..3, prefill in 0usize..150, decode in 1usize..40,
+        ) {
+            let config = GeneratorConfig {
+                skip: Ratio::from_permille(skip).unwrap(),
+                churn: Ratio::from_permille(churn).unwrap(),
+                seed, sinks, recent, old_bias,
+            };
+            prop_assume!(config.check(prefill).is_ok());
+            let all = steps(&config, 2, prefill, decode);
+            for (step, skips) in all.iter().enumerate() {
+                let context = prefill + step;
+                let wanted = config.skip.floor_of(context as u64) as usize;
+                for (layer, set) in skips.sets.iter().enumerate() {
+                    prop_assert_eq!(skips.counts[layer], wanted);
+                    prop_assert_eq!(set.count(), wanted);
+                    prop_assert!(set.iter().all(|token| token >= sinks as usize && token + (recent as usize) < context));
+                    if step > 0 {
+                        let before = &all[step - 1].sets[layer];
+                        let had = before.count();
+                        let may = context - recent as usize - sinks as usize;
+                        let room = if wanted == 0 { 0 } else { may - wanted };
+                        let exchanged = (config.churn.round_of(had as u64) as usize).min(room);
+                        prop_assert_eq!(before.count_without(set), exchanged);
+                    }
+                }
+            }
+        }
+    }
+}
