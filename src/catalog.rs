@@ -98,11 +98,7 @@ pub fn text(
     Ok((config::read(path)?.into(), name_or_path.to_owned()))
 }
 
-fn load<T: DeserializeOwned>(
-    what: &'static str,
-    shipped: &[Shipped],
-    name_or_path: &str,
-) -> Result<T, ConfigError> {
+fn load<T: DeserializeOwned>(what: &'static str, shipped: &[Shipped], name_or_path: &str) -> Result<T, ConfigError> {
     let (text, origin) = text(what, shipped, name_or_path)?;
     config::parse(&text, &origin)
 }

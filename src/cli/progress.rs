@@ -7,9 +7,8 @@ pub(super) struct Bar(ProgressBar);
 impl Bar {
     pub fn new(tokens: u64) -> Self {
         let bar = ProgressBar::new(tokens);
-        let style = ProgressStyle::with_template(
-            "{wide_bar:.cyan/blue} {human_pos}/{human_len} tokens, {per_sec}, {eta} left",
-        );
+        let style =
+            ProgressStyle::with_template("{wide_bar:.cyan/blue} {human_pos}/{human_len} tokens, {per_sec}, {eta} left");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         Self(bar)
     }

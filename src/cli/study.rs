@@ -25,11 +25,7 @@ pub(super) struct StudyArgs {
 
 impl Default for StudyArgs {
     fn default() -> Self {
-        Self {
-            out: PathBuf::from("out/study"),
-            jobs: None,
-            model: "study".to_owned(),
-        }
+        Self { out: PathBuf::from("out/study"), jobs: None, model: "study".to_owned() }
     }
 }
 
@@ -39,10 +35,7 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     report::check_folder(&args.out)?;
     let jobs: Vec<Job<'_>> = settings
         .iter()
-        .map(|setting| Job {
-            scenario: &setting.scenario,
-            folder: Some(args.out.join(setting.folder())),
-        })
+        .map(|setting| Job { scenario: &setting.scenario, folder: Some(args.out.join(setting.folder())) })
         .collect();
     let bar = Bar::new(settings.iter().map(|setting| setting.scenario.decode() as u64).sum());
     let threads = args.jobs.map_or(0, usize::from);
@@ -74,7 +67,12 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
 
     print(&table.render(std::io::stdout().is_terminal()))?;
     print(&format!("\n{conclusions}"))?;
-    eprintln!("{} runs in {:.1} s; figures and pictures are in {}", finished.len(), started.elapsed().as_secs_f64(), args.out.display());
+    eprintln!(
+        "{} runs in {:.1} s; figures and pictures are in {}",
+        finished.len(),
+        started.elapsed().as_secs_f64(),
+        args.out.display()
+    );
     for run in &finished {
         if let Some(error) = &run.outcome.error {
             eprintln!("incomplete: {}: {error}", run.report.summary.strategy);

@@ -17,7 +17,11 @@ pub(super) fn result_cells(run: &RunReport, first: &RunReport) -> Vec<String> {
     };
     let gib = |bytes: u64| format!("{:.3} GiB", bytes as f64 / (1u64 << 30) as f64);
     vec![
-        if summary.complete { time(summary.simulated_ns) } else { format!("{} (incomplete)", time(summary.simulated_ns)) },
+        if summary.complete {
+            time(summary.simulated_ns)
+        } else {
+            format!("{} (incomplete)", time(summary.simulated_ns))
+        },
         against(summary, &first.summary),
         summary.bound.achieved_over_bound.map_or_else(dash, |ratio| format!("{ratio:.4}")),
         summary.alpha.mean.map_or_else(dash, |alpha| format!("{alpha:.4}")),

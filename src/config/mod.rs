@@ -19,12 +19,10 @@ pub enum ConfigError {
     Read { path: String, message: String },
     #[error("{0}")]
     Invalid(Invalid),
-    #[error("there is no {what} named '{name}', and no file of that path: use one of {known}, or the path of a RON file")]
-    Unknown {
-        what: &'static str,
-        name: String,
-        known: String,
-    },
+    #[error(
+        "there is no {what} named '{name}', and no file of that path: use one of {known}, or the path of a RON file"
+    )]
+    Unknown { what: &'static str, name: String, known: String },
 }
 
 /// A place in a configuration that is not right.
@@ -55,10 +53,7 @@ const MAX_FILE: u64 = 16 << 20;
 /// # Errors
 /// [`ConfigError::Read`] if it cannot be read, is not UTF-8 or is absurdly long.
 pub fn read(path: &Path) -> Result<String, ConfigError> {
-    let error = |message: String| ConfigError::Read {
-        path: path.display().to_string(),
-        message,
-    };
+    let error = |message: String| ConfigError::Read { path: path.display().to_string(), message };
     let meta = std::fs::metadata(path).map_err(|source| error(source.to_string()))?;
     if meta.len() > MAX_FILE {
         return Err(error(format!("{} bytes are too many for a configuration", meta.len())));
@@ -122,7 +117,8 @@ mod tests {
 
     #[test]
     fn names_line_field_and_value() {
-        let found = error("(\n  name: \"x\",\n  tiers: [(name: \"hbm\", capacity: \"4 gigs\", bandwidth: \"1 GB/s\")],\n)");
+        let found =
+            error("(\n  name: \"x\",\n  tiers: [(name: \"hbm\", capacity: \"4 gigs\", bandwidth: \"1 GB/s\")],\n)");
         assert_eq!((found.line, found.field.as_str()), (3, "tiers[0].capacity"));
         assert!(found.message.contains("'gigs'"), "{found}");
         let found = error("(\n  name: \"x\",\n  teirs: [],\n)");

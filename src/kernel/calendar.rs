@@ -32,11 +32,7 @@ impl Calendar {
     /// An empty calendar at time 0 with room for `events` pending ones.
     #[must_use]
     pub fn with_capacity(events: usize) -> Self {
-        Self {
-            pending: PriorityQueue::with_capacity_and_hasher(events, FxBuildHasher),
-            now: SimTime::ZERO,
-            popped: 0,
-        }
+        Self { pending: PriorityQueue::with_capacity_and_hasher(events, FxBuildHasher), now: SimTime::ZERO, popped: 0 }
     }
 
     /// The time of the last event taken.

@@ -103,13 +103,7 @@ pub struct ClassWeights {
 
 impl Default for ClassWeights {
     fn default() -> Self {
-        Self {
-            weight_read: 1,
-            kv_read: 1,
-            kv_write: 1,
-            migrate_in: 1,
-            migrate_out: 1,
-        }
+        Self { weight_read: 1, kv_read: 1, kv_write: 1, migrate_in: 1, migrate_out: 1 }
     }
 }
 

@@ -1,5 +1,5 @@
-use super::config::{Arbitration, ClassWeights, Duplex, MemoryConfig, TierConfig};
 use super::TransferClass;
+use super::config::{Arbitration, ClassWeights, Duplex, MemoryConfig, TierConfig};
 use crate::units::{Bandwidth, Bytes};
 use thiserror::Error;
 
@@ -42,12 +42,7 @@ pub enum MemoryError {
     #[error(
         "tiers[{index}].bandwidth: '{name}' can be read at {read}, faster than the tier before it ({before}): list the fastest tier first"
     )]
-    Order {
-        index: usize,
-        name: String,
-        read: Bandwidth,
-        before: Bandwidth,
-    },
+    Order { index: usize, name: String, read: Bandwidth, before: Bandwidth },
 }
 
 /// One tier, checked.
@@ -215,11 +210,7 @@ impl MemorySystem {
     /// The bandwidth of the slowest lane of `route`: what a transfer alone gets.
     #[must_use]
     pub fn route_bandwidth(&self, route: RouteId) -> Bandwidth {
-        self.routes[route.0]
-            .iter()
-            .map(|lane| self.lanes[lane.0].bandwidth)
-            .min()
-            .expect("a route holds a lane")
+        self.routes[route.0].iter().map(|lane| self.lanes[lane.0].bandwidth).min().expect("a route holds a lane")
     }
 
     /// The sum of the tiers' read bandwidths, in bytes a second: what a perfect placement reads at.
@@ -252,10 +243,7 @@ fn check_tier(index: usize, tier: &TierConfig, before: &[TierConfig]) -> Result<
 
 fn lay_lanes(tier: &TierConfig, lanes: &mut Vec<Lane>) -> TierLanes {
     let mut lay = |part: &str, bandwidth: Bandwidth| {
-        lanes.push(Lane {
-            name: format!("{}.{part}", tier.name),
-            bandwidth,
-        });
+        lanes.push(Lane { name: format!("{}.{part}", tier.name), bandwidth });
         LaneId(lanes.len() - 1)
     };
     let (mut read, mut write) = match tier.duplex {

@@ -16,12 +16,7 @@ impl Default for Timings {
         // A millisecond to begin with; it grows by itself, so no time is out of range.
         let mut histogram = Histogram::new_with_bounds(1, 1_000_000_000, 3).expect("these bounds are valid");
         histogram.auto(true);
-        Self {
-            histogram,
-            sum: 0,
-            least: SimTime::MAX,
-            greatest: SimTime::ZERO,
-        }
+        Self { histogram, sum: 0, least: SimTime::MAX, greatest: SimTime::ZERO }
     }
 }
 

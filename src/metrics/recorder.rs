@@ -49,13 +49,10 @@ impl Histograms {
                 (format!("{class}_lateness"), &self.lateness[class.index()]),
             ]
         });
-        [
-            ("token_latency".to_owned(), &self.token_latency),
-            ("layer_latency".to_owned(), &self.layer_latency),
-        ]
-        .into_iter()
-        .chain(classes)
-        .filter(|(_, timings)| timings.count() > 0)
+        [("token_latency".to_owned(), &self.token_latency), ("layer_latency".to_owned(), &self.layer_latency)]
+            .into_iter()
+            .chain(classes)
+            .filter(|(_, timings)| timings.count() > 0)
     }
 }
 
@@ -156,12 +153,7 @@ impl Recorder {
             },
             scenario: scenario.resolved().clone(),
         };
-        RunReport {
-            summary,
-            series: self.series,
-            histograms: self.histograms,
-            tiers,
-        }
+        RunReport { summary, series: self.series, histograms: self.histograms, tiers }
     }
 }
 
@@ -237,9 +229,6 @@ impl Mean {
     }
 
     fn summary(&self) -> SublayerAlpha {
-        SublayerAlpha {
-            mean: self.mean(),
-            last: self.last,
-        }
+        SublayerAlpha { mean: self.mean(), last: self.last }
     }
 }

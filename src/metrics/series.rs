@@ -50,11 +50,7 @@ impl Series {
     /// No steps yet, of so many tiers.
     #[must_use]
     pub fn new(tiers: usize) -> Self {
-        Self {
-            tiers,
-            rows: Vec::new(),
-            by_tier: Vec::new(),
-        }
+        Self { tiers, rows: Vec::new(), by_tier: Vec::new() }
     }
 
     pub(super) fn push(&mut self, step: &StepRecord<'_>) {

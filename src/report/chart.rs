@@ -75,7 +75,8 @@ impl Chart {
         let scene = if panels.len() == 1 {
             let panel = panels.remove(0);
             let (plots, layout) = panel.draw();
-            let layout = layout.with_width(620.0).with_height(340.0).with_legend_position(LegendPosition::OutsideRightMiddle);
+            let layout =
+                layout.with_width(620.0).with_height(340.0).with_legend_position(LegendPosition::OutsideRightMiddle);
             render_multiple(plots, layout)
         } else {
             let columns = panels.len();
@@ -85,7 +86,7 @@ impl Chart {
                 .with_plots(plots)
                 .with_layouts(layouts)
                 .with_shared_y_all()
-                .with_shared_legend_position(FigureLegendPosition::BottomCenter)
+                .with_shared_legend_position(FigureLegendPosition::RightMiddle)
                 .with_cell_size(430.0, 340.0)
                 .render()
         };
@@ -114,7 +115,7 @@ impl Panel {
                 Stroke::Dotted => LineStyle::Dotted,
             };
             let plot = LinePlot::new()
-                .with_data(thinned(&line.points))
+                .with_data(straightened(&thinned(&line.points)))
                 .with_color(line.colour)
                 .with_stroke_width(2.0)
                 .with_line_style(style)
@@ -156,9 +157,45 @@ fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     kept
 }
 
+/// Without the points that lie on the straight line between their neighbours, to a two-thousandth of the line's height
+/// (Ramer, Douglas and Peucker). Dashes are drawn anew from each point on, so a dashed line of many points would look solid.
+fn straightened(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    if points.len() < 3 {
+        return points.to_vec();
+    }
+    let (least, most) = points.iter().fold((f64::MAX, f64::MIN), |(least, most), (_, y)| (least.min(*y), most.max(*y)));
+    // Measured against the axis from 0, so that a nearly constant line is drawn as constant.
+    let tolerance = (most - least.min(0.0)) / 2_000.0;
+    let mut keep = vec![false; points.len()];
+    keep[0] = true;
+    keep[points.len() - 1] = true;
+    let mut stretches = vec![(0, points.len() - 1)];
+    while let Some((from, to)) = stretches.pop() {
+        let ((x0, y0), (x1, y1)) = (points[from], points[to]);
+        let off = |index: usize| {
+            let (x, y) = points[index];
+            let across = if x1 > x0 { y0 + (y1 - y0) * (x - x0) / (x1 - x0) } else { y0 };
+            (y - across).abs()
+        };
+        let farthest = (from + 1..to).max_by(|a, b| off(*a).total_cmp(&off(*b)));
+        if let Some(farthest) = farthest.filter(|index| off(*index) > tolerance) {
+            keep[farthest] = true;
+            stretches.push((from, farthest));
+            stretches.push((farthest, to));
+        }
+    }
+    points.iter().zip(keep).filter(|(_, keep)| *keep).map(|(point, _)| *point).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn straight_lines_lose_their_inner_points() {
+        let bent: Vec<(f64, f64)> = (0..=100).map(|i| (f64::from(i), f64::from((i - 50).max(0)))).collect();
+        assert_eq!(straightened(&bent), [(0.0, 0.0), (50.0, 0.0), (100.0, 50.0)]);
+    }
 
     #[test]
     fn thinning_keeps_peaks() {

@@ -26,7 +26,8 @@ fn percentiles(timings: &Timings) -> Result<String, std::fmt::Error> {
     for point in histogram.iter_quantiles(TICKS_PER_HALF_DISTANCE) {
         total += point.count_since_last_iteration();
         let quantile = point.quantile_iterated_to();
-        let value = point.value_iterated_to().min(histogram.max()) as f64 / 1_000.0;
+        // A bucket's top may lie above all that was recorded.
+        let value = point.value_iterated_to().min(timings.greatest().as_ps()) as f64 / 1_000.0;
         if quantile < 1.0 {
             writeln!(text, "{value:12.3} {quantile:2.12} {total:10} {:14.2}", 1.0 / (1.0 - quantile))?;
         } else {

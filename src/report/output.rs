@@ -16,10 +16,7 @@ impl Artifact {
     /// A file of that relative path.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>, bytes: impl Into<Vec<u8>>) -> Self {
-        Self {
-            path: path.into(),
-            bytes: bytes.into(),
-        }
+        Self { path: path.into(), bytes: bytes.into() }
     }
 }
 
@@ -35,17 +32,11 @@ pub enum ReportError {
 
 impl ReportError {
     pub(super) fn write(path: &Path, source: std::io::Error) -> Self {
-        Self::Write {
-            path: path.display().to_string(),
-            source,
-        }
+        Self::Write { path: path.display().to_string(), source }
     }
 
     pub(super) fn format(what: impl Into<String>, message: impl ToString) -> Self {
-        Self::Format {
-            what: what.into(),
-            message: message.to_string(),
-        }
+        Self::Format { what: what.into(), message: message.to_string() }
     }
 }
 

@@ -1,9 +1,10 @@
 //! What is drawn: of a run, and of runs side by side.
 
+use super::Exporter;
 use super::chart::{Chart, Line, Panel, Stroke, colour};
 use super::output::{Artifact, ReportError};
-use super::Exporter;
 use crate::metrics::{RunReport, Timings};
+use crate::strategy::NAMED;
 
 /// A run among others: what to call it in a legend.
 #[derive(Clone, Copy)]
@@ -27,8 +28,12 @@ impl Exporter for RunPictures {
         let mut files = Vec::new();
         files.extend(alpha("alpha", &format!("Alpha: {name}"), &labelled)?);
         files.extend(token_latency("token_latency", &format!("Token latency: {name}"), &labelled)?);
-        files.extend(latency_cdf("latency_cdf", &format!("Token latency, cumulative: {name}"), &labelled)?);
-        files.extend(memory_in_use("mem_usage", "Memory in use", &[MemoryPanel { title: name, runs: vec![labelled[0]] }])?);
+        files.extend(latency_cdf("latency_cdf", &format!("Token latency CDF: {name}"), &labelled)?);
+        files.extend(memory_in_use(
+            "mem_usage",
+            "Memory in use",
+            &[MemoryPanel { title: name, runs: vec![labelled[0]] }],
+        )?);
         Ok(files)
     }
 }
@@ -99,7 +104,7 @@ pub fn latency_cdf(name: &str, title: &str, runs: &[Labelled<'_>]) -> Result<[Ar
     let panel = Panel {
         title: title.to_owned(),
         x_label: "token latency (ms)".to_owned(),
-        y_label: "share of tokens that took at most this".to_owned(),
+        y_label: "share of tokens".to_owned(),
         lines,
         y_from: 0.0,
         y_to: Some(1.0),
@@ -133,7 +138,8 @@ pub fn memory_in_use(name: &str, title: &str, panels: &[MemoryPanel<'_>]) -> Res
                 let points: Vec<(f64, f64)> =
                     run.series.steps().map(|step| (step.step as f64, step.by_tier[tier].1.as_f64() / GIB)).collect();
                 most = points.iter().fold(most, |most, (_, y)| most.max(*y));
-                let label = if panel.runs.len() > 1 { format!("{tier_name}, {}", labelled.label) } else { tier_name.clone() };
+                let label =
+                    if panel.runs.len() > 1 { format!("{tier_name}, {}", labelled.label) } else { tier_name.clone() };
                 lines.push(Line {
                     label,
                     colour: tier_colours[tier % tier_colours.len()],
@@ -168,12 +174,7 @@ pub fn memory_in_use(name: &str, title: &str, panels: &[MemoryPanel<'_>]) -> Res
             x_from: 0.0,
         })
         .collect();
-    Chart {
-        name: name.to_owned(),
-        title: title.to_owned(),
-        panels,
-    }
-    .artifacts()
+    Chart { name: name.to_owned(), title: title.to_owned(), panels }.artifacts()
 }
 
 fn one_panel(
@@ -196,17 +197,17 @@ fn one_panel(
 }
 
 fn single(name: &str, panel: Panel) -> Result<[Artifact; 2], ReportError> {
-    Chart {
-        name: name.to_owned(),
-        title: String::new(),
-        panels: vec![panel],
-    }
-    .artifacts()
+    Chart { name: name.to_owned(), title: String::new(), panels: vec![panel] }.artifacts()
 }
 
-/// A colour for each run, the same one in every picture of the same runs.
+/// A colour for each run. A strategy with a name has the same one in every picture; the others have what is left.
 fn coloured<'a>(runs: &'a [Labelled<'a>]) -> impl Iterator<Item = (Labelled<'a>, &'static str)> {
-    runs.iter().copied().zip(colour::ALL.iter().copied().cycle())
+    let mut others = colour::ALL.iter().copied().skip(NAMED.len()).cycle();
+    runs.iter().copied().map(move |run| {
+        let named = NAMED.iter().position(|(name, _, _)| *name == run.run.summary.strategy);
+        let own = named.and_then(|index| colour::ALL.get(index).copied());
+        (run, own.or_else(|| others.next()).unwrap_or(colour::BLACK))
+    })
 }
 
 fn milliseconds(nanoseconds: f64) -> f64 {

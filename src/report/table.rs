@@ -13,19 +13,13 @@ impl Column {
     /// A column of text.
     #[must_use]
     pub fn text(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            number: false,
-        }
+        Self { name: name.to_owned(), number: false }
     }
 
     /// A column of numbers.
     #[must_use]
     pub fn number(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            number: true,
-        }
+        Self { name: name.to_owned(), number: true }
     }
 }
 
@@ -40,10 +34,7 @@ impl Table {
     /// An empty table.
     #[must_use]
     pub fn new(columns: Vec<Column>) -> Self {
-        Self {
-            columns,
-            rows: Vec::new(),
-        }
+        Self { columns, rows: Vec::new() }
     }
 
     /// Adds a row, with a cell a column.

@@ -6,9 +6,7 @@ use crate::kernel::{Calendar, EventId};
 use crate::memory::{
     Completed, Fabric, LaneLoad, Ledger, MemorySystem, Request, Shortage, TierId, TransferClass, TransferId, Urgency,
 };
-use crate::strategy::{
-    Layout, Migration, MigrationView, MovePlan, Placement, PlacementView, StepBound,
-};
+use crate::strategy::{Layout, Migration, MigrationView, MovePlan, Placement, PlacementView, StepBound};
 use crate::units::{Bytes, SimTime};
 use crate::workload::{LanguageModel, Sublayer, TraceError, TraceWindow};
 use thiserror::Error;
@@ -20,12 +18,10 @@ pub enum RunError {
     /// Nothing was simulated.
     #[error("the weights and the prefill KV cannot be laid out: {0}. Enlarge the tier or shorten the prompt")]
     Layout(Shortage),
-    #[error("step {step}, layer {layer}: the KV of the token just computed fits nowhere: {shortage}. Enlarge the tier or decode fewer tokens")]
-    OutOfMemory {
-        step: usize,
-        layer: usize,
-        shortage: Shortage,
-    },
+    #[error(
+        "step {step}, layer {layer}: the KV of the token just computed fits nowhere: {shortage}. Enlarge the tier or decode fewer tokens"
+    )]
+    OutOfMemory { step: usize, layer: usize, shortage: Shortage },
     #[error("step {step}: the trace cannot be read on: {source}")]
     Trace { step: usize, source: TraceError },
     #[error("step {step}: simulated time ran past the clock's 213 days: the bandwidths are too low for the bytes")]
@@ -185,8 +181,8 @@ impl<'a, P: Probe> Decode<'a, P> {
 
         let trace = |source| RunError::Trace { step: 0, source };
         let source = scenario.skips().map_err(trace)?;
-        let window =
-            TraceWindow::new(source, layers, scenario.prefill(), scenario.decode(), migration.look_ahead()).map_err(trace)?;
+        let window = TraceWindow::new(source, layers, scenario.prefill(), scenario.decode(), migration.look_ahead())
+            .map_err(trace)?;
         let fabric = Fabric::new(system);
         let compute_timer = EventId(fabric.events());
         Ok(Self {
@@ -379,14 +375,12 @@ impl<'a, P: Probe> Decode<'a, P> {
         };
         // Where it fits nowhere, the last tier is the one whose shortage is told: the one meant to be large.
         let tier = self.placement.place(&view).unwrap_or(TierId(self.system.tiers().len() - 1));
-        self.residency
-            .begin_write(layer, token, tier)
-            .map_err(|shortage| RunError::OutOfMemory { step, layer, shortage })?;
-        self.writes[layer].push(PendingWrite {
-            token,
-            tier,
-            awaited: false,
-        });
+        self.residency.begin_write(layer, token, tier).map_err(|shortage| RunError::OutOfMemory {
+            step,
+            layer,
+            shortage,
+        })?;
+        self.writes[layer].push(PendingWrite { token, tier, awaited: false });
         self.fabric.issue(
             now,
             Request {
@@ -394,11 +388,7 @@ impl<'a, P: Probe> Decode<'a, P> {
                 route: self.system.write_route(tier),
                 bytes,
                 urgency: Urgency::Due,
-                tag: Purpose::Write {
-                    layer: layer as u32,
-                    token: token as u32,
-                    tier,
-                },
+                tag: Purpose::Write { layer: layer as u32, token: token as u32, tier },
             },
         );
         Ok(())

@@ -24,7 +24,12 @@ pub(super) struct LayerTokens {
 
 impl Residency {
     /// From the tokens that lie on each tier in each layer, for which `ledger` has accounted.
-    pub fn new(tokens: Vec<Vec<TokenSet>>, kv_bytes: impl Iterator<Item = Bytes>, range: usize, ledger: Ledger) -> Self {
+    pub fn new(
+        tokens: Vec<Vec<TokenSet>>,
+        kv_bytes: impl Iterator<Item = Bytes>,
+        range: usize,
+        ledger: Ledger,
+    ) -> Self {
         let layers = tokens
             .into_iter()
             .zip(kv_bytes)

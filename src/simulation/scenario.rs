@@ -4,8 +4,8 @@ use crate::memory::{MemoryConfig, MemoryError, MemorySystem};
 use crate::strategy::{Strategy, UnknownName};
 use crate::units::Bytes;
 use crate::workload::{
-    ComputeConfig, ComputeError, Generator, GeneratorConfig, LanguageModel, ModelConfig, ModelError, Recording, Roofline,
-    SkipSource, TraceConfig, TraceError,
+    ComputeConfig, ComputeError, Generator, GeneratorConfig, LanguageModel, ModelConfig, ModelError, Recording,
+    Roofline, SkipSource, TraceConfig, TraceError,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -102,14 +102,10 @@ pub enum ScenarioError {
     TooManyTokens(u64),
     #[error("trace: {field} is {value}, but it must be at most {limit}")]
     TraceLimit { field: &'static str, value: u32, limit: u32 },
-    #[error("prefill_tokens: the weights ({weights}) and the KV of {prefill} tokens ({kv}) are {missing} more than all tiers hold ({capacity}): enlarge a tier or shorten the prompt")]
-    DoesNotFit {
-        weights: Bytes,
-        prefill: u32,
-        kv: Bytes,
-        missing: Bytes,
-        capacity: Bytes,
-    },
+    #[error(
+        "prefill_tokens: the weights ({weights}) and the KV of {prefill} tokens ({kv}) are {missing} more than all tiers hold ({capacity}): enlarge a tier or shorten the prompt"
+    )]
+    DoesNotFit { weights: Bytes, prefill: u32, kv: Bytes, missing: Bytes, capacity: Bytes },
 }
 
 /// A scenario that the engine may trust.
@@ -158,13 +154,7 @@ impl Scenario {
         }
         check_room(&model, &memory, config.prefill_tokens)?;
         let roofline = config.compute.as_ref().map(Roofline::new).transpose()?;
-        let scenario = Self {
-            resolved: config,
-            model,
-            memory,
-            strategy,
-            roofline,
-        };
+        let scenario = Self { resolved: config, model, memory, strategy, roofline };
         scenario.check_trace()?;
         Ok(scenario)
     }
@@ -240,11 +230,9 @@ impl Scenario {
     /// [`TraceError`] if a recorded trace can no longer be opened.
     pub fn skips(&self) -> Result<Box<dyn SkipSource + Send>, TraceError> {
         Ok(match &self.resolved.trace {
-            TraceConfig::Generated(generator) => Box::new(Generator::new(
-                generator.clone(),
-                self.model.layers().len(),
-                self.prefill() + self.decode(),
-            )),
+            TraceConfig::Generated(generator) => {
+                Box::new(Generator::new(generator.clone(), self.model.layers().len(), self.prefill() + self.decode()))
+            }
             TraceConfig::Recorded(path) => Box::new(open_trace(path)?),
         })
     }

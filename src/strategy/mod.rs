@@ -93,14 +93,10 @@ impl FromStr for Strategy {
     type Err = UnknownName;
 
     fn from_str(name: &str) -> Result<Self, UnknownName> {
-        NAMED
-            .iter()
-            .find(|(known, _, _)| *known == name)
-            .map(|(_, _, strategy)| *strategy)
-            .ok_or_else(|| UnknownName {
-                what: "strategy",
-                name: name.to_owned(),
-                known: NAMED.map(|(known, _, _)| known).join(", "),
-            })
+        NAMED.iter().find(|(known, _, _)| *known == name).map(|(_, _, strategy)| *strategy).ok_or_else(|| UnknownName {
+            what: "strategy",
+            name: name.to_owned(),
+            known: NAMED.map(|(known, _, _)| known).join(", "),
+        })
     }
 }

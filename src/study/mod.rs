@@ -73,12 +73,7 @@ pub fn settings(model: &str) -> Result<Vec<Setting>, ScenarioError> {
                 });
                 let context = format!("1_1_{}", decode / 1024);
                 config.name = format!("study_{context}_skip{}", share(permille).percent());
-                settings.push(Setting {
-                    context,
-                    skip: share(permille),
-                    strategy,
-                    scenario: Scenario::new(config)?,
-                });
+                settings.push(Setting { context, skip: share(permille), strategy, scenario: Scenario::new(config)? });
             }
         }
     }

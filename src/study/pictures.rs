@@ -39,7 +39,7 @@ pub fn pictures(settings: &[Setting], finished: &[Finished]) -> Result<Vec<Artif
                     token_latency(&format!("latency_{name}"), &title, &labelled)
                 }
                 _ => {
-                    let title = format!("Token latency, cumulative: {}", describe(setting));
+                    let title = format!("Latency CDF: {}", describe(setting));
                     latency_cdf(&format!("latency_cdf_{name}"), &title, &labelled)
                 }
             }
@@ -51,8 +51,7 @@ pub fn pictures(settings: &[Setting], finished: &[Finished]) -> Result<Vec<Artif
     for group in groups(&runs, |a, b| a.context == b.context) {
         drawings.push(Box::new(move || memory(&group)));
     }
-    let drawn: Vec<[Artifact; 2]> =
-        drawings.into_par_iter().map(|draw| draw()).collect::<Result<_, ReportError>>()?;
+    let drawn: Vec<[Artifact; 2]> = drawings.into_par_iter().map(|draw| draw()).collect::<Result<_, ReportError>>()?;
     Ok(drawn.into_iter().flatten().collect())
 }
 

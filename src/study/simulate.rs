@@ -59,10 +59,10 @@ pub fn simulate(
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<Vec<Finished>, StudyError> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| StudyError::Threads {
-        jobs: threads,
-        message: error.to_string(),
-    })?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|error| StudyError::Threads { jobs: threads, message: error.to_string() })?;
     let mut order: Vec<usize> = (0..jobs.len()).collect();
     order.sort_by_key(|&index| std::cmp::Reverse(work(jobs[index].scenario)));
     let mut finished = pool.install(|| {
@@ -83,11 +83,7 @@ fn work(scenario: &Scenario) -> u64 {
 }
 
 fn one(job: &Job<'_>, cancel: &Cancel, progress: &dyn Progress) -> Result<Finished, StudyError> {
-    let watch = Watch {
-        cancel,
-        progress,
-        unreported: 0,
-    };
+    let watch = Watch { cancel, progress, unreported: 0 };
     let mut probe = (Recorder::new(job.scenario), watch);
     let outcome = run(job.scenario, &mut probe)?;
     let (recorder, watch) = probe;

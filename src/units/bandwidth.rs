@@ -30,13 +30,8 @@ const KIND: Kind = Kind {
     ],
 };
 
-const PRINTED: [(&str, u64); 5] = [
-    ("B/s", 1),
-    ("kB/s", 1_000),
-    ("MB/s", 1_000_000),
-    ("GB/s", 1_000_000_000),
-    ("TB/s", 1_000_000_000_000),
-];
+const PRINTED: [(&str, u64); 5] =
+    [("B/s", 1), ("kB/s", 1_000), ("MB/s", 1_000_000), ("GB/s", 1_000_000_000), ("TB/s", 1_000_000_000_000)];
 
 impl Bandwidth {
     /// The least that is accepted as input: 1 MB/s. With less, a run would outlast the clock.
@@ -90,11 +85,7 @@ impl FromStr for Bandwidth {
 impl fmt::Display for Bandwidth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // 4915 GB/s is how data sheets write it, not 4.915 TB/s: TB/s only from 10 of them.
-        let units = if self.get() < 10_000_000_000_000 {
-            &PRINTED[..4]
-        } else {
-            &PRINTED[..]
-        };
+        let units = if self.get() < 10_000_000_000_000 { &PRINTED[..4] } else { &PRINTED[..] };
         f.pad(&quantity::exact(self.get(), units))
     }
 }

@@ -9,11 +9,7 @@ pub struct FlopRate(u64);
 const KIND: Kind = Kind {
     what: "compute rate",
     example: "\"990 TFLOP/s\"",
-    units: &[
-        ("GFLOP/s", 1_000_000_000),
-        ("TFLOP/s", 1_000_000_000_000),
-        ("PFLOP/s", 1_000_000_000_000_000),
-    ],
+    units: &[("GFLOP/s", 1_000_000_000), ("TFLOP/s", 1_000_000_000_000), ("PFLOP/s", 1_000_000_000_000_000)],
 };
 
 const PRINTED: [(&str, u64); 2] = [("GFLOP/s", 1_000_000_000), ("TFLOP/s", 1_000_000_000_000)];

@@ -7,34 +7,16 @@ use thiserror::Error;
 pub enum QuantityError {
     /// The text does not start with a number.
     #[error("'{text}' is no {what}: write a number and a unit, such as {example}")]
-    NoNumber {
-        what: &'static str,
-        text: String,
-        example: &'static str,
-    },
+    NoNumber { what: &'static str, text: String, example: &'static str },
     /// The number is negative.
     #[error("'{text}' is negative: a {what} must be more than 0, such as {example}")]
-    Negative {
-        what: &'static str,
-        text: String,
-        example: &'static str,
-    },
+    Negative { what: &'static str, text: String, example: &'static str },
     /// The unit is missing or not one of ours.
     #[error("'{text}' has {found} for a {what}: use one of {units}, such as {example}")]
-    Unit {
-        what: &'static str,
-        text: String,
-        found: String,
-        units: String,
-        example: &'static str,
-    },
+    Unit { what: &'static str, text: String, found: String, units: String, example: &'static str },
     /// The value is outside of what the simulator accepts.
     #[error("'{text}' is outside of what a {what} may be: {limit}")]
-    Range {
-        what: &'static str,
-        text: String,
-        limit: String,
-    },
+    Range { what: &'static str, text: String, limit: String },
 }
 
 /// One kind of quantity: its name in messages, an example, and its units with their factors.
@@ -49,30 +31,16 @@ impl Kind {
     /// The value in base units, rounded to the nearest (halves up).
     pub fn parse(&self, text: &str) -> Result<u128, QuantityError> {
         let trimmed = text.trim();
-        let no_number = || QuantityError::NoNumber {
-            what: self.what,
-            text: text.to_owned(),
-            example: self.example,
-        };
+        let no_number = || QuantityError::NoNumber { what: self.what, text: text.to_owned(), example: self.example };
         if trimmed.starts_with('-') {
-            return Err(QuantityError::Negative {
-                what: self.what,
-                text: text.to_owned(),
-                example: self.example,
-            });
+            return Err(QuantityError::Negative { what: self.what, text: text.to_owned(), example: self.example });
         }
-        let end = trimmed
-            .find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '_'))
-            .unwrap_or(trimmed.len());
+        let end = trimmed.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '_')).unwrap_or(trimmed.len());
         let (number, unit) = trimmed.split_at(end);
         let unit = unit.trim();
         let (mantissa, scale) = decimal(number).ok_or_else(no_number)?;
-        let factor = self
-            .units
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .map(|(_, factor)| *factor)
-            .ok_or_else(|| QuantityError::Unit {
+        let factor = self.units.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor).ok_or_else(|| {
+            QuantityError::Unit {
                 what: self.what,
                 text: text.to_owned(),
                 found: if unit.is_empty() {
@@ -88,7 +56,8 @@ impl Kind {
                     .collect::<Vec<_>>()
                     .join(", "),
                 example: self.example,
-            })?;
+            }
+        })?;
         mantissa
             .checked_mul(factor)
             .map(|scaled| (scaled + scale / 2) / scale)
@@ -96,11 +65,7 @@ impl Kind {
     }
 
     pub fn range(&self, text: &str, limit: impl Into<String>) -> QuantityError {
-        QuantityError::Range {
-            what: self.what,
-            text: text.to_owned(),
-            limit: limit.into(),
-        }
+        QuantityError::Range { what: self.what, text: text.to_owned(), limit: limit.into() }
     }
 }
 
@@ -132,11 +97,7 @@ pub(super) fn exact(value: u64, units: &[(&str, u64)]) -> String {
             let (whole, part) = (milli / 1000, milli % 1000);
             let part = format!("{part:03}");
             let part = part.trim_end_matches('0');
-            return if part.is_empty() {
-                format!("{whole} {name}")
-            } else {
-                format!("{whole}.{part} {name}")
-            };
+            return if part.is_empty() { format!("{whole} {name}") } else { format!("{whole}.{part} {name}") };
         }
     }
     format!("{value} {}", units.first().map_or("", |(name, _)| name))

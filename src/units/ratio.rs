@@ -17,11 +17,8 @@ pub struct Ratio(u32);
 
 const BILLION: u64 = 1_000_000_000;
 
-const KIND: Kind = Kind {
-    what: "ratio",
-    example: "0.4 or \"40%\"",
-    units: &[("", BILLION as u128), ("%", BILLION as u128 / 100)],
-};
+const KIND: Kind =
+    Kind { what: "ratio", example: "0.4 or \"40%\"", units: &[("", BILLION as u128), ("%", BILLION as u128 / 100)] };
 
 impl Ratio {
     /// Nothing.

@@ -24,13 +24,8 @@ const KIND: Kind = Kind {
     ],
 };
 
-const PRINTED: [(&str, u64); 5] = [
-    ("ps", 1),
-    ("ns", 1_000),
-    ("us", 1_000_000),
-    ("ms", 1_000_000_000),
-    ("s", 1_000_000_000_000),
-];
+const PRINTED: [(&str, u64); 5] =
+    [("ps", 1), ("ns", 1_000), ("us", 1_000_000), ("ms", 1_000_000_000), ("s", 1_000_000_000_000)];
 
 impl SimTime {
     /// The start of a run, or no time at all.
@@ -67,11 +62,7 @@ impl SimTime {
     /// As a person reads it: three or four significant digits and the unit that fits.
     #[must_use]
     pub fn rounded(self) -> String {
-        let (name, factor) = PRINTED
-            .iter()
-            .rev()
-            .find(|(_, factor)| self.0 >= *factor)
-            .unwrap_or(&PRINTED[0]);
+        let (name, factor) = PRINTED.iter().rev().find(|(_, factor)| self.0 >= *factor).unwrap_or(&PRINTED[0]);
         let value = self.0 as f64 / *factor as f64;
         let decimals = match value {
             v if v >= 100.0 => 1,
@@ -86,9 +77,7 @@ impl FromStr for SimTime {
     type Err = QuantityError;
 
     fn from_str(text: &str) -> Result<Self, QuantityError> {
-        u64::try_from(KIND.parse(text)?)
-            .map(Self)
-            .map_err(|_| KIND.range(text, "at most 213 days"))
+        u64::try_from(KIND.parse(text)?).map(Self).map_err(|_| KIND.range(text, "at most 213 days"))
     }
 }
 

@@ -55,11 +55,7 @@ pub enum ModelError {
     #[error("layers[{0}].kv_bytes: 0 bytes: write the size of K and V of one token in one layer")]
     NoKv(usize),
     #[error("layers[{index}].{sublayer}.read: {read} are read of nothing stored: give `stored` as well")]
-    ReadOfNothing {
-        index: usize,
-        sublayer: SublayerKind,
-        read: Bytes,
-    },
+    ReadOfNothing { index: usize, sublayer: SublayerKind, read: Bytes },
     #[error("layers: no weights are read at all: give at least one sublayer some")]
     NoWeights,
     #[error("layers: all weights together exceed {max}", max = Bytes::MAX_INPUT)]

@@ -16,10 +16,7 @@ pub(super) struct Fifo {
 
 impl Fifo {
     pub fn new(lanes: usize) -> Self {
-        Self {
-            queues: vec![VecDeque::with_capacity(64); lanes],
-            candidates: Vec::with_capacity(64),
-        }
+        Self { queues: vec![VecDeque::with_capacity(64); lanes], candidates: Vec::with_capacity(64) }
     }
 
     pub fn arrive(&mut self, slot: u32, lanes: &[usize]) {

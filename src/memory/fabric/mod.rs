@@ -170,11 +170,8 @@ impl<Tag: Copy> Fabric<Tag> {
     /// The idle lanes of `system`.
     #[must_use]
     pub fn new(system: &MemorySystem) -> Self {
-        let routes: Vec<Vec<usize>> = system
-            .routes()
-            .iter()
-            .map(|route| route.iter().map(|lane| lane.0).collect())
-            .collect();
+        let routes: Vec<Vec<usize>> =
+            system.routes().iter().map(|route| route.iter().map(|lane| lane.0).collect()).collect();
         let mut groups = Vec::new();
         let arbiter = match system.arbitration() {
             Arbitration::Fifo => Arbiter::Fifo(Fifo::new(system.lanes().len())),
@@ -388,10 +385,7 @@ impl<Tag: Copy> Fabric<Tag> {
             .iter()
             .map(|lane| {
                 let running = if lane.serving > 0 { now.saturating_sub(lane.since) } else { SimTime::ZERO };
-                LaneLoad {
-                    busy: lane.load.busy + running,
-                    ..lane.load
-                }
+                LaneLoad { busy: lane.load.busy + running, ..lane.load }
             })
             .collect()
     }
@@ -444,9 +438,7 @@ impl<Tag: Copy> Fabric<Tag> {
 
 /// Every class, due and early, in the order in which [`Fabric::group`] finds them.
 fn kinds() -> impl Iterator<Item = (TransferClass, Urgency)> {
-    TransferClass::ALL
-        .into_iter()
-        .flat_map(|class| [(class, Urgency::Due), (class, Urgency::Early)])
+    TransferClass::ALL.into_iter().flat_map(|class| [(class, Urgency::Due), (class, Urgency::Early)])
 }
 
 const LEVELS: u8 = 4;

@@ -12,10 +12,8 @@ const EXTERNAL: TierId = TierId(1);
 impl Initialization for BestRatio {
     fn lay_out(&self, layout: &mut Layout<'_>) -> Result<(), Shortage> {
         let system = layout.system();
-        let (hbm, all) = (
-            u128::from(system.tiers()[TierId::HBM.0].read_bandwidth.get()),
-            system.total_read_bandwidth(),
-        );
+        let (hbm, all) =
+            (u128::from(system.tiers()[TierId::HBM.0].read_bandwidth.get()), system.total_read_bandwidth());
         for (index, sublayer) in layout.sublayers().into_iter().enumerate() {
             let on_hbm = sublayer.stored.share(hbm, all).min(layout.free(TierId::HBM));
             layout.put_weights(index, TierId::HBM, on_hbm)?;

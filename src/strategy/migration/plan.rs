@@ -17,12 +17,7 @@ impl MovePlan {
     /// An empty plan between so many tiers.
     #[must_use]
     pub fn new(tiers: usize) -> Self {
-        Self {
-            tiers,
-            free: vec![Bytes::ZERO; tiers],
-            kv_bytes: Bytes::ZERO,
-            tokens: vec![Vec::new(); tiers * tiers],
-        }
+        Self { tiers, free: vec![Bytes::ZERO; tiers], kv_bytes: Bytes::ZERO, tokens: vec![Vec::new(); tiers * tiers] }
     }
 
     /// Empties the plan for a layer with tokens of `kv_bytes`, with the room that `ledger` has at this moment.

@@ -39,13 +39,7 @@ impl GeneratorConfig {
         let skipped = self.skip.floor_of(context);
         let eligible = context.saturating_sub(u64::from(self.sinks) + u64::from(self.recent));
         if skipped > eligible {
-            return Err(TraceError::TooManyKept {
-                skipped,
-                context,
-                sinks: self.sinks,
-                recent: self.recent,
-                eligible,
-            });
+            return Err(TraceError::TooManyKept { skipped, context, sinks: self.sinks, recent: self.recent, eligible });
         }
         Ok(())
     }

@@ -51,15 +51,10 @@ impl Recording {
 
     fn new(path: String, mut input: Box<dyn Read + Send>, length: u64) -> Result<Self, TraceError> {
         if length < HEADER {
-            return Err(TraceError::NotKvs {
-                path,
-                found: format!("it is only {length} bytes long"),
-            });
+            return Err(TraceError::NotKvs { path, found: format!("it is only {length} bytes long") });
         }
         let mut header = [0u8; HEADER as usize];
-        input
-            .read_exact(&mut header)
-            .map_err(|source| TraceError::Read { path: path.clone(), source })?;
+        input.read_exact(&mut header).map_err(|source| TraceError::Read { path: path.clone(), source })?;
         if &header[..8] != MAGIC {
             return Err(TraceError::NotKvs {
                 path,
@@ -97,15 +92,7 @@ impl Recording {
                 what: if length < expected { "cut short" } else { "too long" },
             });
         }
-        Ok(Self {
-            path,
-            input,
-            steps,
-            layers,
-            prefill,
-            read: 0,
-            buffer: Vec::new(),
-        })
+        Ok(Self { path, input, steps, layers, prefill, read: 0, buffer: Vec::new() })
     }
 
     /// How many steps were recorded.
@@ -141,18 +128,10 @@ impl Recording {
             });
         }
         if prefill != self.prefill() {
-            return Err(TraceError::Prefill {
-                path: path(),
-                recorded: self.prefill(),
-                wanted: prefill,
-            });
+            return Err(TraceError::Prefill { path: path(), recorded: self.prefill(), wanted: prefill });
         }
         if decode > self.steps() {
-            return Err(TraceError::TooShort {
-                path: path(),
-                recorded: self.steps(),
-                wanted: decode,
-            });
+            return Err(TraceError::TooShort { path: path(), recorded: self.steps(), wanted: decode });
         }
         Ok(())
     }
@@ -163,21 +142,15 @@ impl SkipSource for Recording {
         debug_assert_eq!(context, self.prefill() + self.read);
         self.buffer.resize(context.div_ceil(8), 0);
         for (layer, (set, count)) in skips.sets.iter_mut().zip(&mut skips.counts).enumerate() {
-            self.input.read_exact(&mut self.buffer).map_err(|source| TraceError::Read {
-                path: self.path.clone(),
-                source,
-            })?;
+            self.input
+                .read_exact(&mut self.buffer)
+                .map_err(|source| TraceError::Read { path: self.path.clone(), source })?;
             let stray = match self.buffer.last() {
                 Some(last) if !context.is_multiple_of(8) => last >> (context % 8) != 0,
                 _ => false,
             };
             if stray {
-                return Err(TraceError::StrayBit {
-                    path: self.path.clone(),
-                    step: self.read,
-                    layer,
-                    context,
-                });
+                return Err(TraceError::StrayBit { path: self.path.clone(), step: self.read, layer, context });
             }
             set.clear();
             for (word, bytes) in set.words_mut().iter_mut().zip(self.buffer.chunks(WORD_BITS / 8)) {

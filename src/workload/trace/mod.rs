@@ -37,56 +37,29 @@ pub enum TraceError {
     #[error("'{path}' is no .kvs trace: {found}. A trace starts with \"KVSKIP01\"; see traces/README.md")]
     NotKvs { path: String, found: String },
     #[error("'{path}' has {field} = {value} in its header: {limit}")]
-    Header {
-        path: String,
-        field: &'static str,
-        value: u64,
-        limit: String,
-    },
-    #[error("'{path}' is {actual} bytes long, but its header ({steps} steps, {layers} layers, {prefill} tokens before step 0) means {expected}: it is {what}")]
-    Length {
-        path: String,
-        actual: u64,
-        expected: u64,
-        steps: u32,
-        layers: u32,
-        prefill: u32,
-        what: &'static str,
-    },
-    #[error("'{path}' skips a token at or past the context of {context} in step {step}, layer {layer}: the file is damaged")]
-    StrayBit {
-        path: String,
-        step: usize,
-        layer: usize,
-        context: usize,
-    },
-    #[error("'{path}' was recorded with {recorded} layers, but the model '{model}' has {layers}: use a model with {recorded} layers")]
-    Layers {
-        path: String,
-        recorded: usize,
-        model: String,
-        layers: usize,
-    },
+    Header { path: String, field: &'static str, value: u64, limit: String },
+    #[error(
+        "'{path}' is {actual} bytes long, but its header ({steps} steps, {layers} layers, {prefill} tokens before step 0) means {expected}: it is {what}"
+    )]
+    Length { path: String, actual: u64, expected: u64, steps: u32, layers: u32, prefill: u32, what: &'static str },
+    #[error(
+        "'{path}' skips a token at or past the context of {context} in step {step}, layer {layer}: the file is damaged"
+    )]
+    StrayBit { path: String, step: usize, layer: usize, context: usize },
+    #[error(
+        "'{path}' was recorded with {recorded} layers, but the model '{model}' has {layers}: use a model with {recorded} layers"
+    )]
+    Layers { path: String, recorded: usize, model: String, layers: usize },
     #[error("'{path}' has {recorded} steps, too few for {wanted} decode tokens: use --decode {recorded} or less")]
-    TooShort {
-        path: String,
-        recorded: usize,
-        wanted: usize,
-    },
-    #[error("'{path}' starts with {recorded} tokens before step 0, but the scenario has a prefill of {wanted}: use --prefill {recorded}")]
-    Prefill {
-        path: String,
-        recorded: usize,
-        wanted: usize,
-    },
-    #[error("trace: {skipped} of {context} tokens are to be skipped, but sinks ({sinks}) and recent ({recent}) leave only {eligible} that may be: lower one of them")]
-    TooManyKept {
-        skipped: u64,
-        context: u64,
-        sinks: u32,
-        recent: u32,
-        eligible: u64,
-    },
+    TooShort { path: String, recorded: usize, wanted: usize },
+    #[error(
+        "'{path}' starts with {recorded} tokens before step 0, but the scenario has a prefill of {wanted}: use --prefill {recorded}"
+    )]
+    Prefill { path: String, recorded: usize, wanted: usize },
+    #[error(
+        "trace: {skipped} of {context} tokens are to be skipped, but sinks ({sinks}) and recent ({recent}) leave only {eligible} that may be: lower one of them"
+    )]
+    TooManyKept { skipped: u64, context: u64, sinks: u32, recent: u32, eligible: u64 },
 }
 
 /// The tokens that one step does not read, in each layer.
@@ -102,10 +75,7 @@ impl StepSkips {
     /// Nothing skipped, for `layers` layers of up to `range` tokens.
     #[must_use]
     pub fn none(layers: usize, range: usize) -> Self {
-        Self {
-            sets: vec![TokenSet::new(range); layers],
-            counts: vec![0; layers],
-        }
+        Self { sets: vec![TokenSet::new(range); layers], counts: vec![0; layers] }
     }
 }
 
