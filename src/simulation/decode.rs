@@ -343,8 +343,8 @@ impl<'a, P: Probe> Decode<'a, P> {
             };
             self.outstanding[2 * layer] += 1;
             let mut writes = 0;
-            for write in &mut self.writes[layer] {
-                write.awaited = write.tier == tier && !skipped.contains(write.token);
+            for write in self.writes[layer].iter_mut().filter(|write| write.tier == tier) {
+                write.awaited = !skipped.contains(write.token);
                 writes += usize::from(write.awaited);
             }
             if writes == 0 {

@@ -167,7 +167,7 @@ impl Scenario {
                     let (field, value) = ("old_bias", generator.old_bias);
                     return Err(ScenarioError::TraceLimit { field, value, limit });
                 }
-                generator.check(self.prefill())?;
+                generator.check(self.prefill(), self.decode())?;
             }
             TraceConfig::Recorded(path) => {
                 open_trace(path)?.check_fits(&self.model, self.prefill(), self.decode())?;

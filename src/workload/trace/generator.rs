@@ -29,15 +29,18 @@ impl GeneratorConfig {
     /// The largest `old_bias` that is accepted.
     pub const MAX_OLD_BIAS: u32 = 64;
 
-    /// Whether enough tokens may be skipped from a context of `prefill` on. The first step is the tightest: with each
-    /// token more, at most one more is skipped.
+    /// Whether enough tokens may be skipped in each of `decode` steps from a context of `prefill` on. The tightest context is
+    /// the one that sinks and recent tokens fill, or the nearest to it: before it nothing may be skipped, and after it each
+    /// token more may be skipped but need not.
     ///
     /// # Errors
     /// [`TraceError::TooManyKept`].
-    pub fn check(&self, prefill: usize) -> Result<(), TraceError> {
-        let context = prefill as u64;
+    pub fn check(&self, prefill: usize, decode: usize) -> Result<(), TraceError> {
+        let kept = u64::from(self.sinks) + u64::from(self.recent);
+        let last = (prefill + decode).saturating_sub(1).max(prefill);
+        let context = kept.clamp(prefill as u64, last as u64);
         let skipped = self.skip.floor_of(context);
-        let eligible = context.saturating_sub(u64::from(self.sinks) + u64::from(self.recent));
+        let eligible = context.saturating_sub(kept);
         if skipped > eligible {
             return Err(TraceError::TooManyKept { skipped, context, sinks: self.sinks, recent: self.recent, eligible });
         }
@@ -216,7 +219,7 @@ mod tests {
     }
 
     fn steps(config: &GeneratorConfig, layers: usize, prefill: usize, decode: usize) -> Vec<StepSkips> {
-        config.check(prefill).unwrap();
+        config.check(prefill, decode).unwrap();
         let mut generator = Generator::new(config.clone(), layers, prefill + decode);
         (0..decode)
             .map(|step| {
@@ -261,8 +264,9 @@ mod tests {
     #[test]
     fn refuses_more_than_may_be_skipped() {
         let config = GeneratorConfig { sinks: 4, recent: 32, ..config("0.9", "0") };
-        assert!(matches!(config.check(64), Err(TraceError::TooManyKept { skipped: 57, eligible: 28, .. })));
-        assert!(config.check(1024).is_ok());
+        assert!(config.check(0, 100).is_err(), "at a context of 36 none may be skipped");
+        assert!(matches!(config.check(64, 1), Err(TraceError::TooManyKept { skipped: 57, eligible: 28, .. })));
+        assert!(config.check(1024, 9).is_ok());
     }
 
     proptest! {
@@ -277,7 +281,7 @@ mod tests {
                 churn: Ratio::from_permille(churn).unwrap(),
                 seed, sinks, recent, old_bias,
             };
-            prop_assume!(config.check(prefill).is_ok());
+            prop_assume!(config.check(prefill, decode).is_ok());
             let all = steps(&config, 2, prefill, decode);
             for (step, skips) in all.iter().enumerate() {
                 let context = prefill + step;
@@ -289,8 +293,8 @@ mod tests {
                     if step > 0 {
                         let before = &all[step - 1].sets[layer];
                         let had = before.count();
-                        let may = context - recent as usize - sinks as usize;
-                        let room = if wanted == 0 { 0 } else { may - wanted };
+                        let kept = recent as usize + sinks as usize;
+                        let room = if wanted == 0 { 0 } else { context - kept - wanted };
                         let exchanged = (config.churn.round_of(had as u64) as usize).min(room);
                         prop_assert_eq!(before.count_without(set), exchanged);
                     }
