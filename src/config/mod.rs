@@ -95,6 +95,33 @@ pub fn parse<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, ConfigE
     Ok(value)
 }
 
+/// Reads a `T` from JSON text that is called `origin` in messages; `field` picks a member of the whole, if it has one.
+///
+/// # Errors
+/// [`ConfigError::Invalid`] with the place and the field.
+pub fn parse_json<T: DeserializeOwned>(text: &str, origin: &str, field: &str) -> Result<T, ConfigError> {
+    let invalid = |line: usize, column: usize, field: String, message: String| {
+        let at = offset(text, line.max(1), column.max(1));
+        ConfigError::Invalid(Invalid {
+            origin: origin.to_owned(),
+            line,
+            column,
+            field,
+            message,
+            text: text.into(),
+            span: at..at,
+        })
+    };
+    let mut whole: serde_json::Value = serde_json::from_str(text)
+        .map_err(|error| invalid(error.line(), error.column(), String::new(), error.to_string()))?;
+    let part = match whole.get_mut(field) {
+        Some(member) => member.take(),
+        None => whole,
+    };
+    serde_path_to_error::deserialize(part)
+        .map_err(|error| invalid(1, 1, error.path().to_string(), error.into_inner().to_string()))
+}
+
 /// The byte at which a place, counted in lines and characters from 1, starts.
 fn offset(text: &str, line: usize, column: usize) -> usize {
     let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();

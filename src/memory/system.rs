@@ -22,6 +22,7 @@ pub struct RouteId(pub usize);
 
 /// What a memory system cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[allow(missing_docs)]
 pub enum MemoryError {
     /// Too few or too many tiers.
     #[error("tiers: {0} of them, but a memory system needs exactly 2 (the fastest first, such as hbm and external)")]

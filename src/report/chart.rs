@@ -94,7 +94,7 @@ impl Chart {
             .with_scale(PNG_SCALE)
             .render_scene(&scene)
             .map_err(|error| ReportError::format(format!("{name}.png"), error))?;
-        let svg = SvgBackend::new().render_scene(&scene);
+        let svg = numbered_anew(&SvgBackend::new().render_scene(&scene));
         Ok([Artifact::new(format!("{name}.svg"), svg), Artifact::new(format!("{name}.png"), png)])
     }
 }
@@ -157,6 +157,28 @@ fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     kept
 }
 
+/// The same drawing with its clip paths numbered from 0 in the order of their appearance. The plotting crate counts them
+/// over the whole process, so the numbers would depend on what was drawn before, and on threads.
+fn numbered_anew(svg: &str) -> String {
+    const PREFIX: &str = "kuva-clip-";
+    let mut numbers: Vec<&str> = Vec::new();
+    let mut text = String::with_capacity(svg.len());
+    let mut parts = svg.split(PREFIX);
+    text.push_str(parts.next().unwrap_or(""));
+    for part in parts {
+        let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+        let (number, rest) = part.split_at(end);
+        let index = numbers.iter().position(|known| *known == number).unwrap_or_else(|| {
+            numbers.push(number);
+            numbers.len() - 1
+        });
+        text.push_str(PREFIX);
+        text.push_str(&index.to_string());
+        text.push_str(rest);
+    }
+    text
+}
+
 /// Without the points that lie on the straight line between their neighbours, to a two-thousandth of the line's height
 /// (Ramer, Douglas and Peucker). Dashes are drawn anew from each point on, so a dashed line of many points would look solid.
 fn straightened(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
@@ -195,6 +217,14 @@ mod tests {
     fn straight_lines_lose_their_inner_points() {
         let bent: Vec<(f64, f64)> = (0..=100).map(|i| (f64::from(i), f64::from((i - 50).max(0)))).collect();
         assert_eq!(straightened(&bent), [(0.0, 0.0), (50.0, 0.0), (100.0, 50.0)]);
+    }
+
+    #[test]
+    fn clip_paths_are_numbered_from_zero() {
+        let svg = "<clipPath id=\"kuva-clip-17\"/><g clip-path=\"url(#kuva-clip-17)\"/><clipPath id=\"kuva-clip-3\"/>";
+        let expected =
+            "<clipPath id=\"kuva-clip-0\"/><g clip-path=\"url(#kuva-clip-0)\"/><clipPath id=\"kuva-clip-1\"/>";
+        assert_eq!(numbered_anew(svg), expected);
     }
 
     #[test]

@@ -45,12 +45,17 @@ pub struct ScenarioConfig {
 }
 
 impl ScenarioConfig {
-    /// The scenario of that name or path.
+    /// The scenario of that name or path. A path may also lead to the `summary.json` of an earlier run, or to the
+    /// `scenario` in it: the same scenario again.
     ///
     /// # Errors
     /// [`ConfigError`] if there is none or its file is not right.
     pub fn load(name_or_path: &str) -> Result<Self, ConfigError> {
         let (text, origin) = catalog::text("scenario", catalog::SCENARIOS, name_or_path)?;
+        if text.trim_start().starts_with('{') {
+            // Its paths are as they were typed in the folder of that run.
+            return config::parse_json(&text, &origin, "scenario");
+        }
         let mut scenario: Self = config::parse(&text, &origin)?;
         if let Some(folder) = Path::new(name_or_path).parent().filter(|_| origin == name_or_path) {
             scenario.relative_to(folder);

@@ -4,6 +4,7 @@ use thiserror::Error;
 
 /// Why a text is not the quantity that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[allow(missing_docs)]
 pub enum QuantityError {
     /// The text does not start with a number.
     #[error("'{text}' is no {what}: write a number and a unit, such as {example}")]

@@ -1,0 +1,440 @@
+//! The command line as a user meets it: outputs, exit codes and messages.
+
+use assert_cmd::Command;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+fn tiersim(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::cargo_bin("tiersim").expect("the binary is built for its tests");
+    command.current_dir(folder).args(args);
+    command
+}
+
+fn folder() -> TempDir {
+    TempDir::new().expect("a temporary folder")
+}
+
+fn json(folder: &Path, args: &[&str]) -> Value {
+    let output = tiersim(folder, args).assert().success().get_output().stdout.clone();
+    serde_json::from_slice(&output).expect("stdout is JSON and nothing else")
+}
+
+/// The message of a command that must end with exit code 2.
+fn refused(folder: &Path, args: &[&str]) -> String {
+    let output = tiersim(folder, args).assert().code(2).get_output().clone();
+    assert!(output.stdout.is_empty(), "results of a refused command: {:?}", String::from_utf8_lossy(&output.stdout));
+    let message = String::from_utf8(output.stderr).expect("messages are UTF-8");
+    assert!(!message.contains("panicked"), "{message}");
+    message
+}
+
+fn refused_with(args: &[&str], parts: &[&str]) {
+    let place = folder();
+    let message = refused(place.path(), args);
+    for part in parts {
+        assert!(message.contains(part), "{args:?}: no '{part}' in: {message}");
+    }
+}
+
+/// Every file below `folder` with its content, sorted by path.
+fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let relative = path.strip_prefix(folder).expect("below the folder").to_owned();
+                found.push((relative, fs::read(path).expect("a file")));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_run_writes_its_files_and_prints_its_summary() {
+    let place = folder();
+    let args = ["run", "--decode", "32", "--skip", "0.4", "--churn", "3%", "--seed", "7", "--out", "here", "--json"];
+    let summary = json(place.path(), &args);
+    assert_eq!(summary["schema"], 1);
+    assert_eq!(summary["strategy"], "best-ratio");
+    assert_eq!(summary["complete"], true);
+    assert_eq!(summary["steps"], 32);
+    for path in [
+        "/alpha/mean",
+        "/alpha/min",
+        "/alpha/max",
+        "/alpha/first",
+        "/alpha/last",
+        "/alpha/attention/mean",
+        "/alpha/mlp/last",
+        "/token_latency_ns/p999",
+        "/layer_latency_ns/mean",
+        "/transfers/WeightRead/bytes/hbm",
+        "/transfers/KvRead/latency_ns/p50",
+        "/transfers/KvWrite/queueing_ns/max",
+        "/transfers/MigrateIn/count",
+        "/transfers/MigrateOut/bytes/external",
+        "/peak_bytes/hbm",
+        "/capacity_bytes/external",
+        "/lanes/hbm.bus/busy_ns",
+        "/lanes/external.link.read/utilization",
+        "/lanes/external.bus/bytes",
+        "/migration/in_bytes",
+        "/migration/out_bytes",
+        "/migration/late_tokens",
+        "/bound/simulated_ns",
+        "/bound/achieved_over_bound",
+        "/simulated_ns",
+        "/events",
+        "/best_ratio",
+    ] {
+        assert!(summary.pointer(path).is_some_and(Value::is_number), "{path}: {:?}", summary.pointer(path));
+    }
+    let written: Value = serde_json::from_slice(&fs::read(place.path().join("here/summary.json")).unwrap()).unwrap();
+    assert_eq!(written, summary);
+    let steps = fs::read_to_string(place.path().join("here/steps.csv")).unwrap();
+    let mut lines = steps.lines();
+    assert_eq!(
+        lines.next().unwrap(),
+        "step,context_tokens,read_kv_tokens,alpha,latency_ns,bound_ns,hbm_read_bytes,hbm_used_bytes,\
+         external_read_bytes,external_used_bytes,migrated_in_bytes,migrated_out_bytes,late_tokens"
+    );
+    assert_eq!(lines.count(), 32);
+    // The bytes of the series are those of the transfers.
+    let read: u64 = steps.lines().skip(1).map(|line| line.split(',').nth(6).unwrap().parse::<u64>().unwrap()).sum();
+    let of_class = |class: &str| summary["transfers"][class]["bytes"]["hbm"].as_u64().unwrap();
+    assert_eq!(read, of_class("WeightRead") + of_class("KvRead"));
+    for name in ["alpha", "token_latency", "latency_cdf", "mem_usage"] {
+        let png = fs::read(place.path().join(format!("here/{name}.png"))).unwrap();
+        assert!(png.starts_with(b"\x89PNG"));
+        assert!(fs::read_to_string(place.path().join(format!("here/{name}.svg"))).unwrap().contains("<svg"));
+    }
+}
+
+#[test]
+fn histograms_read_back_with_the_same_figures() {
+    use hdrhistogram::serialization::Deserializer;
+    use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+
+    let place = folder();
+    let summary = json(place.path(), &["run", "--decode", "32", "--skip", "0.4", "--out", "here", "--json"]);
+    let log = fs::read(place.path().join("here/histograms.hlog")).unwrap();
+    let mut seen = Vec::new();
+    for entry in IntervalLogIterator::new(&log) {
+        if let LogEntry::Interval(interval) = entry.expect("a log that parses") {
+            use base64::Engine as _;
+            let bytes = base64::engine::general_purpose::STANDARD.decode(interval.encoded_histogram()).unwrap();
+            let histogram: hdrhistogram::Histogram<u64> =
+                Deserializer::new().deserialize(&mut bytes.as_slice()).unwrap();
+            seen.push((interval.tag().unwrap().as_str().to_owned(), histogram));
+        }
+    }
+    let token = &seen.iter().find(|(tag, _)| tag == "token_latency").unwrap().1;
+    assert_eq!(token.len(), 32);
+    assert_eq!(token.value_at_quantile(0.5) as f64 / 1000.0, summary["token_latency_ns"]["p50"].as_f64().unwrap());
+    assert!(seen.iter().any(|(tag, _)| tag == "MigrateOut_lateness"));
+
+    let text = fs::read_to_string(place.path().join("here/histograms/token_latency.hgrm")).unwrap();
+    assert!(text.starts_with("       Value     Percentile TotalCount 1/(1-Percentile)\n\n"), "{text}");
+    let last = text.lines().rfind(|line| !line.starts_with('#')).unwrap();
+    let fields: Vec<&str> = last.split_whitespace().collect();
+    assert_eq!(fields[1..], ["1.000000000000", "32"]);
+    assert!((fields[0].parse::<f64>().unwrap() - summary["token_latency_ns"]["max"].as_f64().unwrap()).abs() < 0.001);
+}
+
+#[test]
+fn several_strategies_have_a_folder_each_and_an_array() {
+    let place = folder();
+    let args =
+        ["run", "--decode", "8", "--strategy", "baseline", "--strategy", "best-ratio", "--out", "both", "--json"];
+    let summaries = json(place.path(), &args);
+    let names: Vec<&str> = summaries.as_array().unwrap().iter().map(|one| one["strategy"].as_str().unwrap()).collect();
+    assert_eq!(names, ["baseline", "best-ratio"]);
+    for name in names {
+        assert!(place.path().join("both").join(name).join("summary.json").is_file());
+    }
+}
+
+#[test]
+fn parts_replace_those_of_the_strategy() {
+    let place = folder();
+    let args = ["run", "--decode", "8", "--strategy", "best-ratio", "--migration", "None", "--skip", "0.4", "--json"];
+    let summary = json(place.path(), &args);
+    assert_eq!(summary["strategy"], "BestRatio/BestRatio/None");
+    assert_eq!(summary["transfers"]["MigrateOut"]["count"], 0);
+    assert!(place.path().join("out/runs/study/summary.json").is_file());
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let place = folder();
+    for (jobs, out) in [("1", "one"), ("4", "four"), ("4", "again")] {
+        let args = [
+            "run",
+            "recorded",
+            "--decode",
+            "60",
+            "--strategy",
+            "baseline",
+            "--strategy",
+            "best-ratio",
+            "--jobs",
+            jobs,
+            "--out",
+            out,
+        ];
+        tiersim(place.path(), &args).assert().success();
+    }
+    let one = files(&place.path().join("one"));
+    assert!(one.len() > 20);
+    // Not assert_eq: its message would be all bytes of all files.
+    assert!(one == files(&place.path().join("four")));
+    assert!(one == files(&place.path().join("again")));
+}
+
+#[test]
+fn a_run_can_be_repeated_from_its_summary() {
+    let place = folder();
+    let args = ["run", "recorded", "--decode", "20", "--link-bandwidth", "450 GB/s", "--out", "first", "--json"];
+    let first = json(place.path(), &args);
+    assert_eq!(first, json(place.path(), &["run", "first/summary.json", "--out", "second", "--json"]));
+    fs::write(place.path().join("part.json"), serde_json::to_string(&first["scenario"]).unwrap()).unwrap();
+    assert_eq!(first, json(place.path(), &["run", "part.json", "--out", "third", "--json"]));
+    fs::write(place.path().join("part.json"), "{\"scenario\": {\"name\": 7}}").unwrap();
+    assert!(refused(place.path(), &["run", "part.json"]).contains("name"));
+}
+
+#[test]
+fn flags_and_set_reach_their_fields() {
+    let place = folder();
+    let args = [
+        "run",
+        "--decode",
+        "4",
+        "--hbm-capacity",
+        "2GiB",
+        "--hbm-bandwidth",
+        "1 TB/s",
+        "--link-bandwidth",
+        "100 GB/s",
+        "--arbitration",
+        "priority",
+        "--set",
+        "memory.external.capacity=2TiB",
+        "--set",
+        "trace.sinks=4",
+        "--set",
+        "weight_prefetch=2",
+        "--set",
+        "memory.external.link.write=50 GB/s",
+        "--set",
+        "trace.skip=0.25",
+        "--json",
+    ];
+    let scenario = &json(place.path(), &args)["scenario"];
+    assert_eq!(scenario["memory"]["tiers"][0]["capacity"], "2 GiB");
+    assert_eq!(scenario["memory"]["tiers"][0]["bandwidth"], "1000 GB/s");
+    assert_eq!(scenario["memory"]["tiers"][1]["capacity"], "2 TiB");
+    assert_eq!(scenario["memory"]["tiers"][1]["link"]["read"], "100 GB/s");
+    assert_eq!(scenario["memory"]["tiers"][1]["link"]["write"], "50 GB/s");
+    assert_eq!(scenario["memory"]["arbitration"], "Priority");
+    assert_eq!(scenario["trace"]["Generated"]["sinks"], 4);
+    assert_eq!(scenario["trace"]["Generated"]["skip"], 0.25);
+    assert_eq!(scenario["weight_prefetch"], 2);
+}
+
+#[test]
+fn a_run_that_runs_out_of_memory_is_incomplete_and_written() {
+    let place = folder();
+    let args = [
+        "run",
+        "--strategy",
+        "baseline",
+        "--decode",
+        "64",
+        "--hbm-capacity",
+        "1GiB",
+        "--set",
+        "memory.external.capacity=1056MiB",
+        "--out",
+        "full",
+        "--json",
+    ];
+    let output = tiersim(place.path(), &args).assert().code(1).get_output().clone();
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["complete"], false);
+    // 32 MiB more than weights and prefill: 32 tokens.
+    assert_eq!(summary["steps"], 32);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("step 32, layer 0"), "{message}");
+    assert!(place.path().join("full/summary.json").is_file());
+}
+
+#[test]
+fn lists_everything_that_has_a_name() {
+    let place = folder();
+    let output = tiersim(place.path(), &["list"]).assert().success().get_output().stdout.clone();
+    let text = String::from_utf8(output).unwrap();
+    for name in [
+        "study",
+        "published",
+        "smollm2-135m",
+        "recorded",
+        "python_heapq_skip40",
+        "baseline",
+        "best-ratio",
+        "HbmFirst",
+        "BestRatio",
+        "PreferHbm",
+        "LookAhead",
+        "None",
+    ] {
+        let line = text.lines().find(|line| line.trim_start().starts_with(&format!("{name} ")));
+        assert!(line.is_some_and(|line| line.trim().len() > name.len() + 10), "{name}: {line:?}");
+    }
+}
+
+#[test]
+fn check_says_what_a_file_is_or_what_is_wrong() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let shipped = [
+        "models/llm/study.ron",
+        "models/llm/published.ron",
+        "models/llm/smollm2-135m.ron",
+        "models/memory/study.ron",
+        "models/scenarios/study.ron",
+        "models/scenarios/recorded.ron",
+        "traces/python_heapq_skip40.kvs",
+    ];
+    let mut args = vec!["check"];
+    args.extend(shipped);
+    let output = tiersim(root, &args).assert().success().get_output().stdout.clone();
+    assert_eq!(String::from_utf8(output).unwrap().lines().count(), shipped.len());
+
+    let place = folder();
+    let bad = fs::read_to_string(root.join("models/memory/study.ron")).unwrap().replace("\"1900 GB/s\"", "\"0 GB/s\"");
+    fs::write(place.path().join("bad.ron"), bad).unwrap();
+    let message = refused(place.path(), &["check", "bad.ron"]);
+    for part in ["bad.ron:12:", "tiers[1].bandwidth", "'0 GB/s'", "at least 1 MB/s"] {
+        assert!(message.contains(part), "no '{part}' in: {message}");
+    }
+}
+
+#[test]
+fn bad_input_is_refused_with_a_remedy() {
+    refused_with(&["run", "nowhere"], &["'nowhere'", "study, recorded"]);
+    refused_with(&["run", "--model", "gpt9"], &["'gpt9'", "smollm2-135m"]);
+    refused_with(&["run", "--strategy", "best"], &["'best'", "baseline, best-ratio"]);
+    refused_with(&["run", "--migration", "Everything"], &["'Everything'", "LookAhead"]);
+    refused_with(&["run", "--skip", "1.4"], &["1.4", "between 0 and 1"]);
+    refused_with(&["run", "--skip", "NaN"], &["NaN", "ratio"]);
+    refused_with(&["run", "--churn=-0.1"], &["-0.1", "negative"]);
+    refused_with(&["run", "--decode", "0"], &["decode_tokens", "at least 1"]);
+    refused_with(&["run", "--decode", "4000000000"], &["4000001024", "16777216"]);
+    refused_with(&["run", "--hbm-capacity", "4 Gb"], &["'Gb'", "GiB"]);
+    refused_with(&["run", "--hbm-capacity", "0"], &["capacity", "0"]);
+    refused_with(&["run", "--link-bandwidth", "0 GB/s"], &["0 GB/s", "at least 1 MB/s"]);
+    refused_with(&["run", "--set", "memory.hmb.capacity=1GiB"], &["'hmb'", "hbm"]);
+    refused_with(&["run", "--set", "memory.hbm.capacity=much"], &["memory.tiers[0].capacity", "'much'"]);
+    refused_with(&["run", "--set", "decode_tokens"], &["path=value"]);
+    refused_with(&["run", "--trace", "nowhere.kvs"], &["nowhere.kvs"]);
+    refused_with(&["run", "--trace", "python_heapq_skip40"], &["30 layers", "'study'", "32"]);
+    refused_with(&["run", "recorded", "--decode", "321"], &["320 steps", "--decode 320"]);
+    refused_with(&["run", "recorded", "--skip", "0.2"], &["--skip", "python_heapq_skip40"]);
+    refused_with(&["run", "--hbm-capacity", "1MiB", "--set", "memory.external.capacity=1MiB"], &["1 GiB", "2 MiB"]);
+    refused_with(&["run", "--strategy", "baseline", "--strategy", "baseline"], &["'baseline'", "twice"]);
+    refused_with(&["run", "--out", "/dev/null/here"], &["/dev/null/here", "--out"]);
+    refused_with(&["check", "nowhere.ron"], &["nowhere.ron"]);
+    refused_with(&["frobnicate"], &["frobnicate"]);
+}
+
+#[test]
+fn unknown_fields_and_broken_files_are_refused_with_their_place() {
+    let place = folder();
+    let write = |name: &str, text: &str| fs::write(place.path().join(name), text).unwrap();
+    write("field.ron", "Scenario(\n  name: \"x\",\n  modle: \"study\",\n)");
+    let message = refused(place.path(), &["run", "field.ron"]);
+    assert!(message.contains("field.ron:3:") && message.contains("modle"), "{message}");
+    write("open.ron", "Scenario(\n  name: \"x\",\n");
+    assert!(refused(place.path(), &["run", "open.ron"]).contains("open.ron:"));
+    write("empty.ron", "");
+    refused(place.path(), &["run", "empty.ron"]);
+    refused(place.path(), &["check", "empty.ron"]);
+    fs::write(place.path().join("binary.ron"), [0xff, 0xfe, 0x00]).unwrap();
+    refused(place.path(), &["run", "binary.ron"]);
+    refused(place.path(), &["run", "."]);
+    // A path in a scenario is relative to it.
+    fs::create_dir(place.path().join("deep")).unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    fs::copy(root.join("models/memory/study.ron"), place.path().join("deep/mine.ron")).unwrap();
+    let scenario = fs::read_to_string(root.join("models/scenarios/study.ron")).unwrap();
+    write(
+        "deep/scenario.ron",
+        &scenario
+            .replace("memory: \"study\"", "memory: \"mine.ron\"")
+            .replace("decode_tokens: 1024", "decode_tokens: 4"),
+    );
+    tiersim(place.path(), &["run", "deep/scenario.ron"]).assert().success();
+}
+
+#[test]
+fn damaged_traces_are_refused() {
+    let place = folder();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let whole = fs::read(root.join("traces/python_heapq_skip40.kvs")).unwrap();
+    let try_one = |name: &str, bytes: &[u8], parts: &[&str]| {
+        fs::write(place.path().join(name), bytes).unwrap();
+        for args in [vec!["check", name], vec!["run", "--model", "smollm2-135m", "--trace", name, "--decode", "5"]] {
+            let message = refused(place.path(), &args);
+            for part in parts.iter().chain([&name]) {
+                assert!(message.contains(part), "{args:?}: no '{part}' in: {message}");
+            }
+        }
+    };
+    try_one("short.kvs", &whole[..whole.len() - 7], &["cut short", "810017"]);
+    try_one("header.kvs", &whole[..20], &["20 bytes"]);
+    try_one("empty.kvs", &[], &["0 bytes"]);
+    try_one("magic.kvs", &[b"KVSKIP02", &whole[8..]].concat(), &["KVSKIP02", "KVSKIP01"]);
+    try_one("huge.kvs", &[&whole[..8], &[0xff; 4], &whole[12..]].concat(), &["steps = 4294967295"]);
+    // Step 1 has a context of 513 tokens: 65 bytes a layer, the last with one bit in use.
+    let mut stray = whole.clone();
+    stray[24 + 30 * 64 + 64] |= 0x80;
+    try_one("stray.kvs", &stray, &["step 1, layer 0", "513"]);
+}
+
+#[test]
+fn the_study_writes_its_sixteen_runs_and_pictures() {
+    // Every run in full, with the pictures: the slowest test, in the profile for tests about 20 s.
+    let place = folder();
+    let output = tiersim(place.path(), &["study", "--out", "results"]).assert().success().get_output().clone();
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(
+        table.lines().filter(|line| line.contains(" baseline ") || line.contains(" best-ratio ")).count() >= 16,
+        true
+    );
+    let results = place.path().join("results");
+    let mut runs = 0;
+    for context in ["1_1_1", "1_1_4", "1_1_8", "1_1_16"] {
+        assert!(results.join(format!("mem_usage_{context}.svg")).is_file());
+        for skip in ["skip0", "skip40"] {
+            assert!(results.join(format!("latency_{context}_{skip}.png")).is_file());
+            assert!(results.join(format!("latency_cdf_{context}_{skip}.png")).is_file());
+            for strategy in ["baseline", "best-ratio"] {
+                assert!(results.join(format!("alpha_{context}_{strategy}_{skip}.png")).is_file());
+                let summary = results.join(format!("{context}_{strategy}_{skip}/summary.json"));
+                let summary: Value = serde_json::from_slice(&fs::read(summary).unwrap()).unwrap();
+                assert_eq!(summary["complete"], true);
+                assert!(summary["bound"]["achieved_over_bound"].as_f64().unwrap() >= 1.0);
+                runs += 1;
+            }
+        }
+    }
+    assert_eq!(runs, 16);
+}
