@@ -1,6 +1,8 @@
 use crate::memory::{MemorySystem, TierId};
 use crate::units::{Bytes, SimTime};
 use crate::workload::{LanguageModel, Roofline, Sublayer};
+use ordered_float::OrderedFloat;
+use std::cmp::Reverse;
 
 /// The bound of section 5 of the model for two tiers: the least time of a step under any placement, migration free, capacity
 /// the only limit.
@@ -71,7 +73,7 @@ impl StepBound {
             });
         }
         order.retain(|(_, _, density)| *density > 0.0);
-        order.sort_by(|a, b| b.2.total_cmp(&a.2));
+        order.sort_by_key(|(_, _, density)| Reverse(OrderedFloat(*density)));
         Self {
             capacity: system.tiers()[TierId::HBM.0].capacity.as_f64(),
             hbm: bandwidth(0),
