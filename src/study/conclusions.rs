@@ -1,59 +1,81 @@
 use super::{Finished, Setting};
 use crate::memory::TransferClass;
+use ordered_float::OrderedFloat;
 
-/// What the table says, in words: a sentence a line. All figures are taken from the runs.
+/// How much faster the second strategy of a setting is than the first.
+struct Gain<'a> {
+    share: f64,
+    setting: &'a Setting,
+    run: &'a Finished,
+}
+
+impl Gain<'_> {
+    fn named(&self) -> String {
+        format!("{} ({})", percent(self.share), self.place())
+    }
+
+    fn place(&self) -> String {
+        format!("{} decoded tokens, {} % skipped", self.setting.scenario.decode(), self.setting.skip.percent())
+    }
+
+    fn over_bound(&self) -> f64 {
+        self.run.report.summary.bound.achieved_over_bound.unwrap_or(f64::NAN)
+    }
+}
+
+/// What the study's table says, in words: a sentence a line. All figures are taken from the runs.
 #[must_use]
 pub fn conclusions(settings: &[Setting], finished: &[Finished]) -> Vec<String> {
-    let mut gains = Vec::new();
-    for pair in settings.iter().zip(finished).collect::<Vec<_>>().chunks(2) {
-        if let [(_, baseline), (setting, best)] = pair
-            && baseline.outcome.error.is_none()
-            && best.outcome.error.is_none()
-        {
-            let gain = baseline.report.summary.simulated_ns / best.report.summary.simulated_ns - 1.0;
-            gains.push((gain, *setting, *best, *baseline));
-        }
-    }
-    gains.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let runs: Vec<(&Setting, &Finished)> = settings.iter().zip(finished).collect();
+    let complete = |run: &Finished| run.outcome.error.is_none();
+    let mut gains: Vec<Gain<'_>> = runs
+        .chunks_exact(2)
+        .filter(|pair| complete(pair[0].1) && complete(pair[1].1))
+        .map(|pair| Gain {
+            share: pair[0].1.report.summary.simulated_ns / pair[1].1.report.summary.simulated_ns - 1.0,
+            setting: pair[1].0,
+            run: pair[1].1,
+        })
+        .collect();
+    gains.sort_by_key(|gain| OrderedFloat(-gain.share));
     let (Some(most), Some(least)) = (gains.first(), gains.last()) else {
         return vec!["No setting was simulated to its end with both strategies.".to_owned()];
     };
-    let name = |setting: &Setting| {
-        format!("{} decoded tokens, {} % skipped", setting.scenario.decode(), setting.skip.percent())
-    };
-    let wins = gains.iter().filter(|(gain, ..)| *gain > 0.0).count();
+    let losses: Vec<String> = gains.iter().filter(|gain| gain.share < 0.0).map(Gain::named).collect();
     let mut lines = vec![format!(
-        "{} is faster than {} in {wins} of {} settings: {} at most ({}), {} at least ({}).",
-        most.1.strategy,
-        most.3.report.summary.strategy,
+        "{} decodes faster than {} in {} of {} settings, by up to {}.",
+        most.setting.strategy,
+        settings[0].strategy,
+        gains.iter().filter(|gain| gain.share > 0.0).count(),
         gains.len(),
-        signed(most.0),
-        name(most.1),
-        signed(least.0),
-        name(least.1),
+        most.named(),
     )];
-    let worst = gains.iter().max_by(|a, b| over_bound(a.2).total_cmp(&over_bound(b.2)));
-    if let Some((_, setting, best, _)) = worst {
-        let moved = best.report.summary.migration.in_bytes + best.report.summary.migration.out_bytes;
-        let read: u64 = [TransferClass::WeightRead, TransferClass::KvRead]
-            .iter()
-            .filter_map(|class| best.report.summary.transfers.get(class.name()))
-            .flat_map(|class| class.bytes.0.iter().map(|(_, bytes)| *bytes))
-            .sum();
+    lines.push(if losses.is_empty() {
+        format!("It loses in none; the least that it gains is {}.", least.named())
+    } else {
+        format!("It loses in {}: {}.", losses.len(), losses.join(", "))
+    });
+    if let Some(worst) = gains.iter().max_by_key(|gain| OrderedFloat(gain.over_bound())) {
         lines.push(format!(
             "It is furthest from the bound, {} above it, at {}: there migration moves {:.1} bytes for every 100 read.",
-            signed(over_bound(best) - 1.0).trim_start_matches('+'),
-            name(setting),
-            100.0 * moved as f64 / read as f64,
+            percent(worst.over_bound() - 1.0).trim_start_matches('+'),
+            worst.place(),
+            100.0 * moved_over_read(worst.run),
         ));
     }
     lines
 }
 
-fn over_bound(run: &Finished) -> f64 {
-    run.report.summary.bound.achieved_over_bound.unwrap_or(f64::NAN)
+fn moved_over_read(run: &Finished) -> f64 {
+    let summary = &run.report.summary;
+    let read: u64 = [TransferClass::WeightRead, TransferClass::KvRead]
+        .iter()
+        .filter_map(|class| summary.transfers.get(class.name()))
+        .flat_map(|class| class.bytes.0.iter().map(|(_, bytes)| *bytes))
+        .sum();
+    (summary.migration.in_bytes + summary.migration.out_bytes) as f64 / read as f64
 }
 
-fn signed(share: f64) -> String {
+fn percent(share: f64) -> String {
     format!("{:+.1} %", 100.0 * share)
 }
