@@ -2,8 +2,8 @@
 //! works alone. Wherever a name is accepted, so is the path of a file of one's own.
 
 use crate::config::{self, ConfigError};
-use crate::memory::MemoryConfig;
-use crate::workload::ModelConfig;
+use crate::memory::{MemoryConfig, MemorySystem};
+use crate::workload::{LanguageModel, ModelConfig};
 use serde::de::DeserializeOwned;
 use std::path::Path;
 
@@ -64,7 +64,9 @@ pub fn trace(name: &str) -> Option<&'static [u8]> {
 /// # Errors
 /// [`ConfigError`] if there is none or its file is not right.
 pub fn model(name_or_path: &str) -> Result<ModelConfig, ConfigError> {
-    load("model", MODELS, name_or_path)
+    let (config, origin) = load("model", MODELS, name_or_path)?;
+    LanguageModel::new(&config).map_err(|error| meaning(origin, &error))?;
+    Ok(config)
 }
 
 /// The memory system of that name or path.
@@ -72,7 +74,9 @@ pub fn model(name_or_path: &str) -> Result<ModelConfig, ConfigError> {
 /// # Errors
 /// [`ConfigError`] if there is none or its file is not right.
 pub fn memory(name_or_path: &str) -> Result<MemoryConfig, ConfigError> {
-    load("memory system", MEMORY_SYSTEMS, name_or_path)
+    let (config, origin) = load("memory system", MEMORY_SYSTEMS, name_or_path)?;
+    MemorySystem::new(&config).map_err(|error| meaning(origin, &error))?;
+    Ok(config)
 }
 
 /// The text of what is called `name_or_path`, and what to call it in messages.
@@ -98,7 +102,15 @@ pub fn text(
     Ok((config::read(path)?.into(), name_or_path.to_owned()))
 }
 
-fn load<T: DeserializeOwned>(what: &'static str, shipped: &[Shipped], name_or_path: &str) -> Result<T, ConfigError> {
+fn load<T: DeserializeOwned>(
+    what: &'static str,
+    shipped: &[Shipped],
+    name_or_path: &str,
+) -> Result<(T, String), ConfigError> {
     let (text, origin) = text(what, shipped, name_or_path)?;
-    config::parse(&text, &origin)
+    Ok((config::parse(&text, &origin)?, origin))
+}
+
+fn meaning(origin: String, error: &dyn std::error::Error) -> ConfigError {
+    ConfigError::Meaning { origin, message: error.to_string() }
 }

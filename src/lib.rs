@@ -24,7 +24,6 @@
 //! The study's model and memory for 16 tokens: with all of it on HBM, and spread at the best ratio.
 //!
 //! ```
-//! use tiersim::config::Reference;
 //! use tiersim::metrics::Recorder;
 //! use tiersim::simulation::{Scenario, ScenarioConfig, run};
 //!
@@ -32,7 +31,7 @@
 //! for strategy in ["baseline", "best-ratio"] {
 //!     let mut config = ScenarioConfig::load("study")?;
 //!     config.decode_tokens = 16;
-//!     config.strategy = Reference::Name(strategy.to_owned());
+//!     config.strategy = strategy.parse()?;
 //!     let scenario = Scenario::new(config)?;
 //!
 //!     let mut recorder = Recorder::new(&scenario);

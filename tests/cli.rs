@@ -336,7 +336,7 @@ fn bad_input_is_refused_with_a_remedy() {
     refused_with(&["run", "--skip", "1.4"], &["1.4", "between 0 and 1"]);
     refused_with(&["run", "--skip", "NaN"], &["NaN", "ratio"]);
     refused_with(&["run", "--churn=-0.1"], &["-0.1", "negative"]);
-    refused_with(&["run", "--decode", "0"], &["decode_tokens", "at least 1"]);
+    refused_with(&["run", "--decode", "0"], &["decode_tokens", "more than 0"]);
     refused_with(&["run", "--decode", "4000000000"], &["4000001024", "16777216"]);
     refused_with(&["run", "--hbm-capacity", "4 Gb"], &["'Gb'", "GiB"]);
     refused_with(&["run", "--hbm-capacity", "0"], &["capacity", "0"]);
@@ -353,6 +353,69 @@ fn bad_input_is_refused_with_a_remedy() {
     refused_with(&["run", "--out", "/dev/null/here"], &["/dev/null/here", "--out"]);
     refused_with(&["check", "nowhere.ron"], &["nowhere.ron"]);
     refused_with(&["frobnicate"], &["frobnicate"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn special_files_are_not_read_and_absurd_runs_not_begun() {
+    refused_with(&["check", "/dev/zero"], &["/dev/zero", "no regular file"]);
+    refused_with(&["run", "/dev/zero"], &["/dev/zero"]);
+    refused_with(&["run", "--trace", "/dev/zero"], &["/dev/zero"]);
+    let place = folder();
+    let model = |layers: &str, weights: &str, kv: &str| {
+        format!(
+            "LanguageModel(name: \"m\", layers: [(count: {layers}, attention: (stored: \"{weights}\"), mlp: (stored: \"1 B\"), kv_bytes: \"{kv}\")])"
+        )
+    };
+    let run = |text: String, flags: &[&str]| {
+        fs::write(place.path().join("m.ron"), text).unwrap();
+        refused(place.path(), &[&["run", "--model", "m.ron"], flags].concat())
+    };
+    assert!(run(model("4096", "1 B", "1 B"), &["--decode", "16000000"]).contains("16001024 tokens in 4096 layers"));
+    assert!(run(model("1", "31 PiB", "1 B"), &["--decode", "600"]).contains("600 steps"));
+    assert!(run(model("4096", "1 B", "64 PiB"), &[]).contains("KV of one token"));
+    let message = run(model("1", "1 B", "0 B"), &[]);
+    assert!(
+        message.contains("m.ron:1:") && message.contains("layers[0].kv_bytes") && message.contains("'0 B'"),
+        "{message}"
+    );
+    // More threads than runs are not started.
+    let args = ["run", "--decode", "2", "--jobs", "65535"];
+    tiersim(place.path(), &args).timeout(std::time::Duration::from_secs(20)).assert().success();
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interruption_leaves_no_half_written_file() {
+    let place = folder();
+    let binary = assert_cmd::cargo::cargo_bin("tiersim");
+    let mut child = std::process::Command::new(binary)
+        .current_dir(place.path())
+        .args(["run", "--decode", "16384", "--skip", "0.4", "--out", "here"])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    while !place.path().join("here").is_dir() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(files(&place.path().join("here")), []);
+}
+
+#[test]
+fn a_folder_that_is_used_again_holds_only_the_last_run() {
+    let place = folder();
+    let with = ["run", "--decode", "8", "--skip", "0.4", "--out", "here"];
+    tiersim(place.path(), &with).assert().success();
+    assert!(place.path().join("here/histograms/MigrateOut_latency.hgrm").is_file());
+    fs::write(place.path().join("here/notes.txt"), "mine").unwrap();
+    tiersim(place.path(), &[&with[..], &["--migration", "None"]].concat()).assert().success();
+    assert!(!place.path().join("here/histograms/MigrateOut_latency.hgrm").exists());
+    assert!(place.path().join("here/histograms/KvRead_latency.hgrm").is_file());
+    assert!(place.path().join("here/notes.txt").is_file());
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn small(layers: u32, attention: u64, mlp: u64, kv: u64, hbm: u64, prefill: u32,
         prefill_tokens: prefill,
         decode_tokens: decode,
         trace: TraceConfig::default(),
-        strategy: Reference::Inline(BASELINE),
+        strategy: BASELINE,
         weight_prefetch: 0,
         compute: None,
     }
@@ -205,7 +205,7 @@ fn baseline_with_nothing_skipped_is_the_sum_of_the_slower_sides_in_the_study() {
     for decode in [1024, 4096, 8192, 16384] {
         let mut config = ScenarioConfig::load("study").unwrap();
         config.decode_tokens = decode;
-        config.strategy = Reference::Name("baseline".to_owned());
+        config.strategy = "baseline".parse().unwrap();
         let (outcome, keep) = simulate(&config);
         let mut by_hand = ByHand::new(32, &[16 << 20, 16 << 20], 32 << 10, 4 << 30, 1024, 4915.0, 900.0);
         let mut total = 0.0;
@@ -259,6 +259,21 @@ fn the_read_of_a_token_waits_for_its_write() {
     let ended = attention + 100.0 + 8.0 + 4.0;
     let total = keep.steps[0].latency.as_ns() + keep.steps[1].latency.as_ns();
     assert!((total - ended).abs() < 0.01, "{total} against {ended}");
+}
+
+/// Found by a reviewer: reads of both tiers are issued while the HBM write of the token before is under way.
+#[test]
+fn a_read_that_waits_is_admitted_when_both_tiers_are_read() {
+    let mut config = small(1, 1 << 20, 0, 1 << 20, 120 << 20, 100, 50);
+    for arbitration in [Arbitration::Fair, Arbitration::Priority, Arbitration::Fifo] {
+        memory(&mut config).arbitration = arbitration;
+        for strategy in [BASELINE, BEST_RATIO] {
+            config.strategy = strategy;
+            let (outcome, keep) = simulate(&config);
+            assert!(outcome.error.is_none());
+            assert_eq!(keep.steps.len(), 50);
+        }
+    }
 }
 
 #[test]
@@ -317,7 +332,7 @@ fn moves_that_are_not_complete_are_late_and_read_at_their_source() {
     // A link so slow that moves of a step cannot complete in it.
     let mut config = small(2, 100_000, 100_000, 10_000, 1 << 30, 64, 30);
     memory(&mut config).tiers[1].link = Some(LinkConfig { read: bandwidth(100), write: bandwidth(1), combined: None });
-    config.strategy = Reference::Inline(BEST_RATIO);
+    config.strategy = BEST_RATIO;
     config.trace = TraceConfig::Generated(GeneratorConfig {
         skip: "0.4".parse().unwrap(),
         churn: "0.5".parse().unwrap(),
@@ -484,7 +499,7 @@ proptest! {
             ..GeneratorConfig::default()
         };
         config.trace = TraceConfig::Generated(generator.clone());
-        config.strategy = Reference::Inline(BEST_RATIO);
+        config.strategy = BEST_RATIO;
         let (_, keep) = simulate(&config);
 
         let mut source = Generator::new(generator, layers, prefill + decode);
@@ -520,7 +535,7 @@ proptest! {
     ) {
         let all = u64::from(layers) * (attention + mlp + u64::from(prefill + decode) * kv);
         let mut config = small(layers, attention, mlp, kv, (all * fill / 100).max(1), prefill, decode);
-        config.strategy = Reference::Inline(Parts { initialization, placement, migration });
+        config.strategy = Parts { initialization, placement, migration };
         config.trace = TraceConfig::Generated(GeneratorConfig {
             skip: Ratio::from_permille(skip).unwrap(),
             churn: Ratio::from_permille(churn).unwrap(),

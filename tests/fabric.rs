@@ -111,10 +111,13 @@ impl<'a> Replay<'a> {
 
     /// All that happens at `at`, completions first.
     fn handle(&mut self, at: SimTime) {
+        // Without one of these, the same instant would come up for ever.
+        let mut moves_on = at > self.now();
         while self.calendar.next_time() == Some(at) {
             let (_, event) = self.calendar.pop().expect("an event is due");
             let before = self.completed.len();
             self.fabric.complete(at, event, &mut self.completed);
+            moves_on |= self.completed.len() > before;
             for transfer in &self.completed[before..] {
                 self.in_flight.remove(&transfer.tag);
             }
@@ -122,7 +125,9 @@ impl<'a> Replay<'a> {
         self.calendar.advance(at);
         while let Some((action, index)) = take_due(&mut self.agenda, at.as_ps()) {
             self.act(at, action, index);
+            moves_on = true;
         }
+        assert!(moves_on, "an event at {at} completes nothing");
         self.fabric.settle(&mut self.calendar);
     }
 

@@ -2,8 +2,8 @@ use super::error::{BAD_INPUT, CliError};
 use super::print;
 use crate::config;
 use crate::memory::{MemoryConfig, MemorySystem};
-use crate::simulation::{Scenario, ScenarioConfig, ScenarioError, open_trace};
-use crate::workload::{LanguageModel, ModelConfig, SkipSource, StepSkips};
+use crate::simulation::{Scenario, ScenarioConfig, open_trace};
+use crate::workload::{LanguageModel, ModelConfig};
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -36,7 +36,6 @@ fn check_one(path: &Path) -> Result<String, CliError> {
         return check_trace(path);
     }
     let text = config::read(path)?;
-    let in_file = |error: ScenarioError| CliError::Usage(format!("{name}: {error}"));
     match kind(&text) {
         Some("LanguageModel") => {
             let model: ModelConfig = config::parse(&text, &name)?;
@@ -60,7 +59,8 @@ fn check_one(path: &Path) -> Result<String, CliError> {
             Ok(format!("the memory system '{}': {}", checked.name(), tiers.join(", ")))
         }
         Some("Scenario") => {
-            let scenario = Scenario::new(ScenarioConfig::load(&in_folder(path))?).map_err(in_file)?;
+            let scenario = Scenario::new(ScenarioConfig::load(&in_folder(path))?)
+                .map_err(|source| CliError::Scenario { name: name.clone(), source })?;
             Ok(format!(
                 "the scenario '{}': {} on {}, {} + {} tokens, {}",
                 scenario.resolved().name,
@@ -86,12 +86,7 @@ fn in_folder(path: &Path) -> String {
 fn check_trace(path: &Path) -> Result<String, CliError> {
     let mut recording = open_trace(path)?;
     let (steps, layers, prefill) = (recording.steps(), recording.layers(), recording.prefill());
-    let mut skips = StepSkips::none(layers, prefill + steps);
-    let mut skipped = 0;
-    for step in 0..steps {
-        recording.next_step(prefill + step, &mut skips)?;
-        skipped += skips.counts.iter().sum::<usize>();
-    }
+    let skipped = recording.check_steps(steps)?;
     let tokens: usize = (0..steps).map(|step| (prefill + step) * layers).sum();
     Ok(format!(
         "a recorded trace: {steps} steps, {layers} layers, {prefill} tokens before step 0, {:.2} % skipped",

@@ -1,7 +1,6 @@
 use crate::config::{ConfigError, Invalid};
 use crate::report::ReportError;
 use crate::simulation::{RunError, ScenarioError};
-use crate::strategy::UnknownName;
 use crate::study::StudyError;
 use crate::workload::TraceError;
 use miette::{Diagnostic, GraphicalReportHandler, LabeledSpan, SourceCode};
@@ -21,12 +20,10 @@ pub(super) const INTERRUPTED: u8 = 130;
 pub(super) enum CliError {
     #[error(transparent)]
     Config(#[from] ConfigError),
-    #[error(transparent)]
-    Scenario(#[from] ScenarioError),
+    #[error("scenario '{name}': {source}")]
+    Scenario { name: String, source: ScenarioError },
     #[error(transparent)]
     Trace(#[from] TraceError),
-    #[error(transparent)]
-    Strategy(#[from] UnknownName),
     #[error("{0}")]
     Usage(String),
     #[error(transparent)]
@@ -48,7 +45,7 @@ impl CliError {
     fn invalid(&self) -> Option<&Invalid> {
         match self {
             Self::Config(ConfigError::Invalid(invalid))
-            | Self::Scenario(ScenarioError::Config(ConfigError::Invalid(invalid))) => Some(invalid),
+            | Self::Scenario { source: ScenarioError::Config(ConfigError::Invalid(invalid)), .. } => Some(invalid),
             _ => None,
         }
     }
@@ -59,13 +56,13 @@ impl CliError {
             Some(invalid) => {
                 let mut text = String::new();
                 let shown = GraphicalReportHandler::new().render_report(&mut text, &Located(invalid));
-                eprintln!("error: {invalid}");
+                tell!("error: {invalid}");
                 if shown.is_ok() {
                     // The first line repeats the message.
-                    eprint!("{}", text.split_once('\n').map_or("", |(_, rest)| rest));
+                    tell!("{}", text.split_once('\n').map_or("", |(_, rest)| rest.trim_end()));
                 }
             }
-            None => eprintln!("error: {self}"),
+            None => tell!("error: {self}"),
         }
         ExitCode::from(self.code())
     }

@@ -3,6 +3,14 @@
 //! Results go to stdout, everything meant for a person in passing to stderr. Exit codes: 0 done, 1 a run that ended
 //! incomplete, 2 bad input or usage, 130 interrupted.
 
+/// A line to stderr. A reader that has gone away is no reason to end.
+macro_rules! tell {
+    ($($part:tt)+) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), $($part)+);
+    }};
+}
+
 mod check;
 mod error;
 mod list;
@@ -68,7 +76,7 @@ fn interruptible(cancel: &Arc<AtomicBool>) {
         }
     });
     if let Err(error) = installed {
-        eprintln!("tiersim: Ctrl-C will end the process at once: {error}");
+        tell!("tiersim: Ctrl-C will end the process at once: {error}");
     }
 }
 

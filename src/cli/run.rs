@@ -28,16 +28,16 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "MEMORY")]
     memory: Option<String>,
     /// Tokens before step 0
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     prefill: Option<u32>,
     /// Steps
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     decode: Option<u32>,
     /// The share of tokens that attention skips: 0.4 or 40%
-    #[arg(long, value_name = "RATIO", conflicts_with = "trace")]
+    #[arg(long, value_name = "RATIO", allow_hyphen_values = true, conflicts_with = "trace")]
     skip: Option<Ratio>,
     /// The share of the skipped tokens that is exchanged from a step to the next
-    #[arg(long, value_name = "RATIO", conflicts_with = "trace")]
+    #[arg(long, value_name = "RATIO", allow_hyphen_values = true, conflicts_with = "trace")]
     churn: Option<Ratio>,
     /// The seed of generated skip sets
     #[arg(long, value_name = "N", conflicts_with = "trace")]
@@ -58,16 +58,16 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "NAME")]
     migration: Option<MigrationKind>,
     /// How transfers share lanes
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, ignore_case = true)]
     arbitration: Option<Arbitration>,
     /// The capacity of the first tier: 8GiB
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     hbm_capacity: Option<Bytes>,
     /// The bandwidth of the first tier: "4915 GB/s"
-    #[arg(long, value_name = "BANDWIDTH")]
+    #[arg(long, value_name = "BANDWIDTH", allow_hyphen_values = true)]
     hbm_bandwidth: Option<Bandwidth>,
     /// The bandwidth of the external tier's link, each direction: "900 GB/s"
-    #[arg(long, value_name = "BANDWIDTH")]
+    #[arg(long, value_name = "BANDWIDTH", allow_hyphen_values = true)]
     link_bandwidth: Option<Bandwidth>,
     /// Any other field, by its path in summary.json: memory.external.capacity=2TiB; several times for several
     #[arg(long, value_name = "PATH=VALUE")]
@@ -87,7 +87,6 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
     let config = configure(args)?;
     let scenarios = scenarios(args, &config)?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("out/runs").join(folder_name(&config.name)));
-    report::check_folder(&out)?;
     let several = scenarios.len() > 1;
     let jobs: Vec<Job<'_>> = scenarios
         .iter()
@@ -96,6 +95,9 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
             folder: Some(if several { out.join(folder_name(&scenario.strategy().name())) } else { out.clone() }),
         })
         .collect();
+    for job in &jobs {
+        report::check_folder(job.folder.as_deref().unwrap_or(&out))?;
+    }
     let bar = Bar::new(scenarios.iter().map(|scenario| scenario.decode() as u64).sum());
     let finished = study::simulate(&jobs, args.jobs.map_or(0, usize::from), cancel, &bar);
     bar.finish();
@@ -114,11 +116,11 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
         }
         print(&table.render(std::io::stdout().is_terminal()))?;
     }
-    eprintln!("results are in {}", out.display());
+    tell!("results are in {}", out.display());
     let mut code = ExitCode::SUCCESS;
     for run in &finished {
         if let Some(error) = &run.outcome.error {
-            eprintln!("incomplete: {}: {error}", run.report.summary.strategy);
+            tell!("incomplete: {}: {error}", run.report.summary.strategy);
             code = ExitCode::from(INCOMPLETE);
         }
     }
@@ -161,9 +163,6 @@ fn configure(args: &RunArgs) -> Result<ScenarioConfig, CliError> {
     };
     configure_memory(args, &mut memory)?;
     config.memory = Reference::Inline(memory);
-    if let Reference::Name(name) = &config.strategy {
-        config.strategy = Reference::Inline(name.parse()?);
-    }
     overrides::apply(&config, &args.set)
 }
 
@@ -203,10 +202,7 @@ fn configure_memory(args: &RunArgs, memory: &mut MemoryConfig) -> Result<(), Cli
 fn scenarios(args: &RunArgs, config: &ScenarioConfig) -> Result<Vec<Scenario>, CliError> {
     let mut strategies = args.strategy.clone();
     if strategies.is_empty() {
-        strategies.push(match &config.strategy {
-            Reference::Name(name) => name.parse()?,
-            Reference::Inline(strategy) => *strategy,
-        });
+        strategies.push(config.strategy);
     }
     for strategy in &mut strategies {
         strategy.initialization = args.initialization.unwrap_or(strategy.initialization);
@@ -222,8 +218,8 @@ fn scenarios(args: &RunArgs, config: &ScenarioConfig) -> Result<Vec<Scenario>, C
     }
     let scenario = |strategy: &Strategy| {
         let mut config = config.clone();
-        config.strategy = Reference::Inline(*strategy);
-        Ok(Scenario::new(config)?)
+        config.strategy = *strategy;
+        Scenario::new(config).map_err(|source| CliError::Scenario { name: args.scenario.clone(), source })
     };
     strategies.iter().map(scenario).collect()
 }

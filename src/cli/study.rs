@@ -2,11 +2,13 @@ use super::error::{CliError, INCOMPLETE};
 use super::progress::Bar;
 use super::{print, tables};
 use crate::report::{self, Artifact, Column, Table};
-use crate::study::{self, Cancel, Job};
+use crate::simulation::RunError;
+use crate::study::{self, Cancel, Job, StudyError};
 use clap::Args;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// `tiersim study`.
@@ -31,12 +33,16 @@ impl Default for StudyArgs {
 
 pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
     let started = Instant::now();
-    let settings = study::settings(&args.model)?;
+    let settings =
+        study::settings(&args.model).map_err(|source| CliError::Scenario { name: "study".to_owned(), source })?;
     report::check_folder(&args.out)?;
     let jobs: Vec<Job<'_>> = settings
         .iter()
         .map(|setting| Job { scenario: &setting.scenario, folder: Some(args.out.join(setting.folder())) })
         .collect();
+    for folder in jobs.iter().filter_map(|job| job.folder.as_deref()) {
+        report::check_folder(folder)?;
+    }
     let bar = Bar::new(settings.iter().map(|setting| setting.scenario.decode() as u64).sum());
     let threads = args.jobs.map_or(0, usize::from);
     let finished = study::simulate(&jobs, threads, cancel, &bar);
@@ -63,11 +69,14 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     let conclusions = study::conclusions(&settings, &finished).join("\n");
     let mut files = study::pictures(&settings, &finished)?;
     files.push(Artifact::new("table.md", format!("{}\n\n{conclusions}\n", table.render(false))));
+    if cancel.load(Ordering::Relaxed) {
+        return Err(StudyError::from(RunError::Interrupted).into());
+    }
     report::write(&args.out, &files)?;
 
     print(&table.render(std::io::stdout().is_terminal()))?;
     print(&format!("\n{conclusions}"))?;
-    eprintln!(
+    tell!(
         "{} runs in {:.1} s; figures and pictures are in {}",
         finished.len(),
         started.elapsed().as_secs_f64(),
@@ -75,7 +84,7 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     );
     for run in &finished {
         if let Some(error) = &run.outcome.error {
-            eprintln!("incomplete: {}: {error}", run.report.summary.strategy);
+            tell!("incomplete: {}: {error}", run.report.summary.strategy);
         }
     }
     let incomplete = finished.iter().any(|run| run.outcome.error.is_some());

@@ -1,11 +1,14 @@
 //! Reading what people typed: RON files with errors that name file, line, column and field.
 
+mod not_zero;
 mod reference;
 
+pub use not_zero::not_zero;
 pub use reference::Reference;
 
 use ron::extensions::Extensions;
 use serde::de::DeserializeOwned;
+use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +22,8 @@ pub enum ConfigError {
     Read { path: String, message: String },
     #[error("{0}")]
     Invalid(Invalid),
+    #[error("{origin}: {message}")]
+    Meaning { origin: String, message: String },
     #[error(
         "there is no {what} named '{name}', and no file of that path: use one of {known}, or the path of a RON file"
     )]
@@ -54,11 +59,18 @@ const MAX_FILE: u64 = 16 << 20;
 /// [`ConfigError::Read`] if it cannot be read, is not UTF-8 or is absurdly long.
 pub fn read(path: &Path) -> Result<String, ConfigError> {
     let error = |message: String| ConfigError::Read { path: path.display().to_string(), message };
-    let meta = std::fs::metadata(path).map_err(|source| error(source.to_string()))?;
-    if meta.len() > MAX_FILE {
-        return Err(error(format!("{} bytes are too many for a configuration", meta.len())));
+    let failed = |source: std::io::Error| error(source.to_string());
+    // Opening a pipe would wait for its writer.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(error("it is no regular file".to_owned()));
     }
-    std::fs::read_to_string(path).map_err(|source| error(source.to_string()))
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > MAX_FILE {
+        return Err(error(format!("more than {MAX_FILE} bytes are too many for a configuration")));
+    }
+    Ok(text)
 }
 
 /// Reads a `T` from RON text that is called `origin` in messages.

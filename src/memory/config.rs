@@ -32,6 +32,7 @@ pub struct TierConfig {
     /// `hbm`, `external`: the name in reports and in `--set memory.NAME.capacity=...`.
     pub name: String,
     /// How many bytes it holds.
+    #[serde(deserialize_with = "crate::config::not_zero")]
     pub capacity: Bytes,
     /// The bandwidth of its DRAM, all channels together.
     pub bandwidth: Bandwidth,
@@ -72,10 +73,13 @@ pub enum Duplex {
 pub enum Arbitration {
     /// Max-min fair over all lanes of all routes.
     #[default]
+    #[serde(alias = "fair")]
     Fair,
     /// Demand reads before KV writes before migration, fair within a class; preemptive.
+    #[serde(alias = "priority")]
     Priority,
     /// In the order of arrival on each lane, one at a time.
+    #[serde(alias = "fifo")]
     Fifo,
 }
 
@@ -94,10 +98,15 @@ impl fmt::Display for Arbitration {
 #[serde(default, deny_unknown_fields)]
 #[allow(missing_docs)]
 pub struct ClassWeights {
+    #[serde(deserialize_with = "crate::config::not_zero")]
     pub weight_read: u32,
+    #[serde(deserialize_with = "crate::config::not_zero")]
     pub kv_read: u32,
+    #[serde(deserialize_with = "crate::config::not_zero")]
     pub kv_write: u32,
+    #[serde(deserialize_with = "crate::config::not_zero")]
     pub migrate_in: u32,
+    #[serde(deserialize_with = "crate::config::not_zero")]
     pub migrate_out: u32,
 }
 

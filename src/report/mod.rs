@@ -12,7 +12,7 @@ pub mod pictures;
 mod table;
 
 pub use json::summary_json;
-pub use output::{Artifact, ReportError, check_folder, write};
+pub use output::{Artifact, ReportError, check_folder, write, write_run};
 pub use table::{Column, Table};
 
 use crate::metrics::RunReport;

@@ -1,3 +1,4 @@
+use super::pictures::PICTURES;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -67,6 +68,25 @@ pub fn write(folder: &Path, artifacts: &[Artifact]) -> Result<(), ReportError> {
             Ok(())
         };
         put().map_err(|source| ReportError::write(&path, source))?;
+    }
+    Ok(())
+}
+
+/// Writes a run's `artifacts` as [`write`] does, and takes away what an earlier run left in `folder` under names that runs
+/// use and this one did not write.
+///
+/// # Errors
+/// [`ReportError::Write`].
+pub fn write_run(folder: &Path, artifacts: &[Artifact]) -> Result<(), ReportError> {
+    write(folder, artifacts)?;
+    let written = |path: &Path| artifacts.iter().any(|artifact| folder.join(&artifact.path) == path);
+    let histograms = folder.join("histograms");
+    let entries = fs::read_dir(&histograms).into_iter().flatten().flatten().map(|entry| entry.path());
+    let of_runs = entries.filter(|path| path.extension().is_some_and(|extension| extension == "hgrm"));
+    let pictures =
+        PICTURES.iter().flat_map(|name| ["svg", "png"].map(|ending| folder.join(name).with_extension(ending)));
+    for stale in of_runs.chain(pictures).filter(|path| path.is_file() && !written(path)) {
+        fs::remove_file(&stale).map_err(|source| ReportError::write(&stale, source))?;
     }
     Ok(())
 }

@@ -15,6 +15,9 @@ pub struct Labelled<'a> {
     pub run: &'a RunReport,
 }
 
+/// The names of the pictures in every run's folder, without their endings.
+pub(super) const PICTURES: [&str; 4] = ["alpha", "token_latency", "latency_cdf", "mem_usage"];
+
 /// The pictures in every run's folder.
 pub(super) struct RunPictures;
 
@@ -25,12 +28,13 @@ impl Exporter for RunPictures {
         }
         let name = run.summary.strategy.as_str();
         let labelled = [Labelled { label: name, run }];
+        let [of_alpha, of_latency, of_cdf, of_memory] = PICTURES;
         let mut files = Vec::new();
-        files.extend(alpha("alpha", &format!("Alpha: {name}"), &labelled)?);
-        files.extend(token_latency("token_latency", &format!("Token latency: {name}"), &labelled)?);
-        files.extend(latency_cdf("latency_cdf", &format!("Token latency CDF: {name}"), &labelled)?);
+        files.extend(alpha(of_alpha, &format!("Alpha: {name}"), &labelled)?);
+        files.extend(token_latency(of_latency, &format!("Token latency: {name}"), &labelled)?);
+        files.extend(latency_cdf(of_cdf, &format!("Token latency CDF: {name}"), &labelled)?);
         files.extend(memory_in_use(
-            "mem_usage",
+            of_memory,
             "Memory in use",
             &[MemoryPanel { title: name, runs: vec![labelled[0]] }],
         )?);

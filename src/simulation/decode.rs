@@ -1,6 +1,6 @@
 use super::moves::{self, Moves};
 use super::probe::{Probe, StepRecord};
-use super::residency::Residency;
+use super::residency::{LayerTokens, Residency};
 use super::scenario::Scenario;
 use crate::kernel::{Calendar, EventId};
 use crate::memory::{
@@ -8,7 +8,7 @@ use crate::memory::{
 };
 use crate::strategy::{Layout, Migration, MigrationView, MovePlan, Placement, PlacementView, StepBound};
 use crate::units::{Bytes, SimTime};
-use crate::workload::{LanguageModel, Sublayer, TraceError, TraceWindow};
+use crate::workload::{LanguageModel, Sublayer, TokenSet, TraceError, TraceWindow};
 use thiserror::Error;
 
 /// Why a run did not get to its end.
@@ -22,7 +22,7 @@ pub enum RunError {
         "step {step}, layer {layer}: the KV of the token just computed fits nowhere: {shortage}. Enlarge the tier or decode fewer tokens"
     )]
     OutOfMemory { step: usize, layer: usize, shortage: Shortage },
-    #[error("step {step}: the trace cannot be read on: {source}")]
+    #[error("the trace cannot be read on at step {step}: {source}")]
     Trace { step: usize, source: TraceError },
     #[error("step {step}: simulated time ran past the clock's 213 days: the bandwidths are too low for the bytes")]
     ClockOverflow { step: usize },
@@ -58,7 +58,7 @@ pub struct Outcome {
 
 /// Simulates `scenario`, telling `probe` what happens.
 ///
-/// A run that ends early for want of memory is an [`Outcome`] with an error: what was simulated counts.
+/// A run that ends early for want of memory or time is an [`Outcome`] with an error: what was simulated counts.
 ///
 /// # Errors
 /// [`RunError`] for what is wrong with the input or interrupts the run: its layout does not fit, its trace cannot be read,
@@ -79,7 +79,7 @@ pub fn run<P: Probe>(scenario: &Scenario, probe: &mut P) -> Result<Outcome, RunE
     for step in 0..scenario.decode() {
         match decode.step(step) {
             Ok(()) => decode.steps = step + 1,
-            Err(stop @ RunError::OutOfMemory { .. }) => {
+            Err(stop @ (RunError::OutOfMemory { .. } | RunError::ClockOverflow { .. })) => {
                 error = Some(stop);
                 break;
             }
@@ -318,9 +318,9 @@ impl<'a, P: Probe> Decode<'a, P> {
         self.moves.sync(now, self.system, &self.fabric, &mut self.residency);
         let skips = self.window.step(0).expect("the window shows the present step");
         let skipped = &skips.sets[layer];
-        self.totals.late_tokens += self.moves.reads_issued(now, layer, skipped);
-
+        self.moves.reads_issued(now, layer);
         let tokens = self.residency.layer(layer);
+        self.totals.late_tokens += late_tokens(tokens, &self.writes[layer], skipped);
         let active = self.context(step) - skips.counts[layer];
         self.totals.read_kv_tokens += active as u64;
         let mut rest = active;
@@ -565,6 +565,17 @@ impl StepTotals {
         self.migrated_out = Bytes::ZERO;
         self.late_tokens = 0;
     }
+}
+
+/// The tokens of a layer that a step reads at the source of a move that is not complete: those in flight that are not
+/// being written.
+fn late_tokens(tokens: &LayerTokens, writes: &[PendingWrite], skipped: &TokenSet) -> u64 {
+    if tokens.in_flight_count == writes.len() {
+        return 0;
+    }
+    let read_in_flight = tokens.in_flight.count_without(skipped);
+    let being_written = writes.iter().filter(|write| !skipped.contains(write.token)).count();
+    (read_in_flight - being_written) as u64
 }
 
 /// Spreads the reads of a sublayer evenly over its stored bytes: the share of the first tiers together is rounded to the

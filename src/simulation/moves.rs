@@ -1,7 +1,6 @@
 use super::residency::Residency;
 use crate::memory::{Fabric, MemorySystem, TierId, TransferClass, TransferId};
-use crate::units::SimTime;
-use crate::workload::TokenSet;
+use crate::units::{Bytes, SimTime};
 
 /// The migrations that are not complete.
 ///
@@ -11,12 +10,12 @@ pub(super) struct Moves {
     tiers: usize,
     slots: Vec<Move>,
     vacant: Vec<u32>,
-    /// The slots of each layer, in the order of issue.
-    by_layer: Vec<Vec<u32>>,
+    /// For each layer the slots whose reads were not issued yet.
+    undated: Vec<Vec<u32>>,
     /// The slots of each pair of tiers, by source, then destination.
     by_route: Vec<Vec<u32>>,
-    /// For each pair of tiers the fabric's progress when it was last synchronized.
-    stamps: Vec<Option<u128>>,
+    /// For each pair of tiers the fabric's progress before which no more tokens can arrive, if that is known.
+    next_arrival: Vec<Option<u128>>,
 }
 
 struct Move {
@@ -37,9 +36,9 @@ impl Moves {
             tiers,
             slots: Vec::new(),
             vacant: Vec::new(),
-            by_layer: vec![Vec::with_capacity(4); layers],
+            undated: vec![Vec::with_capacity(4); layers],
             by_route: vec![Vec::with_capacity(64); tiers * tiers],
-            stamps: vec![None; tiers * tiers],
+            next_arrival: vec![None; tiers * tiers],
         }
     }
 
@@ -63,10 +62,10 @@ impl Moves {
         entry.tokens.extend_from_slice(tokens);
         entry.arrived = 0;
         entry.deadline = None;
-        self.by_layer[layer].push(slot);
+        self.undated[layer].push(slot);
         let route = self.route(source, destination);
         self.by_route[route].push(slot);
-        self.stamps[route] = None;
+        self.next_arrival[route] = None;
         slot
     }
 
@@ -87,32 +86,31 @@ impl Moves {
                 continue;
             }
             let (source, destination) = (TierId(route / self.tiers), TierId(route % self.tiers));
-            let stamp = fabric.progress_stamp(now, system.move_route(source, destination), class(source, destination));
-            if stamp.is_some() && stamp == self.stamps[route] {
+            let progress = fabric.progress(now, system.move_route(source, destination), class(source, destination));
+            if let (Some(progress), Some(next)) = (progress, self.next_arrival[route])
+                && progress < next
+            {
                 continue;
             }
-            self.stamps[route] = stamp;
+            let mut soonest = Bytes::new(u64::MAX);
             for &slot in &self.by_route[route] {
                 let entry = &mut self.slots[slot as usize];
                 let Some(transfer) = entry.transfer else { continue };
                 let kv_bytes = residency.layer(entry.layer).kv_bytes;
-                let arrived = fabric.delivered(now, transfer).whole_units(kv_bytes) as usize;
-                entry.arrive(arrived, residency);
+                let delivered = fabric.delivered(now, transfer);
+                let arrived = delivered.whole_units(kv_bytes);
+                soonest = soonest.min(kv_bytes.times(arrived + 1) - delivered);
+                entry.arrive(arrived as usize, residency);
             }
+            self.next_arrival[route] = progress.map(|progress| Fabric::<Tag>::progress_after(progress, soonest));
         }
     }
 
-    /// The layer's reads of a step are being issued at `now`: the tokens of `layer` that are still on their way and are
-    /// not `skipped` are read at their source. How many those are.
-    pub fn reads_issued(&mut self, now: SimTime, layer: usize, skipped: &TokenSet) -> u64 {
-        let mut late = 0;
-        for &slot in &self.by_layer[layer] {
-            let entry = &mut self.slots[slot as usize];
-            entry.deadline.get_or_insert(now);
-            let coming = &entry.tokens[entry.arrived..];
-            late += coming.iter().filter(|token| !skipped.contains(**token as usize)).count() as u64;
+    /// The reads for which `layer`'s last migrations were meant are being issued at `now`: what is not complete is late.
+    pub fn reads_issued(&mut self, now: SimTime, layer: usize) {
+        for slot in self.undated[layer].drain(..) {
+            self.slots[slot as usize].deadline = Some(now);
         }
-        late
     }
 
     /// The migration in `slot` is complete at `now`: where it moved to, and how late it was.
@@ -123,7 +121,7 @@ impl Moves {
         let late = entry.deadline.map_or(SimTime::ZERO, |deadline| now.saturating_sub(deadline));
         let (layer, source, destination) = (entry.layer, entry.source, entry.destination);
         let route = self.route(source, destination);
-        self.by_layer[layer].retain(|other| *other != slot);
+        self.undated[layer].retain(|other| *other != slot);
         self.by_route[route].retain(|other| *other != slot);
         self.vacant.push(slot);
         (destination, late)

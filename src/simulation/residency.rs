@@ -20,6 +20,8 @@ pub(super) struct LayerTokens {
     pub count: Vec<usize>,
     /// Tokens whose write or move is not complete.
     pub in_flight: TokenSet,
+    /// The size of `in_flight`.
+    pub in_flight_count: usize,
 }
 
 impl Residency {
@@ -39,6 +41,7 @@ impl Residency {
                 home: at.clone(),
                 at,
                 in_flight: TokenSet::new(range),
+                in_flight_count: 0,
             })
             .collect();
         Self { layers, ledger }
@@ -56,11 +59,13 @@ impl Residency {
         tokens.home[tier.0].insert(token);
         tokens.count[tier.0] += 1;
         tokens.in_flight.insert(token);
+        tokens.in_flight_count += 1;
         Ok(())
     }
 
     pub fn end_write(&mut self, layer: usize, token: usize) {
         self.layers[layer].in_flight.remove(token);
+        self.layers[layer].in_flight_count -= 1;
     }
 
     /// Tokens set out from `source`; room at `destination` is reserved for them.
@@ -80,6 +85,7 @@ impl Residency {
             layer.home[destination.0].insert(token);
             layer.in_flight.insert(token);
         }
+        layer.in_flight_count += tokens.len();
         layer.count[source.0] -= tokens.len();
         layer.count[destination.0] += tokens.len();
         Ok(bytes)
@@ -93,6 +99,7 @@ impl Residency {
             layer.at[destination.0].insert(token);
             layer.in_flight.remove(token);
         }
+        layer.in_flight_count -= tokens.len();
         self.ledger.release(source, layer.kv_bytes.times(tokens.len() as u64));
     }
 }

@@ -1,7 +1,7 @@
 use crate::catalog;
 use crate::config::{self, ConfigError, Reference};
 use crate::memory::{MemoryConfig, MemoryError, MemorySystem};
-use crate::strategy::{Strategy, UnknownName};
+use crate::strategy::Strategy;
 use crate::units::Bytes;
 use crate::workload::{
     ComputeConfig, ComputeError, Generator, GeneratorConfig, LanguageModel, ModelConfig, ModelError, Recording,
@@ -30,12 +30,13 @@ pub struct ScenarioConfig {
     /// The tokens before step 0.
     pub prefill_tokens: u32,
     /// The steps.
+    #[serde(deserialize_with = "crate::config::not_zero")]
     pub decode_tokens: u32,
     /// Which tokens each step skips.
     #[serde(default)]
     pub trace: TraceConfig,
     /// What lies where and what moves.
-    pub strategy: Reference<Strategy>,
+    pub strategy: Strategy,
     /// How many sublayers ahead weights may be read early, within a step.
     #[serde(default)]
     pub weight_prefetch: u32,
@@ -95,8 +96,6 @@ pub enum ScenarioError {
     Model(#[from] ModelError),
     #[error("memory: {0}")]
     Memory(#[from] MemoryError),
-    #[error("strategy: {0}")]
-    Strategy(#[from] UnknownName),
     #[error("{0}")]
     Trace(#[from] TraceError),
     #[error("{0}")]
@@ -105,6 +104,14 @@ pub enum ScenarioError {
     NoSteps,
     #[error("prefill_tokens + decode_tokens: {0} tokens are more than the {max} that can be simulated", max = Scenario::MAX_TOKENS)]
     TooManyTokens(u64),
+    #[error(
+        "prefill_tokens + decode_tokens: {tokens} tokens in {layers} layers are more than the {max} tokens times layers that \
+         can be simulated",
+        max = Scenario::MAX_TOKEN_LAYERS
+    )]
+    TooManyTokenLayers { tokens: u64, layers: usize },
+    #[error("decode_tokens: {steps} steps may read up to {bytes} B, more than can be counted: decode fewer tokens")]
+    TooManyBytes { steps: u32, bytes: u128 },
     #[error("trace: {field} is {value}, but it must be at most {limit}")]
     TraceLimit { field: &'static str, value: u32, limit: u32 },
     #[error(
@@ -119,13 +126,14 @@ pub struct Scenario {
     resolved: ScenarioConfig,
     model: LanguageModel,
     memory: MemorySystem,
-    strategy: Strategy,
     roofline: Option<Roofline>,
 }
 
 impl Scenario {
     /// The most tokens, prefill and decode together.
     pub const MAX_TOKENS: u64 = 1 << 24;
+    /// The most tokens times layers: each takes about ten bits, so this much takes 2.7 GB.
+    pub const MAX_TOKEN_LAYERS: u64 = 1 << 31;
 
     /// Reads in what `config` names and checks all of it.
     ///
@@ -140,15 +148,10 @@ impl Scenario {
             Reference::Name(name) => catalog::memory(&name)?,
             Reference::Inline(memory) => memory,
         };
-        let strategy = match config.strategy {
-            Reference::Name(name) => name.parse()?,
-            Reference::Inline(strategy) => strategy,
-        };
         let model = LanguageModel::new(&model_config)?;
         let memory = MemorySystem::new(&memory_config)?;
         config.model = Reference::Inline(model_config);
         config.memory = Reference::Inline(memory_config);
-        config.strategy = Reference::Inline(strategy);
 
         if config.decode_tokens == 0 {
             return Err(ScenarioError::NoSteps);
@@ -157,9 +160,10 @@ impl Scenario {
         if tokens > Self::MAX_TOKENS {
             return Err(ScenarioError::TooManyTokens(tokens));
         }
+        check_size(&model, &config)?;
         check_room(&model, &memory, config.prefill_tokens)?;
         let roofline = config.compute.as_ref().map(Roofline::new).transpose()?;
-        let scenario = Self { resolved: config, model, memory, strategy, roofline };
+        let scenario = Self { resolved: config, model, memory, roofline };
         scenario.check_trace()?;
         Ok(scenario)
     }
@@ -175,7 +179,9 @@ impl Scenario {
                 generator.check(self.prefill(), self.decode())?;
             }
             TraceConfig::Recorded(path) => {
-                open_trace(path)?.check_fits(&self.model, self.prefill(), self.decode())?;
+                let mut recording = open_trace(path)?;
+                recording.check_fits(&self.model, self.prefill(), self.decode())?;
+                recording.check_steps(self.decode())?;
             }
         }
         Ok(())
@@ -202,7 +208,7 @@ impl Scenario {
     /// The strategy.
     #[must_use]
     pub fn strategy(&self) -> Strategy {
-        self.strategy
+        self.resolved.strategy
     }
 
     /// The compute times, where compute is not infinitely fast.
@@ -253,6 +259,23 @@ pub fn open_trace(path: &Path) -> Result<Recording, TraceError> {
         Some(bytes) => Recording::embedded(&name, bytes),
         None => Recording::open(path),
     }
+}
+
+/// Whether the run fits this machine's memory and its totals fit a `u64`.
+fn check_size(model: &LanguageModel, config: &ScenarioConfig) -> Result<(), ScenarioError> {
+    let layers = model.layers().len();
+    let tokens = u64::from(config.prefill_tokens) + u64::from(config.decode_tokens);
+    if tokens * layers as u64 > Scenario::MAX_TOKEN_LAYERS {
+        return Err(ScenarioError::TooManyTokenLayers { tokens, layers });
+    }
+    let weights: u128 = model.sublayers().map(|sublayer| u128::from(sublayer.read.get())).sum();
+    // As much again for what migration may carry.
+    let a_step = weights + 2 * u128::from(tokens) * u128::from(model.token_bytes().get());
+    let bytes = u128::from(config.decode_tokens) * a_step;
+    if bytes > u128::from(u64::MAX) / 2 {
+        return Err(ScenarioError::TooManyBytes { steps: config.decode_tokens, bytes });
+    }
+    Ok(())
 }
 
 fn check_room(model: &LanguageModel, memory: &MemorySystem, prefill: u32) -> Result<(), ScenarioError> {

@@ -21,14 +21,14 @@ pub use initialization::{Initialization, InitializationKind, Layout};
 pub use migration::{Migration, MigrationKind, MigrationView, MovePlan};
 pub use placement::{Placement, PlacementKind, PlacementView};
 
-use serde::{Deserialize, Serialize};
+use crate::config::Reference;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// A strategy by its parts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// A strategy by its parts. Configurations may also give its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Strategy {
     /// What lies where before step 0.
     pub initialization: InitializationKind,
@@ -80,6 +80,24 @@ impl Strategy {
             || format!("{}/{}/{}", self.initialization, self.placement, self.migration),
             |(name, _, _)| (*name).to_owned(),
         )
+    }
+}
+
+impl<'de> Deserialize<'de> for Strategy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename = "Strategy", deny_unknown_fields)]
+        struct Parts {
+            initialization: InitializationKind,
+            placement: PlacementKind,
+            migration: MigrationKind,
+        }
+        match Reference::<Parts>::deserialize(deserializer)? {
+            Reference::Name(name) => name.parse().map_err(serde::de::Error::custom),
+            Reference::Inline(Parts { initialization, placement, migration }) => {
+                Ok(Self { initialization, placement, migration })
+            }
+        }
     }
 }
 

@@ -64,7 +64,7 @@ pub fn settings(model: &str) -> Result<Vec<Setting>, ScenarioError> {
                 config.model = Reference::Name(model.to_owned());
                 config.prefill_tokens = PREFILL_TOKENS;
                 config.decode_tokens = decode;
-                config.strategy = Reference::Inline(strategy);
+                config.strategy = strategy;
                 config.trace = TraceConfig::Generated(GeneratorConfig {
                     skip: share(permille),
                     churn: share(CHURN_PERMILLE),

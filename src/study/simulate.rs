@@ -59,6 +59,8 @@ pub fn simulate(
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<Vec<Finished>, StudyError> {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = if threads == 0 { cores() } else { threads }.min(jobs.len()).max(1);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()
@@ -95,7 +97,7 @@ fn one(job: &Job<'_>, cancel: &Cancel, progress: &dyn Progress) -> Result<Finish
         if cancel.load(Ordering::Relaxed) {
             return Err(RunError::Interrupted.into());
         }
-        report::write(folder, &files)?;
+        report::write_run(folder, &files)?;
     }
     Ok(Finished { report, outcome })
 }

@@ -22,12 +22,14 @@ pub struct ModelConfig {
 #[serde(rename = "Layers", deny_unknown_fields)]
 pub struct LayersConfig {
     /// How many.
+    #[serde(deserialize_with = "crate::config::not_zero")]
     pub count: u32,
     /// The attention sublayer's weights.
     pub attention: WeightsConfig,
     /// The mlp sublayer's weights.
     pub mlp: WeightsConfig,
     /// K and V of one token in one layer.
+    #[serde(deserialize_with = "crate::config::not_zero")]
     pub kv_bytes: Bytes,
 }
 
@@ -60,6 +62,8 @@ pub enum ModelError {
     NoWeights,
     #[error("layers: all weights together exceed {max}", max = Bytes::MAX_INPUT)]
     TooLarge,
+    #[error("layers: the KV of one token in all layers together exceeds {max}", max = Bytes::MAX_INPUT)]
+    TooMuchKv,
 }
 
 /// Which half of a layer.
@@ -168,6 +172,10 @@ impl LanguageModel {
         let most = u128::from(Bytes::MAX_INPUT.get());
         if total(|sublayer| sublayer.read) > most || total(|sublayer| sublayer.stored) > most {
             return Err(ModelError::TooLarge);
+        }
+        let token: u128 = layers.iter().map(|layer| u128::from(layer.kv_bytes.get())).sum();
+        if token > most {
+            return Err(ModelError::TooMuchKv);
         }
         let name = config.name.clone();
         Ok(Self { name, layers })

@@ -414,14 +414,20 @@ impl<Tag: Copy> Fabric<Tag> {
         bytes
     }
 
-    /// How far transfers over `route` have come, as a stamp: while it stays the same, no transfer of `class` on it
-    /// has received anything. `None` where that cannot be told from one number.
+    /// How far each transfer of `class` over `route` has come since an origin that all of them share, in a unit of the
+    /// fabric's own. `None` where they do not progress alike.
     #[must_use]
-    pub fn progress_stamp(&self, now: SimTime, route: RouteId, class: TransferClass) -> Option<u128> {
+    pub fn progress(&self, now: SimTime, route: RouteId, class: TransferClass) -> Option<u128> {
         match &self.arbiter {
             Arbiter::Sharing(sharing) => Some(sharing.progress(now, self.group_of(route, class, Urgency::Due))),
             Arbiter::Fifo(_) => None,
         }
+    }
+
+    /// The progress at which a transfer that is at `progress` will have received `bytes` more, or just before.
+    #[must_use]
+    pub fn progress_after(progress: u128, bytes: Bytes) -> u128 {
+        sharing::progress_after(progress, bytes)
     }
 
     fn group(&self, id: TransferId, urgency: Urgency) -> usize {

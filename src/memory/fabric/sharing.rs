@@ -23,6 +23,12 @@ pub(super) const BYTE: u128 = 1 << 64;
 /// What a complete transfer may lack: 2^-20 byte.
 const SLACK: u128 = 1 << 44;
 
+/// The least progress at which one more transfer of a group that is at `progress` can have received `bytes` more whole
+/// bytes: it may be anywhere within a byte now, and the last of them may lack [`SLACK`].
+pub(super) fn progress_after(progress: u128, bytes: Bytes) -> u128 {
+    progress + (u128::from(bytes.get()).saturating_sub(1) * BYTE).saturating_sub(SLACK)
+}
+
 /// A transfer's mark in its group.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Membership {

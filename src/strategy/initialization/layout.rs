@@ -81,32 +81,41 @@ impl<'a> Layout<'a> {
         Ok(())
     }
 
-    /// Puts `bytes` of the stored weights of `sublayer` on the tiers from `tier` on, each while it has room.
+    /// Puts `bytes` of the stored weights of `sublayer` on the tiers from `tier` on, each while it has room; what fits on
+    /// none of them, on faster ones.
     ///
     /// # Errors
     /// [`Shortage`] if they do not all fit.
     pub fn spill_weights(&mut self, sublayer: usize, tier: TierId, bytes: Bytes) -> Result<(), Shortage> {
         let mut left = bytes;
-        let last = self.system.tiers().len() - 1;
-        for tier in (tier.0..=last).map(TierId) {
-            let part = if tier.0 == last { left } else { left.min(self.free(tier)) };
+        for tier in self.tiers_from(tier) {
+            let part = left.min(self.free(tier));
             self.put_weights(sublayer, tier, part)?;
             left -= part;
         }
-        Ok(())
+        // Told as a shortage of the last tier, the one meant to be large.
+        self.put_weights(sublayer, self.last(), left)
     }
 
-    /// Puts `token` of `layer` on the first tier from `tier` on that has room.
+    /// Puts `token` of `layer` on the first tier from `tier` on that has room, or else on a faster one.
     ///
     /// # Errors
     /// [`Shortage`] if none has.
     pub fn spill_token(&mut self, layer: usize, token: usize, tier: TierId) -> Result<(), Shortage> {
         let bytes = self.kv_bytes(layer);
-        let last = self.system.tiers().len() - 1;
-        let tier = (tier.0..last).map(TierId).find(|&tier| self.free(tier) >= bytes).unwrap_or(TierId(last));
+        let tier = self.tiers_from(tier).find(|&tier| self.free(tier) >= bytes).unwrap_or(self.last());
         self.ledger.reserve(tier, bytes)?;
         self.tokens[layer][tier.0].insert(token);
         Ok(())
+    }
+
+    fn last(&self) -> TierId {
+        TierId(self.system.tiers().len() - 1)
+    }
+
+    /// The tiers from `tier` on, then the faster ones.
+    fn tiers_from(&self, tier: TierId) -> impl Iterator<Item = TierId> + use<> {
+        (tier.0..self.system.tiers().len()).chain(0..tier.0).map(TierId)
     }
 
     /// What was laid out: for each sublayer its stored bytes on each tier, and for each layer the tokens on each tier.

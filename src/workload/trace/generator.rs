@@ -27,7 +27,7 @@ pub struct GeneratorConfig {
 
 impl GeneratorConfig {
     /// The largest `old_bias` that is accepted.
-    pub const MAX_OLD_BIAS: u32 = 64;
+    pub const MAX_OLD_BIAS: u32 = 8;
 
     /// Whether enough tokens may be skipped in each of `decode` steps from a context of `prefill` on. The tightest context is
     /// the one that sinks and recent tokens fill, or the nearest to it: before it nothing may be skipped, and after it each
@@ -114,13 +114,11 @@ impl LayerState {
         let was_skipped = |skipped: &[Word], (word, bit): Place| before[word] & skipped[word] & bit != 0;
         let is_read = |skipped: &[Word], (word, bit): Place| (before[word] | skipped[word]) & bit == 0;
         if exchanged > 0 {
-            self.draws.toggle(first..self.end, exchanged, skipped, was_skipped);
+            let old = Pool { range: first..self.end, fitting: self.count };
+            self.draws.toggle(&old, exchanged, 0, skipped, was_skipped);
         }
-        if config.old_bias == 0 {
-            self.draws.toggle(first..end, exchanged + added, skipped, is_read);
-        } else {
-            self.draws.toggle_oldest(first..end, exchanged + added, config.old_bias, skipped, is_read);
-        }
+        let new = Pool { range: first..end, fitting: readable };
+        self.draws.toggle(&new, exchanged + added, config.old_bias, skipped, is_read);
         self.count = wanted;
         self.end = end;
     }
@@ -131,6 +129,8 @@ struct Draws {
     random: Xoshiro256PlusPlus,
     /// The half of the last draw that was not used yet.
     spare: Option<u32>,
+    /// Scratch space: tokens to draw from.
+    list: Vec<usize>,
 }
 
 impl Draws {
@@ -142,6 +142,7 @@ impl Draws {
         Self {
             random: Xoshiro256PlusPlus::seed_from_u64(base ^ layer.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
             spare: None,
+            list: Vec::new(),
         }
     }
 
@@ -159,11 +160,30 @@ impl Draws {
         ((u64::from(x) * range as u64) >> 32) as usize
     }
 
-    /// Toggles `count` tokens of `range` in `set`, drawn from those of which `fits` holds, which ends with the toggle.
-    fn toggle(&mut self, range: Range<usize>, count: usize, set: &mut [Word], fits: impl Fn(&[Word], Place) -> bool) {
+    /// Toggles `count` tokens of `pool` in `set`, drawn from those of which `fits` holds, which ends with the toggle. Each is
+    /// the oldest of `1 + old_bias` drawn ones.
+    fn toggle(
+        &mut self,
+        pool: &Pool,
+        count: usize,
+        old_bias: u32,
+        set: &mut [Word],
+        fits: impl Fn(&[Word], Place) -> bool,
+    ) {
+        // Draws that do not fit are drawn again. Where few fit, or most of those that fit are wanted, that would take long.
+        if 4 * pool.fitting < pool.range.len() || 2 * count > pool.fitting {
+            self.toggle_listed(pool, count, old_bias, set, fits);
+        } else if old_bias > 0 {
+            self.toggle_oldest(pool, count, old_bias, set, fits);
+        } else {
+            self.toggle_any(pool, count, set, fits);
+        }
+    }
+
+    fn toggle_any(&mut self, pool: &Pool, count: usize, set: &mut [Word], fits: impl Fn(&[Word], Place) -> bool) {
         let mut toggled = 0;
         while toggled < count {
-            let (word, bit) = place(range.start + self.below(range.len()));
+            let (word, bit) = place(pool.range.start + self.below(pool.range.len()));
             // Whether a draw fits is as good as random: added up instead of branched on, as a branch would be
             // mispredicted.
             let fit = usize::from(fits(set, (word, bit)));
@@ -172,10 +192,9 @@ impl Draws {
         }
     }
 
-    /// As `toggle`, but each token is the oldest of `1 + old_bias` drawn ones that fit.
     fn toggle_oldest(
         &mut self,
-        range: Range<usize>,
+        pool: &Pool,
         count: usize,
         old_bias: u32,
         set: &mut [Word],
@@ -185,7 +204,7 @@ impl Draws {
             let mut drawn = 0;
             let mut oldest = usize::MAX;
             while drawn <= old_bias {
-                let token = range.start + self.below(range.len());
+                let token = pool.range.start + self.below(pool.range.len());
                 if fits(set, place(token)) {
                     oldest = oldest.min(token);
                     drawn += 1;
@@ -195,6 +214,40 @@ impl Draws {
             set[word] ^= bit;
         }
     }
+
+    /// Lists those that fit and draws from the list.
+    fn toggle_listed(
+        &mut self,
+        pool: &Pool,
+        count: usize,
+        old_bias: u32,
+        set: &mut [Word],
+        fits: impl Fn(&[Word], Place) -> bool,
+    ) {
+        let mut list = std::mem::take(&mut self.list);
+        list.clear();
+        list.extend(pool.range.clone().filter(|token| fits(set, place(*token))));
+        debug_assert_eq!(list.len(), pool.fitting);
+        for _ in 0..count {
+            let mut oldest = self.below(list.len());
+            for _ in 0..old_bias {
+                let other = self.below(list.len());
+                if list[other] < list[oldest] {
+                    oldest = other;
+                }
+            }
+            let (word, bit) = place(list.swap_remove(oldest));
+            set[word] ^= bit;
+        }
+        self.list = list;
+    }
+}
+
+/// Where to draw from.
+struct Pool {
+    range: Range<usize>,
+    /// How many tokens of the range fit.
+    fitting: usize,
 }
 
 /// A token's word and its bit in it.

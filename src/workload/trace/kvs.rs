@@ -33,11 +33,12 @@ impl Recording {
     pub fn open(path: &Path) -> Result<Self, TraceError> {
         let name = path.display().to_string();
         let read = |source| TraceError::Read { path: name.clone(), source };
-        let file = File::open(path).map_err(read)?;
-        let meta = file.metadata().map_err(read)?;
-        if meta.is_dir() {
-            return Err(read(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
+        // Opening a pipe would wait for its writer.
+        let meta = std::fs::metadata(path).map_err(read)?;
+        if !meta.is_file() {
+            return Err(read(std::io::Error::other("it is no regular file")));
         }
+        let file = File::open(path).map_err(read)?;
         Self::new(name.clone(), Box::new(BufReader::with_capacity(1 << 18, file)), meta.len())
     }
 
@@ -134,6 +135,20 @@ impl Recording {
             return Err(TraceError::TooShort { path: path(), recorded: self.steps(), wanted: decode });
         }
         Ok(())
+    }
+
+    /// Reads the next `steps` steps to see whether they make sense, and returns how many tokens they skip.
+    ///
+    /// # Errors
+    /// [`TraceError`] naming the step and the layer.
+    pub fn check_steps(&mut self, steps: usize) -> Result<usize, TraceError> {
+        let mut skips = StepSkips::none(self.layers(), self.prefill() + self.read + steps);
+        let mut skipped = 0;
+        for _ in 0..steps {
+            self.next_step(self.prefill() + self.read, &mut skips)?;
+            skipped += skips.counts.iter().sum::<usize>();
+        }
+        Ok(skipped)
     }
 }
 
