@@ -59,8 +59,8 @@ fn check_one(path: &Path) -> Result<String, CliError> {
             Ok(format!("the memory system '{}': {}", checked.name(), tiers.join(", ")))
         }
         Some("Scenario") => {
-            let scenario = Scenario::new(ScenarioConfig::load(&in_folder(path))?)
-                .map_err(|source| CliError::Scenario { name: name.clone(), source })?;
+            let scenario =
+                Scenario::new(ScenarioConfig::load(&in_folder(path))?).map_err(CliError::of_scenario(&name))?;
             Ok(format!(
                 "the scenario '{}': {} on {}, {} + {} tokens, {}",
                 scenario.resolved().name,

@@ -21,7 +21,7 @@ pub(super) enum CliError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error("scenario '{name}': {source}")]
-    Scenario { name: String, source: ScenarioError },
+    Scenario { name: String, source: Box<ScenarioError> },
     #[error(transparent)]
     Trace(#[from] TraceError),
     #[error("{0}")]
@@ -35,6 +35,12 @@ pub(super) enum CliError {
 }
 
 impl CliError {
+    /// For `map_err`: what is wrong with the scenario that was called `name`.
+    pub fn of_scenario(name: &str) -> impl FnOnce(ScenarioError) -> Self {
+        let name = name.to_owned();
+        move |source| Self::Scenario { name, source: Box::new(source) }
+    }
+
     fn code(&self) -> u8 {
         match self {
             Self::Study(StudyError::Run(RunError::Interrupted)) => INTERRUPTED,
@@ -44,8 +50,11 @@ impl CliError {
 
     fn invalid(&self) -> Option<&Invalid> {
         match self {
-            Self::Config(ConfigError::Invalid(invalid))
-            | Self::Scenario { source: ScenarioError::Config(ConfigError::Invalid(invalid)), .. } => Some(invalid),
+            Self::Config(ConfigError::Invalid(invalid)) => Some(invalid),
+            Self::Scenario { source, .. } => match source.as_ref() {
+                ScenarioError::Config(ConfigError::Invalid(invalid)) => Some(invalid),
+                _ => None,
+            },
             _ => None,
         }
     }

@@ -219,7 +219,7 @@ fn scenarios(args: &RunArgs, config: &ScenarioConfig) -> Result<Vec<Scenario>, C
     let scenario = |strategy: &Strategy| {
         let mut config = config.clone();
         config.strategy = *strategy;
-        Scenario::new(config).map_err(|source| CliError::Scenario { name: args.scenario.clone(), source })
+        Scenario::new(config).map_err(CliError::of_scenario(&args.scenario))
     };
     strategies.iter().map(scenario).collect()
 }

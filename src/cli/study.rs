@@ -33,8 +33,7 @@ impl Default for StudyArgs {
 
 pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
     let started = Instant::now();
-    let settings =
-        study::settings(&args.model).map_err(|source| CliError::Scenario { name: "study".to_owned(), source })?;
+    let settings = study::settings(&args.model).map_err(CliError::of_scenario("study"))?;
     report::check_folder(&args.out)?;
     let jobs: Vec<Job<'_>> = settings
         .iter()

@@ -21,7 +21,7 @@ pub enum ConfigError {
     #[error("cannot read '{path}': {message}")]
     Read { path: String, message: String },
     #[error("{0}")]
-    Invalid(Invalid),
+    Invalid(Box<Invalid>),
     #[error("{origin}: {message}")]
     Meaning { origin: String, message: String },
     #[error(
@@ -82,7 +82,7 @@ pub fn parse<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, ConfigE
         let (start, end) = (error.span.start, error.span.end);
         let from = offset(text, start.line, start.col);
         let to = offset(text, end.line, end.col).max(from);
-        ConfigError::Invalid(Invalid {
+        ConfigError::Invalid(Box::new(Invalid {
             origin: origin.to_owned(),
             line: start.line,
             column: start.col,
@@ -90,7 +90,7 @@ pub fn parse<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, ConfigE
             message: error.code.to_string(),
             text: text.into(),
             span: from..to,
-        })
+        }))
     };
     let options = ron::Options::default()
         .with_default_extension(Extensions::IMPLICIT_SOME)
@@ -114,7 +114,7 @@ pub fn parse<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, ConfigE
 pub fn parse_json<T: DeserializeOwned>(text: &str, origin: &str, field: &str) -> Result<T, ConfigError> {
     let invalid = |line: usize, column: usize, field: String, message: String| {
         let at = offset(text, line.max(1), column.max(1));
-        ConfigError::Invalid(Invalid {
+        ConfigError::Invalid(Box::new(Invalid {
             origin: origin.to_owned(),
             line,
             column,
@@ -122,7 +122,7 @@ pub fn parse_json<T: DeserializeOwned>(text: &str, origin: &str, field: &str) ->
             message,
             text: text.into(),
             span: at..at,
-        })
+        }))
     };
     let mut whole: serde_json::Value = serde_json::from_str(text)
         .map_err(|error| invalid(error.line(), error.column(), String::new(), error.to_string()))?;
@@ -149,7 +149,7 @@ mod tests {
 
     fn error(text: &str) -> Invalid {
         match parse::<MemoryConfig>(text, "test.ron") {
-            Err(ConfigError::Invalid(invalid)) => invalid,
+            Err(ConfigError::Invalid(invalid)) => *invalid,
             other => panic!("{other:?}"),
         }
     }
