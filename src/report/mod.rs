@@ -1,6 +1,6 @@
 //! Results as files and as text: a file of this folder a format.
 //!
-//! An [`Exporter`] turns a [`RunReport`] into [`Artifact`]s; [`write`] puts them into a folder, each whole or not at all.
+//! An [`Exporter`] turns a [`RunReport`] into [`Artifact`]s; [`write()`] puts them into a folder, each whole or not at all.
 
 mod chart;
 mod csv;

@@ -72,7 +72,7 @@ pub fn write(folder: &Path, artifacts: &[Artifact]) -> Result<(), ReportError> {
     Ok(())
 }
 
-/// Writes a run's `artifacts` as [`write`] does, and takes away what an earlier run left in `folder` under names that runs
+/// Writes a run's `artifacts` as [`write()`] does, and takes away what an earlier run left in `folder` under names that runs
 /// use and this one did not write.
 ///
 /// # Errors
