@@ -301,7 +301,9 @@ fn in_line(system: &MemorySystem, plan: &[Planned]) -> Vec<u64> {
         let lanes = &system.routes()[planned.route.0];
         let start = lanes.iter().map(|lane| free[lane.0]).max().expect("a route holds a lane").max(planned.admitted());
         finishes[index] = start + alone(system, planned);
-        lanes.iter().for_each(|lane| free[lane.0] = finishes[index]);
+        for lane in lanes {
+            free[lane.0] = finishes[index];
+        }
     }
     finishes
 }
@@ -585,7 +587,7 @@ fn two_tiers(arbitration: Arbitration) -> MemorySystem {
     lay(arbitration, ClassWeights::default(), [bus(bandwidth(1000 * GIGA)), external])
 }
 
-/// Reads `bytes` from HBM.
+/// Reads `bytes` from HBM, whose read route is the first in every system.
 fn read(issued: u64, bytes: u64) -> Planned {
     Planned {
         class: TransferClass::KvRead,

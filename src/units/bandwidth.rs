@@ -21,17 +21,14 @@ const KIND: Kind = Kind {
     example: "\"900 GB/s\"",
     units: &[
         ("B/s", 1),
-        ("kB/s", 1_000),
         ("KB/s", 1_000),
+        ("kB/s", 1_000),
         ("MB/s", 1_000_000),
         ("GB/s", 1_000_000_000),
         ("TB/s", 1_000_000_000_000),
         ("PB/s", 1_000_000_000_000_000),
     ],
 };
-
-const PRINTED: [(&str, u64); 5] =
-    [("B/s", 1), ("kB/s", 1_000), ("MB/s", 1_000_000), ("GB/s", 1_000_000_000), ("TB/s", 1_000_000_000_000)];
 
 impl Bandwidth {
     /// The least that is accepted as input: 1 MB/s. With less, a run would outlast the clock.
@@ -85,8 +82,9 @@ impl FromStr for Bandwidth {
 impl fmt::Display for Bandwidth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // 4915 GB/s is how data sheets write it, not 4.915 TB/s: TB/s only from 10 of them.
-        let units = if self.get() < 10_000_000_000_000 { &PRINTED[..4] } else { &PRINTED[..] };
-        f.pad(&quantity::exact(self.get(), units))
+        let most = if self.get() < 10_000_000_000_000 { 1_000_000_000 } else { u128::MAX };
+        let end = KIND.units.partition_point(|(_, factor)| *factor <= most);
+        f.pad(&quantity::exact(self.get(), &KIND.units[..end]))
     }
 }
 

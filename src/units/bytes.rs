@@ -26,8 +26,8 @@ const KIND: Kind = Kind {
     units: &[
         ("", 1),
         ("B", 1),
-        ("kB", 1_000),
         ("KB", 1_000),
+        ("kB", 1_000),
         ("KiB", 1 << 10),
         ("MB", 1_000_000),
         ("MiB", 1 << 20),
@@ -39,20 +39,6 @@ const KIND: Kind = Kind {
         ("PiB", 1 << 50),
     ],
 };
-
-const PRINTED: [(&str, u64); 11] = [
-    ("B", 1),
-    ("kB", 1_000),
-    ("KiB", 1 << 10),
-    ("MB", 1_000_000),
-    ("MiB", 1 << 20),
-    ("GB", 1_000_000_000),
-    ("GiB", 1 << 30),
-    ("TB", 1_000_000_000_000),
-    ("TiB", 1 << 40),
-    ("PB", 1_000_000_000_000_000),
-    ("PiB", 1 << 50),
-];
 
 impl Bytes {
     /// No bytes.
@@ -117,7 +103,7 @@ impl FromStr for Bytes {
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&quantity::exact(self.0, &PRINTED))
+        f.pad(&quantity::exact(self.0, KIND.units))
     }
 }
 

@@ -12,8 +12,6 @@ const KIND: Kind = Kind {
     units: &[("GFLOP/s", 1_000_000_000), ("TFLOP/s", 1_000_000_000_000), ("PFLOP/s", 1_000_000_000_000_000)],
 };
 
-const PRINTED: [(&str, u64); 2] = [("GFLOP/s", 1_000_000_000), ("TFLOP/s", 1_000_000_000_000)];
-
 impl FlopRate {
     /// FLOP a second; exact up to 2^53.
     #[must_use]
@@ -27,9 +25,9 @@ impl FromStr for FlopRate {
 
     fn from_str(text: &str) -> Result<Self, QuantityError> {
         // Whole GFLOP/s, so that what is printed reads back.
-        let giga = KIND.parse(text)? / PRINTED[0].1 as u128;
+        let giga = KIND.parse(text)? / KIND.units[0].1;
         match u64::try_from(giga) {
-            Ok(giga @ 1..=10_000_000_000) => Ok(Self(giga * PRINTED[0].1)),
+            Ok(giga @ 1..=10_000_000_000) => Ok(Self(giga * 1_000_000_000)),
             _ => Err(KIND.range(text, "at least 1 GFLOP/s and at most 10000 PFLOP/s")),
         }
     }
@@ -37,7 +35,7 @@ impl FromStr for FlopRate {
 
 impl fmt::Display for FlopRate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&quantity::exact(self.0, &PRINTED))
+        f.pad(&quantity::exact(self.0, KIND.units))
     }
 }
 

@@ -24,7 +24,8 @@ pub enum QuantityError {
 pub(super) struct Kind {
     pub what: &'static str,
     pub example: &'static str,
-    /// Unit and how many base units it is, the smallest first. An empty name allows a bare number.
+    /// Unit and how many base units it is, the smallest first; of two names for one, the one to print last. An empty name
+    /// allows a bare number.
     pub units: &'static [(&'static str, u128)],
 }
 
@@ -88,20 +89,18 @@ pub(super) fn decimal(text: &str) -> Option<(u128, u128)> {
 }
 
 /// `value` in the largest of `units` that holds it with at most three decimals, so that it reads back as the same
-/// value. The last unit tried is the first of the list, which holds every whole value.
-pub(super) fn exact(value: u64, units: &[(&str, u64)]) -> String {
-    for (name, factor) in units.iter().rev() {
-        let milli = u128::from(value) * 1000;
-        let factor = u128::from(*factor);
-        if u128::from(value) >= factor && milli.is_multiple_of(factor) {
-            let milli = milli / factor;
-            let (whole, part) = (milli / 1000, milli % 1000);
-            let part = format!("{part:03}");
-            let part = part.trim_end_matches('0');
-            return if part.is_empty() { format!("{whole} {name}") } else { format!("{whole}.{part} {name}") };
-        }
+/// value. Of two names for one unit, the later in the list is printed; the first unit holds every whole value.
+pub(super) fn exact(value: u64, units: &[(&str, u128)]) -> String {
+    let value = u128::from(value);
+    let fits = |factor: u128| value >= factor && (value * 1000).is_multiple_of(factor);
+    let smallest = units.partition_point(|(_, factor)| *factor == 1).max(1) - 1;
+    let (name, factor) = units.iter().rfind(|(_, factor)| fits(*factor)).unwrap_or(&units[smallest]);
+    let milli = value * 1000 / factor;
+    let part = format!("{:03}", milli % 1000);
+    match part.trim_end_matches('0') {
+        "" => format!("{} {name}", milli / 1000),
+        part => format!("{}.{part} {name}", milli / 1000),
     }
-    format!("{value} {}", units.first().map_or("", |(name, _)| name))
 }
 
 /// Implements `Serialize` by way of `Display`.

@@ -17,15 +17,12 @@ const KIND: Kind = Kind {
     units: &[
         ("ps", 1),
         ("ns", 1_000),
-        ("us", 1_000_000),
         ("µs", 1_000_000),
+        ("us", 1_000_000),
         ("ms", 1_000_000_000),
         ("s", 1_000_000_000_000),
     ],
 };
-
-const PRINTED: [(&str, u64); 5] =
-    [("ps", 1), ("ns", 1_000), ("us", 1_000_000), ("ms", 1_000_000_000), ("s", 1_000_000_000_000)];
 
 impl SimTime {
     /// The start of a run, or no time at all.
@@ -62,7 +59,8 @@ impl SimTime {
     /// As a person reads it: three or four significant digits and the unit that fits.
     #[must_use]
     pub fn rounded(self) -> String {
-        let (name, factor) = PRINTED.iter().rev().find(|(_, factor)| self.0 >= *factor).unwrap_or(&PRINTED[0]);
+        let reached = KIND.units.iter().rfind(|(_, factor)| u128::from(self.0) >= *factor);
+        let (name, factor) = reached.unwrap_or(&KIND.units[0]);
         let value = self.0 as f64 / *factor as f64;
         let decimals = match value {
             v if v >= 100.0 => 1,
@@ -83,7 +81,7 @@ impl FromStr for SimTime {
 
 impl fmt::Display for SimTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&quantity::exact(self.0, &PRINTED))
+        f.pad(&quantity::exact(self.0, KIND.units))
     }
 }
 
