@@ -461,8 +461,44 @@ impl SlowBytes {
     }
 }
 
+/// 1000 : 400 : 250 GB/s. With nothing skipped and room everywhere, look-ahead has nothing to do but to round.
+#[test]
+fn three_tiers_share_every_read_in_proportion_to_their_bandwidths() {
+    let mut config = small(8, 1 << 20, 1 << 20, 1 << 12, 1 << 40, 1000, 100);
+    let tier = |name: &str, rate: u64| TierConfig {
+        name: name.to_owned(),
+        capacity: Bytes::new(1 << 40),
+        bandwidth: bandwidth(rate),
+        duplex: Duplex::Half,
+        link: None,
+    };
+    memory(&mut config).tiers = vec![tier("hbm", 1000), tier("dram", 400), tier("cxl", 250)];
+    config.strategy = BEST_RATIO;
+    for skip in ["0", "0.4"] {
+        config.trace = TraceConfig::Generated(GeneratorConfig {
+            skip: skip.parse().unwrap(),
+            churn: "0.03".parse().unwrap(),
+            seed: 5,
+            ..GeneratorConfig::default()
+        });
+        let (outcome, keep) = simulate(&config);
+        for kept in keep.steps.iter().skip(1) {
+            for (tier, share) in [1000.0, 400.0, 250.0].map(|rate: f64| rate / 1650.0).into_iter().enumerate() {
+                let read = kept.attention_read[tier] + kept.mlp_read[tier];
+                let all: u64 = kept.attention_read.iter().chain(&kept.mlp_read).sum();
+                assert!((read as f64 / all as f64 - share).abs() < 0.001, "{skip}: tier {tier}: {kept:?}");
+            }
+        }
+        let bound: SimTime = keep.steps.iter().map(|kept| kept.bound).sum();
+        assert!(outcome.simulated >= bound);
+        if skip == "0" {
+            assert!(outcome.simulated.as_ns() < 1.01 * bound.as_ns());
+        }
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn baseline_by_hand_in_random_small_scenarios(
@@ -532,6 +568,7 @@ proptest! {
         placement in prop::sample::select(PlacementKind::ALL),
         migration in prop::sample::select(MigrationKind::ALL),
         weight_prefetch in 0u32..4, flop in prop::option::of(0u32..4), reads in 1u64..4, combined in prop::bool::ANY,
+        third in prop::option::of(0u64..100),
     ) {
         let all = u64::from(layers) * (attention + mlp + u64::from(prefill + decode) * kv);
         let mut config = small(layers, attention, mlp, kv, (all * fill / 100).max(1), prefill, decode);
@@ -551,6 +588,17 @@ proptest! {
         memory(&mut config).arbitration = arbitration;
         if combined {
             memory(&mut config).tiers[1].link.as_mut().unwrap().combined = Some(bandwidth(300));
+        }
+        if let Some(fill) = third {
+            // A tier in between, which may be full as well.
+            let between = TierConfig {
+                name: "between".to_owned(),
+                capacity: Bytes::new((all * fill / 100).max(1)),
+                bandwidth: bandwidth(400),
+                duplex: Duplex::Full,
+                link: None,
+            };
+            memory(&mut config).tiers.insert(1, between);
         }
         if let Reference::Inline(model) = &mut config.model {
             model.layers[0].mlp.read = Some(Bytes::new(mlp * reads));

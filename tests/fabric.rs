@@ -873,3 +873,35 @@ proptest! {
         prop_assert_eq!(finishes(&system, &plan), finishes_reversed);
     }
 }
+
+/// A slot that is used again must not be taken for the transfer that had it, whose heap entry is still there.
+#[test]
+fn a_held_transfer_in_a_reused_slot_is_not_completed() {
+    // 0.3 B/ps is rounded down, so the two marks differ by less than the slack.
+    let system = one_lane(Arbitration::Fair, bandwidth(300 * GIGA));
+    let mut fabric: Fabric<&str> = Fabric::new(&system);
+    let (mut calendar, mut done) = (Calendar::with_capacity(8), Vec::new());
+    let request = |bytes, urgency, tag| Request {
+        class: TransferClass::WeightRead,
+        route: RouteId(0),
+        bytes: Bytes::new(bytes),
+        urgency,
+        tag,
+    };
+    let start = SimTime::ZERO;
+    let first = fabric.issue(start, request(103, Urgency::Early, "first"));
+    fabric.settle(&mut calendar);
+    let later = SimTime::from_ps(10);
+    calendar.advance(later);
+    fabric.issue(later, request(100, Urgency::Early, "second"));
+    fabric.promote(later, first);
+    fabric.settle(&mut calendar);
+    let (at, event) = calendar.pop().unwrap();
+    fabric.complete(at, event, &mut done);
+    assert_eq!(done.drain(..).map(|completed| completed.tag).collect::<Vec<_>>(), ["first"]);
+    fabric.issue_held(at, request(1000, Urgency::Due, "held"));
+    fabric.settle(&mut calendar);
+    let (at, event) = calendar.pop().unwrap();
+    fabric.complete(at, event, &mut done);
+    assert_eq!(done.drain(..).map(|completed| completed.tag).collect::<Vec<_>>(), ["second"]);
+}

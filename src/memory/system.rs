@@ -25,7 +25,7 @@ pub struct RouteId(pub usize);
 #[allow(missing_docs)]
 pub enum MemoryError {
     /// Too few or too many tiers.
-    #[error("tiers: {0} of them, but a memory system needs exactly 2 (the fastest first, such as hbm and external)")]
+    #[error("tiers: {0} of them, but a memory system has from 2 to {max}, the fastest first", max = MemorySystem::MAX_TIERS)]
     TierCount(usize),
     /// A name that cannot stand in a path, a CSV heading or a flag.
     #[error("tiers[{index}].name: '{name}' is no name: use 1 to 32 of a-z, 0-9, '_' and '-'")]
@@ -85,12 +85,15 @@ struct TierLanes {
 }
 
 impl MemorySystem {
+    /// The most tiers.
+    pub const MAX_TIERS: usize = 8;
+
     /// Checks `config` and lays its lanes and routes.
     ///
     /// # Errors
     /// [`MemoryError`], naming the field, the value and what to write instead.
     pub fn new(config: &MemoryConfig) -> Result<Self, MemoryError> {
-        if config.tiers.len() != 2 {
+        if !(2..=Self::MAX_TIERS).contains(&config.tiers.len()) {
             return Err(MemoryError::TierCount(config.tiers.len()));
         }
         for (index, tier) in config.tiers.iter().enumerate() {

@@ -520,7 +520,7 @@ impl<'a, P: Probe> Decode<'a, P> {
             context,
             read_kv_tokens: self.totals.read_kv_tokens,
             latency,
-            bound: self.bound.step(&self.active),
+            bound: self.bound.step(context, &self.active),
             attention_read: &self.totals.attention_read,
             mlp_read: &self.totals.mlp_read,
             used: &self.used,

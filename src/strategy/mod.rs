@@ -8,7 +8,7 @@
 //! it declares. It sees no clock and no lane. Each lives in a file of its own; a line in the list at the top of
 //! [`initialization`], [`placement`] or [`migration`] gives it its name.
 //!
-//! [`bound`](StepBound) is the least time that any of them could reach.
+//! [`StepBound`] is the least time that any of them could reach.
 
 mod bound;
 pub mod initialization;

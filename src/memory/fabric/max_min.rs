@@ -52,10 +52,12 @@ impl Filling {
 
     fn fill_level(&mut self, level: u8, demands: &[Demand], rates: &mut [Rate]) {
         let here = |demand: &Demand| demand.level == level && demand.count > 0;
-        let mut waiting = 0usize;
+        let mut waiting = demands.iter().filter(|demand| here(demand)).count();
+        if waiting == 0 {
+            return;
+        }
         self.pressure.fill(0);
         for demand in demands.iter().filter(|demand| here(demand)) {
-            waiting += 1;
             for &lane in &demand.lanes {
                 self.pressure[lane] += demand.weight * demand.count;
             }

@@ -106,6 +106,9 @@ struct Transfer<Tag> {
     state: State,
 }
 
+/// The order of what is not on its lanes: no heap entry has it.
+const NO_ORDER: u64 = u64::MAX;
+
 #[derive(Clone, Debug)]
 enum Arbiter {
     Sharing(Sharing),
@@ -242,7 +245,7 @@ impl<Tag: Copy> Fabric<Tag> {
             request,
             issued: now,
             alone: self.bandwidth[request.route.0].time_for(request.bytes),
-            order: 0,
+            order: NO_ORDER,
             state: State::Held,
         };
         match self.vacant.pop() {
@@ -328,7 +331,7 @@ impl<Tag: Copy> Fabric<Tag> {
             let transfer = &mut self.transfers[slot as usize];
             transfer.state = State::Vacant;
             // No live heap entry has this order: entries of the slot's next transfer are told apart.
-            transfer.order = u64::MAX;
+            transfer.order = NO_ORDER;
             let Request { class, route, bytes, tag, .. } = transfer.request;
             done.push(Completed {
                 id: TransferId(slot),
@@ -415,7 +418,7 @@ impl<Tag: Copy> Fabric<Tag> {
     }
 
     /// How far each transfer of `class` over `route` has come since an origin that all of them share, in a unit of the
-    /// fabric's own. `None` where they do not progress alike.
+    /// fabric's own. The origin may change while there are none. `None` where they do not progress alike.
     #[must_use]
     pub fn progress(&self, now: SimTime, route: RouteId, class: TransferClass) -> Option<u128> {
         match &self.arbiter {

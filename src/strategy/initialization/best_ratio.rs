@@ -2,32 +2,74 @@ use super::{Initialization, Layout};
 use crate::memory::{Shortage, TierId};
 use crate::units::Bytes;
 
-/// `round(best * stored)` bytes of each sublayer's weights on HBM, and of each layer `n = round(best * prefill)` tokens, spread
-/// evenly: token j where `floor((j+1) n / prefill) > floor(j n / prefill)`. Where HBM is short, in the order of `HbmFirst`.
-/// Halves round up. Computed in integers from the bandwidths, so nothing depends on a float.
+/// The best ratio of every sublayer's weights, and of every layer's prefill tokens spread evenly, on HBM; of the rest, the
+/// best ratio of the tiers that remain on the next one, and so on.
+///
+/// In integers, from the bandwidths: `round(best * stored)` bytes of each sublayer on HBM, and `n = round(best * prefill)` tokens
+/// of each layer: token j where `floor((j+1) n / prefill) > floor(j n / prefill)`. Halves round up. Where HBM is short, in the
+/// order of `HbmFirst`.
 pub struct BestRatio;
 
-const EXTERNAL: TierId = TierId(1);
+/// What one tier takes of what the tiers before it leave.
+struct Step {
+    tier: TierId,
+    bandwidth: u128,
+    /// The sum of its bandwidth and of those after it.
+    remaining: u128,
+}
 
 impl Initialization for BestRatio {
     fn lay_out(&self, layout: &mut Layout<'_>) -> Result<(), Shortage> {
         let system = layout.system();
-        let (hbm, all) =
-            (u128::from(system.tiers()[TierId::HBM.0].read_bandwidth.get()), system.total_read_bandwidth());
-        for (index, sublayer) in layout.sublayers().into_iter().enumerate() {
-            let on_hbm = sublayer.stored.share(hbm, all).min(layout.free(TierId::HBM));
-            layout.put_weights(index, TierId::HBM, on_hbm)?;
-            layout.spill_weights(index, EXTERNAL, sublayer.stored - on_hbm)?;
+        let mut remaining = system.total_read_bandwidth();
+        let mut steps = Vec::new();
+        for (tier, spec) in system.tier_ids().zip(system.tiers()) {
+            let bandwidth = u128::from(spec.read_bandwidth.get());
+            steps.push(Step { tier, bandwidth, remaining });
+            remaining -= bandwidth;
         }
-        let prefill = layout.prefill() as u64;
-        // Bytes are only the vehicle here: `share` is the rounding rule.
-        let wanted = Bytes::new(prefill).share(hbm, all).get();
-        for token in 0..prefill {
-            let on_hbm = (token + 1) * wanted / prefill > token * wanted / prefill;
+        let (last, faster) = steps.split_last().expect("a memory system has tiers");
+
+        for (index, sublayer) in layout.sublayers().into_iter().enumerate() {
+            let mut left = sublayer.stored;
+            for step in faster {
+                let part = left.share(step.bandwidth, step.remaining).min(layout.free(step.tier));
+                layout.put_weights(index, step.tier, part)?;
+                left -= part;
+            }
+            layout.spill_weights(index, last.tier, left)?;
+        }
+
+        let mut spread: Vec<Spread> = Vec::new();
+        let mut left = layout.prefill() as u64;
+        for step in faster {
+            // Bytes are only the vehicle here: `share` is the rounding rule.
+            let taken = Bytes::new(left).share(step.bandwidth, step.remaining).get();
+            spread.push(Spread { taken, of: left, seen: 0 });
+            left -= taken;
+        }
+        for token in 0..layout.prefill() {
+            let tier = spread.iter_mut().position(Spread::takes_next).map_or(last.tier, |index| faster[index].tier);
             for layer in 0..layout.layers() {
-                layout.spill_token(layer, token as usize, if on_hbm { TierId::HBM } else { EXTERNAL })?;
+                layout.spill_token(layer, token, tier)?;
             }
         }
         Ok(())
+    }
+}
+
+/// Takes `taken` of `of` tokens, spread evenly over them.
+struct Spread {
+    taken: u64,
+    of: u64,
+    /// How many it was offered.
+    seen: u64,
+}
+
+impl Spread {
+    fn takes_next(&mut self) -> bool {
+        let j = self.seen;
+        self.seen += 1;
+        (j + 1) * self.taken / self.of > j * self.taken / self.of
     }
 }

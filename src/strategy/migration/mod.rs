@@ -15,7 +15,7 @@ registry! {
     /// The migrations, by name.
     MigrationKind, "migration", Migration:
     None => none::None, "nothing moves";
-    LookAhead => look_ahead::LookAhead, "sees the next step: what it skips goes out; active tokens move until HBM serves the best ratio";
+    LookAhead => look_ahead::LookAhead::default(), "sees the next step: what it skips goes out; active tokens move until HBM serves the best ratio";
 }
 
 /// What a migration sees when a layer of step k has been computed.

@@ -1,18 +1,22 @@
 use super::{Placement, PlacementView};
 use crate::memory::TierId;
 
-/// If HBM's share of this layer's tokens exceeds the best ratio, external; else HBM. What is full is passed over.
+/// If HBM's share of this layer's tokens exceeds the best ratio, external; else HBM. With more tiers, the first whose share
+/// does not exceed its own. What is full is passed over.
 pub struct BestRatio;
 
 impl Placement for BestRatio {
     fn place(&mut self, view: &PlacementView<'_>) -> Option<TierId> {
-        let hbm = TierId::HBM;
-        let on_hbm = view.tokens[hbm.0] as u128;
+        let all = view.system.total_read_bandwidth();
         let tokens = view.tokens.iter().sum::<usize>() as u128;
-        let bandwidth = u128::from(view.system.tiers()[hbm.0].read_bandwidth.get());
-        // on_hbm / tokens > BW_hbm / sum(BW), without a division
-        let exceeds = on_hbm * view.system.total_read_bandwidth() > bandwidth * tokens;
-        let external = || view.system.tier_ids().skip(1).find(|tier| view.fits(*tier));
-        if exceeds { external().or_else(|| view.fastest_that_fits()) } else { view.fastest_that_fits() }
+        // on the tier / tokens > BW / sum(BW), without a division
+        let exceeds = |tier: TierId| {
+            let bandwidth = u128::from(view.system.tiers()[tier.0].read_bandwidth.get());
+            view.tokens[tier.0] as u128 * all > bandwidth * tokens
+        };
+        let last = TierId(view.system.tiers().len() - 1);
+        let wanted = view.system.tier_ids().find(|tier| !exceeds(*tier)).unwrap_or(last);
+        let from_there = view.system.tier_ids().skip(wanted.0).find(|tier| view.fits(*tier));
+        from_there.or_else(|| view.fastest_that_fits())
     }
 }

@@ -1,11 +1,11 @@
+use super::lower_bound;
 use crate::memory::{MemorySystem, TierId};
 use crate::units::{Bytes, SimTime};
 use crate::workload::{LanguageModel, Roofline, Sublayer};
 use ordered_float::OrderedFloat;
 use std::cmp::Reverse;
 
-/// The bound of section 5 of the model for two tiers: the least time of a step under any placement, migration free, capacity
-/// the only limit.
+/// The bound for two tiers, as a fractional knapsack.
 ///
 /// A sublayer that reads D bytes, h of them from HBM, takes `max(h / BW_hbm, (D - h) / BW_ext)`: each byte read from HBM
 /// saves `1 / BW_ext`, up to the best ratio `h = D BW_hbm / (BW_hbm + BW_ext)`. A byte stored on HBM is worth the reads that
@@ -13,10 +13,9 @@ use std::cmp::Reverse;
 /// knapsack, whose greedy solution is the optimum. Where compute takes longer than the external reads would, there is
 /// nothing to save below it.
 ///
-/// Computed in floats of 53 bits, whose error is below 10^-12 of a step, then lowered by that much. A step takes whole
-/// picoseconds, so what is left is rounded up to one and is still a lower bound.
+/// Computed in floats of 53 bits, whose error is below 10^-12 of a step.
 #[derive(Clone, Debug)]
-pub struct StepBound {
+pub(super) struct Knapsack {
     capacity: f64,
     hbm: f64,
     external: f64,
@@ -49,9 +48,7 @@ struct Reads {
 /// What the floats may be wrong by, relative to the whole.
 const GUARD: f64 = 1e-12;
 
-impl StepBound {
-    /// For `model` on `system`; `overlap` where sublayers may overlap.
-    #[must_use]
+impl Knapsack {
     pub fn new(model: &LanguageModel, system: &MemorySystem, roofline: Option<Roofline>, overlap: bool) -> Self {
         let bandwidth = |tier: usize| system.tiers()[tier].read_bandwidth.as_f64() / SimTime::PS_PER_SECOND as f64;
         let density = |sublayer: Sublayer| match sublayer.stored {
@@ -85,7 +82,6 @@ impl StepBound {
         }
     }
 
-    /// The bound of a step that reads `active[l]` tokens in layer l.
     pub fn step(&mut self, active: &[usize]) -> SimTime {
         let ratio = self.hbm / (self.hbm + self.external);
         let mut all = Reads::default();
@@ -122,7 +118,7 @@ impl StepBound {
             (external / self.external).max(reads.on_hbm / self.hbm).max(reads.compute)
         };
         let total = if self.whole { time(&all) } else { self.sublayers.iter().map(time).sum() };
-        SimTime::from_ps((total * (1.0 - GUARD)).ceil() as u64)
+        lower_bound(total, GUARD)
     }
 }
 
@@ -134,6 +130,7 @@ fn useful(reads: &Reads, ratio: f64, external: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::program::Program;
     use super::*;
     use crate::catalog;
     use crate::memory::MemoryConfig;
@@ -207,9 +204,15 @@ mod tests {
             let shapes: Vec<_> = layers.iter().map(|l| (l.0, l.1, l.2, l.3, l.4)).collect();
             let active: Vec<usize> = layers.iter().map(|l| l.5).collect();
             let (model, system) = (model(&shapes), system(capacity));
-            let bound = StepBound::new(&model, &system, None, false).step(&active).as_ps() as f64;
+            let bound = Knapsack::new(&model, &system, None, false).step(&active).as_ps() as f64;
             let twin = by_prices(&model, &system, &active);
             prop_assert!((bound - twin).abs() <= 1.0 + 1e-6 * twin, "{} against {}", bound, twin);
+            // And by a third road, the linear program that serves any number of tiers.
+            let program = Program::new(&model, &system, None, false).step(100, &active).as_ps() as f64;
+            prop_assert!((bound - program).abs() <= 1.0 + 1e-6 * twin, "{} against {}", bound, program);
+            let whole = Knapsack::new(&model, &system, None, true).step(&active).as_ps() as f64;
+            let program = Program::new(&model, &system, None, true).step(100, &active).as_ps() as f64;
+            prop_assert!((whole - program).abs() <= 1.0 + 1e-6 * twin, "{} against {}", whole, program);
         }
     }
 
@@ -217,10 +220,10 @@ mod tests {
     fn by_hand() {
         // 1000 B a sublayer, all fits: the best ratio of each, so everything at the sum of the bandwidths.
         let fits = model(&[(1000, 1000, 1000, 1000, 100)]);
-        let mut bound = StepBound::new(&fits, &system(1 << 30), None, false);
+        let mut bound = Knapsack::new(&fits, &system(1 << 30), None, false);
         assert_eq!(bound.step(&[5]).as_ps(), (2_500_000u64).div_ceil(5815));
         // Room for 10 B on HBM: it saves 10 B of external reads.
-        let mut bound = StepBound::new(&fits, &system(10), None, false);
+        let mut bound = Knapsack::new(&fits, &system(10), None, false);
         assert_eq!(bound.step(&[5]).as_ps(), (2_490_000u64).div_ceil(900));
     }
 }
