@@ -62,6 +62,7 @@
 //! | [`catalog`] | what is shipped? |
 //! | [`simulation`] | how does a run unfold? |
 //! | [`metrics`] | what is measured? |
+//! | [`replay`] | what does the memory system do with other traffic? |
 //! | [`report`] | how do results become files and pictures? |
 //! | [`study`] | which runs make the study, and what do they say? |
 //! | [`cli`] | what can be asked for on the command line? |
@@ -74,6 +75,7 @@ pub mod config;
 pub mod kernel;
 pub mod memory;
 pub mod metrics;
+pub mod replay;
 pub mod report;
 pub mod simulation;
 pub mod strategy;

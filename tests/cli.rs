@@ -278,6 +278,24 @@ fn a_run_that_runs_out_of_memory_is_incomplete_and_written() {
 }
 
 #[test]
+fn replay_prints_the_rows_with_their_times() {
+    let place = folder();
+    let rows = "issue_ns,class,source,destination,bytes,address\n0,KvRead,external,chip,900,0x40\n";
+    fs::write(place.path().join("rows.csv"), rows).unwrap();
+    let args = ["replay", "rows.csv", "--memory", "study", "--arbitration", "fifo", "--out", "here"];
+    let output = tiersim(place.path(), &args).assert().success().get_output().stdout.clone();
+    let expected = "issue_ns,class,source,destination,bytes,address,start_ns,finish_ns,queueing_ns\n\
+                    0,KvRead,external,chip,900,0x40,0.000,1.000,0.000\n";
+    assert_eq!(String::from_utf8(output).unwrap(), expected);
+    let summary: Value = serde_json::from_slice(&fs::read(place.path().join("here/summary.json")).unwrap()).unwrap();
+    assert_eq!(summary["transfers"]["KvRead"]["bytes"]["external"], 900);
+    assert_eq!(summary["lanes"]["external.link.read"]["utilization"], 1.0);
+    assert!(place.path().join("here/histograms/KvRead_latency.hgrm").is_file());
+    assert!(refused(place.path(), &["replay", "nowhere.csv", "--memory", "study"]).contains("nowhere.csv"));
+    assert!(refused(place.path(), &["replay", "rows.csv", "--memory", "nothing"]).contains("'nothing'"));
+}
+
+#[test]
 fn lists_everything_that_has_a_name() {
     let place = folder();
     let output = tiersim(place.path(), &["list"]).assert().success().get_output().stdout.clone();

@@ -1,4 +1,5 @@
 use crate::config::{ConfigError, Invalid};
+use crate::replay::{ReplayError, TrafficError};
 use crate::report::ReportError;
 use crate::simulation::{RunError, ScenarioError};
 use crate::study::StudyError;
@@ -26,6 +27,10 @@ pub(super) enum CliError {
     Trace(#[from] TraceError),
     #[error("{0}")]
     Usage(String),
+    #[error(transparent)]
+    Traffic(#[from] TrafficError),
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
     #[error(transparent)]
     Study(#[from] StudyError),
     #[error(transparent)]

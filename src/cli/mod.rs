@@ -16,6 +16,7 @@ mod error;
 mod list;
 mod overrides;
 mod progress;
+mod replay;
 mod run;
 mod study;
 mod tables;
@@ -43,6 +44,8 @@ enum Command {
     Study(study::StudyArgs),
     /// Run one scenario, with one strategy or several to compare
     Run(Box<run::RunArgs>),
+    /// Carry a list of transfers over the lanes of a memory system, without a model
+    Replay(replay::ReplayArgs),
     /// List the models, memory systems, scenarios, traces, strategies and their parts
     List,
     /// Say whether configuration files and traces are valid, or what is wrong and where
@@ -58,6 +61,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command.unwrap_or_else(|| Command::Study(study::StudyArgs::default())) {
         Command::Study(args) => study::study(&args, &cancel),
         Command::Run(args) => run::run(&args, &cancel),
+        Command::Replay(args) => replay::run(&args),
         Command::List => list::list(),
         Command::Check(args) => check::check(&args),
     };

@@ -3,7 +3,7 @@ use super::series::Series;
 use super::summary::{
     AlphaSummary, BoundSummary, LaneSummary, MigrationSummary, Named, SublayerAlpha, Summary, TransferSummary,
 };
-use crate::memory::{Completed, TierId, TransferClass};
+use crate::memory::{Completed, Lane, LaneLoad, MemorySystem, TierId, TransferClass};
 use crate::simulation::{Outcome, Probe, Scenario, StepRecord};
 use crate::units::{Bytes, SimTime};
 use std::ops::ControlFlow;
@@ -25,7 +25,7 @@ pub struct RunReport {
 }
 
 /// The distributions of a run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Histograms {
     /// From a step's start to its end.
     pub token_latency: Timings,
@@ -40,6 +40,12 @@ pub struct Histograms {
 }
 
 impl Histograms {
+    /// Adds a transfer to its class.
+    pub fn record<Tag>(&mut self, transfer: &Completed<Tag>) {
+        self.latency[transfer.class.index()].record(transfer.latency());
+        self.queueing[transfer.class.index()].record(transfer.queueing());
+    }
+
     /// Every distribution that is not empty, with its name in file names and tags.
     pub fn named(&self) -> impl Iterator<Item = (String, &Timings)> {
         let classes = TransferClass::ALL.into_iter().flat_map(|class| {
@@ -75,13 +81,7 @@ impl Recorder {
     pub fn new(scenario: &Scenario) -> Self {
         let tiers = scenario.memory().tiers().len();
         Self {
-            histograms: Histograms {
-                token_latency: Timings::default(),
-                layer_latency: Timings::default(),
-                latency: Default::default(),
-                queueing: Default::default(),
-                lateness: Default::default(),
-            },
+            histograms: Histograms::default(),
             series: Series::new(tiers),
             bytes: std::array::from_fn(|_| vec![Bytes::ZERO; tiers]),
             attention: Mean::default(),
@@ -99,18 +99,6 @@ impl Recorder {
         };
         let alphas = || self.series.steps().map(|step| step.alpha()).filter(|alpha| alpha.is_finite());
         let bound: SimTime = self.series.steps().map(|step| step.bound).sum();
-        let transfers = TransferClass::ALL.into_iter().map(|class| {
-            let index = class.index();
-            let latency = &self.histograms.latency[index];
-            let summary = TransferSummary {
-                count: latency.count(),
-                bytes: by_tier(&self.bytes[index]),
-                latency_ns: latency.distribution(),
-                queueing_ns: self.histograms.queueing[index].distribution(),
-                lateness_ns: self.histograms.lateness[index].distribution(),
-            };
-            (class.name().to_owned(), summary)
-        });
         let sum = |bytes: fn(&super::series::Step<'_>) -> u64| self.series.steps().map(|step| bytes(&step)).sum();
         let summary = Summary {
             schema: SCHEMA,
@@ -133,7 +121,7 @@ impl Recorder {
             read_share: tiers.iter().cloned().zip(self.shares.iter().map(Mean::mean)).collect(),
             token_latency_ns: self.histograms.token_latency.distribution(),
             layer_latency_ns: self.histograms.layer_latency.distribution(),
-            transfers: transfers.collect(),
+            transfers: transfer_summaries(scenario.memory(), &self.histograms, &self.bytes),
             peak_bytes: by_tier(&outcome.peak),
             capacity_bytes: scenario
                 .memory()
@@ -141,7 +129,7 @@ impl Recorder {
                 .iter()
                 .map(|tier| (tier.name.clone(), tier.capacity.get()))
                 .collect(),
-            lanes: lanes(scenario, outcome),
+            lanes: lane_summaries(scenario.memory(), &outcome.lanes, outcome.drained),
             migration: MigrationSummary {
                 in_bytes: sum(|step| step.migrated_in.get()),
                 out_bytes: sum(|step| step.migrated_out.get()),
@@ -157,31 +145,50 @@ impl Recorder {
     }
 }
 
-fn lanes(scenario: &Scenario, outcome: &Outcome) -> Named<LaneSummary> {
-    let seconds = outcome.drained.as_ps() as f64 / SimTime::PS_PER_SECOND as f64;
-    let lanes = scenario.memory().lanes().iter().zip(&outcome.lanes);
-    lanes
-        .map(|(lane, load)| {
-            let bytes: Bytes = load.bytes.iter().copied().sum();
-            let could = lane.bandwidth.as_f64() * seconds;
-            let by_class = TransferClass::ALL.map(|class| (class.name().to_owned(), load.bytes[class.index()].get()));
-            let summary = LaneSummary {
-                busy_ns: load.busy.as_ns(),
-                bytes: bytes.get(),
-                utilization: if could > 0.0 { bytes.as_f64() / could } else { 0.0 },
-                bytes_by_class: Named(by_class.to_vec()),
-            };
-            (lane.name.clone(), summary)
-        })
-        .collect()
+/// The figures of each class, from its distributions and its bytes by tier.
+#[must_use]
+pub fn transfer_summaries(
+    system: &MemorySystem,
+    histograms: &Histograms,
+    bytes: &[Vec<Bytes>; TransferClass::COUNT],
+) -> Named<TransferSummary> {
+    let of_class = |class: TransferClass| {
+        let index = class.index();
+        let tiers = system.tiers().iter().zip(&bytes[index]);
+        TransferSummary {
+            count: histograms.latency[index].count(),
+            bytes: tiers.map(|(tier, bytes)| (tier.name.clone(), bytes.get())).collect(),
+            latency_ns: histograms.latency[index].distribution(),
+            queueing_ns: histograms.queueing[index].distribution(),
+            lateness_ns: histograms.lateness[index].distribution(),
+        }
+    };
+    TransferClass::ALL.into_iter().map(|class| (class.name().to_owned(), of_class(class))).collect()
+}
+
+/// The figures of each lane, from the start until `end`.
+#[must_use]
+pub fn lane_summaries(system: &MemorySystem, loads: &[LaneLoad], end: SimTime) -> Named<LaneSummary> {
+    let seconds = end.as_ps() as f64 / SimTime::PS_PER_SECOND as f64;
+    let of_lane = |(lane, load): (&Lane, &LaneLoad)| {
+        let bytes: Bytes = load.bytes.iter().copied().sum();
+        let could = lane.bandwidth.as_f64() * seconds;
+        let by_class = TransferClass::ALL.map(|class| (class.name().to_owned(), load.bytes[class.index()].get()));
+        let summary = LaneSummary {
+            busy_ns: load.busy.as_ns(),
+            bytes: bytes.get(),
+            utilization: if could > 0.0 { bytes.as_f64() / could } else { 0.0 },
+            bytes_by_class: Named(by_class.to_vec()),
+        };
+        (lane.name.clone(), summary)
+    };
+    system.lanes().iter().zip(loads).map(of_lane).collect()
 }
 
 impl Probe for Recorder {
     fn transfer<Tag>(&mut self, transfer: &Completed<Tag>, tier: TierId) {
-        let class = transfer.class.index();
-        self.histograms.latency[class].record(transfer.latency());
-        self.histograms.queueing[class].record(transfer.queueing());
-        self.bytes[class][tier.0] += transfer.bytes;
+        self.histograms.record(transfer);
+        self.bytes[transfer.class.index()][tier.0] += transfer.bytes;
     }
 
     fn lateness(&mut self, class: TransferClass, late: SimTime) {

@@ -1,6 +1,5 @@
 use super::{Artifact, Exporter, ReportError};
 use crate::metrics::RunReport;
-use crate::units::SimTime;
 
 /// `steps.csv`: a row a step.
 pub(super) struct StepsCsv;
@@ -24,8 +23,8 @@ impl Exporter for StepsCsv {
                 step.context.to_string(),
                 step.read_kv_tokens.to_string(),
                 step.alpha().to_string(),
-                nanoseconds(step.latency),
-                nanoseconds(step.bound),
+                step.latency.exact_ns(),
+                step.bound.exact_ns(),
             ]);
             for (read, used) in step.by_tier {
                 row.extend([read.get().to_string(), used.get().to_string()]);
@@ -40,9 +39,4 @@ impl Exporter for StepsCsv {
         let bytes = writer.into_inner().map_err(|error| ReportError::format("steps.csv", error))?;
         Ok(vec![Artifact::new("steps.csv", bytes)])
     }
-}
-
-/// Exact: picoseconds are the third decimal.
-fn nanoseconds(time: SimTime) -> String {
-    format!("{}.{:03}", time.as_ps() / 1_000, time.as_ps() % 1_000)
 }

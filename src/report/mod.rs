@@ -15,7 +15,19 @@ pub use json::summary_json;
 pub use output::{Artifact, ReportError, check_folder, write, write_run};
 pub use table::{Column, Table};
 
-use crate::metrics::RunReport;
+use crate::metrics::{Histograms, RunReport};
+use crate::units::SimTime;
+use std::time::Duration;
+
+/// The files of a run's distributions, for what has no other series: a `.hgrm` each and the log of all.
+///
+/// # Errors
+/// As [`Exporter::export`].
+pub fn histogram_files(histograms: &Histograms, span: SimTime) -> Result<Vec<Artifact>, ReportError> {
+    let mut files = hgrm::percentile_files(histograms)?;
+    files.push(hlog::histogram_log(histograms, Duration::from_nanos(span.as_ps() / 1_000))?);
+    Ok(files)
+}
 
 /// Turns a run into files of one format.
 pub trait Exporter {

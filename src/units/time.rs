@@ -50,6 +50,12 @@ impl SimTime {
         self.0 as f64 / 1_000.0
     }
 
+    /// Nanoseconds as text, exact: picoseconds are the third decimal.
+    #[must_use]
+    pub fn exact_ns(self) -> String {
+        format!("{}.{:03}", self.0 / 1_000, self.0 % 1_000)
+    }
+
     /// The span from `earlier` to here, or none if `earlier` is later.
     #[must_use]
     pub const fn saturating_sub(self, earlier: Self) -> Self {

@@ -55,6 +55,8 @@ pub struct Completed<Tag> {
     pub bytes: Bytes,
     /// When it was issued.
     pub issued: SimTime,
+    /// When its lanes first gave it something.
+    pub started: SimTime,
     /// When its last byte arrived.
     pub finished: SimTime,
     /// What it would have taken with all its lanes to itself.
@@ -100,6 +102,7 @@ enum State {
 struct Transfer<Tag> {
     request: Request<Tag>,
     issued: SimTime,
+    started: Option<SimTime>,
     alone: SimTime,
     /// The order of admission to the lanes; unique, so it also tells a slot's transfers apart.
     order: u64,
@@ -164,6 +167,8 @@ pub struct Fabric<Tag> {
     transfers: Vec<Transfer<Tag>>,
     vacant: Vec<u32>,
     lanes: Vec<LaneState>,
+    /// Scratch space: what `Sharing` has started.
+    started: Vec<(u64, u32)>,
     admitted: u64,
     issued: [Bytes; TransferClass::COUNT],
     completed: [Bytes; TransferClass::COUNT],
@@ -213,6 +218,7 @@ impl<Tag: Copy> Fabric<Tag> {
             transfers: Vec::with_capacity(256),
             vacant: Vec::with_capacity(256),
             lanes: vec![LaneState::default(); system.lanes().len()],
+            started: Vec::with_capacity(64),
             admitted: 0,
             issued: [Bytes::ZERO; TransferClass::COUNT],
             completed: [Bytes::ZERO; TransferClass::COUNT],
@@ -244,6 +250,7 @@ impl<Tag: Copy> Fabric<Tag> {
         let transfer = Transfer {
             request,
             issued: now,
+            started: None,
             alone: self.bandwidth[request.route.0].time_for(request.bytes),
             order: NO_ORDER,
             state: State::Held,
@@ -340,6 +347,7 @@ impl<Tag: Copy> Fabric<Tag> {
                 route,
                 bytes,
                 issued: transfer.issued,
+                started: transfer.started.unwrap_or(now),
                 finished: now,
                 alone: transfer.alone,
             });
@@ -361,18 +369,27 @@ impl<Tag: Copy> Fabric<Tag> {
     /// and moves the pending completions in `calendar`, whose clock says when. To be called before the clock moves on.
     pub fn settle(&mut self, calendar: &mut Calendar) {
         let now = calendar.now();
-        let Self { arbiter, transfers, routes, lanes, .. } = self;
+        let Self { arbiter, transfers, routes, lanes, started, .. } = self;
         match arbiter {
-            Arbiter::Sharing(sharing) => sharing.settle(now, calendar, |group, slot, order| {
-                let transfer = &transfers[slot as usize];
-                transfer.order == order && matches!(transfer.state, State::Shared(member) if member.group == group)
-            }),
+            Arbiter::Sharing(sharing) => {
+                sharing.settle(now, calendar, started, |group, slot, order| {
+                    let transfer = &transfers[slot as usize];
+                    transfer.order == order && matches!(transfer.state, State::Shared(member) if member.group == group)
+                });
+                for (order, slot) in started.drain(..) {
+                    let transfer = &mut transfers[slot as usize];
+                    if transfer.order == order {
+                        transfer.started.get_or_insert(now);
+                    }
+                }
+            }
             Arbiter::Fifo(fifo) => {
                 while let Some(slot) = fifo.next_candidate() {
                     let transfer = &mut transfers[slot as usize];
                     let route = &routes[transfer.request.route.0];
                     if matches!(transfer.state, State::Queued) && fifo.is_first(slot, route) {
                         transfer.state = State::Running { since: now };
+                        transfer.started = Some(now);
                         enter(lanes, route, now);
                         calendar.schedule(EventId(route[0] as u32), now + transfer.alone);
                     }

@@ -47,6 +47,8 @@ struct Group {
     /// Marks in the order of completion; equal marks in the order of issue. An entry whose transfer has moved to
     /// another group is stale and is dropped when it comes up.
     marks: BinaryHeap<Reverse<(u128, u64, u32)>>,
+    /// Those that have not received anything since they joined: (order, slot).
+    waiting: Vec<(u64, u32)>,
     scheduled: SimTime,
 }
 
@@ -94,6 +96,7 @@ impl Sharing {
             rate: 0,
             since: SimTime::ZERO,
             marks: BinaryHeap::with_capacity(64),
+            waiting: Vec::with_capacity(64),
             scheduled: SimTime::MAX,
         };
         Self {
@@ -121,10 +124,12 @@ impl Sharing {
             target.progress = 0;
             target.since = now;
             target.marks.clear();
+            target.waiting.clear();
         }
         target.advance(now);
         let mark = target.progress + missing;
         target.marks.push(Reverse((mark, order, slot)));
+        target.waiting.push((order, slot));
         self.demands[group].count += 1;
         self.changed = true;
         Membership { group, mark }
@@ -173,8 +178,15 @@ impl Sharing {
         None
     }
 
-    /// After arrivals and departures at `now`: sets every rate anew and moves the pending completions.
-    pub fn settle(&mut self, now: SimTime, calendar: &mut Calendar, is_current: impl Fn(usize, u32, u64) -> bool) {
+    /// After arrivals and departures at `now`: sets every rate anew, moves the pending completions, and adds to `started`
+    /// the (order, slot) of every entry that receives something from now on for the first time since it joined its group.
+    pub fn settle(
+        &mut self,
+        now: SimTime,
+        calendar: &mut Calendar,
+        started: &mut Vec<(u64, u32)>,
+        is_current: impl Fn(usize, u32, u64) -> bool,
+    ) {
         if !self.changed {
             return;
         }
@@ -187,6 +199,9 @@ impl Sharing {
             } else {
                 group.advance(now);
                 group.rate = self.rates[index];
+                if group.rate > 0 {
+                    started.append(&mut group.waiting);
+                }
                 while let Some(&Reverse((_, order, slot))) = group.marks.peek() {
                     if is_current(index, slot, order) {
                         break;

@@ -1,0 +1,61 @@
+use super::error::CliError;
+use super::print;
+use crate::catalog;
+use crate::memory::{Arbitration, MemorySystem};
+use crate::replay::{Traffic, replay};
+use crate::report::{self, Artifact, ReportError};
+use clap::Args;
+use std::io::{ErrorKind, Read};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// `tiersim replay`.
+#[derive(Args)]
+pub(super) struct ReplayArgs {
+    /// The transfers: CSV with the columns issue_ns,class,source,destination,bytes; `-` reads stdin
+    #[arg(value_name = "TRANSFERS.csv")]
+    transfers: String,
+    /// The memory system, by name or path
+    #[arg(long, value_name = "MEMORY")]
+    memory: String,
+    /// How transfers share lanes, in place of the memory system's
+    #[arg(long, value_enum, ignore_case = true)]
+    arbitration: Option<Arbitration>,
+    /// A folder for summary.json and the histograms
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode, CliError> {
+    let mut config = catalog::memory(&args.memory)?;
+    config.arbitration = args.arbitration.unwrap_or(config.arbitration);
+    let system = MemorySystem::new(&config).map_err(|error| CliError::Usage(format!("{}: {error}", args.memory)))?;
+    if let Some(out) = &args.out {
+        report::check_folder(out)?;
+    }
+    let unreadable = |error: std::io::Error| CliError::Usage(format!("cannot read '{}': {error}", args.transfers));
+    let text = if args.transfers == "-" {
+        let mut text = Vec::new();
+        std::io::stdin().read_to_end(&mut text).map_err(unreadable)?;
+        text
+    } else {
+        if std::fs::metadata(&args.transfers).map_err(unreadable)?.is_dir() {
+            return Err(unreadable(ErrorKind::IsADirectory.into()));
+        }
+        std::fs::read(&args.transfers).map_err(unreadable)?
+    };
+    let traffic = Traffic::read(text, &args.transfers, &system)?;
+    let replayed = replay(&system, &traffic)?;
+    if let Some(out) = &args.out {
+        let summary = serde_json::to_string_pretty(&replayed.summary)
+            .map_err(|error| ReportError::Format { what: "summary.json".to_owned(), message: error.to_string() })?;
+        let mut files = vec![Artifact::new("summary.json", summary + "\n")];
+        files.extend(report::histogram_files(&replayed.histograms, replayed.end)?);
+        report::write(out, &files)?;
+        tell!("results are in {}", out.display());
+    }
+    let mut rows = Vec::new();
+    traffic.write(&replayed.times, &mut rows)?;
+    print(String::from_utf8_lossy(&rows).trim_end())?;
+    Ok(ExitCode::SUCCESS)
+}

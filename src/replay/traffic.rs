@@ -1,0 +1,152 @@
+use super::Times;
+use crate::memory::{MemorySystem, RouteId, TierId, TransferClass};
+use crate::units::{Bytes, SimTime};
+use std::io::Write;
+use thiserror::Error;
+
+/// Why a list of transfers cannot be replayed.
+#[derive(Debug, Error)]
+#[allow(missing_docs)]
+pub enum TrafficError {
+    #[error("{origin}: {message}")]
+    Csv { origin: String, message: String },
+    #[error(
+        "{origin}:1: the columns are {found}, but must be {COLUMNS:?}, in this order, and may end with \"address\""
+    )]
+    Columns { origin: String, found: String },
+    #[error("{origin}:{line}: {column} is '{value}': {remedy}")]
+    Value { origin: String, line: u64, column: &'static str, value: String, remedy: String },
+    #[error("{origin}: all transfers together exceed {max}, more than can be counted", max = Bytes::MAX_INPUT)]
+    TooMuch { origin: String },
+}
+
+const COLUMNS: [&str; 5] = ["issue_ns", "class", "source", "destination", "bytes"];
+const ADDRESS: &str = "address";
+/// What a row calls the end of a transfer that is no tier.
+const CHIP: &str = "chip";
+
+/// One transfer to be carried.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// When it is issued.
+    pub issue: SimTime,
+    /// What for.
+    pub class: TransferClass,
+    /// Over which lanes.
+    pub route: RouteId,
+    /// The tier read from, or written or moved to.
+    pub tier: TierId,
+    /// How much.
+    pub bytes: Bytes,
+}
+
+/// A list of transfers: CSV with the columns `issue_ns,class,source,destination,bytes` and, if wanted, `address`, which is
+/// kept and has no effect while tiers have one bus. `source` and `destination` are tiers or `chip`.
+pub struct Traffic {
+    text: Vec<u8>,
+    origin: String,
+    rows: Vec<Row>,
+}
+
+impl Traffic {
+    /// Reads and checks `text`, which is called `origin` in messages, for `system`.
+    ///
+    /// # Errors
+    /// [`TrafficError`] naming the line and the column.
+    pub fn read(text: Vec<u8>, origin: &str, system: &MemorySystem) -> Result<Self, TrafficError> {
+        let mut reader = csv::Reader::from_reader(text.as_slice());
+        let unreadable =
+            |error: csv::Error| TrafficError::Csv { origin: origin.to_owned(), message: error.to_string() };
+        let heading = reader.headers().map_err(unreadable)?;
+        let columns: Vec<&str> = heading.iter().map(str::trim).collect();
+        let expected = columns.strip_suffix(&[ADDRESS]).unwrap_or(&columns) == COLUMNS;
+        if !expected {
+            return Err(TrafficError::Columns { origin: origin.to_owned(), found: format!("{columns:?}") });
+        }
+        let mut rows = Vec::new();
+        let mut total = 0u128;
+        let mut record = csv::StringRecord::new();
+        while reader.read_record(&mut record).map_err(unreadable)? {
+            let line = record.position().map_or(0, csv::Position::line);
+            let row = row(&record, system).map_err(|(column, remedy)| TrafficError::Value {
+                origin: origin.to_owned(),
+                line,
+                column: COLUMNS[column],
+                value: record.get(column).unwrap_or("").to_owned(),
+                remedy,
+            })?;
+            total += u128::from(row.bytes.get());
+            rows.push(row);
+        }
+        if total > u128::from(Bytes::MAX_INPUT.get()) {
+            return Err(TrafficError::TooMuch { origin: origin.to_owned() });
+        }
+        Ok(Self { text, origin: origin.to_owned(), rows })
+    }
+
+    /// The transfers, in the order of the rows.
+    #[must_use]
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// Writes the same rows in the same order, with `start_ns`, `finish_ns` and `queueing_ns` after them.
+    ///
+    /// # Errors
+    /// [`TrafficError::Csv`] if `output` cannot be written to.
+    pub fn write(&self, times: &[Times], output: impl Write) -> Result<(), TrafficError> {
+        let failed = |error: csv::Error| TrafficError::Csv { origin: self.origin.clone(), message: error.to_string() };
+        let mut reader = csv::Reader::from_reader(self.text.as_slice());
+        let mut writer = csv::Writer::from_writer(output);
+        let mut record = reader.headers().map_err(failed)?.clone();
+        for name in ["start_ns", "finish_ns", "queueing_ns"] {
+            record.push_field(name);
+        }
+        writer.write_record(&record).map_err(failed)?;
+        for times in times {
+            reader.read_record(&mut record).map_err(failed)?;
+            for time in [times.start, times.finish, times.queueing] {
+                record.push_field(&time.exact_ns());
+            }
+            writer.write_record(&record).map_err(failed)?;
+        }
+        writer.flush().map_err(|error| failed(error.into()))
+    }
+}
+
+/// The transfer that `record` describes, or the column that is wrong and what to write there.
+fn row(record: &csv::StringRecord, system: &MemorySystem) -> Result<Row, (usize, String)> {
+    let field = |column: usize| record.get(column).unwrap_or("").trim();
+    let issue: SimTime =
+        format!("{} ns", field(0)).parse().map_err(|_| (0, "write nanoseconds from 0 on, such as 12.5".to_owned()))?;
+    let class = TransferClass::ALL
+        .into_iter()
+        .find(|class| class.name() == field(1))
+        .ok_or_else(|| (1, format!("use one of {}", TransferClass::ALL.map(TransferClass::name).join(", "))))?;
+    let end = |column: usize| -> Result<Option<TierId>, (usize, String)> {
+        let name = field(column);
+        if name == CHIP {
+            return Ok(None);
+        }
+        let found = system.tiers().iter().position(|tier| tier.name == name).map(TierId);
+        let names = || system.tiers().iter().map(|tier| tier.name.as_str()).collect::<Vec<_>>().join(", ");
+        found.map(Some).ok_or_else(|| (column, format!("use one of {}, {CHIP}", names())))
+    };
+    let (source, destination) = (end(2)?, end(3)?);
+    let needs = |what: &str| (3, format!("a {class} goes {what}"));
+    let (route, tier) = match (class, source, destination) {
+        (TransferClass::WeightRead | TransferClass::KvRead, Some(tier), None) => (system.read_route(tier), tier),
+        (TransferClass::WeightRead | TransferClass::KvRead, ..) => return Err(needs("from a tier to the chip")),
+        (TransferClass::KvWrite, None, Some(tier)) => (system.write_route(tier), tier),
+        (TransferClass::KvWrite, ..) => return Err(needs("from the chip to a tier")),
+        (TransferClass::MigrateIn, Some(from), Some(to)) if to < from => (system.move_route(from, to), to),
+        (TransferClass::MigrateIn, ..) => return Err(needs("from a tier to a faster one")),
+        (TransferClass::MigrateOut, Some(from), Some(to)) if from < to => (system.move_route(from, to), to),
+        (TransferClass::MigrateOut, ..) => return Err(needs("from a tier to a slower one")),
+    };
+    let bytes: Bytes = field(4).parse().map_err(|error: crate::units::QuantityError| (4, error.to_string()))?;
+    if bytes == Bytes::ZERO {
+        return Err((4, "a transfer carries at least 1 byte".to_owned()));
+    }
+    Ok(Row { issue, class, route, tier, bytes })
+}
