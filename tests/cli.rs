@@ -169,7 +169,7 @@ fn parts_replace_those_of_the_strategy() {
     let summary = json(place.path(), &args);
     assert_eq!(summary["strategy"], "BestRatio/BestRatio/None");
     assert_eq!(summary["transfers"]["MigrateOut"]["count"], 0);
-    assert!(place.path().join("out/runs/study/summary.json").is_file());
+    assert!(place.path().join("out/runs/study/BestRatio-BestRatio-None/summary.json").is_file());
 }
 
 #[test]
@@ -389,7 +389,10 @@ fn special_files_are_not_read_and_absurd_runs_not_begun() {
         fs::write(place.path().join("m.ron"), text).unwrap();
         refused(place.path(), &[&["run", "--model", "m.ron"], flags].concat())
     };
-    assert!(run(model("4096", "1 B", "1 B"), &["--decode", "16000000"]).contains("16001024 tokens in 4096 layers"));
+    assert!(
+        run(model("4096", "1 B", "1 B"), &["--decode", "16000000"])
+            .contains("16001024 tokens in 4096 layers on 2 tiers")
+    );
     assert!(run(model("1", "31 PiB", "1 B"), &["--decode", "600"]).contains("600 steps"));
     assert!(run(model("4096", "1 B", "64 PiB"), &[]).contains("KV of one token"));
     let message = run(model("1", "1 B", "0 B"), &[]);
@@ -492,7 +495,7 @@ fn damaged_traces_are_refused() {
 
 #[test]
 fn the_study_writes_its_sixteen_runs_and_pictures() {
-    // Every run in full, with the pictures: the slowest test, in the profile for tests about 20 s.
+    // Every run in full, with the pictures: the slowest test, about 10 s.
     let place = folder();
     let output = tiersim(place.path(), &["study", "--out", "results"]).assert().success().get_output().clone();
     let table = String::from_utf8(output.stdout).unwrap();

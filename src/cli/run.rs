@@ -66,13 +66,13 @@ pub(super) struct RunArgs {
     /// The bandwidth of the first tier: "4915 GB/s"
     #[arg(long, value_name = "BANDWIDTH", allow_hyphen_values = true)]
     hbm_bandwidth: Option<Bandwidth>,
-    /// The bandwidth of the external tier's link, each direction: "900 GB/s"
+    /// The bandwidth of the first tier that has a link, each direction: "900 GB/s"
     #[arg(long, value_name = "BANDWIDTH", allow_hyphen_values = true)]
     link_bandwidth: Option<Bandwidth>,
-    /// Any other field, by its path in summary.json: memory.external.capacity=2TiB; several times for several
+    /// Any other field, by its path under `scenario` in summary.json: memory.external.capacity=2TiB; several times for several
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<String>,
-    /// The folder for the results; with several strategies, a folder each within it [default: out/runs/SCENARIO]
+    /// The folder for the results; with several strategies, a folder each within it [default: out/runs/SCENARIO, with a folder each]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Print summary.json on stdout, an array where several strategies run, and nothing else there
@@ -87,16 +87,17 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
     let config = configure(args)?;
     let scenarios = scenarios(args, &config)?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("out/runs").join(folder_name(&config.name)));
-    let several = scenarios.len() > 1;
+    // A folder that was asked for holds the run itself, if there is but one.
+    let itself = scenarios.len() == 1 && args.out.is_some();
     let jobs: Vec<Job<'_>> = scenarios
         .iter()
         .map(|scenario| Job {
             scenario,
-            folder: Some(if several { out.join(folder_name(&scenario.strategy().name())) } else { out.clone() }),
+            folder: if itself { out.clone() } else { out.join(folder_name(&scenario.strategy().name())) },
         })
         .collect();
     for job in &jobs {
-        report::check_folder(job.folder.as_deref().unwrap_or(&out))?;
+        report::check_folder(&job.folder)?;
     }
     let bar = Bar::new(scenarios.iter().map(|scenario| scenario.decode() as u64).sum());
     let finished = study::simulate(&jobs, args.jobs.map_or(0, usize::from), cancel, &bar);

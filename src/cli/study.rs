@@ -11,23 +11,26 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+const OUT: &str = "out/study";
+const MODEL: &str = "study";
+
 /// `tiersim study`.
 #[derive(Args)]
 pub(super) struct StudyArgs {
     /// The folder for all results
-    #[arg(long, value_name = "DIR", default_value = "out/study")]
+    #[arg(long, value_name = "DIR", default_value = OUT)]
     out: PathBuf,
     /// How many runs at a time [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
     /// The language model, by name or path
-    #[arg(long, value_name = "MODEL", default_value = "study")]
+    #[arg(long, value_name = "MODEL", default_value = MODEL)]
     model: String,
 }
 
 impl Default for StudyArgs {
     fn default() -> Self {
-        Self { out: PathBuf::from("out/study"), jobs: None, model: "study".to_owned() }
+        Self { out: PathBuf::from(OUT), jobs: None, model: MODEL.to_owned() }
     }
 }
 
@@ -37,10 +40,10 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     report::check_folder(&args.out)?;
     let jobs: Vec<Job<'_>> = settings
         .iter()
-        .map(|setting| Job { scenario: &setting.scenario, folder: Some(args.out.join(setting.folder())) })
+        .map(|setting| Job { scenario: &setting.scenario, folder: args.out.join(setting.folder()) })
         .collect();
-    for folder in jobs.iter().filter_map(|job| job.folder.as_deref()) {
-        report::check_folder(folder)?;
+    for job in &jobs {
+        report::check_folder(&job.folder)?;
     }
     let bar = Bar::new(settings.iter().map(|setting| setting.scenario.decode() as u64).sum());
     let threads = args.jobs.map_or(0, usize::from);
@@ -81,9 +84,9 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
         started.elapsed().as_secs_f64(),
         args.out.display()
     );
-    for run in &finished {
+    for (setting, run) in settings.iter().zip(&finished) {
         if let Some(error) = &run.outcome.error {
-            tell!("incomplete: {}: {error}", run.report.summary.strategy);
+            tell!("incomplete: {}: {error}", setting.folder());
         }
     }
     let incomplete = finished.iter().any(|run| run.outcome.error.is_some());

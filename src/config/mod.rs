@@ -107,31 +107,26 @@ pub fn parse<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, ConfigE
     Ok(value)
 }
 
-/// Reads a `T` from JSON text that is called `origin` in messages; `field` picks a member of the whole, if it has one.
+/// Reads a `T` from JSON text that is called `origin` in messages.
 ///
 /// # Errors
 /// [`ConfigError::Invalid`] with the place and the field.
-pub fn parse_json<T: DeserializeOwned>(text: &str, origin: &str, field: &str) -> Result<T, ConfigError> {
-    let invalid = |line: usize, column: usize, field: String, message: String| {
-        let at = offset(text, line.max(1), column.max(1));
+pub fn parse_json<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, ConfigError> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let field = error.path().to_string();
+        let error = error.into_inner();
+        let at = offset(text, error.line(), error.column());
         ConfigError::Invalid(Box::new(Invalid {
             origin: origin.to_owned(),
-            line,
-            column,
-            field,
-            message,
+            line: error.line(),
+            column: error.column(),
+            field: if field == "." { String::new() } else { field },
+            message: error.to_string(),
             text: text.into(),
             span: at..at,
         }))
-    };
-    let mut whole: serde_json::Value = serde_json::from_str(text)
-        .map_err(|error| invalid(error.line(), error.column(), String::new(), error.to_string()))?;
-    let part = match whole.get_mut(field) {
-        Some(member) => member.take(),
-        None => whole,
-    };
-    serde_path_to_error::deserialize(part)
-        .map_err(|error| invalid(1, 1, error.path().to_string(), error.into_inner().to_string()))
+    })
 }
 
 /// The byte at which a place, counted in lines and characters from 1, starts.

@@ -1,4 +1,4 @@
-//! The event kernel: a calendar that holds the next thing to happen on each lane or timer, and the clock that jumps
+//! The event kernel: a calendar that holds the next thing to happen on each lane, sharing group or timer, and the clock that jumps
 //! from one to the next.
 //!
 //! # The order of equal times

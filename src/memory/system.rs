@@ -223,7 +223,7 @@ impl MemorySystem {
         self.tiers.iter().map(|tier| u128::from(tier.read_bandwidth.get())).sum()
     }
 
-    /// HBM's share of all read bandwidth: BW_hbm / (BW_hbm + BW_external), section 2 of the model.
+    /// HBM's share of all tiers' read bandwidth, section 2 of the model.
     #[must_use]
     pub fn best_ratio(&self) -> f64 {
         self.tiers[TierId::HBM.0].read_bandwidth.as_f64() / self.total_read_bandwidth() as f64

@@ -18,6 +18,9 @@ pub(super) mod colour {
     pub const PURPLE: &str = "#CC79A7";
     pub const SKY: &str = "#56B4E9";
     pub const BLACK: &str = "#000000";
+    /// Two more, for the seventh and eighth tier.
+    pub const GREY: &str = "#777777";
+    pub const OLIVE: &str = "#5B5B00";
     /// In the order of use where one is needed for each of several things.
     pub const ALL: [&str; 6] = [VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY];
 }
@@ -46,11 +49,8 @@ pub(super) struct Panel {
     pub x_label: String,
     pub y_label: String,
     pub lines: Vec<Line>,
-    /// The range of the y axis; its end is chosen to fit the data where it is not given.
-    pub y_from: f64,
+    /// The end of the y axis, which starts at 0; chosen to fit the data where it is not given.
     pub y_to: Option<f64>,
-    /// The start of the x axis, 0 where not given.
-    pub x_from: f64,
 }
 
 /// A picture of one panel, or of several side by side with a common legend.
@@ -127,12 +127,12 @@ impl Panel {
             .with_x_label(self.x_label)
             .with_y_label(self.y_label)
             .with_title(self.title)
-            .with_x_axis_min(self.x_from)
-            .with_y_axis_min(self.y_from);
-        if x_to > self.x_from {
+            .with_x_axis_min(0.0)
+            .with_y_axis_min(0.0);
+        if x_to > 0.0 {
             layout = layout.with_x_axis_max(x_to);
         }
-        if y_to > self.y_from {
+        if y_to > 0.0 {
             layout = layout.with_y_axis_max(y_to);
         }
         (plots, layout)

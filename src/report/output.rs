@@ -72,8 +72,8 @@ pub fn write(folder: &Path, artifacts: &[Artifact]) -> Result<(), ReportError> {
     Ok(())
 }
 
-/// Writes a run's `artifacts` as [`write()`] does, and takes away what an earlier run left in `folder` under names that runs
-/// use and this one did not write.
+/// Writes a run's `artifacts` as [`write()`] does, and takes away what an earlier run left in `folder`: histograms and
+/// pictures that this one did not write.
 ///
 /// # Errors
 /// [`ReportError::Write`].

@@ -110,9 +110,7 @@ pub fn latency_cdf(name: &str, title: &str, runs: &[Labelled<'_>]) -> Result<[Ar
         x_label: "token latency (ms)".to_owned(),
         y_label: "share of tokens".to_owned(),
         lines,
-        y_from: 0.0,
         y_to: Some(1.0),
-        x_from: 0.0,
     };
     single(name, panel)
 }
@@ -131,7 +129,16 @@ pub struct MemoryPanel<'a> {
 /// [`ReportError`] if the picture cannot be drawn.
 pub fn memory_in_use(name: &str, title: &str, panels: &[MemoryPanel<'_>]) -> Result<[Artifact; 2], ReportError> {
     const GIB: f64 = (1u64 << 30) as f64;
-    let tier_colours = [colour::BLUE, colour::ORANGE, colour::GREEN, colour::PURPLE, colour::VERMILLION];
+    let tier_colours = [
+        colour::BLUE,
+        colour::ORANGE,
+        colour::GREEN,
+        colour::PURPLE,
+        colour::VERMILLION,
+        colour::SKY,
+        colour::GREY,
+        colour::OLIVE,
+    ];
     let mut most: f64 = 0.0;
     let mut drawn = Vec::new();
     for panel in panels {
@@ -173,9 +180,7 @@ pub fn memory_in_use(name: &str, title: &str, panels: &[MemoryPanel<'_>]) -> Res
             x_label: "decoded tokens".to_owned(),
             y_label: "in use (GiB)".to_owned(),
             lines,
-            y_from: 0.0,
             y_to: Some(most * 1.05),
-            x_from: 0.0,
         })
         .collect();
     Chart { name: name.to_owned(), title: title.to_owned(), panels }.artifacts()
@@ -193,9 +198,7 @@ fn one_panel(
         x_label: "decoded tokens".to_owned(),
         y_label: y_label.to_owned(),
         lines,
-        y_from: 0.0,
         y_to,
-        x_from: 0.0,
     };
     single(name, panel)
 }

@@ -16,7 +16,7 @@ use thiserror::Error;
 #[allow(missing_docs)]
 pub enum RunError {
     /// Nothing was simulated.
-    #[error("the weights and the prefill KV cannot be laid out: {0}. Enlarge the tier or shorten the prompt")]
+    #[error("the weights and the prefill KV cannot be laid out: {0}. Enlarge the tier or lower prefill_tokens")]
     Layout(Shortage),
     #[error(
         "step {step}, layer {layer}: the KV of the token just computed fits nowhere: {shortage}. Enlarge the tier or decode fewer tokens"
@@ -97,11 +97,6 @@ enum Purpose {
     Move { slot: u32 },
 }
 
-/// What one sublayer reads of its weights on each tier.
-struct WeightReads {
-    by_tier: Vec<Bytes>,
-}
-
 /// A KV write that is not complete.
 struct PendingWrite {
     token: usize,
@@ -141,8 +136,8 @@ struct Decode<'a, P> {
     placement: Box<dyn Placement>,
     migration: Box<dyn Migration>,
     bound: StepBound,
-    /// By sublayer.
-    weights: Vec<WeightReads>,
+    /// By sublayer, what it reads of its weights on each tier.
+    weights: Vec<Vec<Bytes>>,
     /// By sublayer: reads of this step that have been issued and are not complete.
     outstanding: Vec<u32>,
     /// By sublayer: weight reads of this step that were issued early and are not complete.
@@ -157,7 +152,10 @@ struct Decode<'a, P> {
     done: Vec<Completed<Purpose>>,
     plan: MovePlan,
     totals: StepTotals,
+    /// Scratch space, by tier.
+    free: Vec<Bytes>,
     used: Vec<Bytes>,
+    /// Scratch space, by layer.
     active: Vec<usize>,
     steps: usize,
     step_ended: SimTime,
@@ -216,6 +214,7 @@ impl<'a, P: Probe> Decode<'a, P> {
                 migrated_out: Bytes::ZERO,
                 late_tokens: 0,
             },
+            free: vec![Bytes::ZERO; tiers],
             used: vec![Bytes::ZERO; tiers],
             active: vec![0; layers],
             steps: 0,
@@ -264,7 +263,7 @@ impl<'a, P: Probe> Decode<'a, P> {
             self.read_weights(self.weights_issued, Urgency::Early);
         }
         if let Some(roofline) = self.scenario.roofline() {
-            let weights = self.weights[sublayer].by_tier.iter().copied().sum();
+            let weights = self.weights[sublayer].iter().copied().sum();
             let time = roofline.time_for(weights, kv);
             self.computing = time > SimTime::ZERO;
             if self.computing {
@@ -285,7 +284,7 @@ impl<'a, P: Probe> Decode<'a, P> {
     fn read_weights(&mut self, sublayer: usize, urgency: Urgency) {
         debug_assert_eq!(sublayer, self.weights_issued);
         self.weights_issued += 1;
-        for (tier, &bytes) in self.weights[sublayer].by_tier.iter().enumerate() {
+        for (tier, &bytes) in self.weights[sublayer].iter().enumerate() {
             if bytes == Bytes::ZERO {
                 continue;
             }
@@ -307,7 +306,7 @@ impl<'a, P: Probe> Decode<'a, P> {
 
     fn count_weights(&mut self, sublayer: usize) {
         let read = if sublayer.is_multiple_of(2) { &mut self.totals.attention_read } else { &mut self.totals.mlp_read };
-        for (total, bytes) in read.iter_mut().zip(&self.weights[sublayer].by_tier) {
+        for (total, bytes) in read.iter_mut().zip(&self.weights[sublayer]) {
             *total += *bytes;
         }
     }
@@ -370,7 +369,7 @@ impl<'a, P: Probe> Decode<'a, P> {
             token,
             kv_bytes: bytes,
             tokens: &tokens.count,
-            free: &self.used,
+            free: &self.free,
             system: self.system,
         };
         // Where it fits nowhere, the last tier is the one whose shortage is told: the one meant to be large.
@@ -394,16 +393,15 @@ impl<'a, P: Probe> Decode<'a, P> {
         Ok(())
     }
 
-    /// What is free on each tier, in the scratch space for a number a tier.
     fn note_free(&mut self) {
         for tier in self.system.tier_ids() {
-            self.used[tier.0] = self.residency.ledger.free(tier);
+            self.free[tier.0] = self.residency.ledger.free(tier);
         }
     }
 
     /// Decides what moves before the next step reads `layer`, and issues it.
     fn migrate(&mut self, step: usize, layer: usize) {
-        if self.migration.look_ahead() == 0 || self.window.step(1).is_none() {
+        if step + 1 == self.scenario.decode() {
             return;
         }
         let now = self.calendar.now();
@@ -417,7 +415,7 @@ impl<'a, P: Probe> Decode<'a, P> {
             at: &tokens.at,
             home: &tokens.home,
             in_flight: &tokens.in_flight,
-            weights_read: &self.weights[2 * layer].by_tier,
+            weights_read: &self.weights[2 * layer],
             trace: &self.window,
             system: self.system,
         };
@@ -580,11 +578,11 @@ fn late_tokens(tokens: &LayerTokens, writes: &[PendingWrite], skipped: &TokenSet
 
 /// Spreads the reads of a sublayer evenly over its stored bytes: the share of the first tiers together is rounded to the
 /// nearest byte (halves up), so the parts add up to the whole.
-fn weight_reads(sublayer: Sublayer, stored: &[Bytes]) -> WeightReads {
+fn weight_reads(sublayer: Sublayer, stored: &[Bytes]) -> Vec<Bytes> {
     let whole = u128::from(sublayer.stored.get());
     let mut below = Bytes::ZERO;
     let mut read_below = Bytes::ZERO;
-    let by_tier = stored
+    stored
         .iter()
         .map(|bytes| {
             below += *bytes;
@@ -593,6 +591,5 @@ fn weight_reads(sublayer: Sublayer, stored: &[Bytes]) -> WeightReads {
             read_below = read;
             part
         })
-        .collect();
-    WeightReads { by_tier }
+        .collect()
 }

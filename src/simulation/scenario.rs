@@ -4,8 +4,8 @@ use crate::memory::{MemoryConfig, MemoryError, MemorySystem};
 use crate::strategy::Strategy;
 use crate::units::Bytes;
 use crate::workload::{
-    ComputeConfig, ComputeError, Generator, GeneratorConfig, LanguageModel, ModelConfig, ModelError, Recording,
-    Roofline, SkipSource, TraceConfig, TraceError,
+    ComputeConfig, ComputeError, Generator, LanguageModel, MAX_TOKENS, ModelConfig, ModelError, Recording, Roofline,
+    SkipSource, TraceConfig, TraceError,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -55,7 +55,11 @@ impl ScenarioConfig {
         let (text, origin) = catalog::text("scenario", catalog::SCENARIOS, name_or_path)?;
         if text.trim_start().starts_with('{') {
             // Its paths are as they were typed in the folder of that run.
-            return config::parse_json(&text, &origin, "scenario");
+            return if config::parse_json::<Summary>(&text, &origin)?.scenario.is_null() {
+                config::parse_json(&text, &origin)
+            } else {
+                Ok(config::parse_json::<SummaryWithScenario>(&text, &origin)?.scenario)
+            };
         }
         let mut scenario: Self = config::parse(&text, &origin)?;
         if let Some(folder) = Path::new(name_or_path).parent().filter(|_| origin == name_or_path) {
@@ -86,6 +90,19 @@ impl ScenarioConfig {
     }
 }
 
+/// Whether JSON is a run's summary.
+#[derive(Deserialize)]
+struct Summary {
+    #[serde(default)]
+    scenario: serde_json::Value,
+}
+
+/// What of a run's summary is read back.
+#[derive(Deserialize)]
+struct SummaryWithScenario {
+    scenario: ScenarioConfig,
+}
+
 /// Why a scenario cannot be run.
 #[derive(Debug, Error)]
 #[allow(missing_docs)]
@@ -105,17 +122,15 @@ pub enum ScenarioError {
     #[error("prefill_tokens + decode_tokens: {0} tokens are more than the {max} that can be simulated", max = Scenario::MAX_TOKENS)]
     TooManyTokens(u64),
     #[error(
-        "prefill_tokens + decode_tokens: {tokens} tokens in {layers} layers are more than the {max} tokens times layers that \
-         can be simulated",
-        max = Scenario::MAX_TOKEN_LAYERS
+        "prefill_tokens + decode_tokens: {tokens} tokens in {layers} layers on {tiers} tiers are, multiplied, more than the {max} \
+         that can be simulated",
+        max = Scenario::MAX_RESIDENCIES
     )]
-    TooManyTokenLayers { tokens: u64, layers: usize },
+    TooManyResidencies { tokens: u64, layers: usize, tiers: usize },
     #[error("decode_tokens: {steps} steps may read up to {bytes} B, more than can be counted: decode fewer tokens")]
     TooManyBytes { steps: u32, bytes: u128 },
-    #[error("trace: {field} is {value}, but it must be at most {limit}")]
-    TraceLimit { field: &'static str, value: u32, limit: u32 },
     #[error(
-        "prefill_tokens: the weights ({weights}) and the KV of {prefill} tokens ({kv}) are {missing} more than all tiers hold ({capacity}): enlarge a tier or shorten the prompt"
+        "prefill_tokens: the weights ({weights}) and the KV of {prefill} tokens ({kv}) are {missing} more than all tiers hold ({capacity}): enlarge a tier or lower prefill_tokens"
     )]
     DoesNotFit { weights: Bytes, prefill: u32, kv: Bytes, missing: Bytes, capacity: Bytes },
 }
@@ -131,9 +146,9 @@ pub struct Scenario {
 
 impl Scenario {
     /// The most tokens, prefill and decode together.
-    pub const MAX_TOKENS: u64 = 1 << 24;
-    /// The most tokens times layers: each takes about ten bits, so this much takes 2.7 GB.
-    pub const MAX_TOKEN_LAYERS: u64 = 1 << 31;
+    pub const MAX_TOKENS: u64 = MAX_TOKENS;
+    /// The most tokens times layers times tiers: each takes up to five bits, so this much takes 2.7 GB.
+    pub const MAX_RESIDENCIES: u64 = 1 << 32;
 
     /// Reads in what `config` names and checks all of it.
     ///
@@ -160,7 +175,7 @@ impl Scenario {
         if tokens > Self::MAX_TOKENS {
             return Err(ScenarioError::TooManyTokens(tokens));
         }
-        check_size(&model, &config)?;
+        check_size(&model, memory.tiers().len(), &config)?;
         check_room(&model, &memory, config.prefill_tokens)?;
         let roofline = config.compute.as_ref().map(Roofline::new).transpose()?;
         let scenario = Self { resolved: config, model, memory, roofline };
@@ -171,11 +186,6 @@ impl Scenario {
     fn check_trace(&self) -> Result<(), ScenarioError> {
         match &self.resolved.trace {
             TraceConfig::Generated(generator) => {
-                let limit = GeneratorConfig::MAX_OLD_BIAS;
-                if generator.old_bias > limit {
-                    let (field, value) = ("old_bias", generator.old_bias);
-                    return Err(ScenarioError::TraceLimit { field, value, limit });
-                }
                 generator.check(self.prefill(), self.decode())?;
             }
             TraceConfig::Recorded(path) => {
@@ -262,11 +272,11 @@ pub fn open_trace(path: &Path) -> Result<Recording, TraceError> {
 }
 
 /// Whether the run fits this machine's memory and its totals fit a `u64`.
-fn check_size(model: &LanguageModel, config: &ScenarioConfig) -> Result<(), ScenarioError> {
+fn check_size(model: &LanguageModel, tiers: usize, config: &ScenarioConfig) -> Result<(), ScenarioError> {
     let layers = model.layers().len();
     let tokens = u64::from(config.prefill_tokens) + u64::from(config.decode_tokens);
-    if tokens * layers as u64 > Scenario::MAX_TOKEN_LAYERS {
-        return Err(ScenarioError::TooManyTokenLayers { tokens, layers });
+    if tokens * (layers * tiers) as u64 > Scenario::MAX_RESIDENCIES {
+        return Err(ScenarioError::TooManyResidencies { tokens, layers, tiers });
     }
     let weights: u128 = model.sublayers().map(|sublayer| u128::from(sublayer.read.get())).sum();
     // As much again for what migration may carry.

@@ -1,4 +1,4 @@
-use super::{Finished, Setting};
+use super::{Finished, STRATEGIES, Setting};
 use crate::memory::TransferClass;
 use ordered_float::OrderedFloat;
 
@@ -29,7 +29,7 @@ pub fn conclusions(settings: &[Setting], finished: &[Finished]) -> Vec<String> {
     let runs: Vec<(&Setting, &Finished)> = settings.iter().zip(finished).collect();
     let complete = |run: &Finished| run.outcome.error.is_none();
     let mut gains: Vec<Gain<'_>> = runs
-        .chunks_exact(2)
+        .chunks_exact(STRATEGIES.len())
         .filter(|pair| complete(pair[0].1) && complete(pair[1].1))
         .map(|pair| Gain {
             share: pair[0].1.report.summary.simulated_ns / pair[1].1.report.summary.simulated_ns - 1.0,

@@ -13,21 +13,18 @@ pub use simulate::{Cancel, Finished, Job, Progress, StudyError, simulate};
 
 use crate::config::Reference;
 use crate::simulation::{Scenario, ScenarioConfig, ScenarioError};
-use crate::strategy::{NAMED, Strategy};
+use crate::strategy::Strategy;
 use crate::units::Ratio;
-use crate::workload::{GeneratorConfig, TraceConfig};
+use crate::workload::TraceConfig;
 
 /// The decode lengths: HBM is enough, a little insufficient, very insufficient, and four times its size.
 pub const DECODE_TOKENS: [u32; 4] = [1024, 4096, 8192, 16384];
 
-/// The prefill.
-const PREFILL_TOKENS: u32 = 1024;
+/// The strategies, in the order of the table: the others are measured against the first.
+const STRATEGIES: [&str; 2] = ["baseline", "best-ratio"];
 
 /// The shares of tokens skipped, in permille.
 const SKIP_PERMILLE: [u32; 2] = [0, 400];
-
-/// The study's churn, in permille of the skipped tokens.
-const CHURN_PERMILLE: u32 = 30;
 
 /// One run of the study.
 #[derive(Clone, Debug)]
@@ -58,22 +55,19 @@ pub fn settings(model: &str) -> Result<Vec<Setting>, ScenarioError> {
     let mut settings = Vec::new();
     for decode in DECODE_TOKENS {
         for permille in SKIP_PERMILLE {
-            for (_, _, strategy) in NAMED {
-                let share = |permille| Ratio::from_permille(permille).expect("a share of at most 1000 permille");
+            let skip = Ratio::from_permille(permille).expect("a share of at most 1000 permille");
+            for name in STRATEGIES {
                 let mut config = ScenarioConfig::load("study")?;
                 config.model = Reference::Name(model.to_owned());
-                config.prefill_tokens = PREFILL_TOKENS;
                 config.decode_tokens = decode;
-                config.strategy = strategy;
-                config.trace = TraceConfig::Generated(GeneratorConfig {
-                    skip: share(permille),
-                    churn: share(CHURN_PERMILLE),
-                    seed: 1,
-                    ..GeneratorConfig::default()
-                });
+                config.strategy = name.parse().expect("the study's strategies have names");
+                if let TraceConfig::Generated(generator) = &mut config.trace {
+                    generator.skip = skip;
+                }
                 let context = format!("1_1_{}", decode / 1024);
-                config.name = format!("study_{context}_skip{}", share(permille).percent());
-                settings.push(Setting { context, skip: share(permille), strategy, scenario: Scenario::new(config)? });
+                config.name = format!("study_{context}_skip{}", skip.percent());
+                let strategy = config.strategy;
+                settings.push(Setting { context, skip, strategy, scenario: Scenario::new(config)? });
             }
         }
     }

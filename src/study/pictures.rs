@@ -29,30 +29,29 @@ pub fn pictures(settings: &[Setting], finished: &[Finished]) -> Result<Vec<Artif
     for group in groups(&runs, |a, b| a.context == b.context && a.skip == b.skip) {
         let setting = group[0].0;
         let name = format!("{}_skip{}", setting.context, setting.skip.percent());
-        let names: Vec<String> = group.iter().map(|(setting, _)| setting.strategy.name()).collect();
-        let draw = move |kind: &str| {
-            let labelled: Vec<Labelled<'_>> =
-                group.iter().zip(&names).map(|((_, run), label)| Labelled { label, run: &run.report }).collect();
-            match kind {
-                "latency" => {
-                    let title = format!("Token latency: {}", describe(setting));
-                    token_latency(&format!("latency_{name}"), &title, &labelled)
-                }
-                _ => {
-                    let title = format!("Latency CDF: {}", describe(setting));
-                    latency_cdf(&format!("latency_cdf_{name}"), &title, &labelled)
-                }
-            }
-        };
-        let again = draw.clone();
-        drawings.push(Box::new(move || draw("latency")));
-        drawings.push(Box::new(move || again("cdf")));
+        let both = group.clone();
+        let latency = format!("latency_{name}");
+        drawings.push(Box::new(move || {
+            labelled(&both, |runs| token_latency(&latency, &format!("Token latency: {}", describe(setting)), runs))
+        }));
+        let cdf = format!("latency_cdf_{name}");
+        drawings.push(Box::new(move || {
+            labelled(&group, |runs| latency_cdf(&cdf, &format!("Latency CDF: {}", describe(setting)), runs))
+        }));
     }
     for group in groups(&runs, |a, b| a.context == b.context) {
         drawings.push(Box::new(move || memory(&group)));
     }
     let drawn: Vec<[Artifact; 2]> = drawings.into_par_iter().map(|draw| draw()).collect::<Result<_, ReportError>>()?;
     Ok(drawn.into_iter().flatten().collect())
+}
+
+/// Draws with runs that are called by their strategies.
+fn labelled<T>(group: &[(&Setting, &Finished)], draw: impl FnOnce(&[Labelled<'_>]) -> T) -> T {
+    let names: Vec<String> = group.iter().map(|(setting, _)| setting.strategy.name()).collect();
+    let runs: Vec<Labelled<'_>> =
+        group.iter().zip(&names).map(|((_, run), label)| Labelled { label, run: &run.report }).collect();
+    draw(&runs)
 }
 
 fn memory(group: &[(&Setting, &Finished)]) -> Result<[Artifact; 2], ReportError> {

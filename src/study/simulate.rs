@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use thiserror::Error;
 
-/// A scenario to run and the folder for its files, if they are wanted.
+/// A scenario to run and the folder for its files.
 pub struct Job<'a> {
     /// The scenario.
     pub scenario: &'a Scenario,
     /// Where its files go.
-    pub folder: Option<PathBuf>,
+    pub folder: PathBuf,
 }
 
 /// A run that has ended.
@@ -31,7 +31,7 @@ pub enum StudyError {
     Run(#[from] RunError),
     #[error(transparent)]
     Report(#[from] ReportError),
-    #[error("cannot start {jobs} threads: {message}")]
+    #[error("cannot start {jobs} threads: {message}. Ask for fewer with --jobs")]
     Threads { jobs: usize, message: String },
 }
 
@@ -91,14 +91,12 @@ fn one(job: &Job<'_>, cancel: &Cancel, progress: &dyn Progress) -> Result<Finish
     let (recorder, watch) = probe;
     progress.advance(watch.unreported);
     let report = recorder.finish(job.scenario, &outcome);
-    if let Some(folder) = &job.folder {
-        let files = report::run_files(&report)?;
-        // An interruption between computing and writing counts: nothing is written then.
-        if cancel.load(Ordering::Relaxed) {
-            return Err(RunError::Interrupted.into());
-        }
-        report::write_run(folder, &files)?;
+    let files = report::run_files(&report)?;
+    // An interruption between computing and writing counts: nothing is written then.
+    if cancel.load(Ordering::Relaxed) {
+        return Err(RunError::Interrupted.into());
     }
+    report::write_run(&job.folder, &files)?;
     Ok(Finished { report, outcome })
 }
 

@@ -24,10 +24,8 @@ impl FromStr for FlopRate {
     type Err = QuantityError;
 
     fn from_str(text: &str) -> Result<Self, QuantityError> {
-        // Whole GFLOP/s, so that what is printed reads back.
-        let giga = KIND.parse(text)? / KIND.units[0].1;
-        match u64::try_from(giga) {
-            Ok(giga @ 1..=10_000_000_000) => Ok(Self(giga * 1_000_000_000)),
+        match u64::try_from(KIND.parse(text)?) {
+            Ok(rate @ 1_000_000_000..=10_000_000_000_000_000_000) => Ok(Self(rate)),
             _ => Err(KIND.range(text, "at least 1 GFLOP/s and at most 10000 PFLOP/s")),
         }
     }

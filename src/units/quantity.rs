@@ -10,7 +10,7 @@ pub enum QuantityError {
     #[error("'{text}' is no {what}: write a number and a unit, such as {example}")]
     NoNumber { what: &'static str, text: String, example: &'static str },
     /// The number is negative.
-    #[error("'{text}' is negative: a {what} must be more than 0, such as {example}")]
+    #[error("'{text}' is negative, but a {what} must not be: write {example}")]
     Negative { what: &'static str, text: String, example: &'static str },
     /// The unit is missing or not one of ours.
     #[error("'{text}' has {found} for a {what}: use one of {units}, such as {example}")]

@@ -62,7 +62,7 @@ impl SimTime {
         Self(self.0.saturating_sub(earlier.0))
     }
 
-    /// As a person reads it: three or four significant digits and the unit that fits.
+    /// As a person reads it: four significant digits or a little more, and the unit that fits.
     #[must_use]
     pub fn rounded(self) -> String {
         let reached = KIND.units.iter().rfind(|(_, factor)| u128::from(self.0) >= *factor);
@@ -116,9 +116,6 @@ impl Sum for SimTime {
         all.fold(Self::ZERO, Add::add)
     }
 }
-
-quantity::serialize_as_text!(SimTime);
-quantity::deserialize_from_text!(SimTime, "a time such as \"1.2us\"");
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,9 @@
 //!   present step and as many of the next as a strategy may see. The whole trace is never in memory.
 //! * [`TokenSet`] is a set of tokens of one layer, a bit a token.
 
+/// The longest context that can be simulated.
+pub const MAX_TOKENS: u64 = 1 << 24;
+
 mod compute;
 mod model;
 pub(crate) mod tokens;

@@ -102,17 +102,6 @@ pub struct Layer {
     pub kv_bytes: Bytes,
 }
 
-impl Layer {
-    /// Its attention or mlp sublayer.
-    #[must_use]
-    pub fn sublayer(&self, kind: SublayerKind) -> Sublayer {
-        match kind {
-            SublayerKind::Attention => self.attention,
-            SublayerKind::Mlp => self.mlp,
-        }
-    }
-}
-
 /// A language model that the engine may trust: at least one layer, at most [`LanguageModel::MAX_LAYERS`].
 #[derive(Clone, Debug)]
 pub struct LanguageModel {

@@ -299,7 +299,7 @@ impl<Tag: Copy> Fabric<Tag> {
         if let (Arbiter::Sharing(sharing), State::Shared(member)) = (&mut self.arbiter, transfer.state) {
             transfer.order = self.admitted;
             self.admitted += 1;
-            transfer.state = State::Shared(sharing.transfer(now, member, group, transfer.order, id.0));
+            transfer.state = State::Shared(sharing.regroup(now, member, group, transfer.order, id.0));
         }
     }
 
@@ -462,7 +462,7 @@ impl<Tag: Copy> Fabric<Tag> {
     }
 }
 
-/// Every class, due and early, in the order in which [`Fabric::group`] finds them.
+/// Every class, due and early, in the order in which [`Fabric::group_of`] finds them.
 fn kinds() -> impl Iterator<Item = (TransferClass, Urgency)> {
     TransferClass::ALL.into_iter().flat_map(|class| [(class, Urgency::Due), (class, Urgency::Early)])
 }

@@ -136,7 +136,7 @@ impl Sharing {
     }
 
     /// Moves a transfer to another group, with what it has received so far.
-    pub fn transfer(&mut self, now: SimTime, from: Membership, group: usize, order: u64, slot: u32) -> Membership {
+    pub fn regroup(&mut self, now: SimTime, from: Membership, group: usize, order: u64, slot: u32) -> Membership {
         let missing = from.mark.saturating_sub(self.groups[from.group].progress_at(now));
         self.groups[from.group].advance(now);
         self.demands[from.group].count -= 1;

@@ -5,7 +5,7 @@ use crate::workload::{LanguageModel, Roofline, Sublayer};
 use ordered_float::OrderedFloat;
 use std::cmp::Reverse;
 
-/// The bound for two tiers, as a fractional knapsack.
+/// The bound for two tiers, as a fractional knapsack, where external memory can hold all that HBM does not.
 ///
 /// A sublayer that reads D bytes, h of them from HBM, takes `max(h / BW_hbm, (D - h) / BW_ext)`: each byte read from HBM
 /// saves `1 / BW_ext`, up to the best ratio `h = D BW_hbm / (BW_hbm + BW_ext)`. A byte stored on HBM is worth the reads that
@@ -21,7 +21,7 @@ pub(super) struct Knapsack {
     external: f64,
     roofline: Option<Roofline>,
     /// With `weight_prefetch`, the reads of a step may overlap: all of it counts as one sublayer.
-    whole: bool,
+    overlap: bool,
     sublayers: Vec<Reads>,
     /// The densities of stored bytes, the highest first: what one holds of, `(sublayer, density)`.
     order: Vec<(usize, Kind, f64)>,
@@ -76,7 +76,7 @@ impl Knapsack {
             hbm: bandwidth(0),
             external: bandwidth(1),
             roofline,
-            whole: overlap,
+            overlap: overlap,
             sublayers,
             order,
         }
@@ -103,11 +103,11 @@ impl Knapsack {
                 Kind::Weights => reads.weights,
                 Kind::Kv => reads.kv,
             };
-            let useful = if self.whole { &mut all.useful } else { &mut reads.useful };
+            let useful = if self.overlap { &mut all.useful } else { &mut reads.useful };
             let taken = there.min(*useful).min(free * density);
             *useful -= taken;
             free -= taken / density;
-            if self.whole {
+            if self.overlap {
                 all.on_hbm += taken;
             } else {
                 reads.on_hbm += taken;
@@ -117,7 +117,7 @@ impl Knapsack {
             let external = reads.weights + reads.kv - reads.on_hbm;
             (external / self.external).max(reads.on_hbm / self.hbm).max(reads.compute)
         };
-        let total = if self.whole { time(&all) } else { self.sublayers.iter().map(time).sum() };
+        let total = if self.overlap { time(&all) } else { self.sublayers.iter().map(time).sum() };
         lower_bound(total, GUARD)
     }
 }

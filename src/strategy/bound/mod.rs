@@ -4,19 +4,20 @@ mod knapsack;
 mod program;
 
 use crate::memory::MemorySystem;
-use crate::units::SimTime;
+use crate::units::{Bytes, SimTime};
 use crate::workload::{LanguageModel, Roofline};
 use knapsack::Knapsack;
 use program::Program;
 
-/// The bound of each step of a run: a fractional knapsack for two tiers, a linear program for more.
+/// The bound of each step of a run: a fractional knapsack where HBM is the only limit of two tiers, else a linear program.
 #[derive(Clone, Debug)]
-pub struct StepBound(Method);
-
-#[derive(Clone, Debug)]
-enum Method {
-    TwoTiers(Knapsack),
-    ManyTiers(Program),
+pub struct StepBound {
+    knapsack: Option<Knapsack>,
+    program: Program,
+    /// What the slowest tier holds, what all weights occupy, and what one token's KV does.
+    slowest: Bytes,
+    weights: Bytes,
+    token: Bytes,
 }
 
 impl StepBound {
@@ -24,18 +25,22 @@ impl StepBound {
     /// place.
     #[must_use]
     pub fn new(model: &LanguageModel, system: &MemorySystem, roofline: Option<Roofline>, overlap: bool) -> Self {
-        Self(if system.tiers().len() == 2 {
-            Method::TwoTiers(Knapsack::new(model, system, roofline, overlap))
-        } else {
-            Method::ManyTiers(Program::new(model, system, roofline, overlap))
-        })
+        let two_tiers = system.tiers().len() == 2;
+        Self {
+            knapsack: two_tiers.then(|| Knapsack::new(model, system, roofline, overlap)),
+            program: Program::new(model, system, roofline, overlap),
+            slowest: system.tiers().iter().map(|tier| tier.capacity).next_back().unwrap_or_default(),
+            weights: model.stored_weights(),
+            token: model.token_bytes(),
+        }
     }
 
     /// The bound of a step with a context of `context` tokens that reads `active[l]` of them in layer l.
     pub fn step(&mut self, context: usize, active: &[usize]) -> SimTime {
-        match &mut self.0 {
-            Method::TwoTiers(knapsack) => knapsack.step(active),
-            Method::ManyTiers(program) => program.step(context, active),
+        let all_fits_on_slowest = self.weights + self.token.times(context as u64) <= self.slowest;
+        match &mut self.knapsack {
+            Some(knapsack) if all_fits_on_slowest => knapsack.step(active),
+            _ => self.program.step(context, active),
         }
     }
 }
@@ -44,4 +49,29 @@ impl StepBound {
 /// Steps take whole picoseconds, so rounding up keeps a lower bound one.
 fn lower_bound(picoseconds: f64, guard: f64) -> SimTime {
     SimTime::from_ps((picoseconds * (1.0 - guard)).ceil() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::MemoryConfig;
+    use crate::workload::ModelConfig;
+
+    #[test]
+    fn what_external_cannot_hold_must_be_read_from_hbm() {
+        let memory: MemoryConfig = crate::config::parse(
+            "(name: \"m\", tiers: [(name: \"hbm\", capacity: \"1 MB\", bandwidth: \"1000 GB/s\"), \
+             (name: \"external\", capacity: \"10 kB\", bandwidth: \"1000 GB/s\")])",
+            "memory",
+        )
+        .unwrap();
+        let model: ModelConfig = crate::config::parse(
+            "(name: \"l\", layers: [(count: 1, attention: (stored: \"100 kB\"), mlp: (stored: \"0 B\"), kv_bytes: \"1 B\")])",
+            "model",
+        )
+        .unwrap();
+        let (memory, model) = (MemorySystem::new(&memory).unwrap(), LanguageModel::new(&model).unwrap());
+        // Half and half would take 50 ns; 90 kB must come from HBM.
+        assert_eq!(StepBound::new(&model, &memory, None, false).step(0, &[0]).as_ps(), 90_000);
+    }
 }

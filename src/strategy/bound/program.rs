@@ -17,7 +17,7 @@ pub(super) struct Program {
     /// Bytes a picosecond.
     bandwidth: Vec<f64>,
     roofline: Option<Roofline>,
-    whole: bool,
+    overlap: bool,
     /// For each sublayer: weights stored, weights read, KV bytes a token (0 for an mlp).
     sublayers: Vec<[f64; 3]>,
     kinds: Vec<Kind>,
@@ -36,7 +36,7 @@ struct Kind {
 const GUARD: f64 = 1e-7;
 
 impl Program {
-    pub fn new(model: &LanguageModel, system: &MemorySystem, roofline: Option<Roofline>, whole: bool) -> Self {
+    pub fn new(model: &LanguageModel, system: &MemorySystem, roofline: Option<Roofline>, overlap: bool) -> Self {
         let sublayers = model.sublayers().enumerate().map(|(index, sublayer)| {
             let kv = if index % 2 == 0 { model.layers()[index / 2].kv_bytes.as_f64() } else { 0.0 };
             [sublayer.stored.as_f64(), sublayer.read.as_f64(), kv]
@@ -46,7 +46,7 @@ impl Program {
             capacity: system.tiers().iter().map(|tier| tier.capacity.as_f64()).collect(),
             bandwidth: system.tiers().iter().map(|tier| tier.read_bandwidth.as_f64() / per_second).collect(),
             roofline,
-            whole,
+            overlap,
             sublayers: sublayers.collect(),
             kinds: Vec::new(),
         }
@@ -119,7 +119,7 @@ impl Program {
         }
         let together: f64 = self.bandwidth.iter().sum();
         let mut objective = Expression::from(0.0);
-        if self.whole {
+        if self.overlap {
             let time = variables
                 .add(variable().min(self.kinds.iter().map(|kind| kind.count * kind.compute).sum::<f64>() / unit));
             for tier in 0..tiers {

@@ -11,7 +11,7 @@ use crate::units::Bytes;
 pub struct BestRatio;
 
 /// What one tier takes of what the tiers before it leave.
-struct Step {
+struct Portion {
     tier: TierId,
     bandwidth: u128,
     /// The sum of its bandwidth and of those after it.
@@ -22,19 +22,19 @@ impl Initialization for BestRatio {
     fn lay_out(&self, layout: &mut Layout<'_>) -> Result<(), Shortage> {
         let system = layout.system();
         let mut remaining = system.total_read_bandwidth();
-        let mut steps = Vec::new();
+        let mut portions = Vec::new();
         for (tier, spec) in system.tier_ids().zip(system.tiers()) {
             let bandwidth = u128::from(spec.read_bandwidth.get());
-            steps.push(Step { tier, bandwidth, remaining });
+            portions.push(Portion { tier, bandwidth, remaining });
             remaining -= bandwidth;
         }
-        let (last, faster) = steps.split_last().expect("a memory system has tiers");
+        let (last, faster) = portions.split_last().expect("a memory system has tiers");
 
         for (index, sublayer) in layout.sublayers().into_iter().enumerate() {
             let mut left = sublayer.stored;
-            for step in faster {
-                let part = left.share(step.bandwidth, step.remaining).min(layout.free(step.tier));
-                layout.put_weights(index, step.tier, part)?;
+            for portion in faster {
+                let part = left.share(portion.bandwidth, portion.remaining).min(layout.free(portion.tier));
+                layout.put_weights(index, portion.tier, part)?;
                 left -= part;
             }
             layout.spill_weights(index, last.tier, left)?;
@@ -42,9 +42,9 @@ impl Initialization for BestRatio {
 
         let mut spread: Vec<Spread> = Vec::new();
         let mut left = layout.prefill() as u64;
-        for step in faster {
+        for portion in faster {
             // Bytes are only the vehicle here: `share` is the rounding rule.
-            let taken = Bytes::new(left).share(step.bandwidth, step.remaining).get();
+            let taken = Bytes::new(left).share(portion.bandwidth, portion.remaining).get();
             spread.push(Spread { taken, of: left, seen: 0 });
             left -= taken;
         }

@@ -12,8 +12,8 @@ use crate::strategy::registry::registry;
 registry! {
     /// The initializations, by name.
     InitializationKind, "initialization", Initialization:
-    HbmFirst => hbm_first::HbmFirst, "all weights, then all prefill KV, on HBM while it fits; the rest external";
-    BestRatio => best_ratio::BestRatio, "the best ratio of every sublayer's weights and of every layer's prefill tokens on HBM";
+    HbmFirst => hbm_first::HbmFirst, "all weights, then all prefill KV, on HBM while it fits; the rest on the next tier";
+    BestRatio => best_ratio::BestRatio, "of every sublayer's weights and every layer's prefill tokens, each tier's best ratio on it";
 }
 
 /// Lays weights and prefill KV out.

@@ -18,7 +18,8 @@ impl Migration for LookAhead {
     }
 
     fn decide(&mut self, view: &MigrationView<'_>, plan: &mut MovePlan) {
-        let next = view.next_step();
+        let Some(next) = view.next_step() else { return };
+        let skipped = &next.sets[view.layer];
         let active = view.context - next.counts[view.layer];
         let tiers = view.system.tiers().len();
         let last = TierId(tiers - 1);
@@ -27,7 +28,7 @@ impl Migration for LookAhead {
             self.moved.get_or_insert_with(|| TokenSet::new(range)).clear();
         }
         for tier in (0..last.0).map(TierId) {
-            for token in candidates(view, tier, |skip| skip) {
+            for token in candidates(view, skipped, tier, |skip| skip) {
                 if !plan.add(token, tier, last) {
                     break;
                 }
@@ -37,12 +38,12 @@ impl Migration for LookAhead {
         let mut change = [0isize; MemorySystem::MAX_TIERS];
         for tier in (0..last.0).map(TierId) {
             let target = target_on(view, tier, active);
-            let at_home = view.home[tier.0].count_without(&next.sets[view.layer]);
+            let at_home = view.home[tier.0].count_without(skipped);
             let here = at_home.saturating_add_signed(change[tier.0]);
             if here < target {
                 let mut wanted = (target - here).min(plan.room(tier));
                 for source in (tier.0 + 1..tiers).rev().map(TierId) {
-                    for token in candidates_from_the_end(view, source, |skip| !skip) {
+                    for token in candidates_from_the_end(view, skipped, source, |skip| !skip) {
                         if wanted == 0 {
                             break;
                         }
@@ -55,7 +56,7 @@ impl Migration for LookAhead {
                 }
             } else {
                 let mut excess = here - target;
-                for token in candidates(view, tier, |skip| !skip) {
+                for token in candidates(view, skipped, tier, |skip| !skip) {
                     let to = (tier.0 + 1..tiers).map(TierId).find(|to| plan.room(*to) > 0);
                     let Some(to) = to.filter(|_| excess > 0) else { break };
                     if self.is_first_move(token) {
@@ -94,9 +95,8 @@ fn target_on(view: &MigrationView<'_>, tier: TierId, active: usize) -> usize {
 }
 
 /// The words of the tokens on `tier`, not in flight, and kept by `keep` of the words that the next step skips.
-fn word(view: &MigrationView<'_>, tier: TierId, index: usize, keep: impl Fn(Word) -> Word) -> Word {
-    let skipped = view.next_step().sets[view.layer].words()[index];
-    view.at[tier.0].words()[index] & !view.in_flight.words()[index] & keep(skipped)
+fn word(view: &MigrationView<'_>, skipped: &TokenSet, tier: TierId, index: usize, keep: impl Fn(Word) -> Word) -> Word {
+    view.at[tier.0].words()[index] & !view.in_flight.words()[index] & keep(skipped.words()[index])
 }
 
 fn words_in_context(view: &MigrationView<'_>) -> usize {
@@ -104,9 +104,14 @@ fn words_in_context(view: &MigrationView<'_>) -> usize {
 }
 
 /// The tokens whose bits `word` keeps, the lowest index first.
-fn candidates(view: &MigrationView<'_>, tier: TierId, keep: impl Fn(Word) -> Word) -> impl Iterator<Item = usize> {
+fn candidates(
+    view: &MigrationView<'_>,
+    skipped: &TokenSet,
+    tier: TierId,
+    keep: impl Fn(Word) -> Word,
+) -> impl Iterator<Item = usize> {
     (0..words_in_context(view)).flat_map(move |index| {
-        let mut left = word(view, tier, index, &keep);
+        let mut left = word(view, skipped, tier, index, &keep);
         std::iter::from_fn(move || {
             (left != 0).then(|| {
                 let bit = left.trailing_zeros() as usize;
@@ -120,11 +125,12 @@ fn candidates(view: &MigrationView<'_>, tier: TierId, keep: impl Fn(Word) -> Wor
 /// As `candidates`, the highest index first.
 fn candidates_from_the_end(
     view: &MigrationView<'_>,
+    skipped: &TokenSet,
     tier: TierId,
     keep: impl Fn(Word) -> Word,
 ) -> impl Iterator<Item = usize> {
     (0..words_in_context(view)).rev().flat_map(move |index| {
-        let mut left = word(view, tier, index, &keep);
+        let mut left = word(view, skipped, tier, index, &keep);
         std::iter::from_fn(move || {
             (left != 0).then(|| {
                 let bit = WORD_BITS - 1 - left.leading_zeros() as usize;

@@ -15,7 +15,7 @@ registry! {
     /// The migrations, by name.
     MigrationKind, "migration", Migration:
     None => none::None, "nothing moves";
-    LookAhead => look_ahead::LookAhead::default(), "sees the next step: what it skips goes out; active tokens move until HBM serves the best ratio";
+    LookAhead => look_ahead::LookAhead::default(), "sees the next step: what it skips goes out; active tokens move until each tier serves its best ratio";
 }
 
 /// What a migration sees when a layer of step k has been computed.
@@ -41,18 +41,18 @@ pub struct MigrationView<'a> {
 }
 
 impl MigrationView<'_> {
-    /// What step k+1 skips: there is such a step whenever a migration is asked.
+    /// What step k+1 skips, for a migration that declared to see it.
     #[must_use]
-    pub fn next_step(&self) -> &StepSkips {
-        self.trace.step(1).expect("a migration is asked only before another step, and declared to see it")
+    pub fn next_step(&self) -> Option<&StepSkips> {
+        self.trace.step(1)
     }
 }
 
 /// Decides what moves.
 pub trait Migration {
-    /// How many steps of the future it must see; 0 if it moves nothing.
+    /// How many steps of the future it must see; 0 if it knows only the past.
     fn look_ahead(&self) -> usize;
 
-    /// Adds to `plan` the tokens of `view.layer` that are to move before step k+1 reads them.
+    /// Adds to `plan` the tokens of `view.layer` that are to move before step k+1 reads them. Not asked after the last step.
     fn decide(&mut self, view: &MigrationView<'_>, plan: &mut MovePlan);
 }

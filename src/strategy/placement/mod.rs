@@ -10,8 +10,8 @@ use crate::units::Bytes;
 registry! {
     /// The placements, by name.
     PlacementKind, "placement", Placement:
-    PreferHbm => prefer_hbm::PreferHbm, "HBM while there is room, else external";
-    BestRatio => best_ratio::BestRatio, "external if HBM's share of the layer's tokens exceeds the best ratio, else HBM";
+    PreferHbm => prefer_hbm::PreferHbm, "HBM while there is room, else the next tier";
+    BestRatio => best_ratio::BestRatio, "the fastest tier whose share of the layer's tokens does not exceed its best ratio";
 }
 
 /// What a placement sees of the token to be written.

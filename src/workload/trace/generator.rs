@@ -29,13 +29,16 @@ impl GeneratorConfig {
     /// The largest `old_bias` that is accepted.
     pub const MAX_OLD_BIAS: u32 = 8;
 
-    /// Whether enough tokens may be skipped in each of `decode` steps from a context of `prefill` on. The tightest context is
+    /// Whether `old_bias` is within its limit, and whether enough tokens may be skipped in each of `decode` steps from a context of `prefill` on. The tightest context is
     /// the one that sinks and recent tokens fill, or the nearest to it: before it nothing may be skipped, and after it each
     /// token more may be skipped but need not.
     ///
     /// # Errors
-    /// [`TraceError::TooManyKept`].
+    /// [`TraceError::OldBias`] or [`TraceError::TooManyKept`].
     pub fn check(&self, prefill: usize, decode: usize) -> Result<(), TraceError> {
+        if self.old_bias > Self::MAX_OLD_BIAS {
+            return Err(TraceError::OldBias { old_bias: self.old_bias });
+        }
         let kept = u64::from(self.sinks) + u64::from(self.recent);
         let last = (prefill + decode).saturating_sub(1).max(prefill);
         let context = kept.clamp(prefill as u64, last as u64);
@@ -72,13 +75,13 @@ impl Generator {
     /// A generator for `layers` layers of up to `range` tokens. [`GeneratorConfig::check`] must hold.
     #[must_use]
     pub fn new(config: GeneratorConfig, layers: usize, range: usize) -> Self {
-        let layers = (0..layers as u64)
-            .map(|layer| LayerState {
-                draws: Draws::new(config.seed, layer),
-                skipped: TokenSet::new(range),
-                before: TokenSet::new(range),
-                count: 0,
-                end: 0,
+        // Each layer's stream starts 2^128 draws after the one before: they never meet.
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(config.seed);
+        let layers = (0..layers)
+            .map(|_| {
+                let draws = Draws::new(random.clone());
+                random.jump();
+                LayerState { draws, skipped: TokenSet::new(range), before: TokenSet::new(range), count: 0, end: 0 }
             })
             .collect();
         Self { config, layers }
@@ -134,16 +137,8 @@ struct Draws {
 }
 
 impl Draws {
-    /// The stream of one layer. Seed and layer fill different words of the generator's state seed, and a few outputs
-    /// are passed over so that neighbouring layers part.
-    fn new(seed: u64, layer: u64) -> Self {
-        let mut mix = rand_xoshiro::SplitMix64::seed_from_u64(seed);
-        let base = mix.next_u64();
-        Self {
-            random: Xoshiro256PlusPlus::seed_from_u64(base ^ layer.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
-            spare: None,
-            list: Vec::new(),
-        }
+    fn new(random: Xoshiro256PlusPlus) -> Self {
+        Self { random, spare: None, list: Vec::new() }
     }
 
     /// A number below `range`, uniform to 2^-32 of it: `floor(x * range / 2^32)` for a random 32-bit x.

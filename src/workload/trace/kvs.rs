@@ -1,6 +1,6 @@
 use super::{SkipSource, StepSkips, TraceError};
-use crate::workload::LanguageModel;
 use crate::workload::tokens::{WORD_BITS, Word};
+use crate::workload::{LanguageModel, MAX_TOKENS};
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read};
 use std::path::Path;
@@ -22,8 +22,6 @@ pub struct Recording {
 
 const MAGIC: &[u8; 8] = b"KVSKIP01";
 const HEADER: u64 = 24;
-/// The longest context that a header may claim: what the engine simulates.
-const MAX_CONTEXT: u64 = 1 << 24;
 
 impl Recording {
     /// Opens the file at `path` and checks its header and length.
@@ -76,9 +74,9 @@ impl Recording {
                 limit: format!("it must be between {least} and {most}"),
             })
         };
-        check("steps", steps, 1, MAX_CONTEXT)?;
+        check("steps", steps, 1, MAX_TOKENS)?;
         check("layers", layers, 1, LanguageModel::MAX_LAYERS)?;
-        check("tokens before step 0", prefill, 0, MAX_CONTEXT)?;
+        check("tokens before step 0", prefill, 0, MAX_TOKENS)?;
         check("skip ratio in permille", permille, 0, 1000)?;
         let a_layer: u64 = (0..u64::from(steps)).map(|step| (u64::from(prefill) + step).div_ceil(8)).sum();
         let expected = HEADER + u64::from(layers) * a_layer;

@@ -56,6 +56,8 @@ pub enum TraceError {
         "'{path}' starts with {recorded} tokens before step 0, but the scenario has a prefill of {wanted}: use --prefill {recorded}"
     )]
     Prefill { path: String, recorded: usize, wanted: usize },
+    #[error("trace.old_bias is {old_bias}, but it must be at most {max}", max = GeneratorConfig::MAX_OLD_BIAS)]
+    OldBias { old_bias: u32 },
     #[error(
         "trace: {skipped} of {context} tokens are to be skipped, but sinks ({sinks}) and recent ({recent}) leave only {eligible} that may be: lower one of them"
     )]
