@@ -76,7 +76,7 @@ impl Knapsack {
             hbm: bandwidth(0),
             external: bandwidth(1),
             roofline,
-            overlap: overlap,
+            overlap,
             sublayers,
             order,
         }
