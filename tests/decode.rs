@@ -108,6 +108,7 @@ fn small(layers: u32, attention: u64, mlp: u64, kv: u64, hbm: u64, prefill: u32,
                     capacity: Bytes::new(hbm),
                     bandwidth: bandwidth(1000),
                     duplex: Duplex::Half,
+                    latency: SimTime::ZERO,
                     link: None,
                 },
                 TierConfig {
@@ -115,7 +116,13 @@ fn small(layers: u32, attention: u64, mlp: u64, kv: u64, hbm: u64, prefill: u32,
                     capacity: Bytes::new(1 << 40),
                     bandwidth: bandwidth(500),
                     duplex: Duplex::Half,
-                    link: Some(LinkConfig { read: bandwidth(250), write: bandwidth(250), combined: None }),
+                    latency: SimTime::ZERO,
+                    link: Some(LinkConfig {
+                        read: bandwidth(250),
+                        write: bandwidth(250),
+                        combined: None,
+                        latency: SimTime::ZERO,
+                    }),
                 },
             ],
         }),
@@ -248,7 +255,8 @@ fn best_ratio_by_hand_in_the_first_step_of_the_study() {
 fn the_read_of_a_token_waits_for_its_write() {
     // One layer, HBM so small that all lies outside: 1000 B of weights each, KV of 1000 B.
     let mut config = small(1, 1000, 1000, 1000, 1, 1, 2);
-    memory(&mut config).tiers[1].link = Some(LinkConfig { read: bandwidth(250), write: bandwidth(10), combined: None });
+    memory(&mut config).tiers[1].link =
+        Some(LinkConfig { read: bandwidth(250), write: bandwidth(10), combined: None, latency: SimTime::ZERO });
     let (_, keep) = simulate(&config);
     // One byte of each step's first sublayer lies on HBM. Step 0: 999 B of weights and 1000 B of KV at 250 B/ns; then
     // the write of token 1 goes out at 10 B/ns for 100 ns, beside the mlp's 1000 B.
@@ -277,9 +285,23 @@ fn a_read_that_waits_is_admitted_when_both_tiers_are_read() {
 }
 
 #[test]
+fn every_sublayer_waits_for_the_latency_of_its_slowest_tier() {
+    let mut config = small(2, 1_000_000, 500_000, 1000, 1 << 30, 100, 3);
+    memory(&mut config).tiers[0].latency = "1.5us".parse().unwrap();
+    let (_, keep) = simulate(&config);
+    for (step, kept) in keep.steps.iter().enumerate() {
+        // All on HBM at 1000 B/ns; the write of a token takes its nanosecond of the bus beside the mlp's reads.
+        let bytes = 2 * (1_000_000 + 500_000 + (100 + step as u64) * 1000);
+        let expected = bytes as f64 / 1000.0 + 4.0 * 1500.0;
+        assert!((0.0..=2.0).contains(&(kept.latency.as_ns() - expected)), "{kept:?}: {expected}");
+    }
+}
+
+#[test]
 fn a_skipped_token_is_not_waited_for() {
     let mut config = small(1, 1000, 1000, 1000, 1, 1, 2);
-    memory(&mut config).tiers[1].link = Some(LinkConfig { read: bandwidth(250), write: bandwidth(10), combined: None });
+    memory(&mut config).tiers[1].link =
+        Some(LinkConfig { read: bandwidth(250), write: bandwidth(10), combined: None, latency: SimTime::ZERO });
     config.trace = TraceConfig::Generated(GeneratorConfig { skip: "1".parse().unwrap(), ..GeneratorConfig::default() });
     let (_, keep) = simulate(&config);
     let total = keep.steps[0].latency.as_ns() + keep.steps[1].latency.as_ns();
@@ -331,7 +353,8 @@ fn weights_read_early_hide_behind_compute() {
 fn moves_that_are_not_complete_are_late_and_read_at_their_source() {
     // A link so slow that moves of a step cannot complete in it.
     let mut config = small(2, 100_000, 100_000, 10_000, 1 << 30, 64, 30);
-    memory(&mut config).tiers[1].link = Some(LinkConfig { read: bandwidth(100), write: bandwidth(1), combined: None });
+    memory(&mut config).tiers[1].link =
+        Some(LinkConfig { read: bandwidth(100), write: bandwidth(1), combined: None, latency: SimTime::ZERO });
     config.strategy = BEST_RATIO;
     config.trace = TraceConfig::Generated(GeneratorConfig {
         skip: "0.4".parse().unwrap(),
@@ -470,6 +493,7 @@ fn three_tiers_share_every_read_in_proportion_to_their_bandwidths() {
         capacity: Bytes::new(1 << 40),
         bandwidth: bandwidth(rate),
         duplex: Duplex::Half,
+        latency: SimTime::ZERO,
         link: None,
     };
     memory(&mut config).tiers = vec![tier("hbm", 1000), tier("dram", 400), tier("cxl", 250)];
@@ -596,6 +620,7 @@ proptest! {
                 capacity: Bytes::new((all * fill / 100).max(1)),
                 bandwidth: bandwidth(400),
                 duplex: Duplex::Full,
+                latency: SimTime::ZERO,
                 link: None,
             };
             memory(&mut config).tiers.insert(1, between);

@@ -348,6 +348,7 @@ fn link() -> impl Strategy<Value = LinkConfig> {
         read,
         write,
         combined,
+        latency: SimTime::ZERO,
     })
 }
 
@@ -357,7 +358,7 @@ prop_compose! {
         duplex in prop_oneof![Just(Duplex::Half), Just(Duplex::Full)],
         link in prop::option::of(link()),
     ) -> TierConfig {
-        TierConfig { name: "tier".to_owned(), capacity: Bytes::new(1), bandwidth, duplex, link }
+        TierConfig { name: "tier".to_owned(), capacity: Bytes::new(1), bandwidth, duplex, latency: SimTime::ZERO, link }
     }
 }
 
@@ -572,7 +573,14 @@ proptest! {
 // ---- Figures that a person can check ----
 
 fn bus(bandwidth: Bandwidth) -> TierConfig {
-    TierConfig { name: "tier".to_owned(), capacity: Bytes::new(1), bandwidth, duplex: Duplex::Half, link: None }
+    TierConfig {
+        name: "tier".to_owned(),
+        capacity: Bytes::new(1),
+        bandwidth,
+        duplex: Duplex::Half,
+        latency: SimTime::ZERO,
+        link: None,
+    }
 }
 
 /// A system of which [`read`] and [`write`] use one lane.
@@ -582,7 +590,12 @@ fn one_lane(arbitration: Arbitration, lane: Bandwidth) -> MemorySystem {
 
 /// HBM of a byte a picosecond; external memory of 0.7 behind a link of 0.4 either way.
 fn two_tiers(arbitration: Arbitration) -> MemorySystem {
-    let link = LinkConfig { read: bandwidth(400 * GIGA), write: bandwidth(400 * GIGA), combined: None };
+    let link = LinkConfig {
+        read: bandwidth(400 * GIGA),
+        write: bandwidth(400 * GIGA),
+        combined: None,
+        latency: SimTime::ZERO,
+    };
     let external = TierConfig { link: Some(link), ..bus(bandwidth(700 * GIGA)) };
     lay(arbitration, ClassWeights::default(), [bus(bandwidth(1000 * GIGA)), external])
 }
@@ -656,6 +669,7 @@ fn only_a_half_duplex_bus_is_shared_by_reads_and_writes() {
             read: bandwidth(1000 * GIGA),
             write: bandwidth(1000 * GIGA),
             combined: Some(bandwidth(1250 * GIGA)),
+            latency: SimTime::ZERO,
         }),
         ..full.clone()
     };

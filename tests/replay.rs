@@ -3,7 +3,7 @@
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use std::fmt::Write;
-use tiersim::memory::{Arbitration, MemorySystem};
+use tiersim::memory::{Arbitration, MemorySystem, TierId};
 use tiersim::replay::{Traffic, replay};
 
 fn system(arbitration: Arbitration) -> MemorySystem {
@@ -48,6 +48,48 @@ fn a_starved_migration_starts_when_reads_leave_it_something() {
     let rows = "0,KvRead,hbm,chip,1000\n0,MigrateOut,hbm,external,900\n";
     let expected = "0,KvRead,hbm,chip,1000,0.000,1.000,0.000\n0,MigrateOut,hbm,external,900,1.000,2.000,1.000\n";
     assert_eq!(carried(Arbitration::Priority, rows), expected);
+}
+
+#[test]
+fn a_request_takes_its_lanes_when_its_latency_is_over() {
+    let mut config = tiersim::catalog::memory("study").unwrap();
+    config.tiers[0].latency = "100 ns".parse().unwrap();
+    config.tiers[1].latency = "150 ns".parse().unwrap();
+    config.tiers[1].link.as_mut().unwrap().latency = "200 ns".parse().unwrap();
+    let system = MemorySystem::new(&config).unwrap();
+    assert_eq!(system.route_latency(system.move_route(TierId(0), TierId(1))).as_ns(), 450.0);
+    for arbitration in [Arbitration::Fair, Arbitration::Priority, Arbitration::Fifo] {
+        // The same as issuing each as much later to a system without latencies, but for what counts as waiting.
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(9);
+        let mut texts = [String::from("issue_ns,class,source,destination,bytes\n"), String::new()];
+        texts[1] = texts[0].clone();
+        for row in 0..500 {
+            let (class, latency) = [
+                ("KvRead,hbm,chip", 100),
+                ("WeightRead,external,chip", 350),
+                ("KvWrite,chip,external", 350),
+                ("MigrateIn,external,hbm", 450),
+                ("MigrateOut,hbm,external", 450),
+            ][random.next_u64() as usize % 5];
+            let (issue, bytes) = (random.next_u64() % 2_000, 1 + random.next_u64() % 50_000);
+            // No two at the same picosecond: of those, fifo takes the one first that comes over the first route.
+            writeln!(texts[0], "{issue}.{row:03},{class},{bytes}").unwrap();
+            writeln!(texts[1], "{}.{row:03},{class},{bytes}", issue + latency).unwrap();
+        }
+        config.arbitration = arbitration;
+        let with = MemorySystem::new(&config).unwrap();
+        let mut plain = tiersim::catalog::memory("study").unwrap();
+        plain.arbitration = arbitration;
+        let without = MemorySystem::new(&plain).unwrap();
+        let times = |text: &String, system: &MemorySystem| {
+            let traffic = Traffic::read(text.clone().into_bytes(), "test.csv", system).unwrap();
+            replay(system, &traffic).unwrap().times
+        };
+        let (later, shifted) = (times(&texts[0], &with), times(&texts[1], &without));
+        for (later, shifted) in later.iter().zip(&shifted) {
+            assert_eq!((later.start, later.finish, later.queueing), (shifted.start, shifted.finish, shifted.queueing));
+        }
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use super::TransferClass;
-use crate::units::{Bandwidth, Bytes};
+use crate::units::{Bandwidth, Bytes, SimTime};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -39,6 +39,9 @@ pub struct TierConfig {
     /// Whether reads and writes share the bandwidth.
     #[serde(default)]
     pub duplex: Duplex,
+    /// From a request's arrival at the tier to its first byte.
+    #[serde(default)]
+    pub latency: SimTime,
     /// The chip-to-chip or expansion link that every transfer to or from this tier crosses, if there is one.
     #[serde(default)]
     pub link: Option<LinkConfig>,
@@ -55,6 +58,9 @@ pub struct LinkConfig {
     /// A limit on both directions together, where there is one.
     #[serde(default)]
     pub combined: Option<Bandwidth>,
+    /// What the link adds to the tier's latency, there and back.
+    #[serde(default)]
+    pub latency: SimTime,
 }
 
 /// Whether reads and writes of a tier share one bus.

@@ -1,6 +1,6 @@
 use super::TransferClass;
 use super::config::{Arbitration, ClassWeights, Duplex, MemoryConfig, TierConfig};
-use crate::units::{Bandwidth, Bytes};
+use crate::units::{Bandwidth, Bytes, SimTime};
 use thiserror::Error;
 
 /// A tier's place in [`MemorySystem::tiers`]; 0 is HBM.
@@ -39,6 +39,9 @@ pub enum MemoryError {
     /// A class weight of 0 or beyond reason.
     #[error("class_weights: the weight of {class} is {weight}, but it must be between 1 and {max}", max = ClassWeights::MAX)]
     Weight { class: TransferClass, weight: u32 },
+    /// A latency beyond reason.
+    #[error("tiers[{index}].latency: '{name}' answers after {latency}, link included, but at most {max} is accepted", max = MemorySystem::MAX_LATENCY)]
+    Latency { index: usize, name: String, latency: SimTime },
     /// The later tier is faster than the earlier one.
     #[error(
         "tiers[{index}].bandwidth: '{name}' can be read at {read}, faster than the tier before it ({before}): list the fastest tier first"
@@ -55,6 +58,8 @@ pub struct Tier {
     pub capacity: Bytes,
     /// What one transfer alone can read at: the least of its bus and its link.
     pub read_bandwidth: Bandwidth,
+    /// From a request to its first byte, the link's latency included.
+    pub latency: SimTime,
 }
 
 /// Something that carries bytes at a bandwidth, shared by the transfers whose routes hold it.
@@ -87,6 +92,8 @@ struct TierLanes {
 impl MemorySystem {
     /// The most tiers.
     pub const MAX_TIERS: usize = 8;
+    /// The longest latency: 1 s.
+    pub const MAX_LATENCY: SimTime = SimTime::from_ps(SimTime::PS_PER_SECOND);
 
     /// Checks `config` and lays its lanes and routes.
     ///
@@ -119,6 +126,7 @@ impl MemorySystem {
                 name: tier.name.clone(),
                 capacity: tier.capacity,
                 read_bandwidth: slowest(&of_tier.read, &lanes),
+                latency: latency(tier),
             })
             .collect();
         for index in 1..tiers.len() {
@@ -211,6 +219,17 @@ impl MemorySystem {
         RouteId(2 * tiers + source.0 * tiers + destination.0)
     }
 
+    /// How long after a request over `route` its bytes begin to take its lanes: the latency of its tier; for a move, of both,
+    /// as the second is asked when the first has answered.
+    #[must_use]
+    pub fn route_latency(&self, route: RouteId) -> SimTime {
+        let tiers = self.tiers.len();
+        match route.0.checked_sub(2 * tiers) {
+            None => self.tiers[route.0 % tiers].latency,
+            Some(pair) => self.tiers[pair / tiers].latency + self.tiers[pair % tiers].latency,
+        }
+    }
+
     /// The bandwidth of the slowest lane of `route`: what a transfer alone gets.
     #[must_use]
     pub fn route_bandwidth(&self, route: RouteId) -> Bandwidth {
@@ -239,10 +258,18 @@ fn check_tier(index: usize, tier: &TierConfig, before: &[TierConfig]) -> Result<
     if before.iter().any(|other| other.name == name) {
         return Err(MemoryError::SameName { index, name });
     }
+    if latency(tier) > MemorySystem::MAX_LATENCY {
+        return Err(MemoryError::Latency { index, name, latency: latency(tier) });
+    }
     if tier.capacity == Bytes::ZERO {
         return Err(MemoryError::NoCapacity { index, name });
     }
     Ok(())
+}
+
+/// A tier's latency and its link's.
+fn latency(tier: &TierConfig) -> SimTime {
+    tier.latency + tier.link.as_ref().map_or(SimTime::ZERO, |link| link.latency)
 }
 
 fn lay_lanes(tier: &TierConfig, lanes: &mut Vec<Lane>) -> TierLanes {

@@ -117,6 +117,9 @@ impl Sum for SimTime {
     }
 }
 
+quantity::serialize_as_text!(SimTime);
+quantity::deserialize_from_text!(SimTime, "a time such as \"1.2us\"");
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ use crate::units::{Bandwidth, Bytes, SimTime};
 use fifo::Fifo;
 use max_min::{Demand, Rate};
 use sharing::{Membership, Sharing};
+use std::collections::VecDeque;
 
 /// A transfer that was issued and is not complete. The fabric reuses ids of completed transfers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,7 +60,7 @@ pub struct Completed<Tag> {
     pub started: SimTime,
     /// When its last byte arrived.
     pub finished: SimTime,
-    /// What it would have taken with all its lanes to itself.
+    /// What it would have taken with all its lanes to itself, its route's latency included.
     pub alone: SimTime,
 }
 
@@ -89,8 +90,10 @@ pub struct LaneLoad {
 #[derive(Clone, Copy, Debug)]
 enum State {
     Vacant,
-    /// Issued, but not on its lanes before [`Fabric::admit`].
+    /// Issued, but not requested before [`Fabric::admit`].
     Held,
+    /// Requested; its bytes are not on the lanes yet.
+    Underway,
     Shared(Membership),
     Queued,
     Running {
@@ -103,7 +106,8 @@ struct Transfer<Tag> {
     request: Request<Tag>,
     issued: SimTime,
     started: Option<SimTime>,
-    alone: SimTime,
+    /// What its bytes take on their lanes, alone.
+    carry: SimTime,
     /// The order of admission to the lanes; unique, so it also tells a slot's transfers apart.
     order: u64,
     state: State,
@@ -162,6 +166,10 @@ pub struct Fabric<Tag> {
     routes: Vec<Vec<usize>>,
     /// For each route the bandwidth of its slowest lane.
     bandwidth: Vec<Bandwidth>,
+    /// For each route, how long a request is under way.
+    latency: Vec<SimTime>,
+    /// For each route, what is under way, in the order of arrival: the latency is the same for all.
+    underway: Vec<VecDeque<(SimTime, TransferId)>>,
     /// For each (route, class, urgency) the group under `Sharing`.
     groups: Vec<usize>,
     transfers: Vec<Transfer<Tag>>,
@@ -213,6 +221,8 @@ impl<Tag: Copy> Fabric<Tag> {
         Self {
             arbiter,
             bandwidth: (0..routes.len()).map(|route| system.route_bandwidth(RouteId(route))).collect(),
+            latency: (0..routes.len()).map(|route| system.route_latency(RouteId(route))).collect(),
+            underway: vec![VecDeque::new(); routes.len()],
             routes,
             groups,
             transfers: Vec::with_capacity(256),
@@ -225,9 +235,13 @@ impl<Tag: Copy> Fabric<Tag> {
         }
     }
 
-    /// Calendar ids below this are the fabric's.
+    /// Calendar ids below this are the fabric's: first one a group or lane, then one a route.
     #[must_use]
     pub fn events(&self) -> u32 {
+        self.completions() + self.routes.len() as u32
+    }
+
+    fn completions(&self) -> u32 {
         let events = match &self.arbiter {
             Arbiter::Sharing(sharing) => sharing.events(),
             Arbiter::Fifo(_) => self.lanes.len(),
@@ -235,15 +249,15 @@ impl<Tag: Copy> Fabric<Tag> {
         events as u32
     }
 
-    /// Issues a transfer at `now`; it is on its lanes at once.
+    /// Issues a transfer at `now`: it is requested at once, and on its lanes when the route's latency is over.
     pub fn issue(&mut self, now: SimTime, request: Request<Tag>) -> TransferId {
         let id = self.issue_held(now, request);
         self.admit(now, id);
         id
     }
 
-    /// Issues a transfer at `now` that waits for [`admit`](Fabric::admit) before it takes its lanes. The wait counts
-    /// as queueing.
+    /// Issues a transfer at `now` that waits for [`admit`](Fabric::admit) before it is requested. The wait counts as
+    /// queueing.
     pub fn issue_held(&mut self, now: SimTime, request: Request<Tag>) -> TransferId {
         debug_assert!(request.bytes > Bytes::ZERO, "nothing is issued for zero bytes");
         self.issued[request.class.index()] += request.bytes;
@@ -251,7 +265,7 @@ impl<Tag: Copy> Fabric<Tag> {
             request,
             issued: now,
             started: None,
-            alone: self.bandwidth[request.route.0].time_for(request.bytes),
+            carry: self.bandwidth[request.route.0].time_for(request.bytes),
             order: NO_ORDER,
             state: State::Held,
         };
@@ -267,11 +281,24 @@ impl<Tag: Copy> Fabric<Tag> {
         }
     }
 
-    /// Puts a held transfer on its lanes at `now`.
+    /// Requests a held transfer at `now`.
     pub fn admit(&mut self, now: SimTime, id: TransferId) {
-        let group = self.group(id, self.transfers[id.0 as usize].request.urgency);
         let transfer = &mut self.transfers[id.0 as usize];
         debug_assert!(matches!(transfer.state, State::Held), "admitted twice");
+        let route = transfer.request.route.0;
+        let latency = self.latency[route];
+        if latency == SimTime::ZERO {
+            self.enter(now, id);
+        } else {
+            transfer.state = State::Underway;
+            self.underway[route].push_back((now + latency, id));
+        }
+    }
+
+    /// Puts a transfer on its lanes at `now`.
+    fn enter(&mut self, now: SimTime, id: TransferId) {
+        let group = self.group(id, self.transfers[id.0 as usize].request.urgency);
+        let transfer = &mut self.transfers[id.0 as usize];
         transfer.order = self.admitted;
         self.admitted += 1;
         let route = &self.routes[transfer.request.route.0];
@@ -285,6 +312,16 @@ impl<Tag: Copy> Fabric<Tag> {
                 transfer.state = State::Queued;
                 fifo.arrive(id.0, route);
             }
+        }
+    }
+
+    /// Puts what has been under way over `route` for its latency on its lanes.
+    fn arrive(&mut self, now: SimTime, route: usize) {
+        while let Some(&(at, id)) = self.underway[route].front()
+            && at <= now
+        {
+            self.underway[route].pop_front();
+            self.enter(now, id);
         }
     }
 
@@ -320,8 +357,13 @@ impl<Tag: Copy> Fabric<Tag> {
         }
     }
 
-    /// Handles `event`, due at `now`: adds the transfers that are complete to `done`, in the order of completion.
+    /// Handles `event`, due at `now`: adds the transfers that are complete to `done`, in the order of completion, or puts on
+    /// the lanes what has arrived there.
     pub fn complete(&mut self, now: SimTime, event: EventId, done: &mut Vec<Completed<Tag>>) {
+        if let Some(route) = event.0.checked_sub(self.completions()) {
+            self.arrive(now, route as usize);
+            return;
+        }
         let index = event.0 as usize;
         loop {
             let transfers = &self.transfers;
@@ -331,7 +373,7 @@ impl<Tag: Copy> Fabric<Tag> {
                 }
                 Arbiter::Fifo(fifo) => fifo.first(index).filter(|&slot| {
                     let transfer = &transfers[slot as usize];
-                    matches!(transfer.state, State::Running { since } if since + transfer.alone <= now)
+                    matches!(transfer.state, State::Running { since } if since + transfer.carry <= now)
                 }),
             };
             let Some(slot) = slot else { break };
@@ -349,7 +391,7 @@ impl<Tag: Copy> Fabric<Tag> {
                 issued: transfer.issued,
                 started: transfer.started.unwrap_or(now),
                 finished: now,
-                alone: transfer.alone,
+                alone: self.latency[route.0] + transfer.carry,
             });
             self.vacant.push(slot);
             self.completed[class.index()] += bytes;
@@ -369,6 +411,12 @@ impl<Tag: Copy> Fabric<Tag> {
     /// and moves the pending completions in `calendar`, whose clock says when. To be called before the clock moves on.
     pub fn settle(&mut self, calendar: &mut Calendar) {
         let now = calendar.now();
+        let first = self.completions();
+        for (route, underway) in self.underway.iter().enumerate() {
+            if let Some((at, _)) = underway.front() {
+                calendar.schedule(EventId(first + route as u32), *at);
+            }
+        }
         let Self { arbiter, transfers, routes, lanes, started, .. } = self;
         match arbiter {
             Arbiter::Sharing(sharing) => {
@@ -391,7 +439,7 @@ impl<Tag: Copy> Fabric<Tag> {
                         transfer.state = State::Running { since: now };
                         transfer.started = Some(now);
                         enter(lanes, route, now);
-                        calendar.schedule(EventId(route[0] as u32), now + transfer.alone);
+                        calendar.schedule(EventId(route[0] as u32), now + transfer.carry);
                     }
                 }
             }

@@ -1,4 +1,5 @@
 //! The bound of section 5 of the model: the least time of a step under any placement, migration free, capacity the only limit.
+//! It counts no access latency, so with latencies it is as low as without.
 
 mod knapsack;
 mod program;
