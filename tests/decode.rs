@@ -484,6 +484,33 @@ impl SlowBytes {
     }
 }
 
+/// Where HBM is short, the tier after it serves its share of what HBM leaves, and not of the whole.
+#[test]
+fn a_middle_tier_takes_its_share_of_what_a_full_one_leaves() {
+    let mut config = small(8, 1 << 20, 1 << 20, 1 << 12, 20 << 20, 1000, 300);
+    let between = TierConfig {
+        name: "between".to_owned(),
+        capacity: Bytes::new(1 << 40),
+        bandwidth: bandwidth(400),
+        duplex: Duplex::Half,
+        latency: SimTime::ZERO,
+        link: None,
+    };
+    memory(&mut config).tiers.insert(1, between);
+    config.strategy = BEST_RATIO;
+    config.trace = TraceConfig::Generated(GeneratorConfig {
+        skip: "0.4".parse().unwrap(),
+        churn: "0.03".parse().unwrap(),
+        seed: 5,
+        ..GeneratorConfig::default()
+    });
+    let (_, keep) = simulate(&config);
+    let last = keep.steps.last().unwrap();
+    let read: Vec<u64> = (0..3).map(|tier| last.attention_read[tier] + last.mlp_read[tier]).collect();
+    let share = read[1] as f64 / (read[1] + read[2]) as f64;
+    assert!((share - 400.0 / 650.0).abs() < 0.01, "{share}: {last:?}");
+}
+
 /// 1000 : 400 : 250 GB/s. With nothing skipped and room everywhere, look-ahead has nothing to do but to round.
 #[test]
 fn three_tiers_share_every_read_in_proportion_to_their_bandwidths() {

@@ -4,8 +4,9 @@ use crate::workload::TokenSet;
 use crate::workload::tokens::{WORD_BITS, Word};
 
 /// Knows what the next step skips. (1) The tokens that it skips go to the slowest tier. (2) Active tokens move either way until
-/// each tier serves its best ratio of what the layer's attention will read, within capacity: tier by tier, the fastest first,
-/// a tier that has too few takes from the slowest, one that has too many gives to the next.
+/// each tier serves its best ratio of what the layer's attention will read, within capacity. Tier by tier, the fastest first: its
+/// best ratio is of what the faster ones leave, among those that remain; a tier that has too few takes from the slowest, one
+/// that has too many gives to the next.
 #[derive(Default)]
 pub struct LookAhead {
     /// Active tokens that this decision moves already; only more than two tiers can ask for one twice.
@@ -36,10 +37,11 @@ impl Migration for LookAhead {
         }
         // What later tiers have more, or fewer, than at home by what earlier ones have taken or given.
         let mut change = [0isize; MemorySystem::MAX_TIERS];
+        let mut rest = Rest::new(view, active);
         for tier in (0..last.0).map(TierId) {
-            let target = target_on(view, tier, active);
+            let target = rest.target_on(view, tier);
             let at_home = view.home[tier.0].count_without(skipped);
-            let here = at_home.saturating_add_signed(change[tier.0]);
+            let mut here = at_home.saturating_add_signed(change[tier.0]);
             if here < target {
                 let mut wanted = (target - here).min(plan.room(tier));
                 for source in (tier.0 + 1..tiers).rev().map(TierId) {
@@ -51,21 +53,22 @@ impl Migration for LookAhead {
                             plan.add(token, source, tier);
                             change[source.0] -= 1;
                             wanted -= 1;
+                            here += 1;
                         }
                     }
                 }
             } else {
-                let mut excess = here - target;
                 for token in candidates(view, skipped, tier, |skip| !skip) {
                     let to = (tier.0 + 1..tiers).map(TierId).find(|to| plan.room(*to) > 0);
-                    let Some(to) = to.filter(|_| excess > 0) else { break };
+                    let Some(to) = to.filter(|_| here > target) else { break };
                     if self.is_first_move(token) {
                         plan.add(token, tier, to);
                         change[to.0] += 1;
-                        excess -= 1;
+                        here -= 1;
                     }
                 }
             }
+            rest.take(view, tier, here);
         }
     }
 }
@@ -79,19 +82,43 @@ impl LookAhead {
     }
 }
 
-/// round((best * (read weights + active * kv) - weights read from the tier) / kv), within 0..active; halves up. With best =
-/// BW / sum(BW), numerator and denominator are multiplied by sum(BW): integers throughout.
-fn target_on(view: &MigrationView<'_>, tier: TierId, active: usize) -> usize {
-    let wide = |number: u64| i128::from(number);
-    let bandwidth = wide(view.system.tiers()[tier.0].read_bandwidth.get());
-    let all = view.system.total_read_bandwidth() as i128;
-    let kv = wide(view.kv_bytes.get());
-    let weights: i128 = view.weights_read.iter().map(|bytes| wide(bytes.get())).sum();
-    let here = wide(view.weights_read[tier.0].get());
-    let numerator = bandwidth * (weights + active as i128 * kv) - all * here;
-    let denominator = all * kv;
-    let rounded = (2 * numerator + denominator).div_euclid(2 * denominator);
-    rounded.clamp(0, active as i128) as usize
+/// What the tiers that are already served leave for those that remain.
+struct Rest {
+    /// Active tokens.
+    active: usize,
+    /// Weights read.
+    weights: i128,
+    /// The sum of the bandwidths that remain.
+    bandwidth: i128,
+}
+
+impl Rest {
+    fn new(view: &MigrationView<'_>, active: usize) -> Self {
+        Self {
+            active,
+            weights: view.weights_read.iter().map(|bytes| i128::from(bytes.get())).sum(),
+            bandwidth: view.system.total_read_bandwidth() as i128,
+        }
+    }
+
+    /// round((best * (read weights + active * kv) - weights read from the tier) / kv), within 0..active; halves up. With best =
+    /// BW / sum(BW), numerator and denominator are multiplied by sum(BW): integers throughout.
+    fn target_on(&self, view: &MigrationView<'_>, tier: TierId) -> usize {
+        let bandwidth = i128::from(view.system.tiers()[tier.0].read_bandwidth.get());
+        let kv = i128::from(view.kv_bytes.get());
+        let here = i128::from(view.weights_read[tier.0].get());
+        let numerator = bandwidth * (self.weights + self.active as i128 * kv) - self.bandwidth * here;
+        let denominator = self.bandwidth * kv;
+        let rounded = (2 * numerator + denominator).div_euclid(2 * denominator);
+        rounded.clamp(0, self.active as i128) as usize
+    }
+
+    /// `tier` will serve its weights and `tokens` active tokens.
+    fn take(&mut self, view: &MigrationView<'_>, tier: TierId, tokens: usize) {
+        self.active = self.active.saturating_sub(tokens);
+        self.weights -= i128::from(view.weights_read[tier.0].get());
+        self.bandwidth -= i128::from(view.system.tiers()[tier.0].read_bandwidth.get());
+    }
 }
 
 /// The words of the tokens on `tier`, not in flight, and kept by `keep` of the words that the next step skips.
