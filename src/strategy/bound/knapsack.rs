@@ -184,8 +184,14 @@ mod tests {
             }
             total
         };
+        // No byte is worth more than the external reads that the densest one saves.
+        let densest = model
+            .sublayers()
+            .filter(|sublayer| sublayer.stored > Bytes::ZERO)
+            .map(|sublayer| sublayer.read.as_f64() / sublayer.stored.as_f64())
+            .fold(1.0, f64::max);
         // Concave in the price: ternary search.
-        let (mut low, mut high) = (0.0, 10.0 * 40.0 / external);
+        let (mut low, mut high) = (0.0, 1.1 * densest / external);
         for _ in 0..300 {
             let (a, b) = (low + (high - low) / 3.0, high - (high - low) / 3.0);
             if at_price(a) < at_price(b) { low = a } else { high = b }
