@@ -7,7 +7,7 @@
 //! 1. All events that are due are handled, in the calendar's order.
 //! 2. Then, if the current sublayer has all its reads and its compute is done, it ends. What its end brings is issued in
 //!    this order: the KV write (after attention), the migrations (after mlp), the reads of the next sublayer, early reads.
-//! 3. All of it shares the lanes from that instant on.
+//! 3. All of it shares the lanes from that instant on or, where its tiers have a latency, from when that is over.
 //!
 //! Early reads (`weight_prefetch`) stay within their step: a step's bound assumes that its bytes are read in it.
 
