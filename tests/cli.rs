@@ -379,6 +379,7 @@ fn special_files_are_not_read_and_absurd_runs_not_begun() {
     refused_with(&["check", "/dev/zero"], &["/dev/zero", "no regular file"]);
     refused_with(&["run", "/dev/zero"], &["/dev/zero"]);
     refused_with(&["run", "--trace", "/dev/zero"], &["/dev/zero"]);
+    refused_with(&["replay", "/dev/zero", "--memory", "study"], &["/dev/zero", "no regular file"]);
     let place = folder();
     let model = |layers: &str, weights: &str, kv: &str| {
         format!(

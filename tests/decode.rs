@@ -619,7 +619,7 @@ proptest! {
         placement in prop::sample::select(PlacementKind::ALL),
         migration in prop::sample::select(MigrationKind::ALL),
         weight_prefetch in 0u32..4, flop in prop::option::of(0u32..4), reads in 1u64..4, combined in prop::bool::ANY,
-        third in prop::option::of(0u64..100),
+        third in prop::option::of(0u64..100), latency in prop::sample::select(vec![0u64, 0, 1, 70_000, 2_000_000]),
     ) {
         let all = u64::from(layers) * (attention + mlp + u64::from(prefill + decode) * kv);
         let mut config = small(layers, attention, mlp, kv, (all * fill / 100).max(1), prefill, decode);
@@ -640,6 +640,7 @@ proptest! {
         if combined {
             memory(&mut config).tiers[1].link.as_mut().unwrap().combined = Some(bandwidth(300));
         }
+        memory(&mut config).tiers[1].latency = SimTime::from_ps(latency);
         if let Some(fill) = third {
             // A tier in between, which may be full as well.
             let between = TierConfig {

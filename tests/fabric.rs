@@ -919,3 +919,34 @@ fn a_held_transfer_in_a_reused_slot_is_not_completed() {
     fabric.complete(at, event, &mut done);
     assert_eq!(done.drain(..).map(|completed| completed.tag).collect::<Vec<_>>(), ["second"]);
 }
+
+/// Whoever remembers how far a group had come must be able to compare: also when all have left and others come later.
+#[test]
+fn progress_goes_on_when_a_group_was_empty() {
+    let system = one_lane(Arbitration::Fair, bandwidth(1000 * GIGA));
+    let mut fabric: Fabric<()> = Fabric::new(&system);
+    let (mut calendar, mut done) = (Calendar::with_capacity(8), Vec::new());
+    let request = Request {
+        class: TransferClass::KvRead,
+        route: RouteId(0),
+        bytes: Bytes::new(1000),
+        urgency: Urgency::Due,
+        tag: (),
+    };
+    let progress = |fabric: &Fabric<()>, now| fabric.progress(now, RouteId(0), TransferClass::KvRead).unwrap();
+    let mut before = 0;
+    for _ in 0..3 {
+        let start = calendar.now() + SimTime::from_ps(500);
+        calendar.advance(start);
+        assert_eq!(progress(&fabric, start), before, "an empty group does not progress");
+        fabric.issue(start, request);
+        fabric.settle(&mut calendar);
+        let after = Fabric::<()>::progress_after(before, request.bytes);
+        let (now, event) = calendar.pop().unwrap();
+        fabric.complete(now, event, &mut done);
+        fabric.settle(&mut calendar);
+        before = progress(&fabric, now);
+        assert!(before >= after);
+    }
+    assert_eq!(done.len(), 3);
+}

@@ -1,12 +1,13 @@
 use super::error::CliError;
 use super::print;
 use crate::catalog;
+use crate::config;
 use crate::memory::{Arbitration, MemorySystem};
 use crate::replay::{Traffic, replay};
-use crate::report::{self, Artifact, ReportError};
+use crate::report::{self, Artifact};
 use clap::Args;
-use std::io::{ErrorKind, Read};
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// `tiersim replay`.
@@ -34,24 +35,19 @@ pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode, CliError> {
         report::check_folder(out)?;
     }
     let unreadable = |error: std::io::Error| CliError::Usage(format!("cannot read '{}': {error}", args.transfers));
-    let text = if args.transfers == "-" {
-        let mut text = Vec::new();
+    let mut text = Vec::new();
+    if args.transfers == "-" {
         std::io::stdin().read_to_end(&mut text).map_err(unreadable)?;
-        text
     } else {
-        if std::fs::metadata(&args.transfers).map_err(unreadable)?.is_dir() {
-            return Err(unreadable(ErrorKind::IsADirectory.into()));
-        }
-        std::fs::read(&args.transfers).map_err(unreadable)?
-    };
+        let (mut file, _) = config::open_regular(Path::new(&args.transfers)).map_err(unreadable)?;
+        file.read_to_end(&mut text).map_err(unreadable)?;
+    }
     let traffic = Traffic::read(text, &args.transfers, &system)?;
     let replayed = replay(&system, &traffic)?;
     if let Some(out) = &args.out {
-        let summary = serde_json::to_string_pretty(&replayed.summary)
-            .map_err(|error| ReportError::Format { what: "summary.json".to_owned(), message: error.to_string() })?;
-        let mut files = vec![Artifact::new("summary.json", summary + "\n")];
+        let mut files = vec![Artifact::new("summary.json", report::summary_json(&replayed.summary)? + "\n")];
         files.extend(report::histogram_files(&replayed.histograms, replayed.end)?);
-        report::write(out, &files)?;
+        report::write_run(out, &files)?;
         tell!("results are in {}", out.display());
     }
     let mut rows = Vec::new();

@@ -8,6 +8,7 @@ pub use reference::Reference;
 
 use ron::extensions::Extensions;
 use serde::de::DeserializeOwned;
+use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
@@ -53,6 +54,19 @@ pub struct Invalid {
 /// The largest configuration file that is read.
 const MAX_FILE: u64 = 16 << 20;
 
+/// Opens a regular file and tells its length. A pipe is refused, as opening it would wait for its writer, and so is a device,
+/// which may never end.
+///
+/// # Errors
+/// Those of the system, and one for what is no regular file.
+pub fn open_regular(path: &Path) -> std::io::Result<(File, u64)> {
+    let meta = std::fs::metadata(path)?;
+    if !meta.is_file() {
+        return Err(std::io::Error::other("it is no regular file"));
+    }
+    Ok((File::open(path)?, meta.len()))
+}
+
 /// The text of a configuration file.
 ///
 /// # Errors
@@ -60,12 +74,8 @@ const MAX_FILE: u64 = 16 << 20;
 pub fn read(path: &Path) -> Result<String, ConfigError> {
     let error = |message: String| ConfigError::Read { path: path.display().to_string(), message };
     let failed = |source: std::io::Error| error(source.to_string());
-    // Opening a pipe would wait for its writer.
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(error("it is no regular file".to_owned()));
-    }
     let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
+    let (file, _) = open_regular(path).map_err(failed)?;
     file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(failed)?;
     if text.len() as u64 > MAX_FILE {
         return Err(error(format!("more than {MAX_FILE} bytes are too many for a configuration")));
@@ -113,9 +123,7 @@ pub fn parse<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, ConfigE
 /// [`ConfigError::Invalid`] with the place and the field.
 pub fn parse_json<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, ConfigError> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let field = error.path().to_string();
-        let error = error.into_inner();
+    let invalid = |field: String, error: serde_json::Error| {
         let at = offset(text, error.line(), error.column());
         ConfigError::Invalid(Box::new(Invalid {
             origin: origin.to_owned(),
@@ -126,7 +134,11 @@ pub fn parse_json<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, Co
             text: text.into(),
             span: at..at,
         }))
-    })
+    };
+    let value = serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|error| invalid(error.path().to_string(), error.into_inner()))?;
+    deserializer.end().map_err(|error| invalid(String::new(), error))?;
+    Ok(value)
 }
 
 /// The byte at which a place, counted in lines and characters from 1, starts.

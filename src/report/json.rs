@@ -1,5 +1,6 @@
 use super::{Artifact, Exporter, ReportError};
-use crate::metrics::{RunReport, Summary};
+use crate::metrics::RunReport;
+use serde::Serialize;
 
 /// `summary.json`.
 pub(super) struct SummaryJson;
@@ -10,10 +11,10 @@ impl Exporter for SummaryJson {
     }
 }
 
-/// The text of `summary.json`, without the last line's end.
+/// The text of `summary.json`, of a run or a replay, without the last line's end.
 ///
 /// # Errors
 /// [`ReportError::Format`] where JSON cannot hold a value; none of ours is such.
-pub fn summary_json(summary: &Summary) -> Result<String, ReportError> {
+pub fn summary_json(summary: &impl Serialize) -> Result<String, ReportError> {
     serde_json::to_string_pretty(summary).map_err(|error| ReportError::format("summary.json", error))
 }

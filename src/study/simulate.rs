@@ -44,10 +44,6 @@ pub trait Progress: Sync {
     fn advance(&self, steps: u64);
 }
 
-impl Progress for () {
-    fn advance(&self, _steps: u64) {}
-}
-
 /// Runs all `jobs` on so many threads (0: one a core), the longest first, and writes the files of each as it ends. The
 /// results are in the order of `jobs` and do not depend on the number of threads.
 ///

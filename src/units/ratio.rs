@@ -21,9 +21,6 @@ const KIND: Kind =
     Kind { what: "ratio", example: "0.4 or \"40%\"", units: &[("", BILLION as u128), ("%", BILLION as u128 / 100)] };
 
 impl Ratio {
-    /// Nothing.
-    pub const ZERO: Self = Self(0);
-
     /// `permille` thousandths; `None` above 1000.
     #[must_use]
     pub const fn from_permille(permille: u32) -> Option<Self> {

@@ -483,7 +483,7 @@ impl<Tag: Copy> Fabric<Tag> {
     }
 
     /// How far each transfer of `class` over `route` has come since an origin that all of them share, in a unit of the
-    /// fabric's own. The origin may change while there are none. `None` where they do not progress alike.
+    /// fabric's own. `None` where they do not progress alike.
     #[must_use]
     pub fn progress(&self, now: SimTime, route: RouteId, class: TransferClass) -> Option<u128> {
         match &self.arbiter {

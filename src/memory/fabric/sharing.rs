@@ -120,9 +120,7 @@ impl Sharing {
     fn join_with(&mut self, now: SimTime, group: usize, missing: u128, order: u64, slot: u32) -> Membership {
         let target = &mut self.groups[group];
         if self.demands[group].count == 0 {
-            // Nobody refers to the old progress: starting again at 0 keeps it far from overflow.
-            target.progress = 0;
-            target.since = now;
+            // What is left of those that were here is stale.
             target.marks.clear();
             target.waiting.clear();
         }

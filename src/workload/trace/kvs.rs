@@ -1,7 +1,7 @@
 use super::{SkipSource, StepSkips, TraceError};
+use crate::config;
 use crate::workload::tokens::{WORD_BITS, Word};
 use crate::workload::{LanguageModel, MAX_TOKENS};
-use std::fs::File;
 use std::io::{BufReader, Cursor, Read};
 use std::path::Path;
 
@@ -31,13 +31,8 @@ impl Recording {
     pub fn open(path: &Path) -> Result<Self, TraceError> {
         let name = path.display().to_string();
         let read = |source| TraceError::Read { path: name.clone(), source };
-        // Opening a pipe would wait for its writer.
-        let meta = std::fs::metadata(path).map_err(read)?;
-        if !meta.is_file() {
-            return Err(read(std::io::Error::other("it is no regular file")));
-        }
-        let file = File::open(path).map_err(read)?;
-        Self::new(name.clone(), Box::new(BufReader::with_capacity(1 << 18, file)), meta.len())
+        let (file, length) = config::open_regular(path).map_err(read)?;
+        Self::new(name.clone(), Box::new(BufReader::with_capacity(1 << 18, file)), length)
     }
 
     /// A trace that lies in memory, called `name` in messages.
