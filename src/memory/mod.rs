@@ -8,13 +8,20 @@
 //! * [`Ledger`] counts the bytes in use on each tier and refuses what does not fit.
 
 mod config;
+mod dram;
+mod efficiency;
 mod fabric;
 mod ledger;
+pub mod presets;
 mod system;
 mod transfer;
 
-pub use config::{Arbitration, ClassWeights, Duplex, LinkConfig, MemoryConfig, TierConfig};
-pub use fabric::{Completed, Fabric, LaneLoad, Request, TransferId, Urgency};
+pub use config::{
+    Arbitration, ClassWeights, Duplex, Interleaving, LinkConfig, MemoryConfig, Packet, ResidencyKind, TierConfig,
+};
+pub use dram::{Dram, DramConfig, DramError, Pattern};
+pub use efficiency::{Efficiency, EfficiencyConfig, EfficiencyError, EfficiencyTable};
+pub use fabric::{Completed, Fabric, LaneLoad, Path, Request, TransferId, Urgency};
 pub use ledger::{Ledger, Shortage};
-pub use system::{Lane, LaneId, MemoryError, MemorySystem, RouteId, Tier, TierId};
+pub use system::{Direction, Hold, Lane, LaneId, MemoryError, MemorySystem, PortId, RouteId, Tier, TierId};
 pub use transfer::TransferClass;

@@ -172,7 +172,7 @@ pub fn lane_summaries(system: &MemorySystem, loads: &[LaneLoad], end: SimTime) -
     let seconds = end.as_ps() as f64 / SimTime::PS_PER_SECOND as f64;
     let of_lane = |(lane, load): (&Lane, &LaneLoad)| {
         let bytes: Bytes = load.bytes.iter().copied().sum();
-        let could = lane.bandwidth.as_f64() * seconds;
+        let could = lane.bandwidth().as_f64() * seconds;
         let by_class = TransferClass::ALL.map(|class| (class.name().to_owned(), load.bytes[class.index()].get()));
         let summary = LaneSummary {
             busy_ns: load.busy.as_ns(),

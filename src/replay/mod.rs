@@ -8,7 +8,7 @@ mod traffic;
 pub use traffic::{Row, Traffic, TrafficError};
 
 use crate::kernel::Calendar;
-use crate::memory::{Completed, Fabric, MemorySystem, Request, TransferClass, Urgency};
+use crate::memory::{Completed, Fabric, MemorySystem, Path, Request, TransferClass, Urgency};
 use crate::metrics::{Histograms, LaneSummary, Named, TransferSummary, lane_summaries, transfer_summaries};
 use crate::units::{Bytes, SimTime};
 use serde::Serialize;
@@ -75,7 +75,7 @@ pub fn replay(system: &MemorySystem, traffic: &Traffic) -> Result<Replayed, Repl
     let mut arrivals = order.into_iter().peekable();
 
     let mut fabric: Fabric<usize> = Fabric::new(system);
-    let mut calendar = Calendar::with_capacity(fabric.events() as usize);
+    let mut calendar = Calendar::with_capacity(64);
     let mut record = Record {
         times: vec![Times::default(); rows.len()],
         histograms: Histograms::default(),
@@ -102,8 +102,9 @@ pub fn replay(system: &MemorySystem, traffic: &Traffic) -> Result<Replayed, Repl
                     let transfer = &rows[row];
                     let request = Request {
                         class: transfer.class,
-                        route: transfer.route,
+                        path: Path::Even(traffic.routes(transfer)),
                         bytes: transfer.bytes,
+                        granule: transfer.bytes,
                         urgency: Urgency::Due,
                         tag: row,
                     };

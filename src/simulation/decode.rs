@@ -1,10 +1,12 @@
 use super::moves::{self, Moves};
+use super::paging::Paging;
 use super::probe::{Probe, StepRecord};
 use super::residency::{LayerTokens, Residency};
 use super::scenario::Scenario;
 use crate::kernel::{Calendar, EventId};
 use crate::memory::{
-    Completed, Fabric, LaneLoad, Ledger, MemorySystem, Request, Shortage, TierId, TransferClass, TransferId, Urgency,
+    Completed, Fabric, LaneLoad, Ledger, MemorySystem, Path, Request, ResidencyKind, Shortage, TierId, TransferClass,
+    TransferId, Urgency,
 };
 use crate::strategy::{Layout, Migration, MigrationView, MovePlan, Placement, PlacementView, StepBound};
 use crate::units::{Bytes, SimTime};
@@ -101,6 +103,8 @@ enum Purpose {
 struct PendingWrite {
     token: usize,
     tier: TierId,
+    /// Whether another write of the same token was issued with it: the copy on the last tier.
+    copy: bool,
     /// Whether the layer's KV read waits for it.
     awaited: bool,
 }
@@ -130,6 +134,7 @@ struct Decode<'a, P> {
     calendar: Calendar,
     fabric: Fabric<Purpose>,
     compute_timer: EventId,
+    paging: Paging,
     residency: Residency,
     moves: Moves,
     window: TraceWindow,
@@ -175,24 +180,26 @@ impl<'a, P: Probe> Decode<'a, P> {
         strategy.initialization.build().lay_out(&mut layout).map_err(RunError::Layout)?;
         let (stored, tokens) = layout.into_parts();
         let weights = model.sublayers().zip(&stored).map(|(sublayer, stored)| weight_reads(sublayer, stored)).collect();
-        let residency = Residency::new(tokens, model.layers().iter().map(|layer| layer.kv_bytes), range, ledger);
+        let kv_bytes = model.layers().iter().map(|layer| layer.kv_bytes);
+        let residency = Residency::new(tokens, kv_bytes.clone(), range, ledger);
 
         let trace = |source| RunError::Trace { step: 0, source };
         let source = scenario.skips().map_err(trace)?;
         let window = TraceWindow::new(source, layers, scenario.prefill(), scenario.decode(), migration.look_ahead())
             .map_err(trace)?;
         let fabric = Fabric::new(system);
-        let compute_timer = EventId(fabric.events());
+        let compute_timer = EventId(Fabric::<Purpose>::OWNERS_EVENTS);
         Ok(Self {
             scenario,
             model,
             system,
             probe,
-            calendar: Calendar::with_capacity(fabric.events() as usize + 1),
+            calendar: Calendar::with_capacity(64),
             fabric,
             compute_timer,
+            paging: Paging::new(system),
             residency,
-            moves: Moves::new(layers, tiers),
+            moves: Moves::new(kv_bytes, system),
             window,
             placement,
             migration,
@@ -291,8 +298,9 @@ impl<'a, P: Probe> Decode<'a, P> {
             let tier = TierId(tier);
             let request = Request {
                 class: TransferClass::WeightRead,
-                route: self.system.read_route(tier),
+                path: Path::Even(self.system.even_reads(tier)),
                 bytes,
+                granule: bytes,
                 urgency,
                 tag: Purpose::Read { sublayer: sublayer as u32, tier },
             };
@@ -314,13 +322,14 @@ impl<'a, P: Probe> Decode<'a, P> {
     /// Issues the KV reads of a layer and returns their size.
     fn read_kv(&mut self, step: usize, layer: usize) -> Bytes {
         let now = self.calendar.now();
-        self.moves.sync(now, self.system, &self.fabric, &mut self.residency);
+        self.moves.sync(now, self.system, &mut self.fabric, &mut self.residency);
         let skips = self.window.step(0).expect("the window shows the present step");
         let skipped = &skips.sets[layer];
         self.moves.reads_issued(now, layer);
         let tokens = self.residency.layer(layer);
         self.totals.late_tokens += late_tokens(tokens, &self.writes[layer], skipped);
-        let active = self.context(step) - skips.counts[layer];
+        let context = self.scenario.prefill() + step;
+        let active = context - skips.counts[layer];
         self.totals.read_kv_tokens += active as u64;
         let mut rest = active;
         for tier in self.system.tier_ids() {
@@ -333,17 +342,21 @@ impl<'a, P: Probe> Decode<'a, P> {
             }
             let bytes = tokens.kv_bytes.times(count as u64);
             self.totals.attention_read[tier.0] += bytes;
+            let granule = self.paging.granule(tier, tokens.kv_bytes);
+            let parts = self.paging.reads(self.system, (tier, layer), tokens, skipped, context);
+            let path = parts.map_or(Path::Even(self.system.even_reads(tier)), Path::Parts);
             let request = Request {
                 class: TransferClass::KvRead,
-                route: self.system.read_route(tier),
+                path,
                 bytes,
+                granule,
                 urgency: Urgency::Due,
                 tag: Purpose::Read { sublayer: 2 * layer as u32, tier },
             };
             self.outstanding[2 * layer] += 1;
             let mut writes = 0;
             for write in self.writes[layer].iter_mut().filter(|write| write.tier == tier) {
-                write.awaited = !skipped.contains(write.token);
+                write.awaited = tokens.at[tier.0].contains(write.token) && !skipped.contains(write.token);
                 writes += usize::from(write.awaited);
             }
             if writes == 0 {
@@ -359,7 +372,7 @@ impl<'a, P: Probe> Decode<'a, P> {
     /// Issues the write of the token just computed, which is posted.
     fn write_kv(&mut self, step: usize, layer: usize) -> Result<(), RunError> {
         let now = self.calendar.now();
-        self.moves.sync(now, self.system, &self.fabric, &mut self.residency);
+        self.moves.sync(now, self.system, &mut self.fabric, &mut self.residency);
         let token = self.context(step);
         self.note_free();
         let tokens = self.residency.layer(layer);
@@ -379,23 +392,36 @@ impl<'a, P: Probe> Decode<'a, P> {
             layer,
             shortage,
         })?;
-        self.writes[layer].push(PendingWrite { token, tier, awaited: false });
-        self.fabric.issue(
-            now,
-            Request {
-                class: TransferClass::KvWrite,
-                route: self.system.write_route(tier),
-                bytes,
-                urgency: Urgency::Due,
-                tag: Purpose::Write { layer: layer as u32, token: token as u32, tier },
-            },
-        );
+        let last = self.system.last_tier();
+        let copy = self.system.residency() == ResidencyKind::Inclusive && tier != last;
+        for tier in [Some(tier), copy.then_some(last)].into_iter().flatten() {
+            self.writes[layer].push(PendingWrite { token, tier, copy, awaited: false });
+            let routes;
+            let path = match self.paging.port(self.system, tier, layer, token) {
+                None => Path::Even(self.system.even_writes(tier)),
+                Some(port) => {
+                    routes = [self.system.write_route(port)];
+                    Path::Even(&routes)
+                }
+            };
+            self.fabric.issue(
+                now,
+                Request {
+                    class: TransferClass::KvWrite,
+                    path,
+                    bytes,
+                    granule: bytes,
+                    urgency: Urgency::Due,
+                    tag: Purpose::Write { layer: layer as u32, token: token as u32, tier },
+                },
+            );
+        }
         Ok(())
     }
 
     fn note_free(&mut self) {
         for tier in self.system.tier_ids() {
-            self.free[tier.0] = self.residency.ledger.free(tier);
+            self.free[tier.0] = self.residency.ledger.room(tier);
         }
     }
 
@@ -405,7 +431,7 @@ impl<'a, P: Probe> Decode<'a, P> {
             return;
         }
         let now = self.calendar.now();
-        self.moves.sync(now, self.system, &self.fabric, &mut self.residency);
+        self.moves.sync(now, self.system, &mut self.fabric, &mut self.residency);
         let tokens = self.residency.layer(layer);
         self.plan.reset(tokens.kv_bytes, &self.residency.ledger);
         let view = MigrationView {
@@ -421,6 +447,10 @@ impl<'a, P: Probe> Decode<'a, P> {
         };
         self.migration.decide(&view, &mut self.plan);
         for (source, destination, tokens) in self.plan.moves() {
+            if self.residency.has_copy(destination) {
+                self.residency.drop_copies(layer, tokens, source, destination);
+                continue;
+            }
             let bytes = self
                 .residency
                 .begin_move(layer, tokens, source, destination)
@@ -430,11 +460,14 @@ impl<'a, P: Probe> Decode<'a, P> {
                 TransferClass::MigrateIn => self.totals.migrated_in += bytes,
                 _ => self.totals.migrated_out += bytes,
             }
-            let slot = self.moves.begin(layer, tokens, source, destination);
+            let kv_bytes = self.residency.layer(layer).kv_bytes;
+            let (slot, path) =
+                self.moves.begin(self.system, &self.paging, (layer, kv_bytes), tokens, source, destination);
             let request = Request {
                 class,
-                route: self.system.move_route(source, destination),
+                path,
                 bytes,
+                granule: self.paging.granule(source, kv_bytes).min(self.paging.granule(destination, kv_bytes)),
                 urgency: Urgency::Due,
                 tag: Purpose::Move { slot },
             };
@@ -473,7 +506,7 @@ impl<'a, P: Probe> Decode<'a, P> {
                     tier
                 }
                 Purpose::Write { layer, token, tier } => {
-                    self.end_write(now, layer as usize, token as usize);
+                    self.end_write(now, layer as usize, token as usize, tier);
                     tier
                 }
                 Purpose::Move { slot } => {
@@ -487,11 +520,13 @@ impl<'a, P: Probe> Decode<'a, P> {
         self.done = done;
     }
 
-    fn end_write(&mut self, now: SimTime, layer: usize, token: usize) {
-        self.residency.end_write(layer, token);
+    fn end_write(&mut self, now: SimTime, layer: usize, token: usize, tier: TierId) {
         let pending = &mut self.writes[layer];
-        let at = pending.iter().position(|write| write.token == token).expect("a write that completes was pending");
-        let write = pending.remove(at);
+        let at = pending.iter().position(|write| (write.token, write.tier) == (token, tier));
+        let write = pending.remove(at.expect("a write that completes was pending"));
+        if !pending.iter().any(|write| write.token == token) {
+            self.residency.end_write(layer, token);
+        }
         if write.awaited
             && let Some(held) = &mut self.held[write.tier.0]
         {
@@ -509,7 +544,7 @@ impl<'a, P: Probe> Decode<'a, P> {
         for (active, skipped) in self.active.iter_mut().zip(&skips.counts) {
             *active = context - skipped;
         }
-        self.moves.sync(self.calendar.now(), self.system, &self.fabric, &mut self.residency);
+        self.moves.sync(self.calendar.now(), self.system, &mut self.fabric, &mut self.residency);
         for tier in self.system.tier_ids() {
             self.used[tier.0] = self.residency.ledger.used(tier);
         }
@@ -568,12 +603,16 @@ impl StepTotals {
 /// The tokens of a layer that a step reads at the source of a move that is not complete: those in flight that are not
 /// being written.
 fn late_tokens(tokens: &LayerTokens, writes: &[PendingWrite], skipped: &TokenSet) -> u64 {
-    if tokens.in_flight_count == writes.len() {
+    // Of two writes of a token, the first that is pending stands for it.
+    let first = |(at, write): &(usize, &PendingWrite)| {
+        !write.copy || !writes[..*at].iter().any(|before| before.token == write.token)
+    };
+    let being_written = || writes.iter().enumerate().filter(first).map(|(_, write)| write);
+    if tokens.in_flight_count == being_written().count() {
         return 0;
     }
     let read_in_flight = tokens.in_flight.count_without(skipped);
-    let being_written = writes.iter().filter(|write| !skipped.contains(write.token)).count();
-    (read_in_flight - being_written) as u64
+    (read_in_flight - being_written().filter(|write| !skipped.contains(write.token)).count()) as u64
 }
 
 /// Spreads the reads of a sublayer evenly over its stored bytes: the share of the first tiers together is rounded to the

@@ -3,7 +3,8 @@ use crate::units::Bytes;
 use crate::workload::TokenSet;
 
 /// Where every token's KV lies and is going: for each layer and tier a set of the tokens that lie there and one of those
-/// that lie there or are moving there. A token lies on one tier and is at home on one (exclusive residency).
+/// that lie there or are moving there. A token is read from one tier and is at home on one; under inclusive residency the last tier
+/// has a copy of it besides.
 pub(super) struct Residency {
     layers: Vec<LayerTokens>,
     pub ledger: Ledger,
@@ -54,7 +55,7 @@ impl Residency {
     /// A token is being written to `tier`.
     pub fn begin_write(&mut self, layer: usize, token: usize, tier: TierId) -> Result<(), Shortage> {
         let tokens = &mut self.layers[layer];
-        self.ledger.reserve(tier, tokens.kv_bytes)?;
+        self.ledger.store(tier, tokens.kv_bytes)?;
         tokens.at[tier.0].insert(token);
         tokens.home[tier.0].insert(token);
         tokens.count[tier.0] += 1;
@@ -91,7 +92,26 @@ impl Residency {
         Ok(bytes)
     }
 
-    /// Tokens have arrived at `destination`; their room at `source` is free again.
+    /// Whether `tier` has a copy of every token, so that moving there is forgetting.
+    pub fn has_copy(&self, tier: TierId) -> bool {
+        self.ledger.has_copy(tier)
+    }
+
+    /// Tokens on `source` are given up, for their copies on `last`.
+    pub fn drop_copies(&mut self, layer: usize, tokens: &[u32], source: TierId, last: TierId) {
+        let layer = &mut self.layers[layer];
+        for token in tokens.iter().map(|token| *token as usize) {
+            for sets in [&mut layer.at, &mut layer.home] {
+                sets[source.0].remove(token);
+                sets[last.0].insert(token);
+            }
+        }
+        layer.count[source.0] -= tokens.len();
+        layer.count[last.0] += tokens.len();
+        self.ledger.release(source, layer.kv_bytes.times(tokens.len() as u64));
+    }
+
+    /// Tokens have arrived at `destination`; their room at `source` is free again, unless that keeps a copy.
     pub fn end_move(&mut self, layer: usize, tokens: &[u32], source: TierId, destination: TierId) {
         let layer = &mut self.layers[layer];
         for token in tokens.iter().map(|token| *token as usize) {
@@ -100,6 +120,9 @@ impl Residency {
             layer.in_flight.remove(token);
         }
         layer.in_flight_count -= tokens.len();
+        if self.ledger.has_copy(source) {
+            return;
+        }
         self.ledger.release(source, layer.kv_bytes.times(tokens.len() as u64));
     }
 }

@@ -62,6 +62,21 @@ impl TokenSet {
         pairs.map(|(mine, theirs)| (mine & !theirs).count_ones() as usize).sum()
     }
 
+    /// As [`count_without`](Self::count_without), of the tokens in `range` alone, which must be within the range of both.
+    #[must_use]
+    pub fn count_without_in(&self, other: &Self, range: std::ops::Range<usize>) -> usize {
+        let mut count = 0;
+        let mut token = range.start;
+        while token < range.end {
+            let (word, bit) = (token / WORD_BITS, token % WORD_BITS);
+            let here = (WORD_BITS - bit).min(range.end - token);
+            let mask = (Word::MAX >> (WORD_BITS - here)) << bit;
+            count += (self.words()[word] & !other.words()[word] & mask).count_ones() as usize;
+            token += here;
+        }
+        count
+    }
+
     /// The tokens, the lowest first.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         self.0.ones()

@@ -68,7 +68,7 @@ impl<'a> Layout<'a> {
     /// What still fits on `tier`.
     #[must_use]
     pub fn free(&self, tier: TierId) -> Bytes {
-        self.ledger.free(tier)
+        self.ledger.room(tier)
     }
 
     /// Puts `bytes` of the stored weights of `sublayer` on `tier`.
@@ -76,7 +76,7 @@ impl<'a> Layout<'a> {
     /// # Errors
     /// [`Shortage`] if they do not fit.
     pub fn put_weights(&mut self, sublayer: usize, tier: TierId, bytes: Bytes) -> Result<(), Shortage> {
-        self.ledger.reserve(tier, bytes)?;
+        self.ledger.store(tier, bytes)?;
         self.weights[sublayer][tier.0] += bytes;
         Ok(())
     }
@@ -104,7 +104,7 @@ impl<'a> Layout<'a> {
     pub fn spill_token(&mut self, layer: usize, token: usize, tier: TierId) -> Result<(), Shortage> {
         let bytes = self.kv_bytes(layer);
         let tier = self.tiers_from(tier).find(|&tier| self.free(tier) >= bytes).unwrap_or(self.last());
-        self.ledger.reserve(tier, bytes)?;
+        self.ledger.store(tier, bytes)?;
         self.tokens[layer][tier.0].insert(token);
         Ok(())
     }
