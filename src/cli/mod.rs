@@ -12,6 +12,7 @@ macro_rules! tell {
 }
 
 mod check;
+mod curve;
 mod error;
 mod list;
 mod overrides;
@@ -46,8 +47,10 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Carry a list of transfers over the lanes of a memory system, without a model
     Replay(replay::ReplayArgs),
-    /// List the models, memory systems, scenarios, traces, strategies and their parts
-    List,
+    /// Measure the latency of a memory system's tiers under load, by share of reads
+    Curve(curve::CurveArgs),
+    /// List the models, memory systems, scenarios, traces, strategies and their parts, or show one memory system or DRAM part
+    List(list::ListArgs),
     /// Say whether configuration files and traces are valid, or what is wrong and where
     Check(check::CheckArgs),
 }
@@ -62,7 +65,8 @@ pub fn main() -> ExitCode {
         Command::Study(args) => study::study(&args, &cancel),
         Command::Run(args) => run::run(&args, &cancel),
         Command::Replay(args) => replay::run(&args),
-        Command::List => list::list(),
+        Command::Curve(args) => curve::run(&args),
+        Command::List(args) => list::run(&args),
         Command::Check(args) => check::check(&args),
     };
     match result {

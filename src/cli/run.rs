@@ -235,7 +235,7 @@ fn json(finished: &[Finished]) -> Result<String, CliError> {
 }
 
 /// A name as one part of a path.
-fn folder_name(name: &str) -> String {
+pub(super) fn folder_name(name: &str) -> String {
     let usable = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '-' };
     let name: String = name.chars().map(usable).collect();
     if name.trim_matches('.').is_empty() { "run".to_owned() } else { name }

@@ -174,12 +174,6 @@ impl Efficiency {
         1.0 / (times[segment] + part * (times[segment + 1] - times[segment]))
     }
 
-    /// What is achieved by reads alone, in the longest granules.
-    #[must_use]
-    pub fn streaming(&self) -> f64 {
-        self.achieved(Bytes::new(1 << 40), 1.0)
-    }
-
     /// The read shares between which the time of a byte is linear, from 0 to 1.
     #[must_use]
     pub fn read_shares(&self) -> &[f64] {

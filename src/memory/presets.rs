@@ -1,8 +1,9 @@
 //! Links and DRAM parts that are shipped, by name: `link: "pcie5-x16"`, `efficiency: "hbm3-6400"`.
 
 use super::config::LinkConfig;
-use super::efficiency::EfficiencyConfig;
+use super::efficiency::{EfficiencyConfig, payload};
 use crate::config::{self, ConfigError};
+use crate::units::Bandwidth;
 use serde::de::DeserializeOwned;
 
 /// A shipped part: its name, the file in the source tree, and its text.
@@ -38,6 +39,25 @@ pub(super) fn link(name: &str) -> Result<LinkConfig, ConfigError> {
 /// The efficiency of the DRAM part of that name.
 pub(super) fn efficiency(name: &str) -> Result<EfficiencyConfig, ConfigError> {
     find("efficiency", DRAM, name)
+}
+
+/// What a link offers, in a line.
+///
+/// # Errors
+/// [`ConfigError`] if there is none of that name.
+pub fn about_link(name: &str) -> Result<String, ConfigError> {
+    let link = link(name)?;
+    let data = |bandwidth: Bandwidth| payload(bandwidth, link.packet).unwrap_or(bandwidth).as_f64() / 1e9;
+    let (read, write) = (data(link.read), data(link.write));
+    Ok(format!("{read:.1} GB/s of data read, {write:.1} written, {} there and back", link.latency))
+}
+
+/// Where the timing of a DRAM part is from, in a line.
+///
+/// # Errors
+/// [`ConfigError`] if there is none of that name.
+pub fn about_dram(name: &str) -> Result<String, ConfigError> {
+    Ok(efficiency(name)?.source)
 }
 
 fn find<T: DeserializeOwned>(what: &'static str, parts: &[Part], name: &str) -> Result<T, ConfigError> {

@@ -118,6 +118,8 @@ pub struct Tier {
     pub read_bandwidth: Bandwidth,
     /// What it can be written at, in long granules.
     pub write_bandwidth: Bandwidth,
+    /// What it can be read and written at together, half and half, in long granules.
+    pub mixed_bandwidth: Bandwidth,
     /// From a request to its first byte, the link's latency included.
     pub latency: SimTime,
 }
@@ -255,7 +257,8 @@ impl MemorySystem {
                 interleaving: tier.interleaving,
                 stripe: tier.stripe,
                 read_bandwidth,
-                write_bandwidth: slowest(&port.write).min(written(tier, efficiency.as_deref())),
+                write_bandwidth: read_bandwidth,
+                mixed_bandwidth: read_bandwidth,
                 latency: latency(tier),
             });
         }
@@ -271,6 +274,13 @@ impl MemorySystem {
             even_reads: Vec::new(),
             even_writes: Vec::new(),
         };
+        for tier in system.tier_ids() {
+            let at = |read_share| Bandwidth::new(system.saturation(tier, LONG, read_share) as u64);
+            let (written, mixed) = (at(0.0), at(0.5));
+            let tier = &mut system.tiers[tier.0];
+            tier.write_bandwidth = written.unwrap_or(tier.read_bandwidth);
+            tier.mixed_bandwidth = mixed.unwrap_or(tier.read_bandwidth);
+        }
         system.even_reads =
             system.tier_ids().map(|tier| system.ports(tier).map(|p| system.read_route(p)).collect()).collect();
         system.even_writes =
@@ -335,9 +345,9 @@ impl MemorySystem {
     #[must_use]
     pub fn port_of_page(&self, tier: TierId, layer: usize, page: u64) -> PortId {
         let ports = self.ports(tier).len() as u64;
-        let key = mixed(layer as u64) ^ page;
+        let key = scrambled(layer as u64) ^ page;
         // A multiplication by `ports` in place of a remainder: the high bits of the hash are the good ones.
-        PortId(self.first_ports[tier.0] + ((u128::from(mixed(key)) * u128::from(ports)) >> 64) as usize)
+        PortId(self.first_ports[tier.0] + ((u128::from(scrambled(key)) * u128::from(ports)) >> 64) as usize)
     }
 
     /// The route from `port` to the chip.
@@ -422,6 +432,28 @@ impl MemorySystem {
         source.into_iter().chain(destination).map(|port| self.ports(port.tier).len() as u64).product()
     }
 
+    /// What `tier` carries at most, in bytes a second, of transfers in runs of `granule` bytes of which `read_share` are reads.
+    #[must_use]
+    pub fn saturation(&self, tier: TierId, granule: Bytes, read_share: f64) -> f64 {
+        let port = &self.ports[self.first_ports[tier.0]];
+        let granule = self.tiers[tier.0].in_a_row(granule);
+        let of_lane = |id: &LaneId| {
+            let lane = &self.lanes[id.0];
+            // What crosses this lane, and the share of reads in that.
+            let (crossing, reads) = match (port.read.contains(id), port.write.contains(id)) {
+                (true, true) => (1.0, read_share),
+                (true, false) => (read_share, 1.0),
+                _ => (1.0 - read_share, 0.0),
+            };
+            let carried = match &lane.efficiency {
+                Some(efficiency) => lane.peak.as_f64() * efficiency.achieved(granule, reads),
+                None => lane.whole.as_f64(),
+            };
+            if crossing > 0.0 { carried / crossing } else { f64::INFINITY }
+        };
+        port.read.iter().chain(&port.write).map(of_lane).fold(f64::INFINITY, f64::min)
+    }
+
     /// The sum of the tiers' read bandwidths, in bytes a second: what a perfect placement reads at.
     #[must_use]
     pub fn total_read_bandwidth(&self) -> u128 {
@@ -450,7 +482,7 @@ impl Tier {
 }
 
 /// The finalizer of SplitMix64 (Steele, Lea and Flood, 2014): every bit of `key` changes half of the result's.
-fn mixed(key: u64) -> u64 {
+fn scrambled(key: u64) -> u64 {
     let mut z = key.wrapping_add(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -500,16 +532,13 @@ fn latency(tier: &TierConfig) -> SimTime {
     tier.latency + tier.link.as_ref().map_or(SimTime::ZERO, |link| link.latency)
 }
 
+/// A granule beyond which longer ones make no difference.
+const LONG: Bytes = Bytes::new(1 << 40);
+
 /// `peak` less what is lost, rounded down.
 fn achieved(peak: Bandwidth, share: f64) -> Bandwidth {
     // At least 1 MB/s times the least efficiency.
     Bandwidth::new((peak.as_f64() * share) as u64).unwrap_or(peak)
-}
-
-/// What a tier's channels can be written at, in long granules.
-fn written(tier: &TierConfig, efficiency: Option<&Efficiency>) -> Bandwidth {
-    let long = Bytes::new(1 << 40);
-    efficiency.map_or(tier.bandwidth, |efficiency| achieved(tier.bandwidth, efficiency.achieved(long, 0.0)))
 }
 
 /// The lanes of a link, by direction.
@@ -560,7 +589,9 @@ fn lay_channel(
     channel: Option<u32>,
     lanes: &mut Vec<Lane>,
 ) -> ChannelLanes {
-    let read = efficiency.map_or(tier.bandwidth, |efficiency| achieved(tier.bandwidth, efficiency.streaming()));
+    let at =
+        |read_share| efficiency.map_or(tier.bandwidth, |it| achieved(tier.bandwidth, it.achieved(LONG, read_share)));
+    let (read, written) = (at(1.0), at(0.0));
     let mut lay = |part: &str, whole: Bandwidth, write_only: bool| {
         lanes.push(Lane {
             name: match channel {
@@ -582,9 +613,6 @@ fn lay_channel(
             let bus = lay("bus", read, false);
             ChannelLanes { read: bus, write: bus }
         }
-        Duplex::Full => ChannelLanes {
-            read: lay("read", read, false),
-            write: lay("write", written(tier, efficiency.map(Arc::as_ref)), true),
-        },
+        Duplex::Full => ChannelLanes { read: lay("read", read, false), write: lay("write", written, true) },
     }
 }

@@ -4,6 +4,7 @@
 
 mod chart;
 mod csv;
+mod curves;
 mod hgrm;
 mod hlog;
 mod json;
@@ -11,6 +12,7 @@ mod output;
 pub mod pictures;
 mod table;
 
+pub use curves::curve_files;
 pub use json::summary_json;
 pub use output::{Artifact, ReportError, check_folder, write, write_run};
 pub use table::{Column, Table};
