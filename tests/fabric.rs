@@ -12,8 +12,8 @@ use proptest::test_runner::TestCaseError;
 use std::collections::{BTreeMap, VecDeque};
 use tiersim::kernel::Calendar;
 use tiersim::memory::{
-    Arbitration, ClassWeights, Completed, Duplex, Fabric, LinkConfig, MemoryConfig, MemorySystem, Path, PortId,
-    Request, ResidencyKind, RouteId, TierConfig, TierId, TransferClass, TransferId, Urgency,
+    Arbitration, ClassWeights, Completed, Duplex, Fabric, LinkConfig, MemoryConfig, MemorySystem, Path, Pattern,
+    PortId, Request, ResidencyKind, RouteId, TierConfig, TierId, TransferClass, TransferId, Urgency,
 };
 use tiersim::units::{Bandwidth, Bytes, SimTime};
 
@@ -140,6 +140,7 @@ impl<'a> Replay<'a> {
                     path: Path::Route(planned.route),
                     bytes: Bytes::new(planned.bytes),
                     granule: Bytes::new(planned.bytes),
+                    pattern: Pattern::Random,
                     urgency: planned.urgency,
                     tag: index,
                 };
@@ -889,6 +890,7 @@ fn a_held_transfer_in_a_reused_slot_is_not_completed() {
         class: TransferClass::WeightRead,
         path: Path::Route(RouteId(0)),
         granule: Bytes::new(1),
+        pattern: Pattern::Random,
         bytes: Bytes::new(bytes),
         urgency,
         tag,
@@ -921,6 +923,7 @@ fn progress_goes_on_when_a_group_was_empty() {
         class: TransferClass::KvRead,
         path: Path::Route(RouteId(0)),
         granule: Bytes::new(1),
+        pattern: Pattern::Random,
         bytes: Bytes::new(1000),
         urgency: Urgency::Due,
         tag: (),

@@ -1,4 +1,4 @@
-use crate::memory::{Path, Request, RouteId, TransferClass, Urgency};
+use crate::memory::{Path, Pattern, Request, RouteId, TransferClass, Urgency};
 use crate::units::{Bytes, Ratio, SimTime};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
@@ -74,6 +74,7 @@ impl<'a> Iterator for Arrivals<'a> {
             path: Path::Even(&routes[route]),
             bytes: self.bytes,
             granule: self.bytes,
+            pattern: Pattern::Random,
             urgency: Urgency::Due,
             tag: self.next,
         };

@@ -100,7 +100,7 @@ pub enum DramError {
 }
 
 /// Which bytes follow each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Pattern {
     /// Granules that lie anywhere.
     Random,
@@ -225,9 +225,9 @@ impl Dram {
         1.0 / self.time_of(pattern, granule.as_f64().max(1.0), read_share)
     }
 
-    /// The time of a byte of random granules, in units of its time at peak.
-    pub(super) fn time(&self, granule: Bytes, read_share: f64) -> f64 {
-        self.time_of(Pattern::Random, granule.as_f64().max(1.0), read_share)
+    /// The time of a byte, in units of its time at peak.
+    pub(super) fn time(&self, pattern: Pattern, granule: Bytes, read_share: f64) -> f64 {
+        self.time_of(pattern, granule.as_f64().max(1.0), read_share)
     }
 
     fn time_of(&self, pattern: Pattern, granule: f64, read_share: f64) -> f64 {
@@ -450,13 +450,17 @@ mod tests {
     fn time_grows_with_reads_and_with_writes() {
         for (name, _, _) in presets::DRAM {
             let dram = part(name);
-            for granule in [1, 64, 100, 256, 1000, 4096, 65_536, 1 << 30] {
+            let granules = [1, 64, 100, 256, 1000, 4096, 65_536, 1 << 30];
+            let patterns = [Pattern::Random, Pattern::Streams];
+            for (granule, pattern) in granules.into_iter().flat_map(|granule| patterns.map(|it| (granule, it))) {
                 for shares in Dram::READ_SHARES.windows(2) {
-                    let (before, after) =
-                        (dram.time(Bytes::new(granule), shares[0]), dram.time(Bytes::new(granule), shares[1]));
+                    let (before, after) = (
+                        dram.time(pattern, Bytes::new(granule), shares[0]),
+                        dram.time(pattern, Bytes::new(granule), shares[1]),
+                    );
                     let slope = (after - before) / (shares[1] - shares[0]);
                     let for_writes = before - slope * shares[0];
-                    assert!(for_writes >= 0.0 && for_writes + slope >= 0.0, "{name} {granule} {shares:?}");
+                    assert!(for_writes >= 0.0 && for_writes + slope >= 0.0, "{name} {pattern:?} {granule} {shares:?}");
                     assert!(before >= 1.0 && before.is_finite());
                 }
             }

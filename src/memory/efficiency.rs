@@ -1,4 +1,4 @@
-use super::dram::{Dram, DramConfig, DramError};
+use super::dram::{Dram, DramConfig, DramError, Pattern};
 use super::presets;
 use crate::config::Reference;
 use crate::units::{Bandwidth, Bytes, Ratio, SimTime};
@@ -166,10 +166,10 @@ impl Efficiency {
         Ok(Self { model: Model::Table(rows.collect()), shares })
     }
 
-    /// Achieved over peak for bytes in granules of `granule`, where `read_share` of all bytes are reads.
+    /// Achieved over peak for bytes in granules of `granule` that lie anywhere, where `read_share` of all bytes are reads.
     #[must_use]
     pub fn achieved(&self, granule: Bytes, read_share: f64) -> f64 {
-        let times = self.times(granule);
+        let times = self.times(Pattern::Random, granule);
         let (segment, part) = segment(&self.shares, read_share);
         1.0 / (times[segment] + part * (times[segment + 1] - times[segment]))
     }
@@ -208,7 +208,8 @@ impl Efficiency {
     }
 
     /// For each of [`read_shares`](Self::read_shares), the time of a byte in units of its time at peak.
-    pub(super) fn times(&self, granule: Bytes) -> Vec<f64> {
+    /// A table holds whatever the pattern.
+    pub(super) fn times(&self, pattern: Pattern, granule: Bytes) -> Vec<f64> {
         match &self.model {
             Model::Table(rows) => {
                 if rows.len() == 1 {
@@ -220,7 +221,7 @@ impl Efficiency {
                 let (below, above) = (&rows[row].1, &rows[row + 1].1);
                 below.iter().zip(above).map(|(below, above)| below + part * (above - below)).collect()
             }
-            Model::Dram(dram) => self.shares.iter().map(|share| dram.time(granule, *share)).collect(),
+            Model::Dram(dram) => self.shares.iter().map(|share| dram.time(pattern, granule, *share)).collect(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The memory system: tiers, their lanes and links, and how transfers share them.
 //!
 //! * [`MemoryConfig`] is what a person typed; [`MemorySystem`] is what the engine trusts: tiers, lanes and routes.
-//! * A *lane* carries bytes at a bandwidth: a tier's DRAM bus, one direction of a link.
+//! * A *lane* carries bytes at a bandwidth: a channel's bus (or all channels' that are in the same state), one direction of a
+//!   link. What it achieves of its peak is its [`Efficiency`], from a table or from the timing of a [`Dram`] part.
 //! * A *route* is the set of lanes that a transfer holds at the same time: reading the external tier takes its DRAM
 //!   bus and its link's read lane.
 //! * [`Fabric`] runs transfers over routes, in time, under the system's [`Arbitration`].

@@ -83,6 +83,7 @@ pub fn replay(system: &MemorySystem, traffic: &Traffic) -> Result<Replayed, Repl
             path: Path::Even(traffic.routes(transfer)),
             bytes: transfer.bytes,
             granule: transfer.bytes,
+            pattern: transfer.pattern,
             urgency: Urgency::Due,
             tag: row,
         };

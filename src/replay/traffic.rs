@@ -1,5 +1,5 @@
 use super::Times;
-use crate::memory::{Interleaving, MemorySystem, PortId, RouteId, TierId, TransferClass};
+use crate::memory::{Interleaving, MemorySystem, Pattern, PortId, RouteId, TierId, TransferClass};
 use crate::units::{Bytes, SimTime};
 use rustc_hash::FxHashMap;
 use std::io::Write;
@@ -35,6 +35,8 @@ pub struct Row {
     pub class: TransferClass,
     /// Over which lanes: see [`Traffic::routes`].
     way: u32,
+    /// Whether it goes on where the one before it ended.
+    pub pattern: Pattern,
     /// The tier read from, or written or moved to.
     pub tier: TierId,
     /// How much.
@@ -46,6 +48,8 @@ pub struct Row {
 ///
 /// On a tier whose pages are hashed, a transfer with an address goes over one channel, chosen by a hash of the address: those of
 /// the same address share it. One without goes over all channels evenly, as all do on a striped tier.
+///
+/// A transfer whose address is where the last one of its class and tiers ended is part of a stream: DRAM has its rows open.
 pub struct Traffic {
     text: Vec<u8>,
     origin: String,
@@ -55,6 +59,18 @@ pub struct Traffic {
 
 /// The ports between which a transfer goes; `None` for the chip.
 type Ends = (Option<Vec<PortId>>, Option<Vec<PortId>>);
+
+/// Where the last transfer of each class between each pair of tiers ended.
+#[derive(Default)]
+struct Streams(FxHashMap<(TransferClass, Option<TierId>, Option<TierId>), u64>);
+
+impl Streams {
+    /// Notes a transfer, and tells whether it goes on where the one before it ended.
+    fn note(&mut self, kind: (TransferClass, Option<TierId>, Option<TierId>), address: u64, bytes: Bytes) -> Pattern {
+        let before = self.0.insert(kind, address.wrapping_add(bytes.get()));
+        if before == Some(address) { Pattern::Streams } else { Pattern::Random }
+    }
+}
 
 /// The routes between ends, each pair of ends once.
 #[derive(Default)]
@@ -100,17 +116,19 @@ impl Traffic {
         }
         let mut rows = Vec::new();
         let mut ways = Ways::default();
+        let mut streams = Streams::default();
         let mut total = 0u128;
         let mut record = csv::StringRecord::new();
         while reader.read_record(&mut record).map_err(unreadable)? {
             let line = record.position().map_or(0, csv::Position::line);
-            let row = row(&record, system, &mut ways).map_err(|(column, remedy)| TrafficError::Value {
-                origin: origin.to_owned(),
-                line,
-                column: COLUMNS.get(column).copied().unwrap_or(ADDRESS),
-                value: record.get(column).unwrap_or("").to_owned(),
-                remedy,
-            })?;
+            let row =
+                row(&record, system, &mut ways, &mut streams).map_err(|(column, remedy)| TrafficError::Value {
+                    origin: origin.to_owned(),
+                    line,
+                    column: COLUMNS.get(column).copied().unwrap_or(ADDRESS),
+                    value: record.get(column).unwrap_or("").to_owned(),
+                    remedy,
+                })?;
             total += u128::from(row.bytes.get());
             rows.push(row);
         }
@@ -157,7 +175,12 @@ impl Traffic {
 }
 
 /// The transfer that `record` describes, or the column that is wrong and what to write there.
-fn row(record: &csv::StringRecord, system: &MemorySystem, ways: &mut Ways) -> Result<Row, (usize, String)> {
+fn row(
+    record: &csv::StringRecord,
+    system: &MemorySystem,
+    ways: &mut Ways,
+    streams: &mut Streams,
+) -> Result<Row, (usize, String)> {
     let field = |column: usize| record.get(column).unwrap_or("").trim();
     let issue: SimTime =
         format!("{} ns", field(0)).parse().map_err(|_| (0, "write nanoseconds from 0 on, such as 12.5".to_owned()))?;
@@ -203,7 +226,8 @@ fn row(record: &csv::StringRecord, system: &MemorySystem, ways: &mut Ways) -> Re
     if bytes == Bytes::ZERO {
         return Err((4, "a transfer carries at least 1 byte".to_owned()));
     }
-    Ok(Row { issue, class, way, tier, bytes })
+    let pattern = address.map_or(Pattern::Random, |address| streams.note((class, source, destination), address, bytes));
+    Ok(Row { issue, class, way, pattern, tier, bytes })
 }
 
 /// A whole number, decimal or, after `0x`, hexadecimal.

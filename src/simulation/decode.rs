@@ -5,8 +5,8 @@ use super::residency::{LayerTokens, Residency};
 use super::scenario::Scenario;
 use crate::kernel::{Calendar, EventId};
 use crate::memory::{
-    Completed, Fabric, LaneLoad, Ledger, MemorySystem, Path, Request, ResidencyKind, Shortage, TierId, TransferClass,
-    TransferId, Urgency,
+    Completed, Fabric, LaneLoad, Ledger, MemorySystem, Path, Pattern, Request, ResidencyKind, Shortage, TierId,
+    TransferClass, TransferId, Urgency,
 };
 use crate::strategy::{Layout, Migration, MigrationView, MovePlan, Placement, PlacementView, StepBound};
 use crate::units::{Bytes, SimTime};
@@ -301,6 +301,7 @@ impl<'a, P: Probe> Decode<'a, P> {
                 path: Path::Even(self.system.even_reads(tier)),
                 bytes,
                 granule: bytes,
+                pattern: Pattern::Streams,
                 urgency,
                 tag: Purpose::Read { sublayer: sublayer as u32, tier },
             };
@@ -350,6 +351,7 @@ impl<'a, P: Probe> Decode<'a, P> {
                 path,
                 bytes,
                 granule,
+                pattern: Pattern::Random,
                 urgency: Urgency::Due,
                 tag: Purpose::Read { sublayer: 2 * layer as u32, tier },
             };
@@ -411,6 +413,7 @@ impl<'a, P: Probe> Decode<'a, P> {
                     path,
                     bytes,
                     granule: bytes,
+                    pattern: Pattern::Random,
                     urgency: Urgency::Due,
                     tag: Purpose::Write { layer: layer as u32, token: token as u32, tier },
                 },
@@ -468,6 +471,7 @@ impl<'a, P: Probe> Decode<'a, P> {
                 path,
                 bytes,
                 granule: self.paging.granule(source, kv_bytes).min(self.paging.granule(destination, kv_bytes)),
+                pattern: Pattern::Random,
                 urgency: Urgency::Due,
                 tag: Purpose::Move { slot },
             };

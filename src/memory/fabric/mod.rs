@@ -6,7 +6,7 @@ mod filling;
 mod profile;
 mod sharing;
 
-use super::{Arbitration, MemorySystem, RouteId, TransferClass};
+use super::{Arbitration, MemorySystem, Pattern, RouteId, TransferClass};
 use crate::kernel::{Calendar, EventId};
 use crate::units::{Bytes, SimTime};
 use admission::{Admission, Place};
@@ -52,6 +52,8 @@ pub struct Request<'a, Tag> {
     pub bytes: Bytes,
     /// How many of the bytes lie in a row in memory. It matters only where a tier has an efficiency.
     pub granule: Bytes,
+    /// Whether these runs lie anywhere, or one after the other. It matters only to a DRAM part's efficiency.
+    pub pattern: Pattern,
     /// Now or ahead of time.
     pub urgency: Urgency,
     /// Comes back in [`Completed`].
@@ -193,7 +195,7 @@ struct LaneState {
 ///
 /// ```
 /// use tiersim::kernel::Calendar;
-/// use tiersim::memory::{Fabric, MemorySystem, Path, Request, TierId, TransferClass, Urgency};
+/// use tiersim::memory::{Fabric, MemorySystem, Path, Pattern, Request, TierId, TransferClass, Urgency};
 /// use tiersim::units::{Bytes, SimTime};
 ///
 /// let system = MemorySystem::new(&tiersim::catalog::memory("study")?)?;
@@ -204,6 +206,7 @@ struct LaneState {
 ///     path: Path::Even(system.even_reads(TierId::HBM)),
 ///     bytes: Bytes::new(4_915_000),
 ///     granule: Bytes::new(32_768),
+///     pattern: Pattern::Random,
 ///     urgency: Urgency::Due,
 ///     tag: "first",
 /// };
@@ -308,7 +311,7 @@ impl<Tag: Copy> Fabric<Tag> {
         (bytes, parts): (Bytes, u64),
         role: Role,
     ) -> TransferId {
-        let profile = self.profiles.find(&mut self.arbiter, request.class, route, request.granule);
+        let profile = self.profiles.find(&mut self.arbiter, request.class, route, (request.pattern, request.granule));
         let whole = if parts > 1 { request.bytes } else { bytes };
         let transfer = Transfer {
             class: request.class,
@@ -721,11 +724,11 @@ impl<Tag: Copy> Fabric<Tag> {
         bytes
     }
 
-    /// How far each due transfer of `class` over `route` in granules of `granule` has come since an origin that all of them
+    /// How far each due transfer of `class` over `route` in granules of `granule` that lie anywhere has come since an origin that all of them
     /// share, in a unit of the fabric's own. `None` where they do not progress alike.
     #[must_use]
     pub fn progress(&mut self, now: SimTime, route: RouteId, class: TransferClass, granule: Bytes) -> Option<u128> {
-        let profile = self.profiles.find(&mut self.arbiter, class, route, granule);
+        let profile = self.profiles.find(&mut self.arbiter, class, route, (Pattern::Random, granule));
         match &self.arbiter {
             Arbiter::Sharing(sharing) => Some(sharing.progress(now, self.profiles[profile].group(Urgency::Due))),
             Arbiter::Fifo(_) => None,

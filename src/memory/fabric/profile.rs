@@ -4,7 +4,7 @@
 use super::filling::{GroupHold, PLAIN, Pool, Rate};
 use super::sharing::{BYTE, SLACK, size};
 use super::{Arbiter, Urgency, level};
-use crate::memory::{Arbitration, Direction, Hold, Lane, MemorySystem, RouteId, TransferClass};
+use crate::memory::{Arbitration, Direction, Hold, Lane, MemorySystem, Pattern, RouteId, TransferClass};
 use crate::units::{Bandwidth, Bytes, SimTime};
 use rustc_hash::FxHashMap;
 use std::ops::Index;
@@ -128,8 +128,8 @@ pub(super) struct Profiles {
     weight_unit: u64,
 }
 
-/// Route, class, and what a channel carries in a row of reads and of writes (0 where that makes no difference).
-type Key = (RouteId, TransferClass, Bytes, Bytes);
+/// Route, class, what follows what, and what a channel carries in a row of reads and of writes (0 where that makes no difference).
+type Key = (RouteId, TransferClass, Pattern, Bytes, Bytes);
 
 impl Index<u32> for Profiles {
     type Output = Profile;
@@ -152,9 +152,16 @@ impl Profiles {
     }
 
     /// The number of the profile of `class` over `route` in granules of `granule`.
-    pub fn find(&mut self, arbiter: &mut Arbiter, class: TransferClass, route: RouteId, granule: Bytes) -> u32 {
+    pub fn find(
+        &mut self,
+        arbiter: &mut Arbiter,
+        class: TransferClass,
+        route: RouteId,
+        (pattern, granule): (Pattern, Bytes),
+    ) -> u32 {
         let (read, write) = if self.by_granule { self.in_a_row(route, granule) } else { (Bytes::ZERO, Bytes::ZERO) };
-        let key = (route, class, read, write);
+        let pattern = if self.by_granule { pattern } else { Pattern::Random };
+        let key = (route, class, pattern, read, write);
         if let Some(&profile) = self.known.get(&key) {
             return profile;
         }
@@ -180,14 +187,14 @@ impl Profiles {
         (read, write)
     }
 
-    fn make(&mut self, arbiter: &mut Arbiter, (route, class, read, write): Key) -> Profile {
+    fn make(&mut self, arbiter: &mut Arbiter, (route, class, pattern, read, write): Key) -> Profile {
         let system = &self.system;
         let holds: Box<[Hold]> = system.route(route).into();
         let costs: Vec<GroupHold> = holds
             .iter()
             .map(|hold| {
                 let granule = if hold.direction == Direction::Read { read } else { write };
-                group_hold(&system.lanes()[hold.lane.0], *hold, granule)
+                group_hold(&system.lanes()[hold.lane.0], *hold, pattern, granule)
             })
             .collect();
         // A transfer over several routes at once has so much less on each.
@@ -243,14 +250,14 @@ impl Profiles {
     }
 }
 
-fn group_hold(lane: &Lane, hold: Hold, granule: Bytes) -> GroupHold {
+fn group_hold(lane: &Lane, hold: Hold, pattern: Pattern, granule: Bytes) -> GroupHold {
     let Hold { lane: id, direction } = hold;
     let Some(efficiency) = &lane.efficiency else {
         return GroupHold { lane: id.0, direction, cost: PLAIN, costs: None };
     };
-    let times = efficiency.times(granule);
+    let times = efficiency.times(pattern, granule);
     let last = times.len() - 1;
-    let longest = efficiency.times(efficiency.largest_granule());
+    let longest = efficiency.times(Pattern::Random, efficiency.largest_granule());
     let reference = if lane.write_only { longest[0] } else { longest[last] };
     let costs: Vec<f64> = times.iter().map(|time| time / reference).collect();
     // Alone on a pair of lanes, or while a bus carries nothing else.
