@@ -20,6 +20,7 @@ mod replay;
 mod run;
 mod study;
 mod tables;
+mod trace;
 
 use clap::{Parser, Subcommand};
 use error::CliError;
@@ -46,6 +47,9 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Carry a list of transfers over the lanes of a memory system, without a model
     Replay(replay::ReplayArgs),
+    /// Recorded traces: import, export, describe and verify them, or make some up
+    #[command(subcommand)]
+    Trace(trace::TraceCommand),
     /// List the models, memory systems, scenarios, traces, strategies and their parts
     List,
     /// Say whether configuration files and traces are valid, or what is wrong and where
@@ -62,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Study(args) => study::study(&args, &cancel),
         Command::Run(args) => run::run(&args, &cancel),
         Command::Replay(args) => replay::run(&args),
+        Command::Trace(command) => trace::trace(&command),
         Command::List => list::list(),
         Command::Check(args) => check::check(&args),
     };

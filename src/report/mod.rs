@@ -10,9 +10,10 @@ mod json;
 mod output;
 pub mod pictures;
 mod table;
+pub mod trace_pictures;
 
 pub use json::summary_json;
-pub use output::{Artifact, ReportError, check_folder, write, write_run};
+pub use output::{Artifact, ReportError, check_folder, write, write_run, write_streamed};
 pub use table::{Column, Table};
 
 use crate::metrics::{Histograms, RunReport};

@@ -16,4 +16,7 @@ mod trace;
 pub use compute::{ComputeConfig, ComputeError, Roofline};
 pub use model::{LanguageModel, Layer, LayersConfig, ModelConfig, ModelError, Sublayer, SublayerKind, WeightsConfig};
 pub use tokens::TokenSet;
-pub use trace::{Generator, GeneratorConfig, Recording, SkipSource, StepSkips, TraceConfig, TraceError, TraceWindow};
+pub use trace::{
+    LAGS, PAGE_TOKENS, StepStatistics, TraceStatistics, Demand, Encoding, Extend, FittedTrace, Generator, GeneratorConfig, JsonLinesWriter, KvsWriter, LayerMap, Lifelike, LifelikeConfig,
+    ParquetWriter, Provenance, Recorded, RecordedConfig, Recording, RecordingFormat, SkipSource, StepSkips, TraceConfig, TraceError, TraceHeader, TraceWindow,
+};

@@ -1,0 +1,168 @@
+use super::{Extend, LayerMap, RecordedConfig, Recording, SkipSource, StepSkips, TraceError};
+use crate::workload::tokens::{WORD_BITS, Word};
+use crate::workload::{LanguageModel, TokenSet};
+
+/// A recorded trace made to fit a model, a prefill and a number of steps, as a [`RecordedConfig`] says.
+///
+/// The recorded token j stands for token `j + prefill_offset`; step 0 is the recorded step `first_step`.
+pub struct FittedTrace {
+    open: Open,
+    recording: Recording,
+    config: RecordedConfig,
+    layers: usize,
+    /// How many recorded steps are used.
+    usable: usize,
+    step: usize,
+    /// The recorded sets of a step, before they are mapped.
+    recorded: StepSkips,
+    /// With [`Extend::Repeat`], by layer: what is skipped of the tokens that the passes so far have left behind.
+    left_behind: Vec<TokenSet>,
+}
+
+/// Opens the recording, from its first step on.
+type Open = Box<dyn Fn() -> Result<Recording, TraceError> + Send>;
+
+/// What a trace must be made to fit.
+#[derive(Clone, Copy)]
+pub struct Demand<'a> {
+    /// The model whose layers need sets.
+    pub model: &'a LanguageModel,
+    /// The tokens before step 0.
+    pub prefill: usize,
+    /// The steps.
+    pub decode: usize,
+}
+
+impl FittedTrace {
+    /// A fitted stream of the recording that `open` opens.
+    ///
+    /// # Errors
+    /// [`TraceError`] if it cannot be opened or does not fit, with what would make it fit.
+    pub fn new(
+        open: impl Fn() -> Result<Recording, TraceError> + Send + 'static,
+        config: &RecordedConfig,
+        demand: Demand<'_>,
+    ) -> Result<Self, TraceError> {
+        let mut recording = open()?;
+        check(&recording, config, demand)?;
+        let range = demand.prefill + demand.decode;
+        let recorded = StepSkips::none(recording.layers(), recording.prefill() + recording.steps());
+        let layers = demand.model.layers().len();
+        let left_behind = match config.extend {
+            Extend::Repeat => vec![TokenSet::new(range); layers],
+            _ => Vec::new(),
+        };
+        let first_step = config.first_step as usize;
+        recording.check_steps(first_step)?;
+        Ok(Self {
+            usable: recording.steps() - first_step,
+            open: Box::new(open),
+            recording,
+            config: config.clone(),
+            layers,
+            step: 0,
+            recorded,
+            left_behind,
+        })
+    }
+
+    /// Whether recorded sets are used as they are.
+    fn as_they_are(&self) -> bool {
+        self.config.layer_map == LayerMap::Same
+            && self.config.prefill_offset == 0
+            && !matches!(self.config.extend, Extend::Repeat)
+    }
+}
+
+/// Whether `recording` fits what is demanded.
+fn check(recording: &Recording, config: &RecordedConfig, demand: Demand<'_>) -> Result<(), TraceError> {
+    let path = || recording.name().to_owned();
+    let layers = demand.model.layers().len();
+    if config.layer_map == LayerMap::Same && layers != recording.layers() {
+        let model = demand.model.name().to_owned();
+        return Err(TraceError::Layers { path: path(), recorded: recording.layers(), model, layers });
+    }
+    let (first_step, offset) = (config.first_step as usize, config.prefill_offset as usize);
+    if first_step >= recording.steps() {
+        return Err(TraceError::FirstStep { path: path(), first_step, recorded: recording.steps() });
+    }
+    let prefill = recording.prefill() + first_step + offset;
+    if demand.prefill != prefill {
+        return Err(TraceError::Prefill {
+            path: path(),
+            recorded: recording.prefill(),
+            first_step,
+            offset,
+            prefill,
+            wanted: demand.prefill,
+        });
+    }
+    let usable = recording.steps() - first_step;
+    if demand.decode > usable && config.extend == Extend::No {
+        return Err(TraceError::TooShort { path: path(), recorded: usable, wanted: demand.decode });
+    }
+    Ok(())
+}
+
+impl SkipSource for FittedTrace {
+    fn next_step(&mut self, context: usize, skips: &mut StepSkips) -> Result<(), TraceError> {
+        let within = self.step % self.usable;
+        let shift = self.config.prefill_offset as usize + (self.step - within);
+        let first_step = self.config.first_step as usize;
+        if within == 0 && self.step > 0 {
+            self.recording = (self.open)()?;
+            self.recording.check_steps(first_step)?;
+        }
+        let recorded_context = self.recording.prefill() + first_step + within;
+        debug_assert_eq!(recorded_context + shift, context);
+        self.step += 1;
+        if self.as_they_are() {
+            return self.recording.next_step(recorded_context, skips);
+        }
+        self.recording.next_step(recorded_context, &mut self.recorded)?;
+        for layer in 0..self.layers {
+            let source = self.config.layer_map.source(layer, self.layers, self.recorded.sets.len());
+            let set = &mut skips.sets[layer];
+            set.clear();
+            place(set.words_mut(), self.recorded.sets[source].words(), shift);
+            skips.counts[layer] = self.recorded.counts[source];
+            if let Some(left_behind) = self.left_behind.get_mut(layer) {
+                if within == 0 {
+                    // What the pass before left of its last step: only what lies before this pass's tokens stays.
+                    keep_below(left_behind.words_mut(), shift);
+                }
+                for (word, left) in set.words_mut().iter_mut().zip(left_behind.words()) {
+                    *word |= left;
+                }
+                skips.counts[layer] = set.count();
+                if within + 1 == self.usable {
+                    left_behind.copy_from(set);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adds the tokens of `from`, each `shift` later, to `to`, which must be long enough for them.
+fn place(to: &mut [Word], from: &[Word], shift: usize) {
+    let (words, bits) = (shift / WORD_BITS, shift % WORD_BITS);
+    for (index, &word) in from.iter().enumerate() {
+        if word == 0 {
+            continue;
+        }
+        to[words + index] |= word << bits;
+        let carried = if bits == 0 { 0 } else { word >> (WORD_BITS - bits) };
+        if carried != 0 {
+            to[words + index + 1] |= carried;
+        }
+    }
+}
+
+/// Takes out all tokens from `end` on.
+fn keep_below(words: &mut [Word], end: usize) {
+    let first = end / WORD_BITS;
+    for (index, word) in words.iter_mut().enumerate().skip(first) {
+        *word &= if index == first { (1 << (end % WORD_BITS)) - 1 } else { 0 };
+    }
+}
