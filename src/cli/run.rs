@@ -272,12 +272,14 @@ fn scenarios(args: &RunArgs, config: &ScenarioConfig) -> Result<Vec<Scenario>, C
             )));
         }
     }
-    let scenario = |strategy: &Strategy| {
-        let mut config = config.clone();
-        config.strategy = *strategy;
-        Scenario::new(config).map_err(CliError::of_scenario(&args.scenario))
-    };
-    strategies.iter().map(scenario).collect()
+    let mut scenarios: Vec<Scenario> = Vec::new();
+    for strategy in strategies {
+        // What the first has resolved need not be resolved again: fitting a generator to a trace takes a second.
+        let mut config = scenarios.first().map_or(config, Scenario::resolved).clone();
+        config.strategy = strategy;
+        scenarios.push(Scenario::new(config).map_err(CliError::of_scenario(&args.scenario))?);
+    }
+    Ok(scenarios)
 }
 
 fn json(finished: &[Finished]) -> Result<String, CliError> {

@@ -178,9 +178,20 @@ impl Scenario {
         check_size(&model, memory.tiers().len(), &config)?;
         check_room(&model, &memory, config.prefill_tokens)?;
         let roofline = config.compute.as_ref().map(Roofline::new).transpose()?;
-        let scenario = Self { resolved: config, model, memory, roofline };
+        let mut scenario = Self { resolved: config, model, memory, roofline };
+        scenario.resolve_trace()?;
         scenario.check_trace()?;
         Ok(scenario)
+    }
+
+    /// Spells out the generator that goes on from a recorded trace that is too short.
+    fn resolve_trace(&mut self) -> Result<(), ScenarioError> {
+        let (prefill, decode) = (self.prefill(), self.decode());
+        if let TraceConfig::Recorded(recorded) = &mut self.resolved.trace {
+            let file = recorded.file.clone();
+            FittedTrace::resolve(|| open_trace(&file), recorded, Demand { model: &self.model, prefill, decode })?;
+        }
+        Ok(())
     }
 
     fn check_trace(&self) -> Result<(), ScenarioError> {

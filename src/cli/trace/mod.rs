@@ -1,6 +1,7 @@
 //! `tiersim trace`: a file a subcommand.
 
 mod convert;
+mod fit;
 mod generate;
 mod info;
 mod verify;
@@ -27,6 +28,8 @@ pub(super) enum TraceCommand {
     Export(convert::ExportArgs),
     /// Write the skip sets of a generator to a file
     Generate(generate::GenerateArgs),
+    /// Look for the generator whose skip sets are most like a trace's, and write its settings
+    Fit(fit::FitArgs),
     /// Say what a trace is like, in a table and pictures; several side by side
     Info(info::InfoArgs),
     /// Read every row of a trace and say whether all of it makes sense
@@ -38,6 +41,7 @@ pub(super) fn trace(command: &TraceCommand) -> Result<ExitCode, CliError> {
         TraceCommand::Import(args) => convert::import(args),
         TraceCommand::Export(args) => convert::export(args),
         TraceCommand::Generate(args) => generate::generate(args),
+        TraceCommand::Fit(args) => fit::fit(args),
         TraceCommand::Info(args) => info::info(args),
         TraceCommand::Verify(args) => verify::verify(args),
     }

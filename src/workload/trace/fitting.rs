@@ -1,4 +1,6 @@
-use super::{Extend, LayerMap, RecordedConfig, Recording, SkipSource, StepSkips, TraceError};
+use super::{
+    Extend, Fit, LayerMap, Lifelike, LifelikeConfig, RecordedConfig, Recording, SkipSource, StepSkips, TraceError,
+};
 use crate::workload::tokens::{WORD_BITS, Word};
 use crate::workload::{LanguageModel, TokenSet};
 
@@ -15,6 +17,10 @@ pub struct FittedTrace {
     step: usize,
     /// The recorded sets of a step, before they are mapped.
     recorded: StepSkips,
+    /// With [`Extend::Like`], what follows the recorded steps.
+    like: Option<LifelikeConfig>,
+    generator: Option<Lifelike>,
+    range: usize,
     /// With [`Extend::Repeat`], by layer: what is skipped of the tokens that the passes so far have left behind.
     left_behind: Vec<TokenSet>,
 }
@@ -43,9 +49,19 @@ impl FittedTrace {
         config: &RecordedConfig,
         demand: Demand<'_>,
     ) -> Result<Self, TraceError> {
+        let mut config = config.clone();
+        Self::resolve(&open, &mut config, demand)?;
         let mut recording = open()?;
-        check(&recording, config, demand)?;
+        check(&recording, &config, demand)?;
         let range = demand.prefill + demand.decode;
+        let offset = config.prefill_offset as usize;
+        let like = match &config.extend {
+            Extend::Like(like) => {
+                like.check(demand.prefill - offset, demand.decode)?;
+                Some(like.clone())
+            }
+            _ => None,
+        };
         let recorded = StepSkips::none(recording.layers(), recording.prefill() + recording.steps());
         let layers = demand.model.layers().len();
         let left_behind = match config.extend {
@@ -58,19 +74,77 @@ impl FittedTrace {
             usable: recording.steps() - first_step,
             open: Box::new(open),
             recording,
-            config: config.clone(),
+            config,
             layers,
             step: 0,
             recorded,
+            like,
+            generator: None,
+            range,
             left_behind,
         })
+    }
+
+    /// Puts the fitted generator in the place of [`Extend::Statistics`], where the trace is too short without it.
+    ///
+    /// # Errors
+    /// [`TraceError`] if the trace cannot be read or does not fit.
+    pub fn resolve(
+        open: impl Fn() -> Result<Recording, TraceError>,
+        config: &mut RecordedConfig,
+        demand: Demand<'_>,
+    ) -> Result<(), TraceError> {
+        if config.extend != Extend::Statistics {
+            return Ok(());
+        }
+        let mut recording = open()?;
+        check(&recording, config, demand)?;
+        if demand.decode > recording.steps() - config.first_step as usize {
+            let (name, header) = (recording.name().to_owned(), recording.header().clone());
+            config.extend = Extend::Like(Fit::of(&name, &header, &mut recording)?.config);
+        }
+        Ok(())
+    }
+
+    /// The next step, made up.
+    fn make_up(&mut self, context: usize, skips: &mut StepSkips) -> Result<(), TraceError> {
+        let offset = self.config.prefill_offset as usize;
+        if self.generator.is_none() {
+            let like = self.like.clone().unwrap_or_default();
+            let sources = (0..self.layers).map(|layer| self.source(layer));
+            let (sets, counts) =
+                sources.map(|source| (self.recorded.sets[source].clone(), self.recorded.counts[source])).unzip();
+            let last = StepSkips { sets, counts };
+            // It knows the recorded tokens and those after them alone.
+            let mut generator = Lifelike::new(&like, self.layers, self.range - offset);
+            generator.resume(context - 1 - offset, &last);
+            self.generator = Some(generator);
+            self.recorded = StepSkips::none(self.layers, self.range - offset);
+        }
+        let generator = self.generator.as_mut().expect("it was made above");
+        if offset == 0 {
+            return generator.next_step(context, skips);
+        }
+        generator.next_step(context - offset, &mut self.recorded)?;
+        for layer in 0..self.layers {
+            let set = &mut skips.sets[layer];
+            set.clear();
+            place(set.words_mut(), self.recorded.sets[layer].words(), offset);
+            skips.counts[layer] = self.recorded.counts[layer];
+        }
+        Ok(())
+    }
+
+    /// The recorded layer for a layer of the model.
+    fn source(&self, layer: usize) -> usize {
+        self.config.layer_map.source(layer, self.layers, self.recording.layers())
     }
 
     /// Whether recorded sets are used as they are.
     fn as_they_are(&self) -> bool {
         self.config.layer_map == LayerMap::Same
             && self.config.prefill_offset == 0
-            && !matches!(self.config.extend, Extend::Repeat)
+            && !matches!(self.config.extend, Extend::Repeat | Extend::Like(_))
     }
 }
 
@@ -106,6 +180,9 @@ fn check(recording: &Recording, config: &RecordedConfig, demand: Demand<'_>) -> 
 
 impl SkipSource for FittedTrace {
     fn next_step(&mut self, context: usize, skips: &mut StepSkips) -> Result<(), TraceError> {
+        if self.step >= self.usable && self.like.is_some() {
+            return self.make_up(context, skips);
+        }
         let within = self.step % self.usable;
         let shift = self.config.prefill_offset as usize + (self.step - within);
         let first_step = self.config.first_step as usize;
@@ -121,7 +198,7 @@ impl SkipSource for FittedTrace {
         }
         self.recording.next_step(recorded_context, &mut self.recorded)?;
         for layer in 0..self.layers {
-            let source = self.config.layer_map.source(layer, self.layers, self.recorded.sets.len());
+            let source = self.source(layer);
             let set = &mut skips.sets[layer];
             set.clear();
             place(set.words_mut(), self.recorded.sets[source].words(), shift);

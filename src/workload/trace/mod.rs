@@ -3,6 +3,7 @@
 //! Made up by a [`Generator`], or read from a [`Recording`] of any format: Parquet, `.kvs` or JSON Lines, a file of this
 //! folder each.
 
+mod fit;
 mod fitting;
 mod generator;
 mod header;
@@ -15,6 +16,7 @@ mod recording;
 mod statistics;
 mod window;
 
+pub use fit::Fit;
 pub use fitting::{Demand, FittedTrace};
 pub use generator::{Generator, GeneratorConfig};
 pub use header::{Provenance, TraceHeader};
@@ -144,6 +146,8 @@ pub enum TraceError {
         prefill_remedy(*prefill, *wanted)
     )]
     Prefill { path: String, recorded: usize, first_step: usize, offset: usize, prefill: usize, wanted: usize },
+    #[error("'{path}' has {steps} steps, too few to fit a generator to: record at least {least}")]
+    TooShortToFit { path: String, steps: usize, least: usize },
     #[error("trace.{field} is {value}, but {limit}")]
     Parameter { field: &'static str, value: String, limit: String },
     #[error("trace.old_bias is {old_bias}, but it must be at most {max}", max = GeneratorConfig::MAX_OLD_BIAS)]

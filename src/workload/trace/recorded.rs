@@ -1,3 +1,4 @@
+use super::LifelikeConfig;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -57,11 +58,17 @@ pub enum Extend {
     /// The recorded steps again. In each further pass the recorded tokens stand for tokens that are as many later as the
     /// passes before it had steps; the tokens before them stay as they were in the last step of the pass before.
     Repeat,
+    /// Made-up steps like the recorded ones: a [`Lifelike`](super::Lifelike) fitted to the trace, which goes on from the last recorded
+    /// step. The resolved scenario has it spelled out, as `Like`.
+    Statistics,
+    /// The steps of this generator, which goes on from the last recorded step.
+    Like(LifelikeConfig),
 }
 
 impl Extend {
     /// Those that need no more than their name.
-    pub const NAMED: [(&str, Self); 2] = [("No", Self::No), ("Repeat", Self::Repeat)];
+    pub const NAMED: [(&str, Self); 3] =
+        [("No", Self::No), ("Repeat", Self::Repeat), ("Statistics", Self::Statistics)];
 }
 
 macro_rules! from_name {
