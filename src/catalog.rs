@@ -50,10 +50,10 @@ pub const SCENARIOS: &[Shipped] = shipped! {
 pub const TRACES: &[(&str, &str, &[u8])] = &[(
     "python_heapq_skip40",
     "320 steps of SmolLM2-135M's attention on CPython's heapq.py, 512 tokens before step 0, 40 % skipped",
-    include_bytes!("../traces/python_heapq_skip40.kvs"),
+    include_bytes!("../traces/python_heapq_skip40.parquet"),
 )];
 
-/// The settings of generators.
+/// The settings of generators of skip sets.
 pub const GENERATORS: &[Shipped] = shipped! {
     "study-skip40" => "traces/study-skip40.ron",
     "like-recorded-40" => "traces/like-recorded-40.ron",

@@ -25,6 +25,8 @@ pub(super) fn list() -> Result<ExitCode, CliError> {
     sections.push(("Scenarios (tiersim run SCENARIO)", scenarios));
     let pairs = |name: &str, about: &str| (name.to_owned(), about.to_owned());
     sections.push(("Traces (--trace)", catalog::TRACES.iter().map(|(name, about, _)| pairs(name, about)).collect()));
+    let generators = catalog::GENERATORS.iter().map(|file| pairs(file.name, first_comment(file.text)));
+    sections.push(("Generators of skip sets (--trace, tiersim trace generate)", generators.collect()));
     sections.push(("Strategies (--strategy)", NAMED.iter().map(|(name, about, _)| pairs(name, about)).collect()));
     let parts = InitializationKind::ALL.iter().map(|kind| pairs(kind.name(), kind.about()));
     sections.push(("Initializations (--initialization)", parts.collect()));
@@ -42,4 +44,9 @@ pub(super) fn list() -> Result<ExitCode, CliError> {
     }
     print(text.join("\n").trim_end())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The first line of a RON file, which says what it is.
+fn first_comment(text: &'static str) -> &'static str {
+    text.lines().next().unwrap_or("").trim_start_matches('/').trim()
 }

@@ -178,10 +178,8 @@ fn configure(args: &RunArgs) -> Result<ScenarioConfig, CliError> {
 
 /// Applies the flags for recorded traces. Where one is asked for, its length and its prefill hold.
 fn fit_trace(args: &RunArgs, config: &mut ScenarioConfig) -> Result<(), CliError> {
-    let given = args.layer_map.is_some()
-        || args.extend.is_some()
-        || args.first_step.is_some()
-        || args.prefill_offset.is_some();
+    let given =
+        args.layer_map.is_some() || args.extend.is_some() || args.first_step.is_some() || args.prefill_offset.is_some();
     let TraceConfig::Recorded(recorded) = &mut config.trace else {
         if given {
             return Err(CliError::Usage(

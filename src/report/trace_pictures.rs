@@ -44,9 +44,8 @@ pub fn draw(traces: &[Compared<'_>]) -> Result<Vec<Artifact>, ReportError> {
     if !panels.is_empty() {
         files.extend(chart("jaccard_steps", "Sets of the same layer".to_owned(), panels)?);
     }
-    let layers = over_steps(traces, "Sets of adjacent layers".to_owned(), "Jaccard index", Some(1.0), |step| {
-        step.layer_jaccard
-    });
+    let layers =
+        over_steps(traces, "Sets of adjacent layers".to_owned(), "Jaccard index", Some(1.0), |step| step.layer_jaccard);
     files.extend(chart("jaccard_layers", String::new(), vec![layers])?);
     let runs = vec![
         over_steps(traces, "Read".to_owned(), "mean run (tokens)", None, |step| step.read_run),

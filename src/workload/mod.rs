@@ -17,6 +17,8 @@ pub use compute::{ComputeConfig, ComputeError, Roofline};
 pub use model::{LanguageModel, Layer, LayersConfig, ModelConfig, ModelError, Sublayer, SublayerKind, WeightsConfig};
 pub use tokens::TokenSet;
 pub use trace::{
-    LAGS, PAGE_TOKENS, StepStatistics, TraceStatistics, Demand, Encoding, Extend, Fit, FittedTrace, Generator, GeneratorConfig, JsonLinesWriter, KvsWriter, LayerMap, Lifelike, LifelikeConfig,
-    ParquetWriter, Provenance, Recorded, RecordedConfig, Recording, RecordingFormat, SkipSource, StepSkips, TraceConfig, TraceError, TraceHeader, TraceWindow,
+    Demand, Encoding, Extend, Fit, FittedTrace, Generator, GeneratorConfig, JsonLinesWriter, KvsWriter, LAGS, LayerMap,
+    Lifelike, LifelikeConfig, PAGE_TOKENS, ParquetWriter, Provenance, Recorded, RecordedConfig, Recording,
+    RecordingFormat, SkipSource, StepSkips, StepStatistics, TraceConfig, TraceError, TraceHeader, TraceStatistics,
+    TraceWindow,
 };

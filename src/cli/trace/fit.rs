@@ -52,7 +52,8 @@ fn text(fit: &Fit, origin: &str) -> String {
         recency,
     } = &fit.config;
     let origin = origin.replace(char::is_control, " ");
-    let mut text = format!("// Like {origin}: fitted by tiersim {} to {} steps.\n", env!("CARGO_PKG_VERSION"), fit.steps);
+    let mut text =
+        format!("// Like {origin}: fitted by tiersim {} to {} steps.\n", env!("CARGO_PKG_VERSION"), fit.steps);
     let recency: Vec<String> = recency.iter().map(f64::to_string).collect();
     let _ = write!(
         text,

@@ -79,7 +79,11 @@ pub(super) fn generate(args: &GenerateArgs) -> Result<ExitCode, CliError> {
         },
     };
     output.write(&header, source.as_mut())?;
-    tell!("{}: {steps} steps, {layers} layers, {prefill} tokens before step 0, as {}", args.out.display(), output.format);
+    tell!(
+        "{}: {steps} steps, {layers} layers, {prefill} tokens before step 0, as {}",
+        args.out.display(),
+        output.format
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -87,7 +91,9 @@ pub(super) fn generate(args: &GenerateArgs) -> Result<ExitCode, CliError> {
 fn configure(args: &GenerateArgs) -> Result<TraceConfig, CliError> {
     let mut generator = match &args.generator {
         Some(name) => catalog::generator(name)?.ok_or_else(|| {
-            CliError::Usage(format!("there is no generator named '{name}': use a shipped one (tiersim list) or the path of a RON file"))
+            CliError::Usage(format!(
+                "there is no generator named '{name}': use a shipped one (tiersim list) or the path of a RON file"
+            ))
         })?,
         None => TraceConfig::Generated(GeneratorConfig::default()),
     };

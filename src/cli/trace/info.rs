@@ -59,8 +59,7 @@ pub(super) fn info(args: &InfoArgs) -> Result<ExitCode, CliError> {
         compared.push((name, statistics));
     }
     print(&table(&compared).render(std::io::stdout().is_terminal()))?;
-    let drawn: Vec<Compared<'_>> =
-        compared.iter().map(|(label, statistics)| Compared { label, statistics }).collect();
+    let drawn: Vec<Compared<'_>> = compared.iter().map(|(label, statistics)| Compared { label, statistics }).collect();
     report::write(&folder, &trace_pictures::draw(&drawn)?)?;
     tell!("pictures are in {}", folder.display());
     Ok(ExitCode::SUCCESS)
@@ -142,7 +141,8 @@ fn table(compared: &[(String, TraceStatistics)]) -> Table {
     let oldest = compared.iter().map(|(_, statistics)| statistics.skipped_by_age.len()).max().unwrap_or(0);
     for class in 0..oldest {
         let (from, to) = ((1u64 << class) - 1, (2u64 << class) - 2);
-        let name = if from == to { format!("skipped at age {from}") } else { format!("skipped at ages {from} to {to}") };
+        let name =
+            if from == to { format!("skipped at age {from}") } else { format!("skipped at ages {from} to {to}") };
         row(name, compared.iter().map(|(_, statistics)| statistics.skipped_by_age.get(class).copied()).collect());
     }
     table

@@ -126,8 +126,9 @@ impl Values {
 
         // By how much ages are skipped too often, on the scale of scores: the slope of a share against the score.
         let classes = target.skipped_by_age.iter().zip(&made.skipped_by_age);
-        let too_often: Vec<f64> =
-            classes.map(|(wanted, got)| ((got - wanted) / (1.6 * got * (1.0 - got)).max(0.005)).clamp(-1.0, 1.0)).collect();
+        let too_often: Vec<f64> = classes
+            .map(|(wanted, got)| ((got - wanted) / (1.6 * got * (1.0 - got)).max(0.005)).clamp(-1.0, 1.0))
+            .collect();
         let last = too_often.len().saturating_sub(1);
         for (entry, value) in self.recency.iter_mut().enumerate() {
             // An entry lies between two classes of age.

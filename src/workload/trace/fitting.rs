@@ -243,3 +243,137 @@ fn keep_below(words: &mut [Word], end: usize) {
         *word &= if index == first { (1 << (end % WORD_BITS)) - 1 } else { 0 };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::{Bytes, Ratio};
+    use crate::workload::{
+        Encoding, LayersConfig, ModelConfig, ParquetWriter, Provenance, TraceHeader, TraceStatistics, WeightsConfig,
+    };
+    use proptest::prelude::*;
+    use rand_xoshiro::Xoshiro256PlusPlus;
+    use rand_xoshiro::rand_core::{Rng, SeedableRng};
+
+    fn model(layers: usize) -> LanguageModel {
+        let weights = || WeightsConfig { stored: Bytes::new(64), read: None };
+        let layers =
+            LayersConfig { count: layers as u32, attention: weights(), mlp: weights(), kv_bytes: Bytes::new(16) };
+        let config = ModelConfig { name: "test".to_owned(), about: String::new(), layers: vec![layers] };
+        LanguageModel::new(&config).unwrap()
+    }
+
+    /// A trace of random sets: for each step and layer whether each token is skipped, and the file.
+    fn random(layers: usize, prefill: usize, steps: usize, seed: u64) -> (Vec<Vec<Vec<bool>>>, bytes::Bytes) {
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let header = TraceHeader { layers, prefill, steps, skip_permille: None, provenance: Provenance::default() };
+        let mut writer = ParquetWriter::new(Vec::new(), &header, Encoding::Sets, 1).unwrap();
+        let mut rows = Vec::new();
+        for step in 0..steps {
+            let mut skips = StepSkips::none(layers, prefill + steps);
+            let mut row = Vec::new();
+            for layer in 0..layers {
+                let set: Vec<bool> = (0..prefill + step).map(|_| random.next_u64() % 5 < 2).collect();
+                skips.sets[layer].extend((0..set.len()).filter(|token| set[*token]));
+                skips.counts[layer] = skips.sets[layer].count();
+                row.push(set);
+            }
+            writer.write(&skips).unwrap();
+            rows.push(row);
+        }
+        (rows, writer.finish().unwrap().into())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(150))]
+        #[test]
+        fn fitted_sets_are_those_of_the_rules_token_by_token(
+            recorded_layers in 1usize..5, layers in 1usize..7, scale: bool, prefill in 0usize..90, steps in 1usize..8,
+            first_step in 0usize..4, offset in 0usize..150, decode in 1usize..30, seed: u64,
+        ) {
+            prop_assume!(first_step < steps);
+            let (rows, file) = random(recorded_layers, prefill, steps, seed);
+            let config = RecordedConfig {
+                layer_map: if scale { LayerMap::Scale } else { LayerMap::Repeat },
+                extend: Extend::Repeat,
+                first_step: first_step as u32,
+                prefill_offset: offset as u32,
+                ..RecordedConfig::default()
+            };
+            let prefill = prefill + first_step + offset;
+            let model = model(layers);
+            let open = move || Recording::in_memory("test", file.clone());
+            let mut fitted = FittedTrace::new(open, &config, Demand { model: &model, prefill, decode }).unwrap();
+            let mut skips = StepSkips::none(layers, prefill + decode);
+            let usable = steps - first_step;
+            let mut before: Vec<Vec<bool>> = vec![Vec::new(); layers];
+            for step in 0..decode {
+                let context = prefill + step;
+                fitted.next_step(context, &mut skips).unwrap();
+                for layer in 0..layers {
+                    let source = if scale { layer * recorded_layers / layers } else { layer % recorded_layers };
+                    let recorded = &rows[first_step + step % usable][source];
+                    let shift = offset + step / usable * usable;
+                    let wanted: Vec<bool> = (0..context)
+                        .map(|token| if token < shift {
+                            // Left behind by an earlier pass: as it last was.
+                            before[layer].get(token).copied().unwrap_or(false)
+                        } else {
+                            recorded[token - shift]
+                        })
+                        .collect();
+                    let found: Vec<bool> = (0..context).map(|token| skips.sets[layer].contains(token)).collect();
+                    prop_assert_eq!(&found, &wanted, "step {}, layer {}", step, layer);
+                    prop_assert_eq!(skips.counts[layer], skips.sets[layer].count());
+                    before[layer] = wanted;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_made_up_extension_joins_the_recorded_steps() {
+        const TRACE: &[u8] = include_bytes!("../../../traces/python_heapq_skip40.parquet");
+        let open = || Recording::embedded("python_heapq_skip40", TRACE);
+        for offset in [0, 100] {
+            let model = model(32);
+            let demand = Demand { model: &model, prefill: 512 + offset, decode: 420 };
+            let config = RecordedConfig {
+                layer_map: LayerMap::Scale,
+                extend: Extend::Statistics,
+                prefill_offset: offset as u32,
+                ..RecordedConfig::default()
+            };
+            let mut fitted = FittedTrace::new(open, &config, demand).unwrap();
+            let statistics = TraceStatistics::measure(&mut fitted, 32, demand.prefill, demand.decode).unwrap();
+            let churn = |steps: std::ops::Range<usize>| {
+                let count = steps.len() as f64;
+                statistics.steps[steps].iter().filter_map(|step| step.churn).sum::<f64>() / count
+            };
+            let (recorded, seam, after) = (churn(1..320), churn(320..321), churn(321..420));
+            assert!((after / recorded - 1.0).abs() < 0.2, "{after} after, {recorded} recorded");
+            assert!((seam / recorded - 1.0).abs() < 0.35, "{seam} where they meet, {recorded} recorded");
+            let expected = Ratio::from_permille(400).unwrap().floor_of(512 + 419) as f64 / (512 + offset + 419) as f64;
+            assert!((statistics.steps[419].skip - expected).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_a_remedy() {
+        let (_, file) = random(3, 10, 5, 1);
+        let refused = |config: RecordedConfig, layers: usize, prefill: usize, decode: usize| {
+            let file = file.clone();
+            let model = model(layers);
+            let open = move || Recording::in_memory("test", file.clone());
+            let fitted = FittedTrace::new(open, &config, Demand { model: &model, prefill, decode });
+            fitted.err().expect("it does not fit").to_string()
+        };
+        let usual = RecordedConfig::default;
+        assert!(refused(usual(), 4, 10, 5).contains("--layer-map"));
+        assert!(refused(usual(), 3, 10, 6).contains("--decode 5"));
+        let message = refused(usual(), 3, 17, 5);
+        assert!(message.contains("--prefill 10") && message.contains("add 7 to --prefill-offset"), "{message}");
+        assert!(refused(RecordedConfig { first_step: 5, ..usual() }, 3, 15, 1).contains("at most 4"));
+        assert!(refused(RecordedConfig { extend: Extend::Statistics, ..usual() }, 3, 10, 6).contains("too few to fit"));
+    }
+}

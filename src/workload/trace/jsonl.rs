@@ -85,12 +85,8 @@ impl JsonLinesReader {
             remedy: "import it with --prefill, or start it with a line {\"prefill_tokens\": N}",
         })?;
         let fields = HeaderFields { layers, prefill, steps, skip_permille: given.skip_permille };
-        let provenance = Provenance {
-            model: given.model,
-            source: given.source,
-            licence: given.licence,
-            made_by: given.made_by,
-        };
+        let provenance =
+            Provenance { model: given.model, source: given.source, licence: given.licence, made_by: given.made_by };
         let header = TraceHeader::checked(&path, fields, provenance)?;
         input.rewind().map_err(failed)?;
         lines = 0;
@@ -115,8 +111,7 @@ impl JsonLinesReader {
         let row: RowLine<Vec<u32>> =
             serde_json::from_str(&self.line).map_err(|error| json(&self.path, self.lines, &error))?;
         self.order.check(&self.path, row.step, row.layer)?;
-        let wrong =
-            |what| TraceError::Row { path: self.path.clone(), row: self.order.row - 1, step, layer, what };
+        let wrong = |what| TraceError::Row { path: self.path.clone(), row: self.order.row - 1, step, layer, what };
         set.clear();
         for token in row.skipped.iter().map(|token| *token as usize) {
             if token >= context {

@@ -29,12 +29,8 @@ impl KvsReader {
         input.read_exact(&mut header).map_err(|source| TraceError::Read { path: path.clone(), source })?;
         let field =
             |at: usize| u64::from(u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]));
-        let fields = HeaderFields {
-            steps: field(8),
-            layers: field(12),
-            prefill: field(16),
-            skip_permille: Some(field(20)),
-        };
+        let fields =
+            HeaderFields { steps: field(8), layers: field(12), prefill: field(16), skip_permille: Some(field(20)) };
         let header = TraceHeader::checked(&path, fields, Provenance::default())?;
         let a_layer: u64 = (0..header.steps).map(|step| header.context(step).div_ceil(8) as u64).sum();
         let expected = HEADER + header.layers as u64 * a_layer;

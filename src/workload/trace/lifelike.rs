@@ -349,3 +349,122 @@ fn recency(entries: &[f64], age: usize) -> f32 {
     let along = (age + 1 - width) as f64 / width as f64;
     (from + (to - from) * along) as f32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::TraceStatistics;
+    use proptest::prelude::*;
+
+    fn share(permille: u32) -> Ratio {
+        Ratio::from_permille(permille).unwrap()
+    }
+
+    fn measured(config: &LifelikeConfig, layers: usize, prefill: usize, steps: usize) -> TraceStatistics {
+        config.check(prefill, steps).unwrap();
+        let mut generator = Lifelike::new(config, layers, prefill + steps);
+        TraceStatistics::measure(&mut generator, layers, prefill, steps).unwrap()
+    }
+
+    #[test]
+    fn each_parameter_does_what_it_says() {
+        let usual = LifelikeConfig { skip: share(400), seed: 3, ..LifelikeConfig::default() };
+        let base = measured(&usual, 4, 600, 150).mean;
+
+        let all_new =
+            LifelikeConfig { exchange: share(1000), drift: share(0), layer_independence: share(1000), ..usual.clone() };
+        let random = measured(&all_new, 4, 600, 150).mean;
+        // Independent sets of 40 % share 0.16 of all tokens and have 0.64 together.
+        for jaccard in [random.jaccard[0], random.layer_jaccard] {
+            assert!((jaccard.unwrap() - 0.25).abs() < 0.01, "{jaccard:?}");
+        }
+        assert!((random.churn.unwrap() - 0.6).abs() < 0.01);
+
+        let all_fixed = LifelikeConfig { exchange: share(0), drift: share(0), ..usual.clone() };
+        assert!(measured(&all_fixed, 4, 600, 150).mean.jaccard[2].unwrap() > 0.9);
+
+        let slower = measured(&LifelikeConfig { drift_steps: 200, ..usual.clone() }, 4, 600, 150).mean;
+        assert!(slower.jaccard[2].unwrap() > base.jaccard[2].unwrap() + 0.02);
+
+        let alike = measured(&LifelikeConfig { layer_independence: share(0), ..usual.clone() }, 4, 600, 150).mean;
+        assert_eq!(alike.layer_jaccard, Some(1.0));
+
+        let patchy = LifelikeConfig { patches: share(1000), patch_tokens: 30, ..usual.clone() };
+        let patchy = measured(&patchy, 4, 600, 150).mean;
+        assert!(patchy.read_run.unwrap() > 1.3 * base.read_run.unwrap());
+        assert!(patchy.skipped_pages.unwrap() > base.skipped_pages.unwrap());
+
+        let recent = LifelikeConfig { recency: vec![4.0, 4.0, 4.0, 4.0, 0.0], ..usual };
+        let recent = measured(&recent, 4, 600, 150).skipped_by_age;
+        assert!(recent[0] < 0.01 && recent[6] > 0.35, "{recent:?}");
+    }
+
+    #[test]
+    fn goes_on_from_given_sets() {
+        let config =
+            LifelikeConfig { skip: share(400), exchange: share(0), drift: share(0), ..LifelikeConfig::default() };
+        let mut given = StepSkips::none(2, 400);
+        for layer in 0..2 {
+            given.sets[layer].extend((0..300).filter(|token| (token + layer) % 5 < 2));
+            given.counts[layer] = given.sets[layer].count();
+        }
+        let mut generator = Lifelike::new(&config, 2, 400);
+        generator.resume(300, &given);
+        let mut next = StepSkips::none(2, 400);
+        generator.next_step(301, &mut next).unwrap();
+        for layer in 0..2 {
+            // Nothing is exchanged: but for the new token's rank and scores of one class, the sets are the given ones.
+            let changed = given.sets[layer].count_without(&next.sets[layer]);
+            assert!(changed <= 2, "{changed} of {} changed", given.counts[layer]);
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_out_of_bounds() {
+        let usual = LifelikeConfig { skip: share(400), ..LifelikeConfig::default() };
+        for (wrong, field) in [
+            (LifelikeConfig { exchange: share(700), drift: share(400), ..usual.clone() }, "exchange"),
+            (LifelikeConfig { drift_steps: 0, ..usual.clone() }, "drift_steps"),
+            (LifelikeConfig { patch_tokens: 1 << 21, ..usual.clone() }, "patch_tokens"),
+            (LifelikeConfig { recency: vec![], ..usual.clone() }, "recency"),
+            (LifelikeConfig { recency: vec![f64::NAN], ..usual.clone() }, "recency"),
+            (LifelikeConfig { recency: vec![9.0], ..usual.clone() }, "recency"),
+        ] {
+            let message = wrong.check(100, 10).unwrap_err().to_string();
+            assert!(message.contains(&format!("trace.{field}")), "{message}");
+        }
+        let sinks = LifelikeConfig { sinks: 90, ..usual };
+        assert!(matches!(sinks.check(100, 10), Err(TraceError::TooManyKept { skipped: 40, eligible: 10, .. })));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+        #[test]
+        fn sets_are_those_of_the_lowest_scores_sorted(
+            skip in 0u32..=1000, sinks in 0u32..4, seed: u64, exchange in 0u32..=500, drift in 0u32..=500,
+            prefill in 0usize..200, decode in 1usize..12, slope in -6.0f64..6.0,
+        ) {
+            let config = LifelikeConfig {
+                skip: share(skip), seed, sinks, exchange: share(exchange), drift: share(drift),
+                recency: vec![slope, 0.0, -slope], ..LifelikeConfig::default()
+            };
+            prop_assume!(config.check(prefill, decode).is_ok());
+            let (mut fast, mut slow) =
+                (Lifelike::new(&config, 2, prefill + decode), Lifelike::new(&config, 2, prefill + decode));
+            let mut skips = StepSkips::none(2, prefill + decode);
+            for context in prefill..prefill + decode {
+                fast.next_step(context, &mut skips).unwrap();
+                slow.set_base(context);
+                for layer in 0..2 {
+                    slow.set_keys(layer, context);
+                    let mut order: Vec<usize> = (sinks as usize..context).collect();
+                    order.sort_by_key(|token| (slow.keys[*token], *token));
+                    order.truncate(config.skip.floor_of(context as u64) as usize);
+                    order.sort_unstable();
+                    prop_assert_eq!(skips.counts[layer], order.len());
+                    prop_assert_eq!(skips.sets[layer].iter().collect::<Vec<_>>(), order);
+                }
+            }
+        }
+    }
+}

@@ -109,7 +109,9 @@ pub enum TraceError {
         "'{path}' has {actual} rows, but its header ({steps} steps, {layers} layers) means {expected}: it has a row for each layer of each step"
     )]
     RowCount { path: String, actual: u64, expected: u64, steps: usize, layers: usize },
-    #[error("'{path}', row {row}: it is of step {step}, layer {layer}, where step {wanted_step}, layer {wanted_layer} must stand: {what}")]
+    #[error(
+        "'{path}', row {row}: it is of step {step}, layer {layer}, where step {wanted_step}, layer {wanted_layer} must stand: {what}"
+    )]
     RowOrder {
         path: String,
         row: u64,

@@ -186,8 +186,7 @@ impl Group {
 impl ParquetReader {
     pub fn new(path: String, input: Input, length: u64) -> Result<Self, TraceError> {
         let source = Arc::new(Source { input });
-        let metadata =
-            ParquetMetaDataReader::new().parse_and_finish(source.as_ref()).map_err(damaged(&path))?;
+        let metadata = ParquetMetaDataReader::new().parse_and_finish(source.as_ref()).map_err(damaged(&path))?;
         let schema = metadata.file_metadata().schema_descr();
         let find = |name: &str| schema.columns().iter().position(|column| column.path().parts() == [name]);
         let needed = |column: &'static str, expected: &'static str| {
@@ -259,7 +258,8 @@ impl ParquetReader {
         let cell = read.skipped.ok_or_else(|| empty("skipped"))?;
         let (wanted_step, wanted_layer) = self.order.wanted();
         self.order.check(&self.path, step, layer)?;
-        let wrong = |what| TraceError::Row { path: self.path.clone(), row, step: wanted_step, layer: wanted_layer, what };
+        let wrong =
+            |what| TraceError::Row { path: self.path.clone(), row, step: wanted_step, layer: wanted_layer, what };
         let bitmap = parse(cell.data()).map_err(|error| wrong(format!("'skipped' is no Roaring bitmap: {error}")))?;
         if let Some(token) = bitmap.max().filter(|token| *token as usize >= context) {
             return Err(wrong(format!("token {token} is skipped, but the context has only {context} tokens")));
@@ -335,11 +335,7 @@ fn check_column(
     // Any integers will do: tools make 64-bit ones where nobody tells them otherwise.
     let integer = matches!(found.physical_type(), PhysicalType::INT32 | PhysicalType::INT64)
         && matches!(found.logical_type_ref(), None | Some(LogicalType::Integer(_)));
-    let right = if expected == "binary" {
-        found.physical_type() == PhysicalType::BYTE_ARRAY && !text
-    } else {
-        integer
-    };
+    let right = if expected == "binary" { found.physical_type() == PhysicalType::BYTE_ARRAY && !text } else { integer };
     if right && found.max_rep_level() == 0 && found.max_def_level() <= 1 {
         return Ok(());
     }
@@ -409,12 +405,8 @@ fn read_header(path: &str, metadata: Option<&Vec<KeyValue>>) -> Result<(TraceHea
         skip_permille: number("skip_permille")?,
     };
     let text = |field: &str| find(field).map(str::to_owned);
-    let provenance = Provenance {
-        model: text("model"),
-        source: text("source"),
-        licence: text("licence"),
-        made_by: text("made_by"),
-    };
+    let provenance =
+        Provenance { model: text("model"), source: text("source"), licence: text("licence"), made_by: text("made_by") };
     Ok((TraceHeader::checked(path, fields, provenance)?, encoding))
 }
 
@@ -481,8 +473,9 @@ enum IntegerColumn {
 impl IntegerColumn {
     fn open(source: &Arc<Source>, group: &RowGroupMetaData, column: usize) -> Result<Self, ParquetError> {
         let description = group.column(column).column_descr();
-        let unsigned = matches!(description.logical_type_ref(), Some(LogicalType::Integer(IntType { is_signed: false, .. })))
-            || description.converted_type() == ConvertedType::UINT_32;
+        let unsigned =
+            matches!(description.logical_type_ref(), Some(LogicalType::Integer(IntType { is_signed: false, .. })))
+                || description.converted_type() == ConvertedType::UINT_32;
         Ok(match description.physical_type() {
             PhysicalType::INT64 => Self::Long(Cells::open(source, group, column)?),
             _ if unsigned => Self::Unsigned(Cells::open(source, group, column)?),
@@ -645,7 +638,11 @@ fn metadata(header: &TraceHeader, encoding: Encoding) -> Vec<KeyValue> {
     ];
     entries.extend(header.skip_permille.map(|permille| entry("skip_permille", permille.to_string())));
     entries.extend(
-        header.provenance.fields().into_iter().filter_map(|(key, value)| value.map(|value| entry(key, value.to_owned()))),
+        header
+            .provenance
+            .fields()
+            .into_iter()
+            .filter_map(|(key, value)| value.map(|value| entry(key, value.to_owned()))),
     );
     entries
 }

@@ -67,8 +67,7 @@ pub enum Extend {
 
 impl Extend {
     /// Those that need no more than their name.
-    pub const NAMED: [(&str, Self); 3] =
-        [("No", Self::No), ("Repeat", Self::Repeat), ("Statistics", Self::Statistics)];
+    pub const NAMED: [(&str, Self); 3] = [("No", Self::No), ("Repeat", Self::Repeat), ("Statistics", Self::Statistics)];
 }
 
 macro_rules! from_name {

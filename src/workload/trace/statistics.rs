@@ -124,17 +124,11 @@ fn of_step(now: &StepSkips, history: &VecDeque<StepSkips>, context: usize) -> St
                 })
             })
         }),
-        layer_jaccard: average(
-            (1..now.sets.len()).filter_map(|layer| {
-                jaccard(&now.sets[layer - 1], now.counts[layer - 1], &now.sets[layer], now.counts[layer])
-            }),
-        ),
-        skipped_run: over_layers(&|layer| {
-            share(now.counts[layer], runs(now.sets[layer].words(), context).skipped)
-        }),
-        read_run: over_layers(&|layer| {
-            share(context - now.counts[layer], runs(now.sets[layer].words(), context).read)
-        }),
+        layer_jaccard: average((1..now.sets.len()).filter_map(|layer| {
+            jaccard(&now.sets[layer - 1], now.counts[layer - 1], &now.sets[layer], now.counts[layer])
+        })),
+        skipped_run: over_layers(&|layer| share(now.counts[layer], runs(now.sets[layer].words(), context).skipped)),
+        read_run: over_layers(&|layer| share(context - now.counts[layer], runs(now.sets[layer].words(), context).read)),
         skipped_pages: over_layers(&|layer| share(full_pages(now.sets[layer].words()), context / PAGE_TOKENS)),
     }
 }
