@@ -475,7 +475,6 @@ fn unknown_fields_and_broken_files_are_refused_with_their_place() {
 #[test]
 fn damaged_traces_are_refused() {
     let place = folder();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     tiersim(place.path(), &["trace", "export", "python_heapq_skip40", "-o", "whole.kvs"]).assert().success();
     let whole = fs::read(place.path().join("whole.kvs")).unwrap();
     let try_one = |name: &str, bytes: &[u8], parts: &[&str]| {

@@ -44,9 +44,7 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
         .map(|setting| Job { scenario: &setting.scenario, folder: args.out.join(setting.folder()) })
         .collect();
     jobs.extend(
-        at_churn
-            .iter()
-            .map(|setting| Job { scenario: &setting.scenario, folder: args.out.join(setting.folder()) }),
+        at_churn.iter().map(|setting| Job { scenario: &setting.scenario, folder: args.out.join(setting.folder()) }),
     );
     for job in &jobs {
         report::check_folder(&job.folder)?;

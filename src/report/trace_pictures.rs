@@ -28,7 +28,8 @@ pub fn draw(traces: &[Compared<'_>]) -> Result<Vec<Artifact>, ReportError> {
         ("skip", "Skipped tokens", "share of the context", |step| Some(step.skip)),
         ("churn", "Churn", "share of the skipped read next", |step| step.churn),
         ("changed", "Changed tokens", "share that changes state", |step| step.changed),
-        ("pages", "Skipped pages", "share wholly skipped", |step| step.skipped_pages),
+        // In percent: shares as small as these would get ticks like 5e-3.
+        ("pages", "Skipped pages", "wholly skipped (%)", |step| step.skipped_pages.map(|share| 100.0 * share)),
     ];
     for (name, title, y_label, pick) in single {
         let title = if name == "pages" { format!("{title} of {PAGE_TOKENS} tokens") } else { title.to_owned() };
@@ -47,10 +48,14 @@ pub fn draw(traces: &[Compared<'_>]) -> Result<Vec<Artifact>, ReportError> {
     let layers =
         over_steps(traces, "Sets of adjacent layers".to_owned(), "Jaccard index", Some(1.0), |step| step.layer_jaccard);
     files.extend(chart("jaccard_layers", String::new(), vec![layers])?);
-    let runs = vec![
+    let mut runs = vec![
         over_steps(traces, "Read".to_owned(), "mean run (tokens)", None, |step| step.read_run),
         over_steps(traces, "Skipped".to_owned(), "", None, |step| step.skipped_run),
     ];
+    // Panels side by side show one scale, so they must have the same.
+    let points = runs.iter().flat_map(|panel| &panel.lines).flat_map(|line| &line.points);
+    let longest = points.fold(1.0, |longest: f64, (_, y)| longest.max(*y));
+    runs.iter_mut().for_each(|panel| panel.y_to = Some(1.05 * longest));
     files.extend(chart("runs", "Tokens in a row".to_owned(), runs)?);
     files.extend(chart("ages", String::new(), vec![by_age(traces)])?);
     Ok(files)

@@ -115,7 +115,9 @@ pub fn churn_pictures(settings: &[ChurnSetting], finished: &[Finished]) -> Resul
         let labels: Vec<String> = settings
             .iter()
             .map(|setting| match setting.strategy.migration {
-                MigrationKind::None if setting.strategy != settings[0].strategy => "best-ratio, no migration".to_owned(),
+                MigrationKind::None if setting.strategy != settings[0].strategy => {
+                    "best-ratio, no migration".to_owned()
+                }
                 _ => setting.strategy.name(),
             })
             .collect();

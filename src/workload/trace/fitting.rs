@@ -310,14 +310,14 @@ mod tests {
             for step in 0..decode {
                 let context = prefill + step;
                 fitted.next_step(context, &mut skips).unwrap();
-                for layer in 0..layers {
+                for (layer, before) in before.iter_mut().enumerate() {
                     let source = if scale { layer * recorded_layers / layers } else { layer % recorded_layers };
                     let recorded = &rows[first_step + step % usable][source];
                     let shift = offset + step / usable * usable;
                     let wanted: Vec<bool> = (0..context)
                         .map(|token| if token < shift {
                             // Left behind by an earlier pass: as it last was.
-                            before[layer].get(token).copied().unwrap_or(false)
+                            before.get(token).copied().unwrap_or(false)
                         } else {
                             recorded[token - shift]
                         })
@@ -325,7 +325,7 @@ mod tests {
                     let found: Vec<bool> = (0..context).map(|token| skips.sets[layer].contains(token)).collect();
                     prop_assert_eq!(&found, &wanted, "step {}, layer {}", step, layer);
                     prop_assert_eq!(skips.counts[layer], skips.sets[layer].count());
-                    before[layer] = wanted;
+                    *before = wanted;
                 }
             }
         }

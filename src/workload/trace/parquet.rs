@@ -4,7 +4,11 @@ use super::{Provenance, SkipSource, StepSkips, TraceError, TraceHeader};
 use crate::workload::TokenSet;
 use crate::workload::tokens::{WORD_BITS, Word};
 use bytes::{Buf, Bytes};
-use parquet::basic::{Compression, ConvertedType, IntType, LogicalType, Repetition, Type as PhysicalType, ZstdLevel};
+use parquet::basic::{
+    Compression, ConvertedType, Encoding as PageEncoding, IntType, LogicalType, PageType, Repetition,
+    Type as PhysicalType, ZstdLevel,
+};
+use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::column::reader::ColumnReaderImpl;
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
@@ -15,8 +19,10 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnDescPtr, ColumnPath, Type};
 use roaring::RoaringBitmap;
+use std::cell::Cell;
 use std::io::{BufRead, Write};
-use std::sync::Arc;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, Once};
 
 /// The version of the schema that is written and read.
 const SCHEMA_VERSION: &str = "1";
@@ -127,6 +133,81 @@ fn page_size(header: &[u8]) -> Option<u64> {
     Some(field()? >> 1)
 }
 
+/// The pages of a column of a row group, each looked at before the library decodes it: it makes room for as many values as
+/// a dictionary says that it has.
+struct Pages {
+    pages: SerializedPageReader<Source>,
+    rows: u64,
+}
+
+impl Pages {
+    fn check(&self, page: &Page) -> Result<(), ParquetError> {
+        let values = u64::from(page.num_values());
+        let size = page.buffer().len() as u64;
+        // A value of a dictionary takes four bytes at least, and there is no use for more of them than rows.
+        if page.page_type() == PageType::DICTIONARY_PAGE && (values > self.rows || values > size / 4) {
+            return Err(ParquetError::General(format!("a dictionary of {values} values in {size} bytes")));
+        }
+        if values > self.rows {
+            return Err(ParquetError::General(format!("a page of {values} cells in a row group of {}", self.rows)));
+        }
+        match page.encoding() {
+            PageEncoding::PLAIN | PageEncoding::PLAIN_DICTIONARY | PageEncoding::RLE_DICTIONARY => Ok(()),
+            // Their lengths cannot be checked before they are believed.
+            other => Err(ParquetError::General(format!(
+                "a page in the encoding {other}, which is not read: write the column in the encoding PLAIN or with a dictionary"
+            ))),
+        }
+    }
+}
+
+impl Iterator for Pages {
+    type Item = Result<Page, ParquetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.get_next_page().transpose()
+    }
+}
+
+impl PageReader for Pages {
+    fn get_next_page(&mut self) -> Result<Option<Page>, ParquetError> {
+        let page = self.pages.get_next_page()?;
+        page.iter().try_for_each(|page| self.check(page))?;
+        Ok(page)
+    }
+
+    fn peek_next_page(&mut self) -> Result<Option<PageMetadata>, ParquetError> {
+        self.pages.peek_next_page()
+    }
+
+    fn skip_next_page(&mut self) -> Result<(), ParquetError> {
+        self.pages.skip_next_page()
+    }
+}
+
+thread_local! {
+    /// Whether this thread is in [`guarded`] code, whose panics are errors.
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs what the library does with bytes of a file. It panics on some damaged files, where a decoder takes for granted what
+/// another should have checked; that is an error as any other, and nothing to print. Nothing of what `read` used may be used again then.
+fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !GUARDED.get() {
+                usual(info);
+            }
+        }));
+    });
+    let outer = GUARDED.replace(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(read));
+    GUARDED.set(outer);
+    result.unwrap_or_else(|_| Err(ParquetError::General("a page contradicts itself".to_owned())))
+}
+
 /// Reads a Parquet trace, a step's rows at a time.
 pub(super) struct ParquetReader {
     path: String,
@@ -186,7 +267,8 @@ impl Group {
 impl ParquetReader {
     pub fn new(path: String, input: Input, length: u64) -> Result<Self, TraceError> {
         let source = Arc::new(Source { input });
-        let metadata = ParquetMetaDataReader::new().parse_and_finish(source.as_ref()).map_err(damaged(&path))?;
+        let metadata =
+            guarded(|| ParquetMetaDataReader::new().parse_and_finish(source.as_ref())).map_err(damaged(&path))?;
         let schema = metadata.file_metadata().schema_descr();
         let find = |name: &str| schema.columns().iter().position(|column| column.path().parts() == [name]);
         let needed = |column: &'static str, expected: &'static str| {
@@ -428,7 +510,9 @@ struct Cells<T: DataType> {
 impl<T: DataType> Cells<T> {
     fn open(source: &Arc<Source>, group: &RowGroupMetaData, column: usize) -> Result<Self, ParquetError> {
         let chunk = group.column(column);
-        let pages = SerializedPageReader::new(Arc::clone(source), chunk, group.num_rows() as usize, None)?;
+        let rows = group.num_rows() as u64;
+        let pages = guarded(|| SerializedPageReader::new(Arc::clone(source), chunk, rows as usize, None))?;
+        let pages = Pages { pages, rows };
         let description = chunk.column_descr_ptr();
         Ok(Self {
             optional: description.max_def_level() > 0,
@@ -446,7 +530,8 @@ impl<T: DataType> Cells<T> {
             self.levels.clear();
             self.values.clear();
             let levels = self.optional.then_some(&mut self.levels);
-            let (cells, values, _) = self.reader.read_records(BATCH, levels, None, &mut self.values)?;
+            let (reader, cells) = (&mut self.reader, &mut self.values);
+            let (cells, values, _) = guarded(|| reader.read_records(BATCH, levels, None, cells))?;
             if cells == 0 || values > self.values.len() {
                 return Err(ParquetError::EOF("a column ends before its row group does".to_owned()));
             }
