@@ -3,7 +3,7 @@
 
 use crate::config::{self, ConfigError};
 use crate::memory::{MemoryConfig, MemorySystem};
-use crate::workload::{LanguageModel, ModelConfig};
+use crate::workload::{LanguageModel, ModelConfig, TraceConfig};
 use serde::de::DeserializeOwned;
 use std::path::Path;
 
@@ -63,8 +63,14 @@ pub const SCENARIOS: &[Shipped] = shipped! {
 pub const TRACES: &[(&str, &str, &[u8])] = &[(
     "python_heapq_skip40",
     "320 steps of SmolLM2-135M's attention on CPython's heapq.py, 512 tokens before step 0, 40 % skipped",
-    include_bytes!("../traces/python_heapq_skip40.kvs"),
+    include_bytes!("../traces/python_heapq_skip40.parquet"),
 )];
+
+/// The settings of generators of skip sets.
+pub const GENERATORS: &[Shipped] = shipped! {
+    "study-skip40" => "traces/study-skip40.ron",
+    "like-recorded-40" => "traces/like-recorded-40.ron",
+};
 
 /// The bytes of the shipped trace of that name.
 #[must_use]
@@ -90,6 +96,23 @@ pub fn memory(name_or_path: &str) -> Result<MemoryConfig, ConfigError> {
     let (config, origin) = load("memory system", MEMORY_SYSTEMS, name_or_path)?;
     MemorySystem::new(&config).map_err(|error| meaning(origin, &error))?;
     Ok(config)
+}
+
+/// The generator of that name or path of a RON file; `None` where it is neither, so that it must be a trace.
+///
+/// # Errors
+/// [`ConfigError`] if its file is not right.
+pub fn generator(name_or_path: &str) -> Result<Option<TraceConfig>, ConfigError> {
+    let shipped = GENERATORS.iter().any(|file| file.name == name_or_path);
+    if !shipped && Path::new(name_or_path).extension().is_none_or(|ending| ending != "ron") {
+        return Ok(None);
+    }
+    let (config, origin) = load("generator", GENERATORS, name_or_path)?;
+    if let TraceConfig::Recorded(_) = config {
+        let message = "a generator starts with Generated( or Lifelike(".to_owned();
+        return Err(ConfigError::Meaning { origin, message });
+    }
+    Ok(Some(config))
 }
 
 /// The text of what is called `name_or_path`, and what to call it in messages.

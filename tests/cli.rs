@@ -329,7 +329,7 @@ fn check_says_what_a_file_is_or_what_is_wrong() {
         "models/memory/study.ron",
         "models/scenarios/study.ron",
         "models/scenarios/recorded.ron",
-        "traces/python_heapq_skip40.kvs",
+        "traces/python_heapq_skip40.parquet",
     ];
     let mut args = vec!["check"];
     args.extend(shipped);
@@ -364,7 +364,10 @@ fn bad_input_is_refused_with_a_remedy() {
     refused_with(&["run", "--set", "decode_tokens"], &["path=value"]);
     refused_with(&["run", "--trace", "nowhere.kvs"], &["nowhere.kvs"]);
     refused_with(&["run", "--trace", "python_heapq_skip40"], &["30 layers", "'study'", "32"]);
-    refused_with(&["run", "recorded", "--decode", "321"], &["320 steps", "--decode 320"]);
+    refused_with(
+        &["run", "--model", "smollm2-135m", "--trace", "python_heapq_skip40", "--decode", "321"],
+        &["320 steps", "--decode 320", "--extend"],
+    );
     refused_with(&["run", "recorded", "--skip", "0.2"], &["--skip", "python_heapq_skip40"]);
     refused_with(&["run", "--hbm-capacity", "1MiB", "--set", "memory.external.capacity=1MiB"], &["1 GiB", "2 MiB"]);
     refused_with(&["run", "--strategy", "baseline", "--strategy", "baseline"], &["'baseline'", "twice"]);
@@ -472,8 +475,8 @@ fn unknown_fields_and_broken_files_are_refused_with_their_place() {
 #[test]
 fn damaged_traces_are_refused() {
     let place = folder();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let whole = fs::read(root.join("traces/python_heapq_skip40.kvs")).unwrap();
+    tiersim(place.path(), &["trace", "export", "python_heapq_skip40", "-o", "whole.kvs"]).assert().success();
+    let whole = fs::read(place.path().join("whole.kvs")).unwrap();
     let try_one = |name: &str, bytes: &[u8], parts: &[&str]| {
         fs::write(place.path().join(name), bytes).unwrap();
         for args in [vec!["check", name], vec!["run", "--model", "smollm2-135m", "--trace", name, "--decode", "5"]] {
@@ -500,8 +503,13 @@ fn the_study_writes_its_sixteen_runs_and_pictures() {
     let place = folder();
     let output = tiersim(place.path(), &["study", "--out", "results"]).assert().success().get_output().clone();
     let table = String::from_utf8(output.stdout).unwrap();
-    let rows = table.lines().filter(|line| line.contains("| baseline ") || line.contains("| best-ratio ")).count();
-    assert_eq!(rows, 16);
+    let (table, at_churn) = table.split_once("At the churn of recorded attention:").unwrap();
+    let rows = |table: &str| {
+        table.lines().filter(|line| line.contains("| baseline ") || line.contains("| best-ratio ")).count()
+    };
+    assert_eq!(rows(table), 16);
+    assert_eq!(rows(at_churn), 4);
+    assert!(at_churn.contains("best-ratio is 10.1 % slower than baseline"), "{at_churn}");
     let results = place.path().join("results");
     let mut runs = 0;
     for context in ["1_1_1", "1_1_4", "1_1_8", "1_1_16"] {
@@ -520,6 +528,9 @@ fn the_study_writes_its_sixteen_runs_and_pictures() {
         }
     }
     assert_eq!(runs, 16);
+    for name in ["made_up_baseline", "recorded_best-ratio", "recorded_BestRatio-BestRatio-None"] {
+        assert!(results.join(name).join("summary.json").is_file(), "{name}");
+    }
     // The README shows this one: it must be what the program draws now. After a change that is meant, copy the new one.
     let name = "latency_1_1_8_skip40.svg";
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);

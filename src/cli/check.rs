@@ -1,9 +1,10 @@
 use super::error::{BAD_INPUT, CliError};
 use super::print;
+use super::trace::describe;
 use crate::config;
 use crate::memory::{MemoryConfig, MemorySystem};
-use crate::simulation::{Scenario, ScenarioConfig, open_trace};
-use crate::workload::{LanguageModel, ModelConfig};
+use crate::simulation::{Scenario, ScenarioConfig};
+use crate::workload::{LanguageModel, ModelConfig, RecordingFormat};
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,7 +12,7 @@ use std::process::ExitCode;
 /// `tiersim check`.
 #[derive(Args)]
 pub(super) struct CheckArgs {
-    /// Language models, memory systems and scenarios (RON), and recorded traces (.kvs)
+    /// Language models, memory systems and scenarios (RON), and recorded traces (.parquet, .kvs, .jsonl)
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -32,8 +33,8 @@ pub(super) fn check(args: &CheckArgs) -> Result<ExitCode, CliError> {
 
 fn check_one(path: &Path) -> Result<String, CliError> {
     let name = path.display().to_string();
-    if path.extension().is_some_and(|extension| extension == "kvs") {
-        return check_trace(path);
+    if RecordingFormat::of_path(path).is_some() {
+        return describe(path);
     }
     let text = config::read(path)?;
     match kind(&text) {
@@ -81,17 +82,6 @@ fn check_one(path: &Path) -> Result<String, CliError> {
 fn in_folder(path: &Path) -> String {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     if folder.is_some() { path.display().to_string() } else { format!("./{}", path.display()) }
-}
-
-fn check_trace(path: &Path) -> Result<String, CliError> {
-    let mut recording = open_trace(path)?;
-    let (steps, layers, prefill) = (recording.steps(), recording.layers(), recording.prefill());
-    let skipped = recording.check_steps(steps)?;
-    let tokens: usize = (0..steps).map(|step| (prefill + step) * layers).sum();
-    Ok(format!(
-        "a recorded trace: {steps} steps, {layers} layers, {prefill} tokens before step 0, {:.2} % skipped",
-        100.0 * skipped as f64 / tokens.max(1) as f64
-    ))
 }
 
 /// What a file is: the name that it starts with or, failing that, the one whose fields it has.

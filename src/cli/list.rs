@@ -53,6 +53,8 @@ fn all() -> Result<ExitCode, CliError> {
     sections.push(("Scenarios (tiersim run SCENARIO)", scenarios));
     let pairs = |name: &str, about: &str| (name.to_owned(), about.to_owned());
     sections.push(("Traces (--trace)", catalog::TRACES.iter().map(|(name, about, _)| pairs(name, about)).collect()));
+    let generators = catalog::GENERATORS.iter().map(|file| pairs(file.name, first_comment(file.text)));
+    sections.push(("Generators of skip sets (--trace, tiersim trace generate)", generators.collect()));
     sections.push(("Strategies (--strategy)", NAMED.iter().map(|(name, about, _)| pairs(name, about)).collect()));
     let parts = InitializationKind::ALL.iter().map(|kind| pairs(kind.name(), kind.about()));
     sections.push(("Initializations (--initialization)", parts.collect()));
@@ -156,4 +158,9 @@ fn dram(name: &str) -> Result<ExitCode, CliError> {
     }
     print(text.trim_end())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The first line of a RON file, which says what it is.
+fn first_comment(text: &'static str) -> &'static str {
+    text.lines().next().unwrap_or("").trim_start_matches('/').trim()
 }

@@ -21,6 +21,7 @@ mod replay;
 mod run;
 mod study;
 mod tables;
+mod trace;
 
 use clap::{Parser, Subcommand};
 use error::CliError;
@@ -49,6 +50,9 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Measure the latency of a memory system's tiers under load, by share of reads
     Curve(curve::CurveArgs),
+    /// Recorded traces: import, export, describe and verify them, or make some up
+    #[command(subcommand)]
+    Trace(trace::TraceCommand),
     /// List the models, memory systems, scenarios, traces, strategies and their parts, or show one memory system or DRAM part
     List(list::ListArgs),
     /// Say whether configuration files and traces are valid, or what is wrong and where
@@ -66,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args, &cancel),
         Command::Replay(args) => replay::run(&args),
         Command::Curve(args) => curve::run(&args),
+        Command::Trace(command) => trace::trace(&command),
         Command::List(args) => list::run(&args),
         Command::Check(args) => check::check(&args),
     };

@@ -9,7 +9,7 @@ use crate::simulation::{Scenario, ScenarioConfig, open_trace};
 use crate::strategy::{InitializationKind, MigrationKind, PlacementKind, Strategy};
 use crate::study::{self, Cancel, Finished, Job};
 use crate::units::{Bandwidth, Bytes, Ratio};
-use crate::workload::{GeneratorConfig, TraceConfig};
+use crate::workload::{Extend, LayerMap, TraceConfig};
 use clap::Args;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -34,17 +34,29 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     decode: Option<u32>,
     /// The share of tokens that attention skips: 0.4 or 40%
-    #[arg(long, value_name = "RATIO", allow_hyphen_values = true, conflicts_with = "trace")]
+    #[arg(long, value_name = "RATIO", allow_hyphen_values = true)]
     skip: Option<Ratio>,
     /// The share of the skipped tokens that is exchanged from a step to the next
-    #[arg(long, value_name = "RATIO", allow_hyphen_values = true, conflicts_with = "trace")]
+    #[arg(long, value_name = "RATIO", allow_hyphen_values = true)]
     churn: Option<Ratio>,
     /// The seed of generated skip sets
-    #[arg(long, value_name = "N", conflicts_with = "trace")]
+    #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// A recorded trace, by name or path of a .kvs file; its length and prefill hold unless given
+    /// A recorded trace (Parquet, .kvs) or a generator (RON), by name or path; a trace's length and prefill hold unless given
     #[arg(long, value_name = "TRACE")]
     trace: Option<PathBuf>,
+    /// Which recorded layer stands for which layer of the model: Same, Scale (by depth) or Repeat
+    #[arg(long, value_name = "MAP")]
+    layer_map: Option<LayerMap>,
+    /// What follows the last recorded step: No, Repeat (the steps again) or Statistics (a generator like it)
+    #[arg(long, value_name = "HOW")]
+    extend: Option<Extend>,
+    /// Leave out so many recorded steps at the start; their tokens count as prefill
+    #[arg(long, value_name = "N")]
+    first_step: Option<u32>,
+    /// So many tokens before the recorded ones, never skipped
+    #[arg(long, value_name = "N")]
+    prefill_offset: Option<u32>,
     /// The strategy; several times to compare
     #[arg(long, value_name = "STRATEGY")]
     strategy: Vec<Strategy>,
@@ -138,22 +150,19 @@ fn configure(args: &RunArgs) -> Result<ScenarioConfig, CliError> {
         config.memory = Reference::Name(memory.clone());
     }
     if let Some(path) = &args.trace {
-        let recording = open_trace(path)?;
-        config.prefill_tokens = recording.prefill() as u32;
-        config.decode_tokens = recording.steps() as u32;
-        config.trace = TraceConfig::Recorded(path.clone());
+        match catalog::generator(&path.to_string_lossy())? {
+            Some(generator) => config.trace = generator,
+            None => config.trace = TraceConfig::Recorded(path.clone().into()),
+        }
     }
+    fit_trace(args, &mut config)?;
     if let Some(prefill) = args.prefill {
         config.prefill_tokens = prefill;
     }
     if let Some(decode) = args.decode {
         config.decode_tokens = decode;
     }
-    if let Some(generator) = generator(args, &mut config)? {
-        generator.skip = args.skip.unwrap_or(generator.skip);
-        generator.churn = args.churn.unwrap_or(generator.churn);
-        generator.seed = args.seed.unwrap_or(generator.seed);
-    }
+    configure_generator(args, &mut config)?;
     // Spelled out, so that flags and --set reach their fields.
     if let Reference::Name(name) = &config.model {
         config.model = Reference::Inline(catalog::model(name)?);
@@ -167,16 +176,60 @@ fn configure(args: &RunArgs) -> Result<ScenarioConfig, CliError> {
     overrides::apply(&config, &args.set)
 }
 
-/// The generator that --skip, --churn and --seed are for, if any of them is given.
-fn generator<'a>(args: &RunArgs, config: &'a mut ScenarioConfig) -> Result<Option<&'a mut GeneratorConfig>, CliError> {
+/// Applies the flags for recorded traces. Where one is asked for, its length and its prefill hold.
+fn fit_trace(args: &RunArgs, config: &mut ScenarioConfig) -> Result<(), CliError> {
+    let given =
+        args.layer_map.is_some() || args.extend.is_some() || args.first_step.is_some() || args.prefill_offset.is_some();
+    let TraceConfig::Recorded(recorded) = &mut config.trace else {
+        if given {
+            return Err(CliError::Usage(
+                "--layer-map, --extend, --first-step and --prefill-offset are for recorded traces, but the scenario's skip sets are \
+                 made up: name one with --trace"
+                    .to_owned(),
+            ));
+        }
+        return Ok(());
+    };
+    recorded.layer_map = args.layer_map.unwrap_or(recorded.layer_map);
+    recorded.extend = args.extend.clone().unwrap_or_else(|| recorded.extend.clone());
+    recorded.first_step = args.first_step.unwrap_or(recorded.first_step);
+    recorded.prefill_offset = args.prefill_offset.unwrap_or(recorded.prefill_offset);
+    if args.trace.is_some() || given {
+        let recording = open_trace(&recorded.file)?;
+        let prefill = recording.prefill() as u64 + u64::from(recorded.first_step) + u64::from(recorded.prefill_offset);
+        config.prefill_tokens = u32::try_from(prefill).unwrap_or(u32::MAX);
+        if args.trace.is_some() {
+            config.decode_tokens = (recording.steps() as u32).saturating_sub(recorded.first_step).max(1);
+        }
+    }
+    Ok(())
+}
+
+/// Applies --skip, --churn and --seed, where they are given.
+fn configure_generator(args: &RunArgs, config: &mut ScenarioConfig) -> Result<(), CliError> {
     if args.skip.is_none() && args.churn.is_none() && args.seed.is_none() {
-        return Ok(None);
+        return Ok(());
     }
     match &mut config.trace {
-        TraceConfig::Generated(generator) => Ok(Some(generator)),
-        TraceConfig::Recorded(path) => Err(CliError::Usage(format!(
+        TraceConfig::Generated(generator) => {
+            generator.skip = args.skip.unwrap_or(generator.skip);
+            generator.churn = args.churn.unwrap_or(generator.churn);
+            generator.seed = args.seed.unwrap_or(generator.seed);
+            Ok(())
+        }
+        TraceConfig::Lifelike(generator) => {
+            if args.churn.is_some() {
+                return Err(CliError::Usage(
+                    "--churn is for skip sets of a Generated(...); those of a Lifelike(...) have --set trace.exchange=0.3".to_owned(),
+                ));
+            }
+            generator.skip = args.skip.unwrap_or(generator.skip);
+            generator.seed = args.seed.unwrap_or(generator.seed);
+            Ok(())
+        }
+        TraceConfig::Recorded(recorded) => Err(CliError::Usage(format!(
             "--skip, --churn and --seed are for generated skip sets, but the scenario's come from the trace '{}'",
-            path.display()
+            recorded.file.display()
         ))),
     }
 }
@@ -217,12 +270,14 @@ fn scenarios(args: &RunArgs, config: &ScenarioConfig) -> Result<Vec<Scenario>, C
             )));
         }
     }
-    let scenario = |strategy: &Strategy| {
-        let mut config = config.clone();
-        config.strategy = *strategy;
-        Scenario::new(config).map_err(CliError::of_scenario(&args.scenario))
-    };
-    strategies.iter().map(scenario).collect()
+    let mut scenarios: Vec<Scenario> = Vec::new();
+    for strategy in strategies {
+        // What the first has resolved need not be resolved again: fitting a generator to a trace takes a second.
+        let mut config = scenarios.first().map_or(config, Scenario::resolved).clone();
+        config.strategy = strategy;
+        scenarios.push(Scenario::new(config).map_err(CliError::of_scenario(&args.scenario))?);
+    }
+    Ok(scenarios)
 }
 
 fn json(finished: &[Finished]) -> Result<String, CliError> {

@@ -37,19 +37,24 @@ impl Default for StudyArgs {
 pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
     let started = Instant::now();
     let settings = study::settings(&args.model).map_err(CliError::of_scenario("study"))?;
+    let at_churn = study::churn_settings(&args.model).map_err(CliError::of_scenario("recorded"))?;
     report::check_folder(&args.out)?;
-    let jobs: Vec<Job<'_>> = settings
+    let mut jobs: Vec<Job<'_>> = settings
         .iter()
         .map(|setting| Job { scenario: &setting.scenario, folder: args.out.join(setting.folder()) })
         .collect();
+    jobs.extend(
+        at_churn.iter().map(|setting| Job { scenario: &setting.scenario, folder: args.out.join(setting.folder()) }),
+    );
     for job in &jobs {
         report::check_folder(&job.folder)?;
     }
-    let bar = Bar::new(settings.iter().map(|setting| setting.scenario.decode() as u64).sum());
+    let bar = Bar::new(jobs.iter().map(|job| job.scenario.decode() as u64).sum());
     let threads = args.jobs.map_or(0, usize::from);
     let finished = study::simulate(&jobs, threads, cancel, &bar);
     bar.finish();
-    let finished = finished?;
+    let mut finished = finished?;
+    let finished_at_churn = finished.split_off(settings.len());
 
     let mut columns = vec![Column::number("decode"), Column::number("skip"), Column::text("strategy")];
     columns.extend(tables::result_columns());
@@ -69,26 +74,51 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
         table.row(row);
     }
     let conclusions = study::conclusions(&settings, &finished).join("\n");
+    let churn_table = churn_table(&at_churn, &finished_at_churn);
+    let churn_conclusions = study::churn_conclusions(&at_churn, &finished_at_churn).join("\n");
     let mut files = study::pictures(&settings, &finished)?;
-    files.push(Artifact::new("table.md", format!("{}\n\n{conclusions}\n", table.render(false))));
+    files.extend(study::churn_pictures(&at_churn, &finished_at_churn)?);
+    let text = |styled: bool| {
+        format!(
+            "{}\n\n{conclusions}\n\nAt the churn of recorded attention:\n\n{}\n\n{churn_conclusions}",
+            table.render(styled),
+            churn_table.render(styled)
+        )
+    };
+    files.push(Artifact::new("table.md", text(false) + "\n"));
     if cancel.load(Ordering::Relaxed) {
         return Err(StudyError::from(RunError::Interrupted).into());
     }
     report::write(&args.out, &files)?;
 
-    print(&table.render(std::io::stdout().is_terminal()))?;
-    print(&format!("\n{conclusions}"))?;
+    print(&text(std::io::stdout().is_terminal()))?;
     tell!(
         "{} runs in {:.1} s; figures and pictures are in {}",
-        finished.len(),
+        jobs.len(),
         started.elapsed().as_secs_f64(),
         args.out.display()
     );
-    for (setting, run) in settings.iter().zip(&finished) {
+    let mut code = ExitCode::SUCCESS;
+    let folders = settings.iter().map(study::Setting::folder).chain(at_churn.iter().map(study::ChurnSetting::folder));
+    for (folder, run) in folders.zip(finished.iter().chain(&finished_at_churn)) {
         if let Some(error) = &run.outcome.error {
-            tell!("incomplete: {}: {error}", setting.folder());
+            tell!("incomplete: {folder}: {error}");
+            code = ExitCode::from(INCOMPLETE);
         }
     }
-    let incomplete = finished.iter().any(|run| run.outcome.error.is_some());
-    Ok(if incomplete { ExitCode::from(INCOMPLETE) } else { ExitCode::SUCCESS })
+    Ok(code)
+}
+
+/// The runs of [`study::churn_settings`]: of each kind of skip sets, the first strategy is what the others are measured against.
+fn churn_table(settings: &[study::ChurnSetting], finished: &[study::Finished]) -> Table {
+    let mut columns = vec![Column::text("skip sets"), Column::text("strategy")];
+    columns.extend(tables::result_columns());
+    let mut table = Table::new(columns);
+    for (index, (setting, run)) in settings.iter().zip(finished).enumerate() {
+        let first = settings[..=index].iter().position(|other| other.recorded == setting.recorded).unwrap_or(index);
+        let mut row = vec![setting.trace().to_owned(), setting.strategy.name()];
+        row.extend(tables::result_cells(&run.report, &finished[first].report));
+        table.row(row);
+    }
+    table
 }

@@ -11,10 +11,11 @@ mod json;
 mod output;
 pub mod pictures;
 mod table;
+pub mod trace_pictures;
 
 pub use curves::curve_files;
 pub use json::summary_json;
-pub use output::{Artifact, ReportError, check_folder, write, write_run};
+pub use output::{Artifact, ReportError, check_folder, write, write_run, write_streamed};
 pub use table::{Column, Table};
 
 use crate::metrics::{Histograms, RunReport};

@@ -72,6 +72,23 @@ pub fn write(folder: &Path, artifacts: &[Artifact]) -> Result<(), ReportError> {
     Ok(())
 }
 
+/// Writes a file that is too large to hold, as `put` says: to a temporary name first, as [`write()`] does.
+///
+/// # Errors
+/// [`ReportError::Write`], and what `put` returns.
+pub fn write_streamed<E: From<ReportError>>(
+    path: &Path,
+    put: impl FnOnce(&mut fs::File) -> Result<(), E>,
+) -> Result<(), E> {
+    let failed = |source| ReportError::write(path, source);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(failed)?;
+    let mut file = temporary(folder).map_err(failed)?;
+    put(file.as_file_mut())?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
 /// Writes a run's `artifacts` as [`write()`] does, and takes away what an earlier run left in `folder`: histograms and
 /// pictures that this one did not write.
 ///

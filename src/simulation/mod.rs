@@ -20,4 +20,4 @@ mod scenario;
 
 pub use decode::{Outcome, RunError, run};
 pub use probe::{Probe, StepRecord};
-pub use scenario::{Scenario, ScenarioConfig, ScenarioError, open_trace};
+pub use scenario::{Scenario, ScenarioConfig, ScenarioError, open_trace, open_trace_with};

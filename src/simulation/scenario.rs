@@ -4,8 +4,8 @@ use crate::memory::{MemoryConfig, MemoryError, MemorySystem};
 use crate::strategy::Strategy;
 use crate::units::Bytes;
 use crate::workload::{
-    ComputeConfig, ComputeError, Generator, LanguageModel, MAX_TOKENS, ModelConfig, ModelError, Recording, Roofline,
-    SkipSource, TraceConfig, TraceError,
+    ComputeConfig, ComputeError, Demand, FittedTrace, LanguageModel, MAX_TOKENS, ModelConfig, ModelError,
+    RecordedConfig, Recording, Roofline, SkipSource, TraceConfig, TraceError,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -82,10 +82,10 @@ impl ScenarioConfig {
         {
             *name = seen_from_here(name);
         }
-        if let TraceConfig::Recorded(path) = &mut self.trace
-            && catalog::trace(&path.to_string_lossy()).is_none()
+        if let TraceConfig::Recorded(RecordedConfig { file, .. }) = &mut self.trace
+            && catalog::trace(&file.to_string_lossy()).is_none()
         {
-            *path = folder.join(&*path);
+            *file = folder.join(&*file);
         }
     }
 }
@@ -178,9 +178,20 @@ impl Scenario {
         check_size(&model, memory.tiers().len(), &config)?;
         check_room(&model, &memory, config.prefill_tokens)?;
         let roofline = config.compute.as_ref().map(Roofline::new).transpose()?;
-        let scenario = Self { resolved: config, model, memory, roofline };
+        let mut scenario = Self { resolved: config, model, memory, roofline };
+        scenario.resolve_trace()?;
         scenario.check_trace()?;
         Ok(scenario)
+    }
+
+    /// Spells out the generator that goes on from a recorded trace that is too short.
+    fn resolve_trace(&mut self) -> Result<(), ScenarioError> {
+        let (prefill, decode) = (self.prefill(), self.decode());
+        if let TraceConfig::Recorded(recorded) = &mut self.resolved.trace {
+            let file = recorded.file.clone();
+            FittedTrace::resolve(|| open_trace(&file), recorded, Demand { model: &self.model, prefill, decode })?;
+        }
+        Ok(())
     }
 
     fn check_trace(&self) -> Result<(), ScenarioError> {
@@ -188,11 +199,9 @@ impl Scenario {
             TraceConfig::Generated(generator) => {
                 generator.check(self.prefill(), self.decode())?;
             }
-            TraceConfig::Recorded(path) => {
-                let mut recording = open_trace(path)?;
-                recording.check_fits(&self.model, self.prefill(), self.decode())?;
-                recording.check_steps(self.decode())?;
-            }
+            TraceConfig::Lifelike(lifelike) => lifelike.check(self.prefill(), self.decode())?,
+            // What is in its rows is found as they are read: a long trace takes as long to read as to simulate.
+            TraceConfig::Recorded(recorded) => drop(self.fitted(recorded)?),
         }
         Ok(())
     }
@@ -250,12 +259,17 @@ impl Scenario {
     /// # Errors
     /// [`TraceError`] if a recorded trace can no longer be opened.
     pub fn skips(&self) -> Result<Box<dyn SkipSource + Send>, TraceError> {
-        Ok(match &self.resolved.trace {
-            TraceConfig::Generated(generator) => {
-                Box::new(Generator::new(generator.clone(), self.model.layers().len(), self.prefill() + self.decode()))
-            }
-            TraceConfig::Recorded(path) => Box::new(open_trace(path)?),
+        let trace = &self.resolved.trace;
+        Ok(match (trace.made_up(self.model.layers().len(), self.prefill(), self.decode())?, trace) {
+            (None, TraceConfig::Recorded(recorded)) => Box::new(self.fitted(recorded)?),
+            (made_up, _) => made_up.expect("every other trace is made up"),
         })
+    }
+
+    fn fitted(&self, recorded: &RecordedConfig) -> Result<FittedTrace, TraceError> {
+        let file = recorded.file.clone();
+        let demand = Demand { model: &self.model, prefill: self.prefill(), decode: self.decode() };
+        FittedTrace::new(move || open_trace(&file), recorded, demand)
     }
 }
 
@@ -264,10 +278,18 @@ impl Scenario {
 /// # Errors
 /// [`TraceError`] if there is none or its header is not right.
 pub fn open_trace(path: &Path) -> Result<Recording, TraceError> {
+    open_trace_with(path, None)
+}
+
+/// As [`open_trace`], with the tokens before step 0 for JSON Lines that do not say how many they are.
+///
+/// # Errors
+/// As [`open_trace`].
+pub fn open_trace_with(path: &Path, prefill: Option<u32>) -> Result<Recording, TraceError> {
     let name = path.to_string_lossy();
     match catalog::trace(&name) {
         Some(bytes) => Recording::embedded(&name, bytes),
-        None => Recording::open(path),
+        None => Recording::open_with(path, prefill),
     }
 }
 

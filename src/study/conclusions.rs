@@ -76,6 +76,7 @@ fn moved_over_read(run: &Finished) -> f64 {
     (summary.migration.in_bytes + summary.migration.out_bytes) as f64 / read as f64
 }
 
-fn percent(share: f64) -> String {
+/// A share with its sign: `+12.3 %`.
+pub(super) fn percent(share: f64) -> String {
     format!("{:+.1} %", 100.0 * share)
 }

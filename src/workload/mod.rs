@@ -16,4 +16,9 @@ mod trace;
 pub use compute::{ComputeConfig, ComputeError, Roofline};
 pub use model::{LanguageModel, Layer, LayersConfig, ModelConfig, ModelError, Sublayer, SublayerKind, WeightsConfig};
 pub use tokens::TokenSet;
-pub use trace::{Generator, GeneratorConfig, Recording, SkipSource, StepSkips, TraceConfig, TraceError, TraceWindow};
+pub use trace::{
+    Demand, Encoding, Extend, Fit, FittedTrace, Generator, GeneratorConfig, JsonLinesWriter, KvsWriter, LAGS, LayerMap,
+    Lifelike, LifelikeConfig, PAGE_TOKENS, ParquetWriter, Provenance, Recorded, RecordedConfig, Recording,
+    RecordingFormat, SkipSource, StepSkips, StepStatistics, TraceConfig, TraceError, TraceHeader, TraceStatistics,
+    TraceWindow,
+};

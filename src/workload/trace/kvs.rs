@@ -1,21 +1,18 @@
-use super::{SkipSource, StepSkips, TraceError};
-use crate::config;
+use super::header::HeaderFields;
+use super::recording::{ReadSeek, Recorded};
+use super::{Provenance, SkipSource, StepSkips, TraceError, TraceHeader};
 use crate::workload::tokens::{WORD_BITS, Word};
-use crate::workload::{LanguageModel, MAX_TOKENS};
-use std::io::{BufReader, Cursor, Read};
-use std::path::Path;
+use std::io::{Seek, SeekFrom, Write};
 
-/// A recorded trace in the `.kvs` format, read step by step.
+/// Reads the `.kvs` format.
 ///
-/// The format, little-endian: 8 bytes `KVSKIP01`; `u32` steps, layers, tokens before step 0, and skip ratio in permille;
+/// Little-endian: 8 bytes `KVSKIP01`; `u32` steps, layers, tokens before step 0, and skip ratio in permille;
 /// then, for each step and in it for each layer, `ceil((tokens before step 0 + step) / 8)` bytes in which bit j (byte j/8, the least
 /// significant first) is 1 where the KV of token j is not read.
-pub struct Recording {
+pub(super) struct KvsReader {
     path: String,
-    input: Box<dyn Read + Send>,
-    steps: u32,
-    layers: u32,
-    prefill: u32,
+    input: Box<dyn ReadSeek + Send>,
+    header: TraceHeader,
     read: usize,
     buffer: Vec<u8>,
 }
@@ -23,131 +20,43 @@ pub struct Recording {
 const MAGIC: &[u8; 8] = b"KVSKIP01";
 const HEADER: u64 = 24;
 
-impl Recording {
-    /// Opens the file at `path` and checks its header and length.
-    ///
-    /// # Errors
-    /// [`TraceError`] if it cannot be read, is no `.kvs` file, or is longer or shorter than its header says.
-    pub fn open(path: &Path) -> Result<Self, TraceError> {
-        let name = path.display().to_string();
-        let read = |source| TraceError::Read { path: name.clone(), source };
-        let (file, length) = config::open_regular(path).map_err(read)?;
-        Self::new(name.clone(), Box::new(BufReader::with_capacity(1 << 18, file)), length)
-    }
-
-    /// A trace that lies in memory, called `name` in messages.
-    ///
-    /// # Errors
-    /// As [`open`](Recording::open).
-    pub fn embedded(name: &str, bytes: &'static [u8]) -> Result<Self, TraceError> {
-        Self::new(name.to_owned(), Box::new(Cursor::new(bytes)), bytes.len() as u64)
-    }
-
-    fn new(path: String, mut input: Box<dyn Read + Send>, length: u64) -> Result<Self, TraceError> {
+impl KvsReader {
+    pub fn new(path: String, mut input: Box<dyn ReadSeek + Send>, length: u64) -> Result<Self, TraceError> {
         if length < HEADER {
-            return Err(TraceError::NotKvs { path, found: format!("it is only {length} bytes long") });
+            return Err(TraceError::NotATrace { path, found: format!("it is only {length} bytes long") });
         }
         let mut header = [0u8; HEADER as usize];
         input.read_exact(&mut header).map_err(|source| TraceError::Read { path: path.clone(), source })?;
-        if &header[..8] != MAGIC {
-            return Err(TraceError::NotKvs {
-                path,
-                found: format!("it starts with {:?}", String::from_utf8_lossy(&header[..8])),
-            });
-        }
-        let field = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-        let (steps, layers, prefill, permille) = (field(8), field(12), field(16), field(20));
-        let check = |field: &'static str, value: u32, least: u64, most: u64| {
-            let value = u64::from(value);
-            if (least..=most).contains(&value) {
-                return Ok(());
-            }
-            Err(TraceError::Header {
-                path: path.clone(),
-                field,
-                value,
-                limit: format!("it must be between {least} and {most}"),
-            })
-        };
-        check("steps", steps, 1, MAX_TOKENS)?;
-        check("layers", layers, 1, LanguageModel::MAX_LAYERS)?;
-        check("tokens before step 0", prefill, 0, MAX_TOKENS)?;
-        check("skip ratio in permille", permille, 0, 1000)?;
-        let a_layer: u64 = (0..u64::from(steps)).map(|step| (u64::from(prefill) + step).div_ceil(8)).sum();
-        let expected = HEADER + u64::from(layers) * a_layer;
+        let field =
+            |at: usize| u64::from(u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]));
+        let fields =
+            HeaderFields { steps: field(8), layers: field(12), prefill: field(16), skip_permille: Some(field(20)) };
+        let header = TraceHeader::checked(&path, fields, Provenance::default())?;
+        let a_layer: u64 = (0..header.steps).map(|step| header.context(step).div_ceil(8) as u64).sum();
+        let expected = HEADER + header.layers as u64 * a_layer;
         if length != expected {
             return Err(TraceError::Length {
                 path,
                 actual: length,
                 expected,
-                steps,
-                layers,
-                prefill,
+                steps: header.steps,
+                layers: header.layers,
+                prefill: header.prefill,
                 what: if length < expected { "cut short" } else { "too long" },
             });
         }
-        Ok(Self { path, input, steps, layers, prefill, read: 0, buffer: Vec::new() })
-    }
-
-    /// How many steps were recorded.
-    #[must_use]
-    pub fn steps(&self) -> usize {
-        self.steps as usize
-    }
-
-    /// How many layers.
-    #[must_use]
-    pub fn layers(&self) -> usize {
-        self.layers as usize
-    }
-
-    /// How many tokens there were before step 0.
-    #[must_use]
-    pub fn prefill(&self) -> usize {
-        self.prefill as usize
-    }
-
-    /// Whether the trace fits `model` and so many tokens.
-    ///
-    /// # Errors
-    /// [`TraceError`] saying what differs.
-    pub fn check_fits(&self, model: &LanguageModel, prefill: usize, decode: usize) -> Result<(), TraceError> {
-        let path = || self.path.clone();
-        if model.layers().len() != self.layers() {
-            return Err(TraceError::Layers {
-                path: path(),
-                recorded: self.layers(),
-                model: model.name().to_owned(),
-                layers: model.layers().len(),
-            });
-        }
-        if prefill != self.prefill() {
-            return Err(TraceError::Prefill { path: path(), recorded: self.prefill(), wanted: prefill });
-        }
-        if decode > self.steps() {
-            return Err(TraceError::TooShort { path: path(), recorded: self.steps(), wanted: decode });
-        }
-        Ok(())
-    }
-
-    /// Reads the next `steps` steps to see whether they make sense, and returns how many tokens they skip.
-    ///
-    /// # Errors
-    /// [`TraceError`] naming the step and the layer.
-    pub fn check_steps(&mut self, steps: usize) -> Result<usize, TraceError> {
-        let mut skips = StepSkips::none(self.layers(), self.prefill() + self.read + steps);
-        let mut skipped = 0;
-        for _ in 0..steps {
-            self.next_step(self.prefill() + self.read, &mut skips)?;
-            skipped += skips.counts.iter().sum::<usize>();
-        }
-        Ok(skipped)
+        Ok(Self { path, input, header, read: 0, buffer: Vec::new() })
     }
 }
 
-impl SkipSource for Recording {
+impl Recorded for KvsReader {
+    fn header(&self) -> &TraceHeader {
+        &self.header
+    }
+}
+
+impl SkipSource for KvsReader {
     fn next_step(&mut self, context: usize, skips: &mut StepSkips) -> Result<(), TraceError> {
-        debug_assert_eq!(context, self.prefill() + self.read);
         self.buffer.resize(context.div_ceil(8), 0);
         for (layer, (set, count)) in skips.sets.iter_mut().zip(&mut skips.counts).enumerate() {
             self.input
@@ -168,5 +77,62 @@ impl SkipSource for Recording {
         }
         self.read += 1;
         Ok(())
+    }
+}
+
+/// Writes the `.kvs` format, step by step. It has no room for the provenance.
+pub struct KvsWriter<W: Write + Seek> {
+    output: W,
+    header: TraceHeader,
+    written: usize,
+    skipped: u64,
+    buffer: Vec<u8>,
+}
+
+impl<W: Write + Seek> KvsWriter<W> {
+    /// Starts a file.
+    ///
+    /// # Errors
+    /// [`TraceError::Write`].
+    pub fn new(mut output: W, header: TraceHeader) -> Result<Self, TraceError> {
+        output.write_all(MAGIC)?;
+        for field in [header.steps, header.layers, header.prefill, header.skip_permille.unwrap_or(0) as usize] {
+            output.write_all(&(field as u32).to_le_bytes())?;
+        }
+        Ok(Self { output, header, written: 0, skipped: 0, buffer: Vec::new() })
+    }
+
+    /// Writes the next step.
+    ///
+    /// # Errors
+    /// [`TraceError::Write`].
+    pub fn write(&mut self, skips: &StepSkips) -> Result<(), TraceError> {
+        let bytes = self.header.context(self.written).div_ceil(8);
+        for set in &skips.sets {
+            self.buffer.clear();
+            self.buffer.extend(set.words().iter().flat_map(|word| word.to_le_bytes()).take(bytes));
+            self.buffer.resize(bytes, 0);
+            self.output.write_all(&self.buffer)?;
+        }
+        self.skipped += skips.counts.iter().map(|count| *count as u64).sum::<u64>();
+        self.written += 1;
+        Ok(())
+    }
+
+    /// Completes the file. Where the trace was not made for a certain skip ratio, the header gets the one that it has.
+    ///
+    /// # Errors
+    /// [`TraceError::Write`].
+    pub fn finish(mut self) -> Result<W, TraceError> {
+        if self.header.skip_permille.is_none() {
+            let tokens: u64 = (0..self.written).map(|step| self.header.context(step) as u64).sum();
+            let all = (tokens * self.header.layers as u64).max(1);
+            let permille = (1000 * self.skipped + all / 2) / all;
+            self.output.seek(SeekFrom::Start(HEADER - 4))?;
+            self.output.write_all(&(permille as u32).to_le_bytes())?;
+            self.output.seek(SeekFrom::End(0))?;
+        }
+        self.output.flush()?;
+        Ok(self.output)
     }
 }

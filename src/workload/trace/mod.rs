@@ -1,16 +1,36 @@
 //! Where the skip sets come from.
+//!
+//! Made up by a [`Generator`], or read from a [`Recording`] of any format: Parquet, `.kvs` or JSON Lines, a file of this
+//! folder each.
 
+mod fit;
+mod fitting;
 mod generator;
+mod header;
+mod jsonl;
 mod kvs;
+mod lifelike;
+mod parquet;
+mod recorded;
+mod recording;
+mod statistics;
 mod window;
 
+pub use fit::Fit;
+pub use fitting::{Demand, FittedTrace};
 pub use generator::{Generator, GeneratorConfig};
-pub use kvs::Recording;
+pub use header::{Provenance, TraceHeader};
+pub use jsonl::JsonLinesWriter;
+pub use kvs::KvsWriter;
+pub use lifelike::{Lifelike, LifelikeConfig};
+pub use parquet::{Encoding, ParquetWriter};
+pub use recorded::{Extend, LayerMap, RecordedConfig};
+pub use recording::{Recorded, Recording, RecordingFormat};
+pub use statistics::{LAGS, PAGE_TOKENS, StepStatistics, TraceStatistics};
 pub use window::TraceWindow;
 
 use super::TokenSet;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
 use thiserror::Error;
 
 /// Where a scenario's skip sets come from, as a person writes it.
@@ -18,13 +38,41 @@ use thiserror::Error;
 pub enum TraceConfig {
     /// Made up, by parameters.
     Generated(GeneratorConfig),
-    /// Read from a recorded trace: a `.kvs` file, or the name of a shipped one.
-    Recorded(PathBuf),
+    /// Made up to behave like recorded attention, by parameters.
+    Lifelike(LifelikeConfig),
+    /// Read from a recorded trace: a file, or the name of a shipped one.
+    Recorded(RecordedConfig),
 }
 
 impl Default for TraceConfig {
     fn default() -> Self {
         Self::Generated(GeneratorConfig::default())
+    }
+}
+
+impl TraceConfig {
+    /// A stream of the skip sets that a generator makes up for so many layers and steps; `None` for a recorded trace.
+    ///
+    /// # Errors
+    /// [`TraceError`] if a parameter is not right.
+    pub fn made_up(
+        &self,
+        layers: usize,
+        prefill: usize,
+        decode: usize,
+    ) -> Result<Option<Box<dyn SkipSource + Send>>, TraceError> {
+        let range = prefill + decode;
+        Ok(match self {
+            Self::Generated(config) => {
+                config.check(prefill, decode)?;
+                Some(Box::new(Generator::new(config.clone(), layers, range)))
+            }
+            Self::Lifelike(config) => {
+                config.check(prefill, decode)?;
+                Some(Box::new(Lifelike::new(config, layers, range)))
+            }
+            Self::Recorded(_) => None,
+        })
     }
 }
 
@@ -34,34 +82,93 @@ impl Default for TraceConfig {
 pub enum TraceError {
     #[error("cannot read the trace '{path}': {source}")]
     Read { path: String, source: std::io::Error },
-    #[error("'{path}' is no .kvs trace: {found}. A trace starts with \"KVSKIP01\"; see traces/README.md")]
-    NotKvs { path: String, found: String },
+    #[error(
+        "'{path}' is no trace: {found}. A trace is a Parquet file, a .kvs file (it starts with \"KVSKIP01\") or JSON Lines (it starts \
+         with '{{'); see traces/README.md"
+    )]
+    NotATrace { path: String, found: String },
     #[error("'{path}' has {field} = {value} in its header: {limit}")]
-    Header { path: String, field: &'static str, value: u64, limit: String },
+    Header { path: String, field: &'static str, value: String, limit: String },
+    #[error("'{path}' says nothing about {field} in its header: {remedy}")]
+    NoField { path: String, field: &'static str, remedy: &'static str },
     #[error(
         "'{path}' is {actual} bytes long, but its header ({steps} steps, {layers} layers, {prefill} tokens before step 0) means {expected}: it is {what}"
     )]
-    Length { path: String, actual: u64, expected: u64, steps: u32, layers: u32, prefill: u32, what: &'static str },
+    Length { path: String, actual: u64, expected: u64, steps: usize, layers: usize, prefill: usize, what: &'static str },
     #[error(
         "'{path}' skips a token at or past the context of {context} in step {step}, layer {layer}: the file is damaged"
     )]
     StrayBit { path: String, step: usize, layer: usize, context: usize },
+    #[error("'{path}' is a damaged Parquet file, or no whole one: {message}")]
+    Parquet { path: String, message: String },
+    #[error("'{path}' has no column '{column}': it must be {expected}")]
+    NoColumn { path: String, column: &'static str, expected: &'static str },
+    #[error("'{path}' has a column '{column}' of {found}: it must be {expected}")]
+    Column { path: String, column: &'static str, found: String, expected: &'static str },
     #[error(
-        "'{path}' was recorded with {recorded} layers, but the model '{model}' has {layers}: use a model with {recorded} layers"
+        "'{path}' has {actual} rows, but its header ({steps} steps, {layers} layers) means {expected}: it has a row for each layer of each step"
+    )]
+    RowCount { path: String, actual: u64, expected: u64, steps: usize, layers: usize },
+    #[error(
+        "'{path}', row {row}: it is of step {step}, layer {layer}, where step {wanted_step}, layer {wanted_layer} must stand: {what}"
+    )]
+    RowOrder {
+        path: String,
+        row: u64,
+        step: i64,
+        layer: i64,
+        wanted_step: usize,
+        wanted_layer: usize,
+        what: &'static str,
+    },
+    #[error("'{path}', row {row} (step {step}, layer {layer}): {what}")]
+    Row { path: String, row: u64, step: usize, layer: usize, what: String },
+    #[error("'{path}', row {row}: {what}")]
+    Cell { path: String, row: u64, what: String },
+    #[error("'{path}', line {line}: {message}")]
+    Json { path: String, line: u64, message: String },
+    #[error("cannot write the trace: {0}")]
+    Write(#[from] std::io::Error),
+    #[error("cannot write the trace: {0}")]
+    WriteParquet(#[from] ::parquet::errors::ParquetError),
+    #[error("the trace has {field} = {value}: {limit}")]
+    TooLarge { field: &'static str, value: usize, limit: String },
+    #[error(
+        "'{path}' was recorded with {recorded} layers, but the model '{model}' has {layers}: use a model with {recorded} layers, or say which recorded layer stands for which with --layer-map Scale or Repeat"
     )]
     Layers { path: String, recorded: usize, model: String, layers: usize },
-    #[error("'{path}' has {recorded} steps, too few for {wanted} decode tokens: use --decode {recorded} or less")]
-    TooShort { path: String, recorded: usize, wanted: usize },
     #[error(
-        "'{path}' starts with {recorded} tokens before step 0, but the scenario has a prefill of {wanted}: use --prefill {recorded}"
+        "'{path}' has {recorded} steps, too few for {wanted} decode tokens: use --decode {recorded} or less, or say what follows the last step with --extend Repeat or Statistics"
     )]
-    Prefill { path: String, recorded: usize, wanted: usize },
+    TooShort { path: String, recorded: usize, wanted: usize },
+    #[error("'{path}' has {recorded} steps, but trace.first_step is {first_step}: use at most {}", recorded - 1)]
+    FirstStep { path: String, first_step: usize, recorded: usize },
+    #[error(
+        "'{path}' starts with {recorded} tokens before step 0, so with first_step {first_step} and prefill_offset {offset} the prefill must be {prefill}, but the scenario's is {wanted}: {}",
+        prefill_remedy(*prefill, *wanted)
+    )]
+    Prefill { path: String, recorded: usize, first_step: usize, offset: usize, prefill: usize, wanted: usize },
+    #[error("'{path}' has {steps} steps, too few to fit a generator to: record at least {least}")]
+    TooShortToFit { path: String, steps: usize, least: usize },
+    #[error("trace.{field} is {value}, but {limit}")]
+    Parameter { field: &'static str, value: String, limit: String },
     #[error("trace.old_bias is {old_bias}, but it must be at most {max}", max = GeneratorConfig::MAX_OLD_BIAS)]
     OldBias { old_bias: u32 },
     #[error(
         "trace: {skipped} of {context} tokens are to be skipped, but sinks ({sinks}) and recent ({recent}) leave only {eligible} that may be: lower one of them"
     )]
     TooManyKept { skipped: u64, context: u64, sinks: u32, recent: u32, eligible: u64 },
+}
+
+fn prefill_remedy(prefill: usize, wanted: usize) -> String {
+    let mut remedy = format!("use --prefill {prefill}");
+    if wanted > prefill {
+        let more = wanted - prefill;
+        remedy += &format!(
+            ", or add {more} to --prefill-offset (tokens before the recorded ones, never skipped) or to --first-step (recorded steps left out)"
+        );
+    }
+    remedy
 }
 
 /// The tokens that one step does not read, in each layer.

@@ -1,0 +1,92 @@
+use super::{Output, ParquetArgs};
+use crate::cli::error::CliError;
+use crate::simulation::open_trace_with;
+use crate::workload::{Provenance, Recording, RecordingFormat};
+use clap::Args;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// `tiersim trace import`.
+#[derive(Args)]
+pub(in crate::cli) struct ImportArgs {
+    /// A .kvs or JSON Lines file, or any other trace
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The Parquet file [default: FILE with the ending .parquet]
+    #[arg(long, short, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Tokens before step 0, for JSON Lines that do not say how many
+    #[arg(long, value_name = "N")]
+    prefill: Option<u32>,
+    /// The model whose attention was recorded
+    #[arg(long, value_name = "TEXT")]
+    model: Option<String>,
+    /// The text that it read or wrote
+    #[arg(long, value_name = "TEXT")]
+    source: Option<String>,
+    /// The licence of the trace
+    #[arg(long, value_name = "TEXT")]
+    licence: Option<String>,
+    /// How it was made
+    #[arg(long, value_name = "TEXT")]
+    made_by: Option<String>,
+    #[command(flatten)]
+    parquet: ParquetArgs,
+}
+
+/// `tiersim trace export`.
+#[derive(Args)]
+pub(in crate::cli) struct ExportArgs {
+    /// A trace, by name or path
+    #[arg(value_name = "TRACE")]
+    trace: PathBuf,
+    /// The file to write: its ending says the format, .kvs or .jsonl
+    #[arg(long, short, value_name = "FILE")]
+    out: PathBuf,
+    #[command(flatten)]
+    parquet: ParquetArgs,
+}
+
+pub(super) fn import(args: &ImportArgs) -> Result<ExitCode, CliError> {
+    let out = args.out.clone().unwrap_or_else(|| args.file.with_extension("parquet"));
+    if RecordingFormat::of_path(&out) != Some(RecordingFormat::Parquet) {
+        return Err(CliError::Usage(format!(
+            "--out {}: import writes Parquet: end the name with .parquet, or use `tiersim trace export`",
+            out.display()
+        )));
+    }
+    let given = Provenance {
+        model: args.model.clone(),
+        source: args.source.clone(),
+        licence: args.licence.clone(),
+        made_by: args.made_by.clone(),
+    };
+    convert(&args.file, args.prefill, &Output::new(&out, args.parquet)?, given)
+}
+
+pub(super) fn export(args: &ExportArgs) -> Result<ExitCode, CliError> {
+    convert(&args.trace, None, &Output::new(&args.out, args.parquet)?, Provenance::default())
+}
+
+fn convert(input: &Path, prefill: Option<u32>, out: &Output<'_>, given: Provenance) -> Result<ExitCode, CliError> {
+    let mut recording: Recording = open_trace_with(input, prefill)?;
+    let same = |a: &Path, b: &Path| matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
+    if same(input, out.path) {
+        return Err(CliError::Usage(format!(
+            "--out {}: that is the trace itself: write to another file",
+            out.path.display()
+        )));
+    }
+    let mut header = recording.header().clone();
+    header.provenance = header.provenance.updated(given);
+    out.write(&header, &mut recording)?;
+    tell!(
+        "{}: {} steps, {} layers, {} tokens before step 0, as {}",
+        out.path.display(),
+        header.steps,
+        header.layers,
+        header.prefill,
+        out.format
+    );
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,122 @@
+use super::{Output, ParquetArgs};
+use crate::catalog;
+use crate::cli::error::CliError;
+use crate::units::Ratio;
+use crate::workload::{GeneratorConfig, MAX_TOKENS, Provenance, TraceConfig, TraceHeader};
+use clap::Args;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// `tiersim trace generate`.
+#[derive(Args)]
+pub(in crate::cli) struct GenerateArgs {
+    /// A generator, by name or path of a RON file; `Generated()` if not given
+    #[arg(value_name = "GENERATOR")]
+    generator: Option<String>,
+    /// The file to write: its ending says the format, .parquet, .kvs or .jsonl
+    #[arg(long, short, value_name = "FILE")]
+    out: PathBuf,
+    /// How many layers
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    layers: u32,
+    /// Tokens before step 0
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(0..=1 << 23))]
+    prefill: u32,
+    /// Steps
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1 << 23))]
+    decode: u32,
+    /// The share of tokens that are skipped: 0.4 or 40%
+    #[arg(long, value_name = "RATIO", allow_hyphen_values = true)]
+    skip: Option<Ratio>,
+    /// Same seed, same sets
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// So many tokens at the start are never skipped
+    #[arg(long, value_name = "N")]
+    sinks: Option<u32>,
+    /// The share of the skipped tokens that is exchanged from a step to the next, for a `Generated(...)`
+    #[arg(long, value_name = "RATIO", allow_hyphen_values = true)]
+    churn: Option<Ratio>,
+    /// So many of the newest tokens are never skipped, for a `Generated(...)`
+    #[arg(long, value_name = "N")]
+    recent: Option<u32>,
+    /// Preference for skipping old tokens, for a `Generated(...)`
+    #[arg(long, value_name = "N")]
+    old_bias: Option<u32>,
+    #[command(flatten)]
+    parquet: ParquetArgs,
+}
+
+pub(super) fn generate(args: &GenerateArgs) -> Result<ExitCode, CliError> {
+    const _: () = assert!((1 << 23) + (1 << 23) <= MAX_TOKENS, "any prefill and decode must be a trace together");
+    let output = Output::new(&args.out, args.parquet)?;
+    let generator = configure(args)?;
+    let (layers, prefill, steps) = (args.layers as usize, args.prefill as usize, args.decode as usize);
+    let mut source = generator
+        .made_up(layers, prefill, steps)?
+        .ok_or_else(|| CliError::Usage("a generator starts with Generated( or Lifelike(".to_owned()))?;
+    let skip = match &generator {
+        TraceConfig::Generated(config) => config.skip,
+        TraceConfig::Lifelike(config) => config.skip,
+        TraceConfig::Recorded(_) => Ratio::default(),
+    };
+    // A share that is no whole number of thousandths cannot be said so.
+    let permille = skip.round_of(1000) as u32;
+    let header = TraceHeader {
+        layers,
+        prefill,
+        steps,
+        skip_permille: (Ratio::from_permille(permille) == Some(skip)).then_some(permille),
+        provenance: Provenance {
+            model: None,
+            source: Some("made up".to_owned()),
+            licence: None,
+            made_by: Some(format!(
+                "tiersim {} trace generate, {}",
+                env!("CARGO_PKG_VERSION"),
+                serde_json::to_string(&generator).map_err(|error| CliError::Usage(error.to_string()))?
+            )),
+        },
+    };
+    output.write(&header, source.as_mut())?;
+    tell!(
+        "{}: {steps} steps, {layers} layers, {prefill} tokens before step 0, as {}",
+        args.out.display(),
+        output.format
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The generator with every flag applied.
+fn configure(args: &GenerateArgs) -> Result<TraceConfig, CliError> {
+    let mut generator = match &args.generator {
+        Some(name) => catalog::generator(name)?.ok_or_else(|| {
+            CliError::Usage(format!(
+                "there is no generator named '{name}': use a shipped one (tiersim list) or the path of a RON file"
+            ))
+        })?,
+        None => TraceConfig::Generated(GeneratorConfig::default()),
+    };
+    match &mut generator {
+        TraceConfig::Generated(config) => {
+            config.skip = args.skip.unwrap_or(config.skip);
+            config.seed = args.seed.unwrap_or(config.seed);
+            config.sinks = args.sinks.unwrap_or(config.sinks);
+            config.churn = args.churn.unwrap_or(config.churn);
+            config.recent = args.recent.unwrap_or(config.recent);
+            config.old_bias = args.old_bias.unwrap_or(config.old_bias);
+        }
+        TraceConfig::Lifelike(config) => {
+            if args.churn.is_some() || args.recent.is_some() || args.old_bias.is_some() {
+                return Err(CliError::Usage(
+                    "--churn, --recent and --old-bias are for a Generated(...): change the fields of the Lifelike(...) in its file".to_owned(),
+                ));
+            }
+            config.skip = args.skip.unwrap_or(config.skip);
+            config.seed = args.seed.unwrap_or(config.seed);
+            config.sinks = args.sinks.unwrap_or(config.sinks);
+        }
+        TraceConfig::Recorded(_) => {}
+    }
+    Ok(generator)
+}

@@ -1,0 +1,149 @@
+use crate::catalog;
+use crate::cli::error::CliError;
+use crate::cli::print;
+use crate::report::trace_pictures::{self, Compared};
+use crate::report::{self, Column, Table};
+use crate::simulation::open_trace;
+use crate::workload::{LAGS, PAGE_TOKENS, Recording, StepStatistics, TraceStatistics};
+use clap::Args;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// `tiersim trace info`.
+#[derive(Args)]
+pub(in crate::cli) struct InfoArgs {
+    /// A trace, and others or generators (RON) to set beside it, by name or path; a generator makes up sets of the first trace's size
+    #[arg(required = true, value_name = "TRACE")]
+    traces: Vec<PathBuf>,
+    /// The folder for the pictures [default: out/traces/NAME]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// The first trace's size, which generators take over.
+#[derive(Clone, Copy)]
+struct Size {
+    layers: usize,
+    prefill: usize,
+    steps: usize,
+}
+
+pub(super) fn info(args: &InfoArgs) -> Result<ExitCode, CliError> {
+    let first = args.traces.first().map_or_else(PathBuf::new, Clone::clone);
+    let folder = args.out.clone().unwrap_or_else(|| PathBuf::from("out/traces").join(stem(&first)));
+    report::check_folder(&folder)?;
+    let mut size: Option<Size> = None;
+    let mut compared: Vec<(String, TraceStatistics)> = Vec::new();
+    for path in &args.traces {
+        let mut name = stem(path);
+        if compared.iter().any(|(other, _)| *other == name) {
+            name = path.display().to_string();
+        }
+        let generator = catalog::generator(&path.to_string_lossy())?;
+        let statistics = match (generator, size) {
+            (Some(generator), Some(Size { layers, prefill, steps })) => {
+                let mut source = generator.made_up(layers, prefill, steps)?.ok_or_else(|| not_first(path))?;
+                TraceStatistics::measure(source.as_mut(), layers, prefill, steps)?
+            }
+            (Some(_), None) => return Err(not_first(path)),
+            (None, _) => {
+                let mut recording = open_trace(path)?;
+                print(&describe(path, &recording)?)?;
+                let header = recording.header().clone();
+                let of = Size { layers: header.layers, prefill: header.prefill, steps: header.steps };
+                size = size.or(Some(of));
+                TraceStatistics::measure(&mut recording, of.layers, of.prefill, of.steps)?
+            }
+        };
+        compared.push((name, statistics));
+    }
+    print(&table(&compared).render(std::io::stdout().is_terminal()))?;
+    let drawn: Vec<Compared<'_>> = compared.iter().map(|(label, statistics)| Compared { label, statistics }).collect();
+    report::write(&folder, &trace_pictures::draw(&drawn)?)?;
+    tell!("pictures are in {}", folder.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn not_first(path: &Path) -> CliError {
+    CliError::Usage(format!(
+        "{}: a generator has no size of its own: name the trace to compare it with first",
+        path.display()
+    ))
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().map_or_else(|| "trace".to_owned(), |stem| stem.to_string_lossy().into_owned())
+}
+
+/// Provenance and sizes, a line each.
+fn describe(path: &Path, recording: &Recording) -> Result<String, CliError> {
+    let header = recording.header();
+    let mut lines = vec![format!("{}: {}", path.display(), recording.format())];
+    for (name, value) in header.provenance.fields() {
+        lines.push(format!("  {:<9} {}", name.replace('_', " "), value.unwrap_or("not said")));
+    }
+    let size = std::fs::metadata(path).map_or_else(|_| "shipped".to_owned(), |meta| format!("{} B", meta.len()));
+    lines.push(format!(
+        "  size      {} steps, {} layers, {} tokens before step 0: {} sets; {size}",
+        header.steps,
+        header.layers,
+        header.prefill,
+        header.rows()
+    ));
+    Ok(lines.join("\n") + "\n")
+}
+
+type Pick = fn(&StepStatistics) -> Option<f64>;
+
+/// A statistic a row, a trace a column; with two, how far the second is from the first.
+fn table(compared: &[(String, TraceStatistics)]) -> Table {
+    let mut columns = vec![Column::text("mean over steps and layers")];
+    columns.extend(compared.iter().map(|(name, _)| Column::number(name)));
+    let pair = compared.len() == 2;
+    if pair {
+        columns.push(Column::number("difference"));
+    }
+    let mut table = Table::new(columns);
+    let mut row = |name: String, values: Vec<Option<f64>>| {
+        let mut cells = vec![name];
+        cells.extend(values.iter().map(|value| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))));
+        if let (true, [Some(first), Some(second)]) = (pair, values.as_slice()) {
+            cells.push(if *first == 0.0 {
+                "-".to_owned()
+            } else {
+                format!("{:+.1} %", 100.0 * (second / first - 1.0))
+            });
+        } else if pair {
+            cells.push("-".to_owned());
+        }
+        table.row(cells);
+    };
+    let rows: [(String, Pick); 10] = [
+        ("skipped, of the context".to_owned(), |step| Some(step.skip)),
+        ("churn: skipped that are read in the next step".to_owned(), |step| step.churn),
+        ("tokens that change state each step".to_owned(), |step| step.changed),
+        (format!("Jaccard with the step {} before", LAGS[0]), |step| step.jaccard[0]),
+        (format!("Jaccard with the step {} before", LAGS[1]), |step| step.jaccard[1]),
+        (format!("Jaccard with the step {} before", LAGS[2]), |step| step.jaccard[2]),
+        ("Jaccard of adjacent layers".to_owned(), |step| step.layer_jaccard),
+        ("run of read tokens".to_owned(), |step| step.read_run),
+        ("run of skipped tokens".to_owned(), |step| step.skipped_run),
+        (format!("aligned pages of {PAGE_TOKENS} wholly skipped"), |step| step.skipped_pages),
+    ];
+    for (name, pick) in rows {
+        row(name, compared.iter().map(|(_, statistics)| pick(&statistics.mean)).collect());
+    }
+    row(
+        "token 0 skipped".to_owned(),
+        compared.iter().map(|(_, statistics)| statistics.skipped_first.first().copied()).collect(),
+    );
+    let oldest = compared.iter().map(|(_, statistics)| statistics.skipped_by_age.len()).max().unwrap_or(0);
+    for class in 0..oldest {
+        let (from, to) = ((1u64 << class) - 1, (2u64 << class) - 2);
+        let name =
+            if from == to { format!("skipped at age {from}") } else { format!("skipped at ages {from} to {to}") };
+        row(name, compared.iter().map(|(_, statistics)| statistics.skipped_by_age.get(class).copied()).collect());
+    }
+    table
+}

@@ -1,0 +1,143 @@
+//! `tiersim trace`: a file a subcommand.
+
+mod convert;
+mod fit;
+mod generate;
+mod info;
+mod verify;
+
+pub(super) use verify::describe;
+
+use super::error::CliError;
+use crate::report::{self, ReportError};
+use crate::workload::{
+    Encoding, JsonLinesWriter, KvsWriter, ParquetWriter, RecordingFormat, SkipSource, StepSkips, TraceError,
+    TraceHeader,
+};
+use clap::Subcommand;
+use std::io::BufWriter;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// `tiersim trace`.
+#[derive(Subcommand)]
+pub(super) enum TraceCommand {
+    /// Turn a .kvs or JSON Lines trace into Parquet, with its provenance
+    Import(convert::ImportArgs),
+    /// Turn a trace into .kvs or JSON Lines, by the ending of the output
+    Export(convert::ExportArgs),
+    /// Write the skip sets of a generator to a file
+    Generate(generate::GenerateArgs),
+    /// Look for the generator whose skip sets are most like a trace's, and write its settings
+    Fit(fit::FitArgs),
+    /// Say what a trace is like, in a table and pictures; several side by side
+    Info(info::InfoArgs),
+    /// Read every row of a trace and say whether all of it makes sense
+    Verify(verify::VerifyArgs),
+}
+
+pub(super) fn trace(command: &TraceCommand) -> Result<ExitCode, CliError> {
+    match command {
+        TraceCommand::Import(args) => convert::import(args),
+        TraceCommand::Export(args) => convert::export(args),
+        TraceCommand::Generate(args) => generate::generate(args),
+        TraceCommand::Fit(args) => fit::fit(args),
+        TraceCommand::Info(args) => info::info(args),
+        TraceCommand::Verify(args) => verify::verify(args),
+    }
+}
+
+/// How Parquet is written.
+#[derive(Clone, Copy, clap::Args)]
+struct ParquetArgs {
+    /// What a row of a Parquet file holds: its set, or in what it differs from the one of the step before
+    #[arg(long, value_enum, default_value_t = EncodingArg::Differences)]
+    encoding: EncodingArg,
+    /// How hard a Parquet file is compressed: zstd's level
+    #[arg(long, value_name = "LEVEL", default_value_t = DEFAULT_LEVEL, value_parser = clap::value_parser!(i32).range(1..=MAX_LEVEL))]
+    level: i32,
+}
+
+const DEFAULT_LEVEL: i32 = ParquetWriter::<Vec<u8>>::LEVEL;
+const MAX_LEVEL: i64 = ParquetWriter::<Vec<u8>>::MAX_LEVEL as i64;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum EncodingArg {
+    Sets,
+    Differences,
+}
+
+impl From<EncodingArg> for Encoding {
+    fn from(arg: EncodingArg) -> Self {
+        match arg {
+            EncodingArg::Sets => Self::Sets,
+            EncodingArg::Differences => Self::Differences,
+        }
+    }
+}
+
+/// A trace to be written, in the format that the file's name asks for.
+struct Output<'a> {
+    path: &'a Path,
+    format: RecordingFormat,
+    parquet: ParquetArgs,
+}
+
+impl<'a> Output<'a> {
+    fn new(path: &'a Path, parquet: ParquetArgs) -> Result<Self, CliError> {
+        let format = RecordingFormat::of_path(path).ok_or_else(|| {
+            CliError::Usage(format!(
+                "--out {}: cannot tell the format by the name: end it with .parquet, .kvs or .jsonl",
+                path.display()
+            ))
+        })?;
+        Ok(Self { path, format, parquet })
+    }
+
+    /// Writes all steps of `source`; the file appears when it is whole.
+    fn write(&self, header: &TraceHeader, source: &mut dyn SkipSource) -> Result<(), CliError> {
+        report::write_streamed(self.path, |file| {
+            let file = BufWriter::with_capacity(1 << 18, file);
+            let put = |error: std::io::Error| {
+                CliError::from(ReportError::Write { path: self.path.display().to_string(), source: error })
+            };
+            // What goes wrong with the file is told with its name; the rest says its name itself.
+            let told = |error: TraceError| match error {
+                TraceError::Write(source) => put(source),
+                other => other.into(),
+            };
+            match self.format {
+                RecordingFormat::Parquet => {
+                    let (encoding, level) = (self.parquet.encoding.into(), self.parquet.level);
+                    let mut writer = ParquetWriter::new(file, header, encoding, level).map_err(told)?;
+                    each_step(header, source, |skips| writer.write(skips)).map_err(told)?;
+                    writer.finish().map_err(told)?.into_inner().map_err(|error| put(error.into_error()))?;
+                }
+                RecordingFormat::Kvs => {
+                    let mut writer = KvsWriter::new(file, header.clone()).map_err(told)?;
+                    each_step(header, source, |skips| writer.write(skips)).map_err(told)?;
+                    writer.finish().map_err(told)?;
+                }
+                RecordingFormat::JsonLines => {
+                    let mut writer = JsonLinesWriter::new(file, header.clone()).map_err(told)?;
+                    each_step(header, source, |skips| writer.write(skips)).map_err(told)?;
+                    writer.finish().map_err(told)?;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+fn each_step(
+    header: &TraceHeader,
+    source: &mut dyn SkipSource,
+    mut put: impl FnMut(&StepSkips) -> Result<(), TraceError>,
+) -> Result<(), TraceError> {
+    let mut skips = StepSkips::none(header.layers, header.prefill + header.steps);
+    for step in 0..header.steps {
+        source.next_step(header.context(step), &mut skips)?;
+        put(&skips)?;
+    }
+    Ok(())
+}

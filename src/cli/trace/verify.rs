@@ -1,0 +1,60 @@
+use crate::cli::error::{BAD_INPUT, CliError};
+use crate::cli::print;
+use crate::simulation::open_trace;
+use crate::workload::{SkipSource, StepSkips};
+use clap::Args;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// `tiersim trace verify`.
+#[derive(Args)]
+pub(in crate::cli) struct VerifyArgs {
+    /// Traces, by name or path
+    #[arg(required = true, value_name = "TRACE")]
+    traces: Vec<PathBuf>,
+}
+
+pub(super) fn verify(args: &VerifyArgs) -> Result<ExitCode, CliError> {
+    let mut code = ExitCode::SUCCESS;
+    for trace in &args.traces {
+        match describe(trace) {
+            Ok(what) => print(&format!("{}: valid: {what}", trace.display()))?,
+            Err(error) => {
+                error.report();
+                code = ExitCode::from(BAD_INPUT);
+            }
+        }
+    }
+    Ok(code)
+}
+
+/// What a trace is, after every row of it was read.
+pub(in crate::cli) fn describe(path: &Path) -> Result<String, CliError> {
+    let mut recording = open_trace(path)?;
+    let header = recording.header().clone();
+    let mut skips = StepSkips::none(header.layers, header.prefill + header.steps);
+    let (mut skipped, mut tokens, mut off) = (0u64, 0u64, 0u64);
+    for step in 0..header.steps {
+        let context = header.context(step);
+        recording.next_step(context, &mut skips)?;
+        for count in skips.counts.iter().map(|count| *count as u64) {
+            skipped += count;
+            tokens += context as u64;
+            let nominal = header.skip_permille.map(|permille| u64::from(permille) * context as u64 / 1000);
+            off += u64::from(nominal.is_some_and(|nominal| nominal != count));
+        }
+    }
+    let mut text = format!(
+        "a recorded trace ({}): {} steps, {} layers, {} tokens before step 0, {:.2} % skipped",
+        recording.format(),
+        header.steps,
+        header.layers,
+        header.prefill,
+        100.0 * skipped as f64 / tokens.max(1) as f64
+    );
+    if off > 0 {
+        let permille = header.skip_permille.unwrap_or(0);
+        text += &format!("; {off} of {} sets have another size than {permille} permille of the context", header.rows());
+    }
+    Ok(text)
+}

@@ -1,0 +1,131 @@
+use super::{Finished, percent};
+use crate::config::Reference;
+use crate::report::pictures::{Labelled, token_latency};
+use crate::report::{Artifact, ReportError};
+use crate::simulation::{Scenario, ScenarioConfig, ScenarioError};
+use crate::strategy::{MigrationKind, Strategy};
+use crate::workload::{GeneratorConfig, TraceConfig};
+
+/// One run of the question whether the study's conclusion holds at the churn of recorded attention.
+#[derive(Clone, Debug)]
+pub struct ChurnSetting {
+    /// Whether the skip sets are recorded, or made up with the study's churn.
+    pub recorded: bool,
+    /// The strategy.
+    pub strategy: Strategy,
+    /// The run.
+    pub scenario: Scenario,
+}
+
+impl ChurnSetting {
+    /// What its skip sets are, for tables.
+    #[must_use]
+    pub fn trace(&self) -> &'static str {
+        if self.recorded { "recorded" } else { "made up" }
+    }
+
+    /// The run's folder: `recorded_best-ratio`.
+    #[must_use]
+    pub fn folder(&self) -> String {
+        format!("{}_{}", self.trace(), self.strategy).replace(' ', "_").replace('/', "-")
+    }
+}
+
+/// How many strategies are compared on each kind of skip sets.
+const STRATEGIES: usize = 3;
+
+/// The scenario `recorded` and the same with skip sets that are made up as the study's are, each with both strategies of
+/// the study, and with the second one without its migration.
+///
+/// # Errors
+/// [`ScenarioError`] if `model` does not fit the study's memory.
+pub fn churn_settings(model: &str) -> Result<Vec<ChurnSetting>, ScenarioError> {
+    let study = ScenarioConfig::load("study")?;
+    let mut recorded = ScenarioConfig::load("recorded")?;
+    recorded.model = Reference::Name(model.to_owned());
+    // Fitting a generator to the recorded steps takes a second: once for all strategies.
+    let recorded = Scenario::new(recorded)?.resolved().clone();
+    let mut made_up = recorded.clone();
+    made_up.name = "made_up".to_owned();
+    if let TraceConfig::Generated(config) = study.trace {
+        let skip = "0.4".parse().expect("a ratio");
+        made_up.trace = TraceConfig::Generated(GeneratorConfig { skip, ..config });
+    }
+    let strategies: [Strategy; STRATEGIES] = {
+        let named = |name: &str| name.parse::<Strategy>().expect("the study's strategies have names");
+        let best_ratio = named("best-ratio");
+        [named("baseline"), best_ratio, Strategy { migration: MigrationKind::None, ..best_ratio }]
+    };
+    let mut settings = Vec::new();
+    for (is_recorded, config) in [(false, made_up), (true, recorded)] {
+        for strategy in strategies {
+            let scenario = Scenario::new(ScenarioConfig { strategy, ..config.clone() })?;
+            settings.push(ChurnSetting { recorded: is_recorded, strategy, scenario });
+        }
+    }
+    Ok(settings)
+}
+
+/// What the runs say, in words: a sentence a line. All figures are taken from the runs.
+#[must_use]
+pub fn churn_conclusions(settings: &[ChurnSetting], finished: &[Finished]) -> Vec<String> {
+    let kinds = settings.chunks_exact(STRATEGIES).zip(finished.chunks_exact(STRATEGIES));
+    let mut lines = Vec::new();
+    for (settings, runs) in kinds {
+        let time = |index: usize| runs[index].report.summary.simulated_ns;
+        if runs.iter().any(|run| run.outcome.error.is_some()) {
+            lines.push(format!("With {} skip sets, not every strategy came to its end.", settings[0].trace()));
+            continue;
+        }
+        let gain = |index: usize| {
+            let gain = time(0) / time(index) - 1.0;
+            let word = if gain < 0.0 { "slower" } else { "faster" };
+            // A slower one is told by how much longer it takes.
+            let share = if gain < 0.0 { time(index) / time(0) - 1.0 } else { gain };
+            format!("{} {word}", percent(share).trim_start_matches('+'))
+        };
+        let summary = &runs[1].report.summary;
+        lines.push(format!(
+            "With {} skip sets ({}), {} is {} than {} over {} tokens, and {} without its migration; migration moves {:.0} tokens' KV of one layer a step and layer.",
+            settings[0].trace(),
+            if settings[0].recorded { "and, past their end, a generator like them" } else { "3 % churn, as in the study" },
+            settings[1].strategy,
+            gain(1),
+            settings[0].strategy,
+            settings[0].scenario.decode(),
+            gain(2),
+            moved_a_layer(&settings[1].scenario, (summary.migration.in_bytes + summary.migration.out_bytes) as f64),
+        ));
+    }
+    lines
+}
+
+/// The tokens that migration moved, in the mean over steps and layers.
+fn moved_a_layer(scenario: &Scenario, bytes: f64) -> f64 {
+    bytes / scenario.model().token_bytes().as_f64() / scenario.decode() as f64
+}
+
+/// The pictures: `latency_recorded` and `latency_made_up`, token latency of the strategies with the bound.
+///
+/// # Errors
+/// [`ReportError`] if one cannot be drawn.
+pub fn churn_pictures(settings: &[ChurnSetting], finished: &[Finished]) -> Result<Vec<Artifact>, ReportError> {
+    let mut files = Vec::new();
+    for (settings, runs) in settings.chunks_exact(STRATEGIES).zip(finished.chunks_exact(STRATEGIES)) {
+        let labels: Vec<String> = settings
+            .iter()
+            .map(|setting| match setting.strategy.migration {
+                MigrationKind::None if setting.strategy != settings[0].strategy => {
+                    "best-ratio, no migration".to_owned()
+                }
+                _ => setting.strategy.name(),
+            })
+            .collect();
+        let labelled: Vec<Labelled<'_>> =
+            labels.iter().zip(runs).map(|(label, run)| Labelled { label, run: &run.report }).collect();
+        let trace = settings[0].trace();
+        let name = format!("latency_{}", trace.replace(' ', "_"));
+        files.extend(token_latency(&name, &format!("Token latency, {trace} skip sets"), &labelled)?);
+    }
+    Ok(files)
+}

@@ -1,0 +1,255 @@
+use super::header::{HeaderFields, RowOrder};
+use super::recording::{ReadSeek, Recorded};
+use super::{Provenance, SkipSource, StepSkips, TraceError, TraceHeader};
+use crate::workload::MAX_TOKENS;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use std::io::{BufRead, Read, Write};
+
+/// The longest line that is read: every token of the longest context, with its comma.
+const MAX_LINE: u64 = 10 * MAX_TOKENS;
+
+/// The first line, where there is one without a step.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HeaderLine {
+    layers: Option<u64>,
+    prefill_tokens: Option<u64>,
+    steps: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    skip_permille: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    licence: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    made_by: Option<String>,
+}
+
+/// A line of a row.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RowLine<T> {
+    step: i64,
+    layer: i64,
+    skipped: T,
+}
+
+/// Reads JSON Lines: `{"step":0,"layer":0,"skipped":[3,4]}`, sorted by step, then layer. A first line may hold what is in
+/// the metadata of a Parquet trace; what it does not say is counted.
+pub(super) struct JsonLinesReader {
+    path: String,
+    input: Box<dyn ReadSeek + Send>,
+    header: TraceHeader,
+    order: RowOrder,
+    lines: u64,
+    line: String,
+}
+
+impl JsonLinesReader {
+    pub fn new(path: String, mut input: Box<dyn ReadSeek + Send>, prefill: Option<u32>) -> Result<Self, TraceError> {
+        let mut line = String::new();
+        let mut lines = 0;
+        let failed = |source| TraceError::Read { path: path.clone(), source };
+        next_line(&mut input, &mut line, &mut lines, &path)?;
+        // A row has a step; a header must not be mistaken for one, nor the reverse.
+        let first_is_row = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&line)
+            .map_err(|error| json(&path, lines, &error))?
+            .contains_key("step");
+        let given = if first_is_row {
+            HeaderLine {
+                layers: None,
+                prefill_tokens: None,
+                steps: None,
+                skip_permille: None,
+                model: None,
+                source: None,
+                licence: None,
+                made_by: None,
+            }
+        } else {
+            serde_json::from_str(&line).map_err(|error| json(&path, lines, &error))?
+        };
+        let (layers, steps) = match (given.layers, given.steps) {
+            (Some(layers), Some(steps)) => (layers, steps),
+            _ => {
+                let (layers, steps) = count(&path, &mut input, &mut line, &mut lines, first_is_row)?;
+                (given.layers.unwrap_or(layers), given.steps.unwrap_or(steps))
+            }
+        };
+        let prefill = given.prefill_tokens.or(prefill.map(u64::from)).ok_or_else(|| TraceError::NoField {
+            path: path.clone(),
+            field: "prefill_tokens",
+            remedy: "import it with --prefill, or start it with a line {\"prefill_tokens\": N}",
+        })?;
+        let fields = HeaderFields { layers, prefill, steps, skip_permille: given.skip_permille };
+        let provenance =
+            Provenance { model: given.model, source: given.source, licence: given.licence, made_by: given.made_by };
+        let header = TraceHeader::checked(&path, fields, provenance)?;
+        input.rewind().map_err(failed)?;
+        lines = 0;
+        if !first_is_row {
+            next_line(&mut input, &mut line, &mut lines, &path)?;
+        }
+        let order = RowOrder::new(header.layers);
+        Ok(Self { path, input, header, order, lines, line })
+    }
+
+    fn row(&mut self, context: usize, set: &mut crate::workload::TokenSet) -> Result<usize, TraceError> {
+        let (step, layer) = self.order.wanted();
+        if !next_line(&mut self.input, &mut self.line, &mut self.lines, &self.path)? {
+            return Err(TraceError::RowCount {
+                path: self.path.clone(),
+                actual: self.order.row,
+                expected: self.header.rows(),
+                steps: self.header.steps,
+                layers: self.header.layers,
+            });
+        }
+        let row: RowLine<Vec<u32>> =
+            serde_json::from_str(&self.line).map_err(|error| json(&self.path, self.lines, &error))?;
+        self.order.check(&self.path, row.step, row.layer)?;
+        let wrong = |what| TraceError::Row { path: self.path.clone(), row: self.order.row - 1, step, layer, what };
+        set.clear();
+        for token in row.skipped.iter().map(|token| *token as usize) {
+            if token >= context {
+                return Err(wrong(format!("token {token} is skipped, but the context has only {context} tokens")));
+            }
+            if set.contains(token) {
+                return Err(wrong(format!("token {token} is skipped twice")));
+            }
+            set.insert(token);
+        }
+        Ok(row.skipped.len())
+    }
+}
+
+impl Recorded for JsonLinesReader {
+    fn header(&self) -> &TraceHeader {
+        &self.header
+    }
+}
+
+impl SkipSource for JsonLinesReader {
+    fn next_step(&mut self, context: usize, skips: &mut StepSkips) -> Result<(), TraceError> {
+        for layer in 0..self.header.layers {
+            skips.counts[layer] = self.row(context, &mut skips.sets[layer])?;
+        }
+        if self.order.row == self.header.rows()
+            && next_line(&mut self.input, &mut self.line, &mut self.lines, &self.path)?
+        {
+            return Err(TraceError::Json {
+                path: self.path.clone(),
+                line: self.lines,
+                message: format!("a row too many: the trace has {} rows", self.header.rows()),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Reads a line that is not blank; false at the end.
+fn next_line(
+    input: &mut Box<dyn ReadSeek + Send>,
+    line: &mut String,
+    lines: &mut u64,
+    path: &str,
+) -> Result<bool, TraceError> {
+    loop {
+        line.clear();
+        let read = input
+            .take(MAX_LINE)
+            .read_line(line)
+            .map_err(|source| TraceError::Read { path: path.to_owned(), source })?;
+        if read == 0 {
+            return Ok(false);
+        }
+        *lines += 1;
+        if read as u64 == MAX_LINE {
+            let message = format!("it is longer than {MAX_LINE} bytes");
+            return Err(TraceError::Json { path: path.to_owned(), line: *lines, message });
+        }
+        if !line.trim().is_empty() {
+            return Ok(true);
+        }
+    }
+}
+
+/// How many layers and steps the rows have, from the one that `line` holds or the next on.
+fn count(
+    path: &str,
+    input: &mut Box<dyn ReadSeek + Send>,
+    line: &mut String,
+    lines: &mut u64,
+    mut held: bool,
+) -> Result<(u64, u64), TraceError> {
+    let (mut rows, mut layers) = (0u64, 0u64);
+    while held || next_line(input, line, lines, path)? {
+        held = false;
+        let row: RowLine<IgnoredAny> = serde_json::from_str(line).map_err(|error| json(path, *lines, &error))?;
+        rows += 1;
+        layers += u64::from(row.step == 0);
+    }
+    Ok((layers, rows / layers.max(1)))
+}
+
+fn json(path: &str, line: u64, error: &serde_json::Error) -> TraceError {
+    let message = error.to_string();
+    // Every line is a text of its own to the parser, so its count of lines says nothing.
+    let message = message.replace(" at line 1 column", " at column");
+    TraceError::Json { path: path.to_owned(), line, message }
+}
+
+/// Writes JSON Lines, step by step, with a first line of metadata.
+pub struct JsonLinesWriter<W: Write> {
+    output: W,
+    written: usize,
+}
+
+impl<W: Write> JsonLinesWriter<W> {
+    /// Starts a file.
+    ///
+    /// # Errors
+    /// [`TraceError::Write`].
+    pub fn new(mut output: W, header: TraceHeader) -> Result<Self, TraceError> {
+        let line = HeaderLine {
+            layers: Some(header.layers as u64),
+            prefill_tokens: Some(header.prefill as u64),
+            steps: Some(header.steps as u64),
+            skip_permille: header.skip_permille.map(u64::from),
+            model: header.provenance.model,
+            source: header.provenance.source,
+            licence: header.provenance.licence,
+            made_by: header.provenance.made_by,
+        };
+        serde_json::to_writer(&mut output, &line).map_err(std::io::Error::from)?;
+        output.write_all(b"\n")?;
+        Ok(Self { output, written: 0 })
+    }
+
+    /// Writes the next step.
+    ///
+    /// # Errors
+    /// [`TraceError::Write`].
+    pub fn write(&mut self, skips: &StepSkips) -> Result<(), TraceError> {
+        for (layer, set) in skips.sets.iter().enumerate() {
+            let row =
+                RowLine { step: self.written as i64, layer: layer as i64, skipped: set.iter().collect::<Vec<_>>() };
+            serde_json::to_writer(&mut self.output, &row).map_err(std::io::Error::from)?;
+            self.output.write_all(b"\n")?;
+        }
+        self.written += 1;
+        Ok(())
+    }
+
+    /// Completes the file.
+    ///
+    /// # Errors
+    /// [`TraceError::Write`].
+    pub fn finish(mut self) -> Result<W, TraceError> {
+        self.output.flush()?;
+        Ok(self.output)
+    }
+}
