@@ -130,6 +130,7 @@ impl Recorder {
                 .map(|tier| (tier.name.clone(), tier.capacity.get()))
                 .collect(),
             lanes: lane_summaries(scenario.memory(), &outcome.lanes, outcome.drained),
+            read_beyond_bytes: sum(|step| step.read_beyond.get()),
             migration: MigrationSummary {
                 in_bytes: sum(|step| step.migrated_in.get()),
                 out_bytes: sum(|step| step.migrated_out.get()),

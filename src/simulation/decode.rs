@@ -103,8 +103,6 @@ enum Purpose {
 struct PendingWrite {
     token: usize,
     tier: TierId,
-    /// Whether another write of the same token was issued with it: the copy on the last tier.
-    copy: bool,
     /// Whether the layer's KV read waits for it.
     awaited: bool,
 }
@@ -119,6 +117,7 @@ struct HeldRead {
 /// What happened in the step so far.
 struct StepTotals {
     read_kv_tokens: u64,
+    read_beyond: Bytes,
     attention_read: Vec<Bytes>,
     mlp_read: Vec<Bytes>,
     migrated_in: Bytes,
@@ -134,6 +133,7 @@ struct Decode<'a, P> {
     calendar: Calendar,
     fabric: Fabric<Purpose>,
     compute_timer: EventId,
+    page_tokens: usize,
     paging: Paging,
     residency: Residency,
     moves: Moves,
@@ -152,6 +152,8 @@ struct Decode<'a, P> {
     computing: bool,
     /// By layer.
     writes: Vec<Vec<PendingWrite>>,
+    /// By layer: the tokens whose writes have been issued.
+    written: Vec<usize>,
     /// By tier.
     held: Vec<Option<HeldRead>>,
     done: Vec<Completed<Purpose>>,
@@ -170,23 +172,27 @@ impl<'a, P: Probe> Decode<'a, P> {
     fn new(scenario: &'a Scenario, probe: &'a mut P) -> Result<Self, RunError> {
         let (model, system) = (scenario.model(), scenario.memory());
         let (layers, tiers) = (model.layers().len(), system.tiers().len());
-        let range = scenario.prefill() + scenario.decode();
         let strategy = scenario.strategy();
         let placement = strategy.placement.build();
         let migration = strategy.migration.build();
 
         let mut ledger = Ledger::new(system);
-        let mut layout = Layout::new(model, system, &mut ledger, scenario.prefill(), range);
+        let shape = scenario.shape();
+        let mut layout = Layout::new(model, system, &mut ledger, shape);
         strategy.initialization.build().lay_out(&mut layout).map_err(RunError::Layout)?;
         let (stored, tokens) = layout.into_parts();
         let weights = model.sublayers().zip(&stored).map(|(sublayer, stored)| weight_reads(sublayer, stored)).collect();
-        let kv_bytes = model.layers().iter().map(|layer| layer.kv_bytes);
-        let residency = Residency::new(tokens, kv_bytes.clone(), range, ledger);
+        let page_bytes = model.layers().iter().map(|layer| layer.kv_bytes.times(shape.page_tokens as u64));
+        let mut residency = Residency::new(tokens, page_bytes.clone(), shape.range(), ledger);
+        if !scenario.prefill().is_multiple_of(shape.page_tokens) {
+            for layer in 0..layers {
+                residency.keep_open(layer, scenario.prefill() / shape.page_tokens);
+            }
+        }
 
         let trace = |source| RunError::Trace { step: 0, source };
         let source = scenario.skips().map_err(trace)?;
-        let window = TraceWindow::new(source, layers, scenario.prefill(), scenario.decode(), migration.look_ahead())
-            .map_err(trace)?;
+        let window = TraceWindow::new(source, shape, migration.look_ahead()).map_err(trace)?;
         let fabric = Fabric::new(system);
         let compute_timer = EventId(Fabric::<Purpose>::OWNERS_EVENTS);
         Ok(Self {
@@ -197,9 +203,10 @@ impl<'a, P: Probe> Decode<'a, P> {
             calendar: Calendar::with_capacity(64),
             fabric,
             compute_timer,
-            paging: Paging::new(system),
+            page_tokens: shape.page_tokens,
+            paging: Paging::new(system, shape.page_tokens),
             residency,
-            moves: Moves::new(kv_bytes, system),
+            moves: Moves::new(page_bytes, system),
             window,
             placement,
             migration,
@@ -210,11 +217,13 @@ impl<'a, P: Probe> Decode<'a, P> {
             weights_issued: 0,
             computing: false,
             writes: (0..layers).map(|_| Vec::with_capacity(2)).collect(),
+            written: vec![scenario.prefill(); layers],
             held: vec![None; tiers],
             done: Vec::with_capacity(64),
             plan: MovePlan::new(tiers),
             totals: StepTotals {
                 read_kv_tokens: 0,
+                read_beyond: Bytes::ZERO,
                 attention_read: vec![Bytes::ZERO; tiers],
                 mlp_read: vec![Bytes::ZERO; tiers],
                 migrated_in: Bytes::ZERO,
@@ -233,8 +242,14 @@ impl<'a, P: Probe> Decode<'a, P> {
         self.calendar.now()
     }
 
+    /// The tokens before `step`.
     fn context(&self, step: usize) -> usize {
         self.scenario.prefill() + step
+    }
+
+    /// The pages that hold them.
+    fn pages(&self, step: usize) -> usize {
+        self.context(step).div_ceil(self.page_tokens)
     }
 
     fn step(&mut self, step: usize) -> Result<(), RunError> {
@@ -328,10 +343,19 @@ impl<'a, P: Probe> Decode<'a, P> {
         let skipped = &skips.sets[layer];
         self.moves.reads_issued(now, layer);
         let tokens = self.residency.layer(layer);
-        self.totals.late_tokens += late_tokens(tokens, &self.writes[layer], skipped);
-        let context = self.scenario.prefill() + step;
-        let active = context - skips.counts[layer];
-        self.totals.read_kv_tokens += active as u64;
+        let (context, pages) =
+            (self.scenario.prefill() + step, self.scenario.shape().pages(self.scenario.prefill() + step));
+        self.totals.late_tokens += late_pages(tokens, skipped) * self.page_tokens as u64;
+        let active = pages - skips.counts[layer];
+        // Of the last page, what was not computed yet is not read.
+        let last_page = pages.saturating_sub(1);
+        let missing = (pages * self.page_tokens - context) as u64;
+        let last_is_read = missing > 0 && !skipped.contains(last_page);
+        let token_bytes = self.model.layers()[layer].kv_bytes;
+        let read_tokens = (active * self.page_tokens) as u64 - if last_is_read { missing } else { 0 };
+        self.totals.read_kv_tokens += read_tokens;
+        let needed = (context - self.window.skipped_tokens()[layer]) as u64;
+        self.totals.read_beyond += token_bytes.times(read_tokens - needed);
         let mut rest = active;
         for tier in self.system.tier_ids() {
             // The tiers partition the context, so the last one has what the others have not.
@@ -341,10 +365,13 @@ impl<'a, P: Probe> Decode<'a, P> {
             if count == 0 {
                 continue;
             }
-            let bytes = tokens.kv_bytes.times(count as u64);
+            let mut bytes = tokens.kv_bytes.times(count as u64);
+            let partial = last_is_read && tokens.at[tier.0].contains(last_page);
+            let missing = if partial { token_bytes.times(missing) } else { Bytes::ZERO };
+            bytes -= missing;
             self.totals.attention_read[tier.0] += bytes;
             let granule = self.paging.granule(tier, tokens.kv_bytes);
-            let parts = self.paging.reads(self.system, (tier, layer), tokens, skipped, context);
+            let parts = self.paging.reads(self.system, (tier, layer), tokens, skipped, (pages, missing));
             let path = parts.map_or(Path::Even(self.system.even_reads(tier)), Path::Parts);
             let request = Request {
                 class: TransferClass::KvRead,
@@ -358,7 +385,8 @@ impl<'a, P: Probe> Decode<'a, P> {
             self.outstanding[2 * layer] += 1;
             let mut writes = 0;
             for write in self.writes[layer].iter_mut().filter(|write| write.tier == tier) {
-                write.awaited = tokens.at[tier.0].contains(write.token) && !skipped.contains(write.token);
+                let page = write.token / self.page_tokens;
+                write.awaited = tokens.at[tier.0].contains(page) && !skipped.contains(page);
                 writes += usize::from(write.awaited);
             }
             if writes == 0 {
@@ -368,7 +396,7 @@ impl<'a, P: Probe> Decode<'a, P> {
                 self.held[tier.0] = Some(HeldRead { transfer, writes });
             }
         }
-        tokens.kv_bytes.times(active as u64)
+        token_bytes.times(read_tokens)
     }
 
     /// Issues the write of the token just computed, which is posted.
@@ -376,30 +404,21 @@ impl<'a, P: Probe> Decode<'a, P> {
         let now = self.calendar.now();
         self.moves.sync(now, self.system, &mut self.fabric, &mut self.residency);
         let token = self.context(step);
-        self.note_free();
+        let page = token / self.page_tokens;
+        if token.is_multiple_of(self.page_tokens) {
+            self.place(step, layer, page)?;
+        }
         let tokens = self.residency.layer(layer);
-        let bytes = tokens.kv_bytes;
-        let view = PlacementView {
-            layer,
-            token,
-            kv_bytes: bytes,
-            tokens: &tokens.count,
-            free: &self.free,
-            system: self.system,
-        };
-        // Where it fits nowhere, the last tier is the one whose shortage is told: the one meant to be large.
-        let tier = self.placement.place(&view).unwrap_or(TierId(self.system.tiers().len() - 1));
-        self.residency.begin_write(layer, token, tier).map_err(|shortage| RunError::OutOfMemory {
-            step,
-            layer,
-            shortage,
-        })?;
+        let tier =
+            self.system.tier_ids().find(|tier| tokens.at[tier.0].contains(page)).expect("an open page lies on a tier");
+        let bytes = self.model.layers()[layer].kv_bytes;
         let last = self.system.last_tier();
         let copy = self.system.residency() == ResidencyKind::Inclusive && tier != last;
+        self.written[layer] = token + 1;
         for tier in [Some(tier), copy.then_some(last)].into_iter().flatten() {
-            self.writes[layer].push(PendingWrite { token, tier, copy, awaited: false });
+            self.writes[layer].push(PendingWrite { token, tier, awaited: false });
             let routes;
-            let path = match self.paging.port(self.system, tier, layer, token) {
+            let path = match self.paging.port(self.system, tier, layer, page) {
                 None => Path::Even(self.system.even_writes(tier)),
                 Some(port) => {
                     routes = [self.system.write_route(port)];
@@ -422,6 +441,27 @@ impl<'a, P: Probe> Decode<'a, P> {
         Ok(())
     }
 
+    /// Chooses the tier of a new page, and takes its room.
+    fn place(&mut self, step: usize, layer: usize, page: usize) -> Result<(), RunError> {
+        self.note_free();
+        let tokens = self.residency.layer(layer);
+        let view = PlacementView {
+            layer,
+            token: page,
+            kv_bytes: tokens.kv_bytes,
+            tokens: &tokens.count,
+            free: &self.free,
+            system: self.system,
+        };
+        // Where it fits nowhere, the last tier is the one whose shortage is told: the one meant to be large.
+        let tier = self.placement.place(&view).unwrap_or(self.system.last_tier());
+        self.residency.begin_write(layer, page, tier).map_err(|shortage| RunError::OutOfMemory {
+            step,
+            layer,
+            shortage,
+        })
+    }
+
     fn note_free(&mut self) {
         for tier in self.system.tier_ids() {
             self.free[tier.0] = self.residency.ledger.room(tier);
@@ -439,7 +479,7 @@ impl<'a, P: Probe> Decode<'a, P> {
         self.plan.reset(tokens.kv_bytes, &self.residency.ledger);
         let view = MigrationView {
             layer,
-            context: self.context(step + 1),
+            context: self.pages(step + 1),
             kv_bytes: tokens.kv_bytes,
             at: &tokens.at,
             home: &tokens.home,
@@ -528,8 +568,12 @@ impl<'a, P: Probe> Decode<'a, P> {
         let pending = &mut self.writes[layer];
         let at = pending.iter().position(|write| (write.token, write.tier) == (token, tier));
         let write = pending.remove(at.expect("a write that completes was pending"));
-        if !pending.iter().any(|write| write.token == token) {
-            self.residency.end_write(layer, token);
+        let page = token / self.page_tokens;
+        let of_page = |write: &PendingWrite| write.token / self.page_tokens == page;
+        // Of the writes of a page the last one is issued when the page is full.
+        let full = self.written[layer] >= (page + 1) * self.page_tokens;
+        if full && !pending.iter().any(of_page) {
+            self.residency.end_write(layer, page);
         }
         if write.awaited
             && let Some(held) = &mut self.held[write.tier.0]
@@ -544,9 +588,12 @@ impl<'a, P: Probe> Decode<'a, P> {
 
     fn report(&mut self, step: usize, latency: SimTime) -> Result<(), RunError> {
         let skips = self.window.step(0).expect("the window shows the present step");
-        let context = self.context(step);
-        for (active, skipped) in self.active.iter_mut().zip(&skips.counts) {
-            *active = context - skipped;
+        let (context, pages) = (self.context(step), self.pages(step));
+        for (active, (skipped, set)) in self.active.iter_mut().zip(skips.counts.iter().zip(&skips.sets)) {
+            *active = (pages - skipped) * self.page_tokens;
+            if *active > 0 && !set.contains(pages - 1) {
+                *active -= pages * self.page_tokens - context;
+            }
         }
         self.moves.sync(self.calendar.now(), self.system, &mut self.fabric, &mut self.residency);
         for tier in self.system.tier_ids() {
@@ -556,6 +603,7 @@ impl<'a, P: Probe> Decode<'a, P> {
             step,
             context,
             read_kv_tokens: self.totals.read_kv_tokens,
+            read_beyond: self.totals.read_beyond,
             latency,
             bound: self.bound.step(context, &self.active),
             attention_read: &self.totals.attention_read,
@@ -596,6 +644,7 @@ impl<'a, P: Probe> Decode<'a, P> {
 impl StepTotals {
     fn reset(&mut self) {
         self.read_kv_tokens = 0;
+        self.read_beyond = Bytes::ZERO;
         self.attention_read.fill(Bytes::ZERO);
         self.mlp_read.fill(Bytes::ZERO);
         self.migrated_in = Bytes::ZERO;
@@ -604,19 +653,15 @@ impl StepTotals {
     }
 }
 
-/// The tokens of a layer that a step reads at the source of a move that is not complete: those in flight that are not
+/// The pages of a layer that a step reads at the source of a move that is not complete: those in flight that are not
 /// being written.
-fn late_tokens(tokens: &LayerTokens, writes: &[PendingWrite], skipped: &TokenSet) -> u64 {
-    // Of two writes of a token, the first that is pending stands for it.
-    let first = |(at, write): &(usize, &PendingWrite)| {
-        !write.copy || !writes[..*at].iter().any(|before| before.token == write.token)
-    };
-    let being_written = || writes.iter().enumerate().filter(first).map(|(_, write)| write);
-    if tokens.in_flight_count == being_written().count() {
+fn late_pages(tokens: &LayerTokens, skipped: &TokenSet) -> u64 {
+    if tokens.in_flight_count == tokens.being_written.len() {
         return 0;
     }
     let read_in_flight = tokens.in_flight.count_without(skipped);
-    (read_in_flight - being_written().filter(|write| !skipped.contains(write.token)).count()) as u64
+    let being_written = tokens.being_written.iter().filter(|page| !skipped.contains(**page)).count();
+    (read_in_flight - being_written) as u64
 }
 
 /// Spreads the reads of a sublayer evenly over its stored bytes: the share of the first tiers together is rounded to the

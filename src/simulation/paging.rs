@@ -6,71 +6,68 @@ use crate::workload::TokenSet;
 /// Over which channels KV goes: all evenly where a tier is striped, those of its pages where it is hashed.
 #[derive(Clone, Debug)]
 pub(super) struct Paging {
-    /// By tier: the tokens of a page, where pages are hashed.
-    page_tokens: Vec<Option<usize>>,
-    /// By tier, what lies in memory in a row of KV of one byte a token: 1, or the tokens of a page.
-    run: Vec<u64>,
+    /// By tier: how many pages of KV lie in one channel in a row, where channels are chosen by a hash.
+    run: Vec<Option<usize>>,
     /// Scratch space: tokens by port.
     counts: Vec<usize>,
     parts: Vec<(RouteId, Bytes)>,
 }
 
 impl Paging {
-    pub fn new(system: &MemorySystem) -> Self {
-        let page_tokens: Vec<Option<usize>> = system
+    /// For KV that is kept in pages of `page_tokens` tokens. Where a tier hashes shorter ones, each of these lies in one channel.
+    pub fn new(system: &MemorySystem, page_tokens: usize) -> Self {
+        let run = system
             .tiers()
             .iter()
             .map(|tier| match tier.interleaving {
                 Interleaving::Striped => None,
-                Interleaving::Hashed { page_tokens } => Some(page_tokens as usize),
+                Interleaving::Hashed { page_tokens: hashed } => Some((hashed as usize / page_tokens).max(1)),
             })
             .collect();
-        Self {
-            run: page_tokens.iter().map(|tokens| tokens.map_or(1, |tokens| tokens as u64)).collect(),
-            page_tokens,
-            counts: Vec::new(),
-            parts: Vec::new(),
-        }
+        Self { run, counts: Vec::new(), parts: Vec::new() }
     }
 
     pub fn is_hashed(&self, tier: TierId) -> bool {
-        self.page_tokens[tier.0].is_some()
+        self.run[tier.0].is_some()
     }
 
-    /// What lies in a row on `tier` of KV of `kv_bytes` a token.
-    pub fn granule(&self, tier: TierId, kv_bytes: Bytes) -> Bytes {
-        kv_bytes.times(self.run[tier.0])
+    /// What lies in a row on `tier` of KV of `page_bytes` a page.
+    pub fn granule(&self, tier: TierId, page_bytes: Bytes) -> Bytes {
+        page_bytes.times(self.run[tier.0].unwrap_or(1) as u64)
     }
 
-    /// The port of a token's page, where pages are hashed.
-    pub fn port(&self, system: &MemorySystem, tier: TierId, layer: usize, token: usize) -> Option<PortId> {
-        self.page_tokens[tier.0].map(|page_tokens| system.port_of_page(tier, layer, (token / page_tokens) as u64))
+    /// The port of a page, where channels are chosen by a hash.
+    pub fn port(&self, system: &MemorySystem, tier: TierId, layer: usize, page: usize) -> Option<PortId> {
+        self.run[tier.0].map(|run| system.port_of_page(tier, layer, (page / run) as u64))
     }
 
-    /// Where pages are hashed, the routes over which the tokens of `layer` that lie on `tier` and are not in `skipped` are
-    /// read, with the bytes of each.
+    /// Where channels are chosen by a hash, the routes over which the pages of `layer` that lie on `tier` and are not in
+    /// `skipped` are read, with the bytes of each. There are `pages`, the last of which lacks `missing` of its bytes.
     pub fn reads(
         &mut self,
         system: &MemorySystem,
         (tier, layer): (TierId, usize),
         tokens: &LayerTokens,
         skipped: &TokenSet,
-        context: usize,
+        (pages, missing): (usize, Bytes),
     ) -> Option<&[(RouteId, Bytes)]> {
-        let page_tokens = self.page_tokens[tier.0]?;
+        let run = self.run[tier.0]?;
         let ports = system.ports(tier);
         let first = system.ports(tier).next()?.0;
         self.counts.clear();
         self.counts.resize(ports.len(), 0);
-        for page in 0..context.div_ceil(page_tokens) {
-            let range = page * page_tokens..((page + 1) * page_tokens).min(context);
-            let port = system.port_of_page(tier, layer, page as u64);
+        for group in 0..pages.div_ceil(run) {
+            let range = group * run..((group + 1) * run).min(pages);
+            let port = system.port_of_page(tier, layer, group as u64);
             self.counts[port.0 - first] += tokens.at[tier.0].count_without_in(skipped, range);
         }
         self.parts.clear();
+        let last = self.port(system, tier, layer, pages.saturating_sub(1));
         for (port, &count) in ports.zip(&self.counts) {
             if count > 0 {
-                self.parts.push((system.read_route(port), tokens.kv_bytes.times(count as u64)));
+                let bytes = tokens.kv_bytes.times(count as u64);
+                let missing = if last == Some(port) { missing } else { Bytes::ZERO };
+                self.parts.push((system.read_route(port), bytes - missing));
             }
         }
         Some(&self.parts)
