@@ -471,11 +471,12 @@ fn full_at(low: f64, taken: impl Fn(f64) -> f64) -> f64 {
 }
 
 /// A few picoseconds, as roundings add up, and what floats lose.
-pub fn agree(fabric: &[u64], twin: &[u64]) -> Result<(), TestCaseError> {
-    for (index, (&fabric, &twin)) in fabric.iter().zip(twin).enumerate() {
+pub fn agree(fabrics: &[u64], twins: &[u64]) -> Result<(), TestCaseError> {
+    for (index, (&fabric, &twin)) in fabrics.iter().zip(twins).enumerate() {
         let tolerance = 4.0 + 1e-9 * twin as f64;
         if fabric.abs_diff(twin) as f64 > tolerance {
-            return Err(TestCaseError::fail(format!("transfer {index}: {fabric} ps, the twin says {twin}")));
+            let all = format!("{fabrics:?} against {twins:?}");
+            return Err(TestCaseError::fail(format!("transfer {index}: {fabric} ps, the twin says {twin}; {all}")));
         }
     }
     Ok(())
@@ -521,14 +522,10 @@ pub fn in_order(config: &MemoryConfig) -> MemoryConfig {
         let system = MemorySystem::new(&MemoryConfig { tiers, ..config.clone() }).expect("a tier is right");
         system.tiers()[0].read_bandwidth
     };
-    let mut tiers: Vec<(Bandwidth, TierConfig)> =
-        config.tiers.iter().map(|tier| (alone(tier), tier.clone())).collect();
+    let mut tiers: Vec<(Bandwidth, TierConfig)> = config.tiers.iter().map(|tier| (alone(tier), tier.clone())).collect();
     tiers.sort_by_key(|(read, _)| std::cmp::Reverse(*read));
-    config.tiers = tiers
-        .into_iter()
-        .zip(names)
-        .map(|((_, tier), name)| TierConfig { name: name.to_owned(), ..tier })
-        .collect();
+    config.tiers =
+        tiers.into_iter().zip(names).map(|((_, tier), name)| TierConfig { name: name.to_owned(), ..tier }).collect();
     config
 }
 

@@ -229,6 +229,8 @@ pub struct Fabric<Tag> {
     gangs: Vec<Gang>,
     vacant_gangs: Vec<u32>,
     lanes: Vec<LaneState>,
+    /// Lanes on which somebody's turn may have come.
+    turns: Vec<usize>,
     /// Scratch space: what `Sharing` has started.
     started: Vec<(u64, u32)>,
     admitted: u64,
@@ -263,6 +265,7 @@ impl<Tag: Copy> Fabric<Tag> {
             gangs: Vec::new(),
             vacant_gangs: Vec::new(),
             lanes: vec![LaneState::default(); lanes.len()],
+            turns: Vec::new(),
             started: Vec::with_capacity(64),
             admitted: 0,
             issued: [Bytes::ZERO; TransferClass::COUNT],
@@ -417,7 +420,7 @@ impl<Tag: Copy> Fabric<Tag> {
             self.transfers[id.0 as usize].state = State::InLine(place);
             let lanes = self.lanes_of(id);
             self.admission.wait(place, &lanes);
-            self.take_turns(now, &lanes);
+            self.turns.extend(lanes);
         } else {
             self.start(now, id);
         }
@@ -431,10 +434,10 @@ impl<Tag: Copy> Fabric<Tag> {
         }
     }
 
-    /// Starts whoever's turn has come on `lanes`.
-    fn take_turns(&mut self, now: SimTime, lanes: &[usize]) {
-        let mut look_at = lanes.to_vec();
-        while let Some(lane) = look_at.pop() {
+    /// Starts whoever's turn has come. Only once all that an instant brings is in line, so that precedence decides who goes
+    /// first, and not the order in which the owner speaks of it.
+    fn take_turns(&mut self, now: SimTime) {
+        while let Some(lane) = self.turns.pop() {
             while let Some(place) = self.admission.first(lane) {
                 let id = TransferId(place.2);
                 let held = self.lanes_of(id);
@@ -444,7 +447,7 @@ impl<Tag: Copy> Fabric<Tag> {
                 self.transfers[id.0 as usize].has_slots = true;
                 self.start(now, id);
                 // Whoever was behind it is first now.
-                look_at.extend(held);
+                self.turns.extend(held);
             }
         }
     }
@@ -501,7 +504,7 @@ impl<Tag: Copy> Fabric<Tag> {
             let lanes = self.lanes_of(id);
             self.admission.leave_line(place, &lanes);
             self.admission.wait(place_now, &lanes);
-            self.take_turns(now, &lanes);
+            self.turns.extend(lanes);
         }
         self.promote_one(now, id.0);
         if let Role::Gang(gang) = self.transfers[id.0 as usize].role {
@@ -642,7 +645,7 @@ impl<Tag: Copy> Fabric<Tag> {
         self.vacate(slot);
         if let Some(lanes) = lanes {
             self.admission.give_back(&lanes);
-            self.take_turns(now, &lanes);
+            self.turns.extend(lanes);
         }
     }
 
@@ -650,6 +653,7 @@ impl<Tag: Copy> Fabric<Tag> {
     /// and moves the pending completions in `calendar`, whose clock says when. To be called before the clock moves on.
     pub fn settle(&mut self, calendar: &mut Calendar) {
         let now = calendar.now();
+        self.take_turns(now);
         for (timer, underway) in self.underway.iter().enumerate() {
             if let Some((at, _)) = underway.front() {
                 calendar.schedule(EventId(ARRIVALS + timer as u32), *at);

@@ -191,17 +191,18 @@ impl Profiles {
             })
             .collect();
         // A transfer over several routes at once has so much less on each.
-        let fewest = holds.iter().map(|hold| system.lanes()[hold.lane.0].shared_by).max().unwrap_or(1);
+        let ways = system.ways(route);
+        let part = u32::try_from(ways).unwrap_or(u32::MAX);
         let caps = holds.iter().filter_map(|hold| system.lanes()[hold.lane.0].transfer_cap).min();
         let weight = match system.arbitration() {
             Arbitration::Fair => u64::from(system.class_weights().of(class)),
             _ => 1,
         };
-        let weight = weight * self.weight_unit / system.ways(route);
+        let weight = weight * self.weight_unit / ways;
         let levels = [Urgency::Due, Urgency::Early].map(|urgency| level(system.arbitration(), class, urgency));
         let groups = match arbiter {
             Arbiter::Sharing(sharing) => {
-                levels.map(|level| sharing.group(&costs, weight, level, caps.map(|cap| rate(cap, fewest))))
+                levels.map(|level| sharing.group(&costs, weight, level, caps.map(|cap| rate(cap, part))))
             }
             Arbiter::Fifo(_) => [0; 2],
         };
@@ -217,12 +218,12 @@ impl Profiles {
             let lanes = holds.iter().map(|hold| &system.lanes()[hold.lane.0]);
             let slowest = lanes
                 .map(|lane| (lane.whole, lane.shared_by))
-                .chain(caps.map(|cap| (cap, fewest)))
+                .chain(caps.map(|cap| (cap, part)))
                 .min_by_key(|(whole, shared_by)| rate(*whole, *shared_by))
                 .expect("a route holds a lane");
             Pace::Exact { whole: slowest.0, shared_by: slowest.1 }
         } else {
-            let slowest = rates.iter().copied().chain(caps.map(|cap| rate(cap, fewest))).min();
+            let slowest = rates.iter().copied().chain(caps.map(|cap| rate(cap, part))).min();
             Pace::Rounded(slowest.expect("a route holds a lane"))
         };
         let latency = system.route_latency(route);
