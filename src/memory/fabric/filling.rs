@@ -23,6 +23,9 @@ pub(super) const PLAIN: u64 = 1 << 32;
 /// Less than 1 by more than floats may be wrong by here, so that what is rounded with it is rounded down.
 const FLOAT_ERROR: f64 = 1.0 - 1e-14;
 
+/// So little of a lane is nothing: what roundings leave to those who get what others leave.
+const DUST: f64 = 1e-12;
+
 /// How the numbers of a memory system are counted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scale {
@@ -120,6 +123,12 @@ impl Pool {
         directions.any(|direction| Some(direction) != first)
     }
 
+    /// Whether what is left is but what roundings left.
+    fn is_dust(&self, shift: u32) -> bool {
+        let unit = if self.read_shares.is_some() { PLAIN as f64 } else { 1.0 } * (1u64 << shift) as f64;
+        self.share as f64 * self.pressure as f64 <= DUST * self.capacity as f64 * unit
+    }
+
     /// Where all growing groups have grown by `grown`.
     fn find_share(&mut self, index: usize, demands: &[Demand], grown: Rate, shift: u32) {
         self.share = if self.growing == 0 {
@@ -189,7 +198,11 @@ fn fill_level(
         return;
     }
     for &index in pools_used {
-        pools[index].find_share(index, demands, 0, shift);
+        let pool = &mut pools[index];
+        pool.find_share(index, demands, 0, shift);
+        if level > 0 && pool.growing > 0 && pool.is_dust(shift) {
+            pool.share = 0;
+        }
     }
     let mut grown = 0;
     while growing > 0 {
