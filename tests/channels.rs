@@ -289,7 +289,7 @@ proptest! {
         caps in prop::collection::vec(prop::option::of(Just(1_000_000u64)), 8),
         limits in prop::collection::vec(prop::option::of(1u32..3), 8),
         hash: bool,
-        drafts in random::plan(12),
+        drafts in random::plan(8),
     ) {
         let [weight_read, kv_read, kv_write, migrate_in, migrate_out] = weights;
         let weights = ClassWeights { weight_read, kv_read, kv_write, migrate_in, migrate_out };
