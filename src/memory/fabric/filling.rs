@@ -23,6 +23,9 @@ pub(super) const PLAIN: u64 = 1 << 32;
 /// Less than 1 by more than floats may be wrong by here, so that what is rounded with it is rounded down.
 const FLOAT_ERROR: f64 = 1.0 - 1e-14;
 
+/// So little of a lane is nothing: what roundings leave to those who get what others leave.
+const DUST: f64 = 1e-12;
+
 /// How the numbers of a memory system are counted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scale {
@@ -120,11 +123,19 @@ impl Pool {
         directions.any(|direction| Some(direction) != first)
     }
 
-    fn find_share(&mut self, index: usize, demands: &[Demand], shift: u32) {
+    /// Whether what is left is but what roundings left.
+    fn is_dust(&self, shift: u32) -> bool {
+        let unit = if self.read_shares.is_some() { PLAIN as f64 } else { 1.0 } * (1u64 << shift) as f64;
+        self.share as f64 * self.pressure as f64 <= DUST * self.capacity as f64 * unit
+    }
+
+    /// Where all growing groups have grown by `grown`.
+    fn find_share(&mut self, index: usize, demands: &[Demand], grown: Rate, shift: u32) {
         self.share = if self.growing == 0 {
             Rate::MAX
         } else if self.mixed {
-            (mixed_share(self, index, demands) * (1u64 << shift) as f64) as Rate
+            let unit = (1u64 << shift) as f64;
+            grown.max((mixed_share(self, index, demands, grown as f64 / unit) * unit) as Rate)
         } else if self.read_shares.is_none() {
             (self.residual << shift) / self.pressure
         } else if shift == 0 {
@@ -187,8 +198,13 @@ fn fill_level(
         return;
     }
     for &index in pools_used {
-        pools[index].find_share(index, demands, shift);
+        let pool = &mut pools[index];
+        pool.find_share(index, demands, 0, shift);
+        if level > 0 && pool.growing > 0 && pool.is_dust(shift) {
+            pool.share = 0;
+        }
     }
+    let mut grown = 0;
     while growing > 0 {
         let tightest = pools_used
             .iter()
@@ -198,34 +214,36 @@ fn fill_level(
         let tightest = tightest.expect("whoever grows presses on a lane");
         let share = pools[tightest].share;
         if any_cap {
-            let capped = |demand: &Demand| {
-                demand.growth == Growth::Growing
-                    && demand.cap.is_some_and(|cap| cap <= share.saturating_mul(Rate::from(demand.weight)) >> shift)
+            // Those that have their caps first, and only these: what is left to the others depends on how far all have grown.
+            let reached = |demand: &Demand| {
+                let cap = demand.cap.filter(|_| demand.growth == Growth::Growing)?;
+                Some((cap << shift).div_ceil(Rate::from(demand.weight)))
             };
-            let mut found = false;
-            for &member in members {
-                if capped(&demands[member]) {
-                    found = true;
-                    growing -= 1;
-                    fix(member, demands[member].cap.unwrap_or(0), pools, demands, shift);
+            let first = members.iter().filter_map(|&member| reached(&demands[member])).min();
+            if let Some(first) = first.filter(|first| *first <= share) {
+                grown = first.max(grown);
+                for &member in members {
+                    if reached(&demands[member]) == Some(first) {
+                        growing -= 1;
+                        fix(member, demands[member].cap.unwrap_or(0), pools, demands, grown, shift);
+                    }
                 }
-            }
-            if found {
                 continue;
             }
         }
+        grown = share;
         for at in 0..pools[tightest].active.len() {
             let member = pools[tightest].active[at];
             if demands[member].growth == Growth::Growing {
                 growing -= 1;
-                fix(member, share * Rate::from(demands[member].weight) >> shift, pools, demands, shift);
+                fix(member, share * Rate::from(demands[member].weight) >> shift, pools, demands, grown, shift);
             }
         }
     }
 }
 
-/// A group grows no more: each of it gets `rate`.
-fn fix(member: usize, rate: Rate, pools: &mut [Pool], demands: &mut [Demand], shift: u32) {
+/// A group grows no more: each of it gets `rate`. The others have grown by `grown`.
+fn fix(member: usize, rate: Rate, pools: &mut [Pool], demands: &mut [Demand], grown: Rate, shift: u32) {
     let demand = &mut demands[member];
     demand.growth = Growth::Fixed;
     demand.rate = rate;
@@ -241,12 +259,15 @@ fn fix(member: usize, rate: Rate, pools: &mut [Pool], demands: &mut [Demand], sh
             pool.pressure -= pressure;
             pool.residual -= taken;
         }
-        pool.find_share(lane, demands, shift);
+        pool.find_share(lane, demands, grown, shift);
     }
 }
 
-/// What of a lane that carries reads and writes its growing groups may have, each by its weight.
-fn mixed_share(pool: &Pool, index: usize, demands: &[Demand]) -> f64 {
+/// What of a lane that carries reads and writes its growing groups, which have `grown` so far, may have, each by its weight.
+///
+/// From there on, and not from 0: where reads and writes are of different granules, more of one may take less of the lane
+/// in all, and without what has grown the lane could be more than full.
+fn mixed_share(pool: &Pool, index: usize, demands: &[Demand], grown: f64) -> f64 {
     let shares = pool.read_shares.as_deref().expect("a mixed lane has read shares");
     let capacity = pool.capacity as f64;
     let flows = || {
@@ -281,28 +302,31 @@ fn mixed_share(pool: &Pool, index: usize, demands: &[Demand]) -> f64 {
         let least = flows()
             .flat_map(|(_, _, hold)| hold.costs.iter().flat_map(|costs| costs.iter().copied()))
             .fold(f64::INFINITY, f64::min);
-        root(|t| taken(t) - capacity, ((capacity / least - fixed) / growth).max(0.0))
+        root(|t| taken(t) - capacity, grown, ((capacity / least - fixed) / growth).max(grown))
     };
     t * FLOAT_ERROR
 }
 
-/// The greatest x from 0 to `high` at which `f`, which does not fall, is not above 0; 0 if it is above 0 from the start. By
-/// regula falsi in the Illinois variant, to the precision of floats.
-fn root(f: impl Fn(f64) -> f64, high: f64) -> f64 {
-    let (mut low, mut high) = (0.0, high);
+/// An x from `low` to `high` up to which `f` may grow: `f` is not above 0 there and is a little further on; `low` if it is above 0
+/// from the start. By regula falsi in the Illinois variant, to the precision of floats.
+fn root(f: impl Fn(f64) -> f64, low: f64, high: f64) -> f64 {
+    let (mut low, mut high) = (low, high);
     let (mut f_low, mut f_high) = (f(low), f(high));
     if f_low >= 0.0 {
-        return 0.0;
+        return low;
     }
     if f_high <= 0.0 {
         return high;
     }
     let mut last_moved_low = None;
-    for _ in 0..64 {
-        let middle = (low * f_high - high * f_low) / (f_high - f_low);
-        if middle <= low || middle >= high {
+    for round in 0..128 {
+        // Never so near an end that it is hit: from there nothing is learned about the other one.
+        let nearest = 1e-15 * high;
+        if high - low <= 2.0 * nearest {
             break;
         }
+        let middle = if round % 4 == 3 { low.midpoint(high) } else { (low * f_high - high * f_low) / (f_high - f_low) };
+        let middle = middle.clamp(low + nearest, high - nearest);
         let f_middle = f(middle);
         if f_middle <= 0.0 {
             (low, f_low) = (middle, f_middle);
@@ -317,7 +341,7 @@ fn root(f: impl Fn(f64) -> f64, high: f64) -> f64 {
             }
             last_moved_low = Some(false);
         }
-        if f_middle == 0.0 || high - low <= 1e-15 * high {
+        if f_middle == 0.0 {
             break;
         }
     }

@@ -165,6 +165,8 @@ struct Gang {
     lanes: Vec<usize>,
     /// Whether all parts are of one size, to the fraction of a byte.
     even: bool,
+    /// Whether parts hold the same lanes: then, under `Fifo`, they are carried as one, as lanes carry one transfer at a time.
+    overlap: bool,
 }
 
 /// The order of what is not on its lanes: no heap entry has it.
@@ -232,6 +234,8 @@ pub struct Fabric<Tag> {
     gangs: Vec<Gang>,
     vacant_gangs: Vec<u32>,
     lanes: Vec<LaneState>,
+    /// Lanes on which somebody's turn may have come.
+    turns: Vec<usize>,
     /// Scratch space: what `Sharing` has started.
     started: Vec<(u64, u32)>,
     admitted: u64,
@@ -266,6 +270,7 @@ impl<Tag: Copy> Fabric<Tag> {
             gangs: Vec::new(),
             vacant_gangs: Vec::new(),
             lanes: vec![LaneState::default(); lanes.len()],
+            turns: Vec::new(),
             started: Vec::with_capacity(64),
             admitted: 0,
             issued: [Bytes::ZERO; TransferClass::COUNT],
@@ -363,11 +368,15 @@ impl<Tag: Copy> Fabric<Tag> {
             members.lanes.extend_from_slice(self.profiles[self.transfers[part.0 as usize].profile].lanes());
         }
         members.lanes.sort_unstable();
-        let carry = self.carry_of(&members);
-        self.transfers[head.0 as usize].carry = carry;
-        members.lanes.dedup();
-        members.left = members.parts.len();
         members.even = evenly > 1;
+        let profile = &self.profiles[self.transfers[head.0 as usize].profile];
+        let carry =
+            if evenly == profile.ways { profile.together.time_for(request.bytes, 1) } else { self.carry_of(&members) };
+        self.transfers[head.0 as usize].carry = carry;
+        let holds = members.lanes.len();
+        members.lanes.dedup();
+        members.overlap = members.lanes.len() < holds;
+        members.left = members.parts.len();
         self.gangs[gang as usize] = members;
         head
     }
@@ -377,14 +386,25 @@ impl<Tag: Copy> Fabric<Tag> {
         let parts = gang.parts.len();
         let runs = gang.lanes.chunk_by(|a, b| a == b);
         let shared: Vec<usize> = runs.filter(|run| run.len() == parts).map(|run| run[0]).collect();
-        let own = gang.parts.iter().map(|&part| self.transfers[part as usize].carry);
+        let part = |slot: &u32| &self.transfers[*slot as usize];
+        let own = gang.parts.iter().map(|slot| part(slot).carry).chain([self.fullest_lane_of(gang)]);
         if shared.is_empty() {
             return own.max().unwrap_or_default();
         }
-        let part = |slot: &u32| &self.transfers[*slot as usize];
         let sizes = gang.parts.iter().map(|slot| part(slot).size).collect();
         let profile = &self.profiles[part(&gang.parts[0]).profile];
         in_turns(sizes, profile.rate_but(&shared), profile.rate_of(&shared)).max(own.max().unwrap_or_default())
+    }
+
+    /// What the parts of a gang take of the lane of which they take the most.
+    fn fullest_lane_of(&self, gang: &Gang) -> SimTime {
+        let parts = gang.parts.iter().map(|&slot| &self.transfers[slot as usize]);
+        let mut takes: Vec<(usize, f64)> =
+            parts.flat_map(|part| self.profiles[part.profile].takes(part.size)).collect();
+        takes.sort_by_key(|(lane, _)| *lane);
+        let of_lanes = takes.chunk_by(|a, b| a.0 == b.0).map(|run| run.iter().map(|(_, time)| time).sum::<f64>());
+        // Sums of floats may be a little high.
+        SimTime::from_ps((of_lanes.fold(0.0, f64::max) * (1.0 - 1e-12)).ceil() as u64)
     }
 
     /// Requests a held transfer at `now`.
@@ -420,7 +440,7 @@ impl<Tag: Copy> Fabric<Tag> {
             self.transfers[id.0 as usize].state = State::InLine(place);
             let lanes = self.lanes_of(id);
             self.admission.wait(place, &lanes);
-            self.take_turns(now, &lanes);
+            self.turns.extend(lanes);
         } else {
             self.start(now, id);
         }
@@ -434,10 +454,10 @@ impl<Tag: Copy> Fabric<Tag> {
         }
     }
 
-    /// Starts whoever's turn has come on `lanes`.
-    fn take_turns(&mut self, now: SimTime, lanes: &[usize]) {
-        let mut look_at = lanes.to_vec();
-        while let Some(lane) = look_at.pop() {
+    /// Starts whoever's turn has come. Only once all that an instant brings is in line, so that precedence decides who goes
+    /// first, and not the order in which the owner speaks of it.
+    fn take_turns(&mut self, now: SimTime) {
+        while let Some(lane) = self.turns.pop() {
             while let Some(place) = self.admission.first(lane) {
                 let id = TransferId(place.2);
                 let held = self.lanes_of(id);
@@ -447,7 +467,7 @@ impl<Tag: Copy> Fabric<Tag> {
                 self.transfers[id.0 as usize].has_slots = true;
                 self.start(now, id);
                 // Whoever was behind it is first now.
-                look_at.extend(held);
+                self.turns.extend(held);
             }
         }
     }
@@ -455,6 +475,13 @@ impl<Tag: Copy> Fabric<Tag> {
     /// Puts a transfer, or all its parts, on the lanes.
     fn start(&mut self, now: SimTime, id: TransferId) {
         if let Role::Gang(gang) = self.transfers[id.0 as usize].role {
+            if let Arbiter::Fifo(fifo) = &mut self.arbiter
+                && self.gangs[gang as usize].overlap
+            {
+                self.transfers[id.0 as usize].state = State::Queued;
+                fifo.arrive(id.0, &self.gangs[gang as usize].lanes);
+                return;
+            }
             self.transfers[id.0 as usize].state = State::InParts;
             for index in 0..self.gangs[gang as usize].parts.len() {
                 self.start_one(now, self.gangs[gang as usize].parts[index]);
@@ -504,7 +531,7 @@ impl<Tag: Copy> Fabric<Tag> {
             let lanes = self.lanes_of(id);
             self.admission.leave_line(place, &lanes);
             self.admission.wait(place_now, &lanes);
-            self.take_turns(now, &lanes);
+            self.turns.extend(lanes);
         }
         self.promote_one(now, id.0);
         if let Role::Gang(gang) = self.transfers[id.0 as usize].role {
@@ -537,6 +564,18 @@ impl<Tag: Copy> Fabric<Tag> {
             Role::Gang(gang) => {
                 let gang = &self.gangs[gang as usize];
                 let of_part = &self.transfers[gang.parts[part] as usize];
+                if let State::Running { since } = whole.state {
+                    let gone = now.saturating_sub(since).min(whole.carry);
+                    let profile = &self.profiles[whole.profile];
+                    if gang.even && gang.parts.len() as u64 == profile.ways {
+                        return profile.together.carried(gone, 1).min(whole.bytes);
+                    }
+                    // All parts progress in proportion to their sizes.
+                    let bytes = if gang.even { whole.bytes } else { of_part.bytes };
+                    let carried =
+                        u128::from(bytes.get()) * u128::from(gone.as_ps()) / u128::from(whole.carry.as_ps().max(1));
+                    return Bytes::new(u64::try_from(carried).unwrap_or(u64::MAX));
+                }
                 if !matches!(of_part.role, Role::PartOf(head) if head == id.0) {
                     // Complete: its slot is another's.
                     return Bytes::new(u64::MAX);
@@ -579,6 +618,10 @@ impl<Tag: Copy> Fabric<Tag> {
                 }),
             };
             let Some(slot) = slot else { break };
+            if let Role::Gang(gang) = self.transfers[slot as usize].role {
+                self.gang_completed(now, slot, gang, done);
+                break;
+            }
             self.leave_lanes(now, slot);
             let transfer = &self.transfers[slot as usize];
             match transfer.role {
@@ -593,6 +636,25 @@ impl<Tag: Copy> Fabric<Tag> {
                 break;
             }
         }
+    }
+
+    /// A transfer in parts that were carried as one is complete.
+    fn gang_completed(&mut self, now: SimTime, head: u32, gang: u32, done: &mut Vec<Completed<Tag>>) {
+        let members = std::mem::take(&mut self.gangs[gang as usize]);
+        for &slot in &members.parts {
+            let part = &self.transfers[slot as usize];
+            for &lane in self.profiles[part.profile].lanes() {
+                self.lanes[lane].load.bytes[part.class.index()] += part.bytes;
+            }
+            self.vacate(slot);
+        }
+        leave(&mut self.lanes, &members.lanes, now);
+        if let Arbiter::Fifo(fifo) = &mut self.arbiter {
+            fifo.leave(&members.lanes);
+        }
+        self.gangs[gang as usize] = members;
+        self.all_arrived(now, head, done);
+        self.vacant_gangs.push(gang);
     }
 
     fn leave_lanes(&mut self, now: SimTime, slot: u32) {
@@ -645,7 +707,7 @@ impl<Tag: Copy> Fabric<Tag> {
         self.vacate(slot);
         if let Some(lanes) = lanes {
             self.admission.give_back(&lanes);
-            self.take_turns(now, &lanes);
+            self.turns.extend(lanes);
         }
     }
 
@@ -653,12 +715,13 @@ impl<Tag: Copy> Fabric<Tag> {
     /// and moves the pending completions in `calendar`, whose clock says when. To be called before the clock moves on.
     pub fn settle(&mut self, calendar: &mut Calendar) {
         let now = calendar.now();
+        self.take_turns(now);
         for (timer, underway) in self.underway.iter().enumerate() {
             if let Some((at, _)) = underway.front() {
                 calendar.schedule(EventId(ARRIVALS + timer as u32), *at);
             }
         }
-        let Self { arbiter, transfers, profiles, lanes, started, .. } = self;
+        let Self { arbiter, transfers, gangs, profiles, lanes, started, .. } = self;
         match arbiter {
             Arbiter::Sharing(sharing) => {
                 sharing.settle(now, calendar, started, |group, slot, order| {
@@ -674,14 +737,24 @@ impl<Tag: Copy> Fabric<Tag> {
             }
             Arbiter::Fifo(fifo) => {
                 while let Some(slot) = fifo.next_candidate() {
-                    let transfer = &mut transfers[slot as usize];
-                    let profile = &profiles[transfer.profile];
-                    if matches!(transfer.state, State::Queued) && fifo.is_first(slot, profile.lanes()) {
-                        let since = now + fifo.turn(profile.holds());
+                    let transfer = &transfers[slot as usize];
+                    let gang = match transfer.role {
+                        Role::Gang(gang) => Some(&gangs[gang as usize]),
+                        _ => None,
+                    };
+                    let held = gang.map_or(profiles[transfer.profile].lanes(), |gang| &gang.lanes);
+                    if matches!(transfer.state, State::Queued) && fifo.is_first(slot, held) {
+                        let of = |slot: u32| profiles[transfers[slot as usize].profile].holds();
+                        let turning = match gang {
+                            None => fifo.turn(of(slot)),
+                            Some(gang) => fifo.turn(gang.parts.iter().flat_map(|part| of(*part))),
+                        };
+                        let since = now + turning;
+                        enter(lanes, held, now);
+                        calendar.schedule(EventId(held[0] as u32), since + transfer.carry);
+                        let transfer = &mut transfers[slot as usize];
                         transfer.state = State::Running { since };
                         transfer.started = Some(now);
-                        enter(lanes, profile.lanes(), now);
-                        calendar.schedule(EventId(profile.lanes()[0] as u32), since + transfer.carry);
                     }
                 }
             }

@@ -17,6 +17,10 @@ pub(super) struct Profile {
     /// What each lane gives a transfer alone, by hold.
     rates: Box<[Rate]>,
     pub pace: Pace,
+    /// How fast it would go if it went evenly over all the ways between its ends at once.
+    pub together: Pace,
+    /// Over how many of them.
+    pub ways: u64,
     /// From the request to the first byte.
     pub latency: SimTime,
     /// The number of that latency.
@@ -47,6 +51,12 @@ impl Profile {
     pub fn rate_of(&self, lanes: &[usize]) -> Rate {
         let pairs = self.holds.iter().zip(&self.rates);
         pairs.filter(|(hold, _)| lanes.contains(&hold.lane.0)).map(|(_, rate)| *rate).min().unwrap_or(Rate::MAX)
+    }
+
+    /// The time that `size` takes of each of its lanes, in picoseconds.
+    pub fn takes(&self, size: u128) -> impl Iterator<Item = (usize, f64)> + '_ {
+        let size = size.saturating_sub(SLACK) as f64;
+        self.lanes.iter().zip(&self.rates).map(move |(lane, rate)| (*lane, size / *rate as f64))
     }
 
     /// What the slowest of its other lanes gives.
@@ -105,9 +115,17 @@ pub(super) fn pool(lane: &Lane) -> Pool {
 }
 
 /// What has so many parts, each over its own channel, has so much less weight in each: on a lane that all cross, it has the
-/// weight of one. 1 where there are no parts.
+/// weight of one. A number that can be divided by how many parts there may be, unless that is too large for exact shares.
 fn weight_unit(system: &MemorySystem) -> u64 {
-    if shift(system) == 0 { 1 } else { 1 << 32 }
+    const LARGEST: u64 = 1 << 34;
+    let ports = || system.tier_ids().map(|tier| system.ports(tier).len() as u64);
+    let ways = ports().enumerate().flat_map(|(at, one)| ports().skip(at + 1).map(move |other| one * other));
+    let unit = ways.fold(1, |unit, ways| if unit > LARGEST { unit } else { unit / common_divisor(unit, ways) * ways });
+    if unit > LARGEST { 1 << 32 } else { unit }
+}
+
+fn common_divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { common_divisor(b, a % b) }
 }
 
 /// How many fractional bits shares need for such weights.
@@ -198,17 +216,18 @@ impl Profiles {
             })
             .collect();
         // A transfer over several routes at once has so much less on each.
-        let fewest = holds.iter().map(|hold| system.lanes()[hold.lane.0].shared_by).max().unwrap_or(1);
+        let ways = system.ways(route);
+        let part = u32::try_from(ways).unwrap_or(u32::MAX);
         let caps = holds.iter().filter_map(|hold| system.lanes()[hold.lane.0].transfer_cap).min();
         let weight = match system.arbitration() {
             Arbitration::Fair => u64::from(system.class_weights().of(class)),
             _ => 1,
         };
-        let weight = weight * self.weight_unit / system.ways(route);
+        let weight = weight * self.weight_unit / ways;
         let levels = [Urgency::Due, Urgency::Early].map(|urgency| level(system.arbitration(), class, urgency));
         let groups = match arbiter {
             Arbiter::Sharing(sharing) => {
-                levels.map(|level| sharing.group(&costs, weight, level, caps.map(|cap| rate(cap, fewest))))
+                levels.map(|level| sharing.group(&costs, weight, level, caps.map(|cap| rate(cap, part))))
             }
             Arbiter::Fifo(_) => [0; 2],
         };
@@ -220,18 +239,28 @@ impl Profiles {
                 rate(lane.whole, lane.shared_by) * Rate::from(PLAIN) / Rate::from(cost.cost)
             })
             .collect();
-        let pace = if costs.iter().all(|hold| hold.cost == PLAIN) {
+        // Over one of so many ways, or all of them.
+        let pace = |of_all: bool| {
+            let shared_by = |lane: &Lane| if of_all { 1 } else { lane.shared_by };
+            let cap = caps.map(|cap| (cap, if of_all { 1 } else { part }));
             let lanes = holds.iter().map(|hold| &system.lanes()[hold.lane.0]);
-            let slowest = lanes
-                .map(|lane| (lane.whole, lane.shared_by))
-                .chain(caps.map(|cap| (cap, fewest)))
-                .min_by_key(|(whole, shared_by)| rate(*whole, *shared_by))
-                .expect("a route holds a lane");
-            Pace::Exact { whole: slowest.0, shared_by: slowest.1 }
-        } else {
-            let slowest = rates.iter().copied().chain(caps.map(|cap| rate(cap, fewest))).min();
-            Pace::Rounded(slowest.expect("a route holds a lane"))
+            if costs.iter().all(|hold| hold.cost == PLAIN) {
+                let slowest = lanes
+                    .map(|lane| (lane.whole, shared_by(lane)))
+                    .chain(cap)
+                    .min_by_key(|(whole, shared_by)| rate(*whole, *shared_by))
+                    .expect("a route holds a lane");
+                Pace::Exact { whole: slowest.0, shared_by: slowest.1 }
+            } else {
+                let slowest = lanes
+                    .zip(&costs)
+                    .map(|(lane, cost)| rate(lane.whole, shared_by(lane)) * Rate::from(PLAIN) / Rate::from(cost.cost))
+                    .chain(cap.map(|(cap, part)| rate(cap, part)))
+                    .min();
+                Pace::Rounded(slowest.expect("a route holds a lane"))
+            }
         };
+        let (pace, together) = (pace(false), pace(true));
         let latency = system.route_latency(route);
         let timer = self.latencies.iter().position(|known| *known == latency).unwrap_or_else(|| {
             self.latencies.push(latency);
@@ -242,6 +271,8 @@ impl Profiles {
             holds,
             rates,
             pace,
+            together,
+            ways,
             latency,
             timer,
             levels,
