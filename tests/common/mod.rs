@@ -9,8 +9,8 @@ use proptest::test_runner::TestCaseError;
 use std::collections::{BTreeMap, VecDeque};
 use tiersim::kernel::Calendar;
 use tiersim::memory::{
-    Arbitration, ClassWeights, Completed, Direction, Fabric, Interleaving, LaneLoad, MemoryConfig, MemorySystem, Path, Pattern,
-    Request, ResidencyKind, RouteId, TierConfig, TierId, TransferClass, TransferId, Urgency,
+    Arbitration, ClassWeights, Completed, Direction, Fabric, Interleaving, LaneLoad, MemoryConfig, MemorySystem, Path,
+    Pattern, Request, ResidencyKind, RouteId, TierConfig, TierId, TransferClass, TransferId, Urgency,
 };
 use tiersim::units::{Bandwidth, Bytes, SimTime};
 

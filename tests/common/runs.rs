@@ -21,6 +21,8 @@ pub struct Kept {
     pub used: Vec<u64>,
     pub migrated: (u64, u64),
     pub late: u64,
+    pub read_tokens: u64,
+    pub read_beyond: u64,
 }
 
 /// A completed transfer without its id and tag: class, bytes, issue, start, end, alone, and the tier it counts for.
@@ -53,6 +55,8 @@ impl Probe for Keep {
             used: plain(step.used),
             migrated: (step.migrated_in.get(), step.migrated_out.get()),
             late: step.late_tokens,
+            read_tokens: step.read_kv_tokens,
+            read_beyond: step.read_beyond.get(),
         });
         ControlFlow::Continue(())
     }
