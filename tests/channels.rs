@@ -144,8 +144,8 @@ fn packets_leave_their_payload_of_a_link() {
     assert_eq!(system.tiers()[1].read_bandwidth, giga(400));
     assert_eq!(system.tiers()[1].write_bandwidth, giga(200));
     let (reads, writes) = (read(&system, EXTERNAL, 0, 400_000), write(&system, EXTERNAL, 0, 200_000));
-    assert_eq!(finishes(&system, &[reads.clone()]), [1_000_000]);
-    assert_eq!(finishes(&system, &[writes.clone()]), [1_000_000]);
+    assert_eq!(finishes(&system, std::slice::from_ref(&reads)), [1_000_000]);
+    assert_eq!(finishes(&system, std::slice::from_ref(&writes)), [1_000_000]);
     // Both at once have 0.8 of 600 GB/s together: 0.28 B/ps for the reads beside 0.2 for the writes, and then all of 0.4.
     assert_eq!(finishes(&system, &[reads, writes]), [1_300_000, 1_000_000]);
 }

@@ -508,7 +508,7 @@ pub fn tier(name: &str, bandwidth: Bandwidth) -> TierConfig {
     TierConfig::new(name, Bytes::new(1 << 40), bandwidth)
 }
 
-/// Names the tiers and puts them in order. `None` if one of them cannot be.
+/// The system of `config` with its tiers named and put in order.
 pub fn lay(config: &MemoryConfig) -> MemorySystem {
     MemorySystem::new(&in_order(config)).expect("the tiers are in order")
 }

@@ -2,7 +2,8 @@
 //!
 //! A transfer holds all its lanes at once: it starts when it is the first in line on each of them, and then runs at
 //! the bandwidth of the slowest. The one that arrived first of all is always first in line everywhere, so there is no
-//! deadlock; a lane whose first in line still waits for another lane is idle. A bus that carried the other direction before
+//! deadlock; a lane whose first in line still waits for another lane is idle. The parts of a transfer are in line one by one where
+//! they have no lane in common; otherwise (behind a link) the transfer is in line as one and holds the lanes of all its parts. A bus that carried the other direction before
 //! turns around first.
 
 use crate::memory::Direction;

@@ -236,7 +236,7 @@ fn fill_level(
             let member = pools[tightest].active[at];
             if demands[member].growth == Growth::Growing {
                 growing -= 1;
-                fix(member, share * Rate::from(demands[member].weight) >> shift, pools, demands, grown, shift);
+                fix(member, (share * Rate::from(demands[member].weight)) >> shift, pools, demands, grown, shift);
             }
         }
     }
