@@ -41,7 +41,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the study: 16 runs, their table, figures and pictures
+    /// Run the study: its 16 runs and 6 at the churn of recorded attention, their tables, figures and pictures
     Study(study::StudyArgs),
     /// Run one scenario, with one strategy or several to compare
     Run(Box<run::RunArgs>),
