@@ -400,6 +400,10 @@ fn wrong_columns_and_metadata_are_refused_by_name() {
     refused(changed("layers", "0"), &["layers = 0", "4096"]);
     refused(changed("layers", "-1"), &["layers = '-1'"]);
     refused(changed("prefill_tokens", "16777216"), &["prefill_tokens + steps"]);
+    let mut many = METADATA.map(|(key, _)| (key, "1"));
+    many[1].1 = "4096";
+    many[2].1 = "262144";
+    refused(foreign(&right(), &many, 4), &["layers * (prefill_tokens + steps) = 1073745920"]);
     refused(changed("encoding", "deltas"), &["encoding = 'deltas'", "differences"]);
     refused(changed("steps", "4"), &["6 rows", "8"]);
 }

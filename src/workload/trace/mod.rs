@@ -80,6 +80,10 @@ impl TraceConfig {
 #[derive(Debug, Error)]
 #[allow(missing_docs)]
 pub enum TraceError {
+    #[error(
+        "there is no trace named '{name}', and no file of that path: use one of {known}, or the path of a Parquet, .kvs or JSON Lines file"
+    )]
+    Unknown { name: String, known: String },
     #[error("cannot read the trace '{path}': {source}")]
     Read { path: String, source: std::io::Error },
     #[error(
@@ -148,7 +152,9 @@ pub enum TraceError {
         prefill_remedy(*prefill, *wanted)
     )]
     Prefill { path: String, recorded: usize, first_step: usize, offset: usize, prefill: usize, wanted: usize },
-    #[error("'{path}' has {steps} steps, too few to fit a generator to: record at least {least}")]
+    #[error(
+        "'{path}' has {steps} steps: to fit a generator to it, at least {least} are needed, and tokens that are skipped"
+    )]
     TooShortToFit { path: String, steps: usize, least: usize },
     #[error("trace.{field} is {value}, but {limit}")]
     Parameter { field: &'static str, value: String, limit: String },
