@@ -412,22 +412,27 @@ fn special_files_are_not_read_and_absurd_runs_not_begun() {
 #[cfg(unix)]
 #[test]
 fn an_interruption_leaves_no_half_written_file() {
-    let place = folder();
-    let binary = assert_cmd::cargo::cargo_bin("tiersim");
-    let mut child = std::process::Command::new(binary)
-        .current_dir(place.path())
-        .args(["run", "--decode", "16384", "--skip", "0.4", "--out", "here"])
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    while !place.path().join("here").is_dir() {
-        std::thread::sleep(std::time::Duration::from_millis(10));
+    for args in [
+        vec!["run", "--decode", "16384", "--skip", "0.4", "--out", "here"],
+        vec!["trace", "generate", "like-recorded-40", "--decode", "100000", "--out", "here/x.parquet"],
+    ] {
+        let place = folder();
+        let binary = assert_cmd::cargo::cargo_bin("tiersim");
+        let mut child = std::process::Command::new(binary)
+            .current_dir(place.path())
+            .args(args)
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        while !place.path().join("here").is_dir() {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        assert_eq!(files(&place.path().join("here")), []);
     }
-    std::thread::sleep(std::time::Duration::from_millis(200));
-    let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(sent.success());
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert_eq!(files(&place.path().join("here")), []);
 }
 
 #[test]

@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tiersim::workload::{
-    Encoding, Extend, Fit, JsonLinesWriter, KvsWriter, Lifelike, ParquetWriter, Provenance, Recording, SkipSource,
-    StepSkips, TraceConfig, TraceError, TraceHeader, TraceStatistics,
+    Encoding, Extend, Fit, JsonLinesWriter, KvsWriter, Lifelike, ParquetWriter, Provenance, Recorded, Recording,
+    SkipSource, StepSkips, TraceConfig, TraceError, TraceHeader, TraceStatistics,
 };
 
 const SHIPPED: &str = "traces/python_heapq_skip40.parquet";
@@ -782,7 +782,7 @@ fn the_shipped_generator_is_like_the_recording() {
         }
         let mut recording = Recording::open(&path).unwrap();
         let header = recording.header().clone();
-        let fit = Fit::of("test", &header, &mut recording).unwrap();
+        let fit = Fit::of("test", &mut recording).unwrap();
         let mut recording = Recording::open(&path).unwrap();
         let (layers, prefill, steps) = (header.layers, header.prefill, header.steps);
         let wanted = TraceStatistics::measure(&mut recording, layers, prefill, steps).unwrap().mean;

@@ -66,9 +66,9 @@ pub fn main() -> ExitCode {
         Command::Study(args) => study::study(&args, &cancel),
         Command::Run(args) => run::run(&args, &cancel),
         Command::Replay(args) => replay::run(&args),
-        Command::Trace(command) => trace::trace(&command),
+        Command::Trace(command) => trace::trace(&command, &cancel),
         Command::List => list::list(),
-        Command::Check(args) => check::check(&args),
+        Command::Check(args) => check::check(&args, &cancel),
     };
     match result {
         Ok(code) => code,

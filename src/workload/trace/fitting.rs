@@ -103,8 +103,8 @@ impl FittedTrace {
         let mut recording = open()?;
         check(&recording, config, demand)?;
         if demand.decode > recording.steps() - config.first_step as usize {
-            let (name, header) = (recording.name().to_owned(), recording.header().clone());
-            config.extend = Extend::Like(Fit::of(&name, &header, &mut recording)?.config);
+            let name = recording.name().to_owned();
+            config.extend = Extend::Like(Fit::of(&name, &mut recording)?.config);
         }
         Ok(())
     }

@@ -103,7 +103,9 @@ pub enum TraceError {
         "'{path}' skips a token at or past the context of {context} in step {step}, layer {layer}: the file is damaged"
     )]
     StrayBit { path: String, step: usize, layer: usize, context: usize },
-    #[error("'{path}' is a damaged Parquet file, or no whole one: {message}")]
+    #[error(
+        "'{path}' cannot be read as Parquet; it is damaged, cut short, or written in a way that is not read: {message}"
+    )]
     Parquet { path: String, message: String },
     #[error("'{path}' has no column '{column}': it must be {expected}")]
     NoColumn { path: String, column: &'static str, expected: &'static str },
@@ -131,6 +133,8 @@ pub enum TraceError {
     Cell { path: String, row: u64, what: String },
     #[error("'{path}', line {line}: {message}")]
     Json { path: String, line: u64, message: String },
+    #[error("interrupted")]
+    Interrupted,
     #[error("cannot write the trace: {0}")]
     Write(#[from] std::io::Error),
     #[error("cannot write the trace: {0}")]
@@ -201,4 +205,10 @@ pub trait SkipSource {
     /// # Errors
     /// [`TraceError`] where the trace cannot be read or makes no sense.
     fn next_step(&mut self, context: usize, skips: &mut StepSkips) -> Result<(), TraceError>;
+}
+
+impl<S: SkipSource + ?Sized> SkipSource for Box<S> {
+    fn next_step(&mut self, context: usize, skips: &mut StepSkips) -> Result<(), TraceError> {
+        (**self).next_step(context, skips)
+    }
 }

@@ -428,6 +428,10 @@ fn check_group(group: &RowGroupMetaData, index: usize, length: u64) -> Result<()
         return Err(wrong(format!("{} rows", group.num_rows())));
     }
     for column in group.columns() {
+        if !matches!(column.compression(), Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::ZSTD(_)) {
+            let (name, compression) = (column.column_path(), column.compression());
+            return Err(wrong(format!("column {name} is compressed with {compression}: write it with zstd or snappy")));
+        }
         let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
         let end = start.checked_add(column.compressed_size());
         if start < 0 || column.compressed_size() < 0 || end.is_none_or(|end| end as u64 > length) {
