@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tiersim::workload::{
-    Encoding, JsonLinesWriter, KvsWriter, ParquetWriter, Provenance, Recording, SkipSource, StepSkips, TraceError,
-    TraceHeader,
+    Encoding, Extend, Fit, JsonLinesWriter, KvsWriter, Lifelike, ParquetWriter, Provenance, Recorded, Recording,
+    SkipSource, StepSkips, TraceConfig, TraceError, TraceHeader, TraceStatistics,
 };
 
 const SHIPPED: &str = "traces/python_heapq_skip40.parquet";
@@ -400,6 +400,10 @@ fn wrong_columns_and_metadata_are_refused_by_name() {
     refused(changed("layers", "0"), &["layers = 0", "4096"]);
     refused(changed("layers", "-1"), &["layers = '-1'"]);
     refused(changed("prefill_tokens", "16777216"), &["prefill_tokens + steps"]);
+    let mut many = METADATA.map(|(key, _)| (key, "1"));
+    many[1].1 = "4096";
+    many[2].1 = "262144";
+    refused(foreign(&right(), &many, 4), &["layers * (prefill_tokens + steps) = 1073745920"]);
     refused(changed("encoding", "deltas"), &["encoding = 'deltas'", "differences"]);
     refused(changed("steps", "4"), &["6 rows", "8"]);
 }
@@ -753,6 +757,53 @@ fn python() -> Option<PathBuf> {
 }
 
 #[test]
-fn the_shipped_trace_is_small() {
+fn the_shipped_trace_is_small_and_the_scenario_goes_on_with_the_shipped_generator() {
     assert!(fs::metadata(in_repository(SHIPPED)).unwrap().len() < 1_000_000);
+    let scenario = tiersim::simulation::ScenarioConfig::load("recorded").unwrap();
+    let generator = tiersim::catalog::generator("like-recorded-40").unwrap();
+    let (TraceConfig::Recorded(recorded), Some(TraceConfig::Lifelike(like))) = (scenario.trace, generator) else {
+        panic!("a recorded trace and a generator");
+    };
+    assert_eq!(recorded.extend, Extend::Like(like));
+}
+
+/// The generator is as like the whole recording as `trace info` would say; the recording is not shipped.
+#[test]
+fn the_shipped_generator_is_like_the_recording() {
+    let Some(folder) = std::env::var_os("TIERSIM_RECORDED") else {
+        println!("skipped: TIERSIM_RECORDED names no folder of recorded .kvs files");
+        return;
+    };
+    let mut compared = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|ending| ending != "kvs") {
+            continue;
+        }
+        let mut recording = Recording::open(&path).unwrap();
+        let header = recording.header().clone();
+        let fit = Fit::of("test", &mut recording).unwrap();
+        let mut recording = Recording::open(&path).unwrap();
+        let (layers, prefill, steps) = (header.layers, header.prefill, header.steps);
+        let wanted = TraceStatistics::measure(&mut recording, layers, prefill, steps).unwrap().mean;
+        let mut made = Lifelike::new(&fit.config, layers, prefill + steps);
+        let found = TraceStatistics::measure(&mut made, layers, prefill, steps).unwrap().mean;
+        let pairs = [
+            (wanted.churn, found.churn, 0.1),
+            (wanted.jaccard[0], found.jaccard[0], 0.1),
+            (wanted.jaccard[1], found.jaccard[1], 0.1),
+            (wanted.jaccard[2], found.jaccard[2], 0.1),
+            (wanted.layer_jaccard, found.layer_jaccard, 0.1),
+            (wanted.read_run, found.read_run, 0.1),
+            (wanted.skipped_run, found.skipped_run, 0.1),
+            // Few pages are skipped, by some chance.
+            (wanted.skipped_pages, found.skipped_pages, 0.15),
+        ];
+        for (index, (wanted, found, most)) in pairs.into_iter().enumerate() {
+            let (wanted, found) = (wanted.unwrap(), found.unwrap());
+            assert!((found / wanted - 1.0).abs() < most, "{path:?}, {index}: {found} for {wanted}");
+        }
+        compared += 1;
+    }
+    assert!(compared > 0, "no .kvs file in TIERSIM_RECORDED");
 }

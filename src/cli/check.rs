@@ -4,6 +4,7 @@ use super::trace::describe;
 use crate::config;
 use crate::memory::{MemoryConfig, MemorySystem};
 use crate::simulation::{Scenario, ScenarioConfig};
+use crate::study::Cancel;
 use crate::workload::{LanguageModel, ModelConfig, RecordingFormat};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -17,10 +18,10 @@ pub(super) struct CheckArgs {
     files: Vec<PathBuf>,
 }
 
-pub(super) fn check(args: &CheckArgs) -> Result<ExitCode, CliError> {
+pub(super) fn check(args: &CheckArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
     let mut code = ExitCode::SUCCESS;
     for file in &args.files {
-        match check_one(file) {
+        match check_one(file, cancel) {
             Ok(what) => print(&format!("{}: valid: {what}", file.display()))?,
             Err(error) => {
                 error.report();
@@ -31,10 +32,10 @@ pub(super) fn check(args: &CheckArgs) -> Result<ExitCode, CliError> {
     Ok(code)
 }
 
-fn check_one(path: &Path) -> Result<String, CliError> {
+fn check_one(path: &Path, cancel: &Cancel) -> Result<String, CliError> {
     let name = path.display().to_string();
     if RecordingFormat::of_path(path).is_some() {
-        return describe(path);
+        return describe(path, cancel);
     }
     let text = config::read(path)?;
     match kind(&text) {

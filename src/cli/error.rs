@@ -48,7 +48,7 @@ impl CliError {
 
     fn code(&self) -> u8 {
         match self {
-            Self::Study(StudyError::Run(RunError::Interrupted)) => INTERRUPTED,
+            Self::Study(StudyError::Run(RunError::Interrupted)) | Self::Trace(TraceError::Interrupted) => INTERRUPTED,
             _ => BAD_INPUT,
         }
     }

@@ -42,7 +42,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the study: 16 runs, their table, figures and pictures
+    /// Run the study: its 16 runs and 6 at the churn of recorded attention, their tables, figures and pictures
     Study(study::StudyArgs),
     /// Run one scenario, with one strategy or several to compare
     Run(Box<run::RunArgs>),
@@ -70,9 +70,9 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args, &cancel),
         Command::Replay(args) => replay::run(&args),
         Command::Curve(args) => curve::run(&args),
-        Command::Trace(command) => trace::trace(&command),
+        Command::Trace(command) => trace::trace(&command, &cancel),
         Command::List(args) => list::run(&args),
-        Command::Check(args) => check::check(&args),
+        Command::Check(args) => check::check(&args, &cancel),
     };
     match result {
         Ok(code) => code,

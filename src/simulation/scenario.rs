@@ -326,6 +326,10 @@ pub fn open_trace_with(path: &Path, prefill: Option<u32>) -> Result<Recording, T
     let name = path.to_string_lossy();
     match catalog::trace(&name) {
         Some(bytes) => Recording::embedded(&name, bytes),
+        None if !path.exists() => {
+            let known: Vec<&str> = catalog::TRACES.iter().map(|(known, _, _)| *known).collect();
+            Err(TraceError::Unknown { name: name.into_owned(), known: known.join(", ") })
+        }
         None => Recording::open_with(path, prefill),
     }
 }

@@ -43,8 +43,6 @@ pub fn churn_settings(model: &str) -> Result<Vec<ChurnSetting>, ScenarioError> {
     let study = ScenarioConfig::load("study")?;
     let mut recorded = ScenarioConfig::load("recorded")?;
     recorded.model = Reference::Name(model.to_owned());
-    // Fitting a generator to the recorded steps takes a second: once for all strategies.
-    let recorded = Scenario::new(recorded)?.resolved().clone();
     let mut made_up = recorded.clone();
     made_up.name = "made_up".to_owned();
     if let TraceConfig::Generated(config) = study.trace {
@@ -86,7 +84,7 @@ pub fn churn_conclusions(settings: &[ChurnSetting], finished: &[Finished]) -> Ve
         };
         let summary = &runs[1].report.summary;
         lines.push(format!(
-            "With {} skip sets ({}), {} is {} than {} over {} tokens, and {} without its migration; migration moves {:.0} tokens' KV of one layer a step and layer.",
+            "With {} skip sets ({}), {} is {} than {} over {} tokens, and {} without its migration; migration moves {:.0} tokens in each layer of each step.",
             settings[0].trace(),
             if settings[0].recorded { "and, past their end, a generator like them" } else { "3 % churn, as in the study" },
             settings[1].strategy,

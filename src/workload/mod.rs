@@ -1,6 +1,8 @@
 //! What is computed: the language model's bytes, and which tokens each step reads.
 //!
 //! * [`ModelConfig`] is what a person typed; [`LanguageModel`] is what the engine trusts.
+//! * [`TraceConfig`] says where skip sets come from: a [`Generator`], a [`Lifelike`] one, or a [`Recording`] that a [`FittedTrace`]
+//!   makes fit. [`TraceStatistics`] says what they are like; [`Fit`] looks for the generator that is most like a recording.
 //! * [`SkipSource`] streams, step by step, the tokens that attention skips in each layer; [`TraceWindow`] keeps the
 //!   present step and as many of the next as a strategy may see. The whole trace is never in memory.
 //! * [`TokenSet`] is a set of tokens of one layer, a bit a token.

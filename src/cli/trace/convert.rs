@@ -1,7 +1,8 @@
-use super::{Output, ParquetArgs};
+use super::{Output, ParquetArgs, Watched};
 use crate::cli::error::CliError;
 use crate::simulation::open_trace_with;
-use crate::workload::{Provenance, Recording, RecordingFormat};
+use crate::study::Cancel;
+use crate::workload::{Provenance, Recorded, RecordingFormat};
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -47,7 +48,7 @@ pub(in crate::cli) struct ExportArgs {
     parquet: ParquetArgs,
 }
 
-pub(super) fn import(args: &ImportArgs) -> Result<ExitCode, CliError> {
+pub(super) fn import(args: &ImportArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
     let out = args.out.clone().unwrap_or_else(|| args.file.with_extension("parquet"));
     if RecordingFormat::of_path(&out) != Some(RecordingFormat::Parquet) {
         return Err(CliError::Usage(format!(
@@ -61,15 +62,21 @@ pub(super) fn import(args: &ImportArgs) -> Result<ExitCode, CliError> {
         licence: args.licence.clone(),
         made_by: args.made_by.clone(),
     };
-    convert(&args.file, args.prefill, &Output::new(&out, args.parquet)?, given)
+    convert(&args.file, args.prefill, &Output::new(&out, args.parquet)?, given, cancel)
 }
 
-pub(super) fn export(args: &ExportArgs) -> Result<ExitCode, CliError> {
-    convert(&args.trace, None, &Output::new(&args.out, args.parquet)?, Provenance::default())
+pub(super) fn export(args: &ExportArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
+    convert(&args.trace, None, &Output::new(&args.out, args.parquet)?, Provenance::default(), cancel)
 }
 
-fn convert(input: &Path, prefill: Option<u32>, out: &Output<'_>, given: Provenance) -> Result<ExitCode, CliError> {
-    let mut recording: Recording = open_trace_with(input, prefill)?;
+fn convert(
+    input: &Path,
+    prefill: Option<u32>,
+    out: &Output<'_>,
+    given: Provenance,
+    cancel: &Cancel,
+) -> Result<ExitCode, CliError> {
+    let recording = open_trace_with(input, prefill)?;
     let same = |a: &Path, b: &Path| matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
     if same(input, out.path) {
         return Err(CliError::Usage(format!(
@@ -79,7 +86,7 @@ fn convert(input: &Path, prefill: Option<u32>, out: &Output<'_>, given: Provenan
     }
     let mut header = recording.header().clone();
     header.provenance = header.provenance.updated(given);
-    out.write(&header, &mut recording)?;
+    out.write(&header, &mut Watched { source: recording, cancel })?;
     tell!(
         "{}: {} steps, {} layers, {} tokens before step 0, as {}",
         out.path.display(),

@@ -1,7 +1,9 @@
+use super::Watched;
 use crate::cli::error::CliError;
 use crate::cli::print;
 use crate::report::{self, ReportError};
 use crate::simulation::open_trace;
+use crate::study::Cancel;
 use crate::workload::{Fit, LifelikeConfig};
 use clap::Args;
 use std::fmt::Write;
@@ -19,10 +21,10 @@ pub(in crate::cli) struct FitArgs {
     out: Option<PathBuf>,
 }
 
-pub(super) fn fit(args: &FitArgs) -> Result<ExitCode, CliError> {
-    let mut recording = open_trace(&args.trace)?;
-    let (name, header) = (recording.name().to_owned(), recording.header().clone());
-    let fit = Fit::of(&name, &header, &mut recording)?;
+pub(super) fn fit(args: &FitArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
+    let recording = open_trace(&args.trace)?;
+    let name = recording.name().to_owned();
+    let fit = Fit::of(&name, &mut Watched { source: recording, cancel })?;
     let text = text(&fit, &args.trace.display().to_string());
     match &args.out {
         Some(out) => {

@@ -1,6 +1,7 @@
-use super::{Output, ParquetArgs};
+use super::{Output, ParquetArgs, Watched};
 use crate::catalog;
 use crate::cli::error::CliError;
+use crate::study::Cancel;
 use crate::units::Ratio;
 use crate::workload::{GeneratorConfig, MAX_TOKENS, Provenance, TraceConfig, TraceHeader};
 use clap::Args;
@@ -47,12 +48,12 @@ pub(in crate::cli) struct GenerateArgs {
     parquet: ParquetArgs,
 }
 
-pub(super) fn generate(args: &GenerateArgs) -> Result<ExitCode, CliError> {
+pub(super) fn generate(args: &GenerateArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
     const _: () = assert!((1 << 23) + (1 << 23) <= MAX_TOKENS, "any prefill and decode must be a trace together");
     let output = Output::new(&args.out, args.parquet)?;
     let generator = configure(args)?;
     let (layers, prefill, steps) = (args.layers as usize, args.prefill as usize, args.decode as usize);
-    let mut source = generator
+    let source = generator
         .made_up(layers, prefill, steps)?
         .ok_or_else(|| CliError::Usage("a generator starts with Generated( or Lifelike(".to_owned()))?;
     let skip = match &generator {
@@ -78,7 +79,7 @@ pub(super) fn generate(args: &GenerateArgs) -> Result<ExitCode, CliError> {
             )),
         },
     };
-    output.write(&header, source.as_mut())?;
+    output.write(&header, &mut Watched { source, cancel })?;
     tell!(
         "{}: {steps} steps, {layers} layers, {prefill} tokens before step 0, as {}",
         args.out.display(),

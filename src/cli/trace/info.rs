@@ -1,10 +1,12 @@
+use super::Watched;
 use crate::catalog;
 use crate::cli::error::CliError;
 use crate::cli::print;
 use crate::report::trace_pictures::{self, Compared};
 use crate::report::{self, Column, Table};
 use crate::simulation::open_trace;
-use crate::workload::{LAGS, PAGE_TOKENS, Recording, StepStatistics, TraceStatistics};
+use crate::study::Cancel;
+use crate::workload::{LAGS, PAGE_TOKENS, Recorded, Recording, StepStatistics, TraceStatistics};
 use clap::Args;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -29,7 +31,7 @@ struct Size {
     steps: usize,
 }
 
-pub(super) fn info(args: &InfoArgs) -> Result<ExitCode, CliError> {
+pub(super) fn info(args: &InfoArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
     let first = args.traces.first().map_or_else(PathBuf::new, Clone::clone);
     let folder = args.out.clone().unwrap_or_else(|| PathBuf::from("out/traces").join(stem(&first)));
     report::check_folder(&folder)?;
@@ -43,17 +45,18 @@ pub(super) fn info(args: &InfoArgs) -> Result<ExitCode, CliError> {
         let generator = catalog::generator(&path.to_string_lossy())?;
         let statistics = match (generator, size) {
             (Some(generator), Some(Size { layers, prefill, steps })) => {
-                let mut source = generator.made_up(layers, prefill, steps)?.ok_or_else(|| not_first(path))?;
-                TraceStatistics::measure(source.as_mut(), layers, prefill, steps)?
+                let source = generator.made_up(layers, prefill, steps)?.ok_or_else(|| not_first(path))?;
+                TraceStatistics::measure(&mut Watched { source, cancel }, layers, prefill, steps)?
             }
             (Some(_), None) => return Err(not_first(path)),
             (None, _) => {
-                let mut recording = open_trace(path)?;
+                let recording = open_trace(path)?;
                 print(&describe(path, &recording)?)?;
                 let header = recording.header().clone();
                 let of = Size { layers: header.layers, prefill: header.prefill, steps: header.steps };
                 size = size.or(Some(of));
-                TraceStatistics::measure(&mut recording, of.layers, of.prefill, of.steps)?
+                let mut source = Watched { source: recording, cancel };
+                TraceStatistics::measure(&mut source, of.layers, of.prefill, of.steps)?
             }
         };
         compared.push((name, statistics));

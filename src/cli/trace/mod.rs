@@ -10,14 +10,16 @@ pub(super) use verify::describe;
 
 use super::error::CliError;
 use crate::report::{self, ReportError};
+use crate::study::Cancel;
 use crate::workload::{
-    Encoding, JsonLinesWriter, KvsWriter, ParquetWriter, RecordingFormat, SkipSource, StepSkips, TraceError,
+    Encoding, JsonLinesWriter, KvsWriter, ParquetWriter, Recorded, RecordingFormat, SkipSource, StepSkips, TraceError,
     TraceHeader,
 };
 use clap::Subcommand;
 use std::io::BufWriter;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
 /// `tiersim trace`.
 #[derive(Subcommand)]
@@ -36,14 +38,35 @@ pub(super) enum TraceCommand {
     Verify(verify::VerifyArgs),
 }
 
-pub(super) fn trace(command: &TraceCommand) -> Result<ExitCode, CliError> {
+pub(super) fn trace(command: &TraceCommand, cancel: &Cancel) -> Result<ExitCode, CliError> {
     match command {
-        TraceCommand::Import(args) => convert::import(args),
-        TraceCommand::Export(args) => convert::export(args),
-        TraceCommand::Generate(args) => generate::generate(args),
-        TraceCommand::Fit(args) => fit::fit(args),
-        TraceCommand::Info(args) => info::info(args),
-        TraceCommand::Verify(args) => verify::verify(args),
+        TraceCommand::Import(args) => convert::import(args, cancel),
+        TraceCommand::Export(args) => convert::export(args, cancel),
+        TraceCommand::Generate(args) => generate::generate(args, cancel),
+        TraceCommand::Fit(args) => fit::fit(args, cancel),
+        TraceCommand::Info(args) => info::info(args, cancel),
+        TraceCommand::Verify(args) => verify::verify(args, cancel),
+    }
+}
+
+/// A stream of skip sets that ends when the user asks for it.
+struct Watched<'a, S> {
+    source: S,
+    cancel: &'a Cancel,
+}
+
+impl<S: SkipSource> SkipSource for Watched<'_, S> {
+    fn next_step(&mut self, context: usize, skips: &mut StepSkips) -> Result<(), TraceError> {
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(TraceError::Interrupted);
+        }
+        self.source.next_step(context, skips)
+    }
+}
+
+impl<S: Recorded> Recorded for Watched<'_, S> {
+    fn header(&self) -> &TraceHeader {
+        self.source.header()
     }
 }
 

@@ -1,7 +1,9 @@
+use super::Watched;
 use crate::cli::error::{BAD_INPUT, CliError};
 use crate::cli::print;
 use crate::simulation::open_trace;
-use crate::workload::{SkipSource, StepSkips};
+use crate::study::Cancel;
+use crate::workload::{Recorded, SkipSource, StepSkips, TraceError};
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,11 +16,12 @@ pub(in crate::cli) struct VerifyArgs {
     traces: Vec<PathBuf>,
 }
 
-pub(super) fn verify(args: &VerifyArgs) -> Result<ExitCode, CliError> {
+pub(super) fn verify(args: &VerifyArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
     let mut code = ExitCode::SUCCESS;
     for trace in &args.traces {
-        match describe(trace) {
+        match describe(trace, cancel) {
             Ok(what) => print(&format!("{}: valid: {what}", trace.display()))?,
+            Err(error @ CliError::Trace(TraceError::Interrupted)) => return Err(error),
             Err(error) => {
                 error.report();
                 code = ExitCode::from(BAD_INPUT);
@@ -29,8 +32,8 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<ExitCode, CliError> {
 }
 
 /// What a trace is, after every row of it was read.
-pub(in crate::cli) fn describe(path: &Path) -> Result<String, CliError> {
-    let mut recording = open_trace(path)?;
+pub(in crate::cli) fn describe(path: &Path, cancel: &Cancel) -> Result<String, CliError> {
+    let mut recording = Watched { source: open_trace(path)?, cancel };
     let header = recording.header().clone();
     let mut skips = StepSkips::none(header.layers, header.prefill + header.steps);
     let (mut skipped, mut tokens, mut off) = (0u64, 0u64, 0u64);
@@ -46,7 +49,7 @@ pub(in crate::cli) fn describe(path: &Path) -> Result<String, CliError> {
     }
     let mut text = format!(
         "a recorded trace ({}): {} steps, {} layers, {} tokens before step 0, {:.2} % skipped",
-        recording.format(),
+        recording.source.format(),
         header.steps,
         header.layers,
         header.prefill,

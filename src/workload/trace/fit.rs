@@ -1,4 +1,4 @@
-use super::{LAGS, Lifelike, LifelikeConfig, SkipSource, StepStatistics, TraceError, TraceHeader, TraceStatistics};
+use super::{LAGS, Lifelike, LifelikeConfig, Recorded, StepStatistics, TraceError, TraceHeader, TraceStatistics};
 use crate::units::Ratio;
 
 /// How often the generator is tried.
@@ -24,7 +24,8 @@ impl Fit {
     ///
     /// # Errors
     /// [`TraceError`] where the trace cannot be read, or is too short to have statistics.
-    pub fn of(name: &str, header: &TraceHeader, source: &mut dyn SkipSource) -> Result<Self, TraceError> {
+    pub fn of(name: &str, source: &mut dyn Recorded) -> Result<Self, TraceError> {
+        let header = &source.header().clone();
         let layers = header.layers.min(LAYERS);
         let a_step = layers * (header.prefill + header.steps / 2).max(1);
         // Enough for pairs of steps at the longest lag, however large a step is.
@@ -153,8 +154,9 @@ fn distance(made: &StepStatistics, wanted: &StepStatistics) -> f64 {
     picks
         .iter()
         .filter_map(|pick| match (pick(made), pick(wanted)) {
-            (Some(made), Some(wanted)) if made.max(wanted) > 0.0 => {
-                let off = (made - wanted) / made.max(wanted);
+            (Some(made), Some(wanted)) => {
+                // Pages that are hardly ever skipped are skipped by chance.
+                let off = (made - wanted) / made.max(wanted).max(0.005);
                 Some(off * off)
             }
             _ => None,
@@ -165,4 +167,80 @@ fn distance(made: &StepStatistics, wanted: &StepStatistics) -> f64 {
 /// The nearest ratio in thousandths.
 fn ratio(share: f64) -> Ratio {
     Ratio::from_permille((share.clamp(0.0, 1.0) * 1000.0).round() as u32).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::{Generator, GeneratorConfig, Provenance, SkipSource, StepSkips};
+
+    /// A generator as a recording.
+    struct Made<S>(S, TraceHeader);
+
+    impl<S: SkipSource> SkipSource for Made<S> {
+        fn next_step(&mut self, context: usize, skips: &mut StepSkips) -> Result<(), TraceError> {
+            self.0.next_step(context, skips)
+        }
+    }
+
+    impl<S: SkipSource> Recorded for Made<S> {
+        fn header(&self) -> &TraceHeader {
+            &self.1
+        }
+    }
+
+    fn header(steps: usize) -> TraceHeader {
+        TraceHeader { layers: 6, prefill: 400, steps, skip_permille: None, provenance: Provenance::default() }
+    }
+
+    #[test]
+    fn finds_a_generator_like_the_one_that_made_the_trace() {
+        let share = |permille| Ratio::from_permille(permille).unwrap();
+        let config = LifelikeConfig {
+            skip: share(300),
+            seed: 99,
+            sinks: 2,
+            exchange: share(150),
+            drift: share(300),
+            drift_steps: 20,
+            layer_independence: share(600),
+            patches: share(500),
+            patch_tokens: 12,
+            recency: vec![3.0, 2.5, 2.0, 1.5, 1.0, 0.5, 0.0, -0.5, -1.0],
+        };
+        let header = header(300);
+        let mut made = Made(Lifelike::new(&config, header.layers, 700), header.clone());
+        let found = Fit::of("test", &mut made).unwrap().config;
+        assert_eq!((found.skip, found.sinks), (config.skip, config.sinks));
+        // What is new, what drifts and what is fixed can stand for each other over so few steps: the statistics must agree.
+        let independence = found.layer_independence.as_f64();
+        assert!((independence - 0.6).abs() < 0.1, "{independence}");
+        let measured = |config: &LifelikeConfig| {
+            let mut source = Lifelike::new(config, header.layers, 700);
+            TraceStatistics::measure(&mut source, header.layers, header.prefill, header.steps).unwrap().mean
+        };
+        let (found, wanted) = (measured(&found), measured(&config));
+        let pairs = [
+            (found.churn, wanted.churn),
+            (found.jaccard[0], wanted.jaccard[0]),
+            (found.jaccard[1], wanted.jaccard[1]),
+            (found.jaccard[2], wanted.jaccard[2]),
+            (found.layer_jaccard, wanted.layer_jaccard),
+            (found.read_run, wanted.read_run),
+        ];
+        for (found_one, wanted_one) in pairs {
+            let off = found_one.unwrap() / wanted_one.unwrap() - 1.0;
+            assert!(off.abs() < 0.03, "{found:?} for {wanted:?}");
+        }
+        assert!((found.skipped_pages.unwrap() - wanted.skipped_pages.unwrap()).abs() < 0.002);
+    }
+
+    #[test]
+    fn refuses_what_has_no_statistics() {
+        let mut nothing = Made(Generator::new(GeneratorConfig::default(), 6, 700), header(300));
+        assert!(matches!(Fit::of("test", &mut nothing), Err(TraceError::TooShortToFit { .. })));
+        let config = GeneratorConfig { skip: Ratio::from_permille(400).unwrap(), ..GeneratorConfig::default() };
+        let mut short = Made(Generator::new(config, 6, 408), header(8));
+        assert!(matches!(Fit::of("test", &mut short), Err(TraceError::TooShortToFit { .. })));
+    }
 }

@@ -62,16 +62,19 @@ impl FittedTrace {
             }
             _ => None,
         };
-        let recorded = StepSkips::none(recording.layers(), recording.prefill() + recording.steps());
+        let first_step = config.first_step as usize;
+        let usable = recording.steps() - first_step;
+        // As many tokens as the steps that are used have.
+        let tokens = recording.prefill() + first_step + usable.min(demand.decode);
+        let recorded = StepSkips::none(recording.layers(), tokens);
         let layers = demand.model.layers().len();
         let left_behind = match config.extend {
             Extend::Repeat => vec![TokenSet::new(range); layers],
             _ => Vec::new(),
         };
-        let first_step = config.first_step as usize;
         recording.check_steps(first_step)?;
         Ok(Self {
-            usable: recording.steps() - first_step,
+            usable,
             open: Box::new(open),
             recording,
             config,
@@ -100,8 +103,8 @@ impl FittedTrace {
         let mut recording = open()?;
         check(&recording, config, demand)?;
         if demand.decode > recording.steps() - config.first_step as usize {
-            let (name, header) = (recording.name().to_owned(), recording.header().clone());
-            config.extend = Extend::Like(Fit::of(&name, &header, &mut recording)?.config);
+            let name = recording.name().to_owned();
+            config.extend = Extend::Like(Fit::of(&name, &mut recording)?.config);
         }
         Ok(())
     }
@@ -374,6 +377,8 @@ mod tests {
         let message = refused(usual(), 3, 17, 5);
         assert!(message.contains("--prefill 10") && message.contains("add 7 to --prefill-offset"), "{message}");
         assert!(refused(RecordedConfig { first_step: 5, ..usual() }, 3, 15, 1).contains("at most 4"));
-        assert!(refused(RecordedConfig { extend: Extend::Statistics, ..usual() }, 3, 10, 6).contains("too few to fit"));
+        assert!(
+            refused(RecordedConfig { extend: Extend::Statistics, ..usual() }, 3, 10, 6).contains("to fit a generator")
+        );
     }
 }

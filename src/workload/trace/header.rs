@@ -2,6 +2,9 @@ use super::TraceError;
 use crate::workload::{LanguageModel, MAX_TOKENS};
 use serde::{Deserialize, Serialize};
 
+/// The most tokens times layers of a trace: one step takes 128 MB then.
+const MAX_TOKENS_OF_LAYERS: u64 = 1 << 30;
+
 /// What a recorded trace says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceHeader {
@@ -95,7 +98,9 @@ impl TraceHeader {
             Some(permille) => Some(check("skip_permille", permille, 0, 1000)? as u32),
             None => None,
         };
-        check("prefill_tokens + steps", fields.prefill + fields.steps, 1, MAX_TOKENS)?;
+        let tokens = check("prefill_tokens + steps", fields.prefill + fields.steps, 1, MAX_TOKENS)?;
+        // A bit for each is what a reader of a step takes.
+        check("layers * (prefill_tokens + steps)", layers as u64 * tokens as u64, 1, MAX_TOKENS_OF_LAYERS)?;
         Ok(Self { layers, prefill, steps, skip_permille, provenance })
     }
 }

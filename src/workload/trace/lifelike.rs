@@ -381,7 +381,10 @@ mod tests {
         assert!((random.churn.unwrap() - 0.6).abs() < 0.01);
 
         let all_fixed = LifelikeConfig { exchange: share(0), drift: share(0), ..usual.clone() };
-        assert!(measured(&all_fixed, 4, 600, 150).mean.jaccard[2].unwrap() > 0.9);
+        let fixed = measured(&all_fixed, 4, 600, 150).mean;
+        assert!(fixed.jaccard[0].unwrap() > 0.98, "{fixed:?}");
+        // Sets that are 64 steps apart differ by what the context has grown.
+        assert!(fixed.jaccard[2].unwrap() > 0.8, "{fixed:?}");
 
         let slower = measured(&LifelikeConfig { drift_steps: 200, ..usual.clone() }, 4, 600, 150).mean;
         assert!(slower.jaccard[2].unwrap() > base.jaccard[2].unwrap() + 0.02);

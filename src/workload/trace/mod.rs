@@ -80,6 +80,10 @@ impl TraceConfig {
 #[derive(Debug, Error)]
 #[allow(missing_docs)]
 pub enum TraceError {
+    #[error(
+        "there is no trace named '{name}', and no file of that path: use one of {known}, or the path of a Parquet, .kvs or JSON Lines file"
+    )]
+    Unknown { name: String, known: String },
     #[error("cannot read the trace '{path}': {source}")]
     Read { path: String, source: std::io::Error },
     #[error(
@@ -99,7 +103,9 @@ pub enum TraceError {
         "'{path}' skips a token at or past the context of {context} in step {step}, layer {layer}: the file is damaged"
     )]
     StrayBit { path: String, step: usize, layer: usize, context: usize },
-    #[error("'{path}' is a damaged Parquet file, or no whole one: {message}")]
+    #[error(
+        "'{path}' cannot be read as Parquet; it is damaged, cut short, or written in a way that is not read: {message}"
+    )]
     Parquet { path: String, message: String },
     #[error("'{path}' has no column '{column}': it must be {expected}")]
     NoColumn { path: String, column: &'static str, expected: &'static str },
@@ -127,6 +133,8 @@ pub enum TraceError {
     Cell { path: String, row: u64, what: String },
     #[error("'{path}', line {line}: {message}")]
     Json { path: String, line: u64, message: String },
+    #[error("interrupted")]
+    Interrupted,
     #[error("cannot write the trace: {0}")]
     Write(#[from] std::io::Error),
     #[error("cannot write the trace: {0}")]
@@ -148,7 +156,9 @@ pub enum TraceError {
         prefill_remedy(*prefill, *wanted)
     )]
     Prefill { path: String, recorded: usize, first_step: usize, offset: usize, prefill: usize, wanted: usize },
-    #[error("'{path}' has {steps} steps, too few to fit a generator to: record at least {least}")]
+    #[error(
+        "'{path}' has {steps} steps: to fit a generator to it, at least {least} are needed, and tokens that are skipped"
+    )]
     TooShortToFit { path: String, steps: usize, least: usize },
     #[error("trace.{field} is {value}, but {limit}")]
     Parameter { field: &'static str, value: String, limit: String },
@@ -195,4 +205,10 @@ pub trait SkipSource {
     /// # Errors
     /// [`TraceError`] where the trace cannot be read or makes no sense.
     fn next_step(&mut self, context: usize, skips: &mut StepSkips) -> Result<(), TraceError>;
+}
+
+impl<S: SkipSource + ?Sized> SkipSource for Box<S> {
+    fn next_step(&mut self, context: usize, skips: &mut StepSkips) -> Result<(), TraceError> {
+        (**self).next_step(context, skips)
+    }
 }

@@ -220,8 +220,8 @@ pub(super) struct ParquetReader {
     group: Option<Group>,
     next_group: usize,
     order: RowOrder,
-    /// With differences, the sets of the step before, by layer.
-    before: Vec<TokenSet>,
+    /// With differences, the words of the sets of the step before, by layer.
+    before: Vec<Vec<Word>>,
 }
 
 /// Where in the schema the columns are.
@@ -292,7 +292,7 @@ impl ParquetReader {
             return Err(TraceError::RowCount { path, actual, expected, steps, layers });
         }
         let order = RowOrder::new(header.layers);
-        let before = Vec::new();
+        let before = vec![Vec::new(); header.layers];
         Ok(Self { path, header, encoding, source, metadata, columns, group: None, next_group: 0, order, before })
     }
 
@@ -347,17 +347,16 @@ impl ParquetReader {
             return Err(wrong(format!("token {token} is skipped, but the context has only {context} tokens")));
         }
         set.clear();
-        if self.encoding == Encoding::Differences {
-            let before = &mut self.before[layer as usize];
-            toggle(before.words_mut(), &bitmap);
-            let words = set.words_mut();
-            let shared = words.len().min(before.words().len());
-            words[..shared].copy_from_slice(&before.words()[..shared]);
-            Ok(set.count())
-        } else {
+        if self.encoding == Encoding::Sets {
             toggle(set.words_mut(), &bitmap);
-            Ok(bitmap.len() as usize)
+            return Ok(bitmap.len() as usize);
         }
+        // It grows with the context, not to what the header announces.
+        let before = &mut self.before[wanted_layer];
+        before.resize(context.div_ceil(WORD_BITS), 0);
+        toggle(before, &bitmap);
+        set.words_mut()[..before.len()].copy_from_slice(before);
+        Ok(set.count())
     }
 }
 
@@ -369,10 +368,6 @@ impl Recorded for ParquetReader {
 
 impl SkipSource for ParquetReader {
     fn next_step(&mut self, context: usize, skips: &mut StepSkips) -> Result<(), TraceError> {
-        if self.encoding == Encoding::Differences && self.before.is_empty() {
-            let range = self.header.prefill + self.header.steps;
-            self.before = vec![TokenSet::new(range); self.header.layers];
-        }
         for layer in 0..self.header.layers {
             skips.counts[layer] = self.row(context, &mut skips.sets[layer])?;
         }
@@ -433,6 +428,10 @@ fn check_group(group: &RowGroupMetaData, index: usize, length: u64) -> Result<()
         return Err(wrong(format!("{} rows", group.num_rows())));
     }
     for column in group.columns() {
+        if !matches!(column.compression(), Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::ZSTD(_)) {
+            let (name, compression) = (column.column_path(), column.compression());
+            return Err(wrong(format!("column {name} is compressed with {compression}: write it with zstd or snappy")));
+        }
         let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
         let end = start.checked_add(column.compressed_size());
         if start < 0 || column.compressed_size() < 0 || end.is_none_or(|end| end as u64 > length) {

@@ -149,12 +149,6 @@ impl Recording {
         self.format
     }
 
-    /// What the trace says of itself.
-    #[must_use]
-    pub fn header(&self) -> &TraceHeader {
-        self.reader.header()
-    }
-
     /// How many steps were recorded.
     #[must_use]
     pub fn steps(&self) -> usize {
@@ -185,6 +179,12 @@ impl Recording {
             skipped += skips.counts.iter().map(|count| *count as u64).sum::<u64>();
         }
         Ok(skipped)
+    }
+}
+
+impl Recorded for Recording {
+    fn header(&self) -> &TraceHeader {
+        self.reader.header()
     }
 }
 
