@@ -101,6 +101,8 @@ pub(super) struct Pool {
     /// By how much its growing groups may grow, each by its weight, until it is full.
     share: Rate,
     mixed: bool,
+    /// Whether higher levels of precedence have left but what roundings leave.
+    spent: bool,
 }
 
 impl Pool {
@@ -114,6 +116,7 @@ impl Pool {
             growing: 0,
             share: 0,
             mixed: false,
+            spent: false,
         }
     }
 
@@ -133,6 +136,8 @@ impl Pool {
     fn find_share(&mut self, index: usize, demands: &[Demand], grown: Rate, shift: u32) {
         self.share = if self.growing == 0 {
             Rate::MAX
+        } else if self.spent {
+            0
         } else if self.mixed {
             let unit = (1u64 << shift) as f64;
             grown.max((mixed_share(self, index, demands, grown as f64 / unit) * unit) as Rate)
@@ -177,6 +182,7 @@ fn fill_level(
     for &index in pools_used {
         pools[index].pressure = 0;
         pools[index].growing = 0;
+        pools[index].spent = false;
     }
     let mut growing = 0;
     let mut any_cap = false;
@@ -201,6 +207,7 @@ fn fill_level(
         let pool = &mut pools[index];
         pool.find_share(index, demands, 0, shift);
         if level > 0 && pool.growing > 0 && pool.is_dust(shift) {
+            pool.spent = true;
             pool.share = 0;
         }
     }

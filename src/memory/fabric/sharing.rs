@@ -204,7 +204,8 @@ impl Sharing {
     /// The whole bytes that a transfer of `bytes` in so many equal parts, of which `member` is one, has received by `now`.
     pub fn delivered(&self, now: SimTime, member: Membership, bytes: Bytes, parts: u64) -> Bytes {
         let of_part = member.mark.saturating_sub(self.groups[member.group].progress_at(now));
-        let missing = of_part * u128::from(parts);
+        // Less what each part was given besides: see `size`.
+        let missing = (of_part * u128::from(parts)).saturating_sub(SLACK * (u128::from(parts) - 1));
         let size = u128::from(bytes.get()) * BYTE;
         let received = (size.saturating_sub(missing) + SLACK) / BYTE;
         Bytes::new(u64::try_from(received).unwrap_or(u64::MAX).min(bytes.get()))
