@@ -327,10 +327,11 @@ fn flows_of(system: &MemorySystem, plan: &[Planned], transfer: usize, urgency: U
     let parts = planned.parts();
     // What is spread evenly is complete when all of it together lacks a crumb.
     let crumb = if matches!(planned.way, Way::Even(_)) { CRUMB / parts.len() as f64 } else { CRUMB };
+    let count = parts.len() as f64;
     let flow = |(route, bytes): (RouteId, f64)| {
         let route = system.route(route);
         let caps = route.iter().filter_map(|hold| system.lanes()[hold.lane.0].transfer_cap);
-        let cap = caps.map(|cap| cap.as_f64() / PS_PER_SECOND / ports as f64).fold(f64::INFINITY, f64::min);
+        let cap = caps.map(|cap| cap.as_f64() / PS_PER_SECOND / count).fold(f64::INFINITY, f64::min);
         let holds = route.iter().map(|hold| {
             let lane = &system.lanes()[hold.lane.0];
             let reads = hold.direction == Direction::Read;

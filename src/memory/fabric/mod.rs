@@ -292,7 +292,7 @@ impl<Tag: Copy> Fabric<Tag> {
         self.issued[request.class.index()] += request.bytes;
         match request.path {
             Path::Route(route) | Path::Even(&[route]) | Path::Parts(&[(route, _)]) => {
-                self.occupy(now, &request, route, (request.bytes, 1), Role::Whole)
+                self.occupy(now, &request, route, (request.bytes, 1), 1, Role::Whole)
             }
             Path::Even(routes) => {
                 let parts = routes.len() as u64;
@@ -307,16 +307,19 @@ impl<Tag: Copy> Fabric<Tag> {
         }
     }
 
-    /// Takes a slot for what goes over `route`: `bytes` of it, or the `parts`th part of the request where it is spread evenly.
+    /// Takes a slot for what goes over `route`: `bytes` of it, or the `parts`th part of the request where it is spread evenly. The
+    /// transfer has `count` parts in all.
     fn occupy(
         &mut self,
         now: SimTime,
         request: &Request<'_, Tag>,
         route: RouteId,
         (bytes, parts): (Bytes, u64),
+        count: usize,
         role: Role,
     ) -> TransferId {
-        let profile = self.profiles.find(&mut self.arbiter, request.class, route, (request.pattern, request.granule));
+        let profile =
+            self.profiles.find(&mut self.arbiter, request.class, route, (request.pattern, request.granule), count);
         let whole = if parts > 1 { request.bytes } else { bytes };
         let transfer = Transfer {
             class: request.class,
@@ -357,13 +360,14 @@ impl<Tag: Copy> Fabric<Tag> {
             self.gangs.push(Gang::default());
             self.gangs.len() as u32 - 1
         });
+        let count = parts.clone().count();
         let (first, _) = parts.clone().next().expect("a transfer has a part");
-        let head = self.occupy(now, request, first, (request.bytes, 1), Role::Gang(gang));
+        let head = self.occupy(now, request, first, (request.bytes, 1), count, Role::Gang(gang));
         let mut members = std::mem::take(&mut self.gangs[gang as usize]);
         members.parts.clear();
         members.lanes.clear();
         for (route, bytes) in parts {
-            let part = self.occupy(now, request, route, (bytes, evenly), Role::PartOf(head.0));
+            let part = self.occupy(now, request, route, (bytes, evenly), count, Role::PartOf(head.0));
             members.parts.push(part.0);
             members.lanes.extend_from_slice(self.profiles[self.transfers[part.0 as usize].profile].lanes());
         }
@@ -801,7 +805,7 @@ impl<Tag: Copy> Fabric<Tag> {
     /// share, in a unit of the fabric's own. `None` where they do not progress alike.
     #[must_use]
     pub fn progress(&mut self, now: SimTime, route: RouteId, class: TransferClass, granule: Bytes) -> Option<u128> {
-        let profile = self.profiles.find(&mut self.arbiter, class, route, (Pattern::Random, granule));
+        let profile = self.profiles.find(&mut self.arbiter, class, route, (Pattern::Random, granule), 1);
         match &self.arbiter {
             Arbiter::Sharing(sharing) => Some(sharing.progress(now, self.profiles[profile].group(Urgency::Due))),
             Arbiter::Fifo(_) => None,

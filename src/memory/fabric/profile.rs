@@ -139,6 +139,8 @@ pub(super) struct Profiles {
     system: MemorySystem,
     /// Whether any lane's costs depend on granules.
     by_granule: bool,
+    /// Whether any lane has a cap, which a transfer's parts share.
+    capped: bool,
     known: FxHashMap<Key, u32>,
     all: Vec<Profile>,
     latencies: Vec<SimTime>,
@@ -146,8 +148,9 @@ pub(super) struct Profiles {
     weight_unit: u64,
 }
 
-/// Route, class, what follows what, and what a channel carries in a row of reads and of writes (0 where that makes no difference).
-type Key = (RouteId, TransferClass, Pattern, Bytes, Bytes);
+/// Route, class, what follows what, what a channel carries in a row of reads and of writes, and in how many parts a transfer is
+/// (0 where that makes no difference).
+type Key = (RouteId, TransferClass, Pattern, Bytes, Bytes, u32);
 
 impl Index<u32> for Profiles {
     type Output = Profile;
@@ -160,6 +163,7 @@ impl Index<u32> for Profiles {
 impl Profiles {
     pub fn new(system: &MemorySystem) -> Self {
         Self {
+            capped: system.lanes().iter().any(|lane| lane.transfer_cap.is_some()),
             by_granule: system.lanes().iter().any(|lane| lane.efficiency.is_some()),
             system: system.clone(),
             known: FxHashMap::default(),
@@ -169,17 +173,19 @@ impl Profiles {
         }
     }
 
-    /// The number of the profile of `class` over `route` in granules of `granule`.
+    /// The number of the profile of `class` over `route` in granules of `granule`, in one of so many parts.
     pub fn find(
         &mut self,
         arbiter: &mut Arbiter,
         class: TransferClass,
         route: RouteId,
         (pattern, granule): (Pattern, Bytes),
+        parts: usize,
     ) -> u32 {
         let (read, write) = if self.by_granule { self.in_a_row(route, granule) } else { (Bytes::ZERO, Bytes::ZERO) };
         let pattern = if self.by_granule { pattern } else { Pattern::Random };
-        let key = (route, class, pattern, read, write);
+        let parts = if self.capped { u32::try_from(parts).unwrap_or(u32::MAX) } else { 0 };
+        let key = (route, class, pattern, read, write, parts);
         if let Some(&profile) = self.known.get(&key) {
             return profile;
         }
@@ -205,7 +211,7 @@ impl Profiles {
         (read, write)
     }
 
-    fn make(&mut self, arbiter: &mut Arbiter, (route, class, pattern, read, write): Key) -> Profile {
+    fn make(&mut self, arbiter: &mut Arbiter, (route, class, pattern, read, write, parts): Key) -> Profile {
         let system = &self.system;
         let holds: Box<[Hold]> = system.route(route).into();
         let costs: Vec<GroupHold> = holds
@@ -217,7 +223,7 @@ impl Profiles {
             .collect();
         // A transfer over several routes at once has so much less on each.
         let ways = system.ways(route);
-        let part = u32::try_from(ways).unwrap_or(u32::MAX);
+        let part = parts.max(1);
         let caps = holds.iter().filter_map(|hold| system.lanes()[hold.lane.0].transfer_cap).min();
         let weight = match system.arbitration() {
             Arbitration::Fair => u64::from(system.class_weights().of(class)),
