@@ -33,17 +33,30 @@ pub const MODELS: &[Shipped] = shipped! {
     "study" => "models/llm/study.ron",
     "published" => "models/llm/published.ron",
     "smollm2-135m" => "models/llm/smollm2-135m.ron",
+    "llama-3.1-70b" => "models/llm/llama-3.1-70b.ron",
 };
 
 /// The memory systems.
 pub const MEMORY_SYSTEMS: &[Shipped] = shipped! {
     "study" => "models/memory/study.ron",
+    "gh200" => "models/memory/gh200.ron",
+    "gb200" => "models/memory/gb200.ron",
+    "h100-pcie" => "models/memory/h100-pcie.ron",
+    "h200-pcie" => "models/memory/h200-pcie.ron",
+    "a100" => "models/memory/a100.ron",
+    "mi300a" => "models/memory/mi300a.ron",
+    "cxl-box" => "models/memory/cxl-box.ron",
+    "laptop" => "models/memory/laptop.ron",
+    "phone" => "models/memory/phone.ron",
+    "hbm-lpddr-cxl" => "models/memory/hbm-lpddr-cxl.ron",
+    "hbm-dram-nvme" => "models/memory/hbm-dram-nvme.ron",
 };
 
 /// The scenarios.
 pub const SCENARIOS: &[Shipped] = shipped! {
     "study" => "models/scenarios/study.ron",
     "recorded" => "models/scenarios/recorded.ron",
+    "gh200" => "models/scenarios/gh200.ron",
 };
 
 /// The recorded traces: name, what it is, and its bytes.

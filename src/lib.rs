@@ -63,6 +63,7 @@
 //! | [`simulation`] | how does a run unfold? |
 //! | [`metrics`] | what is measured? |
 //! | [`replay`] | what does the memory system do with other traffic? |
+//! | [`curve`] | how long do transfers take under load? |
 //! | [`report`] | how do results become files and pictures? |
 //! | [`study`] | which runs make the study, and what do they say? |
 //! | [`cli`] | what can be asked for on the command line? |
@@ -72,6 +73,7 @@
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod curve;
 pub mod kernel;
 pub mod memory;
 pub mod metrics;

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use std::ops::ControlFlow;
 use tiersim::config::Reference;
 use tiersim::memory::{
-    Arbitration, ClassWeights, Completed, Duplex, LinkConfig, MemoryConfig, TierConfig, TierId, TransferClass,
+    Arbitration, ClassWeights, Completed, Duplex, LinkConfig, MemoryConfig, ResidencyKind, TierConfig, TierId,
+    TransferClass,
 };
 use tiersim::simulation::{Outcome, Probe, RunError, Scenario, ScenarioConfig, StepRecord, run};
 use tiersim::strategy::{InitializationKind, MigrationKind, PlacementKind, Strategy as Parts};
@@ -102,32 +103,18 @@ fn small(layers: u32, attention: u64, mlp: u64, kv: u64, hbm: u64, prefill: u32,
             about: String::new(),
             arbitration: Arbitration::Fair,
             class_weights: ClassWeights::default(),
+            residency: ResidencyKind::Exclusive,
             tiers: vec![
+                TierConfig::new("hbm", Bytes::new(hbm), bandwidth(1000)),
                 TierConfig {
-                    name: "hbm".to_owned(),
-                    capacity: Bytes::new(hbm),
-                    bandwidth: bandwidth(1000),
-                    duplex: Duplex::Half,
-                    latency: SimTime::ZERO,
-                    link: None,
-                },
-                TierConfig {
-                    name: "external".to_owned(),
-                    capacity: Bytes::new(1 << 40),
-                    bandwidth: bandwidth(500),
-                    duplex: Duplex::Half,
-                    latency: SimTime::ZERO,
-                    link: Some(LinkConfig {
-                        read: bandwidth(250),
-                        write: bandwidth(250),
-                        combined: None,
-                        latency: SimTime::ZERO,
-                    }),
+                    link: Some(LinkConfig::new(bandwidth(250), bandwidth(250))),
+                    ..TierConfig::new("external", Bytes::new(1 << 40), bandwidth(500))
                 },
             ],
         }),
         prefill_tokens: prefill,
         decode_tokens: decode,
+        page_tokens: 1,
         trace: TraceConfig::default(),
         strategy: BASELINE,
         weight_prefetch: 0,
@@ -255,8 +242,7 @@ fn best_ratio_by_hand_in_the_first_step_of_the_study() {
 fn the_read_of_a_token_waits_for_its_write() {
     // One layer, HBM so small that all lies outside: 1000 B of weights each, KV of 1000 B.
     let mut config = small(1, 1000, 1000, 1000, 1, 1, 2);
-    memory(&mut config).tiers[1].link =
-        Some(LinkConfig { read: bandwidth(250), write: bandwidth(10), combined: None, latency: SimTime::ZERO });
+    memory(&mut config).tiers[1].link = Some(LinkConfig::new(bandwidth(250), bandwidth(10)));
     let (_, keep) = simulate(&config);
     // One byte of each step's first sublayer lies on HBM. Step 0: 999 B of weights and 1000 B of KV at 250 B/ns; then
     // the write of token 1 goes out at 10 B/ns for 100 ns, beside the mlp's 1000 B.
@@ -300,8 +286,7 @@ fn every_sublayer_waits_for_the_latency_of_its_slowest_tier() {
 #[test]
 fn a_skipped_token_is_not_waited_for() {
     let mut config = small(1, 1000, 1000, 1000, 1, 1, 2);
-    memory(&mut config).tiers[1].link =
-        Some(LinkConfig { read: bandwidth(250), write: bandwidth(10), combined: None, latency: SimTime::ZERO });
+    memory(&mut config).tiers[1].link = Some(LinkConfig::new(bandwidth(250), bandwidth(10)));
     config.trace = TraceConfig::Generated(GeneratorConfig { skip: "1".parse().unwrap(), ..GeneratorConfig::default() });
     let (_, keep) = simulate(&config);
     let total = keep.steps[0].latency.as_ns() + keep.steps[1].latency.as_ns();
@@ -353,8 +338,7 @@ fn weights_read_early_hide_behind_compute() {
 fn moves_that_are_not_complete_are_late_and_read_at_their_source() {
     // A link so slow that moves of a step cannot complete in it.
     let mut config = small(2, 100_000, 100_000, 10_000, 1 << 30, 64, 30);
-    memory(&mut config).tiers[1].link =
-        Some(LinkConfig { read: bandwidth(100), write: bandwidth(1), combined: None, latency: SimTime::ZERO });
+    memory(&mut config).tiers[1].link = Some(LinkConfig::new(bandwidth(100), bandwidth(1)));
     config.strategy = BEST_RATIO;
     config.trace = TraceConfig::Generated(GeneratorConfig {
         skip: "0.4".parse().unwrap(),
@@ -488,14 +472,7 @@ impl SlowBytes {
 #[test]
 fn a_middle_tier_takes_its_share_of_what_a_full_one_leaves() {
     let mut config = small(8, 1 << 20, 1 << 20, 1 << 12, 20 << 20, 1000, 300);
-    let between = TierConfig {
-        name: "between".to_owned(),
-        capacity: Bytes::new(1 << 40),
-        bandwidth: bandwidth(400),
-        duplex: Duplex::Half,
-        latency: SimTime::ZERO,
-        link: None,
-    };
+    let between = TierConfig::new("between", Bytes::new(1 << 40), bandwidth(400));
     memory(&mut config).tiers.insert(1, between);
     config.strategy = BEST_RATIO;
     config.trace = TraceConfig::Generated(GeneratorConfig {
@@ -515,14 +492,7 @@ fn a_middle_tier_takes_its_share_of_what_a_full_one_leaves() {
 #[test]
 fn three_tiers_share_every_read_in_proportion_to_their_bandwidths() {
     let mut config = small(8, 1 << 20, 1 << 20, 1 << 12, 1 << 40, 1000, 100);
-    let tier = |name: &str, rate: u64| TierConfig {
-        name: name.to_owned(),
-        capacity: Bytes::new(1 << 40),
-        bandwidth: bandwidth(rate),
-        duplex: Duplex::Half,
-        latency: SimTime::ZERO,
-        link: None,
-    };
+    let tier = |name: &str, rate: u64| TierConfig::new(name, Bytes::new(1 << 40), bandwidth(rate));
     memory(&mut config).tiers = vec![tier("hbm", 1000), tier("dram", 400), tier("cxl", 250)];
     config.strategy = BEST_RATIO;
     for skip in ["0", "0.4"] {
@@ -643,14 +613,8 @@ proptest! {
         memory(&mut config).tiers[1].latency = SimTime::from_ps(latency);
         if let Some(fill) = third {
             // A tier in between, which may be full as well.
-            let between = TierConfig {
-                name: "between".to_owned(),
-                capacity: Bytes::new((all * fill / 100).max(1)),
-                bandwidth: bandwidth(400),
-                duplex: Duplex::Full,
-                latency: SimTime::ZERO,
-                link: None,
-            };
+            let capacity = Bytes::new((all * fill / 100).max(1));
+            let between = TierConfig { duplex: Duplex::Full, ..TierConfig::new("between", capacity, bandwidth(400)) };
             memory(&mut config).tiers.insert(1, between);
         }
         if let Reference::Inline(model) = &mut config.model {
@@ -700,7 +664,7 @@ proptest! {
         let scenario = Scenario::new(config.clone()).unwrap();
         for (lane, load) in scenario.memory().lanes().iter().zip(&outcome.lanes) {
             let bytes: Bytes = load.bytes.iter().copied().sum();
-            prop_assert!(lane.bandwidth.time_for(bytes) <= outcome.drained + SimTime::from_ps(1));
+            prop_assert!(lane.whole.time_for(bytes) <= outcome.drained + SimTime::from_ps(1));
             prop_assert!(load.busy <= outcome.drained);
         }
         // The same again is the same.

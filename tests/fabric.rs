@@ -12,8 +12,8 @@ use proptest::test_runner::TestCaseError;
 use std::collections::{BTreeMap, VecDeque};
 use tiersim::kernel::Calendar;
 use tiersim::memory::{
-    Arbitration, ClassWeights, Completed, Duplex, Fabric, LinkConfig, MemoryConfig, MemorySystem, Request, RouteId,
-    TierConfig, TierId, TransferClass, TransferId, Urgency,
+    Arbitration, ClassWeights, Completed, Duplex, Fabric, LinkConfig, MemoryConfig, MemorySystem, Path, Pattern,
+    PortId, Request, ResidencyKind, RouteId, TierConfig, TierId, TransferClass, TransferId, Urgency,
 };
 use tiersim::units::{Bandwidth, Bytes, SimTime};
 
@@ -47,7 +47,7 @@ impl Planned {
     }
 
     fn holds(&self, system: &MemorySystem, lane: usize) -> bool {
-        system.routes()[self.route.0].iter().any(|held| held.0 == lane)
+        system.route(self.route).iter().any(|hold| hold.lane.0 == lane)
     }
 }
 
@@ -137,8 +137,10 @@ impl<'a> Replay<'a> {
             Action::Issue => {
                 let request = Request {
                     class: planned.class,
-                    route: planned.route,
+                    path: Path::Route(planned.route),
                     bytes: Bytes::new(planned.bytes),
+                    granule: Bytes::new(planned.bytes),
+                    pattern: Pattern::Random,
                     urgency: planned.urgency,
                     tag: index,
                 };
@@ -199,7 +201,7 @@ const CRUMB: f64 = 1.0 / 1_048_576.0;
 /// When each transfer finishes under `fair` or `priority`: at every arrival and departure all rates are found anew.
 /// A departure shows at the next whole picosecond, as it does on the fabric, whose clock knows no others.
 fn filled(system: &MemorySystem, plan: &[Planned]) -> Vec<u64> {
-    let capacity: Vec<f64> = system.lanes().iter().map(|lane| lane.bandwidth.as_f64() / PS_PER_SECOND as f64).collect();
+    let capacity: Vec<f64> = system.lanes().iter().map(|lane| lane.whole.as_f64() / PS_PER_SECOND as f64).collect();
     let mut agenda = agenda(plan);
     let mut urgency: Vec<Urgency> = plan.iter().map(|planned| planned.urgency).collect();
     let mut finishes = vec![0; plan.len()];
@@ -242,7 +244,7 @@ fn flow(system: &MemorySystem, plan: &[Planned], index: usize, urgency: Urgency)
     };
     Flow {
         index,
-        lanes: system.routes()[route.0].iter().map(|lane| lane.0).collect(),
+        lanes: system.route(route).iter().map(|hold| hold.lane.0).collect(),
         weight: f64::from(weight),
         level: precedence(system, class, urgency),
         missing: bytes as f64,
@@ -298,18 +300,19 @@ fn in_line(system: &MemorySystem, plan: &[Planned]) -> Vec<u64> {
     let mut finishes = vec![0; plan.len()];
     for index in order {
         let planned = &plan[index];
-        let lanes = &system.routes()[planned.route.0];
-        let start = lanes.iter().map(|lane| free[lane.0]).max().expect("a route holds a lane").max(planned.admitted());
+        let lanes = system.route(planned.route);
+        let start =
+            lanes.iter().map(|hold| free[hold.lane.0]).max().expect("a route holds a lane").max(planned.admitted());
         finishes[index] = start + alone(system, planned);
-        for lane in lanes {
-            free[lane.0] = finishes[index];
+        for hold in lanes {
+            free[hold.lane.0] = finishes[index];
         }
     }
     finishes
 }
 
 fn alone(system: &MemorySystem, planned: &Planned) -> u64 {
-    let slowest = system.routes()[planned.route.0].iter().map(|lane| system.lanes()[lane.0].bandwidth).min();
+    let slowest = system.route(planned.route).iter().map(|hold| system.lanes()[hold.lane.0].whole).min();
     slowest.expect("a route holds a lane").time_for(Bytes::new(planned.bytes)).as_ps()
 }
 
@@ -344,12 +347,8 @@ fn gigabytes() -> impl Strategy<Value = Bandwidth> {
 }
 
 fn link() -> impl Strategy<Value = LinkConfig> {
-    (gigabytes(), gigabytes(), prop::option::of(gigabytes())).prop_map(|(read, write, combined)| LinkConfig {
-        read,
-        write,
-        combined,
-        latency: SimTime::ZERO,
-    })
+    (gigabytes(), gigabytes(), prop::option::of(gigabytes()))
+        .prop_map(|(read, write, combined)| LinkConfig { combined, ..LinkConfig::new(read, write) })
 }
 
 prop_compose! {
@@ -358,7 +357,7 @@ prop_compose! {
         duplex in prop_oneof![Just(Duplex::Half), Just(Duplex::Full)],
         link in prop::option::of(link()),
     ) -> TierConfig {
-        TierConfig { name: "tier".to_owned(), capacity: Bytes::new(1), bandwidth, duplex, latency: SimTime::ZERO, link }
+        TierConfig { duplex, link, ..TierConfig::new("tier", Bytes::new(1), bandwidth) }
     }
 }
 
@@ -384,8 +383,14 @@ fn lay(arbitration: Arbitration, class_weights: ClassWeights, mut tiers: [TierCo
     for (tier, name) in tiers.iter_mut().zip(["hbm", "external"]) {
         tier.name = name.to_owned();
     }
-    let config =
-        MemoryConfig { name: "test".to_owned(), about: String::new(), arbitration, class_weights, tiers: tiers.into() };
+    let config = MemoryConfig {
+        name: "test".to_owned(),
+        about: String::new(),
+        arbitration,
+        class_weights,
+        residency: ResidencyKind::Exclusive,
+        tiers: tiers.into(),
+    };
     MemorySystem::new(&config).expect("the tiers are in order")
 }
 
@@ -573,14 +578,7 @@ proptest! {
 // ---- Figures that a person can check ----
 
 fn bus(bandwidth: Bandwidth) -> TierConfig {
-    TierConfig {
-        name: "tier".to_owned(),
-        capacity: Bytes::new(1),
-        bandwidth,
-        duplex: Duplex::Half,
-        latency: SimTime::ZERO,
-        link: None,
-    }
+    TierConfig::new("tier", Bytes::new(1), bandwidth)
 }
 
 /// A system of which [`read`] and [`write`] use one lane.
@@ -590,12 +588,7 @@ fn one_lane(arbitration: Arbitration, lane: Bandwidth) -> MemorySystem {
 
 /// HBM of a byte a picosecond; external memory of 0.7 behind a link of 0.4 either way.
 fn two_tiers(arbitration: Arbitration) -> MemorySystem {
-    let link = LinkConfig {
-        read: bandwidth(400 * GIGA),
-        write: bandwidth(400 * GIGA),
-        combined: None,
-        latency: SimTime::ZERO,
-    };
+    let link = LinkConfig::new(bandwidth(400 * GIGA), bandwidth(400 * GIGA));
     let external = TierConfig { link: Some(link), ..bus(bandwidth(700 * GIGA)) };
     lay(arbitration, ClassWeights::default(), [bus(bandwidth(1000 * GIGA)), external])
 }
@@ -615,15 +608,15 @@ fn read(issued: u64, bytes: u64) -> Planned {
 
 /// Writes `bytes` to HBM.
 fn write(system: &MemorySystem, issued: u64, bytes: u64) -> Planned {
-    Planned { class: TransferClass::KvWrite, route: system.write_route(TierId::HBM), ..read(issued, bytes) }
+    Planned { class: TransferClass::KvWrite, route: system.even_writes(TierId::HBM)[0], ..read(issued, bytes) }
 }
 
 fn read_external(system: &MemorySystem, issued: u64, bytes: u64) -> Planned {
-    Planned { route: system.read_route(EXTERNAL), ..read(issued, bytes) }
+    Planned { route: system.even_reads(EXTERNAL)[0], ..read(issued, bytes) }
 }
 
 fn move_in(system: &MemorySystem, issued: u64, bytes: u64) -> Planned {
-    Planned { class: TransferClass::MigrateIn, route: system.move_route(EXTERNAL, TierId::HBM), ..read(issued, bytes) }
+    Planned { class: TransferClass::MigrateIn, route: system.move_route(PortId(1), PortId(0)), ..read(issued, bytes) }
 }
 
 #[test]
@@ -666,10 +659,8 @@ fn only_a_half_duplex_bus_is_shared_by_reads_and_writes() {
     let full = TierConfig { duplex: Duplex::Full, ..half.clone() };
     let through_link = TierConfig {
         link: Some(LinkConfig {
-            read: bandwidth(1000 * GIGA),
-            write: bandwidth(1000 * GIGA),
             combined: Some(bandwidth(1250 * GIGA)),
-            latency: SimTime::ZERO,
+            ..LinkConfig::new(bandwidth(1000 * GIGA), bandwidth(1000 * GIGA))
         }),
         ..full.clone()
     };
@@ -734,7 +725,7 @@ fn carried(system: &MemorySystem, replay: &Replay, at: SimTime) -> Vec<u128> {
                 .in_flight
                 .iter()
                 .filter(|(index, _)| replay.plan[**index].holds(system, lane))
-                .map(|(_, &id)| replay.fabric.delivered(at, id).get())
+                .map(|(_, &id)| replay.fabric.delivered(at, id, 0).get())
                 .sum();
             u128::from(completed + arrived)
         })
@@ -747,7 +738,7 @@ fn fits(bandwidth: Bandwidth, bytes: u128, span: SimTime, crumbs: u128) -> bool 
 }
 
 fn arrived(replay: &Replay, at: SimTime) -> BTreeMap<usize, Bytes> {
-    replay.in_flight.iter().map(|(&index, &id)| (index, replay.fabric.delivered(at, id))).collect()
+    replay.in_flight.iter().map(|(&index, &id)| (index, replay.fabric.delivered(at, id, 0))).collect()
 }
 
 /// No lane carries more than its bandwidth allows: from the start, while it was busy, and since an earlier instant.
@@ -763,10 +754,10 @@ fn check_lanes(
     let carried = carried(system, replay, at);
     for (index, (lane, load)) in system.lanes().iter().zip(replay.fabric.loads(at)).enumerate() {
         prop_assert!(load.busy <= at, "{} was busy for {} by {at}", lane.name, load.busy);
-        prop_assert!(fits(lane.bandwidth, carried[index], load.busy, 1), "{} by {at}", lane.name);
+        prop_assert!(fits(lane.bandwidth(), carried[index], load.busy, 1), "{} by {at}", lane.name);
         prop_assert!(carried[index] >= carried_before[index], "{} lost bytes by {at}", lane.name);
         let bytes = carried[index] - carried_before[index];
-        prop_assert!(fits(lane.bandwidth, bytes, at - *since, crumbs), "{} in {since}..{at}", lane.name);
+        prop_assert!(fits(lane.bandwidth(), bytes, at - *since, crumbs), "{} in {since}..{at}", lane.name);
     }
     Ok(())
 }
@@ -794,8 +785,8 @@ fn check_classes(replay: &Replay) -> Result<(), TestCaseError> {
 /// What a completion says of itself.
 fn check_completion(system: &MemorySystem, plan: &[Planned], transfer: &Completed<usize>) -> Result<(), TestCaseError> {
     let planned = &plan[transfer.tag];
-    let said = (transfer.class, transfer.route, transfer.bytes.get(), transfer.issued.as_ps());
-    prop_assert_eq!(said, (planned.class, planned.route, planned.bytes, planned.issued));
+    let said = (transfer.class, transfer.bytes.get(), transfer.issued.as_ps());
+    prop_assert_eq!(said, (planned.class, planned.bytes, planned.issued));
     prop_assert_eq!(transfer.alone.as_ps(), alone(system, planned));
     prop_assert_eq!(transfer.latency(), transfer.finished - transfer.issued);
     prop_assert!(transfer.finished >= SimTime::from_ps(planned.admitted()) + transfer.alone, "{:?}", transfer);
@@ -897,7 +888,9 @@ fn a_held_transfer_in_a_reused_slot_is_not_completed() {
     let (mut calendar, mut done) = (Calendar::with_capacity(8), Vec::new());
     let request = |bytes, urgency, tag| Request {
         class: TransferClass::WeightRead,
-        route: RouteId(0),
+        path: Path::Route(RouteId(0)),
+        granule: Bytes::new(1),
+        pattern: Pattern::Random,
         bytes: Bytes::new(bytes),
         urgency,
         tag,
@@ -928,24 +921,27 @@ fn progress_goes_on_when_a_group_was_empty() {
     let (mut calendar, mut done) = (Calendar::with_capacity(8), Vec::new());
     let request = Request {
         class: TransferClass::KvRead,
-        route: RouteId(0),
+        path: Path::Route(RouteId(0)),
+        granule: Bytes::new(1),
+        pattern: Pattern::Random,
         bytes: Bytes::new(1000),
         urgency: Urgency::Due,
         tag: (),
     };
-    let progress = |fabric: &Fabric<()>, now| fabric.progress(now, RouteId(0), TransferClass::KvRead).unwrap();
+    let progress =
+        |fabric: &mut Fabric<()>, now| fabric.progress(now, RouteId(0), TransferClass::KvRead, Bytes::new(1)).unwrap();
     let mut before = 0;
     for _ in 0..3 {
         let start = calendar.now() + SimTime::from_ps(500);
         calendar.advance(start);
-        assert_eq!(progress(&fabric, start), before, "an empty group does not progress");
+        assert_eq!(progress(&mut fabric, start), before, "an empty group does not progress");
         fabric.issue(start, request);
         fabric.settle(&mut calendar);
         let after = Fabric::<()>::progress_after(before, request.bytes);
         let (now, event) = calendar.pop().unwrap();
         fabric.complete(now, event, &mut done);
         fabric.settle(&mut calendar);
-        before = progress(&fabric, now);
+        before = progress(&mut fabric, now);
         assert!(before >= after);
     }
     assert_eq!(done.len(), 3);

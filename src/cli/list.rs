@@ -1,12 +1,36 @@
 use super::error::CliError;
 use super::print;
 use crate::catalog;
+use crate::memory::{Efficiency, MemorySystem, Pattern, presets};
+use crate::report::{Column, Table};
 use crate::simulation::ScenarioConfig;
 use crate::strategy::{InitializationKind, MigrationKind, NAMED, PlacementKind};
+use crate::units::Bytes;
+use clap::Args;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
-/// `tiersim list`: a line for everything that has a name.
-pub(super) fn list() -> Result<ExitCode, CliError> {
+/// `tiersim list`.
+#[derive(Args)]
+pub(super) struct ListArgs {
+    /// Show the tiers of this memory system, by name or path: peak and effective bandwidths, latencies, best shares
+    #[arg(long, value_name = "MEMORY")]
+    memory: Option<String>,
+    /// Show what this DRAM part achieves of its peak, by granule and read share
+    #[arg(long, value_name = "PART", conflicts_with = "memory")]
+    dram: Option<String>,
+}
+
+pub(super) fn run(args: &ListArgs) -> Result<ExitCode, CliError> {
+    match (&args.memory, &args.dram) {
+        (Some(memory), _) => memory_system(memory),
+        (_, Some(part)) => dram(part),
+        _ => all(),
+    }
+}
+
+/// A line for everything that has a name.
+fn all() -> Result<ExitCode, CliError> {
     let mut sections: Vec<(&str, Vec<(String, String)>)> = Vec::new();
     let mut models = Vec::new();
     for file in catalog::MODELS {
@@ -18,6 +42,10 @@ pub(super) fn list() -> Result<ExitCode, CliError> {
         systems.push((file.name.to_owned(), catalog::memory(file.name)?.about));
     }
     sections.push(("Memory systems (--memory)", systems));
+    let links = presets::LINKS.iter().map(|(name, _, _)| Ok((name.to_string(), presets::about_link(name)?)));
+    sections.push(("Links (link: \"NAME\" in a tier)", links.collect::<Result<_, CliError>>()?));
+    let parts = presets::DRAM.iter().map(|(name, _, _)| Ok((name.to_string(), presets::about_dram(name)?)));
+    sections.push(("DRAM parts (efficiency: \"NAME\" in a tier; --dram)", parts.collect::<Result<_, CliError>>()?));
     let mut scenarios = Vec::new();
     for file in catalog::SCENARIOS {
         scenarios.push((file.name.to_owned(), ScenarioConfig::load(file.name)?.about));
@@ -43,6 +71,92 @@ pub(super) fn list() -> Result<ExitCode, CliError> {
         text.push(String::new());
     }
     print(text.join("\n").trim_end())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The tiers of a memory system: what is on the data sheet, and what is left of it.
+fn memory_system(name: &str) -> Result<ExitCode, CliError> {
+    let config = catalog::memory(name)?;
+    let system = MemorySystem::new(&config).map_err(|error| CliError::Usage(format!("{name}: {error}")))?;
+    let columns = [
+        "capacity",
+        "channels",
+        "peak",
+        "link peak",
+        "effective read",
+        "effective write",
+        "half and half",
+        "latency",
+        "best share",
+    ];
+    let mut table = Table::new([vec![Column::text("tier")], columns.map(Column::number).to_vec()].concat());
+    let total = system.total_read_bandwidth() as f64;
+    for (tier, given) in system.tiers().iter().zip(&config.tiers) {
+        table.row(vec![
+            tier.name.clone(),
+            tier.capacity.to_string(),
+            tier.channels.to_string(),
+            given.bandwidth.to_string(),
+            given.link.as_ref().map_or_else(
+                || "-".to_owned(),
+                |link| {
+                    if link.read == link.write {
+                        link.read.to_string()
+                    } else {
+                        format!("{}, {}", link.read, link.write)
+                    }
+                },
+            ),
+            gigabytes(tier.read_bandwidth.as_f64()),
+            gigabytes(tier.write_bandwidth.as_f64()),
+            gigabytes(tier.mixed_bandwidth.as_f64()),
+            tier.latency.to_string(),
+            format!("{:.4}", tier.read_bandwidth.as_f64() / total),
+        ]);
+    }
+    let mut text = format!("{}: {}\n\n{}\n", config.name, config.about, table.render(std::io::stdout().is_terminal()));
+    text.push_str(
+        "\nEffective: what long reads, long writes, and as many of each achieve, behind the link where there is one.",
+    );
+    for tier in &config.tiers {
+        if let Some(efficiency) = &tier.efficiency {
+            text.push_str(&format!("\n{}: {}", tier.name, efficiency.source));
+        }
+    }
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn gigabytes(bytes_per_second: f64) -> String {
+    format!("{:.1} GB/s", bytes_per_second / 1e9)
+}
+
+/// What a DRAM part achieves of its peak.
+fn dram(name: &str) -> Result<ExitCode, CliError> {
+    let efficiency = Efficiency::preset(name)?;
+    let part = efficiency.dram().ok_or_else(|| CliError::Usage(format!("--dram {name}: it has no timing")))?;
+    let shares = [1.0, 0.9, 0.75, 0.67, 0.5, 0.25, 0.1, 0.0];
+    let heading = |what: &str| {
+        let columns = shares.map(|share| Column::number(&format!("{:.0} % reads", 100.0 * share)));
+        Table::new([vec![Column::text(what)], columns.to_vec()].concat())
+    };
+    let mut text = format!(
+        "{name}: {}\nRefreshes take {:.1} % of the time; opening rows is no limit from {} a row on; a change of direction costs {}.\n",
+        presets::about_dram(name)?,
+        100.0 * part.refresh_share(),
+        part.bytes_per_activation(),
+        part.turnaround()
+    );
+    let patterns = [("granules anywhere", Pattern::Random), ("streams in bursts of", Pattern::Streams)];
+    for (what, pattern) in patterns {
+        let mut table = heading(what);
+        for granule in [64, 128, 256, 512, 1024, 2048, 4096, 16_384, 65_536, 1 << 20].map(Bytes::new) {
+            let cells = shares.map(|share| format!("{:.3}", part.achieved(pattern, granule, share)));
+            table.row([vec![granule.to_string()], cells.to_vec()].concat());
+        }
+        text.push_str(&format!("\n{}\n", table.render(std::io::stdout().is_terminal())));
+    }
+    print(text.trim_end())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -12,6 +12,7 @@ macro_rules! tell {
 }
 
 mod check;
+mod curve;
 mod error;
 mod list;
 mod overrides;
@@ -47,11 +48,13 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Carry a list of transfers over the lanes of a memory system, without a model
     Replay(replay::ReplayArgs),
+    /// Measure the latency of a memory system's tiers under load, by share of reads
+    Curve(curve::CurveArgs),
     /// Recorded traces: import, export, describe and verify them, or make some up
     #[command(subcommand)]
     Trace(trace::TraceCommand),
-    /// List the models, memory systems, scenarios, traces, strategies and their parts
-    List,
+    /// List the models, memory systems, scenarios, traces, strategies and their parts, or show one memory system or DRAM part
+    List(list::ListArgs),
     /// Say whether configuration files and traces are valid, or what is wrong and where
     Check(check::CheckArgs),
 }
@@ -66,8 +69,9 @@ pub fn main() -> ExitCode {
         Command::Study(args) => study::study(&args, &cancel),
         Command::Run(args) => run::run(&args, &cancel),
         Command::Replay(args) => replay::run(&args),
+        Command::Curve(args) => curve::run(&args),
         Command::Trace(command) => trace::trace(&command, &cancel),
-        Command::List => list::list(),
+        Command::List(args) => list::run(&args),
         Command::Check(args) => check::check(&args, &cancel),
     };
     match result {

@@ -33,6 +33,9 @@ pub(super) struct RunArgs {
     /// Steps
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     decode: Option<u32>,
+    /// How many tokens of a layer make a page: KV is placed, moved and read in whole pages
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    page_tokens: Option<u32>,
     /// The share of tokens that attention skips: 0.4 or 40%
     #[arg(long, value_name = "RATIO", allow_hyphen_values = true)]
     skip: Option<Ratio>,
@@ -162,6 +165,7 @@ fn configure(args: &RunArgs) -> Result<ScenarioConfig, CliError> {
     if let Some(decode) = args.decode {
         config.decode_tokens = decode;
     }
+    config.page_tokens = args.page_tokens.unwrap_or(config.page_tokens);
     configure_generator(args, &mut config)?;
     // Spelled out, so that flags and --set reach their fields.
     if let Reference::Name(name) = &config.model {
@@ -290,7 +294,7 @@ fn json(finished: &[Finished]) -> Result<String, CliError> {
 }
 
 /// A name as one part of a path.
-fn folder_name(name: &str) -> String {
+pub(super) fn folder_name(name: &str) -> String {
     let usable = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '-' };
     let name: String = name.chars().map(usable).collect();
     if name.trim_matches('.').is_empty() { "run".to_owned() } else { name }

@@ -29,6 +29,8 @@ pub enum ConfigError {
         "there is no {what} named '{name}', and no file of that path: use one of {known}, or the path of a RON file"
     )]
     Unknown { what: &'static str, name: String, known: String },
+    #[error("there is no {what} named '{name}': use one of {known}, or spell it out in parentheses")]
+    UnknownPart { what: &'static str, name: String, known: String },
 }
 
 /// A place in a configuration that is not right.

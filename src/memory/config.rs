@@ -1,7 +1,10 @@
 use super::TransferClass;
+use super::efficiency::EfficiencyConfig;
+use super::presets;
+use crate::config::Reference;
 use crate::units::{Bandwidth, Bytes, SimTime};
 use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 
 /// A memory system as a person writes it: a RON file in `models/memory/`.
@@ -21,6 +24,9 @@ pub struct MemoryConfig {
     /// Under `Fair`, how much of a lane a transfer of each class gets against one of another. All 1 in the study.
     #[serde(default)]
     pub class_weights: ClassWeights,
+    /// Whether a byte lies in one tier, or the last tier holds a copy of all.
+    #[serde(default)]
+    pub residency: ResidencyKind,
     /// The tiers, the fastest first: the first is the one that alpha counts.
     pub tiers: Vec<TierConfig>,
 }
@@ -34,33 +40,138 @@ pub struct TierConfig {
     /// How many bytes it holds.
     #[serde(deserialize_with = "crate::config::not_zero")]
     pub capacity: Bytes,
-    /// The bandwidth of its DRAM, all channels together.
+    /// The peak bandwidth of its memory, all channels together.
     pub bandwidth: Bandwidth,
+    /// How many channels share that bandwidth, all alike.
+    #[serde(default = "one", deserialize_with = "crate::config::not_zero")]
+    pub channels: u32,
+    /// How bytes are spread over the channels.
+    #[serde(default)]
+    pub interleaving: Interleaving,
+    /// The least that lies in one channel in a row, where bytes are spread over all of them.
+    #[serde(default = "stripe", deserialize_with = "crate::config::not_zero")]
+    pub stripe: Bytes,
     /// Whether reads and writes share the bandwidth.
     #[serde(default)]
     pub duplex: Duplex,
+    /// What of the peak is achieved, by granule and read share; all of it where not given.
+    #[serde(default)]
+    pub efficiency: Option<EfficiencyConfig>,
     /// From a request's arrival at the tier to its first byte.
     #[serde(default)]
     pub latency: SimTime,
+    /// The most that one transfer gets of the tier, however idle it is.
+    #[serde(default)]
+    pub transfer_cap: Option<Bandwidth>,
+    /// How many transfers the tier carries at once; the others wait in line.
+    #[serde(default)]
+    pub max_transfers: Option<u32>,
     /// The chip-to-chip or expansion link that every transfer to or from this tier crosses, if there is one.
     #[serde(default)]
     pub link: Option<LinkConfig>,
 }
 
-/// The lanes between the chip and a tier.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename = "Link", deny_unknown_fields)]
+fn one() -> u32 {
+    1
+}
+
+/// Address bits interleave channels at a few hundred bytes in every controller that the presets stand for.
+const fn stripe() -> Bytes {
+    Bytes::new(256)
+}
+
+impl TierConfig {
+    /// A tier of one channel, without losses, latency, limits or link.
+    #[must_use]
+    pub fn new(name: &str, capacity: Bytes, bandwidth: Bandwidth) -> Self {
+        Self {
+            name: name.to_owned(),
+            capacity,
+            bandwidth,
+            channels: 1,
+            interleaving: Interleaving::Striped,
+            stripe: stripe(),
+            duplex: Duplex::Half,
+            efficiency: None,
+            latency: SimTime::ZERO,
+            transfer_cap: None,
+            max_transfers: None,
+            link: None,
+        }
+    }
+}
+
+/// The lanes between the chip and a tier. Configurations may also give the name of a preset: `"pcie5-x16"`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LinkConfig {
-    /// Towards the chip.
+    /// Towards the chip, headers included.
     pub read: Bandwidth,
-    /// Away from the chip.
+    /// Away from the chip, headers included.
     pub write: Bandwidth,
     /// A limit on both directions together, where there is one.
-    #[serde(default)]
     pub combined: Option<Bandwidth>,
+    /// What of the bandwidths packets cost.
+    pub packet: Option<Packet>,
     /// What the link adds to the tier's latency, there and back.
-    #[serde(default)]
     pub latency: SimTime,
+    /// The most that one transfer gets of the link, however idle it is.
+    pub transfer_cap: Option<Bandwidth>,
+    /// How many transfers each direction carries at once; the others wait in line.
+    pub max_transfers: Option<u32>,
+}
+
+impl LinkConfig {
+    /// A link without packets, latency or limits.
+    #[must_use]
+    pub fn new(read: Bandwidth, write: Bandwidth) -> Self {
+        Self {
+            read,
+            write,
+            combined: None,
+            packet: None,
+            latency: SimTime::ZERO,
+            transfer_cap: None,
+            max_transfers: None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for LinkConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename = "Link", deny_unknown_fields)]
+        struct Parts {
+            read: Bandwidth,
+            write: Bandwidth,
+            #[serde(default)]
+            combined: Option<Bandwidth>,
+            #[serde(default)]
+            packet: Option<Packet>,
+            #[serde(default)]
+            latency: SimTime,
+            #[serde(default)]
+            transfer_cap: Option<Bandwidth>,
+            #[serde(default)]
+            max_transfers: Option<u32>,
+        }
+        match Reference::<Parts>::deserialize(deserializer)? {
+            Reference::Name(name) => presets::link(&name).map_err(serde::de::Error::custom),
+            Reference::Inline(Parts { read, write, combined, packet, latency, transfer_cap, max_transfers }) => {
+                Ok(Self { read, write, combined, packet, latency, transfer_cap, max_transfers })
+            }
+        }
+    }
+}
+
+/// What a packet carries, and what it carries besides: header, check sum, framing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Packet {
+    /// Bytes of data in a packet.
+    #[serde(deserialize_with = "crate::config::not_zero")]
+    pub payload: Bytes,
+    /// Bytes of everything else.
+    pub overhead: Bytes,
 }
 
 /// Whether reads and writes of a tier share one bus.
@@ -71,6 +182,36 @@ pub enum Duplex {
     Half,
     /// A pair of lanes: each direction has the bandwidth to itself.
     Full,
+}
+
+/// How bytes are spread over a tier's channels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Interleaving {
+    /// Every transfer evenly over all channels.
+    #[default]
+    Striped,
+    /// A page of KV lies in one channel, chosen by a hash of its layer and number. Weights are spread evenly.
+    Hashed {
+        /// How many tokens of a layer make a page.
+        #[serde(deserialize_with = "crate::config::not_zero")]
+        page_tokens: u32,
+    },
+}
+
+impl Interleaving {
+    /// The longest page that is accepted, in tokens.
+    pub const MAX_PAGE_TOKENS: u32 = 65_536;
+}
+
+/// Where bytes lie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ResidencyKind {
+    /// In one tier.
+    #[default]
+    Exclusive,
+    /// The last tier holds a copy of all, and the faster ones are caches of it: moving to it writes nothing, and a KV
+    /// write goes to both.
+    Inclusive,
 }
 
 /// How transfers that are active on a lane share it.

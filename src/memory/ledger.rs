@@ -1,4 +1,4 @@
-use super::{MemorySystem, TierId};
+use super::{MemorySystem, ResidencyKind, TierId};
 use crate::units::Bytes;
 use thiserror::Error;
 
@@ -22,6 +22,7 @@ pub struct Shortage {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     tiers: Vec<Account>,
+    residency: ResidencyKind,
 }
 
 #[derive(Clone, Debug)]
@@ -42,7 +43,7 @@ impl Ledger {
             used: Bytes::ZERO,
             peak: Bytes::ZERO,
         });
-        Self { tiers: tiers.collect() }
+        Self { tiers: tiers.collect(), residency: system.residency() }
     }
 
     /// Takes `bytes` on `tier` for as long as they are not released.
@@ -76,6 +77,41 @@ impl Ledger {
     #[must_use]
     pub fn free(&self, tier: TierId) -> Bytes {
         self.tiers[tier.0].capacity - self.tiers[tier.0].used
+    }
+
+    /// Takes `bytes` for data that is to lie on `tier`: there and, under inclusive residency, on the last tier as well.
+    ///
+    /// # Errors
+    /// [`Shortage`] if they do not fit; nothing is taken then.
+    pub fn store(&mut self, tier: TierId, bytes: Bytes) -> Result<(), Shortage> {
+        let last = TierId(self.tiers.len() - 1);
+        let copied = self.residency == ResidencyKind::Inclusive && tier != last;
+        if copied && bytes <= self.free(tier) {
+            self.reserve(last, bytes)?;
+        }
+        self.reserve(tier, bytes)
+    }
+
+    /// What may still be stored on `tier`: under inclusive residency no more than the last tier has free for the copy.
+    #[must_use]
+    pub fn room(&self, tier: TierId) -> Bytes {
+        let last = TierId(self.tiers.len() - 1);
+        match self.residency {
+            ResidencyKind::Exclusive => self.free(tier),
+            ResidencyKind::Inclusive => self.free(tier).min(self.free(last)),
+        }
+    }
+
+    /// What may still move to `tier`: where it has a copy of all, anything.
+    #[must_use]
+    pub fn room_for_moves(&self, tier: TierId) -> Bytes {
+        if self.has_copy(tier) { Bytes::new(u64::MAX) } else { self.free(tier) }
+    }
+
+    /// Whether `tier` holds a copy of all.
+    #[must_use]
+    pub fn has_copy(&self, tier: TierId) -> bool {
+        self.residency == ResidencyKind::Inclusive && tier.0 + 1 == self.tiers.len()
     }
 
     /// What is in use on `tier`.

@@ -1,20 +1,28 @@
 //! The memory system: tiers, their lanes and links, and how transfers share them.
 //!
 //! * [`MemoryConfig`] is what a person typed; [`MemorySystem`] is what the engine trusts: tiers, lanes and routes.
-//! * A *lane* carries bytes at a bandwidth: a tier's DRAM bus, one direction of a link.
+//! * A *lane* carries bytes at a bandwidth: a channel's bus (or all channels' that are in the same state), one direction of a
+//!   link. What it achieves of its peak is its [`Efficiency`], from a table or from the timing of a [`Dram`] part.
 //! * A *route* is the set of lanes that a transfer holds at the same time: reading the external tier takes its DRAM
 //!   bus and its link's read lane.
 //! * [`Fabric`] runs transfers over routes, in time, under the system's [`Arbitration`].
 //! * [`Ledger`] counts the bytes in use on each tier and refuses what does not fit.
 
 mod config;
+mod dram;
+mod efficiency;
 mod fabric;
 mod ledger;
+pub mod presets;
 mod system;
 mod transfer;
 
-pub use config::{Arbitration, ClassWeights, Duplex, LinkConfig, MemoryConfig, TierConfig};
-pub use fabric::{Completed, Fabric, LaneLoad, Request, TransferId, Urgency};
+pub use config::{
+    Arbitration, ClassWeights, Duplex, Interleaving, LinkConfig, MemoryConfig, Packet, ResidencyKind, TierConfig,
+};
+pub use dram::{Dram, DramConfig, DramError, Pattern};
+pub use efficiency::{Efficiency, EfficiencyConfig, EfficiencyError, EfficiencyTable};
+pub use fabric::{Completed, Fabric, LaneLoad, Path, Request, TransferId, Urgency};
 pub use ledger::{Ledger, Shortage};
-pub use system::{Lane, LaneId, MemoryError, MemorySystem, RouteId, Tier, TierId};
+pub use system::{Direction, Hold, Lane, LaneId, MemoryError, MemorySystem, PortId, RouteId, Tier, TierId};
 pub use transfer::TransferClass;

@@ -130,6 +130,7 @@ impl Recorder {
                 .map(|tier| (tier.name.clone(), tier.capacity.get()))
                 .collect(),
             lanes: lane_summaries(scenario.memory(), &outcome.lanes, outcome.drained),
+            read_beyond_bytes: sum(|step| step.read_beyond.get()),
             migration: MigrationSummary {
                 in_bytes: sum(|step| step.migrated_in.get()),
                 out_bytes: sum(|step| step.migrated_out.get()),
@@ -172,7 +173,7 @@ pub fn lane_summaries(system: &MemorySystem, loads: &[LaneLoad], end: SimTime) -
     let seconds = end.as_ps() as f64 / SimTime::PS_PER_SECOND as f64;
     let of_lane = |(lane, load): (&Lane, &LaneLoad)| {
         let bytes: Bytes = load.bytes.iter().copied().sum();
-        let could = lane.bandwidth.as_f64() * seconds;
+        let could = lane.bandwidth().as_f64() * seconds;
         let by_class = TransferClass::ALL.map(|class| (class.name().to_owned(), load.bytes[class.index()].get()));
         let summary = LaneSummary {
             busy_ns: load.busy.as_ns(),

@@ -14,6 +14,7 @@ pub struct Series {
 struct Row {
     context: usize,
     read_kv_tokens: u64,
+    read_beyond: Bytes,
     latency: SimTime,
     bound: SimTime,
     migrated_in: Bytes,
@@ -28,6 +29,7 @@ pub struct Step<'a> {
     pub step: usize,
     pub context: usize,
     pub read_kv_tokens: u64,
+    pub read_beyond: Bytes,
     pub latency: SimTime,
     pub bound: SimTime,
     pub migrated_in: Bytes,
@@ -58,6 +60,7 @@ impl Series {
         self.rows.push(Row {
             context: step.context,
             read_kv_tokens: step.read_kv_tokens,
+            read_beyond: step.read_beyond,
             latency: step.latency,
             bound: step.bound,
             migrated_in: step.migrated_in,
@@ -87,6 +90,7 @@ impl Series {
             step,
             context: row.context,
             read_kv_tokens: row.read_kv_tokens,
+            read_beyond: row.read_beyond,
             latency: row.latency,
             bound: row.bound,
             migrated_in: row.migrated_in,

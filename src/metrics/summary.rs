@@ -37,6 +37,8 @@ pub struct Summary {
     pub capacity_bytes: Named<u64>,
     /// By lane.
     pub lanes: Named<LaneSummary>,
+    /// KV read of tokens that were to be skipped, as others of their pages were not.
+    pub read_beyond_bytes: u64,
     /// What moved between steps.
     pub migration: MigrationSummary,
     /// The least that any placement could reach.

@@ -3,12 +3,13 @@
 //! For checking against other simulators, and for traffic of one's own. [`Traffic::read`] takes a CSV file, [`replay`]
 //! carries it, and [`Traffic::write`] writes the same rows with their times.
 
+mod carry;
 mod traffic;
 
+pub use carry::{Carried, carry};
 pub use traffic::{Row, Traffic, TrafficError};
 
-use crate::kernel::Calendar;
-use crate::memory::{Completed, Fabric, MemorySystem, Request, TransferClass, Urgency};
+use crate::memory::{Completed, MemorySystem, Path, Request, TransferClass, Urgency};
 use crate::metrics::{Histograms, LaneSummary, Named, TransferSummary, lane_summaries, transfer_summaries};
 use crate::units::{Bytes, SimTime};
 use serde::Serialize;
@@ -64,68 +65,39 @@ pub enum ReplayError {
 
 /// Carries `traffic` over the lanes of `system`.
 ///
-/// At one instant, what completes is handled first, then what is issued, in the order of the rows.
-///
 /// # Errors
 /// [`ReplayError`] if the transfers take longer than the clock goes.
 pub fn replay(system: &MemorySystem, traffic: &Traffic) -> Result<Replayed, ReplayError> {
     let rows = traffic.rows();
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_by_key(|&row| rows[row].issue);
-    let mut arrivals = order.into_iter().peekable();
-
-    let mut fabric: Fabric<usize> = Fabric::new(system);
-    let mut calendar = Calendar::with_capacity(fabric.events() as usize);
     let mut record = Record {
         times: vec![Times::default(); rows.len()],
         histograms: Histograms::default(),
         bytes: std::array::from_fn(|_| vec![Bytes::ZERO; system.tiers().len()]),
-        completed: 0,
     };
-    let mut done = Vec::new();
-    loop {
-        let arrival = arrivals.peek().map(|&row| rows[row].issue);
-        let completion = calendar.next_time();
-        match (completion, arrival) {
-            (Some(now), arrival) if arrival.is_none_or(|arrival| now <= arrival) => {
-                while calendar.next_time() == Some(now) {
-                    let (_, event) = calendar.pop().expect("an event is due");
-                    fabric.complete(now, event, &mut done);
-                }
-                for transfer in done.drain(..) {
-                    record.complete(&transfer, traffic);
-                }
-            }
-            (_, Some(now)) => {
-                calendar.advance(now);
-                while let Some(row) = arrivals.next_if(|&row| rows[row].issue == now) {
-                    let transfer = &rows[row];
-                    let request = Request {
-                        class: transfer.class,
-                        route: transfer.route,
-                        bytes: transfer.bytes,
-                        urgency: Urgency::Due,
-                        tag: row,
-                    };
-                    fabric.issue(now, request);
-                }
-            }
-            (_, None) => break,
-        }
-        fabric.settle(&mut calendar);
-    }
-    if record.completed < rows.len() {
-        return Err(ReplayError::ClockOverflow { left: rows.len() - record.completed });
-    }
-    let end = calendar.now();
+    let arrivals = order.into_iter().map(|row| {
+        let transfer = &rows[row];
+        let request = Request {
+            class: transfer.class,
+            path: Path::Even(traffic.routes(transfer)),
+            bytes: transfer.bytes,
+            granule: transfer.bytes,
+            pattern: transfer.pattern,
+            urgency: Urgency::Due,
+            tag: row,
+        };
+        (transfer.issue, request)
+    });
+    let Carried { end, events, loads } = carry(system, arrivals, |transfer| record.complete(transfer, traffic))?;
     let summary = ReplaySummary {
         schema: 1,
         memory: system.name().to_owned(),
         arbitration: system.arbitration().to_string(),
         simulated_ns: end.as_ns(),
-        events: calendar.events(),
+        events,
         transfers: transfer_summaries(system, &record.histograms, &record.bytes),
-        lanes: lane_summaries(system, &fabric.loads(end), end),
+        lanes: lane_summaries(system, &loads, end),
     };
     Ok(Replayed { times: record.times, histograms: record.histograms, summary, end })
 }
@@ -135,12 +107,10 @@ struct Record {
     histograms: Histograms,
     /// By class and tier.
     bytes: [Vec<Bytes>; TransferClass::COUNT],
-    completed: usize,
 }
 
 impl Record {
     fn complete(&mut self, transfer: &Completed<usize>, traffic: &Traffic) {
-        self.completed += 1;
         self.histograms.record(transfer);
         self.bytes[transfer.class.index()][traffic.rows()[transfer.tag].tier.0] += transfer.bytes;
         self.times[transfer.tag] =

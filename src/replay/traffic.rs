@@ -1,6 +1,7 @@
 use super::Times;
-use crate::memory::{MemorySystem, RouteId, TierId, TransferClass};
+use crate::memory::{Interleaving, MemorySystem, Pattern, PortId, RouteId, TierId, TransferClass};
 use crate::units::{Bytes, SimTime};
+use rustc_hash::FxHashMap;
 use std::io::Write;
 use thiserror::Error;
 
@@ -32,20 +33,70 @@ pub struct Row {
     pub issue: SimTime,
     /// What for.
     pub class: TransferClass,
-    /// Over which lanes.
-    pub route: RouteId,
+    /// Over which lanes: see [`Traffic::routes`].
+    way: u32,
+    /// Whether it goes on where the one before it ended.
+    pub pattern: Pattern,
     /// The tier read from, or written or moved to.
     pub tier: TierId,
     /// How much.
     pub bytes: Bytes,
 }
 
-/// A list of transfers: CSV with the columns `issue_ns,class,source,destination,bytes` and, if wanted, `address`, which is
-/// kept and has no effect while tiers have one bus. `source` and `destination` are tiers or `chip`.
+/// A list of transfers: CSV with the columns `issue_ns,class,source,destination,bytes` and, if wanted, `address`. `source`
+/// and `destination` are tiers or `chip`.
+///
+/// On a tier whose pages are hashed, a transfer with an address goes over one channel, chosen by a hash of the address: those of
+/// the same address share it. One without goes over all channels evenly, as all do on a striped tier.
+///
+/// A transfer whose address is where the last one of its class and tiers ended is part of a stream: DRAM has its rows open.
 pub struct Traffic {
     text: Vec<u8>,
     origin: String,
     rows: Vec<Row>,
+    ways: Vec<Box<[RouteId]>>,
+}
+
+/// The ports between which a transfer goes; `None` for the chip.
+type Ends = (Option<Vec<PortId>>, Option<Vec<PortId>>);
+
+/// Where the last transfer of each class between each pair of tiers ended.
+#[derive(Default)]
+struct Streams(FxHashMap<(TransferClass, Option<TierId>, Option<TierId>), u64>);
+
+impl Streams {
+    /// Notes a transfer, and tells whether it goes on where the one before it ended.
+    fn note(&mut self, kind: (TransferClass, Option<TierId>, Option<TierId>), address: u64, bytes: Bytes) -> Pattern {
+        let before = self.0.insert(kind, address.wrapping_add(bytes.get()));
+        if before == Some(address) { Pattern::Streams } else { Pattern::Random }
+    }
+}
+
+/// The routes between ends, each pair of ends once.
+#[derive(Default)]
+struct Ways {
+    known: FxHashMap<Ends, u32>,
+    all: Vec<Box<[RouteId]>>,
+}
+
+impl Ways {
+    fn find(&mut self, system: &MemorySystem, ends: Ends) -> u32 {
+        if let Some(&way) = self.known.get(&ends) {
+            return way;
+        }
+        let routes: Box<[RouteId]> = match &ends {
+            (Some(source), None) => source.iter().map(|&port| system.read_route(port)).collect(),
+            (None, Some(destination)) => destination.iter().map(|&port| system.write_route(port)).collect(),
+            (source, destination) => {
+                let (from, to) = (source.as_deref().unwrap_or(&[]), destination.as_deref().unwrap_or(&[]));
+                from.iter().flat_map(|&from| to.iter().map(move |&to| system.move_route(from, to))).collect()
+            }
+        };
+        self.all.push(routes);
+        let way = self.all.len() as u32 - 1;
+        self.known.insert(ends, way);
+        way
+    }
 }
 
 impl Traffic {
@@ -64,30 +115,39 @@ impl Traffic {
             return Err(TrafficError::Columns { origin: origin.to_owned(), found: format!("{columns:?}") });
         }
         let mut rows = Vec::new();
+        let mut ways = Ways::default();
+        let mut streams = Streams::default();
         let mut total = 0u128;
         let mut record = csv::StringRecord::new();
         while reader.read_record(&mut record).map_err(unreadable)? {
             let line = record.position().map_or(0, csv::Position::line);
-            let row = row(&record, system).map_err(|(column, remedy)| TrafficError::Value {
-                origin: origin.to_owned(),
-                line,
-                column: COLUMNS[column],
-                value: record.get(column).unwrap_or("").to_owned(),
-                remedy,
-            })?;
+            let row =
+                row(&record, system, &mut ways, &mut streams).map_err(|(column, remedy)| TrafficError::Value {
+                    origin: origin.to_owned(),
+                    line,
+                    column: COLUMNS.get(column).copied().unwrap_or(ADDRESS),
+                    value: record.get(column).unwrap_or("").to_owned(),
+                    remedy,
+                })?;
             total += u128::from(row.bytes.get());
             rows.push(row);
         }
         if total > u128::from(Bytes::MAX_INPUT.get()) {
             return Err(TrafficError::TooMuch { origin: origin.to_owned() });
         }
-        Ok(Self { text, origin: origin.to_owned(), rows })
+        Ok(Self { text, origin: origin.to_owned(), rows, ways: ways.all })
     }
 
     /// The transfers, in the order of the rows.
     #[must_use]
     pub fn rows(&self) -> &[Row] {
         &self.rows
+    }
+
+    /// The routes over which a transfer goes, as much over each.
+    #[must_use]
+    pub fn routes(&self, row: &Row) -> &[RouteId] {
+        &self.ways[row.way as usize]
     }
 
     /// Writes the same rows in the same order, with `start_ns`, `finish_ns` and `queueing_ns` after them.
@@ -115,7 +175,12 @@ impl Traffic {
 }
 
 /// The transfer that `record` describes, or the column that is wrong and what to write there.
-fn row(record: &csv::StringRecord, system: &MemorySystem) -> Result<Row, (usize, String)> {
+fn row(
+    record: &csv::StringRecord,
+    system: &MemorySystem,
+    ways: &mut Ways,
+    streams: &mut Streams,
+) -> Result<Row, (usize, String)> {
     let field = |column: usize| record.get(column).unwrap_or("").trim();
     let issue: SimTime =
         format!("{} ns", field(0)).parse().map_err(|_| (0, "write nanoseconds from 0 on, such as 12.5".to_owned()))?;
@@ -134,19 +199,42 @@ fn row(record: &csv::StringRecord, system: &MemorySystem) -> Result<Row, (usize,
     };
     let (source, destination) = (end(2)?, end(3)?);
     let needs = |what: &str| (3, format!("a {class} goes {what}"));
-    let (route, tier) = match (class, source, destination) {
-        (TransferClass::WeightRead | TransferClass::KvRead, Some(tier), None) => (system.read_route(tier), tier),
+    let tier = match (class, source, destination) {
+        (TransferClass::WeightRead | TransferClass::KvRead, Some(tier), None) => tier,
         (TransferClass::WeightRead | TransferClass::KvRead, ..) => return Err(needs("from a tier to the chip")),
-        (TransferClass::KvWrite, None, Some(tier)) => (system.write_route(tier), tier),
+        (TransferClass::KvWrite, None, Some(tier)) => tier,
         (TransferClass::KvWrite, ..) => return Err(needs("from the chip to a tier")),
-        (TransferClass::MigrateIn, Some(from), Some(to)) if to < from => (system.move_route(from, to), to),
+        (TransferClass::MigrateIn, Some(from), Some(to)) if to < from => to,
         (TransferClass::MigrateIn, ..) => return Err(needs("from a tier to a faster one")),
-        (TransferClass::MigrateOut, Some(from), Some(to)) if from < to => (system.move_route(from, to), to),
+        (TransferClass::MigrateOut, Some(from), Some(to)) if from < to => to,
         (TransferClass::MigrateOut, ..) => return Err(needs("from a tier to a slower one")),
     };
+    let address = match field(COLUMNS.len()) {
+        "" => None,
+        text => Some(address(text).ok_or_else(|| {
+            (COLUMNS.len(), "write a whole number below 2^64, such as 4096 or 0x1000, or nothing".to_owned())
+        })?),
+    };
+    let ports = |tier: TierId| -> Vec<PortId> {
+        match (system.tiers()[tier.0].interleaving, address) {
+            (Interleaving::Hashed { .. }, Some(address)) => vec![system.port_of_page(tier, 0, address)],
+            _ => system.ports(tier).collect(),
+        }
+    };
+    let way = ways.find(system, (source.map(ports), destination.map(ports)));
     let bytes: Bytes = field(4).parse().map_err(|error: crate::units::QuantityError| (4, error.to_string()))?;
     if bytes == Bytes::ZERO {
         return Err((4, "a transfer carries at least 1 byte".to_owned()));
     }
-    Ok(Row { issue, class, route, tier, bytes })
+    let pattern = address.map_or(Pattern::Random, |address| streams.note((class, source, destination), address, bytes));
+    Ok(Row { issue, class, way, pattern, tier, bytes })
+}
+
+/// A whole number, decimal or, after `0x`, hexadecimal.
+fn address(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(digits) if !digits.starts_with('+') => u64::from_str_radix(digits, 16).ok(),
+        Some(_) => None,
+        None => text.bytes().all(|digit| digit.is_ascii_digit()).then(|| text.parse().ok()).flatten(),
+    }
 }

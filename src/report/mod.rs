@@ -4,6 +4,7 @@
 
 mod chart;
 mod csv;
+mod curves;
 mod hgrm;
 mod hlog;
 mod json;
@@ -12,6 +13,7 @@ pub mod pictures;
 mod table;
 pub mod trace_pictures;
 
+pub use curves::curve_files;
 pub use json::summary_json;
 pub use output::{Artifact, ReportError, check_folder, write, write_run, write_streamed};
 pub use table::{Column, Table};

@@ -1,10 +1,12 @@
 use super::moves::{self, Moves};
+use super::paging::Paging;
 use super::probe::{Probe, StepRecord};
 use super::residency::{LayerTokens, Residency};
 use super::scenario::Scenario;
 use crate::kernel::{Calendar, EventId};
 use crate::memory::{
-    Completed, Fabric, LaneLoad, Ledger, MemorySystem, Request, Shortage, TierId, TransferClass, TransferId, Urgency,
+    Completed, Fabric, LaneLoad, Ledger, MemorySystem, Path, Pattern, Request, ResidencyKind, Shortage, TierId,
+    TransferClass, TransferId, Urgency,
 };
 use crate::strategy::{Layout, Migration, MigrationView, MovePlan, Placement, PlacementView, StepBound};
 use crate::units::{Bytes, SimTime};
@@ -115,6 +117,7 @@ struct HeldRead {
 /// What happened in the step so far.
 struct StepTotals {
     read_kv_tokens: u64,
+    read_beyond: Bytes,
     attention_read: Vec<Bytes>,
     mlp_read: Vec<Bytes>,
     migrated_in: Bytes,
@@ -130,6 +133,8 @@ struct Decode<'a, P> {
     calendar: Calendar,
     fabric: Fabric<Purpose>,
     compute_timer: EventId,
+    page_tokens: usize,
+    paging: Paging,
     residency: Residency,
     moves: Moves,
     window: TraceWindow,
@@ -147,6 +152,8 @@ struct Decode<'a, P> {
     computing: bool,
     /// By layer.
     writes: Vec<Vec<PendingWrite>>,
+    /// By layer: the tokens whose writes have been issued.
+    written: Vec<usize>,
     /// By tier.
     held: Vec<Option<HeldRead>>,
     done: Vec<Completed<Purpose>>,
@@ -165,34 +172,41 @@ impl<'a, P: Probe> Decode<'a, P> {
     fn new(scenario: &'a Scenario, probe: &'a mut P) -> Result<Self, RunError> {
         let (model, system) = (scenario.model(), scenario.memory());
         let (layers, tiers) = (model.layers().len(), system.tiers().len());
-        let range = scenario.prefill() + scenario.decode();
         let strategy = scenario.strategy();
         let placement = strategy.placement.build();
         let migration = strategy.migration.build();
 
         let mut ledger = Ledger::new(system);
-        let mut layout = Layout::new(model, system, &mut ledger, scenario.prefill(), range);
+        let shape = scenario.shape();
+        let mut layout = Layout::new(model, system, &mut ledger, shape);
         strategy.initialization.build().lay_out(&mut layout).map_err(RunError::Layout)?;
         let (stored, tokens) = layout.into_parts();
         let weights = model.sublayers().zip(&stored).map(|(sublayer, stored)| weight_reads(sublayer, stored)).collect();
-        let residency = Residency::new(tokens, model.layers().iter().map(|layer| layer.kv_bytes), range, ledger);
+        let page_bytes = model.layers().iter().map(|layer| layer.kv_bytes.times(shape.page_tokens as u64));
+        let mut residency = Residency::new(tokens, page_bytes.clone(), shape.range(), ledger);
+        if !scenario.prefill().is_multiple_of(shape.page_tokens) {
+            for layer in 0..layers {
+                residency.keep_open(layer, scenario.prefill() / shape.page_tokens);
+            }
+        }
 
         let trace = |source| RunError::Trace { step: 0, source };
         let source = scenario.skips().map_err(trace)?;
-        let window = TraceWindow::new(source, layers, scenario.prefill(), scenario.decode(), migration.look_ahead())
-            .map_err(trace)?;
+        let window = TraceWindow::new(source, shape, migration.look_ahead()).map_err(trace)?;
         let fabric = Fabric::new(system);
-        let compute_timer = EventId(fabric.events());
+        let compute_timer = EventId(Fabric::<Purpose>::OWNERS_EVENTS);
         Ok(Self {
             scenario,
             model,
             system,
             probe,
-            calendar: Calendar::with_capacity(fabric.events() as usize + 1),
+            calendar: Calendar::with_capacity(64),
             fabric,
             compute_timer,
+            page_tokens: shape.page_tokens,
+            paging: Paging::new(system, shape.page_tokens),
             residency,
-            moves: Moves::new(layers, tiers),
+            moves: Moves::new(page_bytes, system),
             window,
             placement,
             migration,
@@ -203,11 +217,13 @@ impl<'a, P: Probe> Decode<'a, P> {
             weights_issued: 0,
             computing: false,
             writes: (0..layers).map(|_| Vec::with_capacity(2)).collect(),
+            written: vec![scenario.prefill(); layers],
             held: vec![None; tiers],
             done: Vec::with_capacity(64),
             plan: MovePlan::new(tiers),
             totals: StepTotals {
                 read_kv_tokens: 0,
+                read_beyond: Bytes::ZERO,
                 attention_read: vec![Bytes::ZERO; tiers],
                 mlp_read: vec![Bytes::ZERO; tiers],
                 migrated_in: Bytes::ZERO,
@@ -226,8 +242,14 @@ impl<'a, P: Probe> Decode<'a, P> {
         self.calendar.now()
     }
 
+    /// The tokens before `step`.
     fn context(&self, step: usize) -> usize {
         self.scenario.prefill() + step
+    }
+
+    /// The pages that hold them.
+    fn pages(&self, step: usize) -> usize {
+        self.context(step).div_ceil(self.page_tokens)
     }
 
     fn step(&mut self, step: usize) -> Result<(), RunError> {
@@ -291,8 +313,10 @@ impl<'a, P: Probe> Decode<'a, P> {
             let tier = TierId(tier);
             let request = Request {
                 class: TransferClass::WeightRead,
-                route: self.system.read_route(tier),
+                path: Path::Even(self.system.even_reads(tier)),
                 bytes,
+                granule: bytes,
+                pattern: Pattern::Streams,
                 urgency,
                 tag: Purpose::Read { sublayer: sublayer as u32, tier },
             };
@@ -314,14 +338,24 @@ impl<'a, P: Probe> Decode<'a, P> {
     /// Issues the KV reads of a layer and returns their size.
     fn read_kv(&mut self, step: usize, layer: usize) -> Bytes {
         let now = self.calendar.now();
-        self.moves.sync(now, self.system, &self.fabric, &mut self.residency);
+        self.moves.sync(now, self.system, &mut self.fabric, &mut self.residency);
         let skips = self.window.step(0).expect("the window shows the present step");
         let skipped = &skips.sets[layer];
         self.moves.reads_issued(now, layer);
         let tokens = self.residency.layer(layer);
-        self.totals.late_tokens += late_tokens(tokens, &self.writes[layer], skipped);
-        let active = self.context(step) - skips.counts[layer];
-        self.totals.read_kv_tokens += active as u64;
+        let (context, pages) =
+            (self.scenario.prefill() + step, self.scenario.shape().pages(self.scenario.prefill() + step));
+        self.totals.late_tokens += late_pages(tokens, skipped) * self.page_tokens as u64;
+        let active = pages - skips.counts[layer];
+        // Of the last page, what was not computed yet is not read.
+        let last_page = pages.saturating_sub(1);
+        let missing = (pages * self.page_tokens - context) as u64;
+        let last_is_read = missing > 0 && !skipped.contains(last_page);
+        let token_bytes = self.model.layers()[layer].kv_bytes;
+        let read_tokens = (active * self.page_tokens) as u64 - if last_is_read { missing } else { 0 };
+        self.totals.read_kv_tokens += read_tokens;
+        let needed = (context - self.window.skipped_tokens()[layer]) as u64;
+        self.totals.read_beyond += token_bytes.times(read_tokens - needed);
         let mut rest = active;
         for tier in self.system.tier_ids() {
             // The tiers partition the context, so the last one has what the others have not.
@@ -331,19 +365,28 @@ impl<'a, P: Probe> Decode<'a, P> {
             if count == 0 {
                 continue;
             }
-            let bytes = tokens.kv_bytes.times(count as u64);
+            let mut bytes = tokens.kv_bytes.times(count as u64);
+            let partial = last_is_read && tokens.at[tier.0].contains(last_page);
+            let missing = if partial { token_bytes.times(missing) } else { Bytes::ZERO };
+            bytes -= missing;
             self.totals.attention_read[tier.0] += bytes;
+            let granule = self.paging.granule(tier, tokens.kv_bytes);
+            let parts = self.paging.reads(self.system, (tier, layer), tokens, skipped, (pages, missing));
+            let path = parts.map_or(Path::Even(self.system.even_reads(tier)), Path::Parts);
             let request = Request {
                 class: TransferClass::KvRead,
-                route: self.system.read_route(tier),
+                path,
                 bytes,
+                granule,
+                pattern: Pattern::Random,
                 urgency: Urgency::Due,
                 tag: Purpose::Read { sublayer: 2 * layer as u32, tier },
             };
             self.outstanding[2 * layer] += 1;
             let mut writes = 0;
             for write in self.writes[layer].iter_mut().filter(|write| write.tier == tier) {
-                write.awaited = !skipped.contains(write.token);
+                let page = write.token / self.page_tokens;
+                write.awaited = tokens.at[tier.0].contains(page) && !skipped.contains(page);
                 writes += usize::from(write.awaited);
             }
             if writes == 0 {
@@ -353,49 +396,75 @@ impl<'a, P: Probe> Decode<'a, P> {
                 self.held[tier.0] = Some(HeldRead { transfer, writes });
             }
         }
-        tokens.kv_bytes.times(active as u64)
+        token_bytes.times(read_tokens)
     }
 
     /// Issues the write of the token just computed, which is posted.
     fn write_kv(&mut self, step: usize, layer: usize) -> Result<(), RunError> {
         let now = self.calendar.now();
-        self.moves.sync(now, self.system, &self.fabric, &mut self.residency);
+        self.moves.sync(now, self.system, &mut self.fabric, &mut self.residency);
         let token = self.context(step);
+        let page = token / self.page_tokens;
+        if token.is_multiple_of(self.page_tokens) {
+            self.place(step, layer, page)?;
+        }
+        let tokens = self.residency.layer(layer);
+        let tier =
+            self.system.tier_ids().find(|tier| tokens.at[tier.0].contains(page)).expect("an open page lies on a tier");
+        let bytes = self.model.layers()[layer].kv_bytes;
+        let last = self.system.last_tier();
+        let copy = self.system.residency() == ResidencyKind::Inclusive && tier != last;
+        self.written[layer] = token + 1;
+        for tier in [Some(tier), copy.then_some(last)].into_iter().flatten() {
+            self.writes[layer].push(PendingWrite { token, tier, awaited: false });
+            let routes;
+            let path = match self.paging.port(self.system, tier, layer, page) {
+                None => Path::Even(self.system.even_writes(tier)),
+                Some(port) => {
+                    routes = [self.system.write_route(port)];
+                    Path::Even(&routes)
+                }
+            };
+            self.fabric.issue(
+                now,
+                Request {
+                    class: TransferClass::KvWrite,
+                    path,
+                    bytes,
+                    granule: bytes,
+                    pattern: Pattern::Random,
+                    urgency: Urgency::Due,
+                    tag: Purpose::Write { layer: layer as u32, token: token as u32, tier },
+                },
+            );
+        }
+        Ok(())
+    }
+
+    /// Chooses the tier of a new page, and takes its room.
+    fn place(&mut self, step: usize, layer: usize, page: usize) -> Result<(), RunError> {
         self.note_free();
         let tokens = self.residency.layer(layer);
-        let bytes = tokens.kv_bytes;
         let view = PlacementView {
             layer,
-            token,
-            kv_bytes: bytes,
+            token: page,
+            kv_bytes: tokens.kv_bytes,
             tokens: &tokens.count,
             free: &self.free,
             system: self.system,
         };
         // Where it fits nowhere, the last tier is the one whose shortage is told: the one meant to be large.
-        let tier = self.placement.place(&view).unwrap_or(TierId(self.system.tiers().len() - 1));
-        self.residency.begin_write(layer, token, tier).map_err(|shortage| RunError::OutOfMemory {
+        let tier = self.placement.place(&view).unwrap_or(self.system.last_tier());
+        self.residency.begin_write(layer, page, tier).map_err(|shortage| RunError::OutOfMemory {
             step,
             layer,
             shortage,
-        })?;
-        self.writes[layer].push(PendingWrite { token, tier, awaited: false });
-        self.fabric.issue(
-            now,
-            Request {
-                class: TransferClass::KvWrite,
-                route: self.system.write_route(tier),
-                bytes,
-                urgency: Urgency::Due,
-                tag: Purpose::Write { layer: layer as u32, token: token as u32, tier },
-            },
-        );
-        Ok(())
+        })
     }
 
     fn note_free(&mut self) {
         for tier in self.system.tier_ids() {
-            self.free[tier.0] = self.residency.ledger.free(tier);
+            self.free[tier.0] = self.residency.ledger.room(tier);
         }
     }
 
@@ -405,12 +474,12 @@ impl<'a, P: Probe> Decode<'a, P> {
             return;
         }
         let now = self.calendar.now();
-        self.moves.sync(now, self.system, &self.fabric, &mut self.residency);
+        self.moves.sync(now, self.system, &mut self.fabric, &mut self.residency);
         let tokens = self.residency.layer(layer);
         self.plan.reset(tokens.kv_bytes, &self.residency.ledger);
         let view = MigrationView {
             layer,
-            context: self.context(step + 1),
+            context: self.pages(step + 1),
             kv_bytes: tokens.kv_bytes,
             at: &tokens.at,
             home: &tokens.home,
@@ -421,6 +490,10 @@ impl<'a, P: Probe> Decode<'a, P> {
         };
         self.migration.decide(&view, &mut self.plan);
         for (source, destination, tokens) in self.plan.moves() {
+            if self.residency.has_copy(destination) {
+                self.residency.drop_copies(layer, tokens, source, destination);
+                continue;
+            }
             let bytes = self
                 .residency
                 .begin_move(layer, tokens, source, destination)
@@ -430,11 +503,15 @@ impl<'a, P: Probe> Decode<'a, P> {
                 TransferClass::MigrateIn => self.totals.migrated_in += bytes,
                 _ => self.totals.migrated_out += bytes,
             }
-            let slot = self.moves.begin(layer, tokens, source, destination);
+            let kv_bytes = self.residency.layer(layer).kv_bytes;
+            let (slot, path) =
+                self.moves.begin(self.system, &self.paging, (layer, kv_bytes), tokens, source, destination);
             let request = Request {
                 class,
-                route: self.system.move_route(source, destination),
+                path,
                 bytes,
+                granule: self.paging.granule(source, kv_bytes).min(self.paging.granule(destination, kv_bytes)),
+                pattern: Pattern::Random,
                 urgency: Urgency::Due,
                 tag: Purpose::Move { slot },
             };
@@ -473,7 +550,7 @@ impl<'a, P: Probe> Decode<'a, P> {
                     tier
                 }
                 Purpose::Write { layer, token, tier } => {
-                    self.end_write(now, layer as usize, token as usize);
+                    self.end_write(now, layer as usize, token as usize, tier);
                     tier
                 }
                 Purpose::Move { slot } => {
@@ -487,11 +564,17 @@ impl<'a, P: Probe> Decode<'a, P> {
         self.done = done;
     }
 
-    fn end_write(&mut self, now: SimTime, layer: usize, token: usize) {
-        self.residency.end_write(layer, token);
+    fn end_write(&mut self, now: SimTime, layer: usize, token: usize, tier: TierId) {
         let pending = &mut self.writes[layer];
-        let at = pending.iter().position(|write| write.token == token).expect("a write that completes was pending");
-        let write = pending.remove(at);
+        let at = pending.iter().position(|write| (write.token, write.tier) == (token, tier));
+        let write = pending.remove(at.expect("a write that completes was pending"));
+        let page = token / self.page_tokens;
+        let of_page = |write: &PendingWrite| write.token / self.page_tokens == page;
+        // Of the writes of a page the last one is issued when the page is full.
+        let full = self.written[layer] >= (page + 1) * self.page_tokens;
+        if full && !pending.iter().any(of_page) {
+            self.residency.end_write(layer, page);
+        }
         if write.awaited
             && let Some(held) = &mut self.held[write.tier.0]
         {
@@ -505,11 +588,14 @@ impl<'a, P: Probe> Decode<'a, P> {
 
     fn report(&mut self, step: usize, latency: SimTime) -> Result<(), RunError> {
         let skips = self.window.step(0).expect("the window shows the present step");
-        let context = self.context(step);
-        for (active, skipped) in self.active.iter_mut().zip(&skips.counts) {
-            *active = context - skipped;
+        let (context, pages) = (self.context(step), self.pages(step));
+        for (active, (skipped, set)) in self.active.iter_mut().zip(skips.counts.iter().zip(&skips.sets)) {
+            *active = (pages - skipped) * self.page_tokens;
+            if *active > 0 && !set.contains(pages - 1) {
+                *active -= pages * self.page_tokens - context;
+            }
         }
-        self.moves.sync(self.calendar.now(), self.system, &self.fabric, &mut self.residency);
+        self.moves.sync(self.calendar.now(), self.system, &mut self.fabric, &mut self.residency);
         for tier in self.system.tier_ids() {
             self.used[tier.0] = self.residency.ledger.used(tier);
         }
@@ -517,6 +603,7 @@ impl<'a, P: Probe> Decode<'a, P> {
             step,
             context,
             read_kv_tokens: self.totals.read_kv_tokens,
+            read_beyond: self.totals.read_beyond,
             latency,
             bound: self.bound.step(context, &self.active),
             attention_read: &self.totals.attention_read,
@@ -557,6 +644,7 @@ impl<'a, P: Probe> Decode<'a, P> {
 impl StepTotals {
     fn reset(&mut self) {
         self.read_kv_tokens = 0;
+        self.read_beyond = Bytes::ZERO;
         self.attention_read.fill(Bytes::ZERO);
         self.mlp_read.fill(Bytes::ZERO);
         self.migrated_in = Bytes::ZERO;
@@ -565,14 +653,14 @@ impl StepTotals {
     }
 }
 
-/// The tokens of a layer that a step reads at the source of a move that is not complete: those in flight that are not
+/// The pages of a layer that a step reads at the source of a move that is not complete: those in flight that are not
 /// being written.
-fn late_tokens(tokens: &LayerTokens, writes: &[PendingWrite], skipped: &TokenSet) -> u64 {
-    if tokens.in_flight_count == writes.len() {
+fn late_pages(tokens: &LayerTokens, skipped: &TokenSet) -> u64 {
+    if tokens.in_flight_count == tokens.being_written.len() {
         return 0;
     }
     let read_in_flight = tokens.in_flight.count_without(skipped);
-    let being_written = writes.iter().filter(|write| !skipped.contains(write.token)).count();
+    let being_written = tokens.being_written.iter().filter(|page| !skipped.contains(**page)).count();
     (read_in_flight - being_written) as u64
 }
 

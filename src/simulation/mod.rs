@@ -13,6 +13,7 @@
 
 mod decode;
 mod moves;
+mod paging;
 mod probe;
 mod residency;
 mod scenario;

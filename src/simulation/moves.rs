@@ -1,5 +1,6 @@
+use super::paging::Paging;
 use super::residency::Residency;
-use crate::memory::{Fabric, MemorySystem, TierId, TransferClass, TransferId};
+use crate::memory::{Fabric, MemorySystem, Path, RouteId, TierId, TransferClass, TransferId};
 use crate::units::{Bytes, SimTime};
 
 /// The migrations that are not complete.
@@ -14,43 +15,75 @@ pub(super) struct Moves {
     undated: Vec<Vec<u32>>,
     /// The slots of each pair of tiers, by source, then destination.
     by_route: Vec<Vec<u32>>,
+    /// The size of a token, where it is the same in all layers and tiers have one port each: then all moves of a pair of
+    /// tiers progress alike.
+    alike: Option<Bytes>,
     /// For each pair of tiers the fabric's progress before which no more tokens can arrive, if that is known.
     next_arrival: Vec<Option<u128>>,
+    /// Scratch space: tokens with their routes; the routes with their bytes.
+    routed: Vec<(RouteId, u32)>,
+    routes: Vec<(RouteId, Bytes)>,
+    even: Vec<RouteId>,
 }
 
 struct Move {
     layer: usize,
     source: TierId,
     destination: TierId,
-    /// In the order in which they are carried.
+    /// In the order in which they are carried; those of a part together.
     tokens: Vec<u32>,
-    arrived: usize,
+    parts: Vec<Part>,
     transfer: Option<TransferId>,
     /// When the reads that it was meant for were issued, if they have been.
     deadline: Option<SimTime>,
 }
 
+/// The tokens of a move that go over one route.
+struct Part {
+    /// Where those that have not arrived begin, and where its tokens end.
+    next: usize,
+    end: usize,
+    /// Where its tokens begin.
+    start: usize,
+}
+
 impl Moves {
-    pub fn new(layers: usize, tiers: usize) -> Self {
+    pub fn new(kv_bytes: impl Iterator<Item = Bytes>, system: &MemorySystem) -> Self {
+        let tiers = system.tiers().len();
+        let kv_bytes: Vec<Bytes> = kv_bytes.collect();
+        let same = kv_bytes.iter().all(|bytes| *bytes == kv_bytes[0]);
+        let one_port = system.tier_ids().all(|tier| system.ports(tier).len() == 1);
         Self {
             tiers,
             slots: Vec::new(),
             vacant: Vec::new(),
-            undated: vec![Vec::with_capacity(4); layers],
+            undated: vec![Vec::with_capacity(4); kv_bytes.len()],
             by_route: vec![Vec::with_capacity(64); tiers * tiers],
+            alike: (same && one_port).then(|| kv_bytes[0]),
             next_arrival: vec![None; tiers * tiers],
+            routed: Vec::new(),
+            routes: Vec::new(),
+            even: Vec::new(),
         }
     }
 
-    /// A slot for a migration that is about to be issued.
-    pub fn begin(&mut self, layer: usize, tokens: &[u32], source: TierId, destination: TierId) -> u32 {
+    /// A slot for a migration that is about to be issued, and the path that it takes.
+    pub fn begin(
+        &mut self,
+        system: &MemorySystem,
+        paging: &Paging,
+        (layer, kv_bytes): (usize, Bytes),
+        tokens: &[u32],
+        source: TierId,
+        destination: TierId,
+    ) -> (u32, Path<'_>) {
         let slot = self.vacant.pop().unwrap_or_else(|| {
             self.slots.push(Move {
                 layer,
                 source,
                 destination,
                 tokens: Vec::new(),
-                arrived: 0,
+                parts: Vec::new(),
                 transfer: None,
                 deadline: None,
             });
@@ -58,15 +91,38 @@ impl Moves {
         });
         let entry = &mut self.slots[slot as usize];
         (entry.layer, entry.source, entry.destination) = (layer, source, destination);
-        entry.tokens.clear();
-        entry.tokens.extend_from_slice(tokens);
-        entry.arrived = 0;
         entry.deadline = None;
+        entry.tokens.clear();
+        entry.parts.clear();
+        self.routes.clear();
+        if paging.is_hashed(source) || paging.is_hashed(destination) {
+            // Each token between its pages' channels; a striped end has one port.
+            let port = |tier: TierId, token: u32| {
+                let hashed = paging.port(system, tier, layer, token as usize);
+                hashed.or_else(|| system.ports(tier).next()).expect("a tier has a port")
+            };
+            self.routed.clear();
+            let route = |token| system.move_route(port(source, token), port(destination, token));
+            self.routed.extend(tokens.iter().map(|&token| (route(token), token)));
+            self.routed.sort_by_key(|(route, _)| *route);
+            for of_route in self.routed.chunk_by(|a, b| a.0 == b.0) {
+                let start = entry.tokens.len();
+                entry.tokens.extend(of_route.iter().map(|(_, token)| *token));
+                entry.parts.push(Part { start, next: start, end: entry.tokens.len() });
+                self.routes.push((of_route[0].0, kv_bytes.times(of_route.len() as u64)));
+            }
+        } else {
+            entry.tokens.extend_from_slice(tokens);
+            entry.parts.push(Part { start: 0, next: 0, end: tokens.len() });
+            self.even.clear();
+            let pairs = system.ports(source).flat_map(|from| system.ports(destination).map(move |to| (from, to)));
+            self.even.extend(pairs.map(|(from, to)| system.move_route(from, to)));
+        }
         self.undated[layer].push(slot);
-        let route = self.route(source, destination);
-        self.by_route[route].push(slot);
-        self.next_arrival[route] = None;
-        slot
+        let pair = self.pair(source, destination);
+        self.by_route[pair].push(slot);
+        self.next_arrival[pair] = None;
+        (slot, if self.routes.is_empty() { Path::Even(&self.even) } else { Path::Parts(&self.routes) })
     }
 
     pub fn issued(&mut self, slot: u32, transfer: TransferId) {
@@ -78,31 +134,40 @@ impl Moves {
         &mut self,
         now: SimTime,
         system: &MemorySystem,
-        fabric: &Fabric<Tag>,
+        fabric: &mut Fabric<Tag>,
         residency: &mut Residency,
     ) {
-        for route in 0..self.by_route.len() {
-            if self.by_route[route].is_empty() {
+        for pair in 0..self.by_route.len() {
+            if self.by_route[pair].is_empty() {
                 continue;
             }
-            let (source, destination) = (TierId(route / self.tiers), TierId(route % self.tiers));
-            let progress = fabric.progress(now, system.move_route(source, destination), class(source, destination));
-            if let (Some(progress), Some(next)) = (progress, self.next_arrival[route])
+            let (source, destination) = (TierId(pair / self.tiers), TierId(pair % self.tiers));
+            let progress = self.alike.and_then(|kv_bytes| {
+                let route = system.move_route(system.ports(source).next()?, system.ports(destination).next()?);
+                fabric.progress(now, route, class(source, destination), kv_bytes)
+            });
+            if let (Some(progress), Some(next)) = (progress, self.next_arrival[pair])
                 && progress < next
             {
                 continue;
             }
             let mut soonest = Bytes::new(u64::MAX);
-            for &slot in &self.by_route[route] {
+            for &slot in &self.by_route[pair] {
                 let entry = &mut self.slots[slot as usize];
                 let Some(transfer) = entry.transfer else { continue };
                 let kv_bytes = residency.layer(entry.layer).kv_bytes;
-                let delivered = fabric.delivered(now, transfer);
-                let arrived = delivered.whole_units(kv_bytes);
-                soonest = soonest.min(kv_bytes.times(arrived + 1) - delivered);
-                entry.arrive(arrived as usize, residency);
+                for part in 0..entry.parts.len() {
+                    let Part { start, next, end } = entry.parts[part];
+                    if next == end {
+                        continue;
+                    }
+                    let delivered = fabric.delivered(now, transfer, part);
+                    let arrived = delivered.whole_units(kv_bytes).min((end - start) as u64);
+                    soonest = soonest.min(kv_bytes.times(arrived + 1).saturating_sub(delivered));
+                    entry.arrive(part, start + arrived as usize, residency);
+                }
             }
-            self.next_arrival[route] = progress.map(|progress| Fabric::<Tag>::progress_after(progress, soonest));
+            self.next_arrival[pair] = progress.map(|progress| Fabric::<Tag>::progress_after(progress, soonest));
         }
     }
 
@@ -116,28 +181,31 @@ impl Moves {
     /// The migration in `slot` is complete at `now`: where it moved to, and how late it was.
     pub fn complete(&mut self, now: SimTime, slot: u32, residency: &mut Residency) -> (TierId, SimTime) {
         let entry = &mut self.slots[slot as usize];
-        entry.arrive(entry.tokens.len(), residency);
+        for part in 0..entry.parts.len() {
+            entry.arrive(part, entry.parts[part].end, residency);
+        }
         entry.transfer = None;
         let late = entry.deadline.map_or(SimTime::ZERO, |deadline| now.saturating_sub(deadline));
         let (layer, source, destination) = (entry.layer, entry.source, entry.destination);
-        let route = self.route(source, destination);
+        let pair = self.pair(source, destination);
         self.undated[layer].retain(|other| *other != slot);
-        self.by_route[route].retain(|other| *other != slot);
+        self.by_route[pair].retain(|other| *other != slot);
         self.vacant.push(slot);
         (destination, late)
     }
 
-    fn route(&self, source: TierId, destination: TierId) -> usize {
+    fn pair(&self, source: TierId, destination: TierId) -> usize {
         source.0 * self.tiers + destination.0
     }
 }
 
 impl Move {
-    fn arrive(&mut self, arrived: usize, residency: &mut Residency) {
-        if arrived > self.arrived {
-            let tokens = &self.tokens[self.arrived..arrived];
-            residency.end_move(self.layer, tokens, self.source, self.destination);
-            self.arrived = arrived;
+    /// The tokens of `part` before the one at `end` have arrived.
+    fn arrive(&mut self, part: usize, end: usize, residency: &mut Residency) {
+        let next = self.parts[part].next;
+        if end > next {
+            residency.end_move(self.layer, &self.tokens[next..end], self.source, self.destination);
+            self.parts[part].next = end;
         }
     }
 }

@@ -11,6 +11,8 @@ pub struct StepRecord<'a> {
     pub context: usize,
     /// The tokens read, summed over layers.
     pub read_kv_tokens: u64,
+    /// KV that it read of tokens that were to be skipped, as others of their pages were not.
+    pub read_beyond: Bytes,
     /// From its start to the end of its last sublayer.
     pub latency: SimTime,
     /// The least that any placement could have taken.

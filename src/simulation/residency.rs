@@ -3,7 +3,8 @@ use crate::units::Bytes;
 use crate::workload::TokenSet;
 
 /// Where every token's KV lies and is going: for each layer and tier a set of the tokens that lie there and one of those
-/// that lie there or are moving there. A token lies on one tier and is at home on one (exclusive residency).
+/// that lie there or are moving there. A token is read from one tier and is at home on one; under inclusive residency the last tier
+/// has a copy of it besides. Where tokens are kept in pages of several, a token here is a page.
 pub(super) struct Residency {
     layers: Vec<LayerTokens>,
     pub ledger: Ledger,
@@ -18,10 +19,12 @@ pub(super) struct LayerTokens {
     pub home: Vec<TokenSet>,
     /// The sizes of `home`.
     pub count: Vec<usize>,
-    /// Tokens whose write or move is not complete.
+    /// Tokens that are being written or whose move is not complete.
     pub in_flight: TokenSet,
     /// The size of `in_flight`.
     pub in_flight_count: usize,
+    /// Those of them that are being written; a page, until it is full.
+    pub being_written: Vec<usize>,
 }
 
 impl Residency {
@@ -42,6 +45,7 @@ impl Residency {
                 at,
                 in_flight: TokenSet::new(range),
                 in_flight_count: 0,
+                being_written: Vec::with_capacity(2),
             })
             .collect();
         Self { layers, ledger }
@@ -51,21 +55,31 @@ impl Residency {
         &self.layers[layer]
     }
 
-    /// A token is being written to `tier`.
+    /// A token is to be written to `tier`.
     pub fn begin_write(&mut self, layer: usize, token: usize, tier: TierId) -> Result<(), Shortage> {
         let tokens = &mut self.layers[layer];
-        self.ledger.reserve(tier, tokens.kv_bytes)?;
+        self.ledger.store(tier, tokens.kv_bytes)?;
         tokens.at[tier.0].insert(token);
         tokens.home[tier.0].insert(token);
         tokens.count[tier.0] += 1;
-        tokens.in_flight.insert(token);
-        tokens.in_flight_count += 1;
+        self.keep_open(layer, token);
         Ok(())
     }
 
+    /// There is more to write of a token: it is left alone until [`end_write`](Self::end_write).
+    pub fn keep_open(&mut self, layer: usize, token: usize) {
+        let tokens = &mut self.layers[layer];
+        tokens.in_flight.insert(token);
+        tokens.in_flight_count += 1;
+        tokens.being_written.push(token);
+    }
+
+    /// All of a token is written.
     pub fn end_write(&mut self, layer: usize, token: usize) {
-        self.layers[layer].in_flight.remove(token);
-        self.layers[layer].in_flight_count -= 1;
+        let tokens = &mut self.layers[layer];
+        tokens.in_flight.remove(token);
+        tokens.in_flight_count -= 1;
+        tokens.being_written.retain(|other| *other != token);
     }
 
     /// Tokens set out from `source`; room at `destination` is reserved for them.
@@ -91,7 +105,26 @@ impl Residency {
         Ok(bytes)
     }
 
-    /// Tokens have arrived at `destination`; their room at `source` is free again.
+    /// Whether `tier` has a copy of every token, so that moving there is forgetting.
+    pub fn has_copy(&self, tier: TierId) -> bool {
+        self.ledger.has_copy(tier)
+    }
+
+    /// Tokens on `source` are given up, for their copies on `last`.
+    pub fn drop_copies(&mut self, layer: usize, tokens: &[u32], source: TierId, last: TierId) {
+        let layer = &mut self.layers[layer];
+        for token in tokens.iter().map(|token| *token as usize) {
+            for sets in [&mut layer.at, &mut layer.home] {
+                sets[source.0].remove(token);
+                sets[last.0].insert(token);
+            }
+        }
+        layer.count[source.0] -= tokens.len();
+        layer.count[last.0] += tokens.len();
+        self.ledger.release(source, layer.kv_bytes.times(tokens.len() as u64));
+    }
+
+    /// Tokens have arrived at `destination`; their room at `source` is free again, unless that keeps a copy.
     pub fn end_move(&mut self, layer: usize, tokens: &[u32], source: TierId, destination: TierId) {
         let layer = &mut self.layers[layer];
         for token in tokens.iter().map(|token| *token as usize) {
@@ -100,6 +133,9 @@ impl Residency {
             layer.in_flight.remove(token);
         }
         layer.in_flight_count -= tokens.len();
+        if self.ledger.has_copy(source) {
+            return;
+        }
         self.ledger.release(source, layer.kv_bytes.times(tokens.len() as u64));
     }
 }

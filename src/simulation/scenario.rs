@@ -1,11 +1,11 @@
 use crate::catalog;
 use crate::config::{self, ConfigError, Reference};
-use crate::memory::{MemoryConfig, MemoryError, MemorySystem};
+use crate::memory::{MemoryConfig, MemoryError, MemorySystem, ResidencyKind};
 use crate::strategy::Strategy;
 use crate::units::Bytes;
 use crate::workload::{
     ComputeConfig, ComputeError, Demand, FittedTrace, LanguageModel, MAX_TOKENS, ModelConfig, ModelError,
-    RecordedConfig, Recording, Roofline, SkipSource, TraceConfig, TraceError,
+    RecordedConfig, Recording, Roofline, Shape, SkipSource, TraceConfig, TraceError,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -32,6 +32,9 @@ pub struct ScenarioConfig {
     /// The steps.
     #[serde(deserialize_with = "crate::config::not_zero")]
     pub decode_tokens: u32,
+    /// How many tokens of a layer make a page: KV is placed, moved and read in whole pages.
+    #[serde(default = "one", deserialize_with = "crate::config::not_zero")]
+    pub page_tokens: u32,
     /// Which tokens each step skips.
     #[serde(default)]
     pub trace: TraceConfig,
@@ -43,6 +46,10 @@ pub struct ScenarioConfig {
     /// How fast the chip computes; infinitely fast where not given.
     #[serde(default)]
     pub compute: Option<ComputeConfig>,
+}
+
+fn one() -> u32 {
+    1
 }
 
 impl ScenarioConfig {
@@ -119,6 +126,8 @@ pub enum ScenarioError {
     Compute(#[from] ComputeError),
     #[error("decode_tokens: 0 steps: there is nothing to simulate; write at least 1")]
     NoSteps,
+    #[error("page_tokens: {0}, but a page holds from 1 to {max} tokens", max = Scenario::MAX_PAGE_TOKENS)]
+    PageTokens(u32),
     #[error("prefill_tokens + decode_tokens: {0} tokens are more than the {max} that can be simulated", max = Scenario::MAX_TOKENS)]
     TooManyTokens(u64),
     #[error(
@@ -130,7 +139,7 @@ pub enum ScenarioError {
     #[error("decode_tokens: {steps} steps may read up to {bytes} B, more than can be counted: decode fewer tokens")]
     TooManyBytes { steps: u32, bytes: u128 },
     #[error(
-        "prefill_tokens: the weights ({weights}) and the KV of {prefill} tokens ({kv}) are {missing} more than all tiers hold ({capacity}): enlarge a tier or lower prefill_tokens"
+        "prefill_tokens: the weights ({weights}) and the KV of {prefill} tokens ({kv}) are {missing} more than the tiers hold ({capacity}; under inclusive residency, the last one): enlarge a tier or lower prefill_tokens"
     )]
     DoesNotFit { weights: Bytes, prefill: u32, kv: Bytes, missing: Bytes, capacity: Bytes },
 }
@@ -147,6 +156,8 @@ pub struct Scenario {
 impl Scenario {
     /// The most tokens, prefill and decode together.
     pub const MAX_TOKENS: u64 = MAX_TOKENS;
+    /// The most tokens of a page.
+    pub const MAX_PAGE_TOKENS: u32 = 65_536;
     /// The most tokens times layers times tiers: each takes up to five bits, so this much takes 2.7 GB.
     pub const MAX_RESIDENCIES: u64 = 1 << 32;
 
@@ -168,6 +179,9 @@ impl Scenario {
         config.model = Reference::Inline(model_config);
         config.memory = Reference::Inline(memory_config);
 
+        if !(1..=Self::MAX_PAGE_TOKENS).contains(&config.page_tokens) {
+            return Err(ScenarioError::PageTokens(config.page_tokens));
+        }
         if config.decode_tokens == 0 {
             return Err(ScenarioError::NoSteps);
         }
@@ -176,7 +190,7 @@ impl Scenario {
             return Err(ScenarioError::TooManyTokens(tokens));
         }
         check_size(&model, memory.tiers().len(), &config)?;
-        check_room(&model, &memory, config.prefill_tokens)?;
+        check_room(&model, &memory, config.prefill_tokens, config.page_tokens)?;
         let roofline = config.compute.as_ref().map(Roofline::new).transpose()?;
         let mut scenario = Self { resolved: config, model, memory, roofline };
         scenario.resolve_trace()?;
@@ -192,6 +206,18 @@ impl Scenario {
             FittedTrace::resolve(|| open_trace(&file), recorded, Demand { model: &self.model, prefill, decode })?;
         }
         Ok(())
+    }
+
+    /// The same with a lane for every channel of a striped tier: slower, and the same results.
+    ///
+    /// # Errors
+    /// [`ScenarioError`], as [`new`](Self::new).
+    pub fn channel_by_channel(config: ScenarioConfig) -> Result<Self, ScenarioError> {
+        let mut scenario = Self::new(config)?;
+        if let Reference::Inline(memory) = &scenario.resolved.memory {
+            scenario.memory = MemorySystem::channel_by_channel(memory)?;
+        }
+        Ok(scenario)
     }
 
     fn check_trace(&self) -> Result<(), ScenarioError> {
@@ -246,6 +272,17 @@ impl Scenario {
     #[must_use]
     pub fn decode(&self) -> usize {
         self.resolved.decode_tokens as usize
+    }
+
+    /// How many layers, tokens and pages there are.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        Shape {
+            layers: self.model.layers().len(),
+            prefill: self.prefill(),
+            decode: self.decode(),
+            page_tokens: self.resolved.page_tokens as usize,
+        }
     }
 
     /// How many sublayers ahead weights may be read early.
@@ -314,12 +351,22 @@ fn check_size(model: &LanguageModel, tiers: usize, config: &ScenarioConfig) -> R
     Ok(())
 }
 
-fn check_room(model: &LanguageModel, memory: &MemorySystem, prefill: u32) -> Result<(), ScenarioError> {
+fn check_room(
+    model: &LanguageModel,
+    memory: &MemorySystem,
+    prefill: u32,
+    page_tokens: u32,
+) -> Result<(), ScenarioError> {
     let wide = |bytes: Bytes| u128::from(bytes.get());
     let narrow = |bytes: u128| Bytes::new(u64::try_from(bytes).unwrap_or(u64::MAX));
     let weights = model.stored_weights();
-    let kv = u128::from(prefill) * model.layers().iter().map(|layer| wide(layer.kv_bytes)).sum::<u128>();
-    let capacity: u128 = memory.tiers().iter().map(|tier| wide(tier.capacity)).sum();
+    let stored = u128::from(prefill.div_ceil(page_tokens)) * u128::from(page_tokens);
+    let kv = stored * model.layers().iter().map(|layer| wide(layer.kv_bytes)).sum::<u128>();
+    let capacity: u128 = match memory.residency() {
+        ResidencyKind::Exclusive => memory.tiers().iter().map(|tier| wide(tier.capacity)).sum(),
+        // The last tier must hold a copy of all.
+        ResidencyKind::Inclusive => wide(memory.tiers()[memory.last_tier().0].capacity),
+    };
     let needed = wide(weights) + kv;
     if needed > capacity {
         return Err(ScenarioError::DoesNotFit {

@@ -21,6 +21,6 @@ pub use tokens::TokenSet;
 pub use trace::{
     Demand, Encoding, Extend, Fit, FittedTrace, Generator, GeneratorConfig, JsonLinesWriter, KvsWriter, LAGS, LayerMap,
     Lifelike, LifelikeConfig, PAGE_TOKENS, ParquetWriter, Provenance, Recorded, RecordedConfig, Recording,
-    RecordingFormat, SkipSource, StepSkips, StepStatistics, TraceConfig, TraceError, TraceHeader, TraceStatistics,
-    TraceWindow,
+    RecordingFormat, Shape, SkipSource, StepSkips, StepStatistics, TraceConfig, TraceError, TraceHeader,
+    TraceStatistics, TraceWindow,
 };

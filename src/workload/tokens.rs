@@ -1,4 +1,5 @@
 use fixedbitset::FixedBitSet;
+use std::ops::Range;
 
 /// One word of a [`TokenSet`].
 pub(crate) type Word = usize;
@@ -62,6 +63,19 @@ impl TokenSet {
         pairs.map(|(mine, theirs)| (mine & !theirs).count_ones() as usize).sum()
     }
 
+    /// As [`count_without`](Self::count_without), of the tokens in `range` alone, which must be within the range of both.
+    #[must_use]
+    pub fn count_without_in(&self, other: &Self, range: Range<usize>) -> usize {
+        let here = |(word, mask): (usize, Word)| self.words()[word] & !other.words()[word] & mask;
+        masks(range).map(|place| here(place).count_ones() as usize).sum()
+    }
+
+    /// Whether all tokens in `range`, which must be within the set's, are in it.
+    #[must_use]
+    pub fn contains_all(&self, range: Range<usize>) -> bool {
+        masks(range).all(|(word, mask)| self.words()[word] & mask == mask)
+    }
+
     /// The tokens, the lowest first.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         self.0.ones()
@@ -82,6 +96,19 @@ impl TokenSet {
     pub(crate) fn copy_from(&mut self, other: &Self) {
         self.words_mut().copy_from_slice(other.words());
     }
+}
+
+/// The words that hold the tokens of `range`, with the bits that stand for them.
+fn masks(range: Range<usize>) -> impl Iterator<Item = (usize, Word)> {
+    let mut token = range.start;
+    std::iter::from_fn(move || {
+        (token < range.end).then(|| {
+            let (word, bit) = (token / WORD_BITS, token % WORD_BITS);
+            let here = (WORD_BITS - bit).min(range.end - token);
+            token += here;
+            (word, (Word::MAX >> (WORD_BITS - here)) << bit)
+        })
+    })
 }
 
 impl Extend<usize> for TokenSet {

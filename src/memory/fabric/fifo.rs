@@ -2,8 +2,11 @@
 //!
 //! A transfer holds all its lanes at once: it starts when it is the first in line on each of them, and then runs at
 //! the bandwidth of the slowest. The one that arrived first of all is always first in line everywhere, so there is no
-//! deadlock; a lane whose first in line still waits for another lane is idle.
+//! deadlock; a lane whose first in line still waits for another lane is idle. A bus that carried the other direction before
+//! turns around first.
 
+use crate::memory::Direction;
+use crate::units::SimTime;
 use std::collections::VecDeque;
 
 #[derive(Clone, Debug)]
@@ -12,11 +15,33 @@ pub(super) struct Fifo {
     queues: Vec<VecDeque<u32>>,
     /// Slots that may have become first in line since they were last looked at.
     candidates: Vec<u32>,
+    buses: Vec<Bus>,
+}
+
+/// What a lane was last used for, and what it costs to turn it around.
+#[derive(Clone, Debug)]
+struct Bus {
+    turnaround: SimTime,
+    last: Option<Direction>,
 }
 
 impl Fifo {
-    pub fn new(lanes: usize) -> Self {
-        Self { queues: vec![VecDeque::with_capacity(64); lanes], candidates: Vec::with_capacity(64) }
+    /// With the turnaround of each lane.
+    pub fn new(turnarounds: impl Iterator<Item = SimTime>) -> Self {
+        let buses: Vec<Bus> = turnarounds.map(|turnaround| Bus { turnaround, last: None }).collect();
+        Self { queues: vec![VecDeque::with_capacity(64); buses.len()], candidates: Vec::with_capacity(64), buses }
+    }
+
+    /// How long it takes until `holds`, which are about to be used, all have the right direction.
+    pub fn turn(&mut self, holds: impl Iterator<Item = (usize, Direction)>) -> SimTime {
+        holds
+            .map(|(lane, direction)| {
+                let bus = &mut self.buses[lane];
+                let turned = bus.last.replace(direction).is_some_and(|last| last != direction);
+                if turned { bus.turnaround } else { SimTime::ZERO }
+            })
+            .max()
+            .unwrap_or_default()
     }
 
     pub fn arrive(&mut self, slot: u32, lanes: &[usize]) {

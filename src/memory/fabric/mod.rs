@@ -1,14 +1,18 @@
 //! Transfers over routes, in time.
 
+mod admission;
 mod fifo;
-mod max_min;
+mod filling;
+mod profile;
 mod sharing;
 
-use super::{Arbitration, MemorySystem, RouteId, TransferClass};
+use super::{Arbitration, MemorySystem, Pattern, RouteId, TransferClass};
 use crate::kernel::{Calendar, EventId};
-use crate::units::{Bandwidth, Bytes, SimTime};
+use crate::units::{Bytes, SimTime};
+use admission::{Admission, Place};
 use fifo::Fifo;
-use max_min::{Demand, Rate};
+use filling::Scale;
+use profile::{Profiles, in_turns};
 use sharing::{Membership, Sharing};
 use std::collections::VecDeque;
 
@@ -26,15 +30,30 @@ pub enum Urgency {
     Early,
 }
 
+/// Over which routes a transfer's bytes go.
+#[derive(Clone, Copy, Debug)]
+pub enum Path<'a> {
+    /// All over one.
+    Route(RouteId),
+    /// As much over each of these, to fractions of a byte.
+    Even(&'a [RouteId]),
+    /// So much over each of these; at least one byte.
+    Parts(&'a [(RouteId, Bytes)]),
+}
+
 /// What is to be carried. `tag` is the issuer's own and comes back with the completion.
 #[derive(Clone, Copy, Debug)]
-pub struct Request<Tag> {
+pub struct Request<'a, Tag> {
     /// What for.
     pub class: TransferClass,
-    /// Over which lanes.
-    pub route: RouteId,
+    /// Over which routes.
+    pub path: Path<'a>,
     /// How much; at least one byte.
     pub bytes: Bytes,
+    /// How many of the bytes lie in a row in memory. It matters only where a tier has an efficiency.
+    pub granule: Bytes,
+    /// Whether these runs lie anywhere, or one after the other. It matters only to a DRAM part's efficiency.
+    pub pattern: Pattern,
     /// Now or ahead of time.
     pub urgency: Urgency,
     /// Comes back in [`Completed`].
@@ -50,8 +69,6 @@ pub struct Completed<Tag> {
     pub tag: Tag,
     /// The request's class.
     pub class: TransferClass,
-    /// The request's route.
-    pub route: RouteId,
     /// Its size.
     pub bytes: Bytes,
     /// When it was issued.
@@ -83,7 +100,8 @@ impl<Tag> Completed<Tag> {
 pub struct LaneLoad {
     /// How long at least one transfer was active on it.
     pub busy: SimTime,
-    /// Bytes of completed transfers, by class.
+    /// Bytes of completed transfers, by class. Where a transfer is spread evenly, whole bytes: what is left over is counted
+    /// on the first lanes.
     pub bytes: [Bytes; TransferClass::COUNT],
 }
 
@@ -94,16 +112,40 @@ enum State {
     Held,
     /// Requested; its bytes are not on the lanes yet.
     Underway,
+    /// In line for a lane that carries only so many at once.
+    InLine(Place),
     Shared(Membership),
     Queued,
     Running {
         since: SimTime,
     },
+    /// A transfer in several parts, which have states of their own.
+    InParts,
+}
+
+/// What a slot stands for.
+#[derive(Clone, Copy, Debug)]
+enum Role {
+    /// A transfer over one route.
+    Whole,
+    /// A transfer in several parts: its place among the gangs.
+    Gang(u32),
+    /// A part of the transfer in that slot.
+    PartOf(u32),
 }
 
 #[derive(Clone, Debug)]
 struct Transfer<Tag> {
-    request: Request<Tag>,
+    class: TransferClass,
+    urgency: Urgency,
+    tag: Tag,
+    /// Its size; of a part of a transfer that is spread evenly, in whole bytes.
+    bytes: Bytes,
+    /// Its size to the fraction of a byte, as `Sharing` counts.
+    size: u128,
+    role: Role,
+    /// Its lanes; of a gang, those of its first part.
+    profile: u32,
     issued: SimTime,
     started: Option<SimTime>,
     /// What its bytes take on their lanes, alone.
@@ -111,10 +153,27 @@ struct Transfer<Tag> {
     /// The order of admission to the lanes; unique, so it also tells a slot's transfers apart.
     order: u64,
     state: State,
+    has_slots: bool,
+}
+
+/// The parts of a transfer.
+#[derive(Clone, Debug, Default)]
+struct Gang {
+    parts: Vec<u32>,
+    left: usize,
+    /// All lanes that any part holds.
+    lanes: Vec<usize>,
+    /// Whether all parts are of one size, to the fraction of a byte.
+    even: bool,
+    /// Whether parts hold the same lanes: then, under `Fifo`, they are carried as one, as lanes carry one transfer at a time.
+    overlap: bool,
 }
 
 /// The order of what is not on its lanes: no heap entry has it.
 const NO_ORDER: u64 = u64::MAX;
+
+/// Calendar ids from here on are those of latencies, one for each that there is.
+const ARRIVALS: u32 = 1 << 30;
 
 #[derive(Clone, Debug)]
 enum Arbiter {
@@ -132,11 +191,13 @@ struct LaneState {
 /// The lanes of a memory system and the transfers on them.
 ///
 /// The owner issues transfers and takes completions; between two events all rates are constant. Whatever is issued or
-/// completes at one instant takes effect together, at [`settle`](Fabric::settle).
+/// completes at one instant takes effect together, at [`settle`](Fabric::settle). Completions at one instant come in the order in
+/// which their lanes were first used, and on the same lanes in the order of arrival; then comes what reaches its lanes after a
+/// latency.
 ///
 /// ```
 /// use tiersim::kernel::Calendar;
-/// use tiersim::memory::{Fabric, MemorySystem, Request, TierId, TransferClass, Urgency};
+/// use tiersim::memory::{Fabric, MemorySystem, Path, Pattern, Request, TierId, TransferClass, Urgency};
 /// use tiersim::units::{Bytes, SimTime};
 ///
 /// let system = MemorySystem::new(&tiersim::catalog::memory("study")?)?;
@@ -144,8 +205,10 @@ struct LaneState {
 /// let mut fabric = Fabric::new(&system);
 /// let request = Request {
 ///     class: TransferClass::KvRead,
-///     route: system.read_route(TierId::HBM),
+///     path: Path::Even(system.even_reads(TierId::HBM)),
 ///     bytes: Bytes::new(4_915_000),
+///     granule: Bytes::new(32_768),
+///     pattern: Pattern::Random,
 ///     urgency: Urgency::Due,
 ///     tag: "first",
 /// };
@@ -162,19 +225,17 @@ struct LaneState {
 #[derive(Clone, Debug)]
 pub struct Fabric<Tag> {
     arbiter: Arbiter,
-    /// For each route its lanes.
-    routes: Vec<Vec<usize>>,
-    /// For each route the bandwidth of its slowest lane.
-    bandwidth: Vec<Bandwidth>,
-    /// For each route, how long a request is under way.
-    latency: Vec<SimTime>,
-    /// For each route, what is under way, in the order of arrival: the latency is the same for all.
+    profiles: Profiles,
+    admission: Admission,
+    /// For each latency, what is under way for it, in the order of arrival.
     underway: Vec<VecDeque<(SimTime, TransferId)>>,
-    /// For each (route, class, urgency) the group under `Sharing`.
-    groups: Vec<usize>,
     transfers: Vec<Transfer<Tag>>,
     vacant: Vec<u32>,
+    gangs: Vec<Gang>,
+    vacant_gangs: Vec<u32>,
     lanes: Vec<LaneState>,
+    /// Lanes on which somebody's turn may have come.
+    turns: Vec<usize>,
     /// Scratch space: what `Sharing` has started.
     started: Vec<(u64, u32)>,
     admitted: u64,
@@ -183,51 +244,33 @@ pub struct Fabric<Tag> {
 }
 
 impl<Tag: Copy> Fabric<Tag> {
+    /// Calendar ids from here on are the owner's.
+    pub const OWNERS_EVENTS: u32 = 1 << 31;
+
     /// The idle lanes of `system`.
     #[must_use]
     pub fn new(system: &MemorySystem) -> Self {
-        let routes: Vec<Vec<usize>> =
-            system.routes().iter().map(|route| route.iter().map(|lane| lane.0).collect()).collect();
-        let mut groups = Vec::new();
+        let lanes = system.lanes();
         let arbiter = match system.arbitration() {
-            Arbitration::Fifo => Arbiter::Fifo(Fifo::new(system.lanes().len())),
-            shared => {
-                let mut demands: Vec<Demand> = Vec::new();
-                for lanes in &routes {
-                    for (class, urgency) in kinds() {
-                        let demand = Demand {
-                            lanes: lanes.clone(),
-                            weight: match shared {
-                                Arbitration::Fair => u64::from(system.class_weights().of(class)),
-                                _ => 1,
-                            },
-                            level: level(shared, class, urgency),
-                            count: 0,
-                        };
-                        let same = |other: &Demand| {
-                            (&other.lanes, other.weight, other.level) == (&demand.lanes, demand.weight, demand.level)
-                        };
-                        let group = demands.iter().position(same).unwrap_or(demands.len());
-                        if group == demands.len() {
-                            demands.push(demand);
-                        }
-                        groups.push(group);
-                    }
-                }
-                let capacity = system.lanes().iter().map(|lane| rate(lane.bandwidth)).collect();
-                Arbiter::Sharing(Sharing::new(demands, capacity, LEVELS))
-            }
+            Arbitration::Fifo => Arbiter::Fifo(Fifo::new(
+                lanes.iter().map(|lane| lane.efficiency.as_ref().map_or(SimTime::ZERO, |it| it.turnaround())),
+            )),
+            Arbitration::Fair | Arbitration::Priority => Arbiter::Sharing(Sharing::new(
+                lanes.iter().map(profile::pool).collect(),
+                Scale { levels: LEVELS, shift: profile::shift(system) },
+            )),
         };
         Self {
             arbiter,
-            bandwidth: (0..routes.len()).map(|route| system.route_bandwidth(RouteId(route))).collect(),
-            latency: (0..routes.len()).map(|route| system.route_latency(RouteId(route))).collect(),
-            underway: vec![VecDeque::new(); routes.len()],
-            routes,
-            groups,
+            profiles: Profiles::new(system),
+            admission: Admission::new(lanes.iter().map(|lane| lane.max_transfers)),
+            underway: Vec::new(),
             transfers: Vec::with_capacity(256),
             vacant: Vec::with_capacity(256),
-            lanes: vec![LaneState::default(); system.lanes().len()],
+            gangs: Vec::new(),
+            vacant_gangs: Vec::new(),
+            lanes: vec![LaneState::default(); lanes.len()],
+            turns: Vec::new(),
             started: Vec::with_capacity(64),
             admitted: 0,
             issued: [Bytes::ZERO; TransferClass::COUNT],
@@ -235,22 +278,8 @@ impl<Tag: Copy> Fabric<Tag> {
         }
     }
 
-    /// Calendar ids below this are the fabric's: first one a group or lane, then one a route.
-    #[must_use]
-    pub fn events(&self) -> u32 {
-        self.completions() + self.routes.len() as u32
-    }
-
-    fn completions(&self) -> u32 {
-        let events = match &self.arbiter {
-            Arbiter::Sharing(sharing) => sharing.events(),
-            Arbiter::Fifo(_) => self.lanes.len(),
-        };
-        events as u32
-    }
-
-    /// Issues a transfer at `now`: it is requested at once, and on its lanes when the route's latency is over.
-    pub fn issue(&mut self, now: SimTime, request: Request<Tag>) -> TransferId {
+    /// Issues a transfer at `now`: it is requested at once, and on its lanes when its latency is over.
+    pub fn issue(&mut self, now: SimTime, request: Request<'_, Tag>) -> TransferId {
         let id = self.issue_held(now, request);
         self.admit(now, id);
         id
@@ -258,16 +287,51 @@ impl<Tag: Copy> Fabric<Tag> {
 
     /// Issues a transfer at `now` that waits for [`admit`](Fabric::admit) before it is requested. The wait counts as
     /// queueing.
-    pub fn issue_held(&mut self, now: SimTime, request: Request<Tag>) -> TransferId {
+    pub fn issue_held(&mut self, now: SimTime, request: Request<'_, Tag>) -> TransferId {
         debug_assert!(request.bytes > Bytes::ZERO, "nothing is issued for zero bytes");
         self.issued[request.class.index()] += request.bytes;
+        match request.path {
+            Path::Route(route) | Path::Even(&[route]) | Path::Parts(&[(route, _)]) => {
+                self.occupy(now, &request, route, (request.bytes, 1), Role::Whole)
+            }
+            Path::Even(routes) => {
+                let parts = routes.len() as u64;
+                let (least, over) = (request.bytes.get() / parts, request.bytes.get() % parts);
+                let of = |index: usize| Bytes::new(least + u64::from((index as u64) < over));
+                self.gang(now, &request, routes.iter().enumerate().map(|(index, route)| (*route, of(index))), parts)
+            }
+            Path::Parts(parts) => {
+                debug_assert_eq!(parts.iter().map(|(_, bytes)| *bytes).sum::<Bytes>(), request.bytes);
+                self.gang(now, &request, parts.iter().copied(), 1)
+            }
+        }
+    }
+
+    /// Takes a slot for what goes over `route`: `bytes` of it, or the `parts`th part of the request where it is spread evenly.
+    fn occupy(
+        &mut self,
+        now: SimTime,
+        request: &Request<'_, Tag>,
+        route: RouteId,
+        (bytes, parts): (Bytes, u64),
+        role: Role,
+    ) -> TransferId {
+        let profile = self.profiles.find(&mut self.arbiter, request.class, route, (request.pattern, request.granule));
+        let whole = if parts > 1 { request.bytes } else { bytes };
         let transfer = Transfer {
-            request,
+            class: request.class,
+            urgency: request.urgency,
+            tag: request.tag,
+            bytes,
+            size: sharing::size(whole, parts),
+            role,
+            profile,
             issued: now,
             started: None,
-            carry: self.bandwidth[request.route.0].time_for(request.bytes),
+            carry: self.profiles[profile].pace.time_for(whole, parts),
             order: NO_ORDER,
             state: State::Held,
+            has_slots: false,
         };
         match self.vacant.pop() {
             Some(slot) => {
@@ -281,77 +345,254 @@ impl<Tag: Copy> Fabric<Tag> {
         }
     }
 
+    /// A transfer in parts, evenly in `evenly` or, where that is 1, of the sizes given.
+    fn gang(
+        &mut self,
+        now: SimTime,
+        request: &Request<'_, Tag>,
+        parts: impl Iterator<Item = (RouteId, Bytes)> + Clone,
+        evenly: u64,
+    ) -> TransferId {
+        let gang = self.vacant_gangs.pop().unwrap_or_else(|| {
+            self.gangs.push(Gang::default());
+            self.gangs.len() as u32 - 1
+        });
+        let (first, _) = parts.clone().next().expect("a transfer has a part");
+        let head = self.occupy(now, request, first, (request.bytes, 1), Role::Gang(gang));
+        let mut members = std::mem::take(&mut self.gangs[gang as usize]);
+        members.parts.clear();
+        members.lanes.clear();
+        for (route, bytes) in parts {
+            let part = self.occupy(now, request, route, (bytes, evenly), Role::PartOf(head.0));
+            members.parts.push(part.0);
+            members.lanes.extend_from_slice(self.profiles[self.transfers[part.0 as usize].profile].lanes());
+        }
+        members.lanes.sort_unstable();
+        members.even = evenly > 1;
+        let profile = &self.profiles[self.transfers[head.0 as usize].profile];
+        let carry =
+            if evenly == profile.ways { profile.together.time_for(request.bytes, 1) } else { self.carry_of(&members) };
+        self.transfers[head.0 as usize].carry = carry;
+        let holds = members.lanes.len();
+        members.lanes.dedup();
+        members.overlap = members.lanes.len() < holds;
+        members.left = members.parts.len();
+        self.gangs[gang as usize] = members;
+        head
+    }
+
+    /// What the parts of a gang take together, with all their lanes to themselves. `lanes` are those of all parts, sorted.
+    fn carry_of(&self, gang: &Gang) -> SimTime {
+        let parts = gang.parts.len();
+        let runs = gang.lanes.chunk_by(|a, b| a == b);
+        let shared: Vec<usize> = runs.filter(|run| run.len() == parts).map(|run| run[0]).collect();
+        let part = |slot: &u32| &self.transfers[*slot as usize];
+        let own = gang.parts.iter().map(|slot| part(slot).carry).chain([self.fullest_lane_of(gang)]);
+        if shared.is_empty() {
+            return own.max().unwrap_or_default();
+        }
+        let sizes = gang.parts.iter().map(|slot| part(slot).size).collect();
+        let profile = &self.profiles[part(&gang.parts[0]).profile];
+        in_turns(sizes, profile.rate_but(&shared), profile.rate_of(&shared)).max(own.max().unwrap_or_default())
+    }
+
+    /// What the parts of a gang take of the lane of which they take the most.
+    fn fullest_lane_of(&self, gang: &Gang) -> SimTime {
+        let parts = gang.parts.iter().map(|&slot| &self.transfers[slot as usize]);
+        let mut takes: Vec<(usize, f64)> =
+            parts.flat_map(|part| self.profiles[part.profile].takes(part.size)).collect();
+        takes.sort_by_key(|(lane, _)| *lane);
+        let of_lanes = takes.chunk_by(|a, b| a.0 == b.0).map(|run| run.iter().map(|(_, time)| time).sum::<f64>());
+        // Sums of floats may be a little high.
+        SimTime::from_ps((of_lanes.fold(0.0, f64::max) * (1.0 - 1e-12)).ceil() as u64)
+    }
+
     /// Requests a held transfer at `now`.
     pub fn admit(&mut self, now: SimTime, id: TransferId) {
         let transfer = &mut self.transfers[id.0 as usize];
         debug_assert!(matches!(transfer.state, State::Held), "admitted twice");
-        let route = transfer.request.route.0;
-        let latency = self.latency[route];
-        if latency == SimTime::ZERO {
+        let profile = &self.profiles[transfer.profile];
+        if profile.latency == SimTime::ZERO {
             self.enter(now, id);
         } else {
             transfer.state = State::Underway;
-            self.underway[route].push_back((now + latency, id));
+            let timer = profile.timer;
+            if timer >= self.underway.len() {
+                self.underway.resize_with(timer + 1, VecDeque::new);
+            }
+            self.underway[timer].push_back((now + profile.latency, id));
         }
     }
 
-    /// Puts a transfer on its lanes at `now`.
+    /// Puts a transfer on its lanes at `now`, or in line for them.
     fn enter(&mut self, now: SimTime, id: TransferId) {
-        let group = self.group(id, self.transfers[id.0 as usize].request.urgency);
-        let transfer = &mut self.transfers[id.0 as usize];
+        let transfer = &self.transfers[id.0 as usize];
+        let shared = matches!(self.arbiter, Arbiter::Sharing(_));
+        let limited = match transfer.role {
+            Role::Gang(gang) => self.admission.limits(&self.gangs[gang as usize].lanes),
+            _ => self.admission.limits(self.profiles[transfer.profile].lanes()),
+        };
+        // One at a time as it is, under `Fifo`.
+        if limited && shared {
+            let level = self.profiles[transfer.profile].level(transfer.urgency);
+            let place = (level, self.admitted, id.0);
+            self.admitted += 1;
+            self.transfers[id.0 as usize].state = State::InLine(place);
+            let lanes = self.lanes_of(id);
+            self.admission.wait(place, &lanes);
+            self.turns.extend(lanes);
+        } else {
+            self.start(now, id);
+        }
+    }
+
+    fn lanes_of(&self, id: TransferId) -> Vec<usize> {
+        let transfer = &self.transfers[id.0 as usize];
+        match transfer.role {
+            Role::Gang(gang) => self.gangs[gang as usize].lanes.clone(),
+            _ => self.profiles[transfer.profile].lanes().to_vec(),
+        }
+    }
+
+    /// Starts whoever's turn has come. Only once all that an instant brings is in line, so that precedence decides who goes
+    /// first, and not the order in which the owner speaks of it.
+    fn take_turns(&mut self, now: SimTime) {
+        while let Some(lane) = self.turns.pop() {
+            while let Some(place) = self.admission.first(lane) {
+                let id = TransferId(place.2);
+                let held = self.lanes_of(id);
+                if !self.admission.try_take(place, &held) {
+                    break;
+                }
+                self.transfers[id.0 as usize].has_slots = true;
+                self.start(now, id);
+                // Whoever was behind it is first now.
+                self.turns.extend(held);
+            }
+        }
+    }
+
+    /// Puts a transfer, or all its parts, on the lanes.
+    fn start(&mut self, now: SimTime, id: TransferId) {
+        if let Role::Gang(gang) = self.transfers[id.0 as usize].role {
+            if let Arbiter::Fifo(fifo) = &mut self.arbiter
+                && self.gangs[gang as usize].overlap
+            {
+                self.transfers[id.0 as usize].state = State::Queued;
+                fifo.arrive(id.0, &self.gangs[gang as usize].lanes);
+                return;
+            }
+            self.transfers[id.0 as usize].state = State::InParts;
+            for index in 0..self.gangs[gang as usize].parts.len() {
+                self.start_one(now, self.gangs[gang as usize].parts[index]);
+            }
+        } else {
+            self.start_one(now, id.0);
+        }
+    }
+
+    fn start_one(&mut self, now: SimTime, slot: u32) {
+        let transfer = &mut self.transfers[slot as usize];
         transfer.order = self.admitted;
         self.admitted += 1;
-        let route = &self.routes[transfer.request.route.0];
+        let profile = &self.profiles[transfer.profile];
         match &mut self.arbiter {
             Arbiter::Sharing(sharing) => {
-                let member = sharing.join(now, group, transfer.request.bytes, transfer.order, id.0);
-                transfer.state = State::Shared(member);
-                enter(&mut self.lanes, route, now);
+                let group = profile.group(transfer.urgency);
+                transfer.state = State::Shared(sharing.join(now, group, transfer.size, transfer.order, slot));
+                enter(&mut self.lanes, profile.lanes(), now);
             }
             Arbiter::Fifo(fifo) => {
                 transfer.state = State::Queued;
-                fifo.arrive(id.0, route);
+                fifo.arrive(slot, profile.lanes());
             }
         }
     }
 
-    /// Puts what has been under way over `route` for its latency on its lanes.
-    fn arrive(&mut self, now: SimTime, route: usize) {
-        while let Some(&(at, id)) = self.underway[route].front()
+    /// Puts what has been under way for its latency on its lanes.
+    fn arrive(&mut self, now: SimTime, timer: usize) {
+        while let Some(&(at, id)) = self.underway[timer].front()
             && at <= now
         {
-            self.underway[route].pop_front();
+            self.underway[timer].pop_front();
             self.enter(now, id);
         }
     }
 
     /// An early transfer has become due at `now`: it goes on with the precedence of its class.
     pub fn promote(&mut self, now: SimTime, id: TransferId) {
-        let group = self.group(id, Urgency::Due);
         let transfer = &mut self.transfers[id.0 as usize];
-        if transfer.request.urgency == Urgency::Due {
+        if transfer.urgency == Urgency::Due {
             return;
         }
-        transfer.request.urgency = Urgency::Due;
-        if let (Arbiter::Sharing(sharing), State::Shared(member)) = (&mut self.arbiter, transfer.state) {
-            transfer.order = self.admitted;
-            self.admitted += 1;
-            transfer.state = State::Shared(sharing.regroup(now, member, group, transfer.order, id.0));
+        if let State::InLine(place) = transfer.state {
+            let place_now = (self.profiles[transfer.profile].level(Urgency::Due), place.1, place.2);
+            transfer.state = State::InLine(place_now);
+            let lanes = self.lanes_of(id);
+            self.admission.leave_line(place, &lanes);
+            self.admission.wait(place_now, &lanes);
+            self.turns.extend(lanes);
+        }
+        self.promote_one(now, id.0);
+        if let Role::Gang(gang) = self.transfers[id.0 as usize].role {
+            for index in 0..self.gangs[gang as usize].parts.len() {
+                let part = self.gangs[gang as usize].parts[index];
+                // A part that is complete has given its slot to another transfer.
+                if matches!(self.transfers[part as usize].role, Role::PartOf(head) if head == id.0) {
+                    self.promote_one(now, part);
+                }
+            }
         }
     }
 
-    /// The whole bytes of `id` that have arrived by `now`.
+    fn promote_one(&mut self, now: SimTime, slot: u32) {
+        let transfer = &mut self.transfers[slot as usize];
+        transfer.urgency = Urgency::Due;
+        if let (Arbiter::Sharing(sharing), State::Shared(member)) = (&mut self.arbiter, transfer.state) {
+            transfer.order = self.admitted;
+            self.admitted += 1;
+            let group = self.profiles[transfer.profile].group(Urgency::Due);
+            transfer.state = State::Shared(sharing.regroup(now, member, group, transfer.order, slot));
+        }
+    }
+
+    /// The whole bytes of `id` that have arrived by `now`; of a transfer in parts of given sizes, those of the part `part`.
     #[must_use]
-    pub fn delivered(&self, now: SimTime, id: TransferId) -> Bytes {
-        let transfer = &self.transfers[id.0 as usize];
-        match (&self.arbiter, transfer.state) {
-            (Arbiter::Sharing(sharing), State::Shared(member)) => {
-                sharing.delivered(now, member, transfer.request.bytes)
+    pub fn delivered(&self, now: SimTime, id: TransferId, part: usize) -> Bytes {
+        let whole = &self.transfers[id.0 as usize];
+        let (transfer, bytes, parts) = match whole.role {
+            Role::Gang(gang) => {
+                let gang = &self.gangs[gang as usize];
+                let of_part = &self.transfers[gang.parts[part] as usize];
+                if let State::Running { since } = whole.state {
+                    let gone = now.saturating_sub(since).min(whole.carry);
+                    let profile = &self.profiles[whole.profile];
+                    if gang.even && gang.parts.len() as u64 == profile.ways {
+                        return profile.together.carried(gone, 1).min(whole.bytes);
+                    }
+                    // All parts progress in proportion to their sizes.
+                    let bytes = if gang.even { whole.bytes } else { of_part.bytes };
+                    let carried =
+                        u128::from(bytes.get()) * u128::from(gone.as_ps()) / u128::from(whole.carry.as_ps().max(1));
+                    return Bytes::new(u64::try_from(carried).unwrap_or(u64::MAX));
+                }
+                if !matches!(of_part.role, Role::PartOf(head) if head == id.0) {
+                    // Complete: its slot is another's.
+                    return Bytes::new(u64::MAX);
+                }
+                if gang.even {
+                    // All parts progress alike.
+                    (of_part, whole.bytes, gang.parts.len() as u64)
+                } else {
+                    (of_part, of_part.bytes, 1)
+                }
             }
+            _ => (whole, whole.bytes, 1),
+        };
+        match (&self.arbiter, transfer.state) {
+            (Arbiter::Sharing(sharing), State::Shared(member)) => sharing.delivered(now, member, bytes, parts),
             (_, State::Running { since }) => {
-                let rate = u128::from(self.bandwidth[transfer.request.route.0].get());
-                let bytes = rate * u128::from((now - since).as_ps()) / u128::from(SimTime::PS_PER_SECOND);
-                Bytes::new(u64::try_from(bytes).unwrap_or(u64::MAX).min(transfer.request.bytes.get()))
+                self.profiles[transfer.profile].pace.carried(now.saturating_sub(since), parts).min(bytes)
             }
             _ => Bytes::ZERO,
         }
@@ -360,8 +601,8 @@ impl<Tag: Copy> Fabric<Tag> {
     /// Handles `event`, due at `now`: adds the transfers that are complete to `done`, in the order of completion, or puts on
     /// the lanes what has arrived there.
     pub fn complete(&mut self, now: SimTime, event: EventId, done: &mut Vec<Completed<Tag>>) {
-        if let Some(route) = event.0.checked_sub(self.completions()) {
-            self.arrive(now, route as usize);
+        if let Some(timer) = event.0.checked_sub(ARRIVALS) {
+            self.arrive(now, timer as usize);
             return;
         }
         let index = event.0 as usize;
@@ -377,33 +618,96 @@ impl<Tag: Copy> Fabric<Tag> {
                 }),
             };
             let Some(slot) = slot else { break };
-            let transfer = &mut self.transfers[slot as usize];
-            transfer.state = State::Vacant;
-            // No live heap entry has this order: entries of the slot's next transfer are told apart.
-            transfer.order = NO_ORDER;
-            let Request { class, route, bytes, tag, .. } = transfer.request;
-            done.push(Completed {
-                id: TransferId(slot),
-                tag,
-                class,
-                route,
-                bytes,
-                issued: transfer.issued,
-                started: transfer.started.unwrap_or(now),
-                finished: now,
-                alone: self.latency[route.0] + transfer.carry,
-            });
-            self.vacant.push(slot);
-            self.completed[class.index()] += bytes;
-            let route = &self.routes[route.0];
-            for &lane in route {
-                self.lanes[lane].load.bytes[class.index()] += bytes;
-            }
-            leave(&mut self.lanes, route, now);
-            if let Arbiter::Fifo(fifo) = &mut self.arbiter {
-                fifo.leave(route);
+            if let Role::Gang(gang) = self.transfers[slot as usize].role {
+                self.gang_completed(now, slot, gang, done);
                 break;
             }
+            self.leave_lanes(now, slot);
+            let transfer = &self.transfers[slot as usize];
+            match transfer.role {
+                Role::PartOf(head) => {
+                    let started = transfer.started.unwrap_or(now);
+                    self.vacate(slot);
+                    self.part_completed(now, head, started, done);
+                }
+                _ => self.all_arrived(now, slot, done),
+            }
+            if matches!(self.arbiter, Arbiter::Fifo(_)) {
+                break;
+            }
+        }
+    }
+
+    /// A transfer in parts that were carried as one is complete.
+    fn gang_completed(&mut self, now: SimTime, head: u32, gang: u32, done: &mut Vec<Completed<Tag>>) {
+        let members = std::mem::take(&mut self.gangs[gang as usize]);
+        for &slot in &members.parts {
+            let part = &self.transfers[slot as usize];
+            for &lane in self.profiles[part.profile].lanes() {
+                self.lanes[lane].load.bytes[part.class.index()] += part.bytes;
+            }
+            self.vacate(slot);
+        }
+        leave(&mut self.lanes, &members.lanes, now);
+        if let Arbiter::Fifo(fifo) = &mut self.arbiter {
+            fifo.leave(&members.lanes);
+        }
+        self.gangs[gang as usize] = members;
+        self.all_arrived(now, head, done);
+        self.vacant_gangs.push(gang);
+    }
+
+    fn leave_lanes(&mut self, now: SimTime, slot: u32) {
+        let transfer = &self.transfers[slot as usize];
+        let profile = &self.profiles[transfer.profile];
+        for &lane in profile.lanes() {
+            self.lanes[lane].load.bytes[transfer.class.index()] += transfer.bytes;
+        }
+        leave(&mut self.lanes, profile.lanes(), now);
+        if let Arbiter::Fifo(fifo) = &mut self.arbiter {
+            fifo.leave(profile.lanes());
+        }
+    }
+
+    fn vacate(&mut self, slot: u32) {
+        let transfer = &mut self.transfers[slot as usize];
+        transfer.state = State::Vacant;
+        transfer.role = Role::Whole;
+        // No live heap entry has this order: entries of the slot's next transfer are told apart.
+        transfer.order = NO_ORDER;
+        self.vacant.push(slot);
+    }
+
+    fn part_completed(&mut self, now: SimTime, head: u32, started: SimTime, done: &mut Vec<Completed<Tag>>) {
+        let whole = &mut self.transfers[head as usize];
+        whole.started = Some(whole.started.map_or(started, |first| first.min(started)));
+        let Role::Gang(gang) = whole.role else { return };
+        self.gangs[gang as usize].left -= 1;
+        if self.gangs[gang as usize].left == 0 {
+            self.all_arrived(now, head, done);
+            self.vacant_gangs.push(gang);
+        }
+    }
+
+    /// All of the transfer in `slot` has arrived.
+    fn all_arrived(&mut self, now: SimTime, slot: u32, done: &mut Vec<Completed<Tag>>) {
+        let transfer = &self.transfers[slot as usize];
+        done.push(Completed {
+            id: TransferId(slot),
+            tag: transfer.tag,
+            class: transfer.class,
+            bytes: transfer.bytes,
+            issued: transfer.issued,
+            started: transfer.started.unwrap_or(now),
+            finished: now,
+            alone: self.profiles[transfer.profile].latency + transfer.carry,
+        });
+        self.completed[transfer.class.index()] += transfer.bytes;
+        let lanes = transfer.has_slots.then(|| self.lanes_of(TransferId(slot)));
+        self.vacate(slot);
+        if let Some(lanes) = lanes {
+            self.admission.give_back(&lanes);
+            self.turns.extend(lanes);
         }
     }
 
@@ -411,13 +715,13 @@ impl<Tag: Copy> Fabric<Tag> {
     /// and moves the pending completions in `calendar`, whose clock says when. To be called before the clock moves on.
     pub fn settle(&mut self, calendar: &mut Calendar) {
         let now = calendar.now();
-        let first = self.completions();
-        for (route, underway) in self.underway.iter().enumerate() {
+        self.take_turns(now);
+        for (timer, underway) in self.underway.iter().enumerate() {
             if let Some((at, _)) = underway.front() {
-                calendar.schedule(EventId(first + route as u32), *at);
+                calendar.schedule(EventId(ARRIVALS + timer as u32), *at);
             }
         }
-        let Self { arbiter, transfers, routes, lanes, started, .. } = self;
+        let Self { arbiter, transfers, gangs, profiles, lanes, started, .. } = self;
         match arbiter {
             Arbiter::Sharing(sharing) => {
                 sharing.settle(now, calendar, started, |group, slot, order| {
@@ -433,13 +737,24 @@ impl<Tag: Copy> Fabric<Tag> {
             }
             Arbiter::Fifo(fifo) => {
                 while let Some(slot) = fifo.next_candidate() {
-                    let transfer = &mut transfers[slot as usize];
-                    let route = &routes[transfer.request.route.0];
-                    if matches!(transfer.state, State::Queued) && fifo.is_first(slot, route) {
-                        transfer.state = State::Running { since: now };
+                    let transfer = &transfers[slot as usize];
+                    let gang = match transfer.role {
+                        Role::Gang(gang) => Some(&gangs[gang as usize]),
+                        _ => None,
+                    };
+                    let held = gang.map_or(profiles[transfer.profile].lanes(), |gang| &gang.lanes);
+                    if matches!(transfer.state, State::Queued) && fifo.is_first(slot, held) {
+                        let of = |slot: u32| profiles[transfers[slot as usize].profile].holds();
+                        let turning = match gang {
+                            None => fifo.turn(of(slot)),
+                            Some(gang) => fifo.turn(gang.parts.iter().flat_map(|part| of(*part))),
+                        };
+                        let since = now + turning;
+                        enter(lanes, held, now);
+                        calendar.schedule(EventId(held[0] as u32), since + transfer.carry);
+                        let transfer = &mut transfers[slot as usize];
+                        transfer.state = State::Running { since };
                         transfer.started = Some(now);
-                        enter(lanes, route, now);
-                        calendar.schedule(EventId(route[0] as u32), now + transfer.carry);
                     }
                 }
             }
@@ -475,19 +790,20 @@ impl<Tag: Copy> Fabric<Tag> {
     pub fn in_flight(&self) -> [Bytes; TransferClass::COUNT] {
         let mut bytes = [Bytes::ZERO; TransferClass::COUNT];
         for transfer in &self.transfers {
-            if !matches!(transfer.state, State::Vacant) {
-                bytes[transfer.request.class.index()] += transfer.request.bytes;
+            if !matches!(transfer.state, State::Vacant) && !matches!(transfer.role, Role::PartOf(_)) {
+                bytes[transfer.class.index()] += transfer.bytes;
             }
         }
         bytes
     }
 
-    /// How far each transfer of `class` over `route` has come since an origin that all of them share, in a unit of the
-    /// fabric's own. `None` where they do not progress alike.
+    /// How far each due transfer of `class` over `route` in granules of `granule` that lie anywhere has come since an origin that all of them
+    /// share, in a unit of the fabric's own. `None` where they do not progress alike.
     #[must_use]
-    pub fn progress(&self, now: SimTime, route: RouteId, class: TransferClass) -> Option<u128> {
+    pub fn progress(&mut self, now: SimTime, route: RouteId, class: TransferClass, granule: Bytes) -> Option<u128> {
+        let profile = self.profiles.find(&mut self.arbiter, class, route, (Pattern::Random, granule));
         match &self.arbiter {
-            Arbiter::Sharing(sharing) => Some(sharing.progress(now, self.group_of(route, class, Urgency::Due))),
+            Arbiter::Sharing(sharing) => Some(sharing.progress(now, self.profiles[profile].group(Urgency::Due))),
             Arbiter::Fifo(_) => None,
         }
     }
@@ -497,22 +813,6 @@ impl<Tag: Copy> Fabric<Tag> {
     pub fn progress_after(progress: u128, bytes: Bytes) -> u128 {
         sharing::progress_after(progress, bytes)
     }
-
-    fn group(&self, id: TransferId, urgency: Urgency) -> usize {
-        let request = &self.transfers[id.0 as usize].request;
-        self.group_of(request.route, request.class, urgency)
-    }
-
-    fn group_of(&self, route: RouteId, class: TransferClass, urgency: Urgency) -> usize {
-        let kind = class.index() * 2 + usize::from(urgency == Urgency::Early);
-        // Under `Fifo` there are no groups.
-        self.groups.get(route.0 * TransferClass::COUNT * 2 + kind).copied().unwrap_or(0)
-    }
-}
-
-/// Every class, due and early, in the order in which [`Fabric::group_of`] finds them.
-fn kinds() -> impl Iterator<Item = (TransferClass, Urgency)> {
-    TransferClass::ALL.into_iter().flat_map(|class| [(class, Urgency::Due), (class, Urgency::Early)])
 }
 
 const LEVELS: u8 = 4;
@@ -525,11 +825,6 @@ fn level(arbitration: Arbitration, class: TransferClass, urgency: Urgency) -> u8
         (_, _, Urgency::Early) => 1,
         (_, _, Urgency::Due) => 0,
     }
-}
-
-/// A bandwidth in the fixed-point format of rates, rounded down.
-fn rate(bandwidth: Bandwidth) -> Rate {
-    u128::from(bandwidth.get()) * sharing::BYTE / u128::from(SimTime::PS_PER_SECOND)
 }
 
 fn enter(lanes: &mut [LaneState], route: &[usize], now: SimTime) {

@@ -1,10 +1,11 @@
 //! `Fair` and `Priority`: transfers share lanes, at rates that are constant between arrivals and departures.
 //!
-//! Transfers that hold the same lanes with the same weight and precedence form a group, and at any moment all of a
+//! Transfers that hold the same lanes with the same weight, precedence and costs form a group, and at any moment all of a
 //! group get the same rate. So a group needs only one number, its *progress*: the bytes that a member which was
 //! there from the start would have received. A transfer completes when the progress reaches what it was at its
 //! arrival plus its size; that mark never changes, whatever the rates do. A heap holds the marks; only the first is
-//! in the calendar. An arrival or departure among n transfers costs O(log n), plus the filling over the few groups.
+//! in the calendar. An arrival or departure among n transfers costs O(log n), plus the filling over the few groups whose lanes
+//! are connected with those that changed.
 //!
 //! # Precision
 //! Progress and rates are fixed-point with 64 fractional bits. Rates are rounded down, so a transfer lags the exact solution
@@ -14,7 +15,7 @@
 //! solution, rounded up, but where that lies within this hair after a whole picosecond. The clock is in whole picoseconds, so what
 //! a departing transfer had of its lanes is given to the others at the next one.
 
-use super::max_min::{Demand, Filling, Rate};
+use super::filling::{Demand, GroupHold, Pool, Rate, Scale, fill};
 use crate::kernel::{Calendar, EventId};
 use crate::units::{Bytes, SimTime};
 use std::cmp::Reverse;
@@ -23,7 +24,7 @@ use std::collections::BinaryHeap;
 /// A byte in the fixed-point format of progress.
 pub(super) const BYTE: u128 = 1 << 64;
 /// What a complete transfer may lack: 2^-20 byte.
-const SLACK: u128 = 1 << 44;
+pub(super) const SLACK: u128 = 1 << 44;
 
 /// The least progress at which one more transfer of a group that is at `progress` can have received `bytes` more whole
 /// bytes: it may be anywhere within a byte now, and the last of them may lack [`SLACK`].
@@ -39,6 +40,13 @@ pub(super) struct Membership {
     mark: u128,
 }
 
+/// What a transfer is to receive, in the format of progress. One that is spread evenly over several lanes is complete when
+/// all of it lacks [`SLACK`], so each part when it lacks its part of that.
+pub(super) fn size(bytes: Bytes, parts: u64) -> u128 {
+    let parts = u128::from(parts);
+    (u128::from(bytes.get()) * BYTE).div_ceil(parts) + SLACK - SLACK / parts
+}
+
 #[derive(Clone, Debug)]
 struct Group {
     progress: u128,
@@ -50,6 +58,10 @@ struct Group {
     /// Those that have not received anything since they joined: (order, slot).
     waiting: Vec<(u64, u32)>,
     scheduled: SimTime,
+    /// Who is in it has changed since the last filling.
+    changed: bool,
+    /// The filling that saw it last.
+    seen: u64,
 }
 
 impl Group {
@@ -84,40 +96,85 @@ impl Group {
 pub(super) struct Sharing {
     demands: Vec<Demand>,
     groups: Vec<Group>,
-    rates: Vec<Rate>,
-    filling: Filling,
-    changed: bool,
+    pools: Vec<Pool>,
+    scale: Scale,
+    /// Groups and lanes that changed since the last filling.
+    changed: Vec<usize>,
+    /// The number of the present filling, and the one that saw each lane last.
+    filling: u64,
+    seen: Vec<u64>,
+    /// Scratch space: the lanes and groups to fill.
+    lanes: Vec<usize>,
+    members: Vec<usize>,
 }
 
 impl Sharing {
-    pub fn new(demands: Vec<Demand>, capacity: Vec<Rate>, levels: u8) -> Self {
-        let group = Group {
-            progress: 0,
-            rate: 0,
-            since: SimTime::ZERO,
-            marks: BinaryHeap::with_capacity(64),
-            waiting: Vec::with_capacity(64),
-            scheduled: SimTime::MAX,
-        };
+    pub fn new(pools: Vec<Pool>, scale: Scale) -> Self {
         Self {
-            groups: vec![group; demands.len()],
-            rates: vec![0; demands.len()],
-            filling: Filling::new(capacity, demands.len(), levels),
-            demands,
-            changed: false,
+            demands: Vec::new(),
+            groups: Vec::new(),
+            seen: vec![0; pools.len()],
+            lanes: Vec::with_capacity(pools.len()),
+            pools,
+            scale,
+            changed: Vec::with_capacity(64),
+            filling: 0,
+            members: Vec::with_capacity(64),
         }
     }
 
-    /// How many calendar entries there can be.
-    pub fn events(&self) -> usize {
-        self.groups.len()
+    /// The group of those that hold `holds` with this weight, precedence and cap.
+    pub fn group(&mut self, holds: &[GroupHold], weight: u64, level: u8, cap: Option<Rate>) -> usize {
+        let same = |demand: &Demand| {
+            (demand.weight, demand.level, demand.cap) == (weight, level, cap) && *demand.holds == *holds
+        };
+        self.demands.iter().position(same).unwrap_or_else(|| {
+            self.demands.push(Demand::new(holds.into(), weight, level, cap));
+            self.groups.push(Group {
+                progress: 0,
+                rate: 0,
+                since: SimTime::ZERO,
+                marks: BinaryHeap::with_capacity(64),
+                waiting: Vec::with_capacity(64),
+                scheduled: SimTime::MAX,
+                changed: false,
+                seen: 0,
+            });
+            self.demands.len() - 1
+        })
     }
 
-    pub fn join(&mut self, now: SimTime, group: usize, bytes: Bytes, order: u64, slot: u32) -> Membership {
-        self.join_with(now, group, u128::from(bytes.get()) * BYTE, order, slot)
+    fn note_change(&mut self, group: usize) {
+        if !self.groups[group].changed {
+            self.groups[group].changed = true;
+            self.changed.push(group);
+        }
     }
 
-    fn join_with(&mut self, now: SimTime, group: usize, missing: u128, order: u64, slot: u32) -> Membership {
+    fn add(&mut self, group: usize) {
+        self.demands[group].count += 1;
+        if self.demands[group].count == 1 {
+            for hold in &self.demands[group].holds {
+                self.pools[hold.lane].active.push(group);
+            }
+        }
+        self.note_change(group);
+    }
+
+    fn take_away(&mut self, group: usize) {
+        self.demands[group].count -= 1;
+        if self.demands[group].count == 0 {
+            for hold in &self.demands[group].holds {
+                let active = &mut self.pools[hold.lane].active;
+                let at = active.iter().position(|other| *other == group).expect("an active group is on its lanes");
+                active.swap_remove(at);
+            }
+        }
+        self.note_change(group);
+    }
+
+    /// `size` is what [`size`] says of it.
+    pub fn join(&mut self, now: SimTime, group: usize, size: u128, order: u64, slot: u32) -> Membership {
         let target = &mut self.groups[group];
         if self.demands[group].count == 0 {
             // What is left of those that were here is stale.
@@ -125,11 +182,10 @@ impl Sharing {
             target.waiting.clear();
         }
         target.advance(now);
-        let mark = target.progress + missing;
+        let mark = target.progress + size;
         target.marks.push(Reverse((mark, order, slot)));
         target.waiting.push((order, slot));
-        self.demands[group].count += 1;
-        self.changed = true;
+        self.add(group);
         Membership { group, mark }
     }
 
@@ -137,17 +193,18 @@ impl Sharing {
     pub fn regroup(&mut self, now: SimTime, from: Membership, group: usize, order: u64, slot: u32) -> Membership {
         let missing = from.mark.saturating_sub(self.groups[from.group].progress_at(now));
         self.groups[from.group].advance(now);
-        self.demands[from.group].count -= 1;
-        self.join_with(now, group, missing, order, slot)
+        self.take_away(from.group);
+        self.join(now, group, missing, order, slot)
     }
 
     pub fn progress(&self, now: SimTime, group: usize) -> u128 {
         self.groups[group].progress_at(now)
     }
 
-    /// The whole bytes that a transfer of `bytes` has received by `now`.
-    pub fn delivered(&self, now: SimTime, member: Membership, bytes: Bytes) -> Bytes {
-        let missing = member.mark.saturating_sub(self.groups[member.group].progress_at(now));
+    /// The whole bytes that a transfer of `bytes` in so many equal parts, of which `member` is one, has received by `now`.
+    pub fn delivered(&self, now: SimTime, member: Membership, bytes: Bytes, parts: u64) -> Bytes {
+        let of_part = member.mark.saturating_sub(self.groups[member.group].progress_at(now));
+        let missing = of_part * u128::from(parts);
         let size = u128::from(bytes.get()) * BYTE;
         let received = (size.saturating_sub(missing) + SLACK) / BYTE;
         Bytes::new(u64::try_from(received).unwrap_or(u64::MAX).min(bytes.get()))
@@ -165,18 +222,17 @@ impl Sharing {
             }
             target.marks.pop();
             if !stale {
-                self.demands[group].count -= 1;
-                self.changed = true;
+                self.take_away(group);
                 return Some(slot);
             }
         }
         // The event that led here is spent, whatever it found.
         target.scheduled = SimTime::MAX;
-        self.changed = true;
+        self.note_change(group);
         None
     }
 
-    /// After arrivals and departures at `now`: sets every rate anew, moves the pending completions, and adds to `started`
+    /// After arrivals and departures at `now`: sets rates anew, moves the pending completions, and adds to `started`
     /// the (order, slot) of every entry that receives something from now on for the first time since it joined its group.
     pub fn settle(
         &mut self,
@@ -185,18 +241,23 @@ impl Sharing {
         started: &mut Vec<(u64, u32)>,
         is_current: impl Fn(usize, u32, u64) -> bool,
     ) {
-        if !self.changed {
+        if self.changed.is_empty() {
             return;
         }
-        self.changed = false;
-        self.filling.fill(&self.demands, &mut self.rates);
-        for (index, group) in self.groups.iter_mut().enumerate() {
-            let next = if self.demands[index].count == 0 {
+        self.find_connected();
+        fill(&mut self.pools, &self.lanes, &mut self.demands, &self.members, self.scale);
+        for &index in &self.members {
+            let (group, demand) = (&mut self.groups[index], &self.demands[index]);
+            if demand.rate == group.rate && !group.changed {
+                continue;
+            }
+            group.changed = false;
+            let next = if demand.count == 0 {
                 group.rate = 0;
                 SimTime::MAX
             } else {
                 group.advance(now);
-                group.rate = self.rates[index];
+                group.rate = demand.rate;
                 if group.rate > 0 {
                     started.append(&mut group.waiting);
                 }
@@ -213,5 +274,35 @@ impl Sharing {
                 calendar.schedule(EventId(index as u32), next);
             }
         }
+        self.changed.clear();
+    }
+
+    /// Sets `lanes` and `members` to what is connected with the groups that changed: only their rates can change.
+    fn find_connected(&mut self) {
+        self.filling += 1;
+        self.lanes.clear();
+        self.members.clear();
+        let (lanes, members, seen, filling) = (&mut self.lanes, &mut self.members, &mut self.seen, self.filling);
+        for &group in &self.changed {
+            self.groups[group].seen = filling;
+            members.push(group);
+        }
+        let mut next = 0;
+        while next < members.len() {
+            for hold in &self.demands[members[next]].holds {
+                if std::mem::replace(&mut seen[hold.lane], filling) == filling {
+                    continue;
+                }
+                lanes.push(hold.lane);
+                for &group in &self.pools[hold.lane].active {
+                    if std::mem::replace(&mut self.groups[group].seen, filling) != filling {
+                        members.push(group);
+                    }
+                }
+            }
+            next += 1;
+        }
+        lanes.sort_unstable();
+        members.sort_unstable();
     }
 }

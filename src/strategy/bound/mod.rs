@@ -4,7 +4,7 @@
 mod knapsack;
 mod program;
 
-use crate::memory::MemorySystem;
+use crate::memory::{MemorySystem, ResidencyKind};
 use crate::units::{Bytes, SimTime};
 use crate::workload::{LanguageModel, Roofline};
 use knapsack::Knapsack;
@@ -30,7 +30,11 @@ impl StepBound {
         Self {
             knapsack: two_tiers.then(|| Knapsack::new(model, system, roofline, overlap)),
             program: Program::new(model, system, roofline, overlap),
-            slowest: system.tiers().iter().map(|tier| tier.capacity).next_back().unwrap_or_default(),
+            // With a copy of all on the slowest tier, what is read from it is not limited by what it holds.
+            slowest: match system.residency() {
+                ResidencyKind::Exclusive => system.tiers()[system.last_tier().0].capacity,
+                ResidencyKind::Inclusive => Bytes::new(u64::MAX),
+            },
             weights: model.stored_weights(),
             token: model.token_bytes(),
         }

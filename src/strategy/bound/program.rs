@@ -1,5 +1,5 @@
 use super::lower_bound;
-use crate::memory::MemorySystem;
+use crate::memory::{MemorySystem, ResidencyKind};
 use crate::units::SimTime;
 use crate::workload::{LanguageModel, Roofline};
 use good_lp::{Expression, ProblemVariables, Solution, SolverModel, Variable, constraint, microlp, variable};
@@ -43,7 +43,15 @@ impl Program {
         });
         let per_second = SimTime::PS_PER_SECOND as f64;
         Self {
-            capacity: system.tiers().iter().map(|tier| tier.capacity.as_f64()).collect(),
+            capacity: system
+                .tier_ids()
+                .zip(system.tiers())
+                .map(|(id, tier)| {
+                    // A copy of all on the last tier is no limit to what is read from it.
+                    let unlimited = system.residency() == ResidencyKind::Inclusive && id == system.last_tier();
+                    if unlimited { f64::INFINITY } else { tier.capacity.as_f64() }
+                })
+                .collect(),
             bandwidth: system.tiers().iter().map(|tier| tier.read_bandwidth.as_f64() / per_second).collect(),
             roofline,
             overlap,
@@ -115,7 +123,9 @@ impl Program {
             reads.push(read);
         }
         for (tier, stored) in stored.into_iter().enumerate() {
-            constraints.push(constraint!(stored <= self.capacity[tier] / all));
+            if self.capacity[tier].is_finite() {
+                constraints.push(constraint!(stored <= self.capacity[tier] / all));
+            }
         }
         let together: f64 = self.bandwidth.iter().sum();
         let mut objective = Expression::from(0.0);

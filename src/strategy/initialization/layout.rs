@@ -1,13 +1,15 @@
 use crate::memory::{Ledger, MemorySystem, Shortage, TierId};
 use crate::units::Bytes;
-use crate::workload::{LanguageModel, Sublayer, TokenSet};
+use crate::workload::{LanguageModel, Shape, Sublayer, TokenSet};
 
-/// Where weights and prefill KV lie: empty at first, filled by an [`Initialization`](super::Initialization).
+/// Where weights and prefill KV lie: empty at first, filled by an [`Initialization`](super::Initialization). Where tokens are kept
+/// in pages of several, a token here is a page.
 pub struct Layout<'a> {
     model: &'a LanguageModel,
     system: &'a MemorySystem,
     ledger: &'a mut Ledger,
     prefill: usize,
+    page_tokens: u64,
     /// For each sublayer, in the order of a step, its stored bytes on each tier.
     weights: Vec<Vec<Bytes>>,
     /// For each layer, the tokens on each tier.
@@ -15,21 +17,17 @@ pub struct Layout<'a> {
 }
 
 impl<'a> Layout<'a> {
-    /// Nothing laid out yet. Token sets have room for `range` tokens, the first `prefill` of which are to be put.
+    /// Nothing laid out yet of what `shape` asks for.
     #[must_use]
-    pub fn new(
-        model: &'a LanguageModel,
-        system: &'a MemorySystem,
-        ledger: &'a mut Ledger,
-        prefill: usize,
-        range: usize,
-    ) -> Self {
+    pub fn new(model: &'a LanguageModel, system: &'a MemorySystem, ledger: &'a mut Ledger, shape: Shape) -> Self {
+        let (prefill, range) = (shape.pages(shape.prefill), shape.range());
         let (layers, tiers) = (model.layers().len(), system.tiers().len());
         Self {
             model,
             system,
             ledger,
             prefill,
+            page_tokens: shape.page_tokens as u64,
             weights: vec![vec![Bytes::ZERO; tiers]; 2 * layers],
             tokens: vec![vec![TokenSet::new(range); tiers]; layers],
         }
@@ -50,7 +48,7 @@ impl<'a> Layout<'a> {
     /// K and V of one token in `layer`.
     #[must_use]
     pub fn kv_bytes(&self, layer: usize) -> Bytes {
-        self.model.layers()[layer].kv_bytes
+        self.model.layers()[layer].kv_bytes.times(self.page_tokens)
     }
 
     /// How many layers there are.
@@ -68,7 +66,7 @@ impl<'a> Layout<'a> {
     /// What still fits on `tier`.
     #[must_use]
     pub fn free(&self, tier: TierId) -> Bytes {
-        self.ledger.free(tier)
+        self.ledger.room(tier)
     }
 
     /// Puts `bytes` of the stored weights of `sublayer` on `tier`.
@@ -76,7 +74,7 @@ impl<'a> Layout<'a> {
     /// # Errors
     /// [`Shortage`] if they do not fit.
     pub fn put_weights(&mut self, sublayer: usize, tier: TierId, bytes: Bytes) -> Result<(), Shortage> {
-        self.ledger.reserve(tier, bytes)?;
+        self.ledger.store(tier, bytes)?;
         self.weights[sublayer][tier.0] += bytes;
         Ok(())
     }
@@ -104,7 +102,7 @@ impl<'a> Layout<'a> {
     pub fn spill_token(&mut self, layer: usize, token: usize, tier: TierId) -> Result<(), Shortage> {
         let bytes = self.kv_bytes(layer);
         let tier = self.tiers_from(tier).find(|&tier| self.free(tier) >= bytes).unwrap_or(self.last());
-        self.ledger.reserve(tier, bytes)?;
+        self.ledger.store(tier, bytes)?;
         self.tokens[layer][tier.0].insert(token);
         Ok(())
     }

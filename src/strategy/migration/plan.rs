@@ -24,7 +24,7 @@ impl MovePlan {
     pub fn reset(&mut self, kv_bytes: Bytes, ledger: &Ledger) {
         self.kv_bytes = kv_bytes;
         for (tier, free) in self.free.iter_mut().enumerate() {
-            *free = ledger.free(TierId(tier));
+            *free = ledger.room_for_moves(TierId(tier));
         }
         self.tokens.iter_mut().for_each(Vec::clear);
     }

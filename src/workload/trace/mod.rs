@@ -27,7 +27,7 @@ pub use parquet::{Encoding, ParquetWriter};
 pub use recorded::{Extend, LayerMap, RecordedConfig};
 pub use recording::{Recorded, Recording, RecordingFormat};
 pub use statistics::{LAGS, PAGE_TOKENS, StepStatistics, TraceStatistics};
-pub use window::TraceWindow;
+pub use window::{Shape, TraceWindow};
 
 use super::TokenSet;
 use serde::{Deserialize, Serialize};

@@ -1,0 +1,310 @@
+//! What the fabric knows of a route before anything goes over it: its lanes, what bytes cost on them, and how fast a
+//! transfer would go alone.
+
+use super::filling::{GroupHold, PLAIN, Pool, Rate};
+use super::sharing::{BYTE, SLACK, size};
+use super::{Arbiter, Urgency, level};
+use crate::memory::{Arbitration, Direction, Hold, Lane, MemorySystem, Pattern, RouteId, TransferClass};
+use crate::units::{Bandwidth, Bytes, SimTime};
+use rustc_hash::FxHashMap;
+use std::ops::Index;
+
+/// Transfers of a class over a route, in granules of one size.
+#[derive(Clone, Debug)]
+pub(super) struct Profile {
+    holds: Box<[Hold]>,
+    lanes: Box<[usize]>,
+    /// What each lane gives a transfer alone, by hold.
+    rates: Box<[Rate]>,
+    pub pace: Pace,
+    /// How fast it would go if it went evenly over all the ways between its ends at once.
+    pub together: Pace,
+    /// Over how many of them.
+    pub ways: u64,
+    /// From the request to the first byte.
+    pub latency: SimTime,
+    /// The number of that latency.
+    pub timer: usize,
+    /// The precedence and, under sharing, the group: of due transfers, then of early ones.
+    levels: [u8; 2],
+    groups: [usize; 2],
+}
+
+impl Profile {
+    pub fn lanes(&self) -> &[usize] {
+        &self.lanes
+    }
+
+    pub fn holds(&self) -> impl Iterator<Item = (usize, Direction)> + '_ {
+        self.holds.iter().map(|hold| (hold.lane.0, hold.direction))
+    }
+
+    pub fn level(&self, urgency: Urgency) -> u8 {
+        self.levels[usize::from(urgency == Urgency::Early)]
+    }
+
+    pub fn group(&self, urgency: Urgency) -> usize {
+        self.groups[usize::from(urgency == Urgency::Early)]
+    }
+
+    /// What the slowest of those of `lanes` that it holds gives a transfer alone.
+    pub fn rate_of(&self, lanes: &[usize]) -> Rate {
+        let pairs = self.holds.iter().zip(&self.rates);
+        pairs.filter(|(hold, _)| lanes.contains(&hold.lane.0)).map(|(_, rate)| *rate).min().unwrap_or(Rate::MAX)
+    }
+
+    /// The time that `size` takes of each of its lanes, in picoseconds.
+    pub fn takes(&self, size: u128) -> impl Iterator<Item = (usize, f64)> + '_ {
+        let size = size.saturating_sub(SLACK) as f64;
+        self.lanes.iter().zip(&self.rates).map(move |(lane, rate)| (*lane, size / *rate as f64))
+    }
+
+    /// What the slowest of its other lanes gives.
+    pub fn rate_but(&self, lanes: &[usize]) -> Rate {
+        let pairs = self.holds.iter().zip(&self.rates);
+        pairs.filter(|(hold, _)| !lanes.contains(&hold.lane.0)).map(|(_, rate)| *rate).min().unwrap_or(Rate::MAX)
+    }
+}
+
+/// How fast a transfer goes alone.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Pace {
+    /// At one of so many equal parts of a bandwidth.
+    Exact { whole: Bandwidth, shared_by: u32 },
+    /// At a rate that losses make no simple fraction.
+    Rounded(Rate),
+}
+
+impl Pace {
+    /// What `bytes`, or one of `parts` equal parts of them, take.
+    pub fn time_for(self, bytes: Bytes, parts: u64) -> SimTime {
+        let picoseconds = match self {
+            Self::Exact { whole, shared_by } => {
+                let exact = u128::from(bytes.get()) * u128::from(SimTime::PS_PER_SECOND) * u128::from(shared_by);
+                exact.div_ceil(u128::from(whole.get()) * u128::from(parts))
+            }
+            Self::Rounded(rate) => (size(bytes, parts) - SLACK).div_ceil(rate),
+        };
+        u64::try_from(picoseconds).map_or(SimTime::MAX, SimTime::from_ps)
+    }
+
+    /// The whole bytes that so many equal parts carry in `time`.
+    pub fn carried(self, time: SimTime, parts: u64) -> Bytes {
+        let bytes = match self {
+            Self::Exact { whole, shared_by } => {
+                let exact = u128::from(whole.get()) * u128::from(time.as_ps()) * u128::from(parts);
+                exact / (u128::from(SimTime::PS_PER_SECOND) * u128::from(shared_by))
+            }
+            Self::Rounded(rate) => {
+                rate.saturating_mul(u128::from(time.as_ps())).saturating_mul(u128::from(parts)) / BYTE
+            }
+        };
+        Bytes::new(u64::try_from(bytes).unwrap_or(u64::MAX))
+    }
+}
+
+/// A bandwidth in the fixed-point format of rates, rounded down.
+fn rate(bandwidth: Bandwidth, shared_by: u32) -> Rate {
+    u128::from(bandwidth.get()) * BYTE / (u128::from(SimTime::PS_PER_SECOND) * u128::from(shared_by))
+}
+
+/// A lane as filling sees it.
+pub(super) fn pool(lane: &Lane) -> Pool {
+    let read_shares = lane.efficiency.as_ref().map(|efficiency| efficiency.read_shares().into());
+    Pool::new(rate(lane.whole, lane.shared_by), read_shares)
+}
+
+/// What has so many parts, each over its own channel, has so much less weight in each: on a lane that all cross, it has the
+/// weight of one. A number that can be divided by how many parts there may be, unless that is too large for exact shares.
+fn weight_unit(system: &MemorySystem) -> u64 {
+    const LARGEST: u64 = 1 << 34;
+    let ports = || system.tier_ids().map(|tier| system.ports(tier).len() as u64);
+    let ways = ports().enumerate().flat_map(|(at, one)| ports().skip(at + 1).map(move |other| one * other));
+    let unit = ways.fold(1, |unit, ways| if unit > LARGEST { unit } else { unit / common_divisor(unit, ways) * ways });
+    if unit > LARGEST { 1 << 32 } else { unit }
+}
+
+fn common_divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { common_divisor(b, a % b) }
+}
+
+/// How many fractional bits shares need for such weights.
+pub(super) fn shift(system: &MemorySystem) -> u32 {
+    if system.tier_ids().all(|tier| system.ports(tier).len() == 1) { 0 } else { 40 }
+}
+
+/// All profiles, made when they are first asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Profiles {
+    system: MemorySystem,
+    /// Whether any lane's costs depend on granules.
+    by_granule: bool,
+    known: FxHashMap<Key, u32>,
+    all: Vec<Profile>,
+    latencies: Vec<SimTime>,
+    /// The weight of a transfer of class weight 1 over a single route.
+    weight_unit: u64,
+}
+
+/// Route, class, what follows what, and what a channel carries in a row of reads and of writes (0 where that makes no difference).
+type Key = (RouteId, TransferClass, Pattern, Bytes, Bytes);
+
+impl Index<u32> for Profiles {
+    type Output = Profile;
+
+    fn index(&self, profile: u32) -> &Profile {
+        &self.all[profile as usize]
+    }
+}
+
+impl Profiles {
+    pub fn new(system: &MemorySystem) -> Self {
+        Self {
+            by_granule: system.lanes().iter().any(|lane| lane.efficiency.is_some()),
+            system: system.clone(),
+            known: FxHashMap::default(),
+            all: Vec::new(),
+            latencies: Vec::new(),
+            weight_unit: weight_unit(system),
+        }
+    }
+
+    /// The number of the profile of `class` over `route` in granules of `granule`.
+    pub fn find(
+        &mut self,
+        arbiter: &mut Arbiter,
+        class: TransferClass,
+        route: RouteId,
+        (pattern, granule): (Pattern, Bytes),
+    ) -> u32 {
+        let (read, write) = if self.by_granule { self.in_a_row(route, granule) } else { (Bytes::ZERO, Bytes::ZERO) };
+        let pattern = if self.by_granule { pattern } else { Pattern::Random };
+        let key = (route, class, pattern, read, write);
+        if let Some(&profile) = self.known.get(&key) {
+            return profile;
+        }
+        let profile = self.make(arbiter, key);
+        self.all.push(profile);
+        let number = self.all.len() as u32 - 1;
+        self.known.insert(key, number);
+        number
+    }
+
+    /// What channels carry in a row, where it makes a difference: beyond the largest granule it makes none.
+    fn in_a_row(&self, route: RouteId, granule: Bytes) -> (Bytes, Bytes) {
+        let (mut read, mut write) = self.system.in_a_row(route, granule);
+        let mut most = (Bytes::ZERO, Bytes::ZERO);
+        for hold in self.system.route(route) {
+            if let Some(efficiency) = &self.system.lanes()[hold.lane.0].efficiency {
+                let most = if hold.direction == Direction::Read { &mut most.0 } else { &mut most.1 };
+                *most = (*most).max(efficiency.largest_granule());
+            }
+        }
+        read = read.min(most.0);
+        write = write.min(most.1);
+        (read, write)
+    }
+
+    fn make(&mut self, arbiter: &mut Arbiter, (route, class, pattern, read, write): Key) -> Profile {
+        let system = &self.system;
+        let holds: Box<[Hold]> = system.route(route).into();
+        let costs: Vec<GroupHold> = holds
+            .iter()
+            .map(|hold| {
+                let granule = if hold.direction == Direction::Read { read } else { write };
+                group_hold(&system.lanes()[hold.lane.0], *hold, pattern, granule)
+            })
+            .collect();
+        // A transfer over several routes at once has so much less on each.
+        let ways = system.ways(route);
+        let part = u32::try_from(ways).unwrap_or(u32::MAX);
+        let caps = holds.iter().filter_map(|hold| system.lanes()[hold.lane.0].transfer_cap).min();
+        let weight = match system.arbitration() {
+            Arbitration::Fair => u64::from(system.class_weights().of(class)),
+            _ => 1,
+        };
+        let weight = weight * self.weight_unit / ways;
+        let levels = [Urgency::Due, Urgency::Early].map(|urgency| level(system.arbitration(), class, urgency));
+        let groups = match arbiter {
+            Arbiter::Sharing(sharing) => {
+                levels.map(|level| sharing.group(&costs, weight, level, caps.map(|cap| rate(cap, part))))
+            }
+            Arbiter::Fifo(_) => [0; 2],
+        };
+        let rates: Box<[Rate]> = holds
+            .iter()
+            .zip(&costs)
+            .map(|(hold, cost)| {
+                let lane = &system.lanes()[hold.lane.0];
+                rate(lane.whole, lane.shared_by) * Rate::from(PLAIN) / Rate::from(cost.cost)
+            })
+            .collect();
+        // Over one of so many ways, or all of them.
+        let pace = |of_all: bool| {
+            let shared_by = |lane: &Lane| if of_all { 1 } else { lane.shared_by };
+            let cap = caps.map(|cap| (cap, if of_all { 1 } else { part }));
+            let lanes = holds.iter().map(|hold| &system.lanes()[hold.lane.0]);
+            if costs.iter().all(|hold| hold.cost == PLAIN) {
+                let slowest = lanes
+                    .map(|lane| (lane.whole, shared_by(lane)))
+                    .chain(cap)
+                    .min_by_key(|(whole, shared_by)| rate(*whole, *shared_by))
+                    .expect("a route holds a lane");
+                Pace::Exact { whole: slowest.0, shared_by: slowest.1 }
+            } else {
+                let slowest = lanes
+                    .zip(&costs)
+                    .map(|(lane, cost)| rate(lane.whole, shared_by(lane)) * Rate::from(PLAIN) / Rate::from(cost.cost))
+                    .chain(cap.map(|(cap, part)| rate(cap, part)))
+                    .min();
+                Pace::Rounded(slowest.expect("a route holds a lane"))
+            }
+        };
+        let (pace, together) = (pace(false), pace(true));
+        let latency = system.route_latency(route);
+        let timer = self.latencies.iter().position(|known| *known == latency).unwrap_or_else(|| {
+            self.latencies.push(latency);
+            self.latencies.len() - 1
+        });
+        Profile {
+            lanes: holds.iter().map(|hold| hold.lane.0).collect(),
+            holds,
+            rates,
+            pace,
+            together,
+            ways,
+            latency,
+            timer,
+            levels,
+            groups,
+        }
+    }
+}
+
+fn group_hold(lane: &Lane, hold: Hold, pattern: Pattern, granule: Bytes) -> GroupHold {
+    let Hold { lane: id, direction } = hold;
+    let Some(efficiency) = &lane.efficiency else {
+        return GroupHold { lane: id.0, direction, cost: PLAIN, costs: None };
+    };
+    let times = efficiency.times(pattern, granule);
+    let last = times.len() - 1;
+    let longest = efficiency.times(Pattern::Random, efficiency.largest_granule());
+    let reference = if lane.write_only { longest[0] } else { longest[last] };
+    let costs: Vec<f64> = times.iter().map(|time| time / reference).collect();
+    // Alone on a pair of lanes, or while a bus carries nothing else.
+    let pure = if direction == Direction::Read { costs[last] } else { costs[0] };
+    GroupHold { lane: id.0, direction, cost: (pure * PLAIN as f64).ceil() as u64, costs: Some(costs.into()) }
+}
+
+/// When the last of `sizes` is complete, if all share `together` equally and none gets more than `each`.
+pub(super) fn in_turns(mut sizes: Vec<u128>, each: Rate, together: Rate) -> SimTime {
+    sizes.sort_unstable();
+    let (mut time, mut done) = (0.0, 0.0);
+    for (index, size) in sizes.iter().enumerate() {
+        let size = size.saturating_sub(SLACK) as f64;
+        let left = (sizes.len() - index) as f64;
+        time += (size - done) / (each as f64).min(together as f64 / left);
+        done = size;
+    }
+    SimTime::from_ps(time.ceil() as u64)
+}

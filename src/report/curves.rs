@@ -1,0 +1,75 @@
+//! Loaded-latency curves: `curve.csv`, and a picture a tier.
+
+use super::chart::{Chart, Line, Panel, Stroke, colour};
+use super::output::{Artifact, ReportError};
+use crate::curve::Curve;
+use crate::memory::MemorySystem;
+
+/// The files of `tiersim curve`.
+///
+/// # Errors
+/// [`ReportError`] if one cannot be made.
+pub fn curve_files(system: &MemorySystem, curves: &[Curve]) -> Result<Vec<Artifact>, ReportError> {
+    let mut files = vec![Artifact::new("curve.csv", rows(system, curves)?)];
+    for tier in system.tier_ids() {
+        let name = &system.tiers()[tier.0].name;
+        let of_tier = curves.iter().filter(|curve| curve.tier == tier).enumerate();
+        let lines = of_tier.map(|(index, curve)| Line {
+            label: format!("{} % reads", curve.read_share.percent()),
+            colour: colour::ALL[index % colour::ALL.len()],
+            stroke: [Stroke::Solid, Stroke::Dashed, Stroke::Dotted][index % 3],
+            points: curve
+                .points
+                .iter()
+                .filter_map(|point| Some((point.offered / 1e9, point.latency.distribution()?.mean)))
+                .collect(),
+        });
+        let panel = Panel {
+            title: format!("Loaded latency: {name} of {}", system.name()),
+            x_label: "offered (GB/s)".to_owned(),
+            y_label: "mean latency (ns)".to_owned(),
+            lines: lines.collect(),
+            y_to: None,
+        };
+        let chart = Chart { name: format!("loaded_latency_{name}"), title: String::new(), panels: vec![panel] };
+        files.extend(chart.artifacts()?);
+    }
+    Ok(files)
+}
+
+fn rows(system: &MemorySystem, curves: &[Curve]) -> Result<Vec<u8>, ReportError> {
+    let failed = |error: csv::Error| ReportError::format("curve.csv", error);
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let columns = [
+        "tier",
+        "read_share",
+        "load_percent",
+        "offered_gb_per_s",
+        "achieved_gb_per_s",
+        "mean_ns",
+        "p50_ns",
+        "p90_ns",
+        "p99_ns",
+        "max_ns",
+    ];
+    writer.write_record(columns).map_err(failed)?;
+    for curve in curves {
+        for point in &curve.points {
+            let Some(latency) = point.latency.distribution() else { continue };
+            let numbers = [
+                point.offered / 1e9,
+                point.achieved / 1e9,
+                latency.mean,
+                latency.p50,
+                latency.p90,
+                latency.p99,
+                latency.max,
+            ];
+            let mut row =
+                vec![system.tiers()[curve.tier.0].name.clone(), curve.read_share.to_string(), point.load.to_string()];
+            row.extend(numbers.map(|number| format!("{number:.3}")));
+            writer.write_record(&row).map_err(failed)?;
+        }
+    }
+    writer.into_inner().map_err(|error| ReportError::format("curve.csv", error))
+}

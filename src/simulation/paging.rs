@@ -1,0 +1,75 @@
+use super::residency::LayerTokens;
+use crate::memory::{Interleaving, MemorySystem, PortId, RouteId, TierId};
+use crate::units::Bytes;
+use crate::workload::TokenSet;
+
+/// Over which channels KV goes: all evenly where a tier is striped, those of its pages where it is hashed.
+#[derive(Clone, Debug)]
+pub(super) struct Paging {
+    /// By tier: how many pages of KV lie in one channel in a row, where channels are chosen by a hash.
+    run: Vec<Option<usize>>,
+    /// Scratch space: tokens by port.
+    counts: Vec<usize>,
+    parts: Vec<(RouteId, Bytes)>,
+}
+
+impl Paging {
+    /// For KV that is kept in pages of `page_tokens` tokens. Where a tier hashes shorter ones, each of these lies in one channel.
+    pub fn new(system: &MemorySystem, page_tokens: usize) -> Self {
+        let run = system
+            .tiers()
+            .iter()
+            .map(|tier| match tier.interleaving {
+                Interleaving::Striped => None,
+                Interleaving::Hashed { page_tokens: hashed } => Some((hashed as usize / page_tokens).max(1)),
+            })
+            .collect();
+        Self { run, counts: Vec::new(), parts: Vec::new() }
+    }
+
+    pub fn is_hashed(&self, tier: TierId) -> bool {
+        self.run[tier.0].is_some()
+    }
+
+    /// What lies in a row on `tier` of KV of `page_bytes` a page.
+    pub fn granule(&self, tier: TierId, page_bytes: Bytes) -> Bytes {
+        page_bytes.times(self.run[tier.0].unwrap_or(1) as u64)
+    }
+
+    /// The port of a page, where channels are chosen by a hash.
+    pub fn port(&self, system: &MemorySystem, tier: TierId, layer: usize, page: usize) -> Option<PortId> {
+        self.run[tier.0].map(|run| system.port_of_page(tier, layer, (page / run) as u64))
+    }
+
+    /// Where channels are chosen by a hash, the routes over which the pages of `layer` that lie on `tier` and are not in
+    /// `skipped` are read, with the bytes of each. There are `pages`, the last of which lacks `missing` of its bytes.
+    pub fn reads(
+        &mut self,
+        system: &MemorySystem,
+        (tier, layer): (TierId, usize),
+        tokens: &LayerTokens,
+        skipped: &TokenSet,
+        (pages, missing): (usize, Bytes),
+    ) -> Option<&[(RouteId, Bytes)]> {
+        let run = self.run[tier.0]?;
+        let ports = system.ports(tier);
+        let first = system.ports(tier).next()?.0;
+        self.counts.clear();
+        self.counts.resize(ports.len(), 0);
+        for group in 0..pages.div_ceil(run) {
+            let range = group * run..((group + 1) * run).min(pages);
+            let port = system.port_of_page(tier, layer, group as u64);
+            self.counts[port.0 - first] += tokens.at[tier.0].count_without_in(skipped, range);
+        }
+        self.parts.clear();
+        let last = self.port(system, tier, layer, pages.saturating_sub(1));
+        for (port, &count) in ports.zip(&self.counts) {
+            if count > 0 {
+                let bytes = tokens.kv_bytes.times(count as u64);
+                let missing = if last == Some(port) { missing } else { Bytes::ZERO };
+                self.parts.push((system.read_route(port), bytes - missing));
+            }
+        }
+        Some(&self.parts)
+    }
+}

@@ -1,0 +1,154 @@
+//! Small decode runs, and what a test keeps of them.
+
+#![allow(dead_code)] // Each test file uses its part of this.
+
+use std::ops::ControlFlow;
+use tiersim::config::Reference;
+use tiersim::memory::{
+    Arbitration, ClassWeights, Completed, LinkConfig, MemoryConfig, ResidencyKind, TierConfig, TierId, TransferClass,
+};
+use tiersim::simulation::{Outcome, Probe, Scenario, ScenarioConfig, StepRecord, run};
+use tiersim::strategy::{InitializationKind, MigrationKind, PlacementKind, Strategy as Parts};
+use tiersim::units::{Bandwidth, Bytes, Ratio, SimTime};
+use tiersim::workload::{GeneratorConfig, LayersConfig, ModelConfig, TraceConfig, WeightsConfig};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    pub latency: SimTime,
+    pub bound: SimTime,
+    pub attention_read: Vec<u64>,
+    pub mlp_read: Vec<u64>,
+    pub used: Vec<u64>,
+    pub migrated: (u64, u64),
+    pub late: u64,
+    pub read_tokens: u64,
+    pub read_beyond: u64,
+}
+
+/// A completed transfer without its id and tag: class, bytes, issue, start, end, alone, and the tier it counts for.
+pub type Carried = (TransferClass, Bytes, SimTime, SimTime, SimTime, SimTime, TierId);
+
+#[derive(Default, Debug, PartialEq)]
+pub struct Keep {
+    pub steps: Vec<Kept>,
+    pub carried: Vec<Carried>,
+}
+
+impl Keep {
+    pub fn bytes(&self, class: TransferClass) -> u64 {
+        self.carried.iter().filter(|it| it.0 == class).map(|it| it.1.get()).sum()
+    }
+}
+
+impl Probe for Keep {
+    fn transfer<Tag>(&mut self, it: &Completed<Tag>, tier: TierId) {
+        self.carried.push((it.class, it.bytes, it.issued, it.started, it.finished, it.alone, tier));
+    }
+
+    fn step(&mut self, step: &StepRecord<'_>) -> ControlFlow<()> {
+        let plain = |bytes: &[Bytes]| bytes.iter().map(|bytes| bytes.get()).collect();
+        self.steps.push(Kept {
+            latency: step.latency,
+            bound: step.bound,
+            attention_read: plain(step.attention_read),
+            mlp_read: plain(step.mlp_read),
+            used: plain(step.used),
+            migrated: (step.migrated_in.get(), step.migrated_out.get()),
+            late: step.late_tokens,
+            read_tokens: step.read_kv_tokens,
+            read_beyond: step.read_beyond.get(),
+        });
+        ControlFlow::Continue(())
+    }
+}
+
+pub fn carry_out(scenario: &Scenario) -> (Outcome, Keep) {
+    let mut keep = Keep::default();
+    let outcome = run(scenario, &mut keep).unwrap();
+    // What completes at one instant may come in another order.
+    keep.carried.sort_by_key(|it| (it.4, it.0.index(), it.6, it.2, it.1));
+    (outcome, keep)
+}
+
+pub fn simulate(config: &ScenarioConfig) -> (Outcome, Keep) {
+    carry_out(&Scenario::new(config.clone()).unwrap())
+}
+
+pub fn bandwidth(gigabytes: u64) -> Bandwidth {
+    Bandwidth::new(gigabytes * 1_000_000_000).unwrap()
+}
+
+pub const BASELINE: Parts = Parts {
+    initialization: InitializationKind::HbmFirst,
+    placement: PlacementKind::PreferHbm,
+    migration: MigrationKind::None,
+};
+
+pub const BEST_RATIO: Parts = Parts {
+    initialization: InitializationKind::BestRatio,
+    placement: PlacementKind::BestRatio,
+    migration: MigrationKind::LookAhead,
+};
+
+/// Layers of (attention, mlp) weights and KV; HBM at 1000 GB/s, external memory behind a link of 250 GB/s.
+pub fn small(
+    layers: u32,
+    (attention, mlp): (u64, u64),
+    kv: u64,
+    hbm: u64,
+    prefill: u32,
+    decode: u32,
+) -> ScenarioConfig {
+    let weights = |stored: u64| WeightsConfig { stored: Bytes::new(stored), read: None };
+    ScenarioConfig {
+        name: "small".to_owned(),
+        about: String::new(),
+        model: Reference::Inline(ModelConfig {
+            name: "small".to_owned(),
+            about: String::new(),
+            layers: vec![LayersConfig {
+                count: layers,
+                attention: weights(attention),
+                mlp: weights(mlp),
+                kv_bytes: Bytes::new(kv),
+            }],
+        }),
+        memory: Reference::Inline(MemoryConfig {
+            name: "small".to_owned(),
+            about: String::new(),
+            arbitration: Arbitration::Fair,
+            class_weights: ClassWeights::default(),
+            residency: ResidencyKind::Exclusive,
+            tiers: vec![
+                TierConfig::new("hbm", Bytes::new(hbm), bandwidth(1000)),
+                TierConfig {
+                    link: Some(LinkConfig::new(bandwidth(250), bandwidth(250))),
+                    ..TierConfig::new("external", Bytes::new(1 << 40), bandwidth(500))
+                },
+            ],
+        }),
+        prefill_tokens: prefill,
+        decode_tokens: decode,
+        page_tokens: 1,
+        trace: TraceConfig::default(),
+        strategy: BASELINE,
+        weight_prefetch: 0,
+        compute: None,
+    }
+}
+
+pub fn memory(config: &mut ScenarioConfig) -> &mut MemoryConfig {
+    match &mut config.memory {
+        Reference::Inline(memory) => memory,
+        Reference::Name(name) => panic!("'{name}' is not spelled out"),
+    }
+}
+
+pub fn skipping(skip: u32, churn: u32, seed: u64) -> TraceConfig {
+    TraceConfig::Generated(GeneratorConfig {
+        skip: Ratio::from_permille(skip).unwrap(),
+        churn: Ratio::from_permille(churn).unwrap(),
+        seed,
+        ..GeneratorConfig::default()
+    })
+}
