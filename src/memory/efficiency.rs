@@ -166,10 +166,25 @@ impl Efficiency {
         Ok(Self { model: Model::Table(rows.collect()), shares })
     }
 
+    /// Achieved over peak by endless streams, where `read_share` of all bytes are reads.
+    #[must_use]
+    pub fn streaming(&self, read_share: f64) -> f64 {
+        self.interpolated(&self.streaming_times(), read_share)
+    }
+
+    /// For each of [`read_shares`](Self::read_shares), the time of a byte of endless streams in units of its time at peak: the
+    /// least that there is.
+    pub(super) fn streaming_times(&self) -> Vec<f64> {
+        self.times(Pattern::Streams, Bytes::new(1 << 40))
+    }
+
     /// Achieved over peak for bytes in granules of `granule` that lie anywhere, where `read_share` of all bytes are reads.
     #[must_use]
     pub fn achieved(&self, granule: Bytes, read_share: f64) -> f64 {
-        let times = self.times(Pattern::Random, granule);
+        self.interpolated(&self.times(Pattern::Random, granule), read_share)
+    }
+
+    fn interpolated(&self, times: &[f64], read_share: f64) -> f64 {
         let (segment, part) = segment(&self.shares, read_share);
         1.0 / (times[segment] + part * (times[segment + 1] - times[segment]))
     }

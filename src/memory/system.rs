@@ -589,8 +589,7 @@ fn lay_channel(
     channel: Option<u32>,
     lanes: &mut Vec<Lane>,
 ) -> ChannelLanes {
-    let at =
-        |read_share| efficiency.map_or(tier.bandwidth, |it| achieved(tier.bandwidth, it.achieved(LONG, read_share)));
+    let at = |read_share| efficiency.map_or(tier.bandwidth, |it| achieved(tier.bandwidth, it.streaming(read_share)));
     let (read, written) = (at(1.0), at(0.0));
     let mut lay = |part: &str, whole: Bandwidth, write_only: bool| {
         lanes.push(Lane {

@@ -246,6 +246,8 @@ pub struct Fabric<Tag> {
 impl<Tag: Copy> Fabric<Tag> {
     /// Calendar ids from here on are the owner's.
     pub const OWNERS_EVENTS: u32 = 1 << 31;
+    /// What a transfer that counts as complete may lack, in bytes.
+    pub const SLACK: f64 = sharing::SLACK as f64 / sharing::BYTE as f64;
 
     /// The idle lanes of `system`.
     #[must_use]

@@ -294,7 +294,7 @@ fn group_hold(lane: &Lane, hold: Hold, pattern: Pattern, granule: Bytes) -> Grou
     };
     let times = efficiency.times(pattern, granule);
     let last = times.len() - 1;
-    let longest = efficiency.times(Pattern::Random, efficiency.largest_granule());
+    let longest = efficiency.streaming_times();
     let reference = if lane.write_only { longest[0] } else { longest[last] };
     let costs: Vec<f64> = times.iter().map(|time| time / reference).collect();
     // Alone on a pair of lanes, or while a bus carries nothing else.

@@ -1,4 +1,4 @@
-use super::lower_bound;
+use super::{hair, lower_bound};
 use crate::memory::{MemorySystem, TierId};
 use crate::units::{Bytes, SimTime};
 use crate::workload::{LanguageModel, Roofline, Sublayer};
@@ -17,6 +17,7 @@ use std::cmp::Reverse;
 #[derive(Clone, Debug)]
 pub(super) struct Knapsack {
     capacity: f64,
+    hair: f64,
     hbm: f64,
     external: f64,
     roofline: Option<Roofline>,
@@ -73,6 +74,7 @@ impl Knapsack {
         order.sort_by_key(|(_, _, density)| Reverse(OrderedFloat(*density)));
         Self {
             capacity: system.tiers()[TierId::HBM.0].capacity.as_f64(),
+            hair: hair(system, sublayers.len()),
             hbm: bandwidth(0),
             external: bandwidth(1),
             roofline,
@@ -118,7 +120,7 @@ impl Knapsack {
             (external / self.external).max(reads.on_hbm / self.hbm).max(reads.compute)
         };
         let total = if self.overlap { time(&all) } else { self.sublayers.iter().map(time).sum() };
-        lower_bound(total, GUARD)
+        lower_bound(total, GUARD, self.hair)
     }
 }
 

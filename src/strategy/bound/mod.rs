@@ -4,7 +4,7 @@
 mod knapsack;
 mod program;
 
-use crate::memory::{MemorySystem, ResidencyKind};
+use crate::memory::{Fabric, MemorySystem, ResidencyKind, Tier, TierId};
 use crate::units::{Bytes, SimTime};
 use crate::workload::{LanguageModel, Roofline};
 use knapsack::Knapsack;
@@ -50,10 +50,21 @@ impl StepBound {
     }
 }
 
-/// The least whole picosecond that a time may take which was computed to be `picoseconds`, right to a share of `guard`.
-/// Steps take whole picoseconds, so rounding up keeps a lower bound one.
-fn lower_bound(picoseconds: f64, guard: f64) -> SimTime {
-    SimTime::from_ps((picoseconds * (1.0 - guard)).ceil() as u64)
+/// The least whole picosecond that a time may take which was computed to be `picoseconds`, right to a share of `guard` and to
+/// `hair`. Steps take whole picoseconds, so rounding up keeps a lower bound one.
+fn lower_bound(picoseconds: f64, guard: f64, hair: f64) -> SimTime {
+    SimTime::from_ps((picoseconds * (1.0 - guard) - hair).max(0.0).ceil() as u64)
+}
+
+/// How many picoseconds less than it should a step of so many sublayers may take, as a transfer is complete when it lacks less
+/// than [`Fabric::SLACK`](crate::memory::Fabric::SLACK) bytes: of each sublayer, the weights and the KV on the slowest tier, in
+/// as many parts as that has ports.
+fn hair(system: &MemorySystem, sublayers: usize) -> f64 {
+    let of_tier = |(id, tier): (TierId, &Tier)| {
+        system.ports(id).len() as f64 * SimTime::PS_PER_SECOND as f64 / tier.read_bandwidth.as_f64()
+    };
+    let a_byte = system.tier_ids().zip(system.tiers()).map(of_tier).fold(0.0, f64::max);
+    2.0 * sublayers as f64 * Fabric::<()>::SLACK * a_byte
 }
 
 #[cfg(test)]

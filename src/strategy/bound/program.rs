@@ -1,4 +1,4 @@
-use super::lower_bound;
+use super::{hair, lower_bound};
 use crate::memory::{MemorySystem, ResidencyKind};
 use crate::units::SimTime;
 use crate::workload::{LanguageModel, Roofline};
@@ -18,6 +18,7 @@ pub(super) struct Program {
     bandwidth: Vec<f64>,
     roofline: Option<Roofline>,
     overlap: bool,
+    hair: f64,
     /// For each sublayer: weights stored, weights read, KV bytes a token (0 for an mlp).
     sublayers: Vec<[f64; 3]>,
     kinds: Vec<Kind>,
@@ -55,6 +56,7 @@ impl Program {
             bandwidth: system.tiers().iter().map(|tier| tier.read_bandwidth.as_f64() / per_second).collect(),
             roofline,
             overlap,
+            hair: hair(system, 2 * model.layers().len()),
             sublayers: sublayers.collect(),
             kinds: Vec::new(),
         }
@@ -70,7 +72,7 @@ impl Program {
         let unit = all / together;
         let solved = self.solve(all, unit, kv_stored - kv_read);
         // Without a solution, what holds without capacities: all tiers at full bandwidth.
-        lower_bound(solved.unwrap_or(1.0) * unit, GUARD)
+        lower_bound(solved.unwrap_or(1.0) * unit, GUARD, self.hair)
     }
 
     fn sort_into_kinds(&mut self, active: &[usize]) {
