@@ -7,7 +7,7 @@ use tiersim::memory::{
     Arbitration, ClassWeights, Completed, Duplex, LinkConfig, MemoryConfig, ResidencyKind, TierConfig, TierId,
     TransferClass,
 };
-use tiersim::simulation::{Outcome, Probe, RunError, Scenario, ScenarioConfig, StepRecord, run};
+use tiersim::simulation::{Ends, Outcome, Probe, RunError, Scenario, ScenarioConfig, StepRecord, run};
 use tiersim::strategy::{InitializationKind, MigrationKind, PlacementKind, Strategy as Parts};
 use tiersim::units::{Bandwidth, Bytes, Ratio, SimTime};
 use tiersim::workload::{
@@ -36,7 +36,7 @@ struct Keep {
 }
 
 impl Probe for Keep {
-    fn transfer<Tag>(&mut self, transfer: &Completed<Tag>, _tier: TierId) {
+    fn transfer<Tag>(&mut self, transfer: &Completed<Tag>, _ends: Ends) {
         assert!(transfer.finished >= self.last, "time ran back");
         assert!(transfer.latency() >= transfer.alone, "faster than alone");
         self.last = transfer.finished;

@@ -12,8 +12,10 @@ use crate::units::{Bandwidth, Bytes, Ratio};
 use crate::workload::{Extend, LayerMap, TraceConfig};
 use clap::Args;
 use std::io::IsTerminal;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 /// `tiersim run`.
 #[derive(Args)]
@@ -90,12 +92,39 @@ pub(super) struct RunArgs {
     /// The folder for the results; with several strategies, a folder each within it [default: out/runs/SCENARIO, with a folder each]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Write timeline.json (for ui.perfetto.dev and chrome://tracing) and a picture of these steps: 100, or 100..105
+    #[arg(long, value_name = "STEPS")]
+    timeline: Option<Steps>,
     /// Print summary.json on stdout, an array where several strategies run, and nothing else there
     #[arg(long)]
     json: bool,
     /// How many runs at a time [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
+}
+
+/// A range of steps: `100`, or `100..105`, the end excluded.
+#[derive(Clone, Debug)]
+struct Steps(Range<usize>);
+
+impl FromStr for Steps {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |part: &str| {
+            part.trim()
+                .parse::<usize>()
+                .map_err(|_| format!("'{text}' is no step or range of steps: write 100, or 100..105"))
+        };
+        let range = match text.split_once("..") {
+            None => number(text)?..number(text)?.saturating_add(1),
+            Some((first, end)) => number(first)?..number(end)?,
+        };
+        if range.is_empty() {
+            return Err(format!("'{text}' has no steps: the second number must be more than the first"));
+        }
+        Ok(Self(range))
+    }
 }
 
 pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
@@ -109,8 +138,16 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
         .map(|scenario| Job {
             scenario,
             folder: if itself { out.clone() } else { out.join(folder_name(&scenario.strategy().name())) },
+            timeline: args.timeline.as_ref().map(|steps| steps.0.clone()),
         })
         .collect();
+    let shortest = scenarios.iter().map(Scenario::decode).min().unwrap_or(0);
+    if let Some(Steps(steps)) = args.timeline.as_ref().filter(|steps| steps.0.end > shortest) {
+        return Err(CliError::Usage(format!(
+            "--timeline {}..{}: the run has the steps 0..{shortest}",
+            steps.start, steps.end
+        )));
+    }
     for job in &jobs {
         report::check_folder(&job.folder)?;
     }

@@ -41,11 +41,13 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     report::check_folder(&args.out)?;
     let mut jobs: Vec<Job<'_>> = settings
         .iter()
-        .map(|setting| Job { scenario: &setting.scenario, folder: args.out.join(setting.folder()) })
+        .map(|setting| Job { scenario: &setting.scenario, folder: args.out.join(setting.folder()), timeline: None })
         .collect();
-    jobs.extend(
-        at_churn.iter().map(|setting| Job { scenario: &setting.scenario, folder: args.out.join(setting.folder()) }),
-    );
+    jobs.extend(at_churn.iter().map(|setting| Job {
+        scenario: &setting.scenario,
+        folder: args.out.join(setting.folder()),
+        timeline: None,
+    }));
     for job in &jobs {
         report::check_folder(&job.folder)?;
     }

@@ -7,6 +7,7 @@ mod distribution;
 mod recorder;
 mod series;
 mod summary;
+mod timeline;
 
 pub use distribution::Timings;
 pub use recorder::{Histograms, Recorder, RunReport, lane_summaries, transfer_summaries};
@@ -15,3 +16,4 @@ pub use summary::{
     AlphaSummary, BoundSummary, Distribution, LaneSummary, MigrationSummary, Named, SublayerAlpha, Summary,
     TransferSummary,
 };
+pub use timeline::{Mark, Span, SpanKind, Timeline, TimelineTransfer};

@@ -4,7 +4,7 @@ use super::summary::{
     AlphaSummary, BoundSummary, LaneSummary, MigrationSummary, Named, SublayerAlpha, Summary, TransferSummary,
 };
 use crate::memory::{Completed, Lane, LaneLoad, MemorySystem, TierId, TransferClass};
-use crate::simulation::{Outcome, Probe, Scenario, StepRecord};
+use crate::simulation::{Ends, Outcome, Probe, Scenario, StepRecord};
 use crate::units::{Bytes, SimTime};
 use std::ops::ControlFlow;
 
@@ -187,17 +187,17 @@ pub fn lane_summaries(system: &MemorySystem, loads: &[LaneLoad], end: SimTime) -
 }
 
 impl Probe for Recorder {
-    fn transfer<Tag>(&mut self, transfer: &Completed<Tag>, tier: TierId) {
+    fn transfer<Tag>(&mut self, transfer: &Completed<Tag>, ends: Ends) {
         self.histograms.record(transfer);
-        self.bytes[transfer.class.index()][tier.0] += transfer.bytes;
+        self.bytes[transfer.class.index()][ends.tier().0] += transfer.bytes;
     }
 
     fn lateness(&mut self, class: TransferClass, late: SimTime) {
         self.histograms.lateness[class.index()].record(late);
     }
 
-    fn layer(&mut self, latency: SimTime) {
-        self.histograms.layer_latency.record(latency);
+    fn layer(&mut self, _layer: usize, began: SimTime, ended: SimTime) {
+        self.histograms.layer_latency.record(ended - began);
     }
 
     fn step(&mut self, step: &StepRecord<'_>) -> ControlFlow<()> {

@@ -11,12 +11,14 @@ mod json;
 mod output;
 pub mod pictures;
 mod table;
+mod timeline;
 pub mod trace_pictures;
 
 pub use curves::curve_files;
 pub use json::summary_json;
 pub use output::{Artifact, ReportError, check_folder, write, write_run, write_streamed};
 pub use table::{Column, Table};
+pub use timeline::timeline_files;
 
 use crate::metrics::{Histograms, RunReport};
 use crate::units::SimTime;

@@ -1,4 +1,5 @@
 use super::pictures::PICTURES;
+use super::timeline;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -100,9 +101,10 @@ pub fn write_run(folder: &Path, artifacts: &[Artifact]) -> Result<(), ReportErro
     let histograms = folder.join("histograms");
     let entries = fs::read_dir(&histograms).into_iter().flatten().flatten().map(|entry| entry.path());
     let of_runs = entries.filter(|path| path.extension().is_some_and(|extension| extension == "hgrm"));
-    let pictures =
-        PICTURES.iter().flat_map(|name| ["svg", "png"].map(|ending| folder.join(name).with_extension(ending)));
-    for stale in of_runs.chain(pictures).filter(|path| path.is_file() && !written(path)) {
+    let pictures = PICTURES.iter().chain([&timeline::PICTURE]);
+    let pictures = pictures.flat_map(|name| ["svg", "png"].map(|ending| folder.join(name).with_extension(ending)));
+    let timeline = [folder.join("timeline.json")];
+    for stale in of_runs.chain(pictures).chain(timeline).filter(|path| path.is_file() && !written(path)) {
         fs::remove_file(&stale).map_err(|source| ReportError::write(&stale, source))?;
     }
     Ok(())

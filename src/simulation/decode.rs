@@ -1,6 +1,6 @@
 use super::moves::{self, Moves};
 use super::paging::Paging;
-use super::probe::{Probe, StepRecord};
+use super::probe::{Ends, Probe, StepRecord};
 use super::residency::{LayerTokens, Residency};
 use super::scenario::Scenario;
 use crate::kernel::{Calendar, EventId};
@@ -256,13 +256,14 @@ impl<'a, P: Probe> Decode<'a, P> {
         self.totals.reset();
         self.weights_issued = 0;
         let started = self.now();
+        self.probe.begin_step(step, started);
         for layer in 0..self.model.layers().len() {
             let layer_started = self.now();
             self.sublayer(step, 2 * layer)?;
             self.write_kv(step, layer)?;
             self.sublayer(step, 2 * layer + 1)?;
             self.migrate(step, layer);
-            self.probe.layer(self.now() - layer_started);
+            self.probe.layer(layer, layer_started, self.now());
         }
         self.step_ended = self.now();
         self.report(step, self.now() - started)?;
@@ -296,7 +297,7 @@ impl<'a, P: Probe> Decode<'a, P> {
                 self.calendar.schedule(self.compute_timer, end);
             }
         }
-        self.fabric.settle(&mut self.calendar);
+        self.settle();
         while self.outstanding[sublayer] > 0 || self.computing {
             self.next_instant(step)?;
         }
@@ -535,31 +536,40 @@ impl<'a, P: Probe> Decode<'a, P> {
             self.fabric.complete(now, event, &mut self.done);
             self.handle_completions(now);
         }
-        self.fabric.settle(&mut self.calendar);
+        self.settle();
         Ok(())
+    }
+
+    /// Gives effect to what was issued or has completed at this instant.
+    fn settle(&mut self) {
+        self.fabric.settle(&mut self.calendar);
+        if self.probe.watches_lanes() {
+            let rates = self.fabric.lane_rates();
+            self.probe.lane_rates(self.calendar.now(), &rates);
+        }
     }
 
     fn handle_completions(&mut self, now: SimTime) {
         let mut done = std::mem::take(&mut self.done);
         for transfer in done.drain(..) {
-            let tier = match transfer.tag {
+            let ends = match transfer.tag {
                 Purpose::Read { sublayer, tier } => {
                     let sublayer = sublayer as usize;
                     self.outstanding[sublayer] -= 1;
                     self.early[sublayer].retain(|early| *early != transfer.id);
-                    tier
+                    Ends { source: Some(tier), destination: None }
                 }
                 Purpose::Write { layer, token, tier } => {
                     self.end_write(now, layer as usize, token as usize, tier);
-                    tier
+                    Ends { source: None, destination: Some(tier) }
                 }
                 Purpose::Move { slot } => {
-                    let (destination, late) = self.moves.complete(now, slot, &mut self.residency);
+                    let (source, destination, late) = self.moves.complete(now, slot, &mut self.residency);
                     self.probe.lateness(transfer.class, late);
-                    destination
+                    Ends { source: Some(source), destination: Some(destination) }
                 }
             };
-            self.probe.transfer(&transfer, tier);
+            self.probe.transfer(&transfer, ends);
         }
         self.done = done;
     }
@@ -605,6 +615,7 @@ impl<'a, P: Probe> Decode<'a, P> {
             read_kv_tokens: self.totals.read_kv_tokens,
             read_beyond: self.totals.read_beyond,
             latency,
+            ended: self.calendar.now(),
             bound: self.bound.step(context, &self.active),
             attention_read: &self.totals.attention_read,
             mlp_read: &self.totals.mlp_read,
@@ -619,7 +630,7 @@ impl<'a, P: Probe> Decode<'a, P> {
     /// Carries what is in flight to its end, after a complete run, and says how the run ended.
     fn finish(mut self, error: Option<RunError>) -> Outcome {
         if error.is_none() {
-            self.fabric.settle(&mut self.calendar);
+            self.settle();
             while self.calendar.next_time().is_some() {
                 if self.next_instant(self.steps).is_err() {
                     break;

@@ -19,5 +19,5 @@ mod residency;
 mod scenario;
 
 pub use decode::{Outcome, RunError, run};
-pub use probe::{Probe, StepRecord};
+pub use probe::{Ends, Probe, StepRecord};
 pub use scenario::{Scenario, ScenarioConfig, ScenarioError, open_trace, open_trace_with};

@@ -178,8 +178,8 @@ impl Moves {
         }
     }
 
-    /// The migration in `slot` is complete at `now`: where it moved to, and how late it was.
-    pub fn complete(&mut self, now: SimTime, slot: u32, residency: &mut Residency) -> (TierId, SimTime) {
+    /// The migration in `slot` is complete at `now`: whence and whither it went, and how late it was.
+    pub fn complete(&mut self, now: SimTime, slot: u32, residency: &mut Residency) -> (TierId, TierId, SimTime) {
         let entry = &mut self.slots[slot as usize];
         for part in 0..entry.parts.len() {
             entry.arrive(part, entry.parts[part].end, residency);
@@ -191,7 +191,7 @@ impl Moves {
         self.undated[layer].retain(|other| *other != slot);
         self.by_route[pair].retain(|other| *other != slot);
         self.vacant.push(slot);
-        (destination, late)
+        (source, destination, late)
     }
 
     fn pair(&self, source: TierId, destination: TierId) -> usize {

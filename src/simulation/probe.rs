@@ -15,6 +15,8 @@ pub struct StepRecord<'a> {
     pub read_beyond: Bytes,
     /// From its start to the end of its last sublayer.
     pub latency: SimTime,
+    /// When it ended.
+    pub ended: SimTime,
     /// The least that any placement could have taken.
     pub bound: SimTime,
     /// Bytes read by attention sublayers, weights and KV, on each tier.
@@ -31,11 +33,43 @@ pub struct StepRecord<'a> {
     pub late_tokens: u64,
 }
 
+/// Between which tiers a transfer went; the chip is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// Where it read.
+    pub source: Option<TierId>,
+    /// Where it wrote.
+    pub destination: Option<TierId>,
+}
+
+impl Ends {
+    /// The tier for which it counts: where it read from, or wrote or moved to.
+    #[must_use]
+    pub fn tier(self) -> TierId {
+        self.destination.or(self.source).unwrap_or(TierId::HBM)
+    }
+}
+
 /// Watches a run. Every method has an empty default.
 pub trait Probe {
-    /// A transfer has completed. `tier` is where it read from, or wrote or moved to.
-    fn transfer<Tag>(&mut self, transfer: &Completed<Tag>, tier: TierId) {
-        let _ = (transfer, tier);
+    /// A step begins at `now`.
+    fn begin_step(&mut self, step: usize, now: SimTime) {
+        let _ = (step, now);
+    }
+
+    /// A transfer has completed.
+    fn transfer<Tag>(&mut self, transfer: &Completed<Tag>, ends: Ends) {
+        let _ = (transfer, ends);
+    }
+
+    /// Whether it wants to be told what lanes carry at this moment of the run.
+    fn watches_lanes(&self) -> bool {
+        false
+    }
+
+    /// From `now` until it is told again, each lane carries so many bytes a second.
+    fn lane_rates(&mut self, now: SimTime, rates: &[f64]) {
+        let _ = (now, rates);
     }
 
     /// A migration of `class` has completed, so long after the reads that it was meant for were issued; 0 if in time.
@@ -43,9 +77,9 @@ pub trait Probe {
         let _ = (class, late);
     }
 
-    /// A layer has ended, so long after it began.
-    fn layer(&mut self, latency: SimTime) {
-        let _ = latency;
+    /// A layer has begun and ended at these times.
+    fn layer(&mut self, layer: usize, began: SimTime, ended: SimTime) {
+        let _ = (layer, began, ended);
     }
 
     /// A step has ended. `Break` interrupts the run.
@@ -58,11 +92,56 @@ pub trait Probe {
 /// Watches nothing.
 impl Probe for () {}
 
+/// Watches if it is there.
+impl<A: Probe> Probe for Option<A> {
+    fn begin_step(&mut self, step: usize, now: SimTime) {
+        self.iter_mut().for_each(|probe| probe.begin_step(step, now));
+    }
+
+    fn transfer<Tag>(&mut self, transfer: &Completed<Tag>, ends: Ends) {
+        self.iter_mut().for_each(|probe| probe.transfer(transfer, ends));
+    }
+
+    fn watches_lanes(&self) -> bool {
+        self.iter().any(Probe::watches_lanes)
+    }
+
+    fn lane_rates(&mut self, now: SimTime, rates: &[f64]) {
+        self.iter_mut().for_each(|probe| probe.lane_rates(now, rates));
+    }
+
+    fn lateness(&mut self, class: TransferClass, late: SimTime) {
+        self.iter_mut().for_each(|probe| probe.lateness(class, late));
+    }
+
+    fn layer(&mut self, layer: usize, began: SimTime, ended: SimTime) {
+        self.iter_mut().for_each(|probe| probe.layer(layer, began, ended));
+    }
+
+    fn step(&mut self, step: &StepRecord<'_>) -> ControlFlow<()> {
+        self.iter_mut().try_for_each(|probe| probe.step(step))
+    }
+}
+
 /// Both watch, the first first; either may interrupt.
 impl<A: Probe, B: Probe> Probe for (A, B) {
-    fn transfer<Tag>(&mut self, transfer: &Completed<Tag>, tier: TierId) {
-        self.0.transfer(transfer, tier);
-        self.1.transfer(transfer, tier);
+    fn begin_step(&mut self, step: usize, now: SimTime) {
+        self.0.begin_step(step, now);
+        self.1.begin_step(step, now);
+    }
+
+    fn transfer<Tag>(&mut self, transfer: &Completed<Tag>, ends: Ends) {
+        self.0.transfer(transfer, ends);
+        self.1.transfer(transfer, ends);
+    }
+
+    fn watches_lanes(&self) -> bool {
+        self.0.watches_lanes() || self.1.watches_lanes()
+    }
+
+    fn lane_rates(&mut self, now: SimTime, rates: &[f64]) {
+        self.0.lane_rates(now, rates);
+        self.1.lane_rates(now, rates);
     }
 
     fn lateness(&mut self, class: TransferClass, late: SimTime) {
@@ -70,9 +149,9 @@ impl<A: Probe, B: Probe> Probe for (A, B) {
         self.1.lateness(class, late);
     }
 
-    fn layer(&mut self, latency: SimTime) {
-        self.0.layer(latency);
-        self.1.layer(latency);
+    fn layer(&mut self, layer: usize, began: SimTime, ended: SimTime) {
+        self.0.layer(layer, began, ended);
+        self.1.layer(layer, began, ended);
     }
 
     fn step(&mut self, step: &StepRecord<'_>) -> ControlFlow<()> {

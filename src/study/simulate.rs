@@ -1,8 +1,8 @@
-use crate::metrics::{Recorder, RunReport};
+use crate::metrics::{Recorder, RunReport, Timeline};
 use crate::report::{self, ReportError};
 use crate::simulation::{Outcome, Probe, RunError, Scenario, StepRecord, run};
 use rayon::iter::{ParallelBridge, ParallelIterator};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use thiserror::Error;
@@ -13,6 +13,8 @@ pub struct Job<'a> {
     pub scenario: &'a Scenario,
     /// Where its files go.
     pub folder: PathBuf,
+    /// The steps of which to write a timeline.
+    pub timeline: Option<Range<usize>>,
 }
 
 /// A run that has ended.
@@ -82,12 +84,16 @@ fn work(scenario: &Scenario) -> u64 {
 
 fn one(job: &Job<'_>, cancel: &Cancel, progress: &dyn Progress) -> Result<Finished, StudyError> {
     let watch = Watch { cancel, progress, unreported: 0 };
-    let mut probe = (Recorder::new(job.scenario), watch);
+    let timeline = job.timeline.clone().map(|steps| Timeline::new(job.scenario, steps));
+    let mut probe = (Recorder::new(job.scenario), (watch, timeline));
     let outcome = run(job.scenario, &mut probe)?;
-    let (recorder, watch) = probe;
+    let (recorder, (watch, timeline)) = probe;
     progress.advance(watch.unreported);
     let report = recorder.finish(job.scenario, &outcome);
-    let files = report::run_files(&report)?;
+    let mut files = report::run_files(&report)?;
+    if let Some(timeline) = &timeline {
+        files.extend(report::timeline_files(timeline)?);
+    }
     // An interruption between computing and writing counts: nothing is written then.
     if cancel.load(Ordering::Relaxed) {
         return Err(RunError::Interrupted.into());

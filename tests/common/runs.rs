@@ -7,7 +7,7 @@ use tiersim::config::Reference;
 use tiersim::memory::{
     Arbitration, ClassWeights, Completed, LinkConfig, MemoryConfig, ResidencyKind, TierConfig, TierId, TransferClass,
 };
-use tiersim::simulation::{Outcome, Probe, Scenario, ScenarioConfig, StepRecord, run};
+use tiersim::simulation::{Ends, Outcome, Probe, Scenario, ScenarioConfig, StepRecord, run};
 use tiersim::strategy::{InitializationKind, MigrationKind, PlacementKind, Strategy as Parts};
 use tiersim::units::{Bandwidth, Bytes, Ratio, SimTime};
 use tiersim::workload::{GeneratorConfig, LayersConfig, ModelConfig, TraceConfig, WeightsConfig};
@@ -41,7 +41,8 @@ impl Keep {
 }
 
 impl Probe for Keep {
-    fn transfer<Tag>(&mut self, it: &Completed<Tag>, tier: TierId) {
+    fn transfer<Tag>(&mut self, it: &Completed<Tag>, ends: Ends) {
+        let tier = ends.tier();
         self.carried.push((it.class, it.bytes, it.issued, it.started, it.finished, it.alone, tier));
     }
 

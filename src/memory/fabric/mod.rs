@@ -779,6 +779,33 @@ impl<Tag: Copy> Fabric<Tag> {
             .collect()
     }
 
+    /// What each lane carries at this moment, in bytes a second, by lane.
+    #[must_use]
+    pub fn lane_rates(&self) -> Vec<f64> {
+        let mut rates = vec![0.0; self.lanes.len()];
+        match &self.arbiter {
+            Arbiter::Sharing(sharing) => sharing.add_rates(&mut rates),
+            Arbiter::Fifo(_) => {
+                let running = |transfer: &&Transfer<Tag>| matches!(transfer.state, State::Running { .. });
+                for transfer in self.transfers.iter().filter(running) {
+                    let seconds = transfer.carry.as_ps() as f64 / SimTime::PS_PER_SECOND as f64;
+                    let slots = match transfer.role {
+                        Role::Gang(gang) => self.gangs[gang as usize].parts.as_slice(),
+                        _ => &[],
+                    };
+                    let parts = slots.iter().map(|slot| &self.transfers[*slot as usize]);
+                    let whole = slots.is_empty().then_some(transfer);
+                    for part in parts.chain(whole) {
+                        for &lane in self.profiles[part.profile].lanes() {
+                            rates[lane] += part.bytes.as_f64() / seconds;
+                        }
+                    }
+                }
+            }
+        }
+        rates
+    }
+
     /// The bytes of every transfer issued so far, by class.
     #[must_use]
     pub fn issued(&self) -> [Bytes; TransferClass::COUNT] {

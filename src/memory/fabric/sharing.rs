@@ -201,6 +201,16 @@ impl Sharing {
         self.groups[group].progress_at(now)
     }
 
+    /// Adds to each lane what it carries, in bytes a second.
+    pub fn add_rates(&self, rates: &mut [f64]) {
+        for (demand, group) in self.demands.iter().zip(&self.groups).filter(|(demand, _)| demand.count > 0) {
+            let bytes_a_picosecond = group.rate as f64 / BYTE as f64 * demand.count as f64;
+            for hold in &demand.holds {
+                rates[hold.lane] += bytes_a_picosecond * SimTime::PS_PER_SECOND as f64;
+            }
+        }
+    }
+
     /// The whole bytes that a transfer of `bytes` in so many equal parts, of which `member` is one, has received by `now`.
     pub fn delivered(&self, now: SimTime, member: Membership, bytes: Bytes, parts: u64) -> Bytes {
         let of_part = member.mark.saturating_sub(self.groups[member.group].progress_at(now));

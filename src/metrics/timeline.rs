@@ -1,0 +1,181 @@
+use crate::memory::{Completed, MemorySystem, RouteId, TierId, TransferClass};
+use crate::simulation::{Ends, Probe, Scenario, StepRecord};
+use crate::units::{Bytes, SimTime};
+use std::ops::{ControlFlow, Range};
+
+/// All that happens in a few steps of a run: transfers, layers, rates.
+#[derive(Clone, Debug)]
+pub struct Timeline {
+    steps: Range<usize>,
+    /// When the first of them began and the last one ended.
+    from: Option<SimTime>,
+    to: Option<SimTime>,
+    /// The names of the lanes and of the tiers.
+    pub lanes: Vec<String>,
+    /// The names of the tiers.
+    pub tiers: Vec<String>,
+    /// In the order of completion.
+    pub transfers: Vec<TimelineTransfer>,
+    /// In the order of their ends; a step after its layers.
+    pub spans: Vec<Span>,
+    /// From each time until the next: what each lane carries, in bytes a second.
+    pub rates: Vec<(SimTime, Vec<f64>)>,
+    /// At the end of each step.
+    pub marks: Vec<Mark>,
+    system: MemorySystem,
+}
+
+/// A transfer of a [`Timeline`].
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct TimelineTransfer {
+    pub class: TransferClass,
+    pub ends: Ends,
+    /// The places of its lanes in [`Timeline::lanes`]; none of channels that are simulated one by one.
+    pub lanes: Vec<usize>,
+    pub bytes: Bytes,
+    pub issued: SimTime,
+    pub started: SimTime,
+    pub finished: SimTime,
+    pub queueing: SimTime,
+}
+
+/// A step or a layer.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Span {
+    pub what: SpanKind,
+    pub began: SimTime,
+    pub ended: SimTime,
+}
+
+/// What a [`Span`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpanKind {
+    /// The step of that number.
+    Step(usize),
+    /// The layer of that number.
+    Layer(usize),
+}
+
+/// What stands at the end of a step.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Mark {
+    pub at: SimTime,
+    /// HBM's share of the bytes read; `NaN` where nothing was.
+    pub alpha: f64,
+    /// By tier.
+    pub used: Vec<Bytes>,
+}
+
+impl Timeline {
+    /// For `steps` of a run of `scenario`.
+    #[must_use]
+    pub fn new(scenario: &Scenario, steps: Range<usize>) -> Self {
+        let system = scenario.memory();
+        Self {
+            steps,
+            from: None,
+            to: None,
+            lanes: system.lanes().iter().map(|lane| lane.name.clone()).collect(),
+            tiers: system.tiers().iter().map(|tier| tier.name.clone()).collect(),
+            transfers: Vec::new(),
+            spans: Vec::new(),
+            rates: Vec::new(),
+            marks: Vec::new(),
+            system: system.clone(),
+        }
+    }
+
+    /// When the first of its steps began and the last one ended; `None` if the run did not get there.
+    #[must_use]
+    pub fn span(&self) -> Option<(SimTime, SimTime)> {
+        let first = self.from?;
+        let last = self.to.or_else(|| self.spans.iter().map(|span| span.ended).max());
+        Some((first, last.unwrap_or(first)))
+    }
+
+    fn is_open(&self) -> bool {
+        self.from.is_some() && self.to.is_none()
+    }
+
+    fn lanes_of(&self, ends: Ends) -> Vec<usize> {
+        let port = |tier: TierId| Some(self.system.ports(tier)).filter(|ports| ports.len() == 1)?.next();
+        let route: Option<RouteId> = match (ends.source, ends.destination) {
+            (Some(source), None) => port(source).map(|port| self.system.read_route(port)),
+            (None, Some(destination)) => port(destination).map(|port| self.system.write_route(port)),
+            (Some(source), Some(destination)) => {
+                port(source).zip(port(destination)).map(|(from, to)| self.system.move_route(from, to))
+            }
+            (None, None) => None,
+        };
+        let holds = route.map(|route| self.system.route(route)).unwrap_or_default();
+        holds.into_iter().map(|hold| hold.lane.0).collect()
+    }
+}
+
+impl Probe for Timeline {
+    fn begin_step(&mut self, step: usize, now: SimTime) {
+        if step == self.steps.start {
+            self.from = Some(now);
+        }
+    }
+
+    fn transfer<Tag>(&mut self, transfer: &Completed<Tag>, ends: Ends) {
+        let began = self.from.is_some_and(|from| transfer.finished > from);
+        let before_the_end = self.to.is_none_or(|to| transfer.issued < to);
+        if began && before_the_end {
+            self.transfers.push(TimelineTransfer {
+                class: transfer.class,
+                ends,
+                lanes: self.lanes_of(ends),
+                bytes: transfer.bytes,
+                issued: transfer.issued,
+                started: transfer.started,
+                finished: transfer.finished,
+                queueing: transfer.queueing(),
+            });
+        }
+    }
+
+    fn watches_lanes(&self) -> bool {
+        self.is_open()
+    }
+
+    fn lane_rates(&mut self, now: SimTime, rates: &[f64]) {
+        if !self.is_open() {
+            return;
+        }
+        // Of several at one time the last one holds.
+        if self.rates.last().is_some_and(|(at, _)| *at == now) {
+            self.rates.pop();
+        }
+        if self.rates.last().is_none_or(|(_, before)| before != rates) {
+            self.rates.push((now, rates.to_vec()));
+        }
+    }
+
+    fn layer(&mut self, layer: usize, began: SimTime, ended: SimTime) {
+        if self.is_open() {
+            self.spans.push(Span { what: SpanKind::Layer(layer), began, ended });
+        }
+    }
+
+    fn step(&mut self, step: &StepRecord<'_>) -> ControlFlow<()> {
+        if self.is_open() {
+            let read = |tier: usize| (step.attention_read[tier] + step.mlp_read[tier]).as_f64();
+            let all: f64 = (0..self.tiers.len()).map(read).sum();
+            self.marks.push(Mark { at: step.ended, alpha: read(0) / all, used: step.used.to_vec() });
+            self.spans.push(Span {
+                what: SpanKind::Step(step.step),
+                began: SimTime::from_ps(step.ended.as_ps() - step.latency.as_ps()),
+                ended: step.ended,
+            });
+            if step.step + 1 == self.steps.end {
+                self.to = Some(step.ended);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,195 @@
+//! `timeline.json`: a few steps as a trace in Chrome's format, which ui.perfetto.dev and chrome://tracing open, and a picture
+//! of what each lane carries.
+//!
+//! Four processes: `decode` (a track of steps, one of layers), `lanes` (a track each, with what is on it from first byte to last),
+//! `classes` (a track each, from issue to the last byte), and counters: the rate of each lane, the bytes in use on each tier,
+//! alpha. Where slices of a track overlap, it has more rows. Times are in microseconds, exact to the picosecond.
+
+use super::chart::{Chart, Line, Panel, Stroke, colour};
+use super::output::{Artifact, ReportError};
+use crate::memory::TransferClass;
+use crate::metrics::{SpanKind, Timeline, TimelineTransfer};
+use crate::units::SimTime;
+use serde_json::{Value, json};
+
+const DECODE: u32 = 1;
+const LANES: u32 = 2;
+const CLASSES: u32 = 3;
+const COUNTERS: u32 = 4;
+
+/// The names of the pictures, without their endings.
+pub(super) const PICTURE: &str = "timeline";
+
+/// The files of a timeline; none if the run did not get to its steps.
+///
+/// # Errors
+/// [`ReportError`] if the picture cannot be drawn.
+pub fn timeline_files(timeline: &Timeline) -> Result<Vec<Artifact>, ReportError> {
+    let Some((from, to)) = timeline.span() else { return Ok(Vec::new()) };
+    let mut files = vec![Artifact::new("timeline.json", trace(timeline))];
+    files.extend(picture(timeline, from, to)?);
+    Ok(files)
+}
+
+fn trace(timeline: &Timeline) -> Vec<u8> {
+    let mut events = Vec::new();
+    for (pid, name) in [(DECODE, "decode"), (LANES, "lanes"), (CLASSES, "classes"), (COUNTERS, "counters")] {
+        events.push(json!({"ph": "M", "pid": pid, "name": "process_name", "args": {"name": name}}));
+        events.push(json!({"ph": "M", "pid": pid, "name": "process_sort_index", "args": {"sort_index": pid}}));
+    }
+    decode(timeline, &mut events);
+    let mut rows = Rows::default();
+    for (index, lane) in timeline.lanes.iter().enumerate() {
+        let on_lane = timeline.transfers.iter().filter(|transfer| transfer.lanes.contains(&index));
+        track(timeline, &mut events, &mut rows, (LANES, lane), on_lane.map(|it| (it.started, it)).collect());
+    }
+    rows = Rows::default();
+    for class in TransferClass::ALL {
+        let of_class = timeline.transfers.iter().filter(|transfer| transfer.class == class);
+        track(timeline, &mut events, &mut rows, (CLASSES, class.name()), of_class.map(|it| (it.issued, it)).collect());
+    }
+    counters(timeline, &mut events);
+    // An event a line: large files can be looked at.
+    let lines: Vec<String> = events.iter().map(Value::to_string).collect();
+    format!("{{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n{}\n]}}\n", lines.join(",\n")).into_bytes()
+}
+
+fn decode(timeline: &Timeline, events: &mut Vec<Value>) {
+    for (tid, name) in [(1, "steps"), (2, "layers")] {
+        events.push(thread_name(DECODE, tid, name));
+    }
+    for span in &timeline.spans {
+        let (tid, name) = match span.what {
+            SpanKind::Step(step) => (1, format!("step {step}")),
+            SpanKind::Layer(layer) => (2, format!("layer {layer}")),
+        };
+        events.push(slice((DECODE, tid), &name, span.began, span.ended, json!({})));
+    }
+}
+
+/// How many rows the tracks before have taken.
+#[derive(Default)]
+struct Rows(u64);
+
+/// A track, in as many rows as it takes for slices not to overlap.
+fn track(
+    timeline: &Timeline,
+    events: &mut Vec<Value>,
+    rows: &mut Rows,
+    (pid, name): (u32, &str),
+    mut slices: Vec<(SimTime, &TimelineTransfer)>,
+) {
+    slices.sort_by_key(|(start, transfer)| (*start, transfer.finished));
+    let mut ends: Vec<SimTime> = vec![SimTime::ZERO];
+    let first = rows.0 + 1;
+    for (start, transfer) in slices {
+        let free = ends.iter().position(|end| *end <= start).unwrap_or_else(|| {
+            ends.push(SimTime::ZERO);
+            ends.len() - 1
+        });
+        ends[free] = transfer.finished;
+        let tier = |tier: Option<crate::memory::TierId>| {
+            tier.map_or("chip", |tier| timeline.tiers[tier.0].as_str()).to_owned()
+        };
+        let details = json!({
+            "bytes": transfer.bytes.get(),
+            "from": tier(transfer.ends.source),
+            "to": tier(transfer.ends.destination),
+            "issued_ns": transfer.issued.as_ns(),
+            "queueing_ns": transfer.queueing.as_ns(),
+        });
+        let called = format!("{} {}", transfer.class, timeline.tiers[transfer.ends.tier().0]);
+        events.push(slice((pid, first + free as u64), &called, start, transfer.finished, details));
+    }
+    for row in 0..ends.len() as u64 {
+        let called = if row == 0 { name.to_owned() } else { format!("{name} ({})", row + 1) };
+        events.push(thread_name(pid, first + row, &called));
+        let index = json!({"sort_index": first + row});
+        events.push(json!({"ph": "M", "pid": pid, "tid": first + row, "name": "thread_sort_index", "args": index}));
+    }
+    rows.0 += ends.len() as u64;
+}
+
+fn counters(timeline: &Timeline, events: &mut Vec<Value>) {
+    for (at, rates) in &timeline.rates {
+        for (lane, rate) in timeline.lanes.iter().zip(rates) {
+            events.push(counter(&format!("{lane} (GB/s)"), *at, rate / 1e9));
+        }
+    }
+    for mark in &timeline.marks {
+        if mark.alpha.is_finite() {
+            events.push(counter("alpha", mark.at, mark.alpha));
+        }
+        for (tier, used) in timeline.tiers.iter().zip(&mark.used) {
+            events.push(counter(&format!("{tier} in use (GiB)"), mark.at, used.as_f64() / (1u64 << 30) as f64));
+        }
+    }
+}
+
+fn thread_name(pid: u32, tid: u64, name: &str) -> Value {
+    json!({"ph": "M", "pid": pid, "tid": tid, "name": "thread_name", "args": {"name": name}})
+}
+
+fn slice((pid, tid): (u32, u64), name: &str, start: SimTime, end: SimTime, args: Value) -> Value {
+    json!({
+        "ph": "X", "pid": pid, "tid": tid, "name": name,
+        "ts": microseconds(start), "dur": microseconds(end - start), "args": args,
+    })
+}
+
+fn counter(name: &str, at: SimTime, value: f64) -> Value {
+    json!({"ph": "C", "pid": COUNTERS, "name": name, "ts": microseconds(at), "args": {"value": value}})
+}
+
+/// Exact: a double holds 2^53 ps, 2.5 hours, to the picosecond when divided by 10^6 and printed.
+fn microseconds(time: SimTime) -> f64 {
+    time.as_ps() as f64 / 1e6
+}
+
+/// How many layers the picture shows: more cannot be told apart.
+const LAYERS_SHOWN: usize = 4;
+
+/// What each lane carries over the first layers.
+fn picture(timeline: &Timeline, from: SimTime, to: SimTime) -> Result<[Artifact; 2], ReportError> {
+    let strokes = [Stroke::Solid, Stroke::Dashed, Stroke::Dotted];
+    let first_step = timeline.spans.iter().find_map(|span| match span.what {
+        SpanKind::Step(step) => Some(step),
+        SpanKind::Layer(_) => None,
+    });
+    let shown: Vec<SimTime> = timeline
+        .spans
+        .iter()
+        .take_while(|span| matches!(span.what, SpanKind::Layer(_)))
+        .take(LAYERS_SHOWN)
+        .map(|span| span.ended)
+        .collect();
+    let to = shown.last().copied().unwrap_or(to);
+    let since = |at: SimTime| (at.min(to) - from).as_ps() as f64 / 1e6;
+    let lines = timeline.lanes.iter().enumerate().map(|(lane, name)| {
+        let mut points = Vec::new();
+        let mut before = None;
+        for (at, rates) in timeline.rates.iter().filter(|(at, _)| *at < to) {
+            points.extend(before.map(|rate| (since(*at), rate)));
+            let rate = rates[lane] / 1e9;
+            points.push((since(*at), rate));
+            before = Some(rate);
+        }
+        points.extend(before.map(|rate| (since(to), rate)));
+        Line {
+            label: name.clone(),
+            colour: colour::ALL[lane % colour::ALL.len()],
+            stroke: strokes[lane % strokes.len()],
+            points,
+        }
+    });
+    let (step, layers) = (first_step.unwrap_or(0), shown.len());
+    let panel = Panel {
+        title: format!("What lanes carry: step {step}, the first {layers} layers"),
+        x_label: format!("us since the start of step {step}"),
+        y_label: "GB/s".to_owned(),
+        // A system of many channels has more lanes than can be told apart.
+        lines: lines.take(colour::ALL.len() * strokes.len()).collect(),
+        y_to: None,
+    };
+    Chart { name: PICTURE.to_owned(), title: String::new(), panels: vec![panel] }.artifacts()
+}
