@@ -61,7 +61,7 @@ pub(super) fn run(args: &CurveArgs) -> Result<ExitCode, CliError> {
     let measured = curves(&system, &settings)?;
     report::write(&out, &report::curve_files(&system, &measured)?)?;
     print(&table(&system, &measured).render(std::io::stdout().is_terminal()))?;
-    tell!(
+    note!(
         "mean latencies of transfers of {} that arrive at random; all loads and pictures are in {}",
         args.bytes,
         out.display()

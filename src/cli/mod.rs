@@ -3,6 +3,15 @@
 //! Results go to stdout, everything meant for a person in passing to stderr. Exit codes: 0 done, 1 a run that ended
 //! incomplete, 2 bad input or usage, 130 interrupted.
 
+/// A line to stderr in passing, unless --quiet was given.
+macro_rules! note {
+    ($($part:tt)+) => {{
+        if !$crate::cli::terminal::is_quiet() {
+            tell!($($part)+);
+        }
+    }};
+}
+
 /// A line to stderr. A reader that has gone away is no reason to end.
 macro_rules! tell {
     ($($part:tt)+) => {{
@@ -19,8 +28,10 @@ mod overrides;
 mod progress;
 mod replay;
 mod run;
+mod shell;
 mod study;
 mod tables;
+mod terminal;
 mod trace;
 
 use clap::{Parser, Subcommand};
@@ -36,6 +47,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Parser)]
 #[command(name = "tiersim", version, about)]
 struct Cli {
+    /// Tell nothing but results and errors: no progress, no hints
+    #[arg(short, long, global = true)]
+    quiet: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -55,6 +69,12 @@ enum Command {
     Trace(trace::TraceCommand),
     /// List the models, memory systems, scenarios, traces, strategies and their parts, or show one memory system or DRAM part
     List(list::ListArgs),
+    /// Print a script that completes this command line in a shell
+    Completions(shell::CompletionsArgs),
+    /// Print the manual page, or write one for each command
+    Man(shell::ManArgs),
+    /// Print the JSON Schema of summary.json
+    Schema,
     /// Say whether configuration files and traces are valid, or what is wrong and where
     Check(check::CheckArgs),
 }
@@ -63,6 +83,9 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if cli.quiet {
+        terminal::be_quiet();
+    }
     let cancel = Arc::new(AtomicBool::new(false));
     interruptible(&cancel);
     let result = match cli.command.unwrap_or_else(|| Command::Study(study::StudyArgs::default())) {
@@ -72,6 +95,9 @@ pub fn main() -> ExitCode {
         Command::Curve(args) => curve::run(&args),
         Command::Trace(command) => trace::trace(&command, &cancel),
         Command::List(args) => list::run(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
+        Command::Schema => shell::schema(),
         Command::Check(args) => check::check(&args, &cancel),
     };
     match result {

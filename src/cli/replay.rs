@@ -48,7 +48,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode, CliError> {
         let mut files = vec![Artifact::new("summary.json", report::summary_json(&replayed.summary)? + "\n")];
         files.extend(report::histogram_files(&replayed.histograms, replayed.end)?);
         report::write_run(out, &files)?;
-        tell!("results are in {}", out.display());
+        note!("results are in {}", out.display());
     }
     let mut rows = Vec::new();
     traffic.write(&replayed.times, &mut rows)?;

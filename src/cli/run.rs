@@ -1,6 +1,6 @@
 use super::error::{CliError, INCOMPLETE};
 use super::progress::Bar;
-use super::{overrides, print, tables};
+use super::{overrides, print, tables, terminal};
 use crate::catalog;
 use crate::config::Reference;
 use crate::memory::{Arbitration, MemoryConfig};
@@ -168,8 +168,13 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
             table.row(row);
         }
         print(&table.render(std::io::stdout().is_terminal()))?;
+        if std::io::stdout().is_terminal() && !terminal::is_quiet() {
+            for run in &finished {
+                print(&format!("\n{}\n{}", run.report.summary.strategy, terminal::curves(&run.report).join("\n")))?;
+            }
+        }
     }
-    tell!("results are in {}", out.display());
+    note!("results are in {}", out.display());
     let mut code = ExitCode::SUCCESS;
     for run in &finished {
         if let Some(error) = &run.outcome.error {

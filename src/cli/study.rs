@@ -94,7 +94,7 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     report::write(&args.out, &files)?;
 
     print(&text(std::io::stdout().is_terminal()))?;
-    tell!(
+    note!(
         "{} runs in {:.1} s; figures and pictures are in {}",
         jobs.len(),
         started.elapsed().as_secs_f64(),

@@ -1,8 +1,10 @@
 use crate::simulation::ScenarioConfig;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
+use std::borrow::Cow;
 
 /// The figures of one run, in the order and under the names of `summary.json`. Times are in nanoseconds, sizes in bytes.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Summary {
     /// The version of this layout.
     pub schema: u32,
@@ -43,12 +45,13 @@ pub struct Summary {
     pub migration: MigrationSummary,
     /// The least that any placement could reach.
     pub bound: BoundSummary,
-    /// The whole resolved input.
+    /// The whole resolved input: what `tiersim run` repeats the run from.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub scenario: ScenarioConfig,
 }
 
 /// Alpha over the steps: means are unweighted. `None` where nothing was read.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[allow(missing_docs)]
 pub struct AlphaSummary {
     pub mean: Option<f64>,
@@ -61,7 +64,7 @@ pub struct AlphaSummary {
 }
 
 /// Alpha of the attention or the mlp sublayers.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[allow(missing_docs)]
 pub struct SublayerAlpha {
     pub mean: Option<f64>,
@@ -69,7 +72,7 @@ pub struct SublayerAlpha {
 }
 
 /// A distribution of times, in nanoseconds. Percentiles have 3 significant digits; the others are exact.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 #[allow(missing_docs)]
 pub struct Distribution {
     pub mean: f64,
@@ -82,7 +85,7 @@ pub struct Distribution {
 }
 
 /// The transfers of one class.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct TransferSummary {
     /// How many.
     pub count: u64,
@@ -98,7 +101,7 @@ pub struct TransferSummary {
 }
 
 /// One lane.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct LaneSummary {
     /// How long at least one transfer was active on it.
     pub busy_ns: f64,
@@ -111,7 +114,7 @@ pub struct LaneSummary {
 }
 
 /// What moved between steps.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct MigrationSummary {
     /// Bytes towards faster tiers.
     pub in_bytes: u64,
@@ -122,7 +125,7 @@ pub struct MigrationSummary {
 }
 
 /// The bound of section 5 of the model over all steps.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct BoundSummary {
     /// The sum of the steps' bounds.
     pub simulated_ns: f64,
@@ -151,5 +154,15 @@ impl<T> FromIterator<(String, T)> for Named<T> {
 impl<T: Serialize> Serialize for Named<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Named<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("Named_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        std::collections::BTreeMap::<String, T>::json_schema(generator)
     }
 }

@@ -9,13 +9,14 @@ mod hgrm;
 mod hlog;
 mod json;
 mod output;
+mod parquet;
 pub mod pictures;
 mod table;
 mod timeline;
 pub mod trace_pictures;
 
 pub use curves::curve_files;
-pub use json::summary_json;
+pub use json::{summary_json, summary_schema};
 pub use output::{Artifact, ReportError, check_folder, write, write_run, write_streamed};
 pub use table::{Column, Table};
 pub use timeline::timeline_files;
@@ -48,8 +49,14 @@ pub trait Exporter {
 /// # Errors
 /// As [`Exporter::export`].
 pub fn run_files(run: &RunReport) -> Result<Vec<Artifact>, ReportError> {
-    let exporters: [&dyn Exporter; 5] =
-        [&json::SummaryJson, &csv::StepsCsv, &hgrm::PercentileFiles, &hlog::HistogramLog, &pictures::RunPictures];
+    let exporters: [&dyn Exporter; 6] = [
+        &json::SummaryJson,
+        &csv::StepsCsv,
+        &parquet::StepsParquet,
+        &hgrm::PercentileFiles,
+        &hlog::HistogramLog,
+        &pictures::RunPictures,
+    ];
     let mut files = Vec::new();
     for exporter in exporters {
         files.extend(exporter.export(run)?);

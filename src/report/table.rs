@@ -42,27 +42,57 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// The text, without styles or, for a terminal, with a bold heading.
+    /// The text, plain or, for a terminal, with a bold heading (unless `NO_COLOR` is set). A few rows that are wider than the
+    /// terminal become columns.
     #[must_use]
-    pub fn render(&self, styled: bool) -> String {
+    pub fn render(&self, terminal: bool) -> String {
+        let laid = self.lay(terminal);
+        // The line under the heading has no styles.
+        let width = laid.to_string().lines().nth(1).map(|line| line.chars().count());
+        match laid.width() {
+            Some(room) if terminal && width > Some(room.into()) && self.rows.len() <= MOST_COLUMNS => {
+                self.turned().lay(terminal).to_string()
+            }
+            _ => laid.to_string(),
+        }
+    }
+
+    fn lay(&self, terminal: bool) -> comfy_table::Table {
+        let bold = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let mut table = comfy_table::Table::new();
         table.load_style(presets::ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(self.columns.iter().map(|column| {
             let cell = Cell::new(&column.name).set_alignment(alignment(column));
-            if styled { cell.add_attribute(Attribute::Bold) } else { cell }
+            if bold { cell.add_attribute(Attribute::Bold) } else { cell }
         }));
         for row in &self.rows {
             let cells = row.iter().zip(&self.columns);
             table.add_row(cells.map(|(text, column)| Cell::new(text).set_alignment(alignment(column))));
         }
-        if styled {
+        if bold {
             table.enforce_styling();
-        } else {
+        } else if !terminal {
             table.force_no_tty();
         }
-        table.to_string()
+        table
+    }
+
+    /// Rows as columns: the first column's cells are the headings.
+    fn turned(&self) -> Self {
+        let cell = |row: &Vec<String>, column: usize| row.get(column).cloned().unwrap_or_default();
+        let heading = |column: usize| self.columns.get(column).map_or_else(String::new, |it| it.name.clone());
+        let runs = self.rows.iter().map(|row| Column::number(&cell(row, 0)));
+        let columns = [Column::text(&heading(0))].into_iter().chain(runs).collect();
+        let mut turned = Self::new(columns);
+        for column in 1..self.columns.len() {
+            turned.row([heading(column)].into_iter().chain(self.rows.iter().map(|row| cell(row, column))));
+        }
+        turned
     }
 }
+
+/// The most rows that may become columns.
+const MOST_COLUMNS: usize = 4;
 
 fn alignment(column: &Column) -> CellAlignment {
     if column.number { CellAlignment::Right } else { CellAlignment::Left }

@@ -87,7 +87,7 @@ fn convert(
     let mut header = recording.header().clone();
     header.provenance = header.provenance.updated(given);
     out.write(&header, &mut Watched { source: recording, cancel })?;
-    tell!(
+    note!(
         "{}: {} steps, {} layers, {} tokens before step 0, as {}",
         out.path.display(),
         header.steps,

@@ -32,7 +32,7 @@ pub(super) fn fit(args: &FitArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
                 std::io::Write::write_all(file, text.as_bytes())
                     .map_err(|source| ReportError::Write { path: out.display().to_string(), source })
             })?;
-            tell!("{}: compare it: tiersim trace info {} {}", out.display(), args.trace.display(), out.display());
+            note!("{}: compare it: tiersim trace info {} {}", out.display(), args.trace.display(), out.display());
         }
         None => print(text.trim_end())?,
     }

@@ -80,7 +80,7 @@ pub(super) fn generate(args: &GenerateArgs, cancel: &Cancel) -> Result<ExitCode,
         },
     };
     output.write(&header, &mut Watched { source, cancel })?;
-    tell!(
+    note!(
         "{}: {steps} steps, {layers} layers, {prefill} tokens before step 0, as {}",
         args.out.display(),
         output.format

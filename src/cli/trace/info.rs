@@ -64,7 +64,7 @@ pub(super) fn info(args: &InfoArgs, cancel: &Cancel) -> Result<ExitCode, CliErro
     print(&table(&compared).render(std::io::stdout().is_terminal()))?;
     let drawn: Vec<Compared<'_>> = compared.iter().map(|(label, statistics)| Compared { label, statistics }).collect();
     report::write(&folder, &trace_pictures::draw(&drawn)?)?;
-    tell!("pictures are in {}", folder.display());
+    note!("pictures are in {}", folder.display());
     Ok(ExitCode::SUCCESS)
 }
 

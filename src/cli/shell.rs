@@ -1,0 +1,66 @@
+//! What the command line says of itself: completions, manual pages, the schema of its results.
+
+use super::error::CliError;
+use super::{Cli, print};
+use crate::report::{self, Artifact};
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// `tiersim completions`.
+#[derive(Args)]
+pub(super) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+/// `tiersim man`.
+#[derive(Args)]
+pub(super) struct ManArgs {
+    /// The folder for the pages, one a command
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+pub(super) fn completions(args: &CompletionsArgs) -> Result<ExitCode, CliError> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "tiersim", &mut script);
+    print(String::from_utf8_lossy(&script).trim_end())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn man(args: &ManArgs) -> Result<ExitCode, CliError> {
+    let mut command = Cli::command();
+    command.build();
+    let mut pages = Vec::new();
+    collect(&command, "tiersim", &mut pages)?;
+    match &args.out {
+        Some(folder) => {
+            report::write(folder, &pages)?;
+            note!("{} pages are in {}: man -l {}", pages.len(), folder.display(), folder.join("tiersim.1").display());
+        }
+        None => print(String::from_utf8_lossy(&pages[0].bytes).trim_end())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The page of `command`, and those of its commands.
+fn collect(command: &clap::Command, name: &str, pages: &mut Vec<Artifact>) -> Result<(), CliError> {
+    let mut page = Vec::new();
+    // The names of subcommands' pages are those of their commands: tiersim-run.
+    let named = command.clone().name(name.to_owned()).bin_name(name.replace('-', " "));
+    clap_mangen::Man::new(named).render(&mut page).map_err(CliError::Stdout)?;
+    pages.push(Artifact::new(format!("{name}.1"), page));
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help" && !sub.is_hide_set()) {
+        collect(sub, &format!("{name}-{}", sub.get_name()), pages)?;
+    }
+    Ok(())
+}
+
+/// `tiersim schema`.
+pub(super) fn schema() -> Result<ExitCode, CliError> {
+    print(report::summary_schema()?.trim_end())?;
+    Ok(ExitCode::SUCCESS)
+}

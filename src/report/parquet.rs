@@ -1,0 +1,134 @@
+use super::{Artifact, Exporter, ReportError};
+use crate::metrics::{RunReport, Step};
+use parquet::basic::{Compression, LogicalType, Repetition, Type as PhysicalType, ZstdLevel};
+use parquet::data_type::{DoubleType, Int64Type};
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::Type;
+use std::sync::Arc;
+
+/// `steps.parquet`: the columns of `steps.csv` under the same names, for pandas, DuckDB and the like.
+pub(super) struct StepsParquet;
+
+/// A column and its values.
+struct Column {
+    name: String,
+    values: Values,
+}
+
+enum Values {
+    /// Counts and bytes.
+    Whole(Vec<i64>),
+    /// Shares, and times in nanoseconds. `NaN` where there is no value.
+    Real(Vec<f64>),
+}
+
+impl Exporter for StepsParquet {
+    fn export(&self, run: &RunReport) -> Result<Vec<Artifact>, ReportError> {
+        let bytes = write(&columns(run)).map_err(|error| ReportError::format("steps.parquet", error))?;
+        Ok(vec![Artifact::new("steps.parquet", bytes)])
+    }
+}
+
+fn columns(run: &RunReport) -> Vec<Column> {
+    // No count comes near 2^63.
+    let whole = |name: &str, of: &dyn Fn(&Step<'_>) -> u64| Column {
+        name: name.to_owned(),
+        values: Values::Whole(run.series.steps().map(|step| of(&step) as i64).collect()),
+    };
+    let real = |name: &str, of: &dyn Fn(&Step<'_>) -> f64| Column {
+        name: name.to_owned(),
+        values: Values::Real(run.series.steps().map(|step| of(&step)).collect()),
+    };
+    let mut columns = vec![
+        whole("step", &|step| step.step as u64),
+        whole("context_tokens", &|step| step.context as u64),
+        whole("read_kv_tokens", &|step| step.read_kv_tokens),
+        real("alpha", &|step| step.alpha()),
+        real("latency_ns", &|step| step.latency.as_ns()),
+        real("bound_ns", &|step| step.bound.as_ns()),
+    ];
+    for (tier, name) in run.tiers.iter().enumerate() {
+        columns.push(whole(&format!("{name}_read_bytes"), &|step| step.by_tier[tier].0.get()));
+        columns.push(whole(&format!("{name}_used_bytes"), &|step| step.by_tier[tier].1.get()));
+    }
+    columns.extend([
+        whole("migrated_in_bytes", &|step| step.migrated_in.get()),
+        whole("migrated_out_bytes", &|step| step.migrated_out.get()),
+        whole("late_tokens", &|step| step.late_tokens),
+    ]);
+    columns
+}
+
+fn write(columns: &[Column]) -> Result<Vec<u8>, ParquetError> {
+    let fields = columns.iter().map(|column| {
+        let (kind, logical) = match column.values {
+            Values::Whole(_) => (PhysicalType::INT64, Some(LogicalType::integer(64, true))),
+            Values::Real(_) => (PhysicalType::DOUBLE, None),
+        };
+        let field = Type::primitive_type_builder(&column.name, kind);
+        field.with_repetition(Repetition::REQUIRED).with_logical_type(logical).build().map(Arc::new)
+    });
+    let schema = Type::group_type_builder("steps").with_fields(fields.collect::<Result<_, _>>()?).build()?;
+    let properties = WriterProperties::builder()
+        .set_created_by(format!("tiersim version {}", env!("CARGO_PKG_VERSION")))
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+        .build();
+    let mut bytes = Vec::new();
+    let mut file = SerializedFileWriter::new(&mut bytes, Arc::new(schema), Arc::new(properties))?;
+    let mut group = file.next_row_group()?;
+    for column in columns {
+        let Some(mut writer) = group.next_column()? else { break };
+        match &column.values {
+            Values::Whole(values) => writer.typed::<Int64Type>().write_batch(values, None, None)?,
+            Values::Real(values) => writer.typed::<DoubleType>().write_batch(values, None, None)?,
+        };
+        writer.close()?;
+    }
+    group.close()?;
+    file.close()?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Recorder;
+    use crate::simulation::{Scenario, ScenarioConfig, run};
+    use bytes::Bytes;
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+
+    /// The two files are made apart; they must say the same.
+    #[test]
+    fn says_what_steps_csv_says() {
+        let mut config = ScenarioConfig::load("study").unwrap();
+        config.decode_tokens = 9;
+        let scenario = Scenario::new(config).unwrap();
+        let mut recorder = Recorder::new(&scenario);
+        let outcome = run(&scenario, &mut recorder).unwrap();
+        let report = recorder.finish(&scenario, &outcome);
+        let parquet = StepsParquet.export(&report).unwrap().remove(0).bytes;
+        let csv = super::super::csv::StepsCsv.export(&report).unwrap().remove(0).bytes;
+        let reader = SerializedFileReader::new(Bytes::from(parquet)).unwrap();
+        let names: Vec<String> =
+            reader.metadata().file_metadata().schema_descr().columns().iter().map(|it| it.name().to_owned()).collect();
+        let mut csv = ::csv::Reader::from_reader(csv.as_slice());
+        assert_eq!(names, csv.headers().unwrap().iter().collect::<Vec<_>>());
+        let mut rows = 0;
+        for (row, record) in reader.get_row_iter(None).unwrap().zip(csv.records()) {
+            let (row, record) = (row.unwrap(), record.unwrap());
+            for ((_, field), text) in row.get_column_iter().zip(record.iter()) {
+                let number: f64 = text.parse().unwrap();
+                let same = match field {
+                    parquet::record::Field::Long(value) => *value as f64 == number,
+                    parquet::record::Field::Double(value) => *value == number,
+                    other => panic!("{other:?}"),
+                };
+                assert!(same, "{field:?} against {text}");
+            }
+            rows += 1;
+        }
+        assert_eq!(rows, 9);
+    }
+}
