@@ -115,6 +115,18 @@ fn a_timeline_says_what_the_run_did() {
     assert!(!place.path().join("run/timeline.json").exists());
 }
 
+/// The picture in the README is what its command draws.
+#[test]
+fn the_readme_shows_a_timeline_of_today() {
+    let place = TempDir::new().unwrap();
+    let args =
+        ["run", "--decode", "600", "--skip", "40%", "--strategy", "best-ratio", "--timeline", "500", "--out", "run"];
+    tiersim(place.path(), &args).assert().success();
+    let drawn = fs::read_to_string(place.path().join("run/timeline.svg")).unwrap();
+    let shown = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/timeline.svg")).unwrap();
+    assert!(drawn == shown, "if the change is meant, copy the new one to tests/golden/timeline.svg");
+}
+
 #[test]
 fn timelines_are_of_steps_that_there_are() {
     let place = TempDir::new().unwrap();
