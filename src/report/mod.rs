@@ -7,6 +7,7 @@ mod csv;
 mod curves;
 mod hgrm;
 mod hlog;
+pub mod html;
 mod json;
 mod output;
 pub mod pictures;
@@ -46,8 +47,14 @@ pub trait Exporter {
 /// # Errors
 /// As [`Exporter::export`].
 pub fn run_files(run: &RunReport) -> Result<Vec<Artifact>, ReportError> {
-    let exporters: [&dyn Exporter; 5] =
-        [&json::SummaryJson, &csv::StepsCsv, &hgrm::PercentileFiles, &hlog::HistogramLog, &pictures::RunPictures];
+    let exporters: [&dyn Exporter; 6] = [
+        &json::SummaryJson,
+        &csv::StepsCsv,
+        &hgrm::PercentileFiles,
+        &hlog::HistogramLog,
+        &pictures::RunPictures,
+        &html::RunPage,
+    ];
     let mut files = Vec::new();
     for exporter in exporters {
         files.extend(exporter.export(run)?);
