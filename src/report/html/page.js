@@ -39,7 +39,7 @@
     if (whole) step = Math.max(1, step);
     const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
     const list = [];
-    for (let i = Math.ceil(from / step - 1e-9); i * step <= to + step * 1e-9; i++) list.push(i * step);
+    for (let i = Math.ceil(from / step - 1e-9); i * step <= to + step * 1e-9; i++) list.push(i * step + 0);
     const shown = (v) => v.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
     return list.map((at) => [at, shown(at)]);
   }

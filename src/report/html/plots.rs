@@ -247,8 +247,8 @@ impl<'a> OverTokens<'a> {
     fn late(&self) -> Plot {
         let late = |step: &Step<'_>| step.late_tokens as f64;
         let empty = if self.greatest(late) > 0.0 { "" } else { "No token was read before its move had ended." };
-        let y = "KV read at the source of a move (tokens, over layers)".to_owned();
-        self.plot("late", "Late tokens", y, empty, self.of_each(late))
+        let y = "late tokens, over all layers".to_owned();
+        self.plot("late", "Late tokens: read before their move had ended", y, empty, self.of_each(late))
     }
 }
 
@@ -277,7 +277,7 @@ fn distributions(runs: &[Labelled<'_>], colours: &[(usize, usize)]) -> Vec<Plot>
             id: "cdf",
             x: format!("{name} ({unit})"),
             title: name,
-            y: "share of all that took at most so long".to_owned(),
+            y: "share that took at most so long".to_owned(),
             x_to: None,
             note: String::new(),
             empty: "",
@@ -354,7 +354,7 @@ fn time_unit(greatest_ns: f64) -> (&'static str, f64) {
     match greatest_ns {
         ns if ns >= 1e9 => ("s", 1e9),
         ns if ns >= 1e6 => ("ms", 1e6),
-        ns if ns >= 1e3 => ("µs", 1e3),
+        ns if ns >= 1e3 => ("us", 1e3),
         _ => ("ns", 1.0),
     }
 }

@@ -41,9 +41,9 @@ fn of_one(run: &Labelled<'_>) -> String {
     }
     if let Some(alpha) = summary.alpha.mean {
         text += &format!(
-            " {} serves {:.1} % of the bytes read; to read from all tiers at full speed takes {:.1} %.",
-            fastest_tier(run.run),
+            " Of the bytes read, {:.1} % come from {}; reading from all tiers at full speed takes {:.1} %.",
             100.0 * alpha,
+            fastest_tier(run.run),
             100.0 * summary.best_ratio
         );
     }
