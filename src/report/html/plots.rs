@@ -7,8 +7,8 @@ use crate::report::pictures::Labelled;
 use crate::strategy::NAMED;
 use serde::{Serialize, Serializer};
 
-/// A page keeps to so many points over all its lines, so that it stays well under 5 MB: a point takes up to 20 bytes.
-const POINTS_OF_A_PAGE: usize = 120_000;
+/// A page keeps to so many points over all its lines, so that it stays under 5 MB: a point takes some 10 bytes, at most 20.
+const POINTS_OF_A_PAGE: usize = 160_000;
 /// But to no fewer a line: a page of hundreds of runs grows instead.
 const LEAST_POINTS: usize = 100;
 /// How many lines a run has, in the mean: two for alpha and latency, those of its tiers, three of migration.
@@ -78,7 +78,7 @@ pub(super) fn plots(title: &str, runs: &[Labelled<'_>], most: usize) -> Plots {
     Plots {
         title: title.to_owned(),
         plots: vec![over.alpha(), over.latency(), over.memory(), over.migrated(), over.late()],
-        distributions: distributions(runs, &over.colours),
+        distributions: distributions(runs, &over.colours, most),
     }
 }
 
@@ -253,7 +253,8 @@ impl<'a> OverTokens<'a> {
 }
 
 /// The cumulative distributions of all that any of the runs measured.
-fn distributions(runs: &[Labelled<'_>], colours: &[(usize, usize)]) -> Vec<Plot> {
+fn distributions(runs: &[Labelled<'_>], colours: &[(usize, usize)], most: usize) -> Vec<Plot> {
+    let grain = Grain::new(most);
     let mut plots: Vec<(String, Vec<(usize, &Timings)>)> = Vec::new();
     for (index, run) in runs.iter().enumerate() {
         for (name, timings) in run.run.histograms.named() {
@@ -270,7 +271,7 @@ fn distributions(runs: &[Labelled<'_>], colours: &[(usize, usize)]) -> Vec<Plot>
             label: runs[run].label.to_owned(),
             colour: Some(colours[run].0),
             dash: colours[run].1,
-            points: numbers(&cumulative(timings, factor)),
+            points: numbers(&cumulative(timings, factor, grain)),
         };
         let name = spoken(&name);
         Plot {
@@ -279,7 +280,7 @@ fn distributions(runs: &[Labelled<'_>], colours: &[(usize, usize)]) -> Vec<Plot>
             title: name,
             y: "share that took at most so long".to_owned(),
             x_to: None,
-            note: String::new(),
+            note: grain.note(),
             empty: "",
             lines: lines.into_iter().map(line).collect(),
         }
@@ -292,9 +293,33 @@ pub(super) fn spoken(name: &str) -> String {
     name.replace('_', " ")
 }
 
-/// Corners of the cumulative distribution, from the least to the greatest: those where it has risen by half a percent, or where a
-/// tenth of what was above is not, so that the tail keeps its shape down to its last value.
-fn cumulative(timings: &Timings, factor: f64) -> Vec<(f64, f64)> {
+/// How finely a cumulative distribution is drawn.
+#[derive(Clone, Copy, Debug)]
+struct Grain {
+    /// A rise of so much of all makes a corner.
+    of_all: f64,
+    /// And so does one of so much of what is above, so that the tail keeps its shape down to its last value.
+    of_above: f64,
+}
+
+impl Grain {
+    /// Half a percent of all and a tenth of what is above, where lines have all their points; coarser where they have fewer.
+    fn new(most: usize) -> Self {
+        let coarser = chart::MOST_POINTS as f64 / most as f64;
+        Self { of_all: 0.005 * coarser, of_above: (0.1 * coarser).min(0.5) }
+    }
+
+    fn note(self) -> String {
+        format!(
+            "Thinned: a line has a corner where it has risen by {:.1} % of all, or by {:.0} % of what is above; its least and greatest are exact. All values are in histograms/.",
+            100.0 * self.of_all,
+            100.0 * self.of_above
+        )
+    }
+}
+
+/// Corners of the cumulative distribution, from the least to the greatest.
+fn cumulative(timings: &Timings, factor: f64, grain: Grain) -> Vec<(f64, f64)> {
     let total = timings.count();
     let greatest = timings.greatest().as_ps();
     let mut points: Vec<(f64, f64)> = Vec::new();
@@ -303,7 +328,8 @@ fn cumulative(timings: &Timings, factor: f64) -> Vec<(f64, f64)> {
         up_to += bucket.count_at_value();
         let rise = (up_to - shown) as f64;
         let first = points.is_empty();
-        if first || up_to == total || rise >= 0.005 * total as f64 || rise >= 0.1 * (total - shown) as f64 {
+        let corner = rise >= grain.of_all * total as f64 || rise >= grain.of_above * (total - shown) as f64;
+        if first || up_to == total || corner {
             let value = bucket.value_iterated_to().min(greatest) as f64 / 1_000.0 / factor;
             points.push((value, up_to as f64 / total as f64));
             shown = up_to;
@@ -385,7 +411,7 @@ mod tests {
         let mut timings = Timings::default();
         (0..100_000).for_each(|i| timings.record(SimTime::from_ps(1_000_000 + i)));
         timings.record(SimTime::from_ps(9_000_000));
-        let points = cumulative(&timings, 1.0);
+        let points = cumulative(&timings, 1.0, Grain::new(chart::MOST_POINTS));
         assert!(points.len() < 400, "{}", points.len());
         assert_eq!(points.last(), Some(&(9_000.0, 1.0)));
         assert!(points.is_sorted_by(|a, b| a.0 < b.0 && a.1 < b.1));
