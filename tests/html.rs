@@ -204,6 +204,46 @@ fn pages_hold_all_that_they_need() {
     assert_eq!(again, runs[0].summary.scenario);
 }
 
+/// Every run has a page, several side by side have one more, and all are the same whenever they are made.
+#[test]
+fn runs_leave_the_same_pages_every_time() {
+    let folder = TempDir::new().unwrap();
+    let pages = |out: &str, jobs: &str| {
+        let command = ["run", "--decode", "20", "--skip", "40%", "--strategy", "baseline", "--strategy", "best-ratio"];
+        let mut tiersim = Command::cargo_bin("tiersim").unwrap();
+        tiersim.current_dir(folder.path()).args(command).args(["--jobs", jobs, "--out", out]).assert().success();
+        let of_all = ["report.html", "baseline/report.html", "best-ratio/report.html"];
+        of_all.map(|page| fs::read_to_string(folder.path().join(out).join(page)).unwrap())
+    };
+    let once = pages("once", "1");
+    assert!(once == pages("again", "2"));
+    assert!(once[0].contains("Of 2 runs, ") && once[1].contains("baseline decodes 20 tokens in "));
+}
+
+/// A run that ran out of memory says so first, and shows what there is.
+#[test]
+fn incomplete_runs_say_so() {
+    let folder = TempDir::new().unwrap();
+    let page = |capacity: &str| {
+        let mut tiersim = Command::cargo_bin("tiersim").unwrap();
+        let command = ["run", "--decode", "400", "--hbm-capacity", "1GiB", "--strategy", "baseline", "--out", "out"];
+        let set = format!("memory.external.capacity={capacity}");
+        tiersim.current_dir(folder.path()).args(command).args(["--set", &set]).assert().code(1);
+        fs::read_to_string(folder.path().join("out/report.html")).unwrap()
+    };
+    for (capacity, says) in
+        [("1200 MiB", "baseline is incomplete: "), ("1 GiB", "did not get to the end of its first token")]
+    {
+        let html = page(capacity);
+        assert!(html.contains(says), "{capacity}");
+        let Some(chromium) = chromium() else { return };
+        let found = read(&chromium, &html, 1000);
+        assert_eq!(found["errors"], Value::Array(Vec::new()), "{found}");
+        let instead = found["instead"].as_str().is_some_and(|text| text.contains("No token was decoded to its end."));
+        assert_eq!(instead, says.contains("first token"), "{found}");
+    }
+}
+
 #[test]
 fn long_runs_are_thinned_and_say_so() {
     let run = simulated("baseline", 3000, "0.4");

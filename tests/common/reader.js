@@ -32,6 +32,12 @@
     const axes = alpha.querySelector("svg.axes");
     const lines = () => all("path.line", alpha).length;
     found.plots = figures.length;
+    if (!axes) {
+      // A run without a single token: nothing to hover.
+      found.instead = alpha.textContent;
+      parent.postMessage(JSON.stringify(found), "*");
+      return;
+    }
     found.overlapping_labels = overlaps();
     found.legend = alpha.querySelector(".legend button").textContent;
 

@@ -35,7 +35,7 @@
   function ticks(from, to, count, whole) {
     const rough = (to - from) / Math.max(count, 1);
     const power = Math.pow(10, Math.floor(Math.log10(rough)));
-    let step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough * 0.999) || power;
+    let step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough * 0.85) || power;
     if (whole) step = Math.max(1, step);
     const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
     const list = [];
@@ -180,7 +180,9 @@
 
   // Heights: as they are, or for the tail of a distribution by how many are above.
   Plot.prototype.height = function (y) {
-    return this.tail ? -Math.log10(Math.max(1 - y, Math.pow(10, -this.decades))) : y;
+    if (!this.tail) return y;
+    // All of them are infinitely far up: half a decade above the last mark, the top of the picture.
+    return y < 1 ? -Math.log10(1 - y) : this.decades + 0.5;
   };
 
   Plot.prototype.draw = function () {
@@ -211,10 +213,11 @@
         // Down to the last one that is not the greatest.
         let rest = 1;
         for (const line of lines) for (let i = 1; i < line.points.length; i += 2) if (line.points[i] < 1) rest = Math.min(rest, 1 - line.points[i]);
-        this.decades = clamp(Math.ceil(-Math.log10(rest) + 0.01), 1, 6);
-        high = this.decades;
+        this.decades = clamp(Math.ceil(-Math.log10(rest) - 0.01), 1, 7);
+        high = this.decades + 0.5;
         marks = [[0, "0 %"]];
         for (let d = 1; d <= this.decades; d++) marks.push([d, (100 - Math.pow(10, 2 - d)).toFixed(Math.max(0, d - 2)) + " %"]);
+        marks.push([high, "100 %"]);
       }
     } else {
       marks = ticks(low, high, count);

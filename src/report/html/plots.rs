@@ -267,12 +267,17 @@ fn distributions(runs: &[Labelled<'_>], colours: &[(usize, usize)], most: usize)
     let plot = |(name, lines): (String, Vec<(usize, &Timings)>)| {
         let greatest = lines.iter().map(|(_, timings)| timings.greatest().as_ns()).fold(0.0, f64::max);
         let (unit, factor) = time_unit(greatest);
-        let line = |(run, timings): (usize, &Timings)| Line {
-            label: runs[run].label.to_owned(),
-            colour: Some(colours[run].0),
-            dash: colours[run].1,
-            points: numbers(&cumulative(timings, factor, grain)),
-        };
+        let mut note = String::new();
+        let mut drawn = Vec::new();
+        for (run, timings) in lines {
+            let (points, thinned) = cumulative(timings, factor, grain);
+            if thinned {
+                note = grain.note();
+            }
+            let (colour, dash) = colours[run];
+            let label = runs[run].label.to_owned();
+            drawn.push(Line { label, colour: Some(colour), dash, points: numbers(&points) });
+        }
         let name = spoken(&name);
         Plot {
             id: "cdf",
@@ -280,9 +285,9 @@ fn distributions(runs: &[Labelled<'_>], colours: &[(usize, usize)], most: usize)
             title: name,
             y: "share that took at most so long".to_owned(),
             x_to: None,
-            note: grain.note(),
+            note,
             empty: "",
-            lines: lines.into_iter().map(line).collect(),
+            lines: drawn,
         }
     };
     plots.into_iter().map(plot).collect()
@@ -318,12 +323,13 @@ impl Grain {
     }
 }
 
-/// Corners of the cumulative distribution, from the least to the greatest.
-fn cumulative(timings: &Timings, factor: f64, grain: Grain) -> Vec<(f64, f64)> {
+/// Corners of the cumulative distribution, from the least to the greatest, and whether there are more.
+fn cumulative(timings: &Timings, factor: f64, grain: Grain) -> (Vec<(f64, f64)>, bool) {
     let total = timings.count();
     let greatest = timings.greatest().as_ps();
     let mut points: Vec<(f64, f64)> = Vec::new();
     let (mut up_to, mut shown) = (0u64, 0u64);
+    let mut thinned = false;
     for bucket in timings.histogram().iter_recorded() {
         up_to += bucket.count_at_value();
         let rise = (up_to - shown) as f64;
@@ -333,9 +339,11 @@ fn cumulative(timings: &Timings, factor: f64, grain: Grain) -> Vec<(f64, f64)> {
             let value = bucket.value_iterated_to().min(greatest) as f64 / 1_000.0 / factor;
             points.push((value, up_to as f64 / total as f64));
             shown = up_to;
+        } else {
+            thinned = true;
         }
     }
-    points
+    (points, thinned)
 }
 
 /// Without the inner points of stretches where nothing changes.
@@ -411,7 +419,8 @@ mod tests {
         let mut timings = Timings::default();
         (0..100_000).for_each(|i| timings.record(SimTime::from_ps(1_000_000 + i)));
         timings.record(SimTime::from_ps(9_000_000));
-        let points = cumulative(&timings, 1.0, Grain::new(chart::MOST_POINTS));
+        let (points, thinned) = cumulative(&timings, 1.0, Grain::new(chart::MOST_POINTS));
+        assert!(thinned);
         assert!(points.len() < 400, "{}", points.len());
         assert_eq!(points.last(), Some(&(9_000.0, 1.0)));
         assert!(points.is_sorted_by(|a, b| a.0 < b.0 && a.1 < b.1));
