@@ -129,7 +129,8 @@ fn settings_are_chosen_one_at_a_time() {
         reports.iter().map(|run| Labelled { label: &run.summary.strategy, run }).collect();
     let groups = [Group { title: "short", runs: &labelled[..2] }, Group { title: "long", runs: &labelled[2..] }];
     let page = html::page(&Page { title: "Two", question: "", answer: "", groups: &groups }).unwrap();
-    let found = read(&chromium, &text(&page), 1000);
+    let html = text(&page);
+    let found = read(&chromium, &html, 1000);
     assert_eq!(found["errors"], Value::Array(Vec::new()));
     assert_eq!(found["settings"], serde_json::json!([[false, true], [true, false]]));
 }
@@ -168,6 +169,7 @@ fn pages_hold_all_that_they_need() {
     let fastest = if first <= second { "baseline" } else { "best-ratio" };
     assert!(answer.starts_with(&format!("Of 2 runs, {fastest} is the fastest: ")), "{answer}");
     let html = text(&html::comparison("Two", "Which?", &answer, &labelled).unwrap());
+    assert!(html.contains("Simulated: scenario study, ") && html.contains(" 300 to decode."));
     // No address but the name of SVG.
     assert_eq!(html.matches("://").count(), html.matches("http://www.w3.org/2000/svg").count());
     for word in ["src=", "@import", "eval(", "url(http"] {

@@ -112,13 +112,17 @@ struct PageView<'a> {
     groups: Vec<GroupView>,
 }
 
+/// A run's label and the cells of its row.
+type Row = (String, Vec<String>);
+
 struct GroupView {
     title: String,
-    setting: String,
-    /// For each run its label and the cells of the first table.
-    results: Vec<(String, Vec<String>)>,
-    /// For each distribution its name, and for each run its label and cells.
-    percentiles: Vec<(String, Vec<(String, Vec<String>)>)>,
+    /// What was simulated: once where it is the same for all.
+    settings: Vec<String>,
+    /// The first table.
+    results: Vec<Row>,
+    /// For each distribution its name and a row a run.
+    percentiles: Vec<(String, Vec<Row>)>,
     /// For each lane its name, and its load in each run.
     lanes: Vec<(String, Vec<LaneView>)>,
     /// Lanes after so many are folded away.
@@ -174,7 +178,7 @@ impl GroupView {
         }
         Ok(Self {
             title: group.title.to_owned(),
-            setting: runs.first().map_or_else(String::new, |run| words::setting(run.run)),
+            settings: words::settings(runs),
             results: runs.iter().map(|run| (run.label.to_owned(), result(run.run, runs[0].run))).collect(),
             percentiles: percentiles(runs),
             lanes_shown: LANES_SHOWN,
@@ -212,8 +216,8 @@ fn result(run: &RunReport, first: &RunReport) -> Vec<String> {
 }
 
 /// For each distribution that any run has, each run's figures.
-fn percentiles(runs: &[Labelled<'_>]) -> Vec<(String, Vec<(String, Vec<String>)>)> {
-    let mut rows: Vec<(String, Vec<(String, Vec<String>)>)> = Vec::new();
+fn percentiles(runs: &[Labelled<'_>]) -> Vec<(String, Vec<Row>)> {
+    let mut rows: Vec<(String, Vec<Row>)> = Vec::new();
     for run in runs {
         for (name, timings) in run.run.histograms.named() {
             let row = (run.label.to_owned(), figures(timings));

@@ -389,6 +389,8 @@
       cdf.element.querySelector("figcaption").textContent = "Latency and queueing: cumulative distribution";
       made.push(cdf);
     }
+    const hint = "Drag over a plot to zoom, double-click to show all again; plots over tokens zoom together. A click on a line’s name hides it.";
+    place.before(html("p", { class: "note hint" }, hint));
     place.append(...made.map((plot) => plot.element));
     live.push(...made);
     for (const plot of made) plot.draw();

@@ -83,7 +83,7 @@ fn of_several(first: &Labelled<'_>, runs: &[Labelled<'_>]) -> String {
                 let others = ended.iter().filter(|run| !std::ptr::eq(run.run, first.run));
                 if let Some(next) = others.min_by(|a, b| cost(a).total_cmp(&cost(b))) {
                     text += &match percent(cost(next) / cost(best) - 1.0) {
-                        share if share == "0.0 %" => format!("; {} takes as long to 0.1 %", next.label),
+                        share if share == "0.0 %" => format!("; {} takes as long, to 0.1 %", next.label),
                         share => format!("; {}, the next, takes {share} longer", next.label),
                     };
                 }
@@ -126,15 +126,24 @@ fn why(summary: &Summary) -> String {
     summary.error.as_ref().map_or_else(String::new, |error| format!(": {}", error.trim_end_matches('.')))
 }
 
-/// What was simulated: flags may have changed what the question speaks of.
-pub(super) fn setting(run: &RunReport) -> String {
+/// What was simulated, as flags may have changed what the question speaks of: once for all runs, or for each by its label.
+pub(super) fn settings(runs: &[Labelled<'_>]) -> Vec<String> {
+    let mut settings: Vec<String> = runs.iter().map(|run| setting(run.run) + ".").collect();
+    if settings.windows(2).all(|pair| pair[0] == pair[1]) {
+        settings.truncate(1);
+        return settings.into_iter().map(|setting| format!("Simulated: {setting}")).collect();
+    }
+    runs.iter().zip(settings).map(|(run, setting)| format!("{}: {setting}", run.label)).collect()
+}
+
+fn setting(run: &RunReport) -> String {
     let scenario = &run.summary.scenario;
     let model = named(&scenario.model, |model| &model.name);
     let memory = named(&scenario.memory, |memory| &memory.name);
     let tiers: Vec<String> =
         run.summary.capacity_bytes.0.iter().map(|(tier, capacity)| format!("{tier} {}", bytes(*capacity))).collect();
     format!(
-        "Scenario {}: model {model} on memory {memory} ({}), {} tokens before the first step, {} to decode.",
+        "scenario {}, model {model} on memory {memory} ({}), {} tokens before the first step, {} to decode",
         scenario.name,
         tiers.join(", "),
         scenario.prefill_tokens,
@@ -193,6 +202,12 @@ pub(super) fn dash() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_runs_have_an_answer_and_no_setting() {
+        assert_eq!(answer(&[]), "There are no runs.");
+        assert!(settings(&[]).is_empty());
+    }
 
     #[test]
     fn sizes_are_in_the_unit_that_fits() {
