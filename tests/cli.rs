@@ -536,6 +536,11 @@ fn the_study_writes_its_sixteen_runs_and_pictures() {
     for name in ["made_up_baseline", "recorded_best-ratio", "recorded_BestRatio-BestRatio-None"] {
         assert!(results.join(name).join("summary.json").is_file(), "{name}");
     }
+    // The whole study on one page, and each run on its own: small enough to mail.
+    let pages = files(&results).into_iter().filter(|(path, _)| path.ends_with("report.html"));
+    let sizes: Vec<(PathBuf, usize)> = pages.map(|(path, bytes)| (path, bytes.len())).collect();
+    assert_eq!(sizes.len(), 23);
+    assert!(sizes.iter().all(|(_, size)| *size < 5_000_000), "{sizes:?}");
     // The README shows this one: it must be what the program draws now. After a change that is meant, copy the new one.
     let name = "latency_1_1_8_skip40.svg";
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);

@@ -4,7 +4,8 @@ use super::{overrides, print, tables, terminal};
 use crate::catalog;
 use crate::config::Reference;
 use crate::memory::{Arbitration, MemoryConfig};
-use crate::report::{self, Column, Table};
+use crate::report::pictures::Labelled;
+use crate::report::{self, Artifact, Column, Table, html};
 use crate::simulation::{Scenario, ScenarioConfig, open_trace};
 use crate::strategy::{InitializationKind, MigrationKind, PlacementKind, Strategy};
 use crate::study::{self, Cancel, Finished, Job};
@@ -155,6 +156,9 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
     let finished = study::simulate(&jobs, args.jobs.map_or(0, usize::from), cancel, &bar);
     bar.finish();
     let finished = finished?;
+    if finished.len() > 1 {
+        report::write(&out, &[side_by_side(&finished)?])?;
+    }
 
     if args.json {
         print(&json(&finished)?)?;
@@ -324,6 +328,17 @@ fn scenarios(args: &RunArgs, config: &ScenarioConfig) -> Result<Vec<Scenario>, C
         scenarios.push(Scenario::new(config).map_err(CliError::of_scenario(&args.scenario))?);
     }
     Ok(scenarios)
+}
+
+/// `report.html` of all runs, beside their folders; each has its own within.
+fn side_by_side(finished: &[Finished]) -> Result<Artifact, CliError> {
+    let label = |run: &'_ Finished| run.report.summary.strategy.clone();
+    let labels: Vec<String> = finished.iter().map(label).collect();
+    let runs: Vec<Labelled<'_>> =
+        labels.iter().zip(finished).map(|(label, run)| Labelled { label, run: &run.report }).collect();
+    let scenario = &finished[0].report.summary.scenario;
+    let title = format!("{}: {} strategies", scenario.name, runs.len());
+    Ok(html::comparison(&title, &scenario.about, &html::answer(&runs), &runs)?)
 }
 
 fn json(finished: &[Finished]) -> Result<String, CliError> {

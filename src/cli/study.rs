@@ -80,6 +80,8 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     let churn_conclusions = study::churn_conclusions(&at_churn, &finished_at_churn).join("\n");
     let mut files = study::pictures(&settings, &finished)?;
     files.extend(study::churn_pictures(&at_churn, &finished_at_churn)?);
+    let answer = format!("{conclusions}\n{churn_conclusions}");
+    files.push(study::page(&settings, &finished, &at_churn, &finished_at_churn, &answer)?);
     let text = |styled: bool| {
         format!(
             "{}\n\n{conclusions}\n\nAt the churn of recorded attention:\n\n{}\n\n{churn_conclusions}",

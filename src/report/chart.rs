@@ -64,7 +64,7 @@ pub(super) struct Chart {
 }
 
 /// The most points of a line that are drawn: more cannot be told apart at this size.
-const MOST_POINTS: usize = 1200;
+pub(super) const MOST_POINTS: usize = 1200;
 const PNG_SCALE: f32 = 1.5;
 
 impl Chart {
@@ -115,7 +115,7 @@ impl Panel {
                 Stroke::Dotted => LineStyle::Dotted,
             };
             let plot = LinePlot::new()
-                .with_data(straightened(&thinned(&line.points)))
+                .with_data(straightened(&thinned(&line.points, MOST_POINTS)))
                 .with_color(line.colour)
                 .with_stroke_width(2.0)
                 .with_line_style(style)
@@ -139,13 +139,13 @@ impl Panel {
     }
 }
 
-/// At most [`MOST_POINTS`] points: of each stretch the least and the greatest are kept, so that no peak is lost.
-fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    if points.len() <= MOST_POINTS {
+/// At most `most` points: of each stretch the least and the greatest are kept, so that no peak is lost.
+pub(super) fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
+    if points.len() <= most {
         return points.to_vec();
     }
-    let stretch = points.len().div_ceil(MOST_POINTS / 2);
-    let mut kept = Vec::with_capacity(MOST_POINTS);
+    let mut kept = Vec::with_capacity(most);
+    let stretch = stretch(points.len(), most);
     for part in points.chunks(stretch) {
         let least = (0..part.len()).min_by(|a, b| part[*a].1.total_cmp(&part[*b].1));
         let most = (0..part.len()).max_by(|a, b| part[*a].1.total_cmp(&part[*b].1));
@@ -155,6 +155,11 @@ fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
         kept.extend(ends.into_iter().map(|index| part[index]));
     }
     kept
+}
+
+/// Of how many of `points` points [`thinned`] keeps the least and the greatest, to keep at most `most`.
+pub(super) fn stretch(points: usize, most: usize) -> usize {
+    points.div_ceil((most / 2).max(1))
 }
 
 /// The same drawing with its clip paths numbered from 0 in the order of their appearance. The plotting crate counts them
@@ -232,7 +237,7 @@ mod tests {
         let mut points: Vec<(f64, f64)> = (0..100_000).map(|i| (f64::from(i), 1.0)).collect();
         points[77_777].1 = 9.0;
         points[12_345].1 = -9.0;
-        let kept = thinned(&points);
+        let kept = thinned(&points, MOST_POINTS);
         assert!(kept.len() <= MOST_POINTS);
         assert!(kept.contains(&(77_777.0, 9.0)) && kept.contains(&(12_345.0, -9.0)));
         assert!(kept.is_sorted_by(|a, b| a.0 < b.0));

@@ -7,6 +7,7 @@ mod csv;
 mod curves;
 mod hgrm;
 mod hlog;
+pub mod html;
 mod json;
 mod output;
 mod parquet;
@@ -49,13 +50,14 @@ pub trait Exporter {
 /// # Errors
 /// As [`Exporter::export`].
 pub fn run_files(run: &RunReport) -> Result<Vec<Artifact>, ReportError> {
-    let exporters: [&dyn Exporter; 6] = [
+    let exporters: [&dyn Exporter; 7] = [
         &json::SummaryJson,
         &csv::StepsCsv,
         &parquet::StepsParquet,
         &hgrm::PercentileFiles,
         &hlog::HistogramLog,
         &pictures::RunPictures,
+        &html::RunPage,
     ];
     let mut files = Vec::new();
     for exporter in exporters {

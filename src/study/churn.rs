@@ -24,6 +24,11 @@ impl ChurnSetting {
         if self.recorded { "recorded" } else { "made up" }
     }
 
+    /// Tokens before the first step and to decode.
+    pub(super) fn tokens(&self) -> String {
+        format!("{} + {}", self.scenario.prefill(), self.scenario.decode())
+    }
+
     /// The run's folder: `recorded_best-ratio`.
     #[must_use]
     pub fn folder(&self) -> String {
@@ -67,9 +72,8 @@ pub fn churn_settings(model: &str) -> Result<Vec<ChurnSetting>, ScenarioError> {
 /// What the runs say, in words: a sentence a line. All figures are taken from the runs.
 #[must_use]
 pub fn churn_conclusions(settings: &[ChurnSetting], finished: &[Finished]) -> Vec<String> {
-    let kinds = settings.chunks_exact(STRATEGIES).zip(finished.chunks_exact(STRATEGIES));
     let mut lines = Vec::new();
-    for (settings, runs) in kinds {
+    for (settings, runs) in kinds(settings, finished) {
         let time = |index: usize| runs[index].report.summary.simulated_ns;
         if runs.iter().any(|run| run.outcome.error.is_some()) {
             lines.push(format!("With {} skip sets, not every strategy came to its end.", settings[0].trace()));
@@ -103,22 +107,31 @@ fn moved_a_layer(scenario: &Scenario, bytes: f64) -> f64 {
     bytes / scenario.model().token_bytes().as_f64() / scenario.decode() as f64
 }
 
+/// The settings of each kind of skip sets, with their runs.
+pub(super) fn kinds<'a>(
+    settings: &'a [ChurnSetting],
+    finished: &'a [Finished],
+) -> impl Iterator<Item = (&'a [ChurnSetting], &'a [Finished])> {
+    settings.chunks_exact(STRATEGIES).zip(finished.chunks_exact(STRATEGIES))
+}
+
+/// What to call the runs of one kind of skip sets.
+pub(super) fn labels(settings: &[ChurnSetting]) -> Vec<String> {
+    let label = |setting: &ChurnSetting| match setting.strategy.migration {
+        MigrationKind::None if setting.strategy != settings[0].strategy => "best-ratio, no migration".to_owned(),
+        _ => setting.strategy.name(),
+    };
+    settings.iter().map(label).collect()
+}
+
 /// The pictures: `latency_recorded` and `latency_made_up`, token latency of the strategies with the bound.
 ///
 /// # Errors
 /// [`ReportError`] if one cannot be drawn.
 pub fn churn_pictures(settings: &[ChurnSetting], finished: &[Finished]) -> Result<Vec<Artifact>, ReportError> {
     let mut files = Vec::new();
-    for (settings, runs) in settings.chunks_exact(STRATEGIES).zip(finished.chunks_exact(STRATEGIES)) {
-        let labels: Vec<String> = settings
-            .iter()
-            .map(|setting| match setting.strategy.migration {
-                MigrationKind::None if setting.strategy != settings[0].strategy => {
-                    "best-ratio, no migration".to_owned()
-                }
-                _ => setting.strategy.name(),
-            })
-            .collect();
+    for (settings, runs) in kinds(settings, finished) {
+        let labels = labels(settings);
         let labelled: Vec<Labelled<'_>> =
             labels.iter().zip(runs).map(|(label, run)| Labelled { label, run: &run.report }).collect();
         let trace = settings[0].trace();

@@ -73,7 +73,7 @@ fn memory(group: &[(&Setting, &Finished)]) -> Result<[Artifact; 2], ReportError>
     memory_in_use(&format!("mem_usage_{}", setting.context), &title, &panels)
 }
 
-fn describe(setting: &Setting) -> String {
+pub(super) fn describe(setting: &Setting) -> String {
     format!("{}, {} % skipped", tokens(setting), setting.skip.percent())
 }
 
@@ -82,7 +82,7 @@ fn tokens(setting: &Setting) -> String {
 }
 
 /// Runs that are alike, in the order of their first.
-fn groups<'a>(
+pub(super) fn groups<'a>(
     runs: &[(&'a Setting, &'a Finished)],
     alike: impl Fn(&Setting, &Setting) -> bool,
 ) -> Vec<Vec<(&'a Setting, &'a Finished)>> {

@@ -1,0 +1,275 @@
+//! `report.html`: one file that opens from disk and needs no network.
+//!
+//! [`page`] makes it for any number of runs: the question, the answer and a table first; then plots that a reader can hover,
+//! zoom and take lines out of; percentiles and lanes; last, each run's whole resolved configuration. Every run has one
+//! in its folder. Runs of one [`Group`] share axes; a page of several groups shows the one that is chosen.
+//!
+//! The figures and tables are in the page itself, made from a template (`page.html`). The plots are drawn by the page's own
+//! script (`page.js`) from series that are thinned to keep the least and the greatest of each stretch.
+
+mod plots;
+mod words;
+
+pub use words::answer;
+
+use super::pictures::Labelled;
+use super::{Artifact, Exporter, ReportError};
+use crate::memory::TransferClass;
+use crate::metrics::{LaneSummary, RunReport, Timings};
+use askama::Template;
+use words::{bytes, dash, percent, time};
+
+/// The name of the file.
+const NAME: &str = "report.html";
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// What a page says.
+pub struct Page<'a> {
+    /// Its heading, also the window's title.
+    pub title: &'a str,
+    /// What was asked, in a sentence; none is shown where it is empty.
+    pub question: &'a str,
+    /// What the runs say, a paragraph a line; [`answer`] makes it from their figures.
+    pub answer: &'a str,
+    /// The runs.
+    pub groups: &'a [Group<'a>],
+}
+
+/// Runs that are compared with each other, on the same axes. The others are measured against the first.
+pub struct Group<'a> {
+    /// What they have in common; may be empty where there is but one group.
+    pub title: &'a str,
+    /// The runs. Their labels tell them apart in legends and tables.
+    pub runs: &'a [Labelled<'a>],
+}
+
+/// A page of runs side by side.
+///
+/// # Errors
+/// As [`page`].
+pub fn comparison(title: &str, question: &str, answer: &str, runs: &[Labelled<'_>]) -> Result<Artifact, ReportError> {
+    page(&Page { title, question, answer, groups: &[Group { title: "", runs }] })
+}
+
+/// `report.html`.
+///
+/// # Errors
+/// [`ReportError::Format`] where the page cannot be made; none of ours is such.
+pub fn page(page: &Page<'_>) -> Result<Artifact, ReportError> {
+    let runs: usize = page.groups.iter().map(|group| group.runs.len()).sum();
+    let most = plots::most_points(runs);
+    let lanes: usize = page.groups.iter().flat_map(|group| group.runs).map(|run| run.run.summary.lanes.0.len()).sum();
+    let groups: Vec<GroupView> =
+        page.groups.iter().map(|group| GroupView::new(group, lanes)).collect::<Result<_, _>>()?;
+    let data: Vec<plots::Plots> = page.groups.iter().map(|group| plots::plots(group.title, group.runs, most)).collect();
+    let view = PageView {
+        title: page.title,
+        question: page.question,
+        answer: page.answer.lines().filter(|line| !line.trim().is_empty()).collect(),
+        style: STYLE,
+        script: SCRIPT,
+        // Within a script element, text ends at what looks like a tag.
+        data: serde_json::to_string(&data).map_err(failed)?.replace('<', "\\u003c"),
+        classes: TransferClass::ALL.map(|class| (class.index(), class.name())),
+        several: groups.len() > 1,
+        // One run's configuration is there to read; those of many would bury the page.
+        open: runs == 1,
+        groups,
+    };
+    Ok(Artifact::new(NAME, view.render().map_err(failed)?))
+}
+
+fn failed(error: impl ToString) -> ReportError {
+    ReportError::format(NAME, error)
+}
+
+/// `report.html` of a run.
+pub(super) struct RunPage;
+
+impl Exporter for RunPage {
+    fn export(&self, run: &RunReport) -> Result<Vec<Artifact>, ReportError> {
+        let runs = [Labelled { label: &run.summary.strategy, run }];
+        let scenario = &run.summary.scenario;
+        let title = format!("{}: {}", scenario.name, run.summary.strategy);
+        Ok(vec![comparison(&title, &scenario.about, &answer(&runs), &runs)?])
+    }
+}
+
+/// What the template is filled with.
+#[derive(Template)]
+#[template(path = "page.html")]
+struct PageView<'a> {
+    title: &'a str,
+    question: &'a str,
+    answer: Vec<&'a str>,
+    style: &'static str,
+    script: &'static str,
+    data: String,
+    classes: [(usize, &'static str); TransferClass::COUNT],
+    several: bool,
+    open: bool,
+    groups: Vec<GroupView>,
+}
+
+/// A run's label and the cells of its row.
+type Row = (String, Vec<String>);
+
+struct GroupView {
+    title: String,
+    /// What was simulated: once where it is the same for all.
+    settings: Vec<String>,
+    /// The first table.
+    results: Vec<Row>,
+    /// For each distribution its name and a row a run.
+    percentiles: Vec<(String, Vec<Row>)>,
+    /// For each lane its name, and its load in each run.
+    lanes: Vec<(String, Vec<LaneView>)>,
+    /// Lanes after so many are folded away.
+    lanes_shown: usize,
+    /// How many lanes are left out, for the size of the page.
+    lanes_left_out: usize,
+    /// For each run its label and its scenario as JSON.
+    configurations: Vec<(String, String)>,
+    several: bool,
+}
+
+struct LaneView {
+    label: String,
+    utilization: String,
+    carried: String,
+    /// For each class that it carried: its index, its name, and its part of what the lane could have carried, in percent.
+    parts: Vec<(usize, &'static str, String)>,
+}
+
+/// The columns of the first table, after the run's label.
+const RESULTS: [&str; 10] = [
+    "time",
+    "against first",
+    "over bound",
+    "alpha",
+    "token p50",
+    "token p99",
+    "token p99.9",
+    "moved",
+    "late tokens",
+    "peak in fastest tier",
+];
+
+/// The columns of percentiles, after what they are of.
+const PERCENTILES: [&str; 9] = ["count", "mean", "min", "p50", "p90", "p99", "p99.9", "p99.99", "max"];
+
+/// So many lanes are shown at once.
+const LANES_SHOWN: usize = 32;
+/// And so many are in a page at all, over all runs; a row takes some 300 bytes.
+const LANES_OF_A_PAGE: usize = 3_000;
+
+impl GroupView {
+    fn new(group: &Group<'_>, lanes_of_page: usize) -> Result<Self, ReportError> {
+        let runs = group.runs;
+        let configuration = |run: &Labelled<'_>| {
+            let text = serde_json::to_string_pretty(&run.run.summary.scenario).map_err(failed)?;
+            Ok((run.label.to_owned(), text))
+        };
+        let mut lanes = lanes(runs);
+        let all = lanes.len();
+        if lanes_of_page > LANES_OF_A_PAGE {
+            lanes.truncate(LANES_SHOWN);
+        }
+        Ok(Self {
+            title: group.title.to_owned(),
+            settings: words::settings(runs),
+            results: runs.iter().map(|run| (run.label.to_owned(), result(run.run, runs[0].run))).collect(),
+            percentiles: percentiles(runs),
+            lanes_shown: LANES_SHOWN,
+            lanes_left_out: all - lanes.len(),
+            lanes,
+            configurations: runs.iter().map(configuration).collect::<Result<_, ReportError>>()?,
+            several: runs.len() > 1,
+        })
+    }
+
+    fn result_columns(&self) -> &'static [&'static str] {
+        &RESULTS
+    }
+
+    fn percentile_columns(&self) -> &'static [&'static str] {
+        &PERCENTILES
+    }
+}
+
+fn result(run: &RunReport, first: &RunReport) -> Vec<String> {
+    let summary = &run.summary;
+    let took = time(summary.simulated_ns);
+    vec![
+        if summary.complete { took } else { format!("{took} for {} tokens, incomplete", summary.steps) },
+        words::against(summary, &first.summary),
+        summary.bound.achieved_over_bound.map_or_else(dash, |ratio| format!("{ratio:.4}")),
+        summary.alpha.mean.map_or_else(dash, |alpha| format!("{alpha:.4}")),
+        words::quantile(summary, |latency| latency.p50),
+        words::quantile(summary, |latency| latency.p99),
+        words::quantile(summary, |latency| latency.p999),
+        bytes(words::moved_bytes(summary)),
+        summary.migration.late_tokens.to_string(),
+        summary.peak_bytes.0.first().map_or_else(dash, |(_, peak)| bytes(*peak)),
+    ]
+}
+
+/// For each distribution that any run has, each run's figures.
+fn percentiles(runs: &[Labelled<'_>]) -> Vec<(String, Vec<Row>)> {
+    let mut rows: Vec<(String, Vec<Row>)> = Vec::new();
+    for run in runs {
+        for (name, timings) in run.run.histograms.named() {
+            let row = (run.label.to_owned(), figures(timings));
+            let name = plots::spoken(&name);
+            match rows.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, rows)) => rows.push(row),
+                None => rows.push((name, vec![row])),
+            }
+        }
+    }
+    rows
+}
+
+fn figures(timings: &Timings) -> Vec<String> {
+    let Some(figures) = timings.distribution() else { return vec![dash(); PERCENTILES.len()] };
+    let p9999 = timings.at(0.9999).as_ns();
+    let times = [figures.mean, figures.min, figures.p50, figures.p90, figures.p99, figures.p999, p9999, figures.max];
+    std::iter::once(timings.count().to_string()).chain(times.map(time)).collect()
+}
+
+/// For each lane that any run has, its load in each.
+fn lanes(runs: &[Labelled<'_>]) -> Vec<(String, Vec<LaneView>)> {
+    let mut rows: Vec<(String, Vec<LaneView>)> = Vec::new();
+    for run in runs {
+        // Runs of one memory system have the same lanes in the same order: no search then, as there may be thousands.
+        for (index, (name, lane)) in run.run.summary.lanes.0.iter().enumerate() {
+            let view = LaneView::new(run.label, lane);
+            let place = match rows.get(index) {
+                Some((known, _)) if known == name => Some(index),
+                _ => rows.iter().position(|(known, _)| known == name),
+            };
+            match place {
+                Some(place) => rows[place].1.push(view),
+                None => rows.push((name.clone(), vec![view])),
+            }
+        }
+    }
+    rows
+}
+
+impl LaneView {
+    fn new(label: &str, lane: &LaneSummary) -> Self {
+        let part = |class: TransferClass| {
+            let carried = *lane.bytes_by_class.get(class.name())?;
+            let share = 100.0 * lane.utilization * carried as f64 / lane.bytes as f64;
+            (carried > 0).then(|| (class.index(), class.name(), format!("{share:.2}")))
+        };
+        Self {
+            label: label.to_owned(),
+            utilization: percent(lane.utilization),
+            carried: bytes(lane.bytes),
+            parts: TransferClass::ALL.into_iter().filter_map(part).collect(),
+        }
+    }
+}

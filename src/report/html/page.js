@@ -1,0 +1,449 @@
+// Draws the plots of a tiersim report: lines over common axes, to hover, zoom and toggle. No library, no network, no eval.
+(function () {
+  "use strict";
+  const DASHES = ["", "7 4", "2 3", "9 3 2 3", "12 4", "4 2 1 2"];
+  const NS = "http://www.w3.org/2000/svg";
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const status = document.getElementById("status");
+  const live = [];
+  let printing = false;
+
+  function html(tag, attributes, ...children) {
+    return put(document.createElement(tag), attributes, children);
+  }
+  function svg(tag, attributes, ...children) {
+    return put(document.createElementNS(NS, tag), attributes, children);
+  }
+  function put(element, attributes, children) {
+    for (const [name, value] of Object.entries(attributes || {})) {
+      if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+      else if (value !== false && value != null) element.setAttribute(name, value === true ? "" : value);
+    }
+    element.append(...children);
+    return element;
+  }
+  const colour = (line) => (line.colour == null ? "var(--ink)" : "var(--s" + line.colour + ")");
+  const dash = (line) => DASHES[line.dash % DASHES.length];
+  const clamp = (value, least, most) => Math.min(Math.max(value, least), most);
+
+  function swatch(line) {
+    return svg("svg", { class: "swatch", viewBox: "0 0 26 10", "aria-hidden": "true" },
+      svg("line", { x1: 0, x2: 26, y1: 5, y2: 5, style: "stroke:" + colour(line), "stroke-width": 2.5, "stroke-dasharray": dash(line) }));
+  }
+
+  // Round numbers over a range: 1, 2 or 5 times a power of ten apart.
+  function ticks(from, to, count, whole) {
+    const rough = (to - from) / Math.max(count, 1);
+    const power = Math.pow(10, Math.floor(Math.log10(rough)));
+    let step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough * 0.85) || power;
+    if (whole) step = Math.max(1, step);
+    const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+    const list = [];
+    for (let i = Math.ceil(from / step - 1e-9); i * step <= to + step * 1e-9; i++) list.push(i * step + 0);
+    const shown = (v) => v.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+    return list.map((at) => [at, shown(at)]);
+  }
+  function figure(value) {
+    if (value === 0) return "0";
+    return Math.abs(value) >= 1e6 || Math.abs(value) < 1e-4 ? value.toExponential(4) : String(Number(value.toPrecision(6)));
+  }
+
+  // The last of a line's points at or before x: an index of pairs, -1 where x lies before all.
+  function before(points, x) {
+    let low = -1, high = points.length / 2 - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (points[2 * middle] <= x) low = middle; else high = middle - 1;
+    }
+    return low;
+  }
+
+  // What a line says at x: on a level stretch its height, else that of the nearest point that it has, and where that lies.
+  function reading(line, x, steps) {
+    const p = line.points, last = p.length / 2 - 1;
+    if (last < 0) return null;
+    const at = before(p, x);
+    if (steps) return { x: x, y: at < 0 ? 0 : p[2 * at + 1] };
+    if (at < 0 || (at === last && x > p[2 * last])) return null;
+    if (at === last || p[2 * at] === x) return { x: x, y: p[2 * at + 1] };
+    if (p[2 * at + 1] === p[2 * at + 3]) return { x: x, y: p[2 * at + 1] };
+    const near = x - p[2 * at] <= p[2 * at + 2] - x ? at : at + 1;
+    return { x: p[2 * near], y: p[2 * near + 1] };
+  }
+
+  // A pair of axes. Plots with the same view zoom together.
+  function Plot(spec, view, choices) {
+    const plot = this;
+    this.hidden = new Set();
+    this.view = view;
+    this.tail = false;
+    this.fit = false;
+    view.plots.push(this);
+    const title = html("span", {}, spec.title);
+    const tools = html("div", { class: "tools", role: "group", "aria-label": "View of " + spec.title });
+    const button = (text, name, act) => {
+      const made = html("button", { type: "button", title: name, "aria-label": name, onclick: act }, text);
+      tools.append(made);
+      return made;
+    };
+    const mode = (text, name, key) => {
+      const made = button(text, name, () => {
+        plot[key] = !plot[key];
+        made.setAttribute("aria-pressed", String(plot[key]));
+        plot.draw();
+      });
+      made.classList.add("mode");
+      made.setAttribute("aria-pressed", "false");
+    };
+    if (choices) {
+      const select = html("select", { "aria-label": "Distribution", onchange: () => plot.show(choices[select.value]) },
+        ...choices.map((choice, index) => html("option", { value: index }, choice.title)));
+      tools.append(select);
+    }
+    button("+", "Zoom in", () => plot.zoom(0.5));
+    button("−", "Zoom out", () => plot.zoom(2));
+    this.reset = button("All", "Show all", () => plot.range(null));
+    if (choices) mode("Tail", "Show the tail: percentiles on a logarithmic scale", "tail");
+    else mode("Fit", "Fit the height to what is shown, instead of starting at 0", "fit");
+    this.legend = html("div", { class: "legend", role: "group" });
+    this.axes = svg("svg", { class: "axes", tabindex: 0, role: "application", "aria-roledescription": "plot" });
+    this.tip = html("div", { class: "tip", hidden: true });
+    this.note = html("p", { class: "note" });
+    this.table = html("div", { class: "scroll", tabindex: 0, role: "region" });
+    this.details = html("details", { ontoggle: () => plot.details.open && plot.tabulate() }, html("summary", {}, "Values as a table"), this.table);
+    this.body = html("div", {}, tools, this.legend, this.axes, this.tip, this.note, this.details);
+    this.element = html("figure", { id: view.prefix + spec.id }, html("figcaption", {}, title), this.body);
+    this.listen();
+    this.show(spec, title);
+  }
+
+  Plot.prototype.show = function (spec) {
+    this.spec = spec;
+    this.steps = spec.id === "cdf";
+    this.hidden.clear();
+    let to = spec.x_to, from = 0;
+    if (to == null) {
+      const ends = spec.lines.filter((l) => l.points.length).map((l) => [l.points[0], l.points[l.points.length - 2]]);
+      from = Math.min(...ends.map((e) => e[0]));
+      to = Math.max(...ends.map((e) => e[1]));
+      const room = (to - from || to || 1) * 0.03;
+      from = Math.max(0, from - room);
+      to += room;
+    }
+    this.full = [from, to];
+    if (this.steps) this.view.range = null;
+    this.axes.setAttribute("aria-label", spec.title + ", " + spec.y + ", over " + spec.x +
+      ". Left and right arrow keys read values, plus and minus zoom, Escape shows all. The values are also in the table below.");
+    this.legend.setAttribute("aria-label", "Lines of " + spec.title);
+    this.table.setAttribute("aria-label", "Values of " + spec.title);
+    this.note.textContent = spec.note;
+    this.note.hidden = !spec.note;
+    if (spec.empty) {
+      this.body.replaceChildren(html("p", { class: "note" }, spec.empty));
+      return;
+    }
+    this.legend.replaceChildren(...spec.lines.map((line, index) => {
+      const made = html("button", { type: "button", "aria-pressed": "true", title: "Show or hide", onclick: () => {
+        if (!this.hidden.delete(index)) this.hidden.add(index);
+        made.setAttribute("aria-pressed", String(!this.hidden.has(index)));
+        this.draw();
+      } }, swatch(line), line.label);
+      return made;
+    }));
+    this.draw();
+    if (this.details.open) this.tabulate();
+  };
+
+  Plot.prototype.lines = function () {
+    return this.spec.lines.filter((line, index) => !this.hidden.has(index));
+  };
+  Plot.prototype.shown = function () {
+    return this.view.range || this.full;
+  };
+  // Sets the range of x that is shown; null for all.
+  Plot.prototype.range = function (range) {
+    if (range) {
+      const least = this.steps ? (this.full[1] - this.full[0]) / 1e4 : Math.min(4, this.full[1]);
+      const width = Math.max(range[1] - range[0], least);
+      const from = clamp((range[0] + range[1] - width) / 2, this.full[0], Math.max(this.full[0], this.full[1] - width));
+      range = [from, Math.min(from + width, this.full[1])];
+      if (range[0] <= this.full[0] && range[1] >= this.full[1]) range = null;
+    }
+    this.view.range = range;
+    for (const plot of this.view.plots) plot.draw();
+  };
+  Plot.prototype.zoom = function (factor) {
+    const [from, to] = this.shown(), half = (to - from) / 2 * factor;
+    const middle = this.at != null && this.at >= from && this.at <= to ? this.at : (from + to) / 2;
+    this.range([middle - half, middle + half]);
+  };
+
+  // Heights: as they are, or for the tail of a distribution by how many are above.
+  Plot.prototype.height = function (y) {
+    if (!this.tail) return y;
+    // All of them are infinitely far up: half a decade above the last mark, the top of the picture.
+    return y < 1 ? -Math.log10(1 - y) : this.decades + 0.5;
+  };
+
+  Plot.prototype.draw = function () {
+    if (this.spec.empty || !this.element.isConnected) return;
+    const width = printing ? 680 : Math.max(this.axes.parentNode.clientWidth, 240);
+    const tall = clamp(Math.round(width * 0.5), 230, 300);
+    const [from, to] = this.shown();
+    const lines = this.lines();
+    let least = Infinity, most = -Infinity;
+    for (const line of lines) {
+      const p = line.points;
+      for (let i = Math.max(before(p, from), 0); 2 * i < p.length && (p[2 * i] <= to || i === 0); i++) {
+        least = Math.min(least, p[2 * i + 1]);
+        most = Math.max(most, p[2 * i + 1]);
+      }
+    }
+    // What the scale holds on to when no line is shown.
+    if (!(most > -Infinity)) [least, most] = [0, 1];
+    let low = this.fit ? least - (most - least || Math.abs(most) || 1) * 0.06 : 0;
+    let high = this.fit ? most + (most - least || Math.abs(most) || 1) * 0.06 : most > 0 ? most * 1.06 : 1;
+    if (this.fit && least >= 0) low = Math.max(low, 0);
+    const count = Math.max(2, Math.floor(tall / 48));
+    let marks;
+    if (this.steps) {
+      [low, high] = [0, 1];
+      marks = [0, 0.25, 0.5, 0.75, 1].map((y) => [y, 100 * y + " %"]);
+      if (this.tail) {
+        // Down to the last one that is not the greatest.
+        let rest = 1;
+        for (const line of lines) for (let i = 1; i < line.points.length; i += 2) if (line.points[i] < 1) rest = Math.min(rest, 1 - line.points[i]);
+        this.decades = clamp(Math.ceil(-Math.log10(rest) - 0.01), 1, 7);
+        high = this.decades + 0.5;
+        marks = [[0, "0 %"]];
+        for (let d = 1; d <= this.decades; d++) marks.push([d, (100 - Math.pow(10, 2 - d)).toFixed(Math.max(0, d - 2)) + " %"]);
+        marks.push([high, "100 %"]);
+      }
+    } else {
+      marks = ticks(low, high, count);
+    }
+    const wide = Math.max(...marks.map((mark) => mark[1].length)) * 7 + 10;
+    const box = { left: wide + 20, right: width - 14, top: 10, bottom: tall - 42 };
+    const x = (v) => box.left + (v - from) / (to - from || 1) * (box.right - box.left);
+    const y = (v) => box.bottom - (v - low) / (high - low || 1) * (box.bottom - box.top);
+    Object.assign(this, { box, x, y, width, tall });
+    const clip = this.view.prefix + this.spec.id + "clip";
+    const parts = [svg("clipPath", { id: clip }, svg("rect", { x: box.left, y: box.top - 3, width: box.right - box.left, height: box.bottom - box.top + 6 }))];
+    for (const [at, text] of marks) {
+      parts.push(svg("line", { class: "grid", x1: box.left, x2: box.right, y1: y(at), y2: y(at) }));
+      parts.push(svg("text", { x: box.left - 6, y: y(at) + 4, "text-anchor": "end" }, text));
+    }
+    for (const [at, text] of ticks(from, to, Math.max(2, Math.floor((box.right - box.left) / 85)), !this.steps)) {
+      parts.push(svg("line", { class: "axis", x1: x(at), x2: x(at), y1: box.bottom, y2: box.bottom + 5 }));
+      parts.push(svg("text", { x: clamp(x(at), 0, width - text.length * 3.4), y: box.bottom + 18, "text-anchor": "middle" }, text));
+    }
+    parts.push(svg("line", { class: "axis", x1: box.left, x2: box.right, y1: box.bottom, y2: box.bottom }));
+    parts.push(svg("text", { x: (box.left + box.right) / 2, y: tall - 6, "text-anchor": "middle" }, this.spec.x));
+    parts.push(svg("text", { transform: "translate(12 " + (box.top + box.bottom) / 2 + ") rotate(-90)", "text-anchor": "middle" }, this.spec.y));
+    const group = svg("g", { "clip-path": "url(#" + clip + ")" });
+    for (const line of lines) {
+      group.append(svg("path", { class: "line", d: this.path(line, from, to), style: "stroke:" + colour(line), "stroke-dasharray": dash(line) }));
+    }
+    this.over = svg("g", { "aria-hidden": "true" });
+    this.axes.replaceChildren(...parts, group, this.over);
+    this.axes.setAttribute("viewBox", "0 0 " + width + " " + tall);
+    this.reset.disabled = !this.view.range;
+    this.tip.hidden = true;
+    if (this.at != null && document.activeElement === this.axes) this.read(this.at, false);
+  };
+
+  Plot.prototype.path = function (line, from, to) {
+    const p = line.points, parts = [];
+    const start = Math.max(before(p, from), 0);
+    let last = this.y(this.height(0));
+    if (this.steps && start === 0) parts.push("M" + this.x(Math.min(from, p[0])).toFixed(1) + " " + last.toFixed(1));
+    for (let i = start; 2 * i < p.length; i++) {
+      const x = this.x(p[2 * i]), y = this.y(this.height(p[2 * i + 1]));
+      if (this.steps && parts.length) parts.push("H" + x.toFixed(1) + "V" + y.toFixed(1));
+      else parts.push((parts.length ? "L" : "M") + x.toFixed(1) + " " + y.toFixed(1));
+      last = y;
+      // One point beyond the end, so that the line leaves the picture where it should.
+      if (p[2 * i] > to) return parts.join("");
+    }
+    if (this.steps) parts.push("H" + this.x(Math.max(to, p[p.length - 2])).toFixed(1));
+    return parts.join("");
+  };
+
+  // Shows what the lines say at x, and says it where a keyboard asked.
+  Plot.prototype.read = function (at, aloud) {
+    const [from, to] = this.shown();
+    at = clamp(at, from, to);
+    if (!this.steps) at = Math.round(at);
+    this.at = at;
+    const head = this.steps ? this.spec.x + ": " + figure(at) : "token " + at.toLocaleString("en-US");
+    const rows = [], words = [];
+    this.over.replaceChildren(svg("line", { class: "cursor", x1: this.x(at), x2: this.x(at), y1: this.box.top, y2: this.box.bottom }));
+    for (const line of this.lines()) {
+      const found = reading(line, at, this.steps);
+      if (!found) continue;
+      const value = (this.steps ? figure(100 * found.y) + " %" : figure(found.y)) +
+        (found.x !== at ? " (at token " + found.x.toLocaleString("en-US") + ")" : "");
+      rows.push(html("div", {}, swatch(line), line.label + ": " + value));
+      words.push(line.label + " " + value);
+      if (found.x >= from && found.x <= to) {
+        this.over.append(svg("circle", { cx: this.x(found.x), cy: this.y(this.height(found.y)), r: 3.5, style: "fill:" + colour(line) }));
+      }
+    }
+    this.tip.replaceChildren(html("strong", {}, head), ...rows);
+    this.tip.hidden = false;
+    const scale = this.axes.clientWidth / this.width || 1, left = this.x(at) * scale;
+    const room = this.element.clientWidth - this.tip.offsetWidth;
+    const side = left + 14 <= room ? left + 14 : left - this.tip.offsetWidth - 14;
+    this.tip.style.left = clamp(side, 0, Math.max(0, room)) + "px";
+    this.tip.style.top = this.axes.getBoundingClientRect().top - this.element.getBoundingClientRect().top + 8 + "px";
+    if (aloud) status.textContent = head + ". " + words.join(". ");
+  };
+  Plot.prototype.leave = function () {
+    this.tip.hidden = true;
+    this.at = null;
+    this.over.replaceChildren();
+  };
+
+  Plot.prototype.listen = function () {
+    const axes = this.axes;
+    let start = null;
+    // From a place on the screen to x.
+    const at = (event) => {
+      const edge = axes.getBoundingClientRect(), [from, to] = this.shown();
+      const place = (event.clientX - edge.left) * (this.width / edge.width);
+      return clamp(from + (place - this.box.left) / (this.box.right - this.box.left) * (to - from), from, to);
+    };
+    axes.addEventListener("pointermove", (event) => {
+      this.read(at(event), false);
+      if (start != null) {
+        const [a, b] = [this.x(start), this.x(at(event))];
+        this.over.append(svg("rect", { class: "drag", x: Math.min(a, b), y: this.box.top, width: Math.abs(b - a), height: this.box.bottom - this.box.top }));
+      }
+    });
+    axes.addEventListener("pointerdown", (event) => {
+      // A finger reads values; the buttons zoom.
+      if (event.pointerType === "touch") return this.read(at(event), false);
+      if (event.button !== 0) return;
+      start = at(event);
+      try { axes.setPointerCapture(event.pointerId); } catch (gone) { /* The pointer has left already. */ }
+    });
+    axes.addEventListener("pointerup", (event) => {
+      if (start == null) return;
+      const ends = [start, at(event)].sort((a, b) => a - b);
+      start = null;
+      if (this.x(ends[1]) - this.x(ends[0]) > 6) this.range(ends);
+    });
+    axes.addEventListener("pointercancel", () => { start = null; });
+    axes.addEventListener("pointerleave", () => this.leave());
+    axes.addEventListener("blur", () => this.leave());
+    axes.addEventListener("dblclick", () => this.range(null));
+    axes.addEventListener("keydown", (event) => {
+      const [from, to] = this.shown();
+      const step = Math.max((to - from) / (event.shiftKey ? 10 : 100), this.steps ? 0 : 1);
+      const now = this.at == null ? from : this.at;
+      const keys = {
+        ArrowLeft: () => this.read(now - step, true),
+        ArrowRight: () => this.read(this.at == null ? from : now + step, true),
+        Home: () => this.read(from, true),
+        End: () => this.read(to, true),
+        "+": () => this.zoom(0.5),
+        "=": () => this.zoom(0.5),
+        "-": () => this.zoom(2),
+        Escape: () => this.range(null),
+      };
+      if (keys[event.key] && !event.ctrlKey && !event.metaKey && !event.altKey) {
+        keys[event.key]();
+        event.preventDefault();
+      }
+    });
+  };
+
+  // For readers who do not see the lines: 33 places over the range that is shown.
+  Plot.prototype.tabulate = function () {
+    const [from, to] = this.full, rows = [];
+    const lines = this.spec.lines;
+    const places = new Set();
+    for (let i = 0; i <= 32; i++) places.add(this.steps ? from + (to - from) * i / 32 : Math.round(from + (to - from) * i / 32));
+    for (const at of places) {
+      const cells = lines.map((line) => {
+        const found = reading(line, at, this.steps);
+        return html("td", {}, !found ? "–" : this.steps ? figure(100 * found.y) + " %" : figure(found.y));
+      });
+      rows.push(html("tr", {}, html("th", { scope: "row" }, this.steps ? figure(at) : at.toLocaleString("en-US")), ...cells));
+    }
+    const head = [this.spec.x, ...lines.map((line) => line.label)].map((text) => html("th", { scope: "col", class: "number" }, text));
+    this.table.replaceChildren(html("table", {}, html("caption", {}, this.spec.title + ", " + this.spec.y),
+      html("thead", {}, html("tr", {}, ...head)), html("tbody", {}, ...rows)));
+  };
+
+  // A group's plots are made when it is first shown.
+  function make(index) {
+    const group = data[index], place = document.querySelector("#group" + index + " .plots");
+    if (!place || place.childElementCount) return;
+    const prefix = "g" + index + "-";
+    const steps = { prefix, range: null, plots: [] };
+    const made = group.plots.map((spec) => new Plot(spec, steps, null));
+    if (group.distributions.length) {
+      const first = Object.assign({}, group.distributions[0]);
+      const cdf = new Plot(first, { prefix, range: null, plots: [] }, group.distributions);
+      cdf.element.querySelector("figcaption").textContent = "Latency and queueing: cumulative distribution";
+      made.push(cdf);
+    }
+    const hint = "Drag over a plot to zoom, double-click to show all again; plots over tokens zoom together. A click on a line’s name hides it.";
+    place.before(html("p", { class: "note hint" }, hint));
+    place.append(...made.map((plot) => plot.element));
+    live.push(...made);
+    for (const plot of made) plot.draw();
+  }
+
+  function choose(index) {
+    document.querySelectorAll("section.group").forEach((section, at) => { section.hidden = at !== index; });
+    make(index);
+  }
+  const redraw = () => live.forEach((plot) => plot.draw());
+
+  document.documentElement.classList.add("scripted");
+  const select = document.getElementById("group");
+  const wanted = () => clamp(Number((location.hash.match(/^#setting=(\d+)$/) || [0, 1])[1]) - 1, 0, data.length - 1);
+  if (select) {
+    select.parentNode.hidden = false;
+    // The address keeps the choice, so that a link leads to it.
+    select.addEventListener("change", () => {
+      choose(Number(select.value));
+      try { history.replaceState(null, "", "#setting=" + (Number(select.value) + 1)); } catch (refused) { /* Some browsers, from disk. */ }
+    });
+    window.addEventListener("hashchange", () => { select.value = wanted(); choose(wanted()); });
+    select.value = wanted();
+  }
+  choose(wanted());
+
+  for (const button of document.querySelectorAll("button.all")) {
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      button.closest("section").querySelectorAll(".more").forEach((body) => body.classList.add("shown"));
+      button.hidden = true;
+    });
+  }
+  for (const button of document.querySelectorAll("button.copy")) {
+    const text = button.parentNode.querySelector("pre");
+    const say = (what) => { button.textContent = what; status.textContent = what; setTimeout(() => { button.textContent = "Copy"; }, 2000); };
+    const mark = () => {
+      getSelection().selectAllChildren(text);
+      say("Selected: press Ctrl+C or ⌘C");
+    };
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      if (!navigator.clipboard) return mark();
+      navigator.clipboard.writeText(text.textContent).then(() => say("Copied"), mark);
+    });
+  }
+
+  let width = innerWidth;
+  window.addEventListener("resize", () => {
+    if (innerWidth === width || printing) return;
+    width = innerWidth;
+    redraw();
+  });
+  window.addEventListener("beforeprint", () => { printing = true; redraw(); });
+  window.addEventListener("afterprint", () => { printing = false; redraw(); });
+})();

@@ -1,0 +1,441 @@
+//! The lines that the page's script draws, as JSON: thinned, and in the unit that fits.
+
+use super::words;
+use crate::metrics::{RunReport, Step, Timings};
+use crate::report::chart::{self, colour};
+use crate::report::pictures::Labelled;
+use crate::strategy::NAMED;
+use serde::{Serialize, Serializer};
+
+/// A page keeps to so many points over all its lines, so that it stays under 5 MB: a point takes some 10 bytes, at most 20.
+const POINTS_OF_A_PAGE: usize = 160_000;
+/// But to no fewer a line: a page of hundreds of runs grows instead.
+const LEAST_POINTS: usize = 100;
+/// How many lines a run has, in the mean: two for alpha and latency, those of its tiers, three of migration.
+const LINES_OF_A_RUN: usize = 8;
+
+/// All that the script draws of runs on the same axes.
+#[derive(Serialize)]
+pub(super) struct Plots {
+    pub title: String,
+    plots: Vec<Plot>,
+    /// The choices of the plot of distributions.
+    distributions: Vec<Plot>,
+}
+
+/// One pair of axes.
+#[derive(Serialize)]
+struct Plot {
+    id: &'static str,
+    title: String,
+    x: String,
+    y: String,
+    /// The end of the x axis, where it is not the last point.
+    x_to: Option<f64>,
+    /// What a reader must know of the lines: that they were thinned, and how.
+    note: String,
+    /// In place of axes, where there is nothing to draw.
+    empty: &'static str,
+    lines: Vec<Line>,
+}
+
+#[derive(Serialize)]
+struct Line {
+    label: String,
+    /// An index of the page's colours; `None` for what all runs are measured against.
+    colour: Option<usize>,
+    /// An index of the page's dashes: never colour alone tells two lines apart.
+    dash: usize,
+    /// x and y in turn.
+    points: Vec<Number>,
+}
+
+/// A number that JSON shows in as few digits as it needs: whole ones without a fraction.
+#[derive(Clone, Copy)]
+struct Number(f64);
+
+impl Serialize for Number {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        const EXACT: f64 = (1u64 << 53) as f64;
+        if self.0.fract() == 0.0 && self.0.abs() < EXACT {
+            serializer.serialize_i64(self.0 as i64)
+        } else {
+            serializer.serialize_f64(self.0)
+        }
+    }
+}
+
+const NO_STEPS: &str = "No token was decoded to its end.";
+
+/// How many points a line may have on a page of so many runs.
+pub(super) fn most_points(runs: usize) -> usize {
+    (POINTS_OF_A_PAGE / (LINES_OF_A_RUN * runs.max(1))).clamp(LEAST_POINTS, chart::MOST_POINTS)
+}
+
+/// The plots of `runs`, with at most `most` points a line.
+pub(super) fn plots(title: &str, runs: &[Labelled<'_>], most: usize) -> Plots {
+    let over = OverTokens::new(runs, most);
+    Plots {
+        title: title.to_owned(),
+        plots: vec![over.alpha(), over.latency(), over.memory(), over.migrated(), over.late()],
+        distributions: distributions(runs, &over.colours, most),
+    }
+}
+
+/// What plots over the decoded tokens have in common.
+struct OverTokens<'a> {
+    runs: &'a [Labelled<'a>],
+    colours: Vec<(usize, usize)>,
+    most: usize,
+    steps: usize,
+}
+
+impl<'a> OverTokens<'a> {
+    fn new(runs: &'a [Labelled<'a>], most: usize) -> Self {
+        let steps = runs.iter().map(|run| run.run.series.len()).max().unwrap_or(0);
+        Self { runs, colours: coloured(runs), most, steps }
+    }
+
+    fn end(&self) -> f64 {
+        self.steps.saturating_sub(1).max(1) as f64
+    }
+
+    fn plot(&self, id: &'static str, title: &str, y: String, empty: &'static str, lines: Vec<Line>) -> Plot {
+        let empty = if self.steps == 0 { NO_STEPS } else { empty };
+        let note = if self.steps > self.most {
+            format!(
+                "Thinned: of every {} tokens each line shows the least and the greatest, so no peak is missing; all {} are in steps.csv.",
+                chart::stretch(self.steps, self.most),
+                self.steps
+            )
+        } else {
+            String::new()
+        };
+        Plot {
+            id,
+            title: title.to_owned(),
+            x: "decoded tokens".to_owned(),
+            y,
+            x_to: Some(self.end()),
+            note,
+            empty,
+            lines: if empty.is_empty() { lines } else { Vec::new() },
+        }
+    }
+
+    /// A line of one value a step; steps without one are left out.
+    fn line(&self, run: usize, label: String, style: (Option<usize>, usize), value: impl Fn(&Step<'_>) -> f64) -> Line {
+        let points: Vec<(f64, f64)> = self.runs[run]
+            .run
+            .series
+            .steps()
+            .map(|step| (step.step as f64, value(&step)))
+            .filter(|(_, value)| value.is_finite())
+            .collect();
+        Line { label, colour: style.0, dash: style.1, points: numbers(&level(&chart::thinned(&points, self.most))) }
+    }
+
+    /// The line of each run in its own colour.
+    fn of_each(&self, value: impl Fn(&Step<'_>) -> f64 + Copy) -> Vec<Line> {
+        let style = |run: usize| (Some(self.colours[run].0), self.colours[run].1);
+        (0..self.runs.len()).map(|run| self.line(run, self.runs[run].label.to_owned(), style(run), value)).collect()
+    }
+
+    fn greatest(&self, value: impl Fn(&Step<'_>) -> f64) -> f64 {
+        let steps = self.runs.iter().flat_map(|run| run.run.series.steps());
+        steps.map(|step| value(&step)).fold(0.0, f64::max)
+    }
+
+    /// A line at the same height all over.
+    fn across(&self, label: String, dash: usize, height: f64) -> Line {
+        Line { label, colour: None, dash, points: numbers(&[(0.0, height), (self.end(), height)]) }
+    }
+
+    fn alpha(&self) -> Plot {
+        let mut lines = self.of_each(|step| step.alpha());
+        let mut shown: Vec<f64> = Vec::new();
+        for run in self.runs {
+            let best = run.run.summary.best_ratio;
+            if !shown.contains(&best) {
+                shown.push(best);
+                lines.push(self.across(format!("best ratio ({best:.3})"), shown.len(), best));
+            }
+        }
+        let tier = self.runs.first().map_or("tier 0", |run| words::fastest_tier(run.run));
+        self.plot("alpha", "Alpha", format!("share of bytes read from {tier}"), "", lines)
+    }
+
+    fn latency(&self) -> Plot {
+        let (unit, factor) = time_unit(self.greatest(|step| step.latency.as_ns().max(step.bound.as_ns())));
+        let mut lines = self.of_each(|step| step.latency.as_ns() / factor);
+        let bound = |step: &Step<'_>| step.bound.as_ns() / factor;
+        // The longest run's bound serves for all that have the same as far as they go.
+        let longest =
+            (0..self.runs.len()).max_by_key(|run| (self.runs[*run].run.series.len(), std::cmp::Reverse(*run)));
+        let same = |run: &RunReport, other: &RunReport| {
+            run.series.steps().zip(other.series.steps()).all(|(a, b)| a.bound == b.bound)
+        };
+        if let Some(longest) = longest {
+            if self.runs.iter().all(|run| same(run.run, self.runs[longest].run)) {
+                lines.push(self.line(longest, "bound".to_owned(), (None, 1), bound));
+            } else {
+                let bounds = (0..self.runs.len()).map(|run| {
+                    let label = format!("bound, {}", self.runs[run].label);
+                    self.line(run, label, (Some(self.colours[run].0), self.colours[run].1 + 1), bound)
+                });
+                lines.extend(bounds);
+            }
+        }
+        self.plot("latency", "Token latency and its bound", format!("time a token ({unit})"), "", lines)
+    }
+
+    fn memory(&self) -> Plot {
+        let (unit, factor) =
+            byte_unit(self.greatest(|step| step.by_tier.iter().map(|(_, used)| used.as_f64()).fold(0.0, f64::max)));
+        let alone = self.runs.len() == 1;
+        let mut lines = Vec::new();
+        for (run, labelled) in self.runs.iter().enumerate() {
+            for (tier, name) in labelled.run.tiers.iter().enumerate() {
+                let used = |step: &Step<'_>| step.by_tier[tier].1.as_f64() / factor;
+                let (label, style) = if alone {
+                    // In the order of the pictures: blue for the first tier.
+                    (name.clone(), (Some([1, 4, 2, 3, 0, 5][tier % COLOURS]), tier / COLOURS))
+                } else {
+                    let (colour, dash) = self.colours[run];
+                    (format!("{name}, {}", labelled.label), (Some(colour), dash + tier))
+                };
+                lines.push(self.line(run, label, style, used));
+            }
+        }
+        // A capacity far above all that is in use would press the lines to the ground; the table has it.
+        let most = self.greatest(|step| step.by_tier.iter().map(|(_, used)| used.as_f64()).fold(0.0, f64::max));
+        let mut shown: Vec<(&str, u64)> = Vec::new();
+        for run in self.runs {
+            for (tier, capacity) in &run.run.summary.capacity_bytes.0 {
+                if (*capacity as f64) <= 2.0 * most && !shown.contains(&(tier, *capacity)) {
+                    shown.push((tier, *capacity));
+                    let label = format!("capacity of {tier} ({})", words::bytes(*capacity));
+                    lines.push(self.across(label, 1 + shown.len(), *capacity as f64 / factor));
+                }
+            }
+        }
+        self.plot("memory", "Memory in use on each tier", format!("in use at the token's end ({unit})"), "", lines)
+    }
+
+    fn migrated(&self) -> Plot {
+        let (into, out) = (|step: &Step<'_>| step.migrated_in.as_f64(), |step: &Step<'_>| step.migrated_out.as_f64());
+        let most = self.greatest(into).max(self.greatest(out));
+        let (unit, factor) = byte_unit(most);
+        let alone = self.runs.len() == 1;
+        let mut lines = Vec::new();
+        for (run, labelled) in self.runs.iter().enumerate() {
+            let (colour, dash) = self.colours[run];
+            let (name_in, name_out) = ("to faster memory", "to slower memory");
+            if alone {
+                lines.push(self.line(run, name_in.to_owned(), (Some(2), 0), |step| into(step) / factor));
+                lines.push(self.line(run, name_out.to_owned(), (Some(4), 1), |step| out(step) / factor));
+            } else {
+                let label = |way: &str| format!("{way}, {}", labelled.label);
+                lines.push(self.line(run, label(name_in), (Some(colour), dash), |step| into(step) / factor));
+                lines.push(self.line(run, label(name_out), (Some(colour), dash + 1), |step| out(step) / factor));
+            }
+        }
+        let empty = if most > 0.0 { "" } else { "Nothing moved between steps." };
+        self.plot("migrated", "Migrated bytes", format!("moved after a token ({unit})"), empty, lines)
+    }
+
+    fn late(&self) -> Plot {
+        let late = |step: &Step<'_>| step.late_tokens as f64;
+        let empty = if self.greatest(late) > 0.0 { "" } else { "No token was read before its move had ended." };
+        let y = "late tokens, over all layers".to_owned();
+        self.plot("late", "Late tokens: read before their move had ended", y, empty, self.of_each(late))
+    }
+}
+
+/// The cumulative distributions of all that any of the runs measured.
+fn distributions(runs: &[Labelled<'_>], colours: &[(usize, usize)], most: usize) -> Vec<Plot> {
+    let grain = Grain::new(most);
+    let mut plots: Vec<(String, Vec<(usize, &Timings)>)> = Vec::new();
+    for (index, run) in runs.iter().enumerate() {
+        for (name, timings) in run.run.histograms.named() {
+            match plots.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, lines)) => lines.push((index, timings)),
+                None => plots.push((name, vec![(index, timings)])),
+            }
+        }
+    }
+    let plot = |(name, lines): (String, Vec<(usize, &Timings)>)| {
+        let greatest = lines.iter().map(|(_, timings)| timings.greatest().as_ns()).fold(0.0, f64::max);
+        let (unit, factor) = time_unit(greatest);
+        let mut note = String::new();
+        let mut drawn = Vec::new();
+        for (run, timings) in lines {
+            let (points, thinned) = cumulative(timings, factor, grain);
+            if thinned {
+                note = grain.note();
+            }
+            let (colour, dash) = colours[run];
+            let label = runs[run].label.to_owned();
+            drawn.push(Line { label, colour: Some(colour), dash, points: numbers(&points) });
+        }
+        let name = spoken(&name);
+        Plot {
+            id: "cdf",
+            x: format!("{name} ({unit})"),
+            title: name,
+            y: "share that took at most so long".to_owned(),
+            x_to: None,
+            note,
+            empty: "",
+            lines: drawn,
+        }
+    };
+    plots.into_iter().map(plot).collect()
+}
+
+/// The name of a distribution as words: `KvRead_queueing` is `KvRead queueing`.
+pub(super) fn spoken(name: &str) -> String {
+    name.replace('_', " ")
+}
+
+/// How finely a cumulative distribution is drawn.
+#[derive(Clone, Copy, Debug)]
+struct Grain {
+    /// A rise of so much of all makes a corner.
+    of_all: f64,
+    /// And so does one of so much of what is above, so that the tail keeps its shape down to its last value.
+    of_above: f64,
+}
+
+impl Grain {
+    /// Half a percent of all and a tenth of what is above, where lines have all their points; coarser where they have fewer.
+    fn new(most: usize) -> Self {
+        let coarser = chart::MOST_POINTS as f64 / most as f64;
+        Self { of_all: 0.005 * coarser, of_above: (0.1 * coarser).min(0.5) }
+    }
+
+    fn note(self) -> String {
+        format!(
+            "Thinned: a line has a corner where it has risen by {:.1} % of all, or by {:.0} % of what is above; its least and greatest are exact. All values are in histograms/.",
+            100.0 * self.of_all,
+            100.0 * self.of_above
+        )
+    }
+}
+
+/// Corners of the cumulative distribution, from the least to the greatest, and whether there are more.
+fn cumulative(timings: &Timings, factor: f64, grain: Grain) -> (Vec<(f64, f64)>, bool) {
+    let total = timings.count();
+    let greatest = timings.greatest().as_ps();
+    let mut points: Vec<(f64, f64)> = Vec::new();
+    let (mut up_to, mut shown) = (0u64, 0u64);
+    let mut thinned = false;
+    for bucket in timings.histogram().iter_recorded() {
+        up_to += bucket.count_at_value();
+        let rise = (up_to - shown) as f64;
+        let first = points.is_empty();
+        let corner = rise >= grain.of_all * total as f64 || rise >= grain.of_above * (total - shown) as f64;
+        if first || up_to == total || corner {
+            let value = bucket.value_iterated_to().min(greatest) as f64 / 1_000.0 / factor;
+            points.push((value, up_to as f64 / total as f64));
+            shown = up_to;
+        } else {
+            thinned = true;
+        }
+    }
+    (points, thinned)
+}
+
+/// Without the inner points of stretches where nothing changes.
+fn level(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let inner = |index: usize| {
+        let y = points[index].1;
+        index > 0 && index + 1 < points.len() && points[index - 1].1 == y && points[index + 1].1 == y
+    };
+    (0..points.len()).filter(|index| !inner(*index)).map(|index| points[index]).collect()
+}
+
+fn numbers(points: &[(f64, f64)]) -> Vec<Number> {
+    points.iter().flat_map(|(x, y)| [Number(rounded(*x)), Number(rounded(*y))]).collect()
+}
+
+/// To six significant digits: more than a screen shows, and the same on every machine.
+fn rounded(value: f64) -> f64 {
+    if value.fract() == 0.0 { value } else { format!("{value:.5e}").parse().unwrap_or(value) }
+}
+
+const COLOURS: usize = colour::ALL.len();
+
+/// A colour and a dash for each run. A strategy with a name has the colour that it has in every picture, unless two runs have
+/// the same one; then they are coloured in turn.
+fn coloured(runs: &[Labelled<'_>]) -> Vec<(usize, usize)> {
+    let own = |run: &Labelled<'_>| NAMED.iter().position(|(name, _, _)| *name == run.run.summary.strategy);
+    let mut left: Vec<usize> = (0..runs.len().max(COLOURS)).collect();
+    let mut taken: Vec<Option<usize>> = Vec::new();
+    for run in runs {
+        let place = own(run).and_then(|index| left.iter().position(|free| *free == index));
+        taken.push(place.map(|place| left.remove(place)));
+    }
+    let mut left = left.into_iter();
+    let of_run = |index: Option<usize>| {
+        let index = index.or_else(|| left.next()).unwrap_or(0);
+        (index % COLOURS, index / COLOURS)
+    };
+    taken.into_iter().map(of_run).collect()
+}
+
+fn time_unit(greatest_ns: f64) -> (&'static str, f64) {
+    match greatest_ns {
+        ns if ns >= 1e9 => ("s", 1e9),
+        ns if ns >= 1e6 => ("ms", 1e6),
+        ns if ns >= 1e3 => ("us", 1e3),
+        _ => ("ns", 1.0),
+    }
+}
+
+fn byte_unit(greatest: f64) -> (&'static str, f64) {
+    match greatest {
+        bytes if bytes >= (1u64 << 40) as f64 => ("TiB", (1u64 << 40) as f64),
+        bytes if bytes >= (1u64 << 30) as f64 => ("GiB", (1u64 << 30) as f64),
+        bytes if bytes >= (1u64 << 20) as f64 => ("MiB", (1u64 << 20) as f64),
+        bytes if bytes >= (1u64 << 10) as f64 => ("KiB", (1u64 << 10) as f64),
+        _ => ("B", 1.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::SimTime;
+
+    #[test]
+    fn level_stretches_keep_their_ends() {
+        let points = [(0.0, 1.0), (1.0, 1.0), (2.0, 1.0), (3.0, 2.0), (4.0, 1.0), (5.0, 1.0)];
+        assert_eq!(level(&points), [(0.0, 1.0), (2.0, 1.0), (3.0, 2.0), (4.0, 1.0), (5.0, 1.0)]);
+    }
+
+    #[test]
+    fn a_distribution_keeps_its_tail() {
+        let mut timings = Timings::default();
+        (0..100_000).for_each(|i| timings.record(SimTime::from_ps(1_000_000 + i)));
+        timings.record(SimTime::from_ps(9_000_000));
+        let (points, thinned) = cumulative(&timings, 1.0, Grain::new(chart::MOST_POINTS));
+        assert!(thinned);
+        assert!(points.len() < 400, "{}", points.len());
+        assert_eq!(points.last(), Some(&(9_000.0, 1.0)));
+        assert!(points.is_sorted_by(|a, b| a.0 < b.0 && a.1 < b.1));
+    }
+
+    #[test]
+    fn whole_numbers_have_no_fraction() {
+        let text = serde_json::to_string(&numbers(&[(3.0, 1.0 / 3.0), (0.0, 1e300)])).unwrap();
+        assert_eq!(text, "[3,0.333333,0,1e+300]");
+    }
+
+    #[test]
+    fn points_get_fewer_with_the_runs() {
+        assert_eq!(most_points(1), chart::MOST_POINTS);
+        assert!(most_points(22) * 22 * LINES_OF_A_RUN <= POINTS_OF_A_PAGE);
+        assert_eq!(most_points(100_000), LEAST_POINTS);
+    }
+}

@@ -1,0 +1,217 @@
+//! What the page says in words: the answer, and figures as people read them.
+
+use crate::config::Reference;
+use crate::metrics::{Distribution, RunReport, Summary};
+use crate::report::pictures::Labelled;
+use crate::units::SimTime;
+
+/// What runs say, in sentences made from their figures: one run by itself, or which of several is the fastest and what
+/// sets it apart from the first.
+#[must_use]
+pub fn answer(runs: &[Labelled<'_>]) -> String {
+    match runs {
+        [] => "There are no runs.".to_owned(),
+        [only] => of_one(only),
+        [first, ..] => of_several(first, runs),
+    }
+}
+
+fn of_one(run: &Labelled<'_>) -> String {
+    let summary = &run.run.summary;
+    if summary.steps == 0 {
+        return format!("{} did not get to the end of its first token{}.", run.label, why(summary));
+    }
+    let mut text = if summary.complete {
+        format!("{} decodes {} tokens in {}", run.label, summary.steps, time(summary.simulated_ns))
+    } else {
+        format!(
+            "{} is incomplete{}. Up to there it took {} for {} tokens",
+            run.label,
+            why(summary),
+            time(summary.simulated_ns),
+            summary.steps
+        )
+    };
+    if let Some(ratio) = summary.bound.achieved_over_bound {
+        text += &format!(", {ratio:.3} times the least that any placement could take (the bound)");
+    }
+    text += ".";
+    if let Some(latency) = &summary.token_latency_ns {
+        text += &format!(" Half of the tokens take up to {}, 99 % up to {}.", time(latency.p50), time(latency.p99));
+    }
+    if let Some(alpha) = summary.alpha.mean {
+        text += &format!(
+            " Of the bytes read, {:.1} % come from {}; reading from all tiers at full speed takes {:.1} %.",
+            100.0 * alpha,
+            fastest_tier(run.run),
+            100.0 * summary.best_ratio
+        );
+    }
+    let moved = moved_bytes(summary);
+    text += &match (moved, summary.migration.late_tokens) {
+        (0, _) => " Nothing moved between steps.".to_owned(),
+        (_, 0) => format!(" {} moved between steps, all of it in time.", bytes(moved)),
+        (_, late) => {
+            format!(" {} moved between steps; {late} times a token was read before its move had ended.", bytes(moved))
+        }
+    };
+    text
+}
+
+fn of_several(first: &Labelled<'_>, runs: &[Labelled<'_>]) -> String {
+    let ended: Vec<&Labelled<'_>> =
+        runs.iter().filter(|run| run.run.summary.complete && run.run.summary.steps > 0).collect();
+    let same_length = ended.windows(2).all(|pair| pair[0].run.summary.steps == pair[1].run.summary.steps);
+    // Runs of different lengths are told apart by the time that a token takes.
+    let cost = |run: &Labelled<'_>| {
+        let summary = &run.run.summary;
+        if same_length { summary.simulated_ns } else { summary.simulated_ns / summary.steps as f64 }
+    };
+    let a_token = if same_length { "" } else { " a token" };
+    let mut sentences = Vec::new();
+    match ended.iter().min_by(|a, b| cost(a).total_cmp(&cost(b))) {
+        None => sentences.push("No run got to its end.".to_owned()),
+        Some(best) => {
+            let summary = &best.run.summary;
+            let mut text =
+                format!("Of {} runs, {} is the fastest: {}{a_token}", runs.len(), best.label, time(cost(best)));
+            if let Some(ratio) = summary.bound.achieved_over_bound {
+                text += &format!(", {ratio:.3} times the bound");
+            }
+            let first_ended = first.run.summary.complete && first.run.summary.steps > 0;
+            if std::ptr::eq(best.run, first.run) {
+                let others = ended.iter().filter(|run| !std::ptr::eq(run.run, first.run));
+                if let Some(next) = others.min_by(|a, b| cost(a).total_cmp(&cost(b))) {
+                    text += &match percent(cost(next) / cost(best) - 1.0) {
+                        share if share == "0.0 %" => format!("; {} takes as long, to 0.1 %", next.label),
+                        share => format!("; {}, the next, takes {share} longer", next.label),
+                    };
+                }
+                sentences.push(text + ".");
+            } else if first_ended {
+                text += &format!(", {} less than {}", percent(1.0 - cost(best) / cost(first)), first.label);
+                sentences.push(text + ".");
+                sentences.push(set_apart(best, first));
+            } else {
+                sentences.push(text + ".");
+            }
+        }
+    }
+    for run in runs.iter().filter(|run| !run.run.summary.complete) {
+        sentences.push(format!("{} is incomplete{}.", run.label, why(&run.run.summary)));
+    }
+    sentences.join(" ")
+}
+
+/// In which figures `run` differs from `first`.
+fn set_apart(run: &Labelled<'_>, first: &Labelled<'_>) -> String {
+    let (ours, theirs) = (&run.run.summary, &first.run.summary);
+    let p99 = |summary: &Summary| summary.token_latency_ns.map_or_else(dash, |latency| time(latency.p99));
+    let alpha = |summary: &Summary| summary.alpha.mean.map_or_else(dash, |alpha| format!("{alpha:.3}"));
+    format!(
+        "Its alpha is {} ({}: {}), its p99 token latency {} ({}); {} moved between steps ({}), and {} times a token was read before its move had ended ({}).",
+        alpha(ours),
+        first.label,
+        alpha(theirs),
+        p99(ours),
+        p99(theirs),
+        bytes(moved_bytes(ours)),
+        bytes(moved_bytes(theirs)),
+        ours.migration.late_tokens,
+        theirs.migration.late_tokens,
+    )
+}
+
+fn why(summary: &Summary) -> String {
+    summary.error.as_ref().map_or_else(String::new, |error| format!(": {}", error.trim_end_matches('.')))
+}
+
+/// What was simulated, as flags may have changed what the question speaks of: once for all runs, or for each by its label.
+pub(super) fn settings(runs: &[Labelled<'_>]) -> Vec<String> {
+    let mut settings: Vec<String> = runs.iter().map(|run| setting(run.run) + ".").collect();
+    if settings.windows(2).all(|pair| pair[0] == pair[1]) {
+        settings.truncate(1);
+        return settings.into_iter().map(|setting| format!("Simulated: {setting}")).collect();
+    }
+    runs.iter().zip(settings).map(|(run, setting)| format!("{}: {setting}", run.label)).collect()
+}
+
+fn setting(run: &RunReport) -> String {
+    let scenario = &run.summary.scenario;
+    let model = named(&scenario.model, |model| &model.name);
+    let memory = named(&scenario.memory, |memory| &memory.name);
+    let tiers: Vec<String> =
+        run.summary.capacity_bytes.0.iter().map(|(tier, capacity)| format!("{tier} {}", bytes(*capacity))).collect();
+    format!(
+        "scenario {}, model {model} on memory {memory} ({}), {} tokens before the first step, {} to decode",
+        scenario.name,
+        tiers.join(", "),
+        scenario.prefill_tokens,
+        scenario.decode_tokens
+    )
+}
+
+fn named<'a, T>(reference: &'a Reference<T>, name: impl Fn(&'a T) -> &'a str) -> &'a str {
+    match reference {
+        Reference::Name(name) => name,
+        Reference::Inline(value) => name(value),
+    }
+}
+
+pub(super) fn fastest_tier(run: &RunReport) -> &str {
+    run.tiers.first().map_or("tier 0", String::as_str)
+}
+
+pub(super) fn moved_bytes(summary: &Summary) -> u64 {
+    summary.migration.in_bytes + summary.migration.out_bytes
+}
+
+/// The time over that of `first`, where both got to their end.
+pub(super) fn against(summary: &Summary, first: &Summary) -> String {
+    if summary.complete && first.complete && first.simulated_ns > 0.0 {
+        format!("{:.4}", summary.simulated_ns / first.simulated_ns)
+    } else {
+        dash()
+    }
+}
+
+pub(super) fn quantile(summary: &Summary, pick: fn(&Distribution) -> f64) -> String {
+    summary.token_latency_ns.as_ref().map_or_else(dash, |latency| time(pick(latency)))
+}
+
+pub(super) fn time(nanoseconds: f64) -> String {
+    SimTime::from_ps((nanoseconds * 1_000.0) as u64).rounded()
+}
+
+/// A size in the unit that fits, to three decimals at most.
+pub(super) fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let power = (0..UNITS.len()).rfind(|power| bytes >> (10 * power) > 0).unwrap_or(0);
+    let value = bytes as f64 / (1u64 << (10 * power)) as f64;
+    if value.fract() == 0.0 { format!("{value} {}", UNITS[power]) } else { format!("{value:.3} {}", UNITS[power]) }
+}
+
+pub(super) fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+pub(super) fn dash() -> String {
+    "–".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_runs_have_an_answer_and_no_setting() {
+        assert_eq!(answer(&[]), "There are no runs.");
+        assert!(settings(&[]).is_empty());
+    }
+
+    #[test]
+    fn sizes_are_in_the_unit_that_fits() {
+        let texts = [0, 1023, 1024, 1536, 4 << 30, (4 << 30) + 1, u64::MAX].map(bytes);
+        assert_eq!(texts, ["0 B", "1023 B", "1 KiB", "1.500 KiB", "4 GiB", "4.000 GiB", "16777216.000 TiB"]);
+    }
+}
