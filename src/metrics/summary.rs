@@ -1,8 +1,11 @@
 use crate::simulation::ScenarioConfig;
-use serde::{Serialize, Serializer};
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+use std::fmt;
+use std::marker::PhantomData;
 
 /// The figures of one run, in the order and under the names of `summary.json`. Times are in nanoseconds, sizes in bytes.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Summary {
     /// The version of this layout.
     pub schema: u32,
@@ -48,7 +51,7 @@ pub struct Summary {
 }
 
 /// Alpha over the steps: means are unweighted. `None` where nothing was read.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct AlphaSummary {
     pub mean: Option<f64>,
@@ -61,7 +64,7 @@ pub struct AlphaSummary {
 }
 
 /// Alpha of the attention or the mlp sublayers.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct SublayerAlpha {
     pub mean: Option<f64>,
@@ -69,7 +72,7 @@ pub struct SublayerAlpha {
 }
 
 /// A distribution of times, in nanoseconds. Percentiles have 3 significant digits; the others are exact.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Distribution {
     pub mean: f64,
@@ -82,7 +85,7 @@ pub struct Distribution {
 }
 
 /// The transfers of one class.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TransferSummary {
     /// How many.
     pub count: u64,
@@ -98,7 +101,7 @@ pub struct TransferSummary {
 }
 
 /// One lane.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LaneSummary {
     /// How long at least one transfer was active on it.
     pub busy_ns: f64,
@@ -111,7 +114,7 @@ pub struct LaneSummary {
 }
 
 /// What moved between steps.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MigrationSummary {
     /// Bytes towards faster tiers.
     pub in_bytes: u64,
@@ -122,7 +125,7 @@ pub struct MigrationSummary {
 }
 
 /// The bound of section 5 of the model over all steps.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BoundSummary {
     /// The sum of the steps' bounds.
     pub simulated_ns: f64,
@@ -151,5 +154,27 @@ impl<T> FromIterator<(String, T)> for Named<T> {
 impl<T: Serialize> Serialize for Named<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Pairs<T> {
+            type Value = Named<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("values by name")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Named(pairs))
+            }
+        }
+        deserializer.deserialize_map(Pairs(PhantomData))
     }
 }
