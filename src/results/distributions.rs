@@ -122,7 +122,7 @@ impl Distributions {
         Ok(rest)
     }
 
-    /// Only those of `tags`, in their order in the file.
+    /// Only those of `tags`, in their order in the file; all where `tags` is empty.
     ///
     /// # Errors
     /// The first tag that is not there.
@@ -131,7 +131,7 @@ impl Distributions {
         if let Some(missing) = missing {
             return Err(missing.clone());
         }
-        self.named.retain(|(tag, _)| tags.contains(tag));
+        self.named.retain(|(tag, _)| tags.is_empty() || tags.contains(tag));
         Ok(())
     }
 

@@ -83,8 +83,8 @@ fn read_summary(path: &Path) -> Result<(Value, Summary), ResultsError> {
     if value.get("scenario").is_none() {
         return Err(not_ours("it has no scenario. A replay's results cannot be compared".to_owned()));
     }
-    let summary: Summary = serde_path_to_error::deserialize(&value)
-        .map_err(|error| not_ours(format!("{}: {}", error.path(), error.inner())))?;
+    // From the text, as a tree of values would not keep the order of the tiers.
+    let summary: Summary = config::parse_json(&text, "summary.json").map_err(|error| not_ours(error.to_string()))?;
     if summary.capacity_bytes.0.is_empty() {
         return Err(not_ours("capacity_bytes: it names no tier".to_owned()));
     }
