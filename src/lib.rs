@@ -65,6 +65,7 @@
 //! | [`replay`] | what does the memory system do with other traffic? |
 //! | [`curve`] | how long do transfers take under load? |
 //! | [`report`] | how do results become files and pictures? |
+//! | [`results`] | how are results read back, and what do they say side by side? |
 //! | [`study`] | which runs make the study, and what do they say? |
 //! | [`cli`] | what can be asked for on the command line? |
 
@@ -79,6 +80,7 @@ pub mod memory;
 pub mod metrics;
 pub mod replay;
 pub mod report;
+pub mod results;
 pub mod simulation;
 pub mod strategy;
 pub mod study;

@@ -1,6 +1,7 @@
 use crate::config::{ConfigError, Invalid};
 use crate::replay::{ReplayError, TrafficError};
 use crate::report::ReportError;
+use crate::results::{ConditionError, ResultsError};
 use crate::simulation::{RunError, ScenarioError};
 use crate::study::StudyError;
 use crate::workload::TraceError;
@@ -11,7 +12,7 @@ use thiserror::Error;
 
 /// Bad input or usage.
 pub(super) const BAD_INPUT: u8 = 2;
-/// A run that ended incomplete.
+/// A run that ended incomplete, or a condition of a gate that holds.
 pub(super) const INCOMPLETE: u8 = 1;
 /// Ctrl-C.
 pub(super) const INTERRUPTED: u8 = 130;
@@ -35,6 +36,10 @@ pub(super) enum CliError {
     Study(#[from] StudyError),
     #[error(transparent)]
     Report(#[from] ReportError),
+    #[error(transparent)]
+    Results(#[from] ResultsError),
+    #[error("--fail-if {0}")]
+    Condition(#[from] ConditionError),
     #[error("cannot write to stdout: {0}")]
     Stdout(std::io::Error),
 }

@@ -1,7 +1,7 @@
 //! The command line: a file a command.
 //!
 //! Results go to stdout, everything meant for a person in passing to stderr. Exit codes: 0 done, 1 a run that ended
-//! incomplete, 2 bad input or usage, 130 interrupted.
+//! incomplete or a condition of `compare --fail-if` that holds, 2 bad input or usage, 130 interrupted.
 
 /// A line to stderr in passing, unless --quiet was given.
 macro_rules! note {
@@ -21,8 +21,10 @@ macro_rules! tell {
 }
 
 mod check;
+mod compare;
 mod curve;
 mod error;
+mod hist;
 mod list;
 mod overrides;
 mod progress;
@@ -60,6 +62,10 @@ enum Command {
     Study(study::StudyArgs),
     /// Run one scenario, with one strategy or several to compare
     Run(Box<run::RunArgs>),
+    /// Set results side by side: what differs in configuration, time, latency, alpha and use; as a gate with --fail-if
+    Compare(compare::CompareArgs),
+    /// Print and draw the percentiles of histograms (.hlog, .hgrm), merge them, or take some from others
+    Hist(hist::HistArgs),
     /// Carry a list of transfers over the lanes of a memory system, without a model
     Replay(replay::ReplayArgs),
     /// Measure the latency of a memory system's tiers under load, by share of reads
@@ -91,6 +97,8 @@ pub fn main() -> ExitCode {
     let result = match cli.command.unwrap_or_else(|| Command::Study(study::StudyArgs::default())) {
         Command::Study(args) => study::study(&args, &cancel),
         Command::Run(args) => run::run(&args, &cancel),
+        Command::Compare(args) => compare::run(&args, &cancel),
+        Command::Hist(args) => hist::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Curve(args) => curve::run(&args),
         Command::Trace(command) => trace::trace(&command, &cancel),

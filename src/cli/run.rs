@@ -23,7 +23,7 @@ use std::str::FromStr;
 pub(super) struct RunArgs {
     /// The scenario, by name or path
     #[arg(default_value = "study")]
-    scenario: String,
+    pub scenario: String,
     /// The language model, by name or path
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
@@ -89,24 +89,24 @@ pub(super) struct RunArgs {
     link_bandwidth: Option<Bandwidth>,
     /// Any other field, by its path under `scenario` in summary.json: memory.external.capacity=2TiB; several times for several
     #[arg(long, value_name = "PATH=VALUE")]
-    set: Vec<String>,
+    pub set: Vec<String>,
     /// The folder for the results; with several strategies, a folder each within it [default: out/runs/SCENARIO, with a folder each]
     #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    pub out: Option<PathBuf>,
     /// Write timeline.json (for ui.perfetto.dev and chrome://tracing) and a picture of these steps: 100, or 100..105
     #[arg(long, value_name = "STEPS")]
-    timeline: Option<Steps>,
+    pub timeline: Option<Steps>,
     /// Print summary.json on stdout, an array where several strategies run, and nothing else there
     #[arg(long)]
-    json: bool,
+    pub json: bool,
     /// How many runs at a time [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    jobs: Option<u16>,
+    pub jobs: Option<u16>,
 }
 
 /// A range of steps: `100`, or `100..105`, the end excluded.
 #[derive(Clone, Debug)]
-struct Steps(Range<usize>);
+pub(super) struct Steps(Range<usize>);
 
 impl FromStr for Steps {
     type Err = String;
@@ -190,7 +190,7 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
 }
 
 /// The scenario with every flag applied, but for the strategy.
-fn configure(args: &RunArgs) -> Result<ScenarioConfig, CliError> {
+pub(super) fn configure(args: &RunArgs) -> Result<ScenarioConfig, CliError> {
     let mut config = ScenarioConfig::load(&args.scenario)?;
     if let Some(model) = &args.model {
         config.model = Reference::Name(model.clone());
@@ -303,7 +303,7 @@ fn configure_memory(args: &RunArgs, memory: &mut MemoryConfig) -> Result<(), Cli
 }
 
 /// One scenario for each strategy asked for, or for the scenario's own.
-fn scenarios(args: &RunArgs, config: &ScenarioConfig) -> Result<Vec<Scenario>, CliError> {
+pub(super) fn scenarios(args: &RunArgs, config: &ScenarioConfig) -> Result<Vec<Scenario>, CliError> {
     let mut strategies = args.strategy.clone();
     if strategies.is_empty() {
         strategies.push(config.strategy);

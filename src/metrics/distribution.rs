@@ -21,6 +21,49 @@ impl Default for Timings {
 }
 
 impl Timings {
+    /// What `histogram`, in picoseconds, is known to hold. Sum, least and greatest are as exact as its buckets.
+    #[must_use]
+    pub fn of_histogram(mut histogram: Histogram<u64>) -> Self {
+        histogram.auto(true);
+        let sum = histogram.mean() * histogram.len() as f64;
+        let ends =
+            if histogram.is_empty() { (SimTime::MAX, 0) } else { (SimTime::from_ps(histogram.min()), histogram.max()) };
+        Self { sum: sum as u128, least: ends.0, greatest: SimTime::from_ps(ends.1), histogram }
+    }
+
+    /// The same with the exact figures of a summary, where a histogram alone was kept: their percentiles are the histogram's.
+    #[must_use]
+    pub fn with_exact(self, figures: &Distribution) -> Self {
+        let ps = |nanoseconds: f64| SimTime::from_ps((nanoseconds * 1_000.0).round() as u64);
+        let sum = (figures.mean * 1_000.0 * self.count() as f64).round() as u128;
+        Self { sum, least: ps(figures.min), greatest: ps(figures.max), ..self }
+    }
+
+    /// Adds all times of `other`, as if they had been recorded here.
+    pub fn merge(&mut self, other: &Self) {
+        self.histogram.add(&other.histogram).expect("a histogram that grows by itself has no greatest value");
+        self.sum += other.sum;
+        self.least = self.least.min(other.least);
+        self.greatest = self.greatest.max(other.greatest);
+    }
+
+    /// Takes the times of `other` away; `None` where there are more of one length there than here.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Option<Self> {
+        let mut histogram = self.histogram.clone();
+        histogram.subtract(&other.histogram).ok()?;
+        let mut rest = Self::of_histogram(histogram);
+        rest.sum = self.sum.saturating_sub(other.sum);
+        // Where an end's bucket is left, the end is known better than by its bucket.
+        if rest.count() > 0 && rest.histogram.equivalent(rest.least.as_ps(), self.least.as_ps()) {
+            rest.least = self.least;
+        }
+        if rest.count() > 0 && rest.histogram.equivalent(rest.greatest.as_ps(), self.greatest.as_ps()) {
+            rest.greatest = self.greatest;
+        }
+        Some(rest)
+    }
+
     /// Adds one time.
     pub fn record(&mut self, time: SimTime) {
         let ps = time.as_ps();
@@ -90,6 +133,27 @@ mod tests {
         let figures = timings.distribution().unwrap();
         assert!((figures.p50 - 5.010).abs() <= 0.005, "{figures:?}");
         assert_eq!((figures.min, figures.max), (5.003, 5.018));
+    }
+
+    #[test]
+    fn merging_is_as_recording_both_and_subtracting_takes_it_back() {
+        let of = |times: &[u64]| {
+            let mut timings = Timings::default();
+            times.iter().for_each(|ps| timings.record(SimTime::from_ps(*ps)));
+            timings
+        };
+        let (one, other) = (of(&[5_003, 77_000]), of(&[9_001, 3_600_000_000_000_000]));
+        let mut merged = one.clone();
+        merged.merge(&other);
+        let both = of(&[5_003, 77_000, 9_001, 3_600_000_000_000_000]);
+        assert_eq!(merged.distribution(), both.distribution());
+        assert_eq!(merged.without(&other).unwrap().distribution(), one.distribution());
+        assert!(one.without(&other).is_none() && one.without(&merged).is_none());
+        let nothing = one.without(&one).unwrap();
+        assert!(nothing.distribution().is_none());
+        let mut again = nothing;
+        again.merge(&one);
+        assert_eq!(again.distribution(), one.distribution());
     }
 
     #[test]

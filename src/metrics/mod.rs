@@ -10,7 +10,7 @@ mod summary;
 mod timeline;
 
 pub use distribution::Timings;
-pub use recorder::{Histograms, Recorder, RunReport, lane_summaries, transfer_summaries};
+pub use recorder::{Histograms, Recorder, RunReport, SCHEMA, lane_summaries, transfer_summaries};
 pub use series::{Series, Step};
 pub use summary::{
     AlphaSummary, BoundSummary, Distribution, LaneSummary, MigrationSummary, Named, SublayerAlpha, Summary,

@@ -9,7 +9,7 @@ use crate::units::{Bytes, SimTime};
 use std::ops::ControlFlow;
 
 /// The version of `summary.json` and `steps.csv`.
-const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 1;
 
 /// A run's figures, series and histograms: all that reports are made from.
 #[derive(Clone, Debug)]
@@ -44,6 +44,23 @@ impl Histograms {
     pub fn record<Tag>(&mut self, transfer: &Completed<Tag>) {
         self.latency[transfer.class.index()].record(transfer.latency());
         self.queueing[transfer.class.index()].record(transfer.queueing());
+    }
+
+    /// The distribution of that name, empty or not.
+    pub fn named_mut(&mut self, name: &str) -> Option<&mut Timings> {
+        match name {
+            "token_latency" => return Some(&mut self.token_latency),
+            "layer_latency" => return Some(&mut self.layer_latency),
+            _ => {}
+        }
+        let (class, what) = name.rsplit_once('_')?;
+        let class = TransferClass::ALL.into_iter().find(|known| known.name() == class)?.index();
+        match what {
+            "latency" => Some(&mut self.latency[class]),
+            "queueing" => Some(&mut self.queueing[class]),
+            "lateness" => Some(&mut self.lateness[class]),
+            _ => None,
+        }
     }
 
     /// Every distribution that is not empty, with its name in file names and tags.

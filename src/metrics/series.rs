@@ -72,6 +72,22 @@ impl Series {
         }
     }
 
+    /// Adds a step that was read back. Its number is its place; its tiers must be as many as the series'.
+    pub fn append(&mut self, step: &Step<'_>) {
+        debug_assert_eq!((step.step, step.by_tier.len()), (self.rows.len(), self.tiers));
+        self.rows.push(Row {
+            context: step.context,
+            read_kv_tokens: step.read_kv_tokens,
+            read_beyond: step.read_beyond,
+            latency: step.latency,
+            bound: step.bound,
+            migrated_in: step.migrated_in,
+            migrated_out: step.migrated_out,
+            late_tokens: step.late_tokens,
+        });
+        self.by_tier.extend_from_slice(step.by_tier);
+    }
+
     /// How many steps there are.
     #[must_use]
     pub fn len(&self) -> usize {

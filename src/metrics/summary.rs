@@ -1,10 +1,13 @@
 use crate::simulation::ScenarioConfig;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Serialize, Serializer};
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
 /// The figures of one run, in the order and under the names of `summary.json`. Times are in nanoseconds, sizes in bytes.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
     /// The version of this layout.
     pub schema: u32,
@@ -40,6 +43,7 @@ pub struct Summary {
     /// By lane.
     pub lanes: Named<LaneSummary>,
     /// KV read of tokens that were to be skipped, as others of their pages were not.
+    #[serde(default)]
     pub read_beyond_bytes: u64,
     /// What moved between steps.
     pub migration: MigrationSummary,
@@ -51,7 +55,7 @@ pub struct Summary {
 }
 
 /// Alpha over the steps: means are unweighted. `None` where nothing was read.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub struct AlphaSummary {
     pub mean: Option<f64>,
@@ -64,7 +68,7 @@ pub struct AlphaSummary {
 }
 
 /// Alpha of the attention or the mlp sublayers.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub struct SublayerAlpha {
     pub mean: Option<f64>,
@@ -72,7 +76,7 @@ pub struct SublayerAlpha {
 }
 
 /// A distribution of times, in nanoseconds. Percentiles have 3 significant digits; the others are exact.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub struct Distribution {
     pub mean: f64,
@@ -85,7 +89,7 @@ pub struct Distribution {
 }
 
 /// The transfers of one class.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TransferSummary {
     /// How many.
     pub count: u64,
@@ -101,7 +105,7 @@ pub struct TransferSummary {
 }
 
 /// One lane.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct LaneSummary {
     /// How long at least one transfer was active on it.
     pub busy_ns: f64,
@@ -114,7 +118,7 @@ pub struct LaneSummary {
 }
 
 /// What moved between steps.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct MigrationSummary {
     /// Bytes towards faster tiers.
     pub in_bytes: u64,
@@ -125,7 +129,7 @@ pub struct MigrationSummary {
 }
 
 /// The bound of section 5 of the model over all steps.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct BoundSummary {
     /// The sum of the steps' bounds.
     pub simulated_ns: f64,
@@ -164,5 +168,27 @@ impl<T: JsonSchema> JsonSchema for Named<T> {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         std::collections::BTreeMap::<String, T>::json_schema(generator)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Pairs<T> {
+            type Value = Named<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("values by name")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Named(pairs))
+            }
+        }
+        deserializer.deserialize_map(Pairs(PhantomData))
     }
 }

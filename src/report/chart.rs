@@ -5,9 +5,10 @@ use kuva::backend::png::PngBackend;
 use kuva::backend::svg::SvgBackend;
 use kuva::plot::{LegendPosition, LinePlot, LineStyle};
 use kuva::render::figure::{Figure, FigureLegendPosition};
-use kuva::render::layout::Layout;
+use kuva::render::layout::{Layout, TickFormat};
 use kuva::render::plots::Plot;
 use kuva::render::render::render_multiple;
+use std::sync::Arc;
 
 /// Colours of Okabe and Ito, which colour-blind readers can tell apart.
 pub(super) mod colour {
@@ -23,6 +24,8 @@ pub(super) mod colour {
     pub const OLIVE: &str = "#5B5B00";
     /// In the order of use where one is needed for each of several things.
     pub const ALL: [&str; 6] = [VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY];
+    /// The same for up to eight things.
+    pub const EIGHT: [&str; 8] = [VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY, GREY, OLIVE];
 }
 
 /// How a line is drawn; never colour alone tells two lines apart.
@@ -70,17 +73,33 @@ const PNG_SCALE: f32 = 1.5;
 impl Chart {
     /// The picture as `NAME.svg` and `NAME.png`.
     pub fn artifacts(self) -> Result<[Artifact; 2], ReportError> {
+        self.drawn(|layout| layout)
+    }
+
+    /// The same where x is [`nines`] of a share: it is labelled with the share, 0 %, 90 %, 99 %.
+    pub fn artifacts_over_shares(self) -> Result<[Artifact; 2], ReportError> {
+        let share = |nines: f64| {
+            let decimals = (nines.round() as usize).saturating_sub(2);
+            format!("{:.decimals$} %", 100.0 * (1.0 - 10f64.powf(-nines)))
+        };
+        self.drawn(|layout| layout.with_x_tick_step(1.0).with_x_tick_format(TickFormat::Custom(Arc::new(share))))
+    }
+
+    fn drawn(self, lay_out: impl Fn(Layout) -> Layout) -> Result<[Artifact; 2], ReportError> {
         let name = self.name.clone();
         let mut panels = self.panels;
         let scene = if panels.len() == 1 {
             let panel = panels.remove(0);
             let (plots, layout) = panel.draw();
-            let layout =
-                layout.with_width(620.0).with_height(340.0).with_legend_position(LegendPosition::OutsideRightMiddle);
+            let layout = lay_out(layout)
+                .with_width(620.0)
+                .with_height(340.0)
+                .with_legend_position(LegendPosition::OutsideRightMiddle);
             render_multiple(plots, layout)
         } else {
             let columns = panels.len();
             let (plots, layouts): (Vec<_>, Vec<_>) = panels.into_iter().map(Panel::draw).unzip();
+            let layouts = layouts.into_iter().map(lay_out).collect();
             Figure::new(1, columns)
                 .with_title(self.title)
                 .with_plots(plots)
@@ -97,6 +116,11 @@ impl Chart {
         let svg = numbered_anew(&SvgBackend::new().render_scene(&scene));
         Ok([Artifact::new(format!("{name}.svg"), svg), Artifact::new(format!("{name}.png"), png)])
     }
+}
+
+/// Where a share stands on an axis that gives each nine of it the same room: 0.9 at 1, 0.99 at 2, 0.999 at 3.
+pub(super) fn nines(share: f64) -> f64 {
+    -(1.0 - share).log10()
 }
 
 impl Panel {

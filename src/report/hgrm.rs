@@ -1,5 +1,5 @@
 use super::{Artifact, Exporter, ReportError};
-use crate::metrics::{Histograms, RunReport, Timings};
+use crate::metrics::{RunReport, Timings};
 use std::fmt::Write;
 
 /// `histograms/NAME.hgrm`: percentile distributions in the text format of the HdrHistogram tools and plotters, in
@@ -11,17 +11,19 @@ const TICKS_PER_HALF_DISTANCE: u32 = 5;
 
 impl Exporter for PercentileFiles {
     fn export(&self, run: &RunReport) -> Result<Vec<Artifact>, ReportError> {
-        percentile_files(&run.histograms)
+        percentile_files(run.histograms.named())
     }
 }
 
-/// A file for each distribution of `histograms` that is not empty.
-pub(super) fn percentile_files(histograms: &Histograms) -> Result<Vec<Artifact>, ReportError> {
+/// A file for each of `named`.
+pub(super) fn percentile_files<'a>(
+    named: impl Iterator<Item = (String, &'a Timings)>,
+) -> Result<Vec<Artifact>, ReportError> {
     let file = |(name, timings): (String, &Timings)| {
         let text = percentiles(timings).map_err(|error| ReportError::format(format!("{name}.hgrm"), error))?;
         Ok(Artifact::new(format!("histograms/{name}.hgrm"), text))
     };
-    histograms.named().map(file).collect()
+    named.map(file).collect()
 }
 
 fn percentiles(timings: &Timings) -> Result<String, std::fmt::Error> {

@@ -1,5 +1,5 @@
 use super::{Artifact, Exporter, ReportError};
-use crate::metrics::{Histograms, RunReport};
+use crate::metrics::{RunReport, Timings};
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use std::time::Duration;
@@ -11,21 +11,27 @@ pub(super) struct HistogramLog;
 impl Exporter for HistogramLog {
     fn export(&self, run: &RunReport) -> Result<Vec<Artifact>, ReportError> {
         let span = Duration::from_nanos(run.summary.simulated_ns as u64);
-        Ok(vec![histogram_log(&run.histograms, span)?])
+        Ok(vec![histogram_log(run.histograms.named(), span)?])
     }
 }
 
-/// The log of all `histograms`, which were taken over `span`.
-pub(super) fn histogram_log(histograms: &Histograms, span: Duration) -> Result<Artifact, ReportError> {
+/// The comment by which a log of ours is known, and with it the unit of its values.
+pub(crate) const MARK: &str = "[tiersim: values are picoseconds of simulated time, maxima are nanoseconds]";
+
+/// The log of all of `named`, which were taken over `span`.
+pub(super) fn histogram_log<'a>(
+    named: impl Iterator<Item = (String, &'a Timings)>,
+    span: Duration,
+) -> Result<Artifact, ReportError> {
     let failed = |error: &dyn std::fmt::Debug| ReportError::format("histograms.hlog", format!("{error:?}"));
     let mut bytes = Vec::new();
     let mut serializer = V2DeflateSerializer::new();
     let mut log = IntervalLogWriterBuilder::new()
-        .add_comment("[tiersim: values are picoseconds of simulated time, maxima are nanoseconds]")
+        .add_comment(MARK)
         .with_max_value_divisor(1_000.0)
         .begin_log_with(&mut bytes, &mut serializer)
         .map_err(|error| failed(&error))?;
-    for (name, timings) in histograms.named() {
+    for (name, timings) in named {
         log.write_histogram(timings.histogram(), Duration::ZERO, span, Tag::new(&name))
             .map_err(|error| failed(&error))?;
     }

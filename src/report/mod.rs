@@ -11,18 +11,21 @@ pub mod html;
 mod json;
 mod output;
 mod parquet;
+mod percentiles;
 pub mod pictures;
 mod table;
 mod timeline;
 pub mod trace_pictures;
 
 pub use curves::curve_files;
+pub(crate) use hlog::MARK as LOG_MARK;
 pub use json::{summary_json, summary_schema};
 pub use output::{Artifact, ReportError, check_folder, write, write_run, write_streamed};
+pub use percentiles::percentile_picture;
 pub use table::{Column, Table};
 pub use timeline::timeline_files;
 
-use crate::metrics::{Histograms, RunReport};
+use crate::metrics::{Histograms, RunReport, Timings};
 use crate::units::SimTime;
 use std::time::Duration;
 
@@ -31,8 +34,16 @@ use std::time::Duration;
 /// # Errors
 /// As [`Exporter::export`].
 pub fn histogram_files(histograms: &Histograms, span: SimTime) -> Result<Vec<Artifact>, ReportError> {
-    let mut files = hgrm::percentile_files(histograms)?;
-    files.push(hlog::histogram_log(histograms, Duration::from_nanos(span.as_ps() / 1_000))?);
+    distribution_files(&histograms.named().collect::<Vec<_>>(), span)
+}
+
+/// The same of any distributions, by their names: a `.hgrm` each and the log of all, taken over `span`.
+///
+/// # Errors
+/// As [`Exporter::export`].
+pub fn distribution_files(named: &[(String, &Timings)], span: SimTime) -> Result<Vec<Artifact>, ReportError> {
+    let mut files = hgrm::percentile_files(named.iter().cloned())?;
+    files.push(hlog::histogram_log(named.iter().cloned(), Duration::from_nanos(span.as_ps() / 1_000))?);
     Ok(files)
 }
 

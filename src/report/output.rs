@@ -51,12 +51,13 @@ pub fn check_folder(folder: &Path) -> Result<(), ReportError> {
     temporary(folder).map(drop).map_err(|source| ReportError::write(folder, source))
 }
 
-/// Writes each artifact under `folder`: to a temporary name first, which becomes the file when all of it is on disk. An
-/// earlier file of that name is whole until then; an interruption leaves neither half a file nor the temporary one.
+/// Writes all artifacts under `folder`: each to a temporary name first, and when all of them are there, they become the files.
+/// So a disk that fills leaves the earlier files as they were, of one run, and neither half a file nor a temporary one.
 ///
 /// # Errors
-/// [`ReportError::Write`]; the artifacts before the failing one are written.
+/// [`ReportError::Write`]; no artifact is written then, unless one could not be renamed.
 pub fn write(folder: &Path, artifacts: &[Artifact]) -> Result<(), ReportError> {
+    let mut written = Vec::with_capacity(artifacts.len());
     for artifact in artifacts {
         let path = folder.join(&artifact.path);
         let within = path.parent().unwrap_or(folder);
@@ -65,10 +66,14 @@ pub fn write(folder: &Path, artifacts: &[Artifact]) -> Result<(), ReportError> {
             let mut file = temporary(within)?;
             file.write_all(&artifact.bytes)?;
             file.flush()?;
-            file.persist(&path)?;
-            Ok(())
+            // Closed here: a study writes more files than a process may have open.
+            Ok(file.into_temp_path())
         };
-        put().map_err(|source| ReportError::write(&path, source))?;
+        let temporary = put().map_err(|source| ReportError::write(&path, source))?;
+        written.push((temporary, path));
+    }
+    for (temporary, path) in written {
+        temporary.persist(&path).map_err(|error| ReportError::write(&path, error.error))?;
     }
     Ok(())
 }

@@ -55,12 +55,12 @@ pub fn alpha(name: &str, title: &str, runs: &[Labelled<'_>]) -> Result<[Artifact
             points: run.run.series.steps().map(|step| (step.step as f64, step.alpha())).collect(),
         })
         .collect();
-    if let Some(first) = runs.first() {
-        let best = first.run.summary.best_ratio;
-        let end = first.run.series.len().saturating_sub(1).max(1) as f64;
+    let end = runs.iter().map(|run| run.run.series.len()).max().unwrap_or(0).saturating_sub(1).max(1) as f64;
+    for (of, colour, run) in references(runs, |a, b| a.summary.best_ratio == b.summary.best_ratio) {
+        let best = run.summary.best_ratio;
         lines.push(Line {
-            label: format!("best ratio ({best:.3})"),
-            colour: colour::BLACK,
+            label: format!("best ratio{of} ({best:.3})"),
+            colour,
             stroke: Stroke::Dashed,
             points: vec![(0.0, best), (end, best)],
         });
@@ -81,12 +81,12 @@ pub fn token_latency(name: &str, title: &str, runs: &[Labelled<'_>]) -> Result<[
             points: run.run.series.steps().map(|step| (step.step as f64, milliseconds(step.latency.as_ns()))).collect(),
         })
         .collect();
-    if let Some(first) = runs.first() {
+    for (of, colour, run) in references(runs, same_bounds) {
         lines.push(Line {
-            label: "bound".to_owned(),
-            colour: colour::BLACK,
+            label: format!("bound{of}"),
+            colour,
             stroke: Stroke::Dashed,
-            points: first.run.series.steps().map(|step| (step.step as f64, milliseconds(step.bound.as_ns()))).collect(),
+            points: run.series.steps().map(|step| (step.step as f64, milliseconds(step.bound.as_ns()))).collect(),
         });
     }
     one_panel(name, title, "token latency (ms)", lines, None)
@@ -207,14 +207,42 @@ fn single(name: &str, panel: Panel) -> Result<[Artifact; 2], ReportError> {
     Chart { name: name.to_owned(), title: String::new(), panels: vec![panel] }.artifacts()
 }
 
-/// A colour for each run. A strategy with a name has the same one in every picture; the others have what is left.
+/// A colour for each run. A strategy with a name has the same one in every picture, if it is but one run's; the others have
+/// what is left.
 fn coloured<'a>(runs: &'a [Labelled<'a>]) -> impl Iterator<Item = (Labelled<'a>, &'static str)> {
-    let mut others = colour::ALL.iter().copied().skip(NAMED.len()).cycle();
-    runs.iter().copied().map(move |run| {
-        let named = NAMED.iter().position(|(name, _, _)| *name == run.run.summary.strategy);
-        let own = named.and_then(|index| colour::ALL.get(index).copied());
-        (run, own.or_else(|| others.next()).unwrap_or(colour::BLACK))
-    })
+    let own = |run: &Labelled<'_>| {
+        let strategy = &run.run.summary.strategy;
+        let alone = runs.iter().filter(|other| other.run.summary.strategy == *strategy).count() == 1;
+        let named = NAMED.iter().position(|(name, _, _)| name == strategy).filter(|_| alone);
+        named.and_then(|index| colour::EIGHT.get(index).copied())
+    };
+    let taken: Vec<&str> = runs.iter().filter_map(own).collect();
+    // Those of the strategies come last, so that no other run looks like one of them while there is another colour.
+    let (of_strategies, free) = colour::EIGHT.split_at(NAMED.len());
+    let left: Vec<&'static str> =
+        free.iter().chain(of_strategies).copied().filter(|colour| !taken.contains(colour)).collect();
+    let mut others = left.into_iter().cycle();
+    runs.iter().copied().map(move |run| (run, own(&run).or_else(|| others.next()).unwrap_or(colour::BLACK)))
+}
+
+/// The lines that runs are held against: a black one where it is the same for all, or one of each run's own, in its colour.
+fn references<'a>(
+    runs: &'a [Labelled<'a>],
+    same: impl Fn(&RunReport, &RunReport) -> bool,
+) -> Vec<(String, &'static str, &'a RunReport)> {
+    match runs {
+        [] => Vec::new(),
+        [first, others @ ..] if others.iter().all(|other| same(first.run, other.run)) => {
+            let longest = runs.iter().rev().max_by_key(|run| run.run.series.len()).unwrap_or(first);
+            vec![(String::new(), colour::BLACK, longest.run)]
+        }
+        _ => coloured(runs).map(|(run, colour)| (format!(", {}", run.label), colour, run.run)).collect(),
+    }
+}
+
+/// Whether two runs have the same bounds, as far as both go.
+fn same_bounds(one: &RunReport, other: &RunReport) -> bool {
+    one.series.steps().zip(other.series.steps()).all(|(one, other)| one.bound == other.bound)
 }
 
 fn milliseconds(nanoseconds: f64) -> f64 {

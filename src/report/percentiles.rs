@@ -1,0 +1,78 @@
+//! Percentiles of times, as the plotters of HdrHistogram draw them: every nine of the share has the same room.
+
+use super::chart::{Chart, Line, Panel, Stroke, colour, nines};
+use super::output::{Artifact, ReportError};
+use crate::metrics::Timings;
+
+/// The time that a share of all does not exceed, over the share, of each of `named`; those that are empty are left out.
+///
+/// # Errors
+/// [`ReportError`] if the picture cannot be drawn.
+pub fn percentile_picture(name: &str, title: &str, named: &[(&str, &Timings)]) -> Result<Vec<Artifact>, ReportError> {
+    let (unit, ps) = unit(named.iter().map(|(_, timings)| timings.greatest().as_ps()).max().unwrap_or(0));
+    let lines: Vec<Line> = named
+        .iter()
+        .enumerate()
+        .filter(|(_, (_, timings))| timings.count() > 0)
+        .map(|(index, (label, timings))| Line {
+            label: (*label).to_owned(),
+            colour: colour::EIGHT[index % colour::EIGHT.len()],
+            stroke: [Stroke::Solid, Stroke::Dashed, Stroke::Dotted][index / colour::EIGHT.len() % 3],
+            points: steps(timings, ps),
+        })
+        .collect();
+    if lines.is_empty() {
+        return Ok(Vec::new());
+    }
+    let panel = Panel {
+        title: title.to_owned(),
+        x_label: "share of all".to_owned(),
+        y_label: format!("at most ({unit})"),
+        lines,
+        y_to: None,
+    };
+    Ok(Chart { name: name.to_owned(), title: String::new(), panels: vec![panel] }.artifacts_over_shares()?.into())
+}
+
+/// Up at each share from which on the time is longer. The line ends where a share has but one time left.
+fn steps(timings: &Timings, unit: f64) -> Vec<(f64, f64)> {
+    let total = timings.count() as f64;
+    let end = nines(1.0 - 1.0 / (total + 1.0));
+    let mut points = Vec::new();
+    let mut below: u64 = 0;
+    for bucket in timings.histogram().iter_recorded() {
+        let time = bucket.value_iterated_to().min(timings.greatest().as_ps()) as f64 / unit;
+        points.push((nines(below as f64 / total).min(end), time));
+        below += bucket.count_at_value();
+        points.push((nines(below as f64 / total).min(end), time));
+    }
+    points
+}
+
+/// The unit that shows `greatest` without many zeros, and its picoseconds.
+fn unit(greatest: u64) -> (&'static str, f64) {
+    match greatest {
+        0..10_000_000 => ("ns", 1e3),
+        10_000_000..10_000_000_000 => ("us", 1e6),
+        10_000_000_000..10_000_000_000_000 => ("ms", 1e9),
+        _ => ("s", 1e12),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::SimTime;
+
+    #[test]
+    fn a_share_stands_where_its_nines_are() {
+        let mut timings = Timings::default();
+        for ns in [1, 1, 1, 1, 1, 1, 1, 1, 1, 7] {
+            timings.record(SimTime::from_ps(ns * 1_000));
+        }
+        let points = steps(&timings, 1e3);
+        let x: Vec<f64> = points.iter().map(|(x, _)| (x * 1e3).round() / 1e3).collect();
+        assert_eq!(x, [0.0, 1.0, 1.0, 1.041]);
+        assert_eq!(points[3].1, 7.0);
+    }
+}

@@ -1,0 +1,227 @@
+use super::figures::{ALIASES, Kind, find};
+use crate::units::{Bytes, SimTime};
+use serde_json::Value;
+use std::str::FromStr;
+use thiserror::Error;
+
+/// A condition on a figure: `token_latency_ns.p99 > 1.05x`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Condition {
+    /// As it was written.
+    text: String,
+    path: String,
+    operator: Operator,
+    limit: Limit,
+}
+
+/// Why a condition cannot be read, or not be told of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[allow(missing_docs)]
+pub enum ConditionError {
+    #[error(
+        "'{text}' is no condition: write FIGURE OPERATOR LIMIT with <, <=, >, >=, == or !=, such as 'token_latency_ns.p99 > 1.05x'"
+    )]
+    Form { text: String },
+    #[error(
+        "'{text}': '{limit}' is no limit: write a number, 1.05x (times the first run's), +5% (more than the first run's){more}"
+    )]
+    Limit { text: String, limit: String, more: &'static str },
+    #[error("'{text}': '{limit}' of what? Write +{limit} or {factor}x to compare with the first run")]
+    Percent { text: String, limit: String, factor: String },
+    #[error("'{text}': {run} has no figure '{path}': {instead}")]
+    Unknown { text: String, run: String, path: String, instead: String },
+    #[error("'{text}': '{path}' is not a number in {run}: it is {found}")]
+    NoNumber { text: String, run: String, path: String, found: String },
+}
+
+/// A condition that holds for a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Holds {
+    /// The condition.
+    pub condition: String,
+    /// The run.
+    pub run: String,
+    /// What the figure is, and what it was held against.
+    pub detail: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operator {
+    Less,
+    AtMost,
+    Greater,
+    AtLeast,
+    Equal,
+    NotEqual,
+}
+
+/// The longer ones first, so that `<=` is not read as `<`.
+const OPERATORS: [(&str, Operator); 6] = [
+    ("<=", Operator::AtMost),
+    (">=", Operator::AtLeast),
+    ("==", Operator::Equal),
+    ("!=", Operator::NotEqual),
+    ("<", Operator::Less),
+    (">", Operator::Greater),
+];
+
+impl Operator {
+    fn holds(self, value: f64, limit: f64) -> bool {
+        match self {
+            Self::Less => value < limit,
+            Self::AtMost => value <= limit,
+            Self::Greater => value > limit,
+            Self::AtLeast => value >= limit,
+            Self::Equal => value == limit,
+            Self::NotEqual => value != limit,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Limit {
+    Absolute(f64),
+    /// Times the first run's value.
+    OfFirst(f64),
+}
+
+impl FromStr for Condition {
+    type Err = ConditionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let form = || ConditionError::Form { text: text.to_owned() };
+        let at = text.find(['<', '>', '=', '!']).ok_or_else(form)?;
+        let (path, rest) = text.split_at(at);
+        let (sign, operator) = OPERATORS.into_iter().find(|(sign, _)| rest.starts_with(sign)).ok_or_else(form)?;
+        let (path, limit) = (path.trim(), rest[sign.len()..].trim());
+        if path.is_empty() || limit.is_empty() {
+            return Err(form());
+        }
+        let path = ALIASES.iter().find(|(short, _)| *short == path).map_or(path, |(_, long)| long).to_owned();
+        let limit = parse_limit(text, limit, Kind::of(&path))?;
+        Ok(Self { text: text.to_owned(), path, operator, limit })
+    }
+}
+
+fn parse_limit(text: &str, limit: &str, kind: Kind) -> Result<Limit, ConditionError> {
+    let number = |text: &str| text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+    if let Some(factor) = limit.strip_suffix(['x', 'X']).and_then(number) {
+        return Ok(Limit::OfFirst(factor));
+    }
+    if let Some(percent) = limit.strip_suffix('%').and_then(number) {
+        if limit.starts_with(['+', '-']) {
+            return Ok(Limit::OfFirst(1.0 + percent / 100.0));
+        }
+        if kind == Kind::Share {
+            return Ok(Limit::Absolute(percent / 100.0));
+        }
+        let factor = (1.0 + percent / 100.0).to_string();
+        return Err(ConditionError::Percent { text: text.to_owned(), limit: limit.to_owned(), factor });
+    }
+    let (read, more) = match kind {
+        Kind::Time => (limit.parse::<SimTime>().ok().map(SimTime::as_ns), " or a time: 400us"),
+        Kind::Bytes => (limit.parse::<Bytes>().ok().map(Bytes::as_f64), " or a size: 2GiB"),
+        Kind::Share => (None, " or a share: 90%"),
+        Kind::Number => (None, ""),
+    };
+    let limit = number(limit).or(read).ok_or_else(|| ConditionError::Limit {
+        text: text.to_owned(),
+        limit: limit.to_owned(),
+        more,
+    })?;
+    Ok(Limit::Absolute(limit))
+}
+
+impl Condition {
+    /// The runs after the first, given by label and `summary.json`, for which it holds. The first is what they are held against.
+    ///
+    /// # Errors
+    /// [`ConditionError`] if a run does not have the figure.
+    pub fn check(&self, runs: &[(&str, &Value)]) -> Result<Vec<Holds>, ConditionError> {
+        let Some(((name, summary), others)) = runs.split_first() else { return Ok(Vec::new()) };
+        let kind = Kind::of(&self.path);
+        let (limit, against) = match self.limit {
+            Limit::Absolute(limit) => (limit, kind.shown(limit)),
+            Limit::OfFirst(factor) => {
+                let first = self.value(name, summary)?;
+                (first * factor, format!("{factor} times the {} of {name}", kind.shown(first)))
+            }
+        };
+        let mut holds = Vec::new();
+        for (run, summary) in others {
+            let value = self.value(run, summary)?;
+            if self.operator.holds(value, limit) {
+                let detail = format!("{} is {}, held against {against}", self.path, kind.shown(value));
+                holds.push(Holds { condition: self.text.clone(), run: (*run).to_owned(), detail });
+            }
+        }
+        Ok(holds)
+    }
+
+    fn value(&self, run: &str, summary: &Value) -> Result<f64, ConditionError> {
+        let found = find(summary, &self.path).map_err(|known| ConditionError::Unknown {
+            text: self.text.clone(),
+            run: run.to_owned(),
+            path: self.path.clone(),
+            instead: if known.is_empty() {
+                "it has no parts there".to_owned()
+            } else {
+                format!("there is {} there", known.join(", "))
+            },
+        })?;
+        found.as_f64().ok_or_else(|| ConditionError::NoNumber {
+            text: self.text.clone(),
+            run: run.to_owned(),
+            path: self.path.clone(),
+            found: match found {
+                Value::Object(fields) => format!("{{{}}}", fields.keys().cloned().collect::<Vec<_>>().join(", ")),
+                other => other.to_string(),
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn holds(condition: &str) -> bool {
+        let first = json!({"token_latency_ns": {"p99": 100.0}, "steps": 4, "lanes": {"a.b": {"utilization": 0.5}}});
+        let other = json!({"token_latency_ns": {"p99": 105.5}, "steps": 4, "lanes": {"a.b": {"utilization": 0.95}}});
+        let condition: Condition = condition.parse().unwrap();
+        !condition.check(&[("A", &first), ("B", &other)]).unwrap().is_empty()
+    }
+
+    #[test]
+    fn limits_are_absolute_or_against_the_first() {
+        for yes in ["token_latency_ns.p99 > 1.05x", "p99>+5%", "p99 > 105", "p99 >= 105.5ns", "p99 < 1us", "p99 != 1x"]
+        {
+            assert!(holds(yes), "{yes}");
+        }
+        for no in ["p99 > 1.06x", "p99 > +6%", "p99 < -1%", "p99 <= 105", "steps != 4", "steps > 1x"] {
+            assert!(!holds(no), "{no}");
+        }
+        assert!(holds("lanes.a.b.utilization > 90%") && !holds("lanes.a.b.utilization > 0.96"));
+    }
+
+    #[test]
+    fn what_is_no_condition_is_refused_with_what_to_write() {
+        let refused = |text: &str| text.parse::<Condition>().unwrap_err().to_string();
+        for text in ["", "p99", "> 3", "p99 >", "p99 = 3"] {
+            assert!(refused(text).contains("FIGURE OPERATOR LIMIT"), "{text}");
+        }
+        for text in ["p99 > much", "p99 > NaN", "p99 > infx", "steps > 4us", "p99 > > 3"] {
+            assert!(refused(text).contains("is no limit"), "{text}: {}", refused(text));
+        }
+        assert!(refused("p99 > 5%").contains("+5% or 1.05x"), "{}", refused("p99 > 5%"));
+        let summary = json!({"token_latency_ns": {"p50": 1.0}, "complete": true});
+        let told = |text: &str| {
+            let condition: Condition = text.parse().unwrap();
+            condition.check(&[("A", &summary), ("B", &summary)]).unwrap_err().to_string()
+        };
+        assert!(told("p99 > 3").contains("there is p50 there"), "{}", told("p99 > 3"));
+        assert!(told("token_latency_ns > 3").contains("{p50}"));
+        assert!(told("complete == 1").contains("true"));
+    }
+}

@@ -1,0 +1,180 @@
+use super::FinishedRun;
+use crate::metrics::Named;
+use crate::units::SimTime;
+use serde_json::Value;
+
+/// What a figure is a number of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Nanoseconds.
+    Time,
+    /// Bytes.
+    Bytes,
+    /// A share of one.
+    Share,
+    /// Anything else.
+    Number,
+}
+
+impl Kind {
+    /// The kind of the figure of that path: its name says so.
+    #[must_use]
+    pub fn of(path: &str) -> Self {
+        let parts = || path.split('.');
+        if parts().any(|part| part.ends_with("_ns")) {
+            Self::Time
+        } else if parts().any(|part| part.contains("bytes")) {
+            Self::Bytes
+        } else if parts().any(|part| ["alpha", "read_share", "utilization", "best_ratio"].contains(&part)) {
+            Self::Share
+        } else {
+            Self::Number
+        }
+    }
+
+    /// A value as a person reads it.
+    #[must_use]
+    pub fn shown(self, value: f64) -> String {
+        match self {
+            // Beyond 213 days the clock has no name for it; before the start it has none either.
+            Self::Time if value >= 0.0 => SimTime::from_ps((value * 1_000.0) as u64).rounded(),
+            Self::Bytes if value >= (1u64 << 20) as f64 => format!("{:.3} GiB", value / (1u64 << 30) as f64),
+            Self::Bytes => format!("{value} B"),
+            Self::Share => format!("{value:.4}"),
+            Self::Number if value.fract() != 0.0 => format!("{value:.4}"),
+            _ => value.to_string(),
+        }
+    }
+}
+
+/// A figure of several runs.
+#[derive(Clone, Debug)]
+pub struct Figure {
+    /// Its path in `summary.json`.
+    pub path: String,
+    /// By run; `None` where a run has none.
+    pub values: Vec<Option<f64>>,
+}
+
+impl Figure {
+    /// The value of a run over that of the first, where both have one and the first's is not 0.
+    #[must_use]
+    pub fn ratio(&self, index: usize) -> Option<f64> {
+        let (first, value) = ((*self.values.first()?)?, (*self.values.get(index)?)?);
+        (first != 0.0).then_some(value / first)
+    }
+}
+
+/// Short names of figures that are asked for often.
+pub(super) const ALIASES: [(&str, &str); 9] = [
+    ("time", "simulated_ns"),
+    ("alpha", "alpha.mean"),
+    ("over_bound", "bound.achieved_over_bound"),
+    ("mean", "token_latency_ns.mean"),
+    ("p50", "token_latency_ns.p50"),
+    ("p90", "token_latency_ns.p90"),
+    ("p99", "token_latency_ns.p99"),
+    ("p999", "token_latency_ns.p999"),
+    ("max", "token_latency_ns.max"),
+];
+
+/// The figures of a comparison: time, token latency, alpha, transfers, memory and lanes. Those that no run has, or that are 0
+/// in all, are left out.
+#[must_use]
+pub fn figures(runs: &[&FinishedRun]) -> Vec<Figure> {
+    let mut paths: Vec<String> = [
+        "simulated_ns",
+        "steps",
+        "bound.simulated_ns",
+        "bound.achieved_over_bound",
+        "token_latency_ns.mean",
+        "token_latency_ns.p50",
+        "token_latency_ns.p90",
+        "token_latency_ns.p99",
+        "token_latency_ns.p999",
+        "token_latency_ns.max",
+        "layer_latency_ns.p50",
+        "layer_latency_ns.p99",
+        "alpha.mean",
+        "alpha.min",
+        "alpha.max",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let summaries = || runs.iter().map(|run| &run.report.summary);
+    for name in names(summaries().map(|summary| &summary.transfers)) {
+        let parts = ["latency_ns.p50", "latency_ns.p99", "queueing_ns.p99"];
+        paths.extend(parts.map(|part| format!("transfers.{name}.{part}")));
+    }
+    paths.extend(names(summaries().map(|summary| &summary.peak_bytes)).iter().map(|tier| format!("peak_bytes.{tier}")));
+    paths.extend(
+        names(summaries().map(|summary| &summary.lanes)).iter().map(|lane| format!("lanes.{lane}.utilization")),
+    );
+    paths.extend(
+        ["read_beyond_bytes", "migration.in_bytes", "migration.out_bytes", "migration.late_tokens"].map(str::to_owned),
+    );
+    let of = |path: String| {
+        let values = runs.iter().map(|run| find(&run.summary, &path).ok().and_then(Value::as_f64)).collect();
+        Figure { path, values }
+    };
+    let said = |figure: &Figure| figure.values.iter().any(|value| value.is_some_and(|value| value != 0.0));
+    paths.into_iter().map(of).filter(said).collect()
+}
+
+/// Every name that one of `all` has, in their order.
+fn names<'a, T: 'a>(all: impl Iterator<Item = &'a Named<T>>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = Vec::new();
+    for (name, _) in all.flat_map(|named| &named.0) {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// The value at `path`, whose names may have dots in them, or what there is instead at the deepest place that was reached.
+pub(super) fn find<'a>(value: &'a Value, path: &str) -> Result<&'a Value, Vec<String>> {
+    let mut deepest = known(value);
+    for (end, _) in path.match_indices('.').chain(std::iter::once((path.len(), ""))) {
+        let name = &path[..end];
+        let inner = match value {
+            Value::Array(entries) => name.parse::<usize>().ok().and_then(|index| entries.get(index)),
+            value => value.get(name),
+        };
+        let Some(inner) = inner else { continue };
+        if end == path.len() {
+            return Ok(inner);
+        }
+        match find(inner, &path[end + 1..]) {
+            Ok(found) => return Ok(found),
+            Err(names) => deepest = names,
+        }
+    }
+    Err(deepest)
+}
+
+fn known(value: &Value) -> Vec<String> {
+    value.as_object().map(|fields| fields.keys().cloned().collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn names_may_have_dots() {
+        let value = json!({"lanes": {"hbm.bus": {"utilization": 0.5}, "hbm": {"x": 1}}});
+        assert_eq!(find(&value, "lanes.hbm.bus.utilization").unwrap(), &json!(0.5));
+        assert_eq!(find(&value, "lanes.hbm.bus.use").unwrap_err(), ["utilization"]);
+        assert_eq!(find(&value, "lane").unwrap_err(), ["lanes"]);
+    }
+
+    #[test]
+    fn figures_have_units() {
+        assert_eq!(Kind::of("transfers.KvRead.latency_ns.p99").shown(1_500.0), "1.500 us");
+        assert_eq!(Kind::of("peak_bytes.hbm").shown(1_073_741_824.0), "1.000 GiB");
+        assert_eq!(Kind::of("lanes.hbm.bus.utilization").shown(0.5), "0.5000");
+        assert_eq!(Kind::of("steps").shown(256.0), "256");
+    }
+}

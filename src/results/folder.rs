@@ -1,0 +1,211 @@
+use super::{Distributions, ResultsError};
+use crate::config;
+use crate::metrics::{Histograms, RunReport, SCHEMA, Series, Step, Summary};
+use crate::units::{Bytes, SimTime};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+/// A run whose files were read back.
+#[derive(Clone, Debug)]
+pub struct FinishedRun {
+    /// As the run itself had it, but for what no file holds: what a step read beyond need, and exact ends of distributions
+    /// that are not in the summary.
+    pub report: RunReport,
+    /// `summary.json` as it is, with what this version of tiersim does not know.
+    pub summary: Value,
+}
+
+impl FinishedRun {
+    /// Reads the `summary.json`, the `steps.csv` and the `histograms.hlog` in `folder`.
+    ///
+    /// # Errors
+    /// [`ResultsError`] where one is missing, not ours, of another schema, damaged, or not of the same run as the others.
+    pub fn read(folder: &Path) -> Result<Self, ResultsError> {
+        let (shown, path) = (folder.display().to_string(), folder.join("summary.json"));
+        if !folder.is_dir() {
+            let message = "it is no folder; name one that `tiersim run` wrote".to_owned();
+            return Err(ResultsError::Read { path: shown, message });
+        }
+        if !path.is_file() {
+            return Err(ResultsError::NoRun { hint: hint(folder), folder: shown });
+        }
+        let (summary, typed) = read_summary(&path)?;
+        for file in ["steps.csv", "histograms.hlog"] {
+            if !folder.join(file).is_file() {
+                return Err(ResultsError::Missing { folder: shown, file });
+            }
+        }
+        let tiers: Vec<String> = typed.capacity_bytes.0.iter().map(|(tier, _)| tier.clone()).collect();
+        let series = read_steps(&folder.join("steps.csv"), &tiers)?;
+        let torn = |message: String| ResultsError::Torn { folder: shown.clone(), message };
+        if series.len() as u64 != typed.steps {
+            let found = format!("summary.json counts {} steps, steps.csv {}", typed.steps, series.len());
+            return Err(torn(found));
+        }
+        let histograms = read_histograms(&folder.join("histograms.hlog"), &typed)?;
+        if histograms.token_latency.count() != typed.steps {
+            let counted = histograms.token_latency.count();
+            return Err(torn(format!("summary.json counts {} steps, histograms.hlog {counted}", typed.steps)));
+        }
+        Ok(Self { report: RunReport { summary: typed, series, histograms, tiers }, summary })
+    }
+}
+
+/// Where the runs may be that were meant.
+fn hint(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut runs: Vec<String> =
+        entries.filter(|path| path.join("summary.json").is_file()).map(|path| path.display().to_string()).collect();
+    runs.sort();
+    match runs.len() {
+        0 => " Name a folder that `tiersim run` or `tiersim study` wrote".to_owned(),
+        count => {
+            runs.truncate(4);
+            let more = if count > 4 { ", ..." } else { "" };
+            format!(" There are runs in {}{more}", runs.join(", "))
+        }
+    }
+}
+
+fn read_summary(path: &Path) -> Result<(Value, Summary), ResultsError> {
+    let shown = path.display().to_string();
+    let not_ours = |message: String| ResultsError::NotOurs { path: shown.clone(), message };
+    let text = config::read(path).map_err(|error| not_ours(error.to_string()))?;
+    let value: Value = serde_json::from_str(&text).map_err(|error| not_ours(format!("it is no JSON: {error}")))?;
+    match value.get("schema") {
+        None => return Err(not_ours("it has no schema".to_owned())),
+        Some(schema) if schema.as_u64() != Some(u64::from(SCHEMA)) => {
+            return Err(ResultsError::Schema { path: shown, found: schema.to_string(), known: SCHEMA });
+        }
+        Some(_) => {}
+    }
+    if value.get("scenario").is_none() {
+        return Err(not_ours("it has no scenario. A replay's results cannot be compared".to_owned()));
+    }
+    // From the text, as a tree of values would not keep the order of the tiers.
+    let summary: Summary = config::parse_json(&text, "summary.json").map_err(|error| not_ours(error.to_string()))?;
+    if summary.capacity_bytes.0.is_empty() {
+        return Err(not_ours("capacity_bytes: it names no tier".to_owned()));
+    }
+    Ok((value, summary))
+}
+
+/// The columns of `steps.csv` that are not a tier's.
+const COLUMNS: [&str; 8] = [
+    "context_tokens",
+    "read_kv_tokens",
+    "latency_ns",
+    "bound_ns",
+    "migrated_in_bytes",
+    "migrated_out_bytes",
+    "late_tokens",
+    "step",
+];
+
+fn read_steps(path: &Path, tiers: &[String]) -> Result<Series, ResultsError> {
+    let shown = path.display().to_string();
+    let place = |line: u64, message: String| ResultsError::Place { path: shown.clone(), line: line as usize, message };
+    let opened = config::open_regular(path);
+    let (file, _) = opened.map_err(|error| ResultsError::Read { path: shown.clone(), message: error.to_string() })?;
+    let mut reader = csv::Reader::from_reader(std::io::BufReader::new(file));
+    let unreadable =
+        |error: csv::Error| place(error.position().map_or(1, csv::Position::line), format!("it is not whole: {error}"));
+    let heading = reader.headers().map_err(unreadable)?.clone();
+    let column = |name: &str| {
+        let found = heading.iter().position(|column| column == name);
+        found.ok_or_else(|| place(1, format!("it has no column '{name}'")))
+    };
+    let plain: Vec<usize> = COLUMNS.iter().map(|name| column(name)).collect::<Result<_, _>>()?;
+    let of_tiers: Vec<(usize, usize)> = tiers
+        .iter()
+        .map(|tier| Ok((column(&format!("{tier}_read_bytes"))?, column(&format!("{tier}_used_bytes"))?)))
+        .collect::<Result<_, ResultsError>>()?;
+    let mut series = Series::new(tiers.len());
+    let mut row = csv::StringRecord::new();
+    let mut by_tier = Vec::with_capacity(tiers.len());
+    while reader.read_record(&mut row).map_err(unreadable)? {
+        let line = row.position().map_or(0, csv::Position::line);
+        let cell = |index: usize| (row.get(index).unwrap_or(""), heading.get(index).unwrap_or(""));
+        let wrong = |text: &str, name: &str| place(line, format!("{name}: '{text}' is not what tiersim writes there"));
+        let count = |index: usize| {
+            let (text, name) = cell(index);
+            text.parse::<u64>().map_err(|_| wrong(text, name))
+        };
+        let time = |index: usize| {
+            let (text, name) = cell(index);
+            exact_ns(text).ok_or_else(|| wrong(text, name))
+        };
+        by_tier.clear();
+        for (read, used) in &of_tiers {
+            by_tier.push((Bytes::new(count(*read)?), Bytes::new(count(*used)?)));
+        }
+        let step = series.len();
+        if count(plain[7])? != step as u64 {
+            return Err(place(line, format!("step: {} stands where step {step} is due", cell(plain[7]).0)));
+        }
+        series.append(&Step {
+            step,
+            context: count(plain[0])? as usize,
+            read_kv_tokens: count(plain[1])?,
+            read_beyond: Bytes::ZERO,
+            latency: time(plain[2])?,
+            bound: time(plain[3])?,
+            migrated_in: Bytes::new(count(plain[4])?),
+            migrated_out: Bytes::new(count(plain[5])?),
+            late_tokens: count(plain[6])?,
+            by_tier: &by_tier,
+        });
+    }
+    Ok(series)
+}
+
+/// What [`SimTime::exact_ns`] writes.
+fn exact_ns(text: &str) -> Option<SimTime> {
+    let (whole, part) = text.split_once('.')?;
+    let digits = |text: &str| text.bytes().all(|digit| digit.is_ascii_digit()).then(|| text.parse::<u64>().ok())?;
+    let ps = digits(whole)?.checked_mul(1_000)?.checked_add(digits(part).filter(|_| part.len() == 3)?)?;
+    Some(SimTime::from_ps(ps))
+}
+
+fn read_histograms(path: &Path, summary: &Summary) -> Result<Histograms, ResultsError> {
+    let mut histograms = Histograms::default();
+    for (name, timings) in Distributions::read(path, None)?.named {
+        let of_class = |what: &str| {
+            let class = summary.transfers.get(name.strip_suffix(what)?)?;
+            match what {
+                "_latency" => class.latency_ns,
+                "_queueing" => class.queueing_ns,
+                _ => class.lateness_ns,
+            }
+        };
+        let exact = match name.as_str() {
+            "token_latency" => summary.token_latency_ns,
+            "layer_latency" => summary.layer_latency_ns,
+            _ => ["_latency", "_queueing", "_lateness"].into_iter().find_map(of_class),
+        };
+        // What this version does not know is left out.
+        if let Some(place) = histograms.named_mut(&name) {
+            *place = match exact {
+                Some(figures) => timings.with_exact(&figures),
+                None => timings,
+            };
+        }
+    }
+    Ok(histograms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_to_the_picosecond() {
+        for ps in [0, 7, 123_456_789_012, u64::MAX] {
+            assert_eq!(exact_ns(&SimTime::from_ps(ps).exact_ns()), Some(SimTime::from_ps(ps)));
+        }
+        for text in ["", "1", "1.5", "1.5000", "-1.000", "+1.000", "1e3.000", "18446744073709552.000"] {
+            assert_eq!(exact_ns(text), None, "{text}");
+        }
+    }
+}

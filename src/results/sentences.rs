@@ -1,0 +1,110 @@
+use super::differences::{Difference, one_thing, same};
+use crate::metrics::Summary;
+use crate::units::SimTime;
+
+/// For each run after the first, what changed against the first and by how much. The cause is named where the
+/// configurations differ in one thing: the same input gives the same results, so there is no other.
+#[must_use]
+pub fn sentences(runs: &[(&str, &Summary)], differences: &[Difference]) -> Vec<String> {
+    let Some((first, others)) = runs.split_first() else { return Vec::new() };
+    let about = |(index, run): (usize, &(&str, &Summary))| {
+        let cause = cause(differences, index + 1, changes(first.1, run.1).is_empty());
+        format!("{}{cause}", what_changed(first, run))
+    };
+    others.iter().enumerate().map(about).collect()
+}
+
+fn what_changed((first_name, first): &(&str, &Summary), (name, run): &(&str, &Summary)) -> String {
+    for (name, run) in [(first_name, first), (name, run)] {
+        if !run.complete {
+            return format!("{name} ended incomplete after {} steps, so the times are not compared.", run.steps);
+        }
+    }
+    let changes = changes(first, run);
+    let time = if first.steps == run.steps {
+        let (was, is) = (first.simulated_ns, run.simulated_ns);
+        match more_or_less(was, is) {
+            None => format!("{name} takes as long as {first_name}: {} for {} tokens", time(is), run.steps),
+            Some(by) => format!(
+                "{name} takes {by} time than {first_name}: {} instead of {} for {} tokens",
+                time(is),
+                time(was),
+                run.steps
+            ),
+        }
+    } else {
+        let each = |run: &Summary| run.simulated_ns / run.steps.max(1) as f64;
+        let (was, is) = (each(first), each(run));
+        let by = more_or_less(was, is).map_or_else(|| "as much time".to_owned(), |by| format!("{by} time"));
+        let than = if by.starts_with("as") { "as" } else { "than" };
+        let (count, other) = (run.steps, first.steps);
+        format!(
+            "{name} takes {by} a token {than} {first_name}, {} instead of {}, but decodes {count} tokens instead of {other}",
+            time(is),
+            time(was)
+        )
+    };
+    if changes.is_empty() { format!("{time}.") } else { format!("{time}; {}.", joined(&changes)) }
+}
+
+/// What else changed that a reader asks for: the slowest tokens, alpha, and the lane that changed most.
+fn changes(first: &Summary, run: &Summary) -> Vec<String> {
+    let mut changes = Vec::new();
+    if let (Some(was), Some(is)) = (&first.token_latency_ns, &run.token_latency_ns)
+        && let Some(by) = change(was.p99, is.p99)
+    {
+        changes.push(format!("the p99 of token latency {by}, to {}", time(is.p99)));
+    }
+    if let (Some(was), Some(is)) = (first.alpha.mean, run.alpha.mean)
+        && (was - is).abs() >= 0.0005
+    {
+        changes.push(format!("mean alpha goes from {was:.3} to {is:.3}"));
+    }
+    let lane = |(name, lane): &(String, crate::metrics::LaneSummary)| {
+        let was = first.lanes.get(name)?.utilization;
+        Some((name.clone(), was, lane.utilization))
+    };
+    let most = run.lanes.0.iter().filter_map(lane).max_by(|a, b| (a.2 - a.1).abs().total_cmp(&(b.2 - b.1).abs()));
+    if let Some((name, was, is)) = most.filter(|(_, was, is)| (is - was).abs() >= 0.005) {
+        changes.push(format!("{name} is used at {:.0} % instead of {:.0} %", 100.0 * is, 100.0 * was));
+    }
+    changes
+}
+
+fn cause(differences: &[Difference], index: usize, unchanged: bool) -> String {
+    if same(differences, 0, index) {
+        return if unchanged {
+            " The configurations are the same.".to_owned()
+        } else {
+            " The configurations are the same: the runs are of different versions of tiersim, or of another trace under the same \
+             name."
+                .to_owned()
+        };
+    }
+    one_thing(differences, 0, index).map_or_else(String::new, |thing| format!(" The only difference is {thing}."))
+}
+
+fn more_or_less(was: f64, is: f64) -> Option<String> {
+    let share = is / was - 1.0;
+    let word = if share < 0.0 { "less" } else { "more" };
+    (share.is_finite() && share.abs() >= 0.0005).then(|| format!("{:.1} % {word}", 100.0 * share.abs()))
+}
+
+fn change(was: f64, is: f64) -> Option<String> {
+    let share = is / was - 1.0;
+    let word = if share < 0.0 { "falls" } else { "rises" };
+    (share.is_finite() && share.abs() >= 0.0005).then(|| format!("{word} by {:.1} %", 100.0 * share.abs()))
+}
+
+fn time(nanoseconds: f64) -> String {
+    SimTime::from_ps((nanoseconds * 1_000.0) as u64).rounded()
+}
+
+/// `a, b and c`.
+fn joined(parts: &[String]) -> String {
+    match parts {
+        [] => String::new(),
+        [only] => only.clone(),
+        [front @ .., last] => format!("{} and {last}", front.join(", ")),
+    }
+}
