@@ -90,7 +90,8 @@ fn text(artifact: &tiersim::report::Artifact) -> String {
 fn a_reader_can_hover_zoom_and_toggle() {
     let Some(chromium) = chromium() else { return };
     let folder = TempDir::new().unwrap();
-    let command = ["run", "--decode", "300", "--skip", "40%", "--strategy", "baseline", "--strategy", "best-ratio"];
+    // Long enough that lines are thinned.
+    let command = ["run", "--decode", "1500", "--skip", "40%", "--strategy", "baseline", "--strategy", "best-ratio"];
     let mut tiersim = Command::cargo_bin("tiersim").unwrap();
     tiersim.current_dir(folder.path()).args(command).args(["--out", "out"]).assert().success();
     for page in ["out/report.html", "out/best-ratio/report.html"] {
