@@ -62,7 +62,7 @@
     fire(axes, "pointermove", edge.left + edge.width / 2, edge.top + 50);
     const tip = alpha.querySelector(".tip");
     found.tip = tip.textContent;
-    found.tip_by_pointer = !tip.hidden && /token 1\d\d/.test(tip.textContent) && /: 0\.\d+|: 1$/.test(tip.textContent);
+    found.tip_by_pointer = !tip.hidden && /^token [\d,]+[a-z]/.test(tip.textContent) && /best-ratio: 0\.8\d+/.test(tip.textContent);
     fire(axes, "pointerdown", edge.left + edge.width * 0.5, edge.top + 50);
     fire(axes, "pointermove", edge.left + edge.width * 0.7, edge.top + 50);
     fire(axes, "pointerup", edge.left + edge.width * 0.7, edge.top + 50);
@@ -74,7 +74,7 @@
     press(axes, "ArrowRight");
     press(axes, "ArrowRight");
     found.said = document.getElementById("status").textContent;
-    found.read_by_keyboard = /^token [1-9]\d*\. /.test(found.said);
+    found.read_by_keyboard = /^token [1-9][\d,]*\. .*best-ratio 0\.8\d+/.test(found.said);
     axes.blur();
 
     const tail = button(cdf, "Show the tail: percentiles on a logarithmic scale");

@@ -181,8 +181,8 @@
   // Heights: as they are, or for the tail of a distribution by how many are above.
   Plot.prototype.height = function (y) {
     if (!this.tail) return y;
-    // All of them are infinitely far up: half a decade above the last mark, the top of the picture.
-    return y < 1 ? -Math.log10(1 - y) : this.decades + 0.5;
+    // All of them are infinitely far up: at the top of the picture, above the last mark.
+    return y < 1 ? -Math.log10(1 - y) : this.top;
   };
 
   Plot.prototype.draw = function () {
@@ -214,7 +214,7 @@
         let rest = 1;
         for (const line of lines) for (let i = 1; i < line.points.length; i += 2) if (line.points[i] < 1) rest = Math.min(rest, 1 - line.points[i]);
         this.decades = clamp(Math.ceil(-Math.log10(rest) - 0.01), 1, 7);
-        high = this.decades + 0.5;
+        high = this.top = this.decades + Math.max(0.5, this.decades / 8);
         marks = [[0, "0 %"]];
         for (let d = 1; d <= this.decades; d++) marks.push([d, (100 - Math.pow(10, 2 - d)).toFixed(Math.max(0, d - 2)) + " %"]);
         marks.push([high, "100 %"]);

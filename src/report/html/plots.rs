@@ -132,7 +132,7 @@ impl<'a> OverTokens<'a> {
             .map(|step| (step.step as f64, value(&step)))
             .filter(|(_, value)| value.is_finite())
             .collect();
-        Line { label, colour: style.0, dash: style.1, points: numbers(&level(&chart::thinned(&points, self.most))) }
+        Line { label, colour: style.0, dash: style.1, points: numbers(&level(&with_ends(&points, self.most))) }
     }
 
     /// The line of each run in its own colour.
@@ -346,6 +346,20 @@ fn cumulative(timings: &Timings, factor: f64, grain: Grain) -> (Vec<(f64, f64)>,
     (points, thinned)
 }
 
+/// At most two points more than [`chart::thinned`] keeps: with the first and the last, so that a line has a value all over.
+fn with_ends(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
+    let mut kept = chart::thinned(points, most);
+    if let (Some(first), Some(last)) = (points.first(), points.last()) {
+        if kept.first() != Some(first) {
+            kept.insert(0, *first);
+        }
+        if kept.last() != Some(last) {
+            kept.push(*last);
+        }
+    }
+    kept
+}
+
 /// Without the inner points of stretches where nothing changes.
 fn level(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let inner = |index: usize| {
@@ -415,9 +429,18 @@ mod tests {
     }
 
     #[test]
+    fn thinned_lines_keep_their_ends() {
+        let bent: Vec<(f64, f64)> = (0..1000i32).map(|i| (f64::from(i), f64::from((i - 300).abs() % 7))).collect();
+        let kept = with_ends(&bent, 100);
+        assert_eq!((kept.first(), kept.last()), (bent.first(), bent.last()));
+        assert!(kept.len() <= 102 && kept.is_sorted_by(|a, b| a.0 < b.0));
+        assert!(with_ends(&[], 100).is_empty());
+    }
+
+    #[test]
     fn a_distribution_keeps_its_tail() {
         let mut timings = Timings::default();
-        (0..100_000).for_each(|i| timings.record(SimTime::from_ps(1_000_000 + i)));
+        (0..100_000).for_each(|i| timings.record(SimTime::from_ps(1_000_000 + 50 * i)));
         timings.record(SimTime::from_ps(9_000_000));
         let (points, thinned) = cumulative(&timings, 1.0, Grain::new(chart::MOST_POINTS));
         assert!(thinned);

