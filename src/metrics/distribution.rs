@@ -25,10 +25,14 @@ impl Timings {
     #[must_use]
     pub fn of_histogram(mut histogram: Histogram<u64>) -> Self {
         histogram.auto(true);
-        let sum = histogram.mean() * histogram.len() as f64;
+        // In whole picoseconds, so that sums of sums come out the same in any order.
+        let of_bucket = |value: u64, count: u64| u128::from(histogram.median_equivalent(value)) * u128::from(count);
+        let sum = histogram.iter_recorded().fold(0, |sum: u128, bucket| {
+            sum.saturating_add(of_bucket(bucket.value_iterated_to(), bucket.count_at_value()))
+        });
         let ends =
             if histogram.is_empty() { (SimTime::MAX, 0) } else { (SimTime::from_ps(histogram.min()), histogram.max()) };
-        Self { sum: sum as u128, least: ends.0, greatest: SimTime::from_ps(ends.1), histogram }
+        Self { sum, least: ends.0, greatest: SimTime::from_ps(ends.1), histogram }
     }
 
     /// The same with the exact figures of a summary, where a histogram alone was kept: their percentiles are the histogram's.
