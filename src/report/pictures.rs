@@ -58,16 +58,19 @@ pub fn alpha(name: &str, title: &str, runs: &[Labelled<'_>]) -> Result<[Artifact
         .collect();
     let end = runs.iter().map(|run| run.run.series.len()).max().unwrap_or(0).saturating_sub(1).max(1) as f64;
     let best = |run: &RunReport| run.summary.best_ratio;
-    for (index, reference) in references(runs, |one, other| best(one) == best(other)).iter().enumerate() {
+    let references = references(runs, |one, other| best(one) == best(other));
+    let ratios = references.iter().enumerate().map(|(index, reference)| {
         let best = best(reference.run);
-        lines.push(Line {
+        Line {
             label: format!("best ratio ({best:.3})"),
-            // Black, as a run that keeps to it would hide a line of its own colour.
             colour: colour::BLACK,
             stroke: [Stroke::Dashed, Stroke::Dotted][index.min(1)],
             points: vec![(0.0, best), (end, best)],
-        });
-    }
+        }
+    });
+    // Runs keep to their best ratios: where there are several to tell apart, they are drawn over them.
+    let at = if runs.len() > 1 { 0 } else { lines.len() };
+    lines.splice(at..at, ratios);
     one_panel(name, title, "alpha (HBM's share of bytes read)", lines, Some(1.02))
 }
 
@@ -266,7 +269,7 @@ fn references<'a>(runs: &'a [Labelled<'a>], same: impl Fn(&RunReport, &RunReport
     let all = groups.len() == 1;
     let reference = |group: Vec<(Labelled<'a>, &'static str)>| {
         let (first, colour) = *group.first()?;
-        let others = if group.len() > 1 { format!(" +{}", group.len() - 1) } else { String::new() };
+        let others = if group.len() > 1 { format!(" and {} more", group.len() - 1) } else { String::new() };
         let longest = group.iter().rev().max_by_key(|(run, _)| run.run.series.len())?;
         Some(Reference {
             of: if all { String::new() } else { format!(", {}{others}", first.label) },
