@@ -3,8 +3,9 @@ use super::hist::labels;
 use super::print;
 use super::progress::Bar;
 use super::run::{RunArgs, configure, folder_name, scenarios};
-use crate::metrics::Timings;
-use crate::report::pictures::{Labelled, MemoryPanel, alpha, latency_cdf, memory_in_use, token_latency};
+use crate::report::pictures::{
+    Labelled, MemoryPanel, alpha, latency_cdf, latency_percentiles, memory_in_use, token_latency,
+};
 use crate::report::{self, Artifact, Column, Table};
 use crate::results::{Condition, Difference, Figure, FinishedRun, Holds, Kind, differences, figures, sentences};
 use crate::simulation::Scenario;
@@ -338,9 +339,7 @@ impl Comparison {
         let panels: Vec<MemoryPanel<'_>> =
             runs.iter().map(|run| MemoryPanel { title: run.label, runs: vec![*run] }).collect();
         files.extend(memory_in_use("mem_usage", "Memory in use", &panels)?);
-        let timings: Vec<(&str, &Timings)> =
-            runs.iter().map(|run| (run.label, &run.run.histograms.token_latency)).collect();
-        files.extend(report::percentile_picture("percentiles", "Token latency percentiles", &timings)?);
+        files.extend(latency_percentiles("percentiles", "Token latency percentiles", &runs)?);
         Ok(files)
     }
 }

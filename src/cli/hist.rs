@@ -128,8 +128,10 @@ fn combine(
 fn files(results: &[(String, Distributions)]) -> Result<Vec<Artifact>, CliError> {
     let mut files = Vec::new();
     if let [(_, result)] = results {
+        // An interval without a time in it has no percentiles.
+        let filled = result.named.iter().filter(|(_, timings)| timings.count() > 0);
         let named: Vec<(String, &Timings)> =
-            result.named.iter().map(|(tag, timings)| (super::run::folder_name(tag), timings)).collect();
+            filled.map(|(tag, timings)| (super::run::folder_name(tag), timings)).collect();
         files.extend(report::distribution_files(&named, result.span)?);
     }
     let mut tags: Vec<&str> = Vec::new();
@@ -159,7 +161,7 @@ fn table(results: &[(String, Distributions)]) -> Table {
     let mut table = Table::new(columns);
     for (name, tag, timings) in rows(results) {
         let Some(figures) = timings.distribution() else { continue };
-        let time = |ns: f64| SimTime::from_ps((ns * 1_000.0) as u64).rounded();
+        let time = |ns: f64| SimTime::from_ps((ns * 1_000.0).round() as u64).rounded();
         let mut row =
             vec![name.to_owned(), tag.to_owned(), timings.count().to_string(), time(figures.mean), time(figures.min)];
         row.extend(SHOWN.map(|(_, _, quantile)| timings.at(quantile).rounded()));
@@ -226,7 +228,7 @@ mod tests {
         let of = |paths: &[&str]| labels(&paths.iter().map(PathBuf::from).collect::<Vec<_>>());
         assert_eq!(of(&["/tmp/a/histograms.hlog", "/tmp/b"]), ["a", "b"]);
         assert_eq!(of(&["x/run", "y/run", "z"]), ["x/run", "y/run", "z"]);
-        assert_eq!(of(&["run", "y/run"]), ["run (1)", "y/run"]);
+        assert_eq!(of(&["run", "y/run"]), ["run", "y/run"]);
         assert_eq!(of(&["a", "a"]), ["a (1)", "a (2)"]);
         assert_eq!(of(&[".."]), [".."]);
     }

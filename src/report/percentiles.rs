@@ -9,16 +9,33 @@ use crate::metrics::Timings;
 /// # Errors
 /// [`ReportError`] if the picture cannot be drawn.
 pub fn percentile_picture(name: &str, title: &str, named: &[(&str, &Timings)]) -> Result<Vec<Artifact>, ReportError> {
-    let (unit, ps) = unit(named.iter().map(|(_, timings)| timings.greatest().as_ps()).max().unwrap_or(0));
-    let lines: Vec<Line> = named
+    let lines: Vec<Percentiles<'_>> = named
+        .iter()
+        .zip(colour::EIGHT.into_iter().cycle())
+        .map(|((label, timings), colour)| Percentiles { label, colour, timings })
+        .collect();
+    drawn(name, title, &lines)
+}
+
+/// A line of such a picture.
+pub(super) struct Percentiles<'a> {
+    pub label: &'a str,
+    pub colour: &'static str,
+    pub timings: &'a Timings,
+}
+
+/// The picture; none where all of `lines` are empty.
+pub(super) fn drawn(name: &str, title: &str, lines: &[Percentiles<'_>]) -> Result<Vec<Artifact>, ReportError> {
+    let (unit, ps) = unit(lines.iter().map(|line| line.timings.greatest().as_ps()).max().unwrap_or(0));
+    let lines: Vec<Line> = lines
         .iter()
         .enumerate()
-        .filter(|(_, (_, timings))| timings.count() > 0)
-        .map(|(index, (label, timings))| Line {
-            label: (*label).to_owned(),
-            colour: colour::EIGHT[index % colour::EIGHT.len()],
+        .filter(|(_, line)| line.timings.count() > 0)
+        .map(|(index, line)| Line {
+            label: line.label.to_owned(),
+            colour: line.colour,
             stroke: [Stroke::Solid, Stroke::Dashed, Stroke::Dotted][index / colour::EIGHT.len() % 3],
-            points: steps(timings, ps),
+            points: steps(line.timings, ps),
         })
         .collect();
     if lines.is_empty() {

@@ -3,6 +3,7 @@
 use super::Exporter;
 use super::chart::{Chart, Line, Panel, Stroke, colour};
 use super::output::{Artifact, ReportError};
+use super::percentiles::{Percentiles, drawn};
 use crate::metrics::{RunReport, Timings};
 use crate::strategy::NAMED;
 
@@ -56,15 +57,20 @@ pub fn alpha(name: &str, title: &str, runs: &[Labelled<'_>]) -> Result<[Artifact
         })
         .collect();
     let end = runs.iter().map(|run| run.run.series.len()).max().unwrap_or(0).saturating_sub(1).max(1) as f64;
-    for (of, colour, run) in references(runs, |a, b| a.summary.best_ratio == b.summary.best_ratio) {
-        let best = run.summary.best_ratio;
-        lines.push(Line {
-            label: format!("best ratio{of} ({best:.3})"),
-            colour,
-            stroke: Stroke::Dashed,
+    let best = |run: &RunReport| run.summary.best_ratio;
+    let references = references(runs, |one, other| best(one) == best(other));
+    let ratios = references.iter().enumerate().map(|(index, reference)| {
+        let best = best(reference.run);
+        Line {
+            label: format!("best ratio ({best:.3})"),
+            colour: colour::BLACK,
+            stroke: [Stroke::Dashed, Stroke::Dotted][index.min(1)],
             points: vec![(0.0, best), (end, best)],
-        });
-    }
+        }
+    });
+    // Runs keep to their best ratios: where there are several to tell apart, they are drawn over them.
+    let at = if runs.len() > 1 { 0 } else { lines.len() };
+    lines.splice(at..at, ratios);
     one_panel(name, title, "alpha (HBM's share of bytes read)", lines, Some(1.02))
 }
 
@@ -81,12 +87,17 @@ pub fn token_latency(name: &str, title: &str, runs: &[Labelled<'_>]) -> Result<[
             points: run.run.series.steps().map(|step| (step.step as f64, milliseconds(step.latency.as_ns()))).collect(),
         })
         .collect();
-    for (of, colour, run) in references(runs, same_bounds) {
+    for reference in references(runs, same_bounds) {
         lines.push(Line {
-            label: format!("bound{of}"),
-            colour,
+            label: format!("bound{}", reference.of),
+            colour: reference.colour,
             stroke: Stroke::Dashed,
-            points: run.series.steps().map(|step| (step.step as f64, milliseconds(step.bound.as_ns()))).collect(),
+            points: reference
+                .run
+                .series
+                .steps()
+                .map(|step| (step.step as f64, milliseconds(step.bound.as_ns())))
+                .collect(),
         });
     }
     one_panel(name, title, "token latency (ms)", lines, None)
@@ -113,6 +124,17 @@ pub fn latency_cdf(name: &str, title: &str, runs: &[Labelled<'_>]) -> Result<[Ar
         y_to: Some(1.0),
     };
     single(name, panel)
+}
+
+/// The token latency that a share of all tokens does not exceed, over the share.
+///
+/// # Errors
+/// [`ReportError`] if the picture cannot be drawn.
+pub fn latency_percentiles(name: &str, title: &str, runs: &[Labelled<'_>]) -> Result<Vec<Artifact>, ReportError> {
+    let lines: Vec<Percentiles<'_>> = coloured(runs)
+        .map(|(run, colour)| Percentiles { label: run.label, colour, timings: &run.run.histograms.token_latency })
+        .collect();
+    drawn(name, title, &lines)
 }
 
 /// A panel of [`memory_in_use`].
@@ -225,19 +247,37 @@ fn coloured<'a>(runs: &'a [Labelled<'a>]) -> impl Iterator<Item = (Labelled<'a>,
     runs.iter().copied().map(move |run| (run, own(&run).or_else(|| others.next()).unwrap_or(colour::BLACK)))
 }
 
-/// The lines that runs are held against: a black one where it is the same for all, or one of each run's own, in its colour.
-fn references<'a>(
-    runs: &'a [Labelled<'a>],
-    same: impl Fn(&RunReport, &RunReport) -> bool,
-) -> Vec<(String, &'static str, &'a RunReport)> {
-    match runs {
-        [] => Vec::new(),
-        [first, others @ ..] if others.iter().all(|other| same(first.run, other.run)) => {
-            let longest = runs.iter().rev().max_by_key(|run| run.run.series.len()).unwrap_or(first);
-            vec![(String::new(), colour::BLACK, longest.run)]
+/// What runs are held against.
+struct Reference<'a> {
+    /// Whose it is, where there are several: `, LABEL`.
+    of: String,
+    colour: &'static str,
+    /// The longest run that it holds for.
+    run: &'a RunReport,
+}
+
+/// What runs are held against, once for all runs for which it is the same: in black where it is for all, else in the colour of
+/// the first run that has it.
+fn references<'a>(runs: &'a [Labelled<'a>], same: impl Fn(&RunReport, &RunReport) -> bool) -> Vec<Reference<'a>> {
+    let mut groups: Vec<Vec<(Labelled<'a>, &'static str)>> = Vec::new();
+    for (run, colour) in coloured(runs) {
+        match groups.iter_mut().find(|group| same(group[0].0.run, run.run)) {
+            Some(group) => group.push((run, colour)),
+            None => groups.push(vec![(run, colour)]),
         }
-        _ => coloured(runs).map(|(run, colour)| (format!(", {}", run.label), colour, run.run)).collect(),
     }
+    let all = groups.len() == 1;
+    let reference = |group: Vec<(Labelled<'a>, &'static str)>| {
+        let (first, colour) = *group.first()?;
+        let others = if group.len() > 1 { format!(" and {} more", group.len() - 1) } else { String::new() };
+        let longest = group.iter().rev().max_by_key(|(run, _)| run.run.series.len())?;
+        Some(Reference {
+            of: if all { String::new() } else { format!(", {}{others}", first.label) },
+            colour: if all { colour::BLACK } else { colour },
+            run: longest.0.run,
+        })
+    };
+    groups.into_iter().filter_map(reference).collect()
 }
 
 /// Whether two runs have the same bounds, as far as both go.

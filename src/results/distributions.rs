@@ -185,7 +185,10 @@ fn unpack(encoded: &str) -> Result<Histogram<u64>, String> {
     let bytes = base64::engine::general_purpose::STANDARD.decode(encoded).map_err(|error| damaged(&error))?;
     // A compressed one is a cookie, a length and a zlib stream of a plain one.
     let plain = match bytes.as_slice() {
-        [0x1c, 0x84, 0x93, 0x14, _, _, _, _, packed @ ..] => {
+        [0x1c, 0x84, 0x93, 0x14, a, b, c, d, packed @ ..] => {
+            if u32::from_be_bytes([*a, *b, *c, *d]) as usize != packed.len() {
+                return Err(damaged(&"it is not as long as it says"));
+            }
             let mut plain = Vec::new();
             let mut stream = flate2::read::ZlibDecoder::new(packed).take(MAX_HISTOGRAM + 1);
             stream.read_to_end(&mut plain).map_err(|error| damaged(&error))?;
