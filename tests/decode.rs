@@ -4,8 +4,7 @@ use proptest::prelude::*;
 use std::ops::ControlFlow;
 use tiersim::config::Reference;
 use tiersim::memory::{
-    Arbitration, ClassWeights, Completed, Duplex, LinkConfig, MemoryConfig, ResidencyKind, TierConfig, TierId,
-    TransferClass,
+    Arbitration, ClassWeights, Completed, Duplex, LinkConfig, MemoryConfig, ResidencyKind, TierConfig, TransferClass,
 };
 use tiersim::simulation::{Ends, Outcome, Probe, RunError, Scenario, ScenarioConfig, StepRecord, run};
 use tiersim::strategy::{InitializationKind, MigrationKind, PlacementKind, Strategy as Parts};

@@ -3,6 +3,7 @@ use super::hist::labels;
 use super::print;
 use super::progress::Bar;
 use super::run::{RunArgs, configure, folder_name, scenarios};
+use crate::report::html;
 use crate::report::pictures::{
     Labelled, MemoryPanel, alpha, latency_cdf, latency_percentiles, memory_in_use, token_latency,
 };
@@ -96,7 +97,7 @@ pub(super) fn run(args: &CompareArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
         let styled = std::io::stdout().is_terminal();
         print(&if styled { comparison.text(true) } else { text })?;
     }
-    tell!("the comparison and its pictures are in {}", out.display());
+    note!("the comparison, its page and its pictures are in {}", out.display());
     let mut code = ExitCode::SUCCESS;
     for (label, run) in comparison.labels.iter().zip(&comparison.runs) {
         let summary = &run.report.summary;
@@ -324,7 +325,7 @@ impl Comparison {
         })
     }
 
-    /// The pictures of a run, with all runs on the same axes. A run without a step is left out.
+    /// The page and the pictures of a run, with all runs on the same axes. A run without a step is left out.
     fn pictures(&self) -> Result<Vec<Artifact>, CliError> {
         let short: Vec<String> = self.labels.iter().enumerate().map(|(index, label)| legend(index, label)).collect();
         let all = short.iter().zip(&self.runs).map(|(label, run)| Labelled { label, run: &run.report });
@@ -340,6 +341,8 @@ impl Comparison {
             runs.iter().map(|run| MemoryPanel { title: run.label, runs: vec![*run] }).collect();
         files.extend(memory_in_use("mem_usage", "Memory in use", &panels)?);
         files.extend(latency_percentiles("percentiles", "Token latency percentiles", &runs)?);
+        let title = short.join(" and ");
+        files.push(html::comparison(&title, "What changes between these runs?", &self.sentences.join(" "), &runs)?);
         Ok(files)
     }
 }

@@ -100,7 +100,7 @@ pub(super) fn run(args: &HistArgs) -> Result<ExitCode, CliError> {
     } else {
         print(&table(&results).render(std::io::stdout().is_terminal()))?;
     }
-    tell!("pictures{} are in {}", if results.len() == 1 { " and histograms" } else { "" }, out.display());
+    note!("pictures{} are in {}", if results.len() == 1 { " and histograms" } else { "" }, out.display());
     Ok(ExitCode::SUCCESS)
 }
 
