@@ -8,7 +8,7 @@
 //!
 //! # The model in one page
 //! * The data lies in [`memory`] *tiers*: HBM (fast, small) and external memory (slower, large, behind a *link*). A tier's
-//!   bus and each direction of a link are *lanes*. A *transfer* holds all lanes of its route at once; transfers share a
+//!   channels and each direction of a link are *lanes*; what a lane achieves of its peak depends on what it carries. A *transfer* holds all lanes of its route at once; transfers share a
 //!   lane by the system's *arbitration*: `fair`, `priority` or `fifo`.
 //! * A step runs the [`workload`]'s layers in order, attention then mlp. A *sublayer* issues its reads on all tiers at its
 //!   start and ends when all have arrived. The KV write after attention is posted: only the next step's read of that

@@ -98,7 +98,7 @@ impl Exporter for RunPage {
 
 /// What the template is filled with.
 #[derive(Template)]
-#[template(path = "page.html")]
+#[template(path = "page.html", config = "src/report/html/askama.toml")]
 struct PageView<'a> {
     title: &'a str,
     question: &'a str,
