@@ -84,7 +84,7 @@ fn table(system: &MemorySystem, curves: &[Curve]) -> Table {
         let mean = |load: u32| {
             at(load)
                 .and_then(|latency| latency.distribution())
-                .map_or_else(|| "-".to_owned(), |it| SimTime::from_ps((it.mean * 1e3) as u64).rounded())
+                .map_or_else(|| "-".to_owned(), |it| SimTime::from_ns(it.mean).rounded())
         };
         let mut row = vec![
             system.tiers()[curve.tier.0].name.clone(),

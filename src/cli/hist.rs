@@ -161,7 +161,7 @@ fn table(results: &[(String, Distributions)]) -> Table {
     let mut table = Table::new(columns);
     for (name, tag, timings) in rows(results) {
         let Some(figures) = timings.distribution() else { continue };
-        let time = |ns: f64| SimTime::from_ps((ns * 1_000.0).round() as u64).rounded();
+        let time = |ns: f64| SimTime::from_ns(ns).rounded();
         let mut row =
             vec![name.to_owned(), tag.to_owned(), timings.count().to_string(), time(figures.mean), time(figures.min)];
         row.extend(SHOWN.map(|(_, _, quantile)| timings.at(quantile).rounded()));

@@ -1,4 +1,4 @@
-use crate::metrics::{RunReport, Summary};
+use crate::metrics::RunReport;
 use crate::report::Column;
 use crate::units::SimTime;
 
@@ -22,28 +22,19 @@ pub(super) fn result_cells(run: &RunReport, first: &RunReport) -> Vec<String> {
         } else {
             format!("{} (incomplete)", time(summary.simulated_ns))
         },
-        against(summary, &first.summary),
+        summary.time_against(&first.summary).map_or_else(dash, |ratio| format!("{ratio:.4}")),
         summary.bound.achieved_over_bound.map_or_else(dash, |ratio| format!("{ratio:.4}")),
         summary.alpha.mean.map_or_else(dash, |alpha| format!("{alpha:.4}")),
         quantile(|latency| latency.p50),
         quantile(|latency| latency.p99),
-        gib(summary.migration.in_bytes + summary.migration.out_bytes),
+        gib(summary.migration.bytes()),
         summary.migration.late_tokens.to_string(),
         summary.peak_bytes.0.first().map_or_else(dash, |(_, bytes)| gib(*bytes)),
     ]
 }
 
-/// The time over that of the first, where both got to their end.
-fn against(summary: &Summary, first: &Summary) -> String {
-    if summary.complete && first.complete && first.simulated_ns > 0.0 {
-        format!("{:.4}", summary.simulated_ns / first.simulated_ns)
-    } else {
-        dash()
-    }
-}
-
 fn time(nanoseconds: f64) -> String {
-    SimTime::from_ps((nanoseconds * 1_000.0) as u64).rounded()
+    SimTime::from_ns(nanoseconds).rounded()
 }
 
 fn dash() -> String {

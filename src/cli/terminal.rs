@@ -23,7 +23,7 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 pub(super) fn curves(run: &RunReport) -> Vec<String> {
     let latency: Vec<f64> = run.series.steps().map(|step| step.latency.as_ns()).collect();
     let alpha: Vec<f64> = run.series.steps().map(|step| step.alpha()).filter(|alpha| alpha.is_finite()).collect();
-    let time = |nanoseconds: f64| SimTime::from_ps((nanoseconds * 1_000.0) as u64).rounded();
+    let time = |nanoseconds: f64| SimTime::from_ns(nanoseconds).rounded();
     let share = |share: f64| format!("{share:.3}");
     let line = |what: &str, values: &[f64], show: &dyn Fn(f64) -> String| {
         let (least, most) = extent(values)?;

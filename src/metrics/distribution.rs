@@ -38,9 +38,8 @@ impl Timings {
     /// The same with the exact figures of a summary, where a histogram alone was kept: their percentiles are the histogram's.
     #[must_use]
     pub fn with_exact(self, figures: &Distribution) -> Self {
-        let ps = |nanoseconds: f64| SimTime::from_ps((nanoseconds * 1_000.0).round() as u64);
         let sum = (figures.mean * 1_000.0 * self.count() as f64).round() as u128;
-        Self { sum, least: ps(figures.min), greatest: ps(figures.max), ..self }
+        Self { sum, least: SimTime::from_ns(figures.min), greatest: SimTime::from_ns(figures.max), ..self }
     }
 
     /// Adds all times of `other`, as if they had been recorded here.

@@ -54,6 +54,15 @@ pub struct Summary {
     pub scenario: ScenarioConfig,
 }
 
+impl Summary {
+    /// The time over that of `first`, where both runs got to their end.
+    #[must_use]
+    pub fn time_against(&self, first: &Self) -> Option<f64> {
+        let comparable = self.complete && first.complete && first.simulated_ns > 0.0;
+        comparable.then(|| self.simulated_ns / first.simulated_ns)
+    }
+}
+
 /// Alpha over the steps: means are unweighted. `None` where nothing was read.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
@@ -126,6 +135,14 @@ pub struct MigrationSummary {
     pub out_bytes: u64,
     /// Tokens read at the source of a move that was not complete.
     pub late_tokens: u64,
+}
+
+impl MigrationSummary {
+    /// Bytes moved either way.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.in_bytes + self.out_bytes
+    }
 }
 
 /// The bound of section 5 of the model over all steps.

@@ -37,7 +37,7 @@ impl Kind {
     pub fn shown(self, value: f64) -> String {
         match self {
             // Beyond 213 days the clock has no name for it; before the start it has none either.
-            Self::Time if value >= 0.0 => SimTime::from_ps((value * 1_000.0).round() as u64).rounded(),
+            Self::Time if value >= 0.0 => SimTime::from_ns(value).rounded(),
             Self::Bytes if value >= (1u64 << 20) as f64 => format!("{:.3} GiB", value / (1u64 << 30) as f64),
             Self::Bytes => format!("{value} B"),
             Self::Share => format!("{value:.4}"),

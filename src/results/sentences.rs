@@ -97,7 +97,7 @@ fn change(was: f64, is: f64) -> Option<String> {
 }
 
 fn time(nanoseconds: f64) -> String {
-    SimTime::from_ps((nanoseconds * 1_000.0).round() as u64).rounded()
+    SimTime::from_ns(nanoseconds).rounded()
 }
 
 /// `a, b and c`.

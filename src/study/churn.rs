@@ -96,7 +96,7 @@ pub fn churn_conclusions(settings: &[ChurnSetting], finished: &[Finished]) -> Ve
             settings[0].strategy,
             settings[0].scenario.decode(),
             gain(2),
-            moved_a_layer(&settings[1].scenario, (summary.migration.in_bytes + summary.migration.out_bytes) as f64),
+            moved_a_layer(&settings[1].scenario, summary.migration.bytes() as f64),
         ));
     }
     lines

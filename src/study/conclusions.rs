@@ -73,7 +73,7 @@ fn moved_over_read(run: &Finished) -> f64 {
         .filter_map(|class| summary.transfers.get(class.name()))
         .flat_map(|class| class.bytes.0.iter().map(|(_, bytes)| *bytes))
         .sum();
-    (summary.migration.in_bytes + summary.migration.out_bytes) as f64 / read as f64
+    summary.migration.bytes() as f64 / read as f64
 }
 
 /// A share with its sign: `+12.3 %`.

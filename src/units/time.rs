@@ -44,6 +44,12 @@ impl SimTime {
         self.0
     }
 
+    /// What [`as_ns`](Self::as_ns) gave, or a mean of such: to the nearest picosecond; 0 for less than that.
+    #[must_use]
+    pub fn from_ns(nanoseconds: f64) -> Self {
+        Self((nanoseconds * 1_000.0).round() as u64)
+    }
+
     /// Nanoseconds, the unit of every result. Exact up to 2^53 ps (2.5 hours).
     #[must_use]
     pub fn as_ns(self) -> f64 {

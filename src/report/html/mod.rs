@@ -203,13 +203,13 @@ fn result(run: &RunReport, first: &RunReport) -> Vec<String> {
     let took = time(summary.simulated_ns);
     vec![
         if summary.complete { took } else { format!("{took} for {} tokens, incomplete", summary.steps) },
-        words::against(summary, &first.summary),
+        summary.time_against(&first.summary).map_or_else(dash, |ratio| format!("{ratio:.4}")),
         summary.bound.achieved_over_bound.map_or_else(dash, |ratio| format!("{ratio:.4}")),
         summary.alpha.mean.map_or_else(dash, |alpha| format!("{alpha:.4}")),
         words::quantile(summary, |latency| latency.p50),
         words::quantile(summary, |latency| latency.p99),
         words::quantile(summary, |latency| latency.p999),
-        bytes(words::moved_bytes(summary)),
+        bytes(summary.migration.bytes()),
         summary.migration.late_tokens.to_string(),
         summary.peak_bytes.0.first().map_or_else(dash, |(_, peak)| bytes(*peak)),
     ]

@@ -47,7 +47,7 @@ fn of_one(run: &Labelled<'_>) -> String {
             100.0 * summary.best_ratio
         );
     }
-    let moved = moved_bytes(summary);
+    let moved = summary.migration.bytes();
     text += &match (moved, summary.migration.late_tokens) {
         (0, _) => " Nothing moved between steps.".to_owned(),
         (_, 0) => format!(" {} moved between steps, all of it in time.", bytes(moved)),
@@ -115,8 +115,8 @@ fn set_apart(run: &Labelled<'_>, first: &Labelled<'_>) -> String {
         alpha(theirs),
         p99(ours),
         p99(theirs),
-        bytes(moved_bytes(ours)),
-        bytes(moved_bytes(theirs)),
+        bytes(ours.migration.bytes()),
+        bytes(theirs.migration.bytes()),
     );
     let (late, late_there) = (ours.migration.late_tokens, theirs.migration.late_tokens);
     if late + late_there > 0 {
@@ -165,25 +165,12 @@ pub(super) fn fastest_tier(run: &RunReport) -> &str {
     run.tiers.first().map_or("tier 0", String::as_str)
 }
 
-pub(super) fn moved_bytes(summary: &Summary) -> u64 {
-    summary.migration.in_bytes + summary.migration.out_bytes
-}
-
-/// The time over that of `first`, where both got to their end.
-pub(super) fn against(summary: &Summary, first: &Summary) -> String {
-    if summary.complete && first.complete && first.simulated_ns > 0.0 {
-        format!("{:.4}", summary.simulated_ns / first.simulated_ns)
-    } else {
-        dash()
-    }
-}
-
 pub(super) fn quantile(summary: &Summary, pick: fn(&Distribution) -> f64) -> String {
     summary.token_latency_ns.as_ref().map_or_else(dash, |latency| time(pick(latency)))
 }
 
 pub(super) fn time(nanoseconds: f64) -> String {
-    SimTime::from_ps((nanoseconds * 1_000.0) as u64).rounded()
+    SimTime::from_ns(nanoseconds).rounded()
 }
 
 /// A size in the unit that fits, to three decimals at most.
