@@ -19,12 +19,12 @@ pub struct Shipped {
 }
 
 macro_rules! shipped {
-    ($($name:literal => $path:literal),+ $(,)?) => {
+    ($($name:literal => $path:literal),* $(,)?) => {
         &[$(Shipped {
             name: $name,
             path: $path,
             text: include_str!(concat!("../", $path)),
-        }),+]
+        }),*]
     };
 }
 
@@ -58,6 +58,9 @@ pub const SCENARIOS: &[Shipped] = shipped! {
     "recorded" => "models/scenarios/recorded.ron",
     "gh200" => "models/scenarios/gh200.ron",
 };
+
+/// The sweeps.
+pub const SWEEPS: &[Shipped] = shipped! {};
 
 /// The recorded traces: name, what it is, and its bytes.
 pub const TRACES: &[(&str, &str, &[u8])] = &[(

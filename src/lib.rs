@@ -67,6 +67,7 @@
 //! | [`report`] | how do results become files and pictures? |
 //! | [`results`] | how are results read back, and what do they say side by side? |
 //! | [`study`] | which runs make the study, and what do they say? |
+//! | [`sweep`] | what do grids of runs say: which cells, run how, kept where? |
 //! | [`cli`] | what can be asked for on the command line? |
 
 #![warn(missing_docs)]
@@ -84,5 +85,6 @@ pub mod results;
 pub mod simulation;
 pub mod strategy;
 pub mod study;
+pub mod sweep;
 pub mod units;
 pub mod workload;

@@ -155,8 +155,14 @@ pub struct BoundSummary {
 }
 
 /// Values by name, in an order that means something.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Named<T>(pub Vec<(String, T)>);
+
+impl<T> Default for Named<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
 
 impl<T> Named<T> {
     /// The value of that name.

@@ -12,6 +12,8 @@
 //! Early reads (`weight_prefetch`) stay within their step: a step's bound assumes that its bytes are read in it.
 
 mod decode;
+mod fields;
+mod footprint;
 mod moves;
 mod paging;
 mod probe;
@@ -19,5 +21,6 @@ mod residency;
 mod scenario;
 
 pub use decode::{Outcome, RunError, run};
+pub use fields::{FieldError, Fields, spelled_out};
 pub use probe::{Ends, Probe, StepRecord};
 pub use scenario::{Scenario, ScenarioConfig, ScenarioError, open_trace, open_trace_with};

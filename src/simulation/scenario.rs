@@ -5,10 +5,11 @@ use crate::strategy::Strategy;
 use crate::units::Bytes;
 use crate::workload::{
     ComputeConfig, ComputeError, Demand, FittedTrace, LanguageModel, MAX_TOKENS, ModelConfig, ModelError,
-    RecordedConfig, Recording, Roofline, Shape, SkipSource, TraceConfig, TraceError,
+    RecordedConfig, Recording, Roofline, Shape, SkipSource, StoredSkips, TraceConfig, TraceError,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// A scenario as a person writes it: a RON file in `models/scenarios/`.
@@ -151,6 +152,8 @@ pub struct Scenario {
     model: LanguageModel,
     memory: MemorySystem,
     roofline: Option<Roofline>,
+    /// Its skip sets, where another run has them already.
+    stored: Option<Arc<StoredSkips>>,
 }
 
 impl Scenario {
@@ -192,7 +195,7 @@ impl Scenario {
         check_size(&model, memory.tiers().len(), &config)?;
         check_room(&model, &memory, config.prefill_tokens, config.page_tokens)?;
         let roofline = config.compute.as_ref().map(Roofline::new).transpose()?;
-        let mut scenario = Self { resolved: config, model, memory, roofline };
+        let mut scenario = Self { resolved: config, model, memory, roofline, stored: None };
         scenario.resolve_trace()?;
         scenario.check_trace()?;
         Ok(scenario)
@@ -296,11 +299,29 @@ impl Scenario {
     /// # Errors
     /// [`TraceError`] if a recorded trace can no longer be opened.
     pub fn skips(&self) -> Result<Box<dyn SkipSource + Send>, TraceError> {
+        if let Some(stored) = &self.stored {
+            return Ok(stored.stream());
+        }
         let trace = &self.resolved.trace;
         Ok(match (trace.made_up(self.model.layers().len(), self.prefill(), self.decode())?, trace) {
             (None, TraceConfig::Recorded(recorded)) => Box::new(self.fitted(recorded)?),
             (made_up, _) => made_up.expect("every other trace is made up"),
         })
+    }
+
+    /// The skip sets of this scenario in memory, for all scenarios that share them.
+    ///
+    /// # Errors
+    /// [`TraceError`] if the trace cannot be read to its end.
+    pub fn store_skips(&self) -> Result<StoredSkips, TraceError> {
+        let Shape { layers, prefill, decode, .. } = self.shape();
+        StoredSkips::of(&mut *self.skips()?, layers, prefill, decode)
+    }
+
+    /// The same with `stored` skip sets, which must be those of a scenario with this trace, prefill, decode and layers.
+    #[must_use]
+    pub fn with_stored_skips(self, stored: Arc<StoredSkips>) -> Self {
+        Self { stored: Some(stored), ..self }
     }
 
     fn fitted(&self, recorded: &RecordedConfig) -> Result<FittedTrace, TraceError> {

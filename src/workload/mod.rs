@@ -21,6 +21,6 @@ pub use tokens::TokenSet;
 pub use trace::{
     Demand, Encoding, Extend, Fit, FittedTrace, Generator, GeneratorConfig, JsonLinesWriter, KvsWriter, LAGS, LayerMap,
     Lifelike, LifelikeConfig, PAGE_TOKENS, ParquetWriter, Provenance, Recorded, RecordedConfig, Recording,
-    RecordingFormat, Shape, SkipSource, StepSkips, StepStatistics, TraceConfig, TraceError, TraceHeader,
+    RecordingFormat, Shape, SkipSource, StepSkips, StepStatistics, StoredSkips, TraceConfig, TraceError, TraceHeader,
     TraceStatistics, TraceWindow,
 };

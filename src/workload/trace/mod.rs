@@ -14,6 +14,7 @@ mod parquet;
 mod recorded;
 mod recording;
 mod statistics;
+mod stored;
 mod window;
 
 pub use fit::Fit;
@@ -27,6 +28,7 @@ pub use parquet::{Encoding, ParquetWriter};
 pub use recorded::{Extend, LayerMap, RecordedConfig};
 pub use recording::{Recorded, Recording, RecordingFormat};
 pub use statistics::{LAGS, PAGE_TOKENS, StepStatistics, TraceStatistics};
+pub use stored::StoredSkips;
 pub use window::{Shape, TraceWindow};
 
 use super::TokenSet;

@@ -1,0 +1,179 @@
+use super::scenario::{ScenarioConfig, open_trace};
+use crate::catalog;
+use crate::config::Reference;
+use crate::workload::TraceConfig;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::path::Path;
+use thiserror::Error;
+
+/// The fields of a scenario by path: what `--set`, sweeps and searches change.
+///
+/// A path is the names of fields as under `scenario` in `summary.json`, separated by dots; an entry of a list is its index, or
+/// the `name` that it has; the variant of a choice may be left out. So `memory.hbm.capacity` is `memory.tiers[0].capacity`, and
+/// `trace.sinks` is the `sinks` of whatever the trace is.
+///
+/// ```
+/// use tiersim::simulation::{Fields, ScenarioConfig};
+/// let mut fields = Fields::new(&ScenarioConfig::load("study")?)?;
+/// assert_eq!(fields.get("memory.hbm.capacity")?, "4 GiB");
+/// fields.set("memory.hbm.capacity", "2GiB".into())?;
+/// fields.set("model", "llama-3.1-70b".into())?;
+/// assert!(fields.set("memory.hbm.capasity", "2GiB".into()).is_err());
+/// assert_eq!(fields.config()?.prefill_tokens, 1024);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Fields {
+    tree: Value,
+}
+
+/// Why a field cannot be had or set.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[allow(missing_docs)]
+pub enum FieldError {
+    #[error("there is no '{name}' there: it has no fields")]
+    NoFields { name: String },
+    #[error("there is no '{name}' there: use one of {}", known.join(", "))]
+    Unknown { name: String, known: Vec<String> },
+    #[error("{0}")]
+    Value(String),
+}
+
+impl Fields {
+    /// The fields of `config`, with the model and the memory system that it names spelled out.
+    ///
+    /// # Errors
+    /// [`FieldError::Value`] if what is named cannot be read.
+    pub fn new(config: &ScenarioConfig) -> Result<Self, FieldError> {
+        let mut fields = Self { tree: as_tree(config)? };
+        for (name, named) in [
+            ("model", matches!(config.model, Reference::Name(_))),
+            ("memory", matches!(config.memory, Reference::Name(_))),
+        ] {
+            if named {
+                let value = spelled_out(name, fields.tree[name].take())?;
+                fields.tree[name] = value;
+            }
+        }
+        Ok(fields)
+    }
+
+    /// The value at `path`.
+    ///
+    /// # Errors
+    /// [`FieldError`] if there is no such field.
+    pub fn get(&mut self, path: &str) -> Result<&Value, FieldError> {
+        find(&mut self.tree, path).map(|value| &*value)
+    }
+
+    /// Sets the value at `path`. A `model`, a `memory` or a `trace` may be given by name or path.
+    ///
+    /// # Errors
+    /// [`FieldError`] if there is no such field, or nothing of that name. Whether the value is right for the field is found by
+    /// [`config`](Self::config).
+    pub fn set(&mut self, path: &str, value: Value) -> Result<(), FieldError> {
+        let value = spelled_out(path, value)?;
+        *find(&mut self.tree, path)? = value;
+        Ok(())
+    }
+
+    /// The scenario.
+    ///
+    /// # Errors
+    /// [`FieldError::Value`] if a value is not right for its field, naming the field.
+    pub fn config(&self) -> Result<ScenarioConfig, FieldError> {
+        ScenarioConfig::deserialize(&self.tree).or_else(|_| {
+            // Once more, for the field: keeping track of it takes longer than reading.
+            serde_path_to_error::deserialize(&self.tree).map_err(|error| {
+                let field = error.path().to_string();
+                FieldError::Value(format!("{field}: {}", error.into_inner()))
+            })
+        })
+    }
+}
+
+/// What a `model`, a `memory` or a `trace` of that name is; any other value as it is.
+///
+/// # Errors
+/// [`FieldError::Value`] if there is nothing of that name.
+pub fn spelled_out(path: &str, value: Value) -> Result<Value, FieldError> {
+    let Value::String(name) = &value else { return Ok(value) };
+    let wrong = |error: &dyn std::error::Error| FieldError::Value(error.to_string());
+    match path {
+        "model" => as_tree(&catalog::model(name).map_err(|error| wrong(&error))?),
+        "memory" => as_tree(&catalog::memory(name).map_err(|error| wrong(&error))?),
+        "trace" => match catalog::generator(name).map_err(|error| wrong(&error))? {
+            Some(generator) => as_tree(&generator),
+            None => {
+                open_trace(Path::new(name)).map_err(|error| wrong(&error))?;
+                as_tree(&TraceConfig::Recorded(Path::new(name).to_path_buf().into()))
+            }
+        },
+        _ => Ok(value),
+    }
+}
+
+fn as_tree<T: Serialize>(value: &T) -> Result<Value, FieldError> {
+    serde_json::to_value(value).map_err(|error| FieldError::Value(error.to_string()))
+}
+
+/// The place that `path` names.
+fn find<'a>(tree: &'a mut Value, path: &str) -> Result<&'a mut Value, FieldError> {
+    let mut place = tree;
+    for name in path.split('.') {
+        place = step(place, name).map_err(|known| {
+            let name = name.to_owned();
+            if known.is_empty() { FieldError::NoFields { name } } else { FieldError::Unknown { name, known } }
+        })?;
+    }
+    Ok(place)
+}
+
+/// What `name` leads to from `place`, or what there is instead.
+fn step<'a>(place: &'a mut Value, name: &str) -> Result<&'a mut Value, Vec<String>> {
+    let known = names(place);
+    let found = match place {
+        Value::Object(fields) => {
+            if fields.contains_key(name) {
+                fields.get_mut(name)
+            } else if is_variant(fields) {
+                let inner = fields.values_mut().next().map(|inner| step(inner, name));
+                return inner.unwrap_or(Err(known));
+            } else {
+                // An entry of that name, in whichever list of this object has it.
+                fields.values_mut().filter_map(|value| entry(value, name)).next()
+            }
+        }
+        list => entry(list, name),
+    };
+    found.ok_or(known)
+}
+
+/// The entry of a list with that index or `name`.
+fn entry<'a>(list: &'a mut Value, name: &str) -> Option<&'a mut Value> {
+    let list = list.as_array_mut()?;
+    let index = name.parse().ok().or_else(|| list.iter().position(|entry| entry["name"] == name))?;
+    list.get_mut(index)
+}
+
+/// `{"Generated": {...}}`: a choice with fields of its own.
+fn is_variant(fields: &Map<String, Value>) -> bool {
+    fields.len() == 1 && fields.keys().all(|name| name.starts_with(|first: char| first.is_ascii_uppercase()))
+}
+
+fn names(place: &Value) -> Vec<String> {
+    match place {
+        Value::Object(fields) if is_variant(fields) => fields.values().flat_map(names).collect(),
+        Value::Object(fields) => {
+            let entries = fields.values().filter(|value| value.is_array()).flat_map(names);
+            fields.keys().cloned().chain(entries.filter(|name| name.parse::<usize>().is_err())).collect()
+        }
+        Value::Array(entries) => entries
+            .iter()
+            .enumerate()
+            .map(|(index, entry)| entry["name"].as_str().map_or_else(|| index.to_string(), str::to_owned))
+            .collect(),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,45 @@
+use super::scenario::Scenario;
+use crate::units::Bytes;
+use crate::workload::{Shape, TraceConfig};
+
+/// What a run needs whatever its size: code, tables, event queues, and the histograms, at their widest 450 kB each.
+const BASE: u64 = 12 << 20;
+/// What a lane takes.
+const A_LANE: u64 = 16 << 10;
+/// What is kept of a step, and what is kept of it for each tier.
+const A_STEP: (u64, u64) = (96, 16);
+/// What the reader of a recorded trace holds of its file: pages and their dictionaries.
+const A_RECORDING: u64 = 48 << 20;
+
+impl Scenario {
+    /// The most memory that a run of this scenario with a [`Recorder`](crate::metrics::Recorder) takes, skip sets that several runs share not counted.
+    /// It grows with tokens times layers: for each token of a layer a bit for each set that it may be in, and four bytes in the list of
+    /// a move.
+    #[must_use]
+    pub fn memory_needed(&self) -> Bytes {
+        let shape = self.shape();
+        let Shape { layers, prefill, decode, page_tokens } = shape;
+        let (layers, tiers) = (layers as u64, self.memory().tiers().len() as u64);
+        let (tokens, pages) = ((prefill + decode) as u64, shape.range() as u64);
+        let set = |bits: u64| bits.div_ceil(64) * 8 + 32;
+        let ahead = self.strategy().migration.build().look_ahead().min(decode) as u64;
+
+        let residency = layers * (2 * tiers + 1) * set(pages);
+        let window = (ahead + 1) * layers * set(pages) + if page_tokens > 1 { layers * set(tokens) } else { 0 };
+        // A token is in one move at a time; a list that grows has up to twice the room, and for a moment both.
+        let moves = layers * pages * 4 * 3 + pages * 4 * tiers * 3;
+        let trace = match &self.resolved().trace {
+            TraceConfig::Generated(_) => layers * 2 * set(tokens),
+            TraceConfig::Lifelike(_) => of_lifelike(layers, tokens),
+            TraceConfig::Recorded(_) => A_RECORDING + 3 * layers * set(tokens) + of_lifelike(layers, tokens),
+        };
+        let series = decode as u64 * (A_STEP.0 + A_STEP.1 * tiers) * 3;
+        let lanes = self.memory().lanes().len() as u64 * A_LANE;
+        Bytes::new(BASE + residency + window + moves + trace + series + lanes)
+    }
+}
+
+/// A score and its change for each token of each layer, and of what they have in common.
+fn of_lifelike(layers: u64, tokens: u64) -> u64 {
+    (layers + 2) * tokens * 8 + tokens * 16
+}

@@ -1,0 +1,236 @@
+use super::config::{AxisConfig, SampleConfig};
+use super::quantity::{Quantity, Unit};
+use super::{SweepError, sample};
+use crate::simulation::{Fields, open_trace, spelled_out};
+use serde_json::Value;
+use std::path::Path;
+
+/// What varies in a sweep, checked.
+#[derive(Clone, Debug)]
+pub struct Axis {
+    /// The path that it varies, or its name.
+    pub name: String,
+    /// What its levels are values of.
+    pub unit: Unit,
+    /// Its values, in their order; of a sampled sweep a value for each point.
+    pub levels: Vec<Level>,
+    /// The paths that its levels set.
+    pub paths: Vec<String>,
+}
+
+/// A value of an axis.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Level {
+    /// As a person reads it.
+    pub label: String,
+    /// In the base of the axis's unit, where it is a number.
+    pub number: Option<f64>,
+    /// The fields that it sets.
+    pub assignments: Vec<(String, Value)>,
+}
+
+/// The most levels of an axis; more are a mistake.
+const MOST_LEVELS: usize = 1_000_000;
+
+impl Axis {
+    /// The axis that `config` means for a scenario with the fields of `base`. `place` is its number, for samples.
+    pub(super) fn new(
+        config: &AxisConfig,
+        base: &mut Fields,
+        sample: Option<SampleConfig>,
+        place: u32,
+    ) -> Result<Self, SweepError> {
+        let name = match config {
+            AxisConfig::Values { field, .. }
+            | AxisConfig::Linear { field, .. }
+            | AxisConfig::Geometric { field, .. } => field,
+            AxisConfig::Choices { name, .. } => name,
+        };
+        let wrong = |message: String| SweepError::Axis { axis: name.clone(), message };
+        let (unit, paths, mut levels) = match config {
+            AxisConfig::Choices { choices, .. } => {
+                let level = |(label, fields): &(String, std::collections::BTreeMap<String, Value>)| {
+                    let mut assignments = Vec::new();
+                    for (path, value) in fields {
+                        for path in expand(path) {
+                            assignments.push((path.clone(), resolved(&path, value).map_err(&wrong)?));
+                        }
+                    }
+                    Ok::<_, SweepError>(Level { label: label.clone(), number: None, assignments })
+                };
+                let levels: Vec<Level> = choices.iter().map(level).collect::<Result<_, _>>()?;
+                let mut paths: Vec<String> = Vec::new();
+                for (path, _) in levels.iter().flat_map(|level| &level.assignments) {
+                    if !paths.contains(path) {
+                        paths.push(path.clone());
+                    }
+                }
+                (Unit::Text, paths, levels)
+            }
+            AxisConfig::Values { field, values } => {
+                let paths = expand(field);
+                let unit = Unit::of(base.get(&paths[0]).map_err(|error| wrong(error.to_string()))?, values);
+                let quantities =
+                    values.iter().map(|value| unit.read(value)).collect::<Result<Vec<_>, _>>().map_err(&wrong)?;
+                let levels =
+                    quantities.into_iter().map(|quantity| of_fields(&paths, quantity)).collect::<Result<_, _>>();
+                (unit, paths, levels.map_err(&wrong)?)
+            }
+            AxisConfig::Linear { field, from, to, points } | AxisConfig::Geometric { field, from, to, points } => {
+                let paths = expand(field);
+                let unit = Unit::of(
+                    base.get(&paths[0]).map_err(|error| wrong(error.to_string()))?,
+                    std::slice::from_ref(from),
+                );
+                let range = Range {
+                    unit,
+                    ends: (unit.read(from).map_err(&wrong)?, unit.read(to).map_err(&wrong)?),
+                    geometric: matches!(config, AxisConfig::Geometric { .. }),
+                };
+                range.check().map_err(&wrong)?;
+                let shares: Vec<f64> = match (sample, points) {
+                    (Some(sample), None) => sample::shares(sample, place),
+                    (None, Some(points @ 2..)) => {
+                        let last = f64::from(points - 1);
+                        (0..*points).map(|point| f64::from(point) / last).collect()
+                    }
+                    (None, Some(_)) => return Err(wrong("a range has at least 2 points: its ends".to_owned())),
+                    (Some(_), Some(_)) => {
+                        return Err(wrong("the sample says how many points there are: leave out points".to_owned()));
+                    }
+                    (None, None) => return Err(wrong("say how many values the range has: points: 5".to_owned())),
+                };
+                let quantities =
+                    shares.into_iter().map(|share| range.at(share)).collect::<Result<Vec<_>, _>>().map_err(&wrong)?;
+                let levels = quantities.into_iter().map(|quantity| of_fields(&paths, quantity)).collect::<Result<_, _>>();
+                (unit, paths, levels.map_err(&wrong)?)
+            }
+        };
+        if levels.is_empty() {
+            return Err(wrong("it has no values".to_owned()));
+        }
+        if levels.len() > MOST_LEVELS {
+            return Err(wrong(format!(
+                "{} values are more than the {MOST_LEVELS} that an axis may have",
+                levels.len()
+            )));
+        }
+        let listed = matches!(config, AxisConfig::Values { .. } | AxisConfig::Choices { .. });
+        if let (true, Some(sample)) = (listed, sample) {
+            let last = levels.len() - 1;
+            let of = |share: f64| levels[((share * levels.len() as f64) as usize).min(last)].clone();
+            levels = sample::shares(sample, place).into_iter().map(of).collect();
+        } else if sample.is_none() {
+            for (index, level) in levels.iter().enumerate() {
+                if levels[..index].iter().any(|other| other.label == level.label) {
+                    return Err(wrong(format!("it has the value {} twice: leave one out", level.label)));
+                }
+            }
+        }
+        Ok(Self { name: name.clone(), unit, levels, paths })
+    }
+
+    /// The axis of repeats: `seed` counts up from what it is in `base`.
+    pub(super) fn repeats(count: u32, seed: &str, base: &mut Fields) -> Result<Self, SweepError> {
+        let wrong = |message: String| SweepError::Axis { axis: REPEAT.to_owned(), message };
+        let hint = |message: String| wrong(format!("seed: {message}. Name the field that repeats count up with seed"));
+        let first = base.get(seed).map_err(|error| hint(error.to_string()))?;
+        let first = first.as_u64().ok_or_else(|| hint(format!("'{seed}' is {first}, which does not count")))?;
+        let level = |repeat: u32| {
+            let value = first.checked_add(repeat.into()).ok_or_else(|| wrong("the seeds run out".to_owned()))?;
+            let assignments = vec![(seed.to_owned(), value.into())];
+            Ok::<_, SweepError>(Level { label: repeat.to_string(), number: Some(repeat.into()), assignments })
+        };
+        let levels = (0..count).map(level).collect::<Result<_, _>>()?;
+        Ok(Self { name: REPEAT.to_owned(), unit: Unit::Whole, levels, paths: vec![seed.to_owned()] })
+    }
+
+    /// Whether its levels are numbers.
+    #[must_use]
+    pub fn is_numeric(&self) -> bool {
+        self.levels.iter().all(|level| level.number.is_some())
+    }
+}
+
+/// The name of the axis of repeats.
+pub const REPEAT: &str = "repeat";
+
+/// The paths that `a.b.c+d` stands for.
+pub(super) fn expand(path: &str) -> Vec<String> {
+    let (stem, names) = path.rsplit_once('.').map_or(("", path), |(stem, names)| (stem, names));
+    let whole = |name: &str| if stem.is_empty() { name.to_owned() } else { format!("{stem}.{name}") };
+    names.split('+').map(whole).collect()
+}
+
+/// A level that sets all of `paths` to a value. A recorded trace brings its own prefill and length.
+fn of_fields(paths: &[String], quantity: Quantity) -> Result<Level, String> {
+    let mut assignments = Vec::new();
+    for path in paths {
+        assignments.push((path.clone(), resolved(path, &quantity.value)?));
+        if let ("trace", Value::String(file)) = (path.as_str(), &quantity.value)
+            && assignments.iter().any(|(_, value)| value.get("Recorded").is_some())
+        {
+            let recording = open_trace(Path::new(file)).map_err(|error| error.to_string())?;
+            assignments.push(("prefill_tokens".to_owned(), recording.prefill().into()));
+            assignments.push(("decode_tokens".to_owned(), recording.steps().into()));
+        }
+    }
+    Ok(Level { label: quantity.label, number: quantity.number, assignments })
+}
+
+fn resolved(path: &str, value: &Value) -> Result<Value, String> {
+    spelled_out(path, value.clone()).map_err(|error| error.to_string())
+}
+
+/// A stretch of values between two ends.
+pub(super) struct Range {
+    pub unit: Unit,
+    pub ends: (Quantity, Quantity),
+    pub geometric: bool,
+}
+
+impl Range {
+    pub fn check(&self) -> Result<(f64, f64), String> {
+        let (Some(from), Some(to)) = (self.ends.0.number, self.ends.1.number) else {
+            return Err(format!(
+                "'{}' is no number: a range needs numbers, sizes, bandwidths or times",
+                self.ends.0.label
+            ));
+        };
+        if from == to {
+            return Err(format!("the range is empty: it goes from {} to {}", self.ends.0.label, self.ends.1.label));
+        }
+        if self.geometric && (from <= 0.0 || to <= 0.0) {
+            return Err("a geometric range cannot start or end at 0 or below: use a linear one".to_owned());
+        }
+        Ok((from, to))
+    }
+
+    /// The value at that share of the way.
+    pub fn at(&self, share: f64) -> Result<Quantity, String> {
+        let (from, to) = self.check()?;
+        // The ends as they were written.
+        if share == 0.0 {
+            return Ok(self.ends.0.clone());
+        }
+        if share == 1.0 {
+            return Ok(self.ends.1.clone());
+        }
+        let number = if self.geometric { from * (to / from).powf(share) } else { from + (to - from) * share };
+        self.unit.nearest(number).ok_or_else(|| format!("there is no value near {number}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_may_name_several_fields() {
+        assert_eq!(
+            expand("memory.external.link.read+write"),
+            ["memory.external.link.read", "memory.external.link.write"]
+        );
+        assert_eq!(expand("strategy"), ["strategy"]);
+    }
+}

@@ -1,0 +1,74 @@
+use crate::config::ConfigError;
+use std::path::Path;
+use thiserror::Error;
+
+/// Why a sweep cannot be run, or its results not be read.
+#[derive(Debug, Error)]
+#[allow(missing_docs)]
+pub enum SweepError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("base: {0}")]
+    Base(String),
+    #[error("set: {path}: {message}")]
+    Set { path: String, message: String },
+    #[error(
+        "axes: there are none, so there is nothing to vary: write at least one, such as Values(field: \"memory.hbm.capacity\", values: [\"2GiB\", \"4GiB\"])"
+    )]
+    NoAxes,
+    #[error("axis '{axis}': {message}")]
+    Axis { axis: String, message: String },
+    #[error("the axes '{}' and '{}' both set {field}: leave one out, or put both into one axis of Choices", axes[0], axes[1])]
+    Twice { field: String, axes: [String; 2] },
+    #[error("exclude: {0}")]
+    Exclude(String),
+    #[error(
+        "sample: {points} points of {axes} axes, but Sobol's sequence has up to {most_points} of {most_axes} here: use LatinHypercube"
+    )]
+    Sobol { points: u32, axes: usize, most_points: u32, most_axes: u32 },
+    #[error(
+        "the axes have {cells} combinations, more than the {} that can be numbered: take fewer values, or a sample",
+        super::Plan::MOST_CELLS
+    )]
+    TooMany { cells: u128 },
+    #[error("the recorded trace '{file}' cannot be read: {message}")]
+    Trace { file: String, message: String },
+    #[error("'{folder}' holds no results of a sweep: it has no sweep.json")]
+    NoSweep { folder: String },
+    #[error("'{folder}' is not of this sweep: {message}. Nothing there was touched; choose another folder with --out")]
+    Foreign { folder: String, message: String },
+    #[error(
+        "'{folder}' holds an unfinished run of this sweep: go on with --resume, or choose another folder with --out"
+    )]
+    Unfinished { folder: String },
+    #[error("another process is at work in '{folder}': wait for it, or choose another folder with --out")]
+    Locked { folder: String },
+    #[error(
+        "cannot read or write '{path}': {source}. Finished cells are kept: make room or choose another folder, then go on with --resume"
+    )]
+    Io { path: String, source: std::io::Error },
+    #[error("'{path}' is damaged: {message}. Remove it and go on with --resume: its cells are run again")]
+    Damaged { path: String, message: String },
+    #[error("cannot make the dataset: {0}")]
+    Encode(String),
+    #[error("cannot start {jobs} threads: {message}. Ask for fewer with --jobs")]
+    Threads { jobs: usize, message: String },
+    #[error("interrupted with {done} of {cells} cells done: go on with --resume")]
+    Interrupted { done: u64, cells: u64 },
+    #[error("there is nothing to merge: name the folders of all shards")]
+    NothingToMerge,
+    #[error("cell {cell} differs between '{}' and '{}': they were not run alike", folders[0], folders[1])]
+    Differ { cell: u64, folders: [String; 2] },
+    #[error("cell {cell} is in none of the shards {shards}: name the folders of all shards")]
+    Missing { cell: u64, shards: String },
+}
+
+impl SweepError {
+    pub(super) fn write(path: &Path, source: std::io::Error) -> Self {
+        Self::Io { path: path.display().to_string(), source }
+    }
+
+    pub(super) fn damaged(path: &Path, message: impl ToString) -> Self {
+        Self::Damaged { path: path.display().to_string(), message: message.to_string() }
+    }
+}

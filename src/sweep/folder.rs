@@ -1,0 +1,352 @@
+use super::journal::Journal;
+use super::{Plan, Row, Shard, SweepConfig, SweepError, dataset};
+use crate::simulation::open_trace;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// How many cell numbers a file of the dataset spans.
+pub(super) const BLOCK: u64 = 4096;
+
+/// The version of the layout of a folder.
+const SCHEMA: u32 = 1;
+
+const MANIFEST: &str = "sweep.json";
+const CELLS: &str = "cells";
+const JOURNAL: &str = "journal";
+
+/// What a folder is of: `sweep.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Manifest {
+    schema: u32,
+    /// The version of tiersim that runs it: another one's figures do not go with it.
+    tiersim: String,
+    /// Which part of the sweep this is; absent where it is all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shard: Option<Shard>,
+    /// How many combinations there are.
+    combinations: u64,
+    /// The checksum (CRC-32) of every recorded trace that cells read.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    traces: BTreeMap<String, u32>,
+    sweep: SweepConfig,
+}
+
+impl Manifest {
+    fn of(plan: &Plan, shard: Shard) -> Result<Self, SweepError> {
+        Ok(Self {
+            schema: SCHEMA,
+            tiersim: env!("CARGO_PKG_VERSION").to_owned(),
+            shard: (shard != Shard::ALL).then_some(shard),
+            combinations: plan.cells(),
+            traces: checksums(plan)?,
+            sweep: plan.config().clone(),
+        })
+    }
+
+    /// The part that differs, for a message.
+    fn difference(&self, other: &Self) -> Option<String> {
+        if self.sweep.name != other.sweep.name {
+            return Some(format!("it holds the sweep '{}'", self.sweep.name));
+        }
+        if self.tiersim != other.tiersim {
+            return Some(format!("it was written by tiersim {}, this is {}", self.tiersim, other.tiersim));
+        }
+        if self.shard != other.shard {
+            let named = |shard: Option<Shard>| {
+                shard.map_or_else(|| "all of the sweep".to_owned(), |shard| format!("shard {shard}"))
+            };
+            return Some(format!("it holds {}, not {}", named(self.shard), named(other.shard)));
+        }
+        if self.traces != other.traces {
+            return Some("a recorded trace has changed since".to_owned());
+        }
+        let tree = |manifest: &Self| serde_json::to_value(&manifest.sweep).unwrap_or_default();
+        let (mine, theirs) = (tree(self), tree(other));
+        let fields = mine.as_object().into_iter().flatten();
+        let differing = fields.map(|(name, _)| name).find(|name| mine[name.as_str()] != theirs[name.as_str()]);
+        differing.map(|name| format!("it holds a sweep '{}' with other {name}", self.sweep.name))
+    }
+}
+
+/// The checksums of the recorded traces that a plan's cells may read.
+fn checksums(plan: &Plan) -> Result<BTreeMap<String, u32>, SweepError> {
+    let mut files = Vec::new();
+    let base = serde_json::to_value(&plan.config().base).unwrap_or_default();
+    recorded(&base, &mut files);
+    plan.config().set.values().for_each(|value| recorded(value, &mut files));
+    for (path, value) in plan.axes().iter().flat_map(|axis| &axis.levels).flat_map(|level| &level.assignments) {
+        match value {
+            Value::String(file) if path == "trace.file" => files.push(file.clone()),
+            value => recorded(value, &mut files),
+        }
+    }
+    files.sort();
+    files.dedup();
+    let mut checksums = BTreeMap::new();
+    for file in files {
+        let failed = |message: String| SweepError::Trace { file: file.clone(), message };
+        let checksum = match crate::catalog::trace(&file) {
+            Some(bytes) => crc32fast::hash(bytes),
+            None => {
+                open_trace(Path::new(&file)).map_err(|error| failed(error.to_string()))?;
+                let mut hasher = crc32fast::Hasher::new();
+                let mut reader = File::open(&file).map_err(|error| failed(error.to_string()))?;
+                std::io::copy(&mut reader, &mut HashWriter(&mut hasher)).map_err(|error| failed(error.to_string()))?;
+                hasher.finalize()
+            }
+        };
+        checksums.insert(file, checksum);
+    }
+    Ok(checksums)
+}
+
+struct HashWriter<'a>(&'a mut crc32fast::Hasher);
+
+impl Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The files of all recorded traces in a tree of fields.
+fn recorded(tree: &Value, files: &mut Vec<String>) {
+    if let Some(file) = tree.get("Recorded").and_then(|recorded| recorded.get("file")).and_then(Value::as_str) {
+        files.push(file.to_owned());
+    }
+    match tree {
+        Value::Object(fields) => fields.values().for_each(|value| recorded(value, files)),
+        Value::Array(entries) => entries.iter().for_each(|value| recorded(value, files)),
+        _ => {}
+    }
+}
+
+/// A sweep's results on disk.
+///
+/// `sweep.json` says what they are of, `cells/` has a Parquet file for each block of cells that is complete, and `journal/` the
+/// finished rows of blocks that are not. Of a complete sweep every byte depends on the sweep alone.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    shard: Shard,
+    /// Locked for as long as this process may write.
+    _lock: Option<File>,
+}
+
+/// How a folder with results of the same sweep is met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// Complete results stay as they are; an unfinished sweep is an error.
+    Keep,
+    /// What is missing is run.
+    Resume,
+}
+
+impl Folder {
+    /// Takes `path` for the results of a shard of `plan`: creates it, or goes on with what is there.
+    ///
+    /// # Errors
+    /// [`SweepError`] if it holds something else, another process is at work in it, or it cannot be written.
+    pub fn take(path: &Path, plan: &Plan, shard: Shard, existing: Existing) -> Result<Self, SweepError> {
+        let manifest = Manifest::of(plan, shard)?;
+        let file = path.join(MANIFEST);
+        if !file.exists() {
+            if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) && path.join(CELLS).exists() {
+                return Err(SweepError::Foreign {
+                    folder: shown(path),
+                    message: "it has cells, but no sweep.json".to_owned(),
+                });
+            }
+            fs::create_dir_all(path.join(CELLS)).map_err(|error| SweepError::write(path, error))?;
+            let text =
+                serde_json::to_string_pretty(&manifest).map_err(|error| SweepError::Encode(error.to_string()))?;
+            match put(&file, format!("{text}\n").as_bytes(), false) {
+                // Another process was here first.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                result => result.map_err(|error| SweepError::write(&file, error))?,
+            }
+        }
+        let lock = File::open(&file).map_err(|error| SweepError::write(&file, error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Err(SweepError::Locked { folder: shown(path) }),
+            // A file system without locks: better to go on than to refuse.
+            Err(fs::TryLockError::Error(_)) => {}
+        }
+        let found = read_manifest(path)?;
+        if found != manifest {
+            let message = found.difference(&manifest).unwrap_or_else(|| "it holds another sweep".to_owned());
+            return Err(SweepError::Foreign { folder: shown(path), message });
+        }
+        let folder = Self { path: path.to_owned(), shard, _lock: Some(lock) };
+        let begun = fs::read_dir(path.join(JOURNAL)).is_ok_and(|mut entries| entries.next().is_some())
+            || fs::read_dir(path.join(CELLS)).is_ok_and(|mut entries| entries.next().is_some());
+        if existing == Existing::Keep && begun && !folder.is_complete(plan)? {
+            return Err(SweepError::Unfinished { folder: shown(path) });
+        }
+        fs::create_dir_all(path.join(JOURNAL)).map_err(|error| SweepError::write(path, error))?;
+        Ok(folder)
+    }
+
+    /// Opens the results in `path` to read them, finished or not.
+    ///
+    /// # Errors
+    /// [`SweepError`] if there are none.
+    pub fn open(path: &Path) -> Result<(Self, Plan), SweepError> {
+        let manifest = read_manifest(path)?;
+        let plan = Plan::new(manifest.sweep)?;
+        Ok((Self { path: path.to_owned(), shard: manifest.shard.unwrap_or(Shard::ALL), _lock: None }, plan))
+    }
+
+    /// Which part of the sweep it is.
+    #[must_use]
+    pub fn shard(&self) -> Shard {
+        self.shard
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The cells of a block that belong here.
+    pub(super) fn cells_of(&self, plan: &Plan, block: u64) -> Vec<u64> {
+        let cells = block * BLOCK..((block + 1) * BLOCK).min(plan.cells());
+        cells.filter(|cell| self.shard.owns(*cell) && plan.levels(*cell).is_some()).collect()
+    }
+
+    /// Whether every block has its file.
+    ///
+    /// # Errors
+    /// [`SweepError`] if a file is damaged.
+    pub fn is_complete(&self, plan: &Plan) -> Result<bool, SweepError> {
+        for block in 0..plan.cells().div_ceil(BLOCK) {
+            if !self.has(block) && !self.cells_of(plan, block).is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether the block's file is there.
+    pub(super) fn has(&self, block: u64) -> bool {
+        self.part(block).is_file()
+    }
+
+    fn part(&self, block: u64) -> PathBuf {
+        self.path.join(CELLS).join(format!("part-{block:08}.parquet"))
+    }
+
+    fn journal_path(&self, block: u64) -> PathBuf {
+        self.path.join(JOURNAL).join(format!("{block:08}"))
+    }
+
+    /// The journal of a block, with the rows that it has.
+    pub(super) fn journal(&self, block: u64) -> Result<(Journal, Vec<Row>), SweepError> {
+        Journal::open(&self.journal_path(block))
+    }
+
+    /// Writes the file of a block that is complete; its journal is no longer needed.
+    pub(super) fn publish(&self, plan: &Plan, block: u64, rows: &[Row]) -> Result<(), SweepError> {
+        let path = self.part(block);
+        let bytes = dataset::encode(plan, rows)?;
+        put(&path, &bytes, true).map_err(|error| SweepError::write(&path, error))?;
+        let journal = self.journal_path(block);
+        match fs::remove_file(&journal) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(SweepError::write(&journal, error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes away what only an unfinished sweep has.
+    pub(super) fn finish(&self) {
+        // With something in it, it stays.
+        let _ = fs::remove_dir(self.path.join(JOURNAL));
+    }
+
+    /// All rows that are there, with those figures that are `wanted`, in the order of their cells.
+    ///
+    /// # Errors
+    /// [`SweepError`] if a file is damaged.
+    pub fn rows(&self, plan: &Plan, wanted: impl Fn(&str) -> bool) -> Result<Vec<Row>, SweepError> {
+        let mut rows = Vec::new();
+        for block in 0..plan.cells().div_ceil(BLOCK) {
+            rows.extend(self.rows_of(plan, block, &wanted)?);
+        }
+        Ok(rows)
+    }
+
+    /// The rows of a block.
+    pub(super) fn rows_of(
+        &self,
+        plan: &Plan,
+        block: u64,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Row>, SweepError> {
+        let path = self.part(block);
+        if path.is_file() {
+            return dataset::decode(plan, &path, wanted);
+        }
+        let journal = self.journal_path(block);
+        if !journal.is_file() {
+            return Ok(Vec::new());
+        }
+        let mut rows = Journal::peek(&journal)?;
+        rows.sort_by_key(|row| row.cell);
+        rows.dedup_by_key(|row| row.cell);
+        for row in &mut rows {
+            row.figures.0.retain(|(name, _)| wanted(name));
+        }
+        Ok(rows)
+    }
+
+    /// How many rows a block's file has.
+    pub(super) fn count(&self, block: u64) -> Result<u64, SweepError> {
+        dataset::rows_of(&self.part(block))
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn read_manifest(folder: &Path) -> Result<Manifest, SweepError> {
+    let file = folder.join(MANIFEST);
+    let foreign = |message: String| SweepError::Foreign { folder: shown(folder), message };
+    if !file.is_file() {
+        return Err(SweepError::NoSweep { folder: shown(folder) });
+    }
+    let text = fs::read_to_string(&file).map_err(|error| SweepError::write(&file, error))?;
+    let schema = serde_json::from_str::<Value>(&text).ok().and_then(|value| value["schema"].as_u64());
+    if schema != Some(SCHEMA.into()) {
+        let found = schema.map_or("none".to_owned(), |schema| schema.to_string());
+        return Err(foreign(format!(
+            "its sweep.json has schema {found}, but this version of tiersim reads schema {SCHEMA}"
+        )));
+    }
+    serde_json::from_str(&text).map_err(|error| foreign(format!("its sweep.json cannot be read: {error}")))
+}
+
+/// Writes a file so that it is there whole or not at all, whatever happens to the machine.
+fn put(path: &Path, bytes: &[u8], replace: bool) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".tiersim-").suffix(".tmp");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    if replace { file.persist(path) } else { file.persist_noclobber(path) }.map_err(|error| error.error)?;
+    // The name as well; where a folder cannot be opened, the system sees to it.
+    File::open(folder).and_then(|folder| folder.sync_all()).or(Ok(()))
+}

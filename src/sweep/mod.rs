@@ -1,0 +1,36 @@
+//! Grids of runs: what varies, the runs of all cells, and what they say.
+//!
+//! A [`SweepConfig`] is what a person typed; a [`Plan`] is checked, and knows its cells by number. [`execute`] runs them and keeps
+//! each row in a [`Folder`] as it comes in; [`merge`] puts together what was run apart, a [`Shard`] each.
+//!
+//! # What is on disk
+//! `cells/part-NNNNNNNN.parquet` has the rows of 4096 cell numbers, in their order; `journal/` the rows of blocks that are not
+//! complete, a line each with its checksum. A row counts when its line is synced; a torn line at the end of a journal is dropped
+//! when the sweep goes on. When a block is complete its file is written under another name, synced and renamed, and its journal
+//! goes. So a process may end at any moment, and a complete dataset depends on the sweep alone.
+
+mod axis;
+mod config;
+mod dataset;
+mod error;
+mod folder;
+mod journal;
+mod merge;
+mod plan;
+mod quantity;
+mod row;
+mod run;
+mod sample;
+mod shard;
+mod shared;
+
+pub use axis::{Axis, Level, REPEAT};
+pub use config::{AxisConfig, SampleConfig, SweepConfig};
+pub use error::SweepError;
+pub use folder::{Existing, Folder};
+pub use merge::merge;
+pub use plan::Plan;
+pub use quantity::{Quantity, Unit};
+pub use row::{Figure, Row};
+pub use run::{Settings, Tally, Watcher, execute};
+pub use shard::Shard;

@@ -1,0 +1,343 @@
+use super::SweepError;
+use super::axis::{Axis, REPEAT};
+use super::config::SweepConfig;
+use super::sample;
+use crate::config::Reference;
+use crate::simulation::{FieldError, Fields, ScenarioConfig};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// A sweep that was checked: its cells, each a scenario.
+///
+/// A cell's number is its place among all combinations, the last axis fastest. Combinations that are left out keep theirs, so
+/// a number means the same whatever is excluded.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    config: SweepConfig,
+    base: Fields,
+    axes: Vec<Axis>,
+    /// How many points a sampled sweep has; `None` for all combinations.
+    points: Option<u64>,
+    repeats: u64,
+    excluded: Vec<Exclusion>,
+    cells: u64,
+}
+
+/// For each axis of a combination to leave out, its place and which of its levels are meant.
+type Exclusion = Vec<(usize, Vec<bool>)>;
+
+impl Plan {
+    /// Checks all of `config`: that its axes name fields of its base and take the values.
+    ///
+    /// # Errors
+    /// [`SweepError`], naming the axis, the value and what to write instead.
+    pub fn new(mut config: SweepConfig) -> Result<Self, SweepError> {
+        let base = match config.base {
+            Reference::Name(name) => ScenarioConfig::load(&name)?,
+            Reference::Inline(base) => base,
+        };
+        let mut fields = Fields::new(&base).map_err(|error| SweepError::Base(error.to_string()))?;
+        // The largest first: a field of the memory system is one of the system that was chosen.
+        let mut set: Vec<(&String, &Value)> = config.set.iter().collect();
+        set.sort_by_key(|(path, _)| path.matches('.').count());
+        for (path, value) in set {
+            let wrong = |error: FieldError| SweepError::Set { path: path.clone(), message: error.to_string() };
+            for path in super::axis::expand(path) {
+                fields.set(&path, value.clone()).map_err(wrong)?;
+            }
+            fields.config().map_err(wrong)?;
+        }
+        if config.axes.is_empty() {
+            return Err(SweepError::NoAxes);
+        }
+        if let Some(super::SampleConfig::Sobol { points, .. }) = config.sample {
+            let (most_points, most_axes) = sample::SOBOL_LIMITS;
+            if points > most_points || config.axes.len() > most_axes as usize {
+                return Err(SweepError::Sobol { points, axes: config.axes.len(), most_points, most_axes });
+            }
+        }
+        let mut axes = Vec::new();
+        for (place, axis) in config.axes.iter().enumerate() {
+            // Fields of what another axis chooses are looked for in its first choice.
+            let mut seen = fields.clone();
+            for other in axes.iter().flat_map(|other: &Axis| other.levels.first()) {
+                for (path, value) in other.assignments.iter().filter(|(path, _)| !path.contains('.')) {
+                    seen.set(path, value.clone()).map_err(|error| SweepError::Base(error.to_string()))?;
+                }
+            }
+            let mut axis = Axis::new(axis, &mut seen, config.sample, place as u32)?;
+            // What was set for all cells, or has an axis of its own, is not what a trace brings along.
+            let own: BTreeSet<&String> = config.set.keys().collect();
+            for level in &mut axis.levels {
+                level.assignments.retain(|(path, _)| axis.paths.contains(path) || !own.contains(path));
+            }
+            check_levels(&axis, &seen)?;
+            axes.push(axis);
+        }
+        let repeats = u64::from(config.repeats);
+        if repeats > 1 {
+            axes.push(Axis::repeats(config.repeats, &config.seed, &mut fields.clone())?);
+        }
+        check_distinct(&axes)?;
+        let points = config.sample.map(|sample| u64::from(sample.points()));
+        let cells = match points {
+            Some(points) => u128::from(points) * u128::from(repeats),
+            None => {
+                axes.iter().try_fold(1u128, |all, axis| all.checked_mul(axis.levels.len() as u128)).unwrap_or(u128::MAX)
+            }
+        };
+        let cells = u64::try_from(cells)
+            .ok()
+            .filter(|cells| *cells <= Self::MOST_CELLS)
+            .ok_or(SweepError::TooMany { cells })?;
+        let excluded = config.exclude.iter().map(|rule| exclusion(rule, &axes)).collect::<Result<_, _>>()?;
+        config.base = Reference::Inline(base);
+        Ok(Self { config, base: fields, axes, points, repeats, excluded, cells })
+    }
+
+    /// More cells than this cannot be numbered in a dataset.
+    pub const MOST_CELLS: u64 = 1 << 53;
+
+    /// What a person typed, with the base scenario spelled out.
+    #[must_use]
+    pub fn config(&self) -> &SweepConfig {
+        &self.config
+    }
+
+    /// What varies; the last is the repeats, if there are any.
+    #[must_use]
+    pub fn axes(&self) -> &[Axis] {
+        &self.axes
+    }
+
+    /// How many combinations there are, with those that are left out.
+    #[must_use]
+    pub fn cells(&self) -> u64 {
+        self.cells
+    }
+
+    /// Whether every combination is a cell, unless excluded.
+    #[must_use]
+    pub fn is_grid(&self) -> bool {
+        self.points.is_none()
+    }
+
+    /// For each axis the level that a cell has; `None` for a cell that is left out.
+    #[must_use]
+    pub fn levels(&self, cell: u64) -> Option<Vec<usize>> {
+        let mut levels = vec![0; self.axes.len()];
+        if self.points.is_some() {
+            for (axis, level) in self.axes.iter().zip(&mut levels) {
+                let place = if axis.name == REPEAT { cell % self.repeats } else { cell / self.repeats };
+                *level = place as usize;
+            }
+        } else {
+            let mut rest = cell;
+            for (axis, level) in self.axes.iter().zip(&mut levels).rev() {
+                *level = (rest % axis.levels.len() as u64) as usize;
+                rest /= axis.levels.len() as u64;
+            }
+        }
+        let left_out = |rule: &Exclusion| rule.iter().all(|(axis, which)| which[levels[*axis]]);
+        (!self.excluded.iter().any(left_out)).then_some(levels)
+    }
+
+    /// The scenario of the cell with those levels, as a person would write it.
+    ///
+    /// # Errors
+    /// [`FieldError`] if it has no such field, which depends on what other axes choose, or a value is not right.
+    pub fn scenario(&self, levels: &[usize]) -> Result<ScenarioConfig, FieldError> {
+        self.fields(levels, |_| true)?.config()
+    }
+
+    /// The fields of that cell, of those that are `wanted` alone.
+    pub(super) fn fields(&self, levels: &[usize], wanted: impl Fn(&str) -> bool) -> Result<Fields, FieldError> {
+        let mut fields = self.base.clone();
+        let assignments = || {
+            let chosen = self.axes.iter().zip(levels).map(|(axis, level)| &axis.levels[*level]);
+            chosen.flat_map(|level| &level.assignments).filter(|(path, _)| wanted(path))
+        };
+        for whole in [true, false] {
+            for (path, value) in assignments().filter(|(path, _)| path.contains('.') != whole) {
+                fields.set(path, value.clone())?;
+            }
+        }
+        Ok(fields)
+    }
+
+    /// A cell in words: `memory.hbm.capacity 2 GiB, strategy baseline`.
+    #[must_use]
+    pub fn described(&self, levels: &[usize]) -> String {
+        let pairs = self.axes.iter().zip(levels);
+        pairs.map(|(axis, level)| format!("{} {}", axis.name, axis.levels[*level].label)).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// That the base takes each level; whether several go together is found when their cell is run.
+fn check_levels(axis: &Axis, base: &Fields) -> Result<(), SweepError> {
+    for level in &axis.levels {
+        let wrong = |error: FieldError| SweepError::Axis {
+            axis: axis.name.clone(),
+            message: format!("{}: {error}", level.label),
+        };
+        let mut fields = base.clone();
+        for (path, value) in &level.assignments {
+            fields.set(path, value.clone()).map_err(wrong)?;
+        }
+        fields.config().map_err(wrong)?;
+    }
+    Ok(())
+}
+
+/// That no field is set by two axes, and no name is there twice.
+fn check_distinct(axes: &[Axis]) -> Result<(), SweepError> {
+    for (index, axis) in axes.iter().enumerate() {
+        for other in &axes[..index] {
+            let both = |path: &&String| other.paths.contains(path);
+            let field = axis.paths.iter().find(both).or((other.name == axis.name).then_some(&axis.name));
+            if let Some(field) = field {
+                return Err(SweepError::Twice { field: field.clone(), axes: [other.name.clone(), axis.name.clone()] });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Which levels of which axes a rule means.
+fn exclusion(rule: &std::collections::BTreeMap<String, Value>, axes: &[Axis]) -> Result<Exclusion, SweepError> {
+    if rule.is_empty() {
+        return Err(SweepError::Exclude("a rule without axes would leave out every cell".to_owned()));
+    }
+    rule.iter()
+        .map(|(name, values)| {
+            let place = axes.iter().position(|axis| axis.name == *name).ok_or_else(|| {
+                let known: Vec<&str> = axes.iter().map(|axis| axis.name.as_str()).collect();
+                SweepError::Exclude(format!("no axis is called '{name}': use one of {}", known.join(", ")))
+            })?;
+            let axis = &axes[place];
+            let values = match values {
+                Value::Array(values) => values.as_slice(),
+                one => std::slice::from_ref(one),
+            };
+            let mut which = vec![false; axis.levels.len()];
+            for value in values {
+                let meant = meant(axis, value).map_err(|message| SweepError::Exclude(format!("{name}: {message}")))?;
+                if !meant.contains(&true) {
+                    return Err(SweepError::Exclude(format!("{name}: no value of that axis is {value}")));
+                }
+                which.iter_mut().zip(meant).for_each(|(which, meant)| *which |= meant);
+            }
+            Ok((place, which))
+        })
+        .collect()
+}
+
+/// For each level of `axis` whether it is `value`, or within the limit that `value` is.
+fn meant(axis: &Axis, value: &Value) -> Result<Vec<bool>, String> {
+    type Compare = fn(&f64, &f64) -> bool;
+    const LIMITS: [(&str, Compare); 4] = [("<=", f64::le), (">=", f64::ge), ("<", f64::lt), (">", f64::gt)];
+    if let Value::String(text) = value
+        && let Some((sign, compare)) = LIMITS.iter().find(|(sign, _)| text.starts_with(sign))
+    {
+        let limit = text[sign.len()..].trim();
+        let limit = axis.unit.read(&serde_json::from_str(limit).unwrap_or_else(|_| Value::String(limit.to_owned())))?;
+        let limit = limit.number.ok_or_else(|| format!("'{text}' is a limit, but its values are no numbers"))?;
+        return Ok(axis
+            .levels
+            .iter()
+            .map(|level| level.number.is_some_and(|number| compare(&number, &limit)))
+            .collect());
+    }
+    let label = axis.unit.read(value)?.label;
+    Ok(axis.levels.iter().map(|level| level.label == label).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{AxisConfig, SampleConfig};
+    use super::*;
+    use serde_json::json;
+
+    fn values(field: &str, values: Value) -> AxisConfig {
+        AxisConfig::Values { field: field.to_owned(), values: values.as_array().unwrap().clone() }
+    }
+
+    fn sweep(axes: Vec<AxisConfig>) -> SweepConfig {
+        SweepConfig::of("test".to_owned(), ScenarioConfig::load("study").unwrap(), axes)
+    }
+
+    #[test]
+    fn cells_are_counted_with_the_last_axis_fastest() {
+        let range = AxisConfig::Geometric {
+            field: "memory.hbm.capacity".into(),
+            from: json!("1GiB"),
+            to: json!("4GiB"),
+            points: Some(3),
+        };
+        let mut config = sweep(vec![range, values("strategy", json!(["baseline", "best-ratio"]))]);
+        config.repeats = 2;
+        config.exclude = vec![
+            [("memory.hbm.capacity".to_owned(), json!("> 2GiB")), ("strategy".to_owned(), json!("baseline"))].into(),
+        ];
+        let plan = Plan::new(config).unwrap();
+        assert_eq!(plan.cells(), 12);
+        assert_eq!(plan.levels(0).unwrap(), [0, 0, 0]);
+        assert_eq!(plan.levels(7).unwrap(), [1, 1, 1]);
+        assert_eq!((8..12).filter_map(|cell| plan.levels(cell)).collect::<Vec<_>>(), [[2, 1, 0], [2, 1, 1]]);
+        let scenario = plan.scenario(&[1, 0, 1]).unwrap();
+        let mut fields = Fields::new(&scenario).unwrap();
+        assert_eq!(fields.get("memory.hbm.capacity").unwrap(), "2 GiB");
+        assert_eq!(scenario.strategy.name(), "baseline");
+        let seed = |repeat: usize| {
+            Fields::new(&plan.scenario(&[0, 0, repeat]).unwrap()).unwrap().get("trace.seed").unwrap().as_u64()
+        };
+        assert_eq!(seed(1), seed(0).map(|seed| seed + 1));
+        assert_eq!(plan.described(&[1, 0, 1]), "memory.hbm.capacity 2 GiB, strategy baseline, repeat 1");
+    }
+
+    #[test]
+    fn samples_have_a_cell_a_point() {
+        let range = AxisConfig::Linear { field: "trace.skip".into(), from: json!(0), to: json!("90%"), points: None };
+        let mut config = sweep(vec![range, values("memory", json!(["study", "gh200", "h100-pcie"]))]);
+        config.sample = Some(SampleConfig::LatinHypercube { points: 9, seed: 1 });
+        config.repeats = 2;
+        let plan = Plan::new(config).unwrap();
+        assert_eq!((plan.cells(), plan.is_grid()), (18, false));
+        assert_eq!(plan.levels(5).unwrap(), [2, 2, 1]);
+        let memories = plan.axes()[1].levels.iter().filter(|level| level.label == "gh200").count();
+        assert_eq!(memories, 3);
+        assert!(plan.axes()[0].levels.iter().all(|level| (0.0..0.9).contains(&level.number.unwrap())));
+    }
+
+    #[test]
+    fn what_makes_no_sweep_is_refused() {
+        let told = |config: SweepConfig| Plan::new(config).unwrap_err().to_string();
+        let text = told(sweep(vec![values("memory.hbm.capasity", json!(["2GiB"]))]));
+        assert!(text.contains("capasity") && text.contains("capacity"), "{text}");
+        assert!(told(sweep(vec![values("memory.hbm.capacity", json!([]))])).contains("no values"));
+        assert!(told(sweep(vec![values("memory.hbm.capacity", json!(["2GiB", "2048MiB"]))])).contains("twice"));
+        assert!(told(sweep(vec![values("strategy", json!(["bets-ratio"]))])).contains("bets-ratio"));
+        assert!(told(sweep(vec![values("model", json!(["bert"]))])).contains("bert"));
+        assert!(told(sweep(vec![])).contains("axes"));
+        let again = || values("memory.hbm.capacity", json!(["2GiB"]));
+        assert!(told(sweep(vec![again(), again()])).contains("memory.hbm.capacity"));
+        let range = |from: Value, to: Value, points| AxisConfig::Geometric {
+            field: "memory.hbm.capacity".into(),
+            from,
+            to,
+            points,
+        };
+        assert!(told(sweep(vec![range(json!("1GiB"), json!("1GiB"), Some(3))])).contains("empty"));
+        assert!(told(sweep(vec![range(json!("0B"), json!("1GiB"), Some(3))])).contains("geometric"));
+        assert!(told(sweep(vec![range(json!("1GiB"), json!("2GiB"), None)])).contains("points"));
+        assert!(told(sweep(vec![range(json!("1GiB"), json!("2GiB"), Some(1))])).contains("at least 2"));
+        let mut excluded = sweep(vec![again()]);
+        excluded.exclude = vec![[("strategy".to_owned(), json!("baseline"))].into()];
+        assert!(told(excluded.clone()).contains("no axis"));
+        excluded.exclude = vec![[("memory.hbm.capacity".to_owned(), json!("3GiB"))].into()];
+        assert!(told(excluded).contains("no value"));
+        let mut set = sweep(vec![again()]);
+        set.set = [("trace.skpi".to_owned(), json!(0.4))].into();
+        assert!(told(set).contains("skpi"));
+    }
+}

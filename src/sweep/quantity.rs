@@ -1,0 +1,216 @@
+use crate::units::{Bandwidth, Bytes, Ratio, SimTime};
+use serde_json::{Number, Value};
+
+/// What the values of an axis are values of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Names, choices, anything that has no order.
+    Text,
+    /// A whole number.
+    Whole,
+    /// A number, or a share of one.
+    Real,
+    /// A size; its number is in bytes.
+    Bytes,
+    /// A bandwidth; its number is in bytes a second.
+    Bandwidth,
+    /// A time; its number is in nanoseconds.
+    Time,
+}
+
+/// A value of an axis.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quantity {
+    /// As a person reads it, without loss.
+    pub label: String,
+    /// In the base of its unit, where it is a number.
+    pub number: Option<f64>,
+    /// As a field takes it.
+    pub value: Value,
+}
+
+impl Unit {
+    /// The unit of a field whose value now is `present`; of a field without a value, that of the first of `values`.
+    #[must_use]
+    pub fn of(present: &Value, values: &[Value]) -> Self {
+        match present {
+            Value::Null => {
+                values.first().filter(|value| !value.is_null()).map_or(Self::Text, |value| Self::of(value, &[]))
+            }
+            Value::Number(number) if number.is_f64() => Self::Real,
+            Value::Number(_) => Self::Whole,
+            Value::String(text) => Self::of_text(text),
+            Value::Bool(_) | Value::Array(_) | Value::Object(_) => Self::Text,
+        }
+    }
+
+    fn of_text(text: &str) -> Self {
+        let numeric = text.trim_start().starts_with(|c: char| c.is_ascii_digit() || c == '.');
+        if !numeric {
+            Self::Text
+        } else if text.parse::<Bandwidth>().is_ok() {
+            Self::Bandwidth
+        } else if text.parse::<Bytes>().is_ok() {
+            Self::Bytes
+        } else if text.parse::<SimTime>().is_ok() {
+            Self::Time
+        } else if text.parse::<Ratio>().is_ok() {
+            Self::Real
+        } else {
+            Self::Text
+        }
+    }
+
+    /// A value of this unit.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn read(self, value: &Value) -> Result<Quantity, String> {
+        let text = match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let failed = |error: &dyn std::error::Error| error.to_string();
+        Ok(match self {
+            Self::Text => Quantity { label: text, number: None, value: value.clone() },
+            Self::Whole => match value.as_i64().or_else(|| text.parse().ok()) {
+                Some(whole) => Quantity { label: text, number: Some(whole as f64), value: whole.into() },
+                None => return Err(format!("'{text}' is no whole number")),
+            },
+            Self::Real => {
+                let percent = || text.ends_with('%').then(|| text.parse::<Ratio>().ok().map(Ratio::as_f64)).flatten();
+                match value.as_f64().or_else(percent) {
+                    Some(real) => Self::real(real),
+                    None => return Err(format!("'{text}' is no number: write 0.4 or \"40%\"")),
+                }
+            }
+            Self::Bytes => {
+                let bytes: Bytes = text.parse().map_err(|error| failed(&error))?;
+                Self::named(bytes.as_f64(), bytes.to_string())
+            }
+            Self::Bandwidth => {
+                let bandwidth: Bandwidth = text.parse().map_err(|error| failed(&error))?;
+                Self::named(bandwidth.as_f64(), bandwidth.to_string())
+            }
+            Self::Time => {
+                let time: SimTime = text.parse().map_err(|error| failed(&error))?;
+                Self::named(time.as_ns(), time.to_string())
+            }
+        })
+    }
+
+    /// The value of this unit that is nearest to `number`; `None` where there is none.
+    #[must_use]
+    pub fn nearest(self, number: f64) -> Option<Quantity> {
+        let whole = number.round();
+        Some(match self {
+            Self::Text => return None,
+            Self::Whole => Quantity { label: format!("{whole}"), number: Some(whole), value: (whole as i64).into() },
+            Self::Real => Self::real(number),
+            Self::Bytes => {
+                let bytes = Bytes::new(whole as u64);
+                Self::named(bytes.as_f64(), bytes.to_string())
+            }
+            Self::Bandwidth => {
+                let bandwidth = Bandwidth::new(whole as u64)?;
+                Self::named(bandwidth.as_f64(), bandwidth.to_string())
+            }
+            Self::Time => {
+                let time = SimTime::from_ns(number);
+                Self::named(time.as_ns(), time.to_string())
+            }
+        })
+    }
+
+    /// Whether its values are whole in their base.
+    #[must_use]
+    pub fn is_whole(self) -> bool {
+        matches!(self, Self::Whole | Self::Bytes | Self::Bandwidth)
+    }
+
+    /// A number of this unit as a person reads it, rounded.
+    #[must_use]
+    pub fn shown(self, number: f64) -> String {
+        let in_units = |units: &[(f64, &str)]| {
+            let (factor, name) = units.iter().rfind(|(factor, _)| number >= *factor).unwrap_or(&units[0]);
+            let value = number / factor;
+            let decimals = if value.fract() == 0.0 {
+                0
+            } else if value < 10.0 {
+                3
+            } else {
+                1
+            };
+            format!("{value:.decimals$} {name}")
+        };
+        match self {
+            Self::Bytes => in_units(&[
+                (1.0, "B"),
+                (1024.0, "KiB"),
+                (1048576.0, "MiB"),
+                (1073741824.0, "GiB"),
+                (1099511627776.0, "TiB"),
+            ]),
+            Self::Bandwidth => in_units(&[(1.0, "B/s"), (1e6, "MB/s"), (1e9, "GB/s"), (1e12, "TB/s")]),
+            Self::Time => SimTime::from_ns(number).rounded(),
+            Self::Whole | Self::Real | Self::Text => format!("{}", significant(number, 6)),
+        }
+    }
+
+    /// Its name, for columns.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "",
+            Self::Whole | Self::Real => "number",
+            Self::Bytes => "bytes",
+            Self::Bandwidth => "bytes a second",
+            Self::Time => "ns",
+        }
+    }
+
+    /// To twelve significant digits: what a range computes, the same on machines whose last bits differ.
+    fn real(number: f64) -> Quantity {
+        let number = significant(number, 12);
+        let value = Number::from_f64(number).map_or(Value::Null, Value::Number);
+        Quantity { label: format!("{number}"), number: Some(number), value }
+    }
+
+    fn named(number: f64, label: String) -> Quantity {
+        Quantity { number: Some(number), value: Value::String(label.clone()), label }
+    }
+}
+
+/// `number` to so many significant digits.
+fn significant(number: f64, digits: usize) -> f64 {
+    format!("{number:.*e}", digits - 1).parse().unwrap_or(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_are_read_as_their_field_is() {
+        let read = |present: Value, value: Value| Unit::of(&present, &[]).read(&value);
+        assert_eq!(read(json!("4 GiB"), json!("2GiB")).unwrap().number, Some(2.0 * 1_073_741_824.0));
+        assert_eq!(read(json!("900 GB/s"), json!("450GB/s")).unwrap().label, "450 GB/s");
+        assert_eq!(read(json!(0.0), json!("40%")).unwrap().value, json!(0.4));
+        assert_eq!(read(json!(1024), json!("64")).unwrap().value, json!(64));
+        assert_eq!(read(json!("best-ratio"), json!("baseline")).unwrap().number, None);
+        assert_eq!(read(json!("100 ns"), json!("1us")).unwrap().number, Some(1000.0));
+        assert!(read(json!("4 GiB"), json!("much")).unwrap_err().contains("much"));
+        assert!(read(json!(1024), json!(0.5)).unwrap_err().contains("0.5"));
+        assert_eq!(Unit::of(&Value::Null, &[json!("1 TB/s")]), Unit::Bandwidth);
+    }
+
+    #[test]
+    fn numbers_become_values_without_noise() {
+        assert_eq!(Unit::Real.nearest(0.1 + 0.2).unwrap().value, json!(0.3));
+        assert_eq!(Unit::Bytes.nearest(2.0 * 1_073_741_824.0 + 0.2).unwrap().label, "2 GiB");
+        assert_eq!(Unit::Whole.nearest(2.5).unwrap().value, json!(3));
+        assert_eq!(Unit::Bandwidth.nearest(0.2), None);
+        assert_eq!(Unit::Bytes.shown(1.5 * 1_073_741_824.0), "1.500 GiB");
+    }
+}

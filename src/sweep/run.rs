@@ -1,0 +1,429 @@
+use super::axis::{Axis, REPEAT};
+use super::folder::{BLOCK, Folder};
+use super::journal::Journal;
+use super::shared::Shared;
+use super::{Plan, Row, SweepError};
+use crate::metrics::Recorder;
+use crate::simulation::{Probe, RunError, Scenario, ScenarioConfig, StepRecord, run};
+use crate::units::Bytes;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How a sweep is to be run.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'a> {
+    /// How many cells at a time; 0: one a core.
+    pub jobs: usize,
+    /// What all cells that run at a time may take together.
+    pub memory_limit: Bytes,
+    /// Set to end at the next step of each cell.
+    pub cancel: &'a AtomicBool,
+}
+
+/// How far a sweep is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Cells that are to be run, with those that were run before. Of a sweep of more than 10 million combinations with exclusions,
+    /// the combinations.
+    pub cells: u64,
+    /// Those that are finished and safe on disk.
+    pub done: u64,
+    /// Those of them that were there before.
+    pub before: u64,
+    /// Those that failed, of the ones run now.
+    pub failed: u64,
+}
+
+/// Told how far a sweep is.
+pub trait Watcher: Sync {
+    /// So far.
+    fn tally(&self, tally: Tally);
+}
+
+/// Runs the cells of `plan` that belong to `folder` and are not there yet: within a block the longest first, on so many threads.
+/// Each row is on disk before it counts as done, and what is written does not depend on threads or interruptions.
+///
+/// # Errors
+/// [`SweepError`] if results cannot be written, or the sweep was interrupted. What was done stays, to be resumed.
+pub fn execute(
+    plan: &Plan,
+    folder: &Folder,
+    settings: Settings<'_>,
+    watcher: &dyn Watcher,
+) -> Result<Tally, SweepError> {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = if settings.jobs == 0 { cores() } else { settings.jobs };
+    // A quarter for what cells share.
+    let room = Bytes::new(settings.memory_limit.get() / 4).min(MOST_SHARED);
+    let crew = Crew {
+        plan,
+        costs: Costs::new(plan),
+        shared: shares_skips(plan).then(|| Shared::new(room)),
+        fits: Shared::new(Bytes::ZERO),
+        memory: Memory {
+            limit: settings.memory_limit.saturating_sub(room),
+            held: Mutex::new(Bytes::ZERO),
+            freed: Condvar::new(),
+        },
+        cancel: settings.cancel,
+        stopped: AtomicBool::new(false),
+    };
+    let mut tally = Tally { cells: count(plan, folder), ..Tally::default() };
+    let queue = Mutex::new(Queue { next_block: 0, ready: VecDeque::new(), opened: Vec::new(), error: None });
+    let (sender, receiver) = mpsc::channel();
+    let result = std::thread::scope(|scope| {
+        for index in 0..threads {
+            let (sender, crew, queue) = (sender.clone(), &crew, &queue);
+            let worker = std::thread::Builder::new().name(format!("cells-{index}"));
+            let started = worker.spawn_scoped(scope, move || crew.work(folder, queue, &sender));
+            if let Err(error) = started {
+                crew.stopped.store(true, Ordering::Relaxed);
+                return Err(SweepError::Threads { jobs: threads, message: error.to_string() });
+            }
+        }
+        drop(sender);
+        let result = keep(&crew, folder, &queue, &receiver, &mut tally, watcher);
+        crew.stopped.store(true, Ordering::Relaxed);
+        crew.memory.freed.notify_all();
+        result
+    });
+    result?;
+    if settings.cancel.load(Ordering::Relaxed) {
+        return Err(SweepError::Interrupted { done: tally.done, cells: tally.cells });
+    }
+    folder.finish();
+    Ok(tally)
+}
+
+/// The most that skip sets for several cells may take.
+const MOST_SHARED: Bytes = Bytes::new(2 << 30);
+
+/// How many cells of `plan` belong to `folder`.
+fn count(plan: &Plan, folder: &Folder) -> u64 {
+    const COUNTED: u64 = 10_000_000;
+    if plan.cells() <= COUNTED {
+        return (0..plan.cells()).filter(|cell| folder.shard().owns(*cell) && plan.levels(*cell).is_some()).count()
+            as u64;
+    }
+    // Of each run of as many cells as there are shards, one.
+    plan.cells() / folder.shard().of()
+}
+
+/// Whether several cells have the same skip sets: an axis changes nothing of them.
+fn shares_skips(plan: &Plan) -> bool {
+    plan.axes().iter().any(|axis| axis.levels.len() > 1 && !axis.paths.iter().any(|path| shapes_skips(path)))
+}
+
+fn shapes_skips(path: &str) -> bool {
+    let whole = path.split('.').next().unwrap_or(path);
+    ["trace", "model", "prefill_tokens", "decode_tokens"].contains(&whole)
+}
+
+/// How long cells take, in no unit: steps times tokens times layers.
+struct Costs {
+    /// Whether an axis changes that; where none does, all cells take the same.
+    differ: bool,
+    known: Mutex<HashMap<Vec<usize>, u64>>,
+}
+
+impl Costs {
+    fn new(plan: &Plan) -> Self {
+        Self {
+            differ: plan.axes().iter().any(|axis| axis.name != REPEAT && Self::counts(axis)),
+            known: Mutex::default(),
+        }
+    }
+
+    fn counts(axis: &Axis) -> bool {
+        axis.paths.iter().any(|path| shapes_skips(path) || path.starts_with("strategy"))
+    }
+
+    fn of(&self, plan: &Plan, levels: &[usize]) -> u64 {
+        if !self.differ {
+            return 0;
+        }
+        let axes = plan.axes().iter().zip(levels);
+        let key: Vec<usize> = axes.map(|(axis, level)| if Self::counts(axis) { *level } else { 0 }).collect();
+        let mut known = lock(&self.known);
+        *known.entry(key).or_insert_with_key(|levels| {
+            let Ok(mut fields) = plan.fields(levels, |path| shapes_skips(path) || path.starts_with("strategy")) else {
+                return 0;
+            };
+            let mut number = |path: &str| fields.get(path).ok().and_then(Value::as_u64).unwrap_or(1);
+            let (prefill, decode, layers) = (number("prefill_tokens"), number("decode_tokens"), number("model.layers"));
+            let moves = fields.get("strategy").is_ok_and(|strategy| strategy["migration"] != "None");
+            let work = decode.saturating_mul(prefill + decode).saturating_mul(layers);
+            if moves { work.saturating_mul(4) } else { work }
+        })
+    }
+}
+
+/// What is to be run next.
+struct Queue {
+    next_block: u64,
+    /// The cells of the last block that was opened, the longest first.
+    ready: VecDeque<(u64, Vec<usize>)>,
+    /// Blocks that the keeper does not know yet.
+    opened: Vec<Opened>,
+    error: Option<SweepError>,
+}
+
+/// A block with cells to run.
+struct Opened {
+    block: u64,
+    /// How many rows it has when it is complete.
+    wanted: usize,
+    journal: Journal,
+    /// By cell.
+    rows: BTreeMap<u64, Row>,
+}
+
+/// A finished row, or news that a block was passed by as it was complete.
+enum News {
+    Row(Row),
+    Block { rows: u64 },
+}
+
+struct Crew<'a> {
+    plan: &'a Plan,
+    costs: Costs,
+    /// Skip sets in memory, where several cells have the same.
+    shared: Option<Shared>,
+    fits: Shared,
+    memory: Memory,
+    cancel: &'a AtomicBool,
+    /// Set when nothing more can be written.
+    stopped: AtomicBool,
+}
+
+impl Crew<'_> {
+    fn work(&self, folder: &Folder, queue: &Mutex<Queue>, news: &Sender<News>) {
+        while !self.is_over() {
+            let next = {
+                let mut queue = lock(queue);
+                self.next(folder, &mut queue, news)
+            };
+            let Some((cell, levels)) = next else { return };
+            let row = catch_unwind(AssertUnwindSafe(|| self.cell(cell, &levels))).unwrap_or_else(|panic| {
+                let what = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+                Some(Row::failed(cell, format!("tiersim panicked, which is a bug in it: {what}")))
+            });
+            if let Some(row) = row
+                && news.send(News::Row(row)).is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed) || self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// The next cell to run, from the next block if need be.
+    fn next(&self, folder: &Folder, queue: &mut Queue, news: &Sender<News>) -> Option<(u64, Vec<usize>)> {
+        loop {
+            if let Some(next) = queue.ready.pop_front() {
+                return Some(next);
+            }
+            if self.is_over() || queue.error.is_some() || queue.next_block >= self.plan.cells().div_ceil(BLOCK) {
+                return None;
+            }
+            let block = queue.next_block;
+            queue.next_block += 1;
+            if let Err(error) = self.open(folder, block, queue, news) {
+                queue.error = Some(error);
+            }
+        }
+    }
+
+    fn open(&self, folder: &Folder, block: u64, queue: &mut Queue, news: &Sender<News>) -> Result<(), SweepError> {
+        if folder.has(block) {
+            let rows = folder.count(block)?;
+            let _ = news.send(News::Block { rows });
+            return Ok(());
+        }
+        let cells = folder.cells_of(self.plan, block);
+        if cells.is_empty() {
+            return Ok(());
+        }
+        let (journal, rows) = folder.journal(block)?;
+        let rows: BTreeMap<u64, Row> = rows.into_iter().map(|row| (row.cell, row)).collect();
+        let wanted = cells.len();
+        let missing = cells.into_iter().filter(|cell| !rows.contains_key(cell));
+        let mut ready: Vec<(u64, Vec<usize>)> =
+            missing.filter_map(|cell| Some((cell, self.plan.levels(cell)?))).collect();
+        // Those with the same skip sets one after the other.
+        let traces = |levels: &[usize]| -> Vec<usize> {
+            let axes = self.plan.axes().iter().zip(levels);
+            axes.filter(|(axis, _)| axis.paths.iter().any(|path| shapes_skips(path))).map(|(_, level)| *level).collect()
+        };
+        ready.sort_by_cached_key(|(cell, levels)| {
+            (std::cmp::Reverse(self.costs.of(self.plan, levels)), traces(levels), *cell)
+        });
+        queue.ready = ready.into();
+        queue.opened.push(Opened { block, wanted, journal, rows });
+        // So that the keeper looks at it, though no row may come.
+        let _ = news.send(News::Block { rows: 0 });
+        Ok(())
+    }
+
+    /// Runs a cell; `None` if it was interrupted.
+    fn cell(&self, cell: u64, levels: &[usize]) -> Option<Row> {
+        let scenario = match self.scenario(levels) {
+            Ok(scenario) => scenario,
+            Err(error) => return Some(Row::failed(cell, error)),
+        };
+        let needed = scenario.memory_needed();
+        if needed > self.memory.limit {
+            let limit = self.memory.limit;
+            return Some(Row::failed(
+                cell,
+                format!("it needs up to {needed} of memory, but --memory-limit leaves {limit}: raise it"),
+            ));
+        }
+        let _held = self.memory.hold(needed, || self.is_over())?;
+        let scenario = match &self.shared {
+            Some(shared) => shared.with_skips(scenario),
+            None => scenario,
+        };
+        let mut probe = (Recorder::new(&scenario), Watch(self));
+        match run(&scenario, &mut probe) {
+            Ok(outcome) => Some(Row::of(cell, &probe.0.finish(&scenario, &outcome).summary)),
+            Err(RunError::Interrupted) => None,
+            Err(error) => Some(Row::failed(cell, error.to_string())),
+        }
+    }
+
+    fn scenario(&self, levels: &[usize]) -> Result<Scenario, String> {
+        let config = self.plan.scenario(levels).map_err(|error| error.to_string())?;
+        let new = |config: ScenarioConfig| Scenario::new(config).map_err(|error| error.to_string());
+        let Some(place) = self.fits.fitted(&config) else { return new(config) };
+        if let Some(trace) = place.get() {
+            return new(ScenarioConfig { trace: trace.clone(), ..config });
+        }
+        let mut first = None;
+        let trace = place.get_or_init(|| match new(config.clone()) {
+            Ok(scenario) => {
+                let trace = scenario.resolved().trace.clone();
+                first = Some(Ok(scenario));
+                trace
+            }
+            Err(error) => {
+                first = Some(Err(error));
+                config.trace.clone()
+            }
+        });
+        first.unwrap_or_else(|| new(ScenarioConfig { trace: trace.clone(), ..config }))
+    }
+}
+
+/// Ends a run when the sweep is over.
+struct Watch<'a>(&'a Crew<'a>);
+
+impl Probe for Watch<'_> {
+    fn step(&mut self, _step: &StepRecord<'_>) -> ControlFlow<()> {
+        if self.0.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// What cells that run at a time may take.
+struct Memory {
+    limit: Bytes,
+    held: Mutex<Bytes>,
+    freed: Condvar,
+}
+
+struct Held<'a>(&'a Memory, Bytes);
+
+impl Memory {
+    /// Waits until there is room for so much; `None` if the sweep is over before that.
+    fn hold(&self, bytes: Bytes, is_over: impl Fn() -> bool) -> Option<Held<'_>> {
+        let mut held = lock(&self.held);
+        while *held + bytes > self.limit {
+            if is_over() {
+                return None;
+            }
+            let waited = self.freed.wait_timeout(held, Duration::from_millis(100));
+            held = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *held += bytes;
+        Some(Held(self, bytes))
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.held) -= self.1;
+        self.0.freed.notify_all();
+    }
+}
+
+/// Takes rows as they come in, puts them on disk, and writes each block that is complete.
+fn keep(
+    crew: &Crew<'_>,
+    folder: &Folder,
+    queue: &Mutex<Queue>,
+    news: &Receiver<News>,
+    tally: &mut Tally,
+    watcher: &dyn Watcher,
+) -> Result<(), SweepError> {
+    let mut open: Vec<Opened> = Vec::new();
+    watcher.tally(*tally);
+    while let Ok(first) = news.recv() {
+        let mut added = 0;
+        let batch: Vec<News> = std::iter::once(first).chain(news.try_iter()).collect();
+        {
+            let mut queue = lock(queue);
+            for opened in queue.opened.drain(..) {
+                tally.before += opened.rows.len() as u64;
+                tally.done += opened.rows.len() as u64;
+                open.push(opened);
+            }
+        }
+        for news in batch {
+            match news {
+                News::Block { rows } => {
+                    tally.before += rows;
+                    tally.done += rows;
+                }
+                News::Row(row) => {
+                    added += 1;
+                    tally.failed += u64::from(row.error.is_some());
+                    let block = row.cell / BLOCK;
+                    if let Some(opened) = open.iter_mut().find(|opened| opened.block == block) {
+                        opened.journal.add(&row);
+                        opened.rows.insert(row.cell, row);
+                    }
+                }
+            }
+        }
+        for opened in &mut open {
+            opened.journal.sync()?;
+        }
+        tally.done += added;
+        let (complete, rest): (Vec<Opened>, Vec<Opened>) =
+            open.into_iter().partition(|opened| opened.rows.len() == opened.wanted);
+        open = rest;
+        for opened in complete {
+            let rows: Vec<Row> = opened.rows.into_values().collect();
+            folder.publish(crew.plan, opened.block, &rows)?;
+        }
+        watcher.tally(*tally);
+    }
+    match lock(queue).error.take() {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,121 @@
+//! Work that several cells share: skip sets, and generators fitted to a recorded trace.
+
+use crate::simulation::{Scenario, ScenarioConfig};
+use crate::units::Bytes;
+use crate::workload::{Shape, StoredSkips, TraceConfig};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// A place that is filled once, by whoever comes first, while the others wait.
+type Place<T> = Arc<OnceLock<T>>;
+
+pub(super) struct Shared {
+    /// What skip sets may take.
+    room: Bytes,
+    /// By trace and shape; the latest use of each.
+    skips: Mutex<(u64, HashMap<String, Skips>)>,
+    traces: Mutex<HashMap<String, Place<TraceConfig>>>,
+}
+
+struct Skips {
+    /// `None` where the trace cannot be read to its end, which is for each run to say.
+    place: Place<Option<Arc<StoredSkips>>>,
+    bytes: Bytes,
+    used: u64,
+}
+
+impl Skips {
+    /// Whether no run has them or is about to. Whoever takes the place does so under the lock of the map.
+    fn is_unused(&self) -> bool {
+        let by_a_run =
+            |stored: &Option<Arc<StoredSkips>>| stored.as_ref().is_some_and(|stored| Arc::strong_count(stored) > 1);
+        Arc::strong_count(&self.place) == 1 && !self.place.get().is_some_and(by_a_run)
+    }
+}
+
+impl Shared {
+    pub fn new(room: Bytes) -> Self {
+        Self { room, skips: Mutex::new((0, HashMap::new())), traces: Mutex::new(HashMap::new()) }
+    }
+
+    /// What is to be done once for all scenarios with the same trace, model, prefill and decode: a generator fitted to what was
+    /// recorded. `None` where there is no such thing.
+    pub fn fitted(&self, config: &ScenarioConfig) -> Option<Place<TraceConfig>> {
+        let TraceConfig::Recorded(_) = &config.trace else { return None };
+        let parts = (&config.trace, &config.model, config.prefill_tokens, config.decode_tokens);
+        let key = serde_json::to_string(&parts).ok()?;
+        Some(lock(&self.traces).entry(key).or_default().clone())
+    }
+
+    /// `scenario` with its skip sets from memory, if there is room for them.
+    pub fn with_skips(&self, scenario: Scenario) -> Scenario {
+        let Shape { layers, prefill, decode, .. } = scenario.shape();
+        let bytes = StoredSkips::bytes(layers, prefill, decode);
+        let Ok(trace) = serde_json::to_string(&scenario.resolved().trace) else { return scenario };
+        if bytes > self.room {
+            return scenario;
+        }
+        let Some(place) = self.place(format!("{layers} {prefill} {decode} {trace}"), bytes) else { return scenario };
+        match place.get_or_init(|| scenario.store_skips().ok().map(Arc::new)) {
+            Some(stored) => scenario.with_stored_skips(Arc::clone(stored)),
+            None => scenario,
+        }
+    }
+
+    /// The place of those skip sets; what no run uses, and was not used for longest, makes room. `None` where that is not enough.
+    fn place(&self, key: String, bytes: Bytes) -> Option<Place<Option<Arc<StoredSkips>>>> {
+        let mut skips = lock(&self.skips);
+        let (now, known) = &mut *skips;
+        *now += 1;
+        if let Some(found) = known.get_mut(&key) {
+            found.used = *now;
+            return Some(found.place.clone());
+        }
+        while known.values().map(|skips| skips.bytes).sum::<Bytes>() + bytes > self.room {
+            let unused = known.iter().filter(|(_, skips)| skips.is_unused());
+            let oldest = unused.min_by_key(|(_, skips)| skips.used).map(|(key, _)| key.clone())?;
+            known.remove(&oldest);
+        }
+        let place = Place::default();
+        known.insert(key, Skips { place: place.clone(), bytes, used: *now });
+        Some(place)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // A cell that panicked left nothing half-done here.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn skip_sets_are_made_once_and_the_oldest_make_room() {
+        let scenario = |decode: u32| {
+            let config = ScenarioConfig { decode_tokens: decode, ..ScenarioConfig::load("study").unwrap() };
+            Scenario::new(config).unwrap()
+        };
+        let bytes = |decode: usize| StoredSkips::bytes(32, 1024, decode);
+        let shared = Shared::new(bytes(10) + bytes(11));
+        let held = |shared: &Shared| lock(&shared.skips).1.len();
+        shared.with_skips(scenario(10));
+        shared.with_skips(scenario(10));
+        assert_eq!(held(&shared), 1);
+        shared.with_skips(scenario(11));
+        shared.with_skips(scenario(10));
+        assert_eq!(held(&shared), 2);
+        shared.with_skips(scenario(9));
+        // Of 10 and 11, 11 was not used for longer.
+        assert!(lock(&shared.skips).1.keys().all(|key| !key.starts_with("32 1024 11 ")));
+        // What runs use stays; others stream theirs meanwhile.
+        let (one, two) = (shared.with_skips(scenario(10)), shared.with_skips(scenario(9)));
+        shared.with_skips(scenario(12));
+        assert!(lock(&shared.skips).1.keys().all(|key| !key.starts_with("32 1024 12 ")));
+        drop((one, two));
+        // What can never have room is streamed.
+        shared.with_skips(scenario(1000));
+        assert_eq!(held(&shared), 2);
+    }
+}
