@@ -4,6 +4,7 @@ use crate::report::ReportError;
 use crate::results::{ConditionError, ResultsError};
 use crate::simulation::{RunError, ScenarioError};
 use crate::study::StudyError;
+use crate::sweep::SweepError;
 use crate::workload::TraceError;
 use miette::{Diagnostic, GraphicalReportHandler, LabeledSpan, SourceCode};
 use std::fmt;
@@ -35,6 +36,8 @@ pub(super) enum CliError {
     #[error(transparent)]
     Study(#[from] StudyError),
     #[error(transparent)]
+    Sweep(#[from] SweepError),
+    #[error(transparent)]
     Report(#[from] ReportError),
     #[error(transparent)]
     Results(#[from] ResultsError),
@@ -54,13 +57,15 @@ impl CliError {
     fn code(&self) -> u8 {
         match self {
             Self::Study(StudyError::Run(RunError::Interrupted)) | Self::Trace(TraceError::Interrupted) => INTERRUPTED,
+            Self::Sweep(SweepError::Interrupted { .. } | SweepError::Stopped) => INTERRUPTED,
             _ => BAD_INPUT,
         }
     }
 
     fn invalid(&self) -> Option<&Invalid> {
         match self {
-            Self::Config(ConfigError::Invalid(invalid)) => Some(invalid),
+            Self::Config(ConfigError::Invalid(invalid))
+            | Self::Sweep(SweepError::Config(ConfigError::Invalid(invalid))) => Some(invalid),
             Self::Scenario { source, .. } => match source.as_ref() {
                 ScenarioError::Config(ConfigError::Invalid(invalid)) => Some(invalid),
                 _ => None,

@@ -31,7 +31,10 @@ mod progress;
 mod replay;
 mod run;
 mod shell;
+mod solve;
 mod study;
+mod sweep;
+mod sweep_report;
 mod tables;
 mod terminal;
 mod trace;
@@ -62,6 +65,10 @@ enum Command {
     Study(study::StudyArgs),
     /// Run one scenario, with one strategy or several to compare
     Run(Box<run::RunArgs>),
+    /// Run a grid of scenarios: what varies is in a file or on the command line; on one machine or in shards on several
+    Sweep(Box<sweep::SweepArgs>),
+    /// Find where along one axis a condition begins to hold: how much HBM is enough, how fast a link
+    Solve(Box<solve::SolveArgs>),
     /// Set results side by side: what differs in configuration, time, latency, alpha and use; as a gate with --fail-if
     Compare(compare::CompareArgs),
     /// Print and draw the percentiles of histograms (.hlog, .hgrm), merge them, or take some from others
@@ -97,6 +104,8 @@ pub fn main() -> ExitCode {
     let result = match cli.command.unwrap_or_else(|| Command::Study(study::StudyArgs::default())) {
         Command::Study(args) => study::study(&args, &cancel),
         Command::Run(args) => run::run(&args, &cancel),
+        Command::Sweep(args) => sweep::run(&args, &cancel),
+        Command::Solve(args) => solve::run(&args, &cancel),
         Command::Compare(args) => compare::run(&args, &cancel),
         Command::Hist(args) => hist::run(&args),
         Command::Replay(args) => replay::run(&args),

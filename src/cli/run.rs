@@ -1,5 +1,6 @@
 use super::error::{CliError, INCOMPLETE};
 use super::progress::Bar;
+use super::sweep::{self, HowArgs};
 use super::{overrides, print, tables, terminal};
 use crate::catalog;
 use crate::config::Reference;
@@ -9,6 +10,7 @@ use crate::report::{self, Artifact, Column, Table, html};
 use crate::simulation::{Scenario, ScenarioConfig, open_trace};
 use crate::strategy::{InitializationKind, MigrationKind, PlacementKind, Strategy};
 use crate::study::{self, Cancel, Finished, Job};
+use crate::sweep::{AxisConfig, Plan, Shard, SweepConfig};
 use crate::units::{Bandwidth, Bytes, Ratio};
 use crate::workload::{Extend, LayerMap, TraceConfig};
 use clap::Args;
@@ -65,7 +67,7 @@ pub(super) struct RunArgs {
     prefill_offset: Option<u32>,
     /// The strategy; several times to compare
     #[arg(long, value_name = "STRATEGY")]
-    strategy: Vec<Strategy>,
+    pub strategy: Vec<Strategy>,
     /// What lies where at the start, in place of the strategy's
     #[arg(long, value_name = "NAME")]
     initialization: Option<InitializationKind>,
@@ -90,6 +92,9 @@ pub(super) struct RunArgs {
     /// Any other field, by its path under `scenario` in summary.json: memory.external.capacity=2TiB; several times for several
     #[arg(long, value_name = "PATH=VALUE")]
     pub set: Vec<String>,
+    /// Run a grid: FIELD=VALUE,VALUE,... or FIELD=FROM..TO/POINTS (FROM..TOxPOINTS at equal ratios); several times for several axes
+    #[arg(long, value_name = "AXIS")]
+    pub vary: Vec<String>,
     /// The folder for the results; with several strategies, a folder each within it [default: out/runs/SCENARIO, with a folder each]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -131,6 +136,9 @@ impl FromStr for Steps {
 pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
     let config = configure(args)?;
     let scenarios = scenarios(args, &config)?;
+    if !args.vary.is_empty() {
+        return vary(args, &scenarios, cancel);
+    }
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("out/runs").join(folder_name(&config.name)));
     // A folder that was asked for holds the run itself, if there is but one.
     let itself = scenarios.len() == 1 && args.out.is_some();
@@ -187,6 +195,33 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
         }
     }
     Ok(code)
+}
+
+/// `run --vary`: a sweep. Its folder is named after what it is, so that the same one again goes on or is there already.
+fn vary(args: &RunArgs, scenarios: &[Scenario], cancel: &Cancel) -> Result<ExitCode, CliError> {
+    if args.timeline.is_some() || args.json {
+        return Err(CliError::Usage(
+            "--vary has a row for each run, not its files: leave out --timeline and --json".to_owned(),
+        ));
+    }
+    let base = scenarios[0].resolved().clone();
+    let mut axes: Vec<AxisConfig> = args.vary.iter().map(|axis| sweep::axis_of(axis)).collect::<Result<_, _>>()?;
+    if scenarios.len() > 1 {
+        let choice = |scenario: &Scenario| {
+            let strategy = scenario.strategy();
+            let value = serde_json::to_value(strategy).unwrap_or_default();
+            (strategy.name(), [("strategy".to_owned(), value)].into())
+        };
+        let choices = scenarios.iter().map(choice).collect();
+        axes.push(AxisConfig::Choices { name: "strategy".to_owned(), choices });
+    }
+    let config = SweepConfig::of(base.name.clone(), base, axes);
+    let text = serde_json::to_string(&config).unwrap_or_default();
+    let name = format!("{}-{:08x}", folder_name(&config.name), crc32fast::hash(text.as_bytes()));
+    let plan = Plan::new(config)?;
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from("out/sweeps").join(name));
+    let how = HowArgs { resume: true, jobs: args.jobs, memory_limit: None, yes: false };
+    sweep::carry_out(&plan, &out, Shard::ALL, &how, cancel)
 }
 
 /// The scenario with every flag applied, but for the strategy.

@@ -3,11 +3,11 @@
 use super::output::{Artifact, ReportError};
 use kuva::backend::png::PngBackend;
 use kuva::backend::svg::SvgBackend;
-use kuva::plot::{LegendPosition, LinePlot, LineStyle};
+use kuva::plot::{ColorMap, Heatmap, LegendPosition, LinePlot, LineStyle, ScatterPlot};
 use kuva::render::figure::{Figure, FigureLegendPosition};
 use kuva::render::layout::{Layout, TickFormat};
 use kuva::render::plots::Plot;
-use kuva::render::render::render_multiple;
+use kuva::render::render::{Scene, render_multiple};
 use std::sync::Arc;
 
 /// Colours of Okabe and Ito, which colour-blind readers can tell apart.
@@ -85,12 +85,34 @@ impl Chart {
         self.drawn(|layout| layout.with_x_tick_step(1.0).with_x_tick_format(TickFormat::Custom(Arc::new(share))))
     }
 
+    /// The same with single points beside the lines of its panel, and x logarithmic within the ends given.
+    pub fn artifacts_with_points(
+        self,
+        points: Vec<(f64, f64)>,
+        logarithmic: Option<(f64, f64)>,
+    ) -> Result<[Artifact; 2], ReportError> {
+        let lay_out = |layout: Layout| match logarithmic {
+            None => layout,
+            Some((least, most)) => layout.with_log_x().with_x_axis_min(least).with_x_axis_max(most),
+        };
+        self.drawn_with(points, lay_out)
+    }
+
     fn drawn(self, lay_out: impl Fn(Layout) -> Layout) -> Result<[Artifact; 2], ReportError> {
+        self.drawn_with(Vec::new(), lay_out)
+    }
+
+    /// `points` go with a single panel.
+    fn drawn_with(
+        self,
+        points: Vec<(f64, f64)>,
+        lay_out: impl Fn(Layout) -> Layout,
+    ) -> Result<[Artifact; 2], ReportError> {
         let name = self.name.clone();
         let mut panels = self.panels;
         let scene = if panels.len() == 1 {
             let panel = panels.remove(0);
-            let (plots, layout) = panel.draw();
+            let (plots, layout) = panel.draw(points);
             let layout = lay_out(layout)
                 .with_width(620.0)
                 .with_height(340.0)
@@ -98,7 +120,7 @@ impl Chart {
             render_multiple(plots, layout)
         } else {
             let columns = panels.len();
-            let (plots, layouts): (Vec<_>, Vec<_>) = panels.into_iter().map(Panel::draw).unzip();
+            let (plots, layouts): (Vec<_>, Vec<_>) = panels.into_iter().map(|panel| panel.draw(Vec::new())).unzip();
             let layouts = layouts.into_iter().map(lay_out).collect();
             Figure::new(1, columns)
                 .with_title(self.title)
@@ -109,12 +131,72 @@ impl Chart {
                 .with_cell_size(430.0, 340.0)
                 .render()
         };
-        let png = PngBackend::new()
-            .with_scale(PNG_SCALE)
-            .render_scene(&scene)
-            .map_err(|error| ReportError::format(format!("{name}.png"), error))?;
-        let svg = numbered_anew(&SvgBackend::new().render_scene(&scene));
-        Ok([Artifact::new(format!("{name}.svg"), svg), Artifact::new(format!("{name}.png"), png)])
+        artifacts(&name, &scene)
+    }
+}
+
+/// `scene` as `NAME.svg` and `NAME.png`.
+fn artifacts(name: &str, scene: &Scene) -> Result<[Artifact; 2], ReportError> {
+    let png = PngBackend::new()
+        .with_scale(PNG_SCALE)
+        .render_scene(scene)
+        .map_err(|error| ReportError::format(format!("{name}.png"), error))?;
+    let svg = numbered_anew(&SvgBackend::new().render_scene(scene));
+    Ok([Artifact::new(format!("{name}.svg"), svg), Artifact::new(format!("{name}.png"), png)])
+}
+
+/// A colour for each pair of values of two axes.
+#[derive(Clone, Debug)]
+pub(super) struct HeatMap {
+    /// The name of the files, without an ending.
+    pub name: String,
+    pub title: String,
+    pub x_label: String,
+    pub y_label: String,
+    /// From the left.
+    pub x_values: Vec<String>,
+    /// From below.
+    pub y_values: Vec<String>,
+    /// From below, each from the left.
+    pub rows: Vec<Vec<Option<f64>>>,
+}
+
+/// Values are written into the fields of a heat map of at most so many columns: more leave no room.
+const WRITTEN_COLUMNS: usize = 10;
+
+/// The colour of a value between the least and the greatest: from pale to vermillion, on all of which black can be read.
+fn heat(share: f64) -> String {
+    const PALE: [f64; 3] = [255.0, 250.0, 226.0];
+    const STRONG: [f64; 3] = [213.0, 94.0, 0.0];
+    let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 1.0 };
+    let mixed: [f64; 3] = std::array::from_fn(|part| PALE[part] + (STRONG[part] - PALE[part]) * share);
+    format!("#{:02x}{:02x}{:02x}", mixed[0].round() as u8, mixed[1].round() as u8, mixed[2].round() as u8)
+}
+
+impl HeatMap {
+    pub fn artifacts(self) -> Result<[Artifact; 2], ReportError> {
+        let columns = self.x_values.len();
+        let worst = self.rows.iter().flatten().flatten().copied().fold(0.0, f64::max);
+        // What is missing has the colour of the worst; where values are written, it says that it is missing.
+        let missing = self.rows.iter().flatten().any(Option::is_none);
+        let values = self.rows.iter().map(|row| {
+            row.iter().map(|value| value.unwrap_or(if columns <= WRITTEN_COLUMNS { f64::NAN } else { worst }))
+        });
+        let mut map = Heatmap::new().with_data(values).with_color_map(ColorMap::Custom(Arc::new(heat)));
+        if columns <= WRITTEN_COLUMNS {
+            map = map.with_values();
+        }
+        let title = if missing { format!("{} (some are missing)", self.title) } else { self.title };
+        let plots = vec![Plot::Heatmap(map)];
+        let layout = Layout::auto_from_plots(&plots)
+            .with_x_categories(self.x_values)
+            .with_y_categories(self.y_values)
+            .with_x_label(self.x_label)
+            .with_y_label(self.y_label)
+            .with_title(title)
+            .with_width(620.0)
+            .with_height(380.0);
+        artifacts(&self.name, &render_multiple(plots, layout))
     }
 }
 
@@ -124,10 +206,17 @@ pub(super) fn nines(share: f64) -> f64 {
 }
 
 impl Panel {
-    fn draw(self) -> (Vec<Plot>, Layout) {
+    fn draw(self, points: Vec<(f64, f64)>) -> (Vec<Plot>, Layout) {
         let mut x_to = f64::MIN;
         let mut y_most = f64::MIN;
         let mut plots = Vec::new();
+        if !points.is_empty() {
+            for (x, y) in &points {
+                x_to = x_to.max(*x);
+                y_most = y_most.max(*y);
+            }
+            plots.push(Plot::Scatter(ScatterPlot::new().with_data(points).with_color(colour::SKY).with_size(3.0)));
+        }
         for line in self.lines {
             for (x, y) in &line.points {
                 x_to = x_to.max(*x);

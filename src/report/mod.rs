@@ -5,6 +5,7 @@
 mod chart;
 mod csv;
 mod curves;
+pub mod grids;
 mod hgrm;
 mod hlog;
 pub mod html;
@@ -20,7 +21,7 @@ pub mod trace_pictures;
 pub use curves::curve_files;
 pub(crate) use hlog::MARK as LOG_MARK;
 pub use json::{summary_json, summary_schema};
-pub use output::{Artifact, ReportError, check_folder, write, write_run, write_streamed};
+pub use output::{Artifact, ReportError, check_folder, replace, write, write_run, write_streamed};
 pub use percentiles::percentile_picture;
 pub use table::{Column, Table};
 pub use timeline::timeline_files;

@@ -95,6 +95,26 @@ pub fn write_streamed<E: From<ReportError>>(
     Ok(())
 }
 
+/// Writes `artifacts` as [`write()`] does, and takes away the pictures of an earlier call that this one did not write: those in
+/// `folder` whose names start with one of `kinds` and an underscore.
+///
+/// # Errors
+/// [`ReportError::Write`].
+pub fn replace(folder: &Path, artifacts: &[Artifact], kinds: &[&str]) -> Result<(), ReportError> {
+    write(folder, artifacts)?;
+    let written = |path: &Path| artifacts.iter().any(|artifact| folder.join(&artifact.path) == path);
+    let ours = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let kind = kinds.iter().any(|kind| name.strip_prefix(kind).is_some_and(|rest| rest.starts_with('_')));
+        kind && path.extension().is_some_and(|ending| ending == "svg" || ending == "png")
+    };
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    for stale in entries.filter(ours).filter(|path| path.is_file() && !written(path)) {
+        fs::remove_file(&stale).map_err(|source| ReportError::write(&stale, source))?;
+    }
+    Ok(())
+}
+
 /// Writes a run's `artifacts` as [`write()`] does, and takes away what an earlier run left in `folder`: histograms and
 /// pictures that this one did not write.
 ///

@@ -1,6 +1,7 @@
-use super::figures::{ALIASES, Kind, find};
+use super::figures::{Kind, find, full_name};
 use crate::units::{Bytes, SimTime};
 use serde_json::Value;
+use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
@@ -85,6 +86,12 @@ enum Limit {
     OfFirst(f64),
 }
 
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 impl FromStr for Condition {
     type Err = ConditionError;
 
@@ -97,7 +104,7 @@ impl FromStr for Condition {
         if path.is_empty() || limit.is_empty() {
             return Err(form());
         }
-        let path = ALIASES.iter().find(|(short, _)| *short == path).map_or(path, |(_, long)| long).to_owned();
+        let path = full_name(path).to_owned();
         let limit = parse_limit(text, limit, Kind::of(&path))?;
         Ok(Self { text: text.to_owned(), path, operator, limit })
     }
@@ -133,6 +140,21 @@ fn parse_limit(text: &str, limit: &str, kind: Kind) -> Result<Limit, ConditionEr
 }
 
 impl Condition {
+    /// The figure that it is about.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Whether it holds for a figure of that value; `None` if it is held against another run's.
+    #[must_use]
+    pub fn holds(&self, value: f64) -> Option<bool> {
+        match self.limit {
+            Limit::Absolute(limit) => Some(self.operator.holds(value, limit)),
+            Limit::OfFirst(_) => None,
+        }
+    }
+
     /// The runs after the first, given by label and `summary.json`, for which it holds. The first is what they are held against.
     ///
     /// # Errors

@@ -66,10 +66,11 @@ impl Figure {
 }
 
 /// Short names of figures that are asked for often.
-pub(super) const ALIASES: [(&str, &str); 9] = [
+pub(super) const ALIASES: [(&str, &str); 10] = [
     ("time", "simulated_ns"),
     ("alpha", "alpha.mean"),
     ("over_bound", "bound.achieved_over_bound"),
+    ("achieved_over_bound", "bound.achieved_over_bound"),
     ("mean", "token_latency_ns.mean"),
     ("p50", "token_latency_ns.p50"),
     ("p90", "token_latency_ns.p90"),
@@ -77,6 +78,12 @@ pub(super) const ALIASES: [(&str, &str); 9] = [
     ("p999", "token_latency_ns.p999"),
     ("max", "token_latency_ns.max"),
 ];
+
+/// The path of the figure that is called `name`, which may be its path or a short name.
+#[must_use]
+pub fn full_name(name: &str) -> &str {
+    ALIASES.iter().find(|(short, _)| *short == name).map_or(name, |(_, long)| long)
+}
 
 /// The figures of a comparison: time, token latency, alpha, transfers, memory and lanes. Those that no run has, or that are 0
 /// in all, are left out.

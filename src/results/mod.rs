@@ -14,7 +14,7 @@ mod sentences;
 pub use condition::{Condition, ConditionError, Holds};
 pub use differences::{Difference, differences};
 pub use distributions::{Distributions, LogUnit};
-pub use figures::{Figure, Kind, figures};
+pub use figures::{Figure, Kind, figures, full_name};
 pub use folder::FinishedRun;
 pub use sentences::sentences;
 

@@ -102,7 +102,8 @@ impl Axis {
                 };
                 let quantities =
                     shares.into_iter().map(|share| range.at(share)).collect::<Result<Vec<_>, _>>().map_err(&wrong)?;
-                let levels = quantities.into_iter().map(|quantity| of_fields(&paths, quantity)).collect::<Result<_, _>>();
+                let levels =
+                    quantities.into_iter().map(|quantity| of_fields(&paths, quantity)).collect::<Result<_, _>>();
                 (unit, paths, levels.map_err(&wrong)?)
             }
         };
@@ -143,6 +144,14 @@ impl Axis {
         };
         let levels = (0..count).map(level).collect::<Result<_, _>>()?;
         Ok(Self { name: REPEAT.to_owned(), unit: Unit::Whole, levels, paths: vec![seed.to_owned()] })
+    }
+
+    /// A level as a person reads it: rounded where that is shorter, as of what a range computed.
+    #[must_use]
+    pub fn shown(&self, level: usize) -> String {
+        let level = &self.levels[level];
+        let rounded = level.number.map(|number| self.unit.shown(number));
+        rounded.filter(|rounded| rounded.len() < level.label.len()).unwrap_or_else(|| level.label.clone())
     }
 
     /// Whether its levels are numbers.

@@ -55,6 +55,12 @@ pub enum SweepError {
     Threads { jobs: usize, message: String },
     #[error("interrupted with {done} of {cells} cells done: go on with --resume")]
     Interrupted { done: u64, cells: u64 },
+    #[error("there is no axis or figure '{name}' in these results: there is {known}")]
+    Measure { name: String, known: String },
+    #[error("'{text}': {message}")]
+    Query { text: String, message: String },
+    #[error("interrupted")]
+    Stopped,
     #[error("there is nothing to merge: name the folders of all shards")]
     NothingToMerge,
     #[error("cell {cell} differs between '{}' and '{}': they were not run alike", folders[0], folders[1])]

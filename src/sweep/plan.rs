@@ -37,6 +37,8 @@ impl Plan {
             Reference::Inline(base) => base,
         };
         let mut fields = Fields::new(&base).map_err(|error| SweepError::Base(error.to_string()))?;
+        // With the model and the memory system that it names: their files may change.
+        let spelled = fields.config().map_err(|error| SweepError::Base(error.to_string()))?;
         // The largest first: a field of the memory system is one of the system that was chosen.
         let mut set: Vec<(&String, &Value)> = config.set.iter().collect();
         set.sort_by_key(|(path, _)| path.matches('.').count());
@@ -91,7 +93,7 @@ impl Plan {
             .filter(|cells| *cells <= Self::MOST_CELLS)
             .ok_or(SweepError::TooMany { cells })?;
         let excluded = config.exclude.iter().map(|rule| exclusion(rule, &axes)).collect::<Result<_, _>>()?;
-        config.base = Reference::Inline(base);
+        config.base = Reference::Inline(spelled);
         Ok(Self { config, base: fields, axes, points, repeats, excluded, cells })
     }
 
@@ -169,7 +171,7 @@ impl Plan {
     #[must_use]
     pub fn described(&self, levels: &[usize]) -> String {
         let pairs = self.axes.iter().zip(levels);
-        pairs.map(|(axis, level)| format!("{} {}", axis.name, axis.levels[*level].label)).collect::<Vec<_>>().join(", ")
+        pairs.map(|(axis, level)| format!("{} {}", axis.name, axis.shown(*level))).collect::<Vec<_>>().join(", ")
     }
 }
 

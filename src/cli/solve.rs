@@ -1,0 +1,150 @@
+use super::error::{CliError, INCOMPLETE};
+use super::overrides::value;
+use super::run::{RunArgs, configure, scenarios};
+use super::{print, terminal};
+use crate::report::{Column, Table};
+use crate::results::{Condition, Kind};
+use crate::study::Cancel;
+use crate::sweep::{Probed, Search, Solution, solve};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+/// `tiersim solve`.
+#[derive(Args)]
+pub(super) struct SolveArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// What is to hold: 'achieved_over_bound < 1.05', 'p99 < 9ms'
+    #[arg(long, value_name = "CONDITION")]
+    until: String,
+    /// How many values are looked at before stretches are halved: what changes twice between two of them is not seen
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(2..=i64::from(crate::sweep::MOST_SAMPLES)))]
+    samples: u32,
+    /// How close the ends are to be between which the condition changes, as a share of the value
+    #[arg(long, value_name = "SHARE", default_value = "1%")]
+    tolerance: crate::units::Ratio,
+}
+
+pub(super) fn run(args: &SolveArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
+    let [vary] = &args.run.vary[..] else {
+        return Err(CliError::Usage(
+            "name the one field to vary, with its ends: --vary memory.hbm.capacity=1GiB..64GiB".to_owned(),
+        ));
+    };
+    let ends = vary.split_once('=').and_then(|(field, range)| Some((field.trim(), range.split_once("..")?)));
+    let Some((field, (from, to))) = ends else {
+        return Err(CliError::Usage(format!(
+            "--vary {vary}: write it as FIELD=FROM..TO, such as memory.hbm.capacity=1GiB..64GiB"
+        )));
+    };
+    if args.run.strategy.len() > 1 || args.run.timeline.is_some() || args.run.out.is_some() {
+        return Err(CliError::Usage(
+            "solve takes one --strategy, and writes no files: leave out --timeline and --out".to_owned(),
+        ));
+    }
+    let until: Condition = args.until.parse().map_err(|error| CliError::Usage(format!("--until {error}")))?;
+    let config = configure(&args.run)?;
+    let base = scenarios(&args.run, &config)?.remove(0).resolved().clone();
+    let search = Search {
+        base,
+        field: field.to_owned(),
+        from: value(from.trim()),
+        to: value(to.trim()),
+        until: until.clone(),
+        samples: args.samples,
+        tolerance: args.tolerance.as_f64(),
+    };
+    let bar = if terminal::is_quiet() { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
+    bar.set_style(
+        ProgressStyle::with_template("{spinner} {pos} runs").unwrap_or_else(|_| ProgressStyle::default_spinner()),
+    );
+    let solution = solve(&search, args.run.jobs.map_or(0, usize::from), cancel, &|runs| bar.inc(runs));
+    bar.finish_and_clear();
+    let solution = solution?;
+    if args.run.json {
+        print(&as_json(&search, &solution)?)?;
+    } else {
+        let kind = Kind::of(until.path());
+        let mut table =
+            Table::new(vec![Column::number(field), Column::number(until.path()), Column::text(&args.until)]);
+        for probed in &solution.probed {
+            let figure =
+                probed.figure.map_or_else(|| probed.error.clone().unwrap_or_default(), |figure| kind.shown(figure));
+            let holds = if probed.holds { "yes" } else { "no" };
+            table.row([solution.unit.shown(probed.value.number.unwrap_or(f64::NAN)), figure, holds.to_owned()]);
+        }
+        print(&table.render(std::io::stdout().is_terminal()))?;
+        print(&format!("\n{}", sentences(&search, &solution).join("\n")))?;
+    }
+    let never = solution.crossings.is_empty() && solution.probed.iter().all(|probed| !probed.holds);
+    Ok(if never { ExitCode::from(INCOMPLETE) } else { ExitCode::SUCCESS })
+}
+
+fn sentences(search: &Search, solution: &Solution) -> Vec<String> {
+    let Solution { unit, probed, crossings, against_trend } = solution;
+    let kind = Kind::of(search.until.path());
+    let at = |probed: &Probed| unit.shown(probed.value.number.unwrap_or(f64::NAN));
+    let with = |probed: &Probed| {
+        let figure = probed.figure.map(|figure| kind.shown(figure));
+        figure.or_else(|| probed.error.clone()).unwrap_or_default()
+    };
+    let (field, until) = (&search.field, &search.until);
+    let mut lines = Vec::new();
+    if let (true, Some(first), Some(last)) = (crossings.is_empty(), probed.first(), probed.last()) {
+        let word = if first.holds { "everywhere" } else { "nowhere" };
+        lines.push(format!(
+            "{until} holds {word} from {} to {}, as far as {} values tell: {} and {} at the ends.",
+            at(first),
+            at(last),
+            probed.len(),
+            with(first),
+            with(last)
+        ));
+    }
+    for crossing in crossings {
+        let (below, above) = (&crossing.below, &crossing.above);
+        let word = if above.holds { "begins" } else { "ceases" };
+        lines.push(format!(
+            "{until} {word} to hold between {field} {} ({}) and {} ({}).",
+            at(below),
+            with(below),
+            at(above),
+            with(above)
+        ));
+    }
+    if crossings.len() > 1 {
+        lines.push(format!("It changes {} times: there is no one breaking point.", crossings.len()));
+    }
+    match against_trend.first() {
+        None => lines.push(format!("{} goes one way over all {} values.", search.until.path(), probed.len())),
+        Some((below, above)) => lines.push(format!(
+            "{} does not go one way: {} of {} neighbours go against its trend, as from {} ({}) to {} ({}); there may be changes between the values looked at, which more --samples would show.",
+            search.until.path(),
+            against_trend.len(),
+            probed.len() - 1,
+            at(below),
+            with(below),
+            at(above),
+            with(above)
+        )),
+    }
+    lines
+}
+
+fn as_json(search: &Search, solution: &Solution) -> Result<String, CliError> {
+    let point = |probed: &Probed| json!({"value": probed.value.value, "number": probed.value.number, "figure": probed.figure, "holds": probed.holds, "error": probed.error});
+    let crossing =
+        |crossing: &crate::sweep::Crossing| json!({"below": point(&crossing.below), "above": point(&crossing.above)});
+    let tree = json!({
+        "field": search.field,
+        "until": search.until.to_string(),
+        "figure": search.until.path(),
+        "crossings": solution.crossings.iter().map(crossing).collect::<Vec<_>>(),
+        "goes_one_way": solution.against_trend.is_empty(),
+        "probed": solution.probed.iter().map(point).collect::<Vec<_>>(),
+    });
+    serde_json::to_string_pretty(&tree).map_err(|error| CliError::Usage(error.to_string()))
+}

@@ -1,0 +1,145 @@
+use super::error::{CliError, INCOMPLETE};
+use super::print;
+use crate::report::{self, Table};
+use crate::sweep::report::{self as reports, Asked};
+use crate::sweep::{Measure, Query, Results, SweepError, ranked, sensitivities};
+use clap::Args;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// `tiersim sweep report`.
+#[derive(Args)]
+pub(super) struct ReportArgs {
+    /// The folder of a sweep, finished or not
+    folder: PathBuf,
+    /// The figure that the table is sorted by and the pictures show: p99, alpha, lanes.external.link.read.utilization ...
+    #[arg(long, value_name = "FIGURE", default_value = "token_latency_ns.mean")]
+    sort: String,
+    /// How many rows the table has
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    top: usize,
+    /// The axes of the pictures: to the right, and a line each [default: those that matter most]
+    #[arg(long, value_name = "AXIS,AXIS", value_delimiter = ',', num_args = 1..=2)]
+    axes: Vec<String>,
+    /// The two measures of the Pareto front [default: the capacity that varies and the figure]
+    #[arg(long, value_name = "MEASURE,MEASURE")]
+    front: Option<String>,
+    /// The folder for report.html and the pictures [default: report, in the sweep's folder]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// `tiersim sweep best`.
+#[derive(Args)]
+pub(super) struct BestArgs {
+    /// The folder of a sweep, finished or not
+    folder: PathBuf,
+    /// A condition on a figure or an axis; several times for several, which must all hold
+    #[arg(long = "where", value_name = "CONDITION")]
+    conditions: Vec<String>,
+    /// What is to be least: an axis or a figure; several times to break ties
+    #[arg(long, value_name = "MEASURE")]
+    min: Vec<String>,
+    /// What is to be most
+    #[arg(long, value_name = "MEASURE")]
+    max: Vec<String>,
+    /// How many to show, the best first
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    top: usize,
+}
+
+/// Rows of the table that a sweep ends with.
+const ROWS: usize = 20;
+
+pub(super) fn report(args: &ReportArgs) -> Result<ExitCode, CliError> {
+    let results = Results::read(&args.folder)?;
+    let axis = |name: &String| match results.measure(name)? {
+        Measure::Axis(place) => Ok(place),
+        Measure::Figure(path) => Err(CliError::Usage(format!("--axes {path}: it is a figure, not an axis"))),
+    };
+    let front = match args.front.as_deref() {
+        None => None,
+        Some(pair) => {
+            let (first, second) = pair.split_once(',').ok_or_else(|| {
+                CliError::Usage(format!("--front {pair}: name two measures, with a comma between them"))
+            })?;
+            Some((results.measure(first)?, results.measure(second)?))
+        }
+    };
+    let asked = Asked {
+        figure: figure(&results, &args.sort)?,
+        axes: args.axes.iter().map(axis).collect::<Result<_, _>>()?,
+        front,
+        top: args.top,
+    };
+    let out = args.out.clone().unwrap_or_else(|| args.folder.join("report"));
+    show(&results, &asked, &out)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a sweep that has just ended says.
+pub(super) fn after(folder: &Path) -> Result<(), CliError> {
+    let results = Results::read(folder)?;
+    let Ok(figure) = reports::usual_figure(&results) else {
+        let (levels, error) = results.first_failure.unwrap_or_default();
+        return Err(CliError::Usage(format!(
+            "no cell got to its end; the first ({}): {error}. All rows are in {}",
+            results.plan.described(&levels),
+            folder.display()
+        )));
+    };
+    let asked = Asked { figure, axes: Vec::new(), front: None, top: ROWS };
+    show(&results, &asked, &folder.join("report"))?;
+    note!("every cell is a row of {}", folder.join("cells").display());
+    Ok(())
+}
+
+fn figure(results: &Results, name: &str) -> Result<Measure, SweepError> {
+    results.measure(name)
+}
+
+fn show(results: &Results, asked: &Asked, out: &Path) -> Result<(), CliError> {
+    let points = reports::sorted(results, &asked.figure);
+    let terminal = std::io::stdout().is_terminal();
+    print(&reports::table(results, &asked.figure, points.iter().copied().take(asked.top)).render(terminal))?;
+    if points.len() > asked.top {
+        note!("the first {} of {} points; --top shows more", asked.top, points.len());
+    }
+    let all = sensitivities(results, &asked.figure);
+    if all.len() > 1 {
+        let table: Table = reports::sensitivity_table(results, &all);
+        print(&format!("\n{}", table.render(terminal)))?;
+    }
+    print(&format!("\n{}", reports::sentences(results, asked).join("\n")))?;
+    let files = reports::files(results, asked)?;
+    report::replace(out, &files, &reports::KINDS)?;
+    note!("pictures and report.html are in {}", out.display());
+    Ok(())
+}
+
+pub(super) fn best(args: &BestArgs) -> Result<ExitCode, CliError> {
+    let results = Results::read(&args.folder)?;
+    let queries: Vec<Query> =
+        args.conditions.iter().map(|text| Query::read(&results, text)).collect::<Result<_, _>>()?;
+    let mut measures: Vec<(Measure, bool)> = Vec::new();
+    for (names, ascending) in [(&args.min, true), (&args.max, false)] {
+        for name in names {
+            measures.push((results.measure(name)?, ascending));
+        }
+    }
+    // Of those that are alike in what was asked for, the fastest.
+    let time = reports::usual_figure(&results)?;
+    if !measures.iter().any(|(measure, _)| *measure == time) {
+        measures.push((time, true));
+    }
+    let points = ranked(&results, &queries, &measures);
+    if points.is_empty() {
+        tell!("none of {} points meets {}", results.points.len(), args.conditions.join(" and "));
+        return Ok(ExitCode::from(INCOMPLETE));
+    }
+    let shown = reports::table(&results, &measures[0].0, points.iter().copied().take(args.top));
+    print(&shown.render(std::io::stdout().is_terminal()))?;
+    note!("{} of {} points meet the conditions", points.len(), results.points.len());
+    Ok(ExitCode::SUCCESS)
+}

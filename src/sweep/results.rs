@@ -1,0 +1,257 @@
+use super::axis::REPEAT;
+use super::{Axis, Folder, Plan, Row, SweepError, Unit};
+use crate::results::{Kind, full_name};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The rows of a sweep, read back.
+#[derive(Clone, Debug)]
+pub struct Results {
+    /// What was run.
+    pub plan: Plan,
+    /// By cell; repeats of a cell are one point.
+    pub points: Vec<Point>,
+    /// How many cells failed or ended incomplete, with the first such cell and its error.
+    pub failed: u64,
+    /// The first of them.
+    pub first_failure: Option<(Vec<usize>, String)>,
+    /// How many cells are there, of how many.
+    pub cells: (u64, u64),
+    /// The figures that rows have.
+    known: Vec<String>,
+}
+
+/// A cell, with the means of its repeats.
+#[derive(Clone, Debug)]
+pub struct Point {
+    /// The number of its first repeat.
+    pub cell: u64,
+    /// For each axis its level; that of the repeats means nothing.
+    pub levels: Vec<usize>,
+    /// How many repeats it has.
+    pub repeats: u64,
+    /// By figure: mean, least and most over the repeats.
+    figures: BTreeMap<String, [f64; 3]>,
+}
+
+/// What a name in a query stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// An axis, by its place.
+    Axis(usize),
+    /// A figure, by its path.
+    Figure(String),
+}
+
+impl Results {
+    /// Reads the sweep in `folder`, finished or not.
+    ///
+    /// # Errors
+    /// [`SweepError`] if there is none or it is damaged.
+    pub fn read(folder: &Path) -> Result<Self, SweepError> {
+        let (folder, plan) = Folder::open(folder)?;
+        let rows = folder.rows(&plan, |_| true)?;
+        let total =
+            (0..plan.cells().min(COUNTED)).filter(|cell| folder.shard().owns(*cell) && plan.levels(*cell).is_some());
+        let total = if plan.cells() <= COUNTED { total.count() as u64 } else { plan.cells() / folder.shard().of() };
+        Ok(Self::new(plan, rows, total))
+    }
+
+    fn new(plan: Plan, rows: Vec<Row>, total: u64) -> Self {
+        let cells = (rows.len() as u64, total);
+        let mut known: Vec<String> = Vec::new();
+        let (mut failed, mut first_failure) = (0, None);
+        let repeats = plan.axes().iter().position(|axis| axis.name == REPEAT);
+        let mut points: BTreeMap<(Vec<usize>, u64), Point> = BTreeMap::new();
+        for row in rows {
+            let Some(mut levels) = plan.levels(row.cell) else { continue };
+            if let Some(error) = row.error {
+                failed += 1;
+                first_failure.get_or_insert((levels, error));
+                continue;
+            }
+            if let Some(place) = repeats {
+                levels[place] = 0;
+            }
+            for (name, _) in &row.figures.0 {
+                if !known.contains(name) {
+                    known.push(name.clone());
+                }
+            }
+            // Of a sample, points that happen to be alike stay apart.
+            let apart = if plan.is_grid() { 0 } else { row.cell / plan.config().repeats as u64 };
+            let point = points.entry((levels.clone(), apart)).or_insert_with(|| Point {
+                cell: row.cell,
+                levels,
+                repeats: 0,
+                figures: BTreeMap::new(),
+            });
+            point.repeats += 1;
+            for (name, figure) in row.figures.0 {
+                let value = figure.as_f64();
+                let [mean, least, most] = point.figures.entry(name).or_insert([0.0, f64::MAX, f64::MIN]);
+                *mean += (value - *mean) / point.repeats as f64;
+                *least = least.min(value);
+                *most = most.max(value);
+            }
+        }
+        let mut points: Vec<Point> = points.into_values().collect();
+        points.sort_by_key(|point| point.cell);
+        Self { plan, points, failed, first_failure, cells, known }
+    }
+
+    /// The axes that have several levels, with their places; repeats are none.
+    pub fn axes(&self) -> impl Iterator<Item = (usize, &Axis)> {
+        let several =
+            |axis: &Axis| axis.name != REPEAT && axis.levels.iter().any(|level| level.label != axis.levels[0].label);
+        self.plan.axes().iter().enumerate().filter(move |(_, axis)| several(axis))
+    }
+
+    /// What `name` is: an axis, or a figure by its path or a short name of it.
+    ///
+    /// # Errors
+    /// [`SweepError::Measure`], with what there is.
+    pub fn measure(&self, name: &str) -> Result<Measure, SweepError> {
+        let name = name.trim();
+        if let Some(place) = self.plan.axes().iter().position(|axis| axis.name == name) {
+            return Ok(Measure::Axis(place));
+        }
+        let path = full_name(name);
+        if self.known.iter().any(|known| known == path) {
+            return Ok(Measure::Figure(path.to_owned()));
+        }
+        let stem = path.split('.').next().unwrap_or(path);
+        let mut near: Vec<&str> =
+            self.known.iter().map(String::as_str).filter(|known| known.split('.').next() == Some(stem)).collect();
+        if near.is_empty() {
+            near = self.plan.axes().iter().map(|axis| axis.name.as_str()).collect();
+            near.extend(self.known.iter().map(String::as_str).filter(|known| known.split('.').count() <= 2).take(24));
+        }
+        Err(SweepError::Measure { name: name.to_owned(), known: near.join(", ") })
+    }
+
+    /// The value of a measure at a point; of repeats, the mean.
+    #[must_use]
+    pub fn value(&self, point: &Point, measure: &Measure) -> Option<f64> {
+        match measure {
+            Measure::Axis(place) => self.plan.axes()[*place].levels[point.levels[*place]].number,
+            Measure::Figure(path) => point.figures.get(path).map(|[mean, ..]| *mean),
+        }
+    }
+
+    /// The least and the most of a figure over a point's repeats.
+    #[must_use]
+    pub fn spread(&self, point: &Point, measure: &Measure) -> Option<(f64, f64)> {
+        match measure {
+            Measure::Axis(_) => None,
+            Measure::Figure(path) => point.figures.get(path).map(|[_, least, most]| (*least, *most)),
+        }
+    }
+
+    /// A measure's name.
+    #[must_use]
+    pub fn name<'a>(&'a self, measure: &'a Measure) -> &'a str {
+        match measure {
+            Measure::Axis(place) => &self.plan.axes()[*place].name,
+            Measure::Figure(path) => path,
+        }
+    }
+
+    /// A value of a measure as a person reads it.
+    #[must_use]
+    pub fn shown(&self, measure: &Measure, value: f64) -> String {
+        match measure {
+            Measure::Axis(place) => self.plan.axes()[*place].unit.shown(value),
+            Measure::Figure(path) => Kind::of(path).shown(value),
+        }
+    }
+
+    /// What a measure's values are divided by for a picture, and the name of that unit.
+    #[must_use]
+    pub fn scale(&self, measure: &Measure, most: f64) -> (f64, &'static str) {
+        let unit = match measure {
+            Measure::Axis(place) => self.plan.axes()[*place].unit,
+            Measure::Figure(path) => match Kind::of(path) {
+                Kind::Time => Unit::Time,
+                Kind::Bytes => Unit::Bytes,
+                Kind::Share | Kind::Number => Unit::Real,
+            },
+        };
+        let largest =
+            |units: &[(f64, &'static str)]| *units.iter().rfind(|(factor, _)| most >= *factor).unwrap_or(&units[0]);
+        match unit {
+            Unit::Time => largest(&[(1.0, "ns"), (1e3, "us"), (1e6, "ms"), (1e9, "s")]),
+            Unit::Bytes => largest(&[
+                (1.0, "B"),
+                (1024.0, "KiB"),
+                (1048576.0, "MiB"),
+                (1073741824.0, "GiB"),
+                (1099511627776.0, "TiB"),
+            ]),
+            Unit::Bandwidth => largest(&[(1e6, "MB/s"), (1e9, "GB/s"), (1e12, "TB/s")]),
+            Unit::Whole | Unit::Real | Unit::Text => (1.0, ""),
+        }
+    }
+
+    /// A point's levels in words.
+    #[must_use]
+    pub fn described(&self, point: &Point) -> String {
+        let axes = self.axes().map(|(place, axis)| format!("{} {}", axis.name, axis.shown(point.levels[place])));
+        axes.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Cells that are counted one by one.
+const COUNTED: u64 = 10_000_000;
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::{AxisConfig, Figure, SweepConfig};
+    use super::*;
+    use crate::metrics::Named;
+    use crate::simulation::ScenarioConfig;
+    use serde_json::json;
+
+    /// A sweep over capacity (3), skip (2) and repeats (2), whose time is `time(capacity in GiB, skip, repeat)`.
+    pub fn made_up(time: impl Fn(f64, f64, u64) -> Option<f64>) -> Results {
+        let values = |field: &str, values: serde_json::Value| AxisConfig::Values {
+            field: field.to_owned(),
+            values: values.as_array().unwrap().clone(),
+        };
+        let axes = vec![
+            values("memory.hbm.capacity", json!(["2GiB", "4GiB", "8GiB"])),
+            values("trace.skip", json!([0.0, 0.4])),
+        ];
+        let mut config = SweepConfig::of("test".to_owned(), ScenarioConfig::load("study").unwrap(), axes);
+        config.repeats = 2;
+        let plan = Plan::new(config).unwrap();
+        let row = |cell: u64| {
+            let levels = plan.levels(cell).unwrap();
+            let number = |axis: usize| plan.axes()[axis].levels[levels[axis]].number.unwrap();
+            match time(number(0) / 1073741824.0, number(1), levels[2] as u64) {
+                Some(time) => {
+                    Row { cell, error: None, figures: Named(vec![("simulated_ns".to_owned(), Figure::Real(time))]) }
+                }
+                None => Row::failed(cell, "no".to_owned()),
+            }
+        };
+        let rows = (0..plan.cells()).map(row).collect();
+        Results::new(plan, rows, 12)
+    }
+
+    #[test]
+    fn repeats_become_one_point() {
+        let results = made_up(|capacity, skip, repeat| {
+            (skip == 0.0 || capacity > 2.0).then_some(capacity * 10.0 + repeat as f64)
+        });
+        assert_eq!((results.points.len(), results.failed, results.cells), (5, 2, (12, 12)));
+        let time = results.measure("time").unwrap();
+        let point = &results.points[0];
+        assert_eq!((results.value(point, &time), results.spread(point, &time)), (Some(20.5), Some((20.0, 21.0))));
+        let capacity = results.measure("memory.hbm.capacity").unwrap();
+        assert_eq!(results.shown(&capacity, results.value(point, &capacity).unwrap()), "2 GiB");
+        assert_eq!(results.described(point), "memory.hbm.capacity 2 GiB, trace.skip 0");
+        let text = results.measure("simulated").unwrap_err().to_string();
+        assert!(text.contains("memory.hbm.capacity") && text.contains("simulated_ns"), "{text}");
+    }
+}

@@ -1,0 +1,287 @@
+use super::axis::{Range, expand};
+use super::{Quantity, Row, SweepError, Unit};
+use crate::metrics::Recorder;
+use crate::results::Condition;
+use crate::simulation::{Fields, Probe, RunError, Scenario, ScenarioConfig, StepRecord, run};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use serde_json::Value;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Where along one axis a condition begins or ceases to hold.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// The scenario.
+    pub base: ScenarioConfig,
+    /// The path that varies.
+    pub field: String,
+    /// The first value.
+    pub from: Value,
+    /// The last value.
+    pub to: Value,
+    /// What is to hold.
+    pub until: Condition,
+    /// How many values, the ends among them, are looked at before any stretch is halved: what happens twice between two of them is not
+    /// seen.
+    pub samples: u32,
+    /// A stretch is halved until its ends differ by no more than this share of the upper one.
+    pub tolerance: f64,
+}
+
+/// A value that was looked at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probed {
+    /// The value.
+    pub value: Quantity,
+    /// The figure; `None` where the run failed or ended incomplete.
+    pub figure: Option<f64>,
+    /// Why it did.
+    pub error: Option<String>,
+    /// Whether the condition holds. Of a run that failed it does not.
+    pub holds: bool,
+}
+
+/// A place where the condition changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Crossing {
+    /// The last value below it that was looked at.
+    pub below: Probed,
+    /// The first above it.
+    pub above: Probed,
+}
+
+/// What a search found.
+#[derive(Clone, Debug)]
+pub struct Solution {
+    /// What the values are values of.
+    pub unit: Unit,
+    /// All that was looked at, in the order of values.
+    pub probed: Vec<Probed>,
+    /// Every place where the condition changes, in the order of values.
+    pub crossings: Vec<Crossing>,
+    /// Where the figure goes against its trend, which is from its first to its last value: pairs of neighbours.
+    pub against_trend: Vec<(Probed, Probed)>,
+}
+
+/// The most values of the first look.
+pub const MOST_SAMPLES: u32 = 10_000;
+
+/// Looks at evenly placed values, then halves every stretch between whose ends the condition changes. Ranges over a factor of 8
+/// or more are divided at equal ratios. `progress` is told how many runs more are done.
+///
+/// # Errors
+/// [`SweepError`] if the axis or its ends make no sense, the figure is none, or it was interrupted.
+pub fn solve(
+    search: &Search,
+    jobs: usize,
+    cancel: &AtomicBool,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Solution, SweepError> {
+    let wrong = |message: String| SweepError::Axis { axis: search.field.clone(), message };
+    let paths = expand(&search.field);
+    let mut base = Fields::new(&search.base).map_err(|error| SweepError::Base(error.to_string()))?;
+    let present = base.get(&paths[0]).map_err(|error| wrong(error.to_string()))?;
+    let unit = Unit::of(present, std::slice::from_ref(&search.from));
+    let mut ends = (unit.read(&search.from).map_err(wrong)?, unit.read(&search.to).map_err(wrong)?);
+    if ends.0.number > ends.1.number {
+        std::mem::swap(&mut ends.0, &mut ends.1);
+    }
+    let mut range = Range { unit, ends, geometric: false };
+    let (from, to) = range.check().map_err(wrong)?;
+    range.geometric = from > 0.0 && to / from >= 8.0;
+    let look = Look { search, base, paths, cancel, progress };
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(jobs)
+        .build()
+        .map_err(|error| SweepError::Threads { jobs, message: error.to_string() })?;
+
+    let samples = search.samples.clamp(2, MOST_SAMPLES);
+    let share = |index: u32| f64::from(index) / f64::from(samples - 1);
+    let mut first: Vec<Quantity> =
+        (0..samples).map(|index| range.at(share(index)).map_err(wrong)).collect::<Result<_, _>>()?;
+    // Of whole numbers close together several are one.
+    first.dedup_by(|a, b| a.number == b.number);
+    let mut probed = pool.install(|| look.at(first))?;
+    let jobs = pool.current_num_threads();
+    loop {
+        let open: Vec<(f64, f64)> = probed
+            .windows(2)
+            .filter(|pair| pair[0].holds != pair[1].holds)
+            .filter_map(|pair| Some((pair[0].value.number?, pair[1].value.number?)))
+            .filter(|(below, above)| (above - below) / above.abs().max(below.abs()) > search.tolerance)
+            .collect();
+        // On several cores a stretch is cut into more than two at a time.
+        let cuts = (jobs / open.len().max(1)).max(1);
+        let between = |(below, above): (f64, f64)| {
+            let part = move |cut: usize| (cut + 1) as f64 / (cuts + 1) as f64;
+            let geometric = range.geometric;
+            (0..cuts).filter_map(move |cut| {
+                let number = if geometric {
+                    below * (above / below).powf(part(cut))
+                } else {
+                    below + (above - below) * part(cut)
+                };
+                unit.nearest(number).filter(|value| value.number.is_some_and(|number| number > below && number < above))
+            })
+        };
+        let mut next: Vec<Quantity> = open.into_iter().flat_map(between).collect();
+        next.dedup_by(|a, b| a.number == b.number);
+        if next.is_empty() {
+            break;
+        }
+        probed.extend(pool.install(|| look.at(next))?);
+        probed.sort_by(|a, b| a.value.number.partial_cmp(&b.value.number).unwrap_or(std::cmp::Ordering::Equal));
+    }
+    let crossing = |pair: &[Probed]| Crossing { below: pair[0].clone(), above: pair[1].clone() };
+    let crossings = probed.windows(2).filter(|pair| pair[0].holds != pair[1].holds).map(crossing).collect();
+    Ok(Solution { unit, against_trend: against_trend(&probed), crossings, probed })
+}
+
+/// Neighbours between which the figure moves the other way than from its first to its last value.
+fn against_trend(probed: &[Probed]) -> Vec<(Probed, Probed)> {
+    let known: Vec<(&Probed, f64)> = probed.iter().filter_map(|probed| Some((probed, probed.figure?))).collect();
+    let (Some((_, first)), Some((_, last))) = (known.first(), known.last()) else { return Vec::new() };
+    let rises = last > first;
+    // A last digit of a float is no trend.
+    let against = |a: f64, b: f64| if rises { b < a - a.abs() * 1e-9 } else { b > a + a.abs() * 1e-9 };
+    known
+        .windows(2)
+        .filter(|pair| against(pair[0].1, pair[1].1))
+        .map(|pair| (pair[0].0.clone(), pair[1].0.clone()))
+        .collect()
+}
+
+struct Look<'a> {
+    search: &'a Search,
+    base: Fields,
+    paths: Vec<String>,
+    cancel: &'a AtomicBool,
+    progress: &'a (dyn Fn(u64) + Sync),
+}
+
+impl Look<'_> {
+    fn at(&self, values: Vec<Quantity>) -> Result<Vec<Probed>, SweepError> {
+        values.into_par_iter().map(|value| self.one(value)).collect()
+    }
+
+    fn one(&self, value: Quantity) -> Result<Probed, SweepError> {
+        let row = self.row(&value)?;
+        (self.progress)(1);
+        let figure = row.figure(self.search.until.path());
+        if row.error.is_none() && figure.is_none() {
+            let known = row.figures.0.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+            return Err(SweepError::Measure { name: self.search.until.path().to_owned(), known });
+        }
+        let holds = match figure.map(|figure| self.search.until.holds(figure)) {
+            Some(None) => {
+                let message = "there is no first run to hold it against: write a number".to_owned();
+                return Err(SweepError::Query { text: self.search.until.to_string(), message });
+            }
+            Some(Some(holds)) => holds,
+            None => false,
+        };
+        Ok(Probed { value, figure, error: row.error, holds })
+    }
+
+    fn row(&self, value: &Quantity) -> Result<Row, SweepError> {
+        let failed = |error: &dyn std::fmt::Display| Ok(Row::failed(0, error.to_string()));
+        let mut fields = self.base.clone();
+        for path in &self.paths {
+            let set = fields.set(path, value.value.clone());
+            set.map_err(|error| SweepError::Axis { axis: self.search.field.clone(), message: error.to_string() })?;
+        }
+        let config = match fields.config() {
+            Ok(config) => config,
+            Err(error) => return failed(&error),
+        };
+        let scenario = match Scenario::new(config) {
+            Ok(scenario) => scenario,
+            Err(error) => return failed(&error),
+        };
+        let mut probe = (Recorder::new(&scenario), Watch(self.cancel));
+        match run(&scenario, &mut probe) {
+            Ok(outcome) => Ok(Row::of(0, &probe.0.finish(&scenario, &outcome).summary)),
+            Err(RunError::Interrupted) => Err(SweepError::Stopped),
+            Err(error) => failed(&error),
+        }
+    }
+}
+
+struct Watch<'a>(&'a AtomicBool);
+
+impl Probe for Watch<'_> {
+    fn step(&mut self, _step: &StepRecord<'_>) -> ControlFlow<()> {
+        if self.0.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn search(field: &str, from: Value, to: Value, until: &str) -> Search {
+        let mut base = ScenarioConfig::load("study").unwrap();
+        base.decode_tokens = 8;
+        Search { base, field: field.to_owned(), from, to, until: until.parse().unwrap(), samples: 5, tolerance: 1e-4 }
+    }
+
+    fn found(search: &Search) -> Solution {
+        solve(search, 2, &AtomicBool::new(false), &|_| {}).unwrap()
+    }
+
+    /// The baseline reads all from HBM, so a token takes the bytes over its bandwidth, which can be solved by hand.
+    #[test]
+    fn finds_where_a_bandwidth_is_enough() {
+        let mut search = search("memory.hbm.bandwidth", json!("1 TB/s"), json!("16 TB/s"), "simulated_ns < 4ms");
+        search.base.strategy = "baseline".parse().unwrap();
+        let solution = found(&search);
+        // 8 steps of 1 GiB of weights and 1024 to 1031 tokens of 1 MiB.
+        let bytes: f64 = (0..8).map(|step| f64::from(1024 + 1024 + step) * 1048576.0).sum();
+        let exact = bytes / 4e-3;
+        let [crossing] = &solution.crossings[..] else { panic!("{:?}", solution.crossings) };
+        let (below, above) = (crossing.below.value.number.unwrap(), crossing.above.value.number.unwrap());
+        assert!(below <= exact * 1.000001 && exact * 0.999999 <= above, "{below} {exact} {above}");
+        assert!(above / below < 1.0002);
+        assert!(!crossing.below.holds && crossing.above.holds && solution.against_trend.is_empty());
+    }
+
+    #[test]
+    fn every_crossing_is_found_and_the_trend_is_checked() {
+        let solution = found(&search("decode_tokens", json!(1), json!(40), "steps >= 17"));
+        let [crossing] = &solution.crossings[..] else { panic!("{:?}", solution.crossings) };
+        assert_eq!((crossing.below.value.label.as_str(), crossing.above.value.label.as_str()), ("16", "17"));
+        // A figure that rises and falls again.
+        let probed = |number: f64, figure: f64| Probed {
+            value: Unit::Real.nearest(number).unwrap(),
+            figure: Some(figure),
+            error: None,
+            holds: figure > 2.0,
+        };
+        let hill = [probed(1.0, 1.0), probed(2.0, 3.0), probed(3.0, 1.5)];
+        assert_eq!(against_trend(&hill), [(hill[1].clone(), hill[2].clone())]);
+    }
+
+    #[test]
+    fn runs_that_fail_do_not_meet_it() {
+        // Below some 2 GiB in all, nothing fits.
+        let mut search = search("memory.external.capacity", json!("1MiB"), json!("4GiB"), "time < 1s");
+        search.base.strategy = "baseline".parse().unwrap();
+        search.base.prefill_tokens = 4096;
+        let solution = found(&search);
+        let [crossing] = &solution.crossings[..] else { panic!("{:?}", solution.crossings) };
+        assert!(crossing.below.error.is_some() && crossing.above.holds);
+    }
+
+    #[test]
+    fn what_cannot_be_searched_is_refused() {
+        let told = |search: Search| solve(&search, 1, &AtomicBool::new(false), &|_| {}).unwrap_err().to_string();
+        assert!(told(search("memory.hbm.capasity", json!("1GiB"), json!("2GiB"), "time < 1s")).contains("capacity"));
+        assert!(told(search("memory.hbm.capacity", json!("2GiB"), json!("2GiB"), "time < 1s")).contains("empty"));
+        assert!(told(search("strategy", json!("baseline"), json!("best-ratio"), "time < 1s")).contains("no number"));
+        assert!(told(search("memory.hbm.capacity", json!("2GiB"), json!("4GiB"), "tmie < 1")).contains("simulated_ns"));
+        assert!(
+            told(search("memory.hbm.capacity", json!("2GiB"), json!("4GiB"), "time < 1x")).contains("no first run")
+        );
+    }
+}
