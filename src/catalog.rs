@@ -19,12 +19,12 @@ pub struct Shipped {
 }
 
 macro_rules! shipped {
-    ($($name:literal => $path:literal),* $(,)?) => {
+    ($($name:literal => $path:literal),+ $(,)?) => {
         &[$(Shipped {
             name: $name,
             path: $path,
             text: include_str!(concat!("../", $path)),
-        }),*]
+        }),+]
     };
 }
 
@@ -60,7 +60,12 @@ pub const SCENARIOS: &[Shipped] = shipped! {
 };
 
 /// The sweeps.
-pub const SWEEPS: &[Shipped] = shipped! {};
+pub const SWEEPS: &[Shipped] = shipped! {
+    "hbm-or-link" => "models/sweeps/hbm-or-link.ron",
+    "skip-and-migration" => "models/sweeps/skip-and-migration.ron",
+    "gh200-hbm-or-link" => "models/sweeps/gh200-hbm-or-link.ron",
+    "gh200-skip-and-migration" => "models/sweeps/gh200-skip-and-migration.ron",
+};
 
 /// The recorded traces: name, what it is, and its bytes.
 pub const TRACES: &[(&str, &str, &[u8])] = &[(

@@ -5,6 +5,7 @@ use crate::config;
 use crate::memory::{MemoryConfig, MemorySystem};
 use crate::simulation::{Scenario, ScenarioConfig};
 use crate::study::Cancel;
+use crate::sweep::{Plan, SweepConfig};
 use crate::workload::{LanguageModel, ModelConfig, RecordingFormat};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 /// `tiersim check`.
 #[derive(Args)]
 pub(super) struct CheckArgs {
-    /// Language models, memory systems and scenarios (RON), and recorded traces (.parquet, .kvs, .jsonl)
+    /// Language models, memory systems, scenarios and sweeps (RON), and recorded traces (.parquet, .kvs, .jsonl)
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -73,8 +74,14 @@ fn check_one(path: &Path, cancel: &Cancel) -> Result<String, CliError> {
                 scenario.strategy()
             ))
         }
+        Some("Sweep") => {
+            let plan = Plan::new(SweepConfig::load(&in_folder(path))?)?;
+            let axes: Vec<String> =
+                plan.axes().iter().map(|axis| format!("{} ({})", axis.name, axis.levels.len())).collect();
+            Ok(format!("the sweep '{}': {} combinations of {}", plan.config().name, plan.cells(), axes.join(", ")))
+        }
         _ => Err(CliError::Usage(format!(
-            "{name}: cannot tell what it is: start it with LanguageModel(, MemorySystem( or Scenario("
+            "{name}: cannot tell what it is: start it with LanguageModel(, MemorySystem(, Scenario( or Sweep("
         ))),
     }
 }
@@ -87,8 +94,8 @@ fn in_folder(path: &Path) -> String {
 
 /// What a file is: the name that it starts with or, failing that, the one whose fields it has.
 fn kind(text: &str) -> Option<&'static str> {
-    const KINDS: [(&str, &str); 3] =
-        [("LanguageModel", "kv_bytes"), ("Scenario", "decode_tokens"), ("MemorySystem", "tiers")];
+    const KINDS: [(&str, &str); 4] =
+        [("Sweep", "axes"), ("LanguageModel", "kv_bytes"), ("Scenario", "decode_tokens"), ("MemorySystem", "tiers")];
     let code = || text.lines().map(|line| line.split("//").next().unwrap_or("").trim());
     let first = code().find(|line| !line.is_empty() && !line.starts_with("#!"))?;
     KINDS

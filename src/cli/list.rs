@@ -5,6 +5,7 @@ use crate::memory::{Efficiency, MemorySystem, Pattern, presets};
 use crate::report::{Column, Table};
 use crate::simulation::ScenarioConfig;
 use crate::strategy::{InitializationKind, MigrationKind, NAMED, PlacementKind};
+use crate::sweep::SweepConfig;
 use crate::units::Bytes;
 use clap::Args;
 use std::io::IsTerminal;
@@ -51,6 +52,11 @@ fn all() -> Result<ExitCode, CliError> {
         scenarios.push((file.name.to_owned(), ScenarioConfig::load(file.name)?.about));
     }
     sections.push(("Scenarios (tiersim run SCENARIO)", scenarios));
+    let mut sweeps = Vec::new();
+    for file in catalog::SWEEPS {
+        sweeps.push((file.name.to_owned(), SweepConfig::load(file.name)?.about));
+    }
+    sections.push(("Sweeps (tiersim sweep SWEEP)", sweeps));
     let pairs = |name: &str, about: &str| (name.to_owned(), about.to_owned());
     sections.push(("Traces (--trace)", catalog::TRACES.iter().map(|(name, about, _)| pairs(name, about)).collect()));
     let generators = catalog::GENERATORS.iter().map(|file| pairs(file.name, first_comment(file.text)));

@@ -1,6 +1,7 @@
 use super::scenario::{ScenarioConfig, open_trace};
 use crate::catalog;
 use crate::config::Reference;
+use crate::strategy::Strategy;
 use crate::workload::TraceConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -67,7 +68,7 @@ impl Fields {
         find(&mut self.tree, path).map(|value| &*value)
     }
 
-    /// Sets the value at `path`. A `model`, a `memory` or a `trace` may be given by name or path.
+    /// Sets the value at `path`. A `model`, a `memory`, a `strategy` or a `trace` may be given by name or path.
     ///
     /// # Errors
     /// [`FieldError`] if there is no such field, or nothing of that name. Whether the value is right for the field is found by
@@ -93,7 +94,7 @@ impl Fields {
     }
 }
 
-/// What a `model`, a `memory` or a `trace` of that name is; any other value as it is.
+/// What a `model`, a `memory`, a `strategy` or a `trace` of that name is; any other value as it is.
 ///
 /// # Errors
 /// [`FieldError::Value`] if there is nothing of that name.
@@ -103,6 +104,7 @@ pub fn spelled_out(path: &str, value: Value) -> Result<Value, FieldError> {
     match path {
         "model" => as_tree(&catalog::model(name).map_err(|error| wrong(&error))?),
         "memory" => as_tree(&catalog::memory(name).map_err(|error| wrong(&error))?),
+        "strategy" => as_tree(&name.parse::<Strategy>().map_err(|error| wrong(&error))?),
         "trace" => match catalog::generator(name).map_err(|error| wrong(&error))? {
             Some(generator) => as_tree(&generator),
             None => {

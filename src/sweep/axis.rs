@@ -30,7 +30,7 @@ pub struct Level {
 }
 
 /// The most levels of an axis; more are a mistake.
-const MOST_LEVELS: usize = 1_000_000;
+const MOST_LEVELS: usize = 100_000;
 
 impl Axis {
     /// The axis that `config` means for a scenario with the fields of `base`. `place` is its number, for samples.
@@ -47,6 +47,15 @@ impl Axis {
             AxisConfig::Choices { name, .. } => name,
         };
         let wrong = |message: String| SweepError::Axis { axis: name.clone(), message };
+        let asked = match config {
+            AxisConfig::Linear { points: Some(points), .. } | AxisConfig::Geometric { points: Some(points), .. } => {
+                *points
+            }
+            _ => sample.map_or(0, SampleConfig::points),
+        };
+        if asked as usize > MOST_LEVELS {
+            return Err(wrong(format!("{asked} values are more than the {MOST_LEVELS} that an axis may have")));
+        }
         let (unit, paths, mut levels) = match config {
             AxisConfig::Choices { choices, .. } => {
                 let level = |(label, fields): &(String, std::collections::BTreeMap<String, Value>)| {
