@@ -357,7 +357,7 @@ fn a_cell_is_the_run_that_it_says() {
     );
     let output = tiersim(
         place,
-        &["run", "recorded", "--decode", "400", "--hbm-capacity", "3GiB", "--strategy", "best-ratio", "--json", "-q"],
+        &["run", "recorded", "--decode", "400", "--hbm-capacity", "1.5GiB", "--strategy", "best-ratio", "--json", "-q"],
     )
     .assert()
     .success()
