@@ -3,6 +3,7 @@ use super::quantity::{Quantity, Unit};
 use super::{SweepError, sample};
 use crate::simulation::{Fields, open_trace, spelled_out};
 use serde_json::Value;
+use std::collections::HashSet;
 use std::path::Path;
 
 /// What varies in a sweep, checked.
@@ -131,10 +132,9 @@ impl Axis {
             let of = |share: f64| levels[((share * levels.len() as f64) as usize).min(last)].clone();
             levels = sample::shares(sample, place).into_iter().map(of).collect();
         } else if sample.is_none() {
-            for (index, level) in levels.iter().enumerate() {
-                if levels[..index].iter().any(|other| other.label == level.label) {
-                    return Err(wrong(format!("it has the value {} twice: leave one out", level.label)));
-                }
+            let mut known = HashSet::new();
+            if let Some(again) = levels.iter().find(|level| !known.insert(level.label.as_str())) {
+                return Err(wrong(format!("it has the value {} twice: leave one out", again.label)));
             }
         }
         Ok(Self { name: name.clone(), unit, levels, paths })

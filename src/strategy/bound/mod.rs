@@ -1,8 +1,11 @@
 //! The bound of section 5 of the model: the least time of a step under any placement, migration free, capacity the only limit.
 //! It counts no access latency, so with latencies it is as low as without.
 
+mod charged;
 mod knapsack;
 mod program;
+
+pub use charged::{ChargedBound, ChargedError};
 
 use crate::memory::{Fabric, MemorySystem, ResidencyKind, Tier, TierId};
 use crate::units::{Bytes, SimTime};
