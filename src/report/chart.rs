@@ -3,11 +3,11 @@
 use super::output::{Artifact, ReportError};
 use kuva::backend::png::PngBackend;
 use kuva::backend::svg::SvgBackend;
-use kuva::plot::{LegendPosition, LinePlot, LineStyle};
+use kuva::plot::{LegendPosition, LinePlot, LineStyle, StackedAreaPlot, WaterfallPlot};
 use kuva::render::figure::{Figure, FigureLegendPosition};
 use kuva::render::layout::{Layout, TickFormat};
 use kuva::render::plots::Plot;
-use kuva::render::render::render_multiple;
+use kuva::render::render::{Scene, render_multiple};
 use std::sync::Arc;
 
 /// Colours of Okabe and Ito, which colour-blind readers can tell apart.
@@ -66,6 +66,104 @@ pub(super) struct Chart {
     pub panels: Vec<Panel>,
 }
 
+/// A bar of a [`Waterfall`].
+#[derive(Clone, Debug)]
+pub(super) enum Bar {
+    /// From 0 to where the bars before it have led.
+    Total(String),
+    /// On from there, up or down.
+    Change(String, f64),
+}
+
+/// From one total to another, change by change.
+#[derive(Clone, Debug)]
+pub(super) struct Waterfall {
+    /// The name of the files, without an ending.
+    pub name: String,
+    pub title: String,
+    pub y_label: String,
+    pub bars: Vec<Bar>,
+    /// Where the y axis begins.
+    pub y_from: f64,
+}
+
+impl Waterfall {
+    /// The picture as `NAME.svg` and `NAME.png`.
+    pub fn artifacts(self) -> Result<[Artifact; 2], ReportError> {
+        let mut labels = Vec::new();
+        let mut plot = WaterfallPlot::new()
+            .with_color_positive(colour::VERMILLION)
+            .with_color_negative(colour::GREEN)
+            .with_color_total(colour::BLUE)
+            .with_connectors()
+            .with_values();
+        let (mut reached, mut most) = (0.0, 0.0f64);
+        for (index, bar) in self.bars.into_iter().enumerate() {
+            let (label, value) = match bar {
+                Bar::Change(label, value) => (label, Some(value)),
+                Bar::Total(label) => (label, None),
+            };
+            plot = match value {
+                // An axis that does not begin at 0 cuts the first one off below.
+                Some(value) if index == 0 => plot.with_delta(label.clone(), value).with_color_positive(colour::BLUE),
+                Some(value) => plot.with_delta(label.clone(), value),
+                None => plot.with_total(label.clone()),
+            };
+            reached += value.unwrap_or(0.0);
+            most = most.max(reached);
+            labels.push(label);
+        }
+        let plots = vec![Plot::Waterfall(plot)];
+        let room = (most - self.y_from) * 0.08;
+        let layout = Layout::auto_from_plots(&plots)
+            .with_title(self.title)
+            .with_y_label(self.y_label)
+            .with_x_categories(labels)
+            .with_y_axis_min(self.y_from)
+            .with_y_axis_max(most + room)
+            .with_width(820.0)
+            .with_height(420.0);
+        pictures(&self.name, render_multiple(plots, layout))
+    }
+}
+
+/// Parts of a whole over x, stacked.
+#[derive(Clone, Debug)]
+pub(super) struct Shares {
+    /// The name of the files, without an ending.
+    pub name: String,
+    pub title: String,
+    pub x_label: String,
+    pub y_label: String,
+    pub x: Vec<f64>,
+    /// Label, colour and a value for each x; the first at the bottom.
+    pub parts: Vec<(String, &'static str, Vec<f64>)>,
+}
+
+impl Shares {
+    /// The picture as `NAME.svg` and `NAME.png`.
+    pub fn artifacts(self) -> Result<[Artifact; 2], ReportError> {
+        let (first, last) = (self.x.first().copied().unwrap_or(0.0), self.x.last().copied().unwrap_or(0.0));
+        let mut plot = StackedAreaPlot::new().with_x(self.x);
+        for (label, colour, values) in self.parts {
+            plot = plot.with_series(values).with_color(colour).with_legend(label);
+        }
+        let plots = vec![Plot::StackedArea(plot.with_fill_opacity(0.85))];
+        let layout = Layout::auto_from_plots(&plots)
+            .with_title(self.title)
+            .with_x_label(self.x_label)
+            .with_y_label(self.y_label)
+            .with_x_axis_min(first)
+            .with_x_axis_max(last.max(first + 1.0))
+            .with_y_axis_min(0.0)
+            .with_y_axis_max(100.0)
+            .with_width(720.0)
+            .with_height(340.0)
+            .with_legend_position(LegendPosition::OutsideRightMiddle);
+        pictures(&self.name, render_multiple(plots, layout))
+    }
+}
+
 /// The most points of a line that are drawn: more cannot be told apart at this size.
 pub(super) const MOST_POINTS: usize = 1200;
 const PNG_SCALE: f32 = 1.5;
@@ -109,13 +207,18 @@ impl Chart {
                 .with_cell_size(430.0, 340.0)
                 .render()
         };
-        let png = PngBackend::new()
-            .with_scale(PNG_SCALE)
-            .render_scene(&scene)
-            .map_err(|error| ReportError::format(format!("{name}.png"), error))?;
-        let svg = numbered_anew(&SvgBackend::new().render_scene(&scene));
-        Ok([Artifact::new(format!("{name}.svg"), svg), Artifact::new(format!("{name}.png"), png)])
+        pictures(&name, scene)
     }
+}
+
+/// What was drawn, as `NAME.svg` and `NAME.png`.
+fn pictures(name: &str, scene: Scene) -> Result<[Artifact; 2], ReportError> {
+    let png = PngBackend::new()
+        .with_scale(PNG_SCALE)
+        .render_scene(&scene)
+        .map_err(|error| ReportError::format(format!("{name}.png"), error))?;
+    let svg = numbered_anew(&SvgBackend::new().render_scene(&scene));
+    Ok([Artifact::new(format!("{name}.svg"), svg), Artifact::new(format!("{name}.png"), png)])
 }
 
 /// Where a share stands on an axis that gives each nine of it the same room: 0.9 at 1, 0.99 at 2, 0.999 at 3.

@@ -12,12 +12,16 @@
 //! Early reads (`weight_prefetch`) stay within their step: a step's bound assumes that its bytes are read in it.
 
 mod decode;
+mod idealization;
 mod moves;
 mod paging;
 mod probe;
 mod residency;
 mod scenario;
+mod waits;
 
 pub use decode::{Outcome, RunError, run};
+pub use idealization::{Ideal, Idealization};
 pub use probe::{Ends, Probe, StepRecord};
+pub use waits::{Waiting, Waits};
 pub use scenario::{Scenario, ScenarioConfig, ScenarioError, open_trace, open_trace_with};

@@ -7,9 +7,11 @@
 //! The figures and tables are in the page itself, made from a template (`page.html`). The plots are drawn by the page's own
 //! script (`page.js`) from series that are thinned to keep the least and the greatest of each stretch.
 
+mod explanation;
 mod plots;
 mod words;
 
+pub(super) use explanation::explanation_page;
 pub use words::answer;
 
 use super::pictures::Labelled;
