@@ -2,7 +2,7 @@
 
 use super::{Cost, Explanation, PLACEMENT};
 use crate::memory::TransferClass;
-use crate::metrics::Named;
+use crate::metrics::{Named, OTHERS};
 use crate::simulation::Ideal;
 use crate::units::SimTime;
 
@@ -31,6 +31,11 @@ const MOST: usize = 3;
 #[must_use]
 pub fn sentences(explanation: &Explanation) -> Vec<String> {
     let mut said = vec![whole(explanation)];
+    if is_at_the_bound(explanation) {
+        said.extend(waited(explanation));
+        said.extend(of_the_bound(explanation));
+        return said;
+    }
     let mut costs: Vec<&Cost> =
         explanation.costs.iter().filter(|cost| cost.share.is_some_and(|share| share.abs() >= WORTH_SAYING)).collect();
     costs.sort_by_key(|cost| std::cmp::Reverse(cost.loss_ps));
@@ -46,26 +51,34 @@ pub fn sentences(explanation: &Explanation) -> Vec<String> {
         )
     }));
     said.extend(waited(explanation));
-    let capacity = explanation.bound.capacity_ps;
-    if capacity as f64 >= WORTH_SAYING * explanation.bound.time_ps as f64 {
-        let part = capacity as f64 / explanation.bound.time_ps as f64;
-        said.push(format!(
-            "{} of the bound itself ({}) is scarce HBM, which no placement can avoid.",
-            percent(part),
-            time(capacity)
-        ));
-    }
+    said.extend(of_the_bound(explanation));
     said
+}
+
+/// Whether so little is lost that there is nothing to tell of it.
+fn is_at_the_bound(explanation: &Explanation) -> bool {
+    explanation.loss_ps as f64 <= 1e-4 * explanation.bound.time_ps as f64
+}
+
+/// What of the bound no placement can avoid, but another machine or shorter pages could.
+fn of_the_bound(explanation: &Explanation) -> Option<String> {
+    let bound = &explanation.bound;
+    let parts: Vec<String> = [("scarce HBM", bound.capacity_ps), ("reading whole pages", bound.pages_ps)]
+        .into_iter()
+        .filter(|(_, part)| *part as f64 >= WORTH_SAYING * bound.time_ps as f64)
+        .map(|(name, part)| format!("{} ({}) is {name}", percent(part as f64 / bound.time_ps as f64), time(part)))
+        .collect();
+    (!parts.is_empty()).then(|| format!("Of the bound itself, {}, whatever the placement.", parts.join(", ")))
 }
 
 fn whole(explanation: &Explanation) -> String {
     let achieved = SimTime::from_ps(explanation.achieved_ps).rounded();
     let of_run = format!("{} decodes {} tokens in {achieved}", explanation.strategy, explanation.steps);
     match explanation.achieved_over_bound {
-        Some(ratio) if explanation.loss_ps > 0 => {
+        Some(ratio) if !is_at_the_bound(explanation) => {
             format!("{of_run}, {ratio:.4} times the bound: {} are lost.", time(explanation.loss_ps))
         }
-        _ => format!("{of_run}, as little as any placement could."),
+        _ => format!("{of_run}, to 0.01 % the least that any placement could take ({} more).", time(explanation.loss_ps)),
     }
 }
 
@@ -73,24 +86,30 @@ fn whole(explanation: &Explanation) -> String {
 fn costs_time(cost: &Cost) -> String {
     let share = percent(cost.share.unwrap_or(0.0));
     let head = format!("{share} of the loss ({}) is {}", time(cost.loss_ps), label(&cost.name));
-    let Some((cause, longer)) = cost.waits_ps.0.first() else { return head + "." };
+    let Some((cause, longer)) = cost.waits_ps.0.first().filter(|(_, longer)| *longer > 0) else { return head + "." };
     if cost.name == PLACEMENT {
         let all: i64 = cost.waits_ps.0.iter().map(|(_, time)| time).sum();
         let part = percent(*longer as f64 / all as f64);
         return format!("{head}: with all else idealized, {part} of the time is spent waiting for {cause}.");
     }
-    let classes: &[TransferClass] = match Ideal::ALL.into_iter().find(|ideal| ideal.name() == cost.name) {
+    // What is waited for less: reads that are no longer the last.
+    let less = cost.waits_ps.0.last().filter(|(_, shorter)| *shorter < 0 && -shorter >= longer / 100);
+    let less = less.map_or_else(String::new, |(cause, shorter)| format!(" ({} less for {cause})", time(-shorter)));
+    let ideal = Ideal::ALL.into_iter().find(|ideal| ideal.name() == cost.name);
+    let classes: &[TransferClass] = match ideal {
         Some(Ideal::FreeMigration) => &[TransferClass::MigrateIn, TransferClass::MigrateOut],
         Some(Ideal::FreeWrites) => &[TransferClass::KvWrite],
         _ => &[],
     };
     let carried: f64 = classes.iter().filter_map(|class| cost.carried.get(class.name())).sum();
-    let contending = if carried > 0.0 {
-        format!(", and it has {} of what that carries meanwhile", percent(carried))
-    } else {
-        String::new()
-    };
-    format!("{head}: with it, {} more are spent waiting for {cause}{contending}.", time(*longer))
+    let longer = format!("{} longer than without{less}", time(*longer));
+    if carried >= WORTH_SAYING {
+        let part = percent(carried);
+        return format!("{head} contending on {cause}: {part} of what that carries while it is waited for, and it is waited for {longer}.");
+    }
+    let latency = cost.waits_ps.get(OTHERS[0]).filter(|_| ideal == Some(Ideal::NoLatencies) && cause != OTHERS[0]);
+    let latency = latency.map_or_else(String::new, |longer| format!("; {} are latency itself", time(*longer)));
+    format!("{head}: {cause} is waited for {longer}{latency}.")
 }
 
 /// What the run waited for.
@@ -124,10 +143,14 @@ fn capitalized(text: &str) -> String {
 
 /// A time with its sign.
 pub(crate) fn time(ps: i64) -> String {
+    if ps == 0 {
+        return "0".to_owned();
+    }
     let sign = if ps < 0 { "-" } else { "" };
     format!("{sign}{}", SimTime::from_ps(ps.unsigned_abs()).rounded())
 }
 
 pub(crate) fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
+    let text = format!("{:.1} %", 100.0 * share);
+    if text == "-0.0 %" { "0.0 %".to_owned() } else { text }
 }

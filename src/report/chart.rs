@@ -97,23 +97,27 @@ impl Waterfall {
             .with_color_total(colour::BLUE)
             .with_connectors()
             .with_values();
-        let (mut reached, mut most) = (0.0, 0.0f64);
+        let (mut reached, mut most, mut start) = (0.0, 0.0f64, 0.0);
         for (index, bar) in self.bars.into_iter().enumerate() {
             let (label, value) = match bar {
                 Bar::Change(label, value) => (label, Some(value)),
                 Bar::Total(label) => (label, None),
             };
             plot = match value {
-                // An axis that does not begin at 0 cuts the first one off below.
-                Some(value) if index == 0 => plot.with_delta(label.clone(), value).with_color_positive(colour::BLUE),
                 Some(value) => plot.with_delta(label.clone(), value),
                 None => plot.with_total(label.clone()),
             };
+            if index == 0 {
+                start = value.unwrap_or(0.0);
+            }
             reached += value.unwrap_or(0.0);
             most = most.max(reached);
             labels.push(label);
         }
-        let plots = vec![Plot::Waterfall(plot)];
+        // Where it starts is a total: the crate draws that as a change, so it is painted over.
+        let first = labels.first().cloned().unwrap_or_default();
+        let start = WaterfallPlot::new().with_color_positive(colour::BLUE).with_difference(first, 0.0, start);
+        let plots = vec![Plot::Waterfall(plot), Plot::Waterfall(start)];
         let room = (most - self.y_from) * 0.08;
         let layout = Layout::auto_from_plots(&plots)
             .with_title(self.title)

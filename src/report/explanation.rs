@@ -66,7 +66,7 @@ pub(super) fn ladder_rows(explanation: &Explanation) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     let mut reached = bound.ideal_ps as i64;
     if bound.pages_ps != 0 || bound.capacity_ps != 0 {
-        rows.push(total("with room for all in HBM", reached));
+        rows.push(total("with room for all in HBM, token by token", reached));
         for (name, part) in [("whole pages, for any placement", bound.pages_ps), ("scarce HBM, for any placement", bound.capacity_ps)] {
             reached += part;
             if part != 0 {
@@ -161,6 +161,8 @@ fn waterfall(explanation: &Explanation) -> Waterfall {
 struct OverTokens<'a> {
     /// The causes, those waited for the longest first.
     causes: Vec<&'a str>,
+    /// Their colours: the same for the same lane of the same system, whatever is waited for the longest.
+    colours: Vec<&'static str>,
     /// For each step a time a cause.
     times: Vec<Vec<SimTime>>,
 }
@@ -193,7 +195,13 @@ impl<'a> OverTokens<'a> {
             }
             times
         };
-        Self { times: (0..steps).map(of_step).collect(), causes }
+        let mut known: Vec<&str> = run.causes().iter().map(|cause| without_channel(cause)).collect();
+        known.dedup();
+        let colour = |cause: &&str| {
+            let place = known.iter().position(|known| known == cause).unwrap_or(0);
+            colour::EIGHT[place % colour::EIGHT.len()]
+        };
+        Self { times: (0..steps).map(of_step).collect(), colours: causes.iter().map(colour).collect(), causes }
     }
 
     /// `explain.csv`: the latency and the bound of each step, and for how long it waited for each cause.
@@ -228,7 +236,7 @@ impl<'a> OverTokens<'a> {
             x.push(only + 1.0);
             parts.iter_mut().for_each(|part| part.push(part[0]));
         }
-        let coloured = self.causes.iter().zip(parts).enumerate();
+        let coloured = self.causes.iter().zip(&self.colours).zip(parts);
         Shares {
             name: "explain_waits".to_owned(),
             title: format!("What each token waits for: {}", explanation.strategy),
@@ -236,7 +244,7 @@ impl<'a> OverTokens<'a> {
             y_label: "share of the token's time (%)".to_owned(),
             x,
             parts: coloured
-                .map(|(index, (cause, part))| ((*cause).to_owned(), colour::EIGHT[index % colour::EIGHT.len()], part))
+                .map(|((cause, colour), part)| ((*cause).to_owned(), *colour, part))
                 .collect(),
         }
     }
