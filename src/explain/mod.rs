@@ -271,7 +271,8 @@ impl<'a> Figures<'a> {
     }
 
     fn carried_while(&self, cause: &str) -> Named<f64> {
-        let carried = self.waits.iter().find(|(name, ..)| *name == cause).map_or([0.0; TransferClass::COUNT], |wait| wait.2);
+        let carried =
+            self.waits.iter().find(|(name, ..)| *name == cause).map_or([0.0; TransferClass::COUNT], |wait| wait.2);
         class_shares(carried)
     }
 

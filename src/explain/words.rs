@@ -78,7 +78,9 @@ fn whole(explanation: &Explanation) -> String {
         Some(ratio) if !is_at_the_bound(explanation) => {
             format!("{of_run}, {ratio:.4} times the bound: {} are lost.", time(explanation.loss_ps))
         }
-        _ => format!("{of_run}, to 0.01 % the least that any placement could take ({} more).", time(explanation.loss_ps)),
+        _ => {
+            format!("{of_run}, to 0.01 % the least that any placement could take ({} more).", time(explanation.loss_ps))
+        }
     }
 }
 
@@ -105,7 +107,9 @@ fn costs_time(cost: &Cost) -> String {
     let longer = format!("{} longer than without{less}", time(*longer));
     if carried >= WORTH_SAYING {
         let part = percent(carried);
-        return format!("{head} contending on {cause}: {part} of what that carries while it is waited for, and it is waited for {longer}.");
+        return format!(
+            "{head} contending on {cause}: {part} of what that carries while it is waited for, and it is waited for {longer}."
+        );
     }
     let latency = cost.waits_ps.get(OTHERS[0]).filter(|_| ideal == Some(Ideal::NoLatencies) && cause != OTHERS[0]);
     let latency = latency.map_or_else(String::new, |longer| format!("; {} are latency itself", time(*longer)));

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 /// What a run waits for, instant by instant.
 ///
-/// A sublayer waits for the last of its reads and its compute to end: of reads that end at the same instant, the first issued
-/// (weights first); a read, where compute ends with it. All time of the sublayer counts for what held that one up at each instant
+/// A sublayer waits for the last of its reads and its compute to end: of reads that end at the same instant, for the first issued,
+/// of these for weights before KV, of these for the faster tier's; for a read, where compute ends with it. (Known when it has ended.) All time of the sublayer counts for what held that one up at each instant
 /// ([`HeldUp`]). So the times of all causes add up to the latency of the step, to the picosecond.
 ///
 /// ```

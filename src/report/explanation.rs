@@ -54,12 +54,14 @@ pub fn explain_schema() -> Result<String, ReportError> {
 }
 
 /// The columns of the ladder's table.
-pub(super) const LADDER: [&str; 5] = ["from the bound to the run", "costs", "of the loss", "reached", "most waits because of it"];
+pub(super) const LADDER: [&str; 5] =
+    ["from the bound to the run", "costs", "of the loss", "reached", "most waits because of it"];
 
 /// The ladder's rows, from the bound down to the run as it is.
 pub(super) fn ladder_rows(explanation: &Explanation) -> Vec<Vec<String>> {
     let bound = &explanation.bound;
-    let total = |name: &str, reached: i64| vec![name.to_owned(), String::new(), String::new(), time(reached), String::new()];
+    let total =
+        |name: &str, reached: i64| vec![name.to_owned(), String::new(), String::new(), time(reached), String::new()];
     let of_bound = |name: &str, part: i64, reached: i64| {
         vec![name.to_owned(), signed(part), String::new(), time(reached), String::new()]
     };
@@ -67,7 +69,9 @@ pub(super) fn ladder_rows(explanation: &Explanation) -> Vec<Vec<String>> {
     let mut reached = bound.ideal_ps as i64;
     if bound.pages_ps != 0 || bound.capacity_ps != 0 {
         rows.push(total("with room for all in HBM, token by token", reached));
-        for (name, part) in [("whole pages, for any placement", bound.pages_ps), ("scarce HBM, for any placement", bound.capacity_ps)] {
+        for (name, part) in
+            [("whole pages, for any placement", bound.pages_ps), ("scarce HBM, for any placement", bound.capacity_ps)]
+        {
             reached += part;
             if part != 0 {
                 rows.push(of_bound(name, part, reached));
@@ -114,10 +118,8 @@ pub fn explanation_text(explanation: &Explanation, terminal: bool) -> String {
         rows.into_iter().for_each(|row| table.row(row));
         table.render(terminal)
     };
-    let mut text = vec![
-        table(&LADDER, &[1, 2, 3], ladder_rows(explanation)),
-        table(&WAITS, &[1, 2], wait_rows(explanation)),
-    ];
+    let mut text =
+        vec![table(&LADDER, &[1, 2, 3], ladder_rows(explanation)), table(&WAITS, &[1, 2], wait_rows(explanation))];
     if !explanation.without_effect.is_empty() {
         let without: Vec<&str> = explanation.without_effect.iter().map(|name| label(name)).collect();
         text.push(format!("Of no effect here: {}.", without.join(", ")));
@@ -243,9 +245,7 @@ impl<'a> OverTokens<'a> {
             x_label: "decoded tokens".to_owned(),
             y_label: "share of the token's time (%)".to_owned(),
             x,
-            parts: coloured
-                .map(|((cause, colour), part)| ((*cause).to_owned(), *colour, part))
-                .collect(),
+            parts: coloured.map(|((cause, colour), part)| ((*cause).to_owned(), *colour, part)).collect(),
         }
     }
 }

@@ -572,19 +572,24 @@ impl<'a, P: Probe> Decode<'a, P> {
     }
 
     fn tell_waits(&mut self, sublayer: u32) {
-        let lacks = |tag: &Purpose| matches!(tag, Purpose::Read { sublayer: of, .. } if *of == sublayer);
-        let mut reads: Vec<Waiting> = self
+        let mut reads: Vec<(TierId, Waiting)> = self
             .fabric
             .in_progress()
-            .filter(|read| lacks(&read.tag))
-            .map(|read| Waiting {
-                read: (read.id.number(), read.part),
-                class: read.class,
-                issued: read.issued,
-                held_up: read.held_up,
+            .filter_map(|read| match read.tag {
+                Purpose::Read { sublayer: of, tier } if of == sublayer => Some((
+                    tier,
+                    Waiting {
+                        read: (read.id.number(), read.part),
+                        class: read.class,
+                        issued: read.issued,
+                        held_up: read.held_up,
+                    },
+                )),
+                _ => None,
             })
             .collect();
-        reads.sort_by_key(|waiting| (waiting.issued, waiting.class, waiting.read));
+        reads.sort_by_key(|(tier, waiting)| (waiting.issued, waiting.class, *tier, waiting.read));
+        let reads: Vec<Waiting> = reads.into_iter().map(|(_, waiting)| waiting).collect();
         let mut rates = vec![[0.0; TransferClass::COUNT]; self.system.lanes().len()];
         self.fabric.add_class_rates(self.calendar.now(), &mut rates);
         self.probe.waits(self.calendar.now(), &Waits { reads: &reads, computing: self.computing, rates: &rates });

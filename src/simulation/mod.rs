@@ -23,5 +23,5 @@ mod waits;
 pub use decode::{Outcome, RunError, run};
 pub use idealization::{Ideal, Idealization};
 pub use probe::{Ends, Probe, StepRecord};
-pub use waits::{Waiting, Waits};
 pub use scenario::{Scenario, ScenarioConfig, ScenarioError, open_trace, open_trace_with};
+pub use waits::{Waiting, Waits};

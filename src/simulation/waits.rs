@@ -17,7 +17,8 @@ pub struct Waiting {
 /// What the present sublayer lacks at a moment, and what lanes carry meanwhile. A sublayer that lacks nothing has ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Waits<'a> {
-    /// Its reads that have not arrived, in the order in which they were issued; weights first at one instant.
+    /// Its reads that have not arrived, in the order in which they were issued; at one instant weights first, then the faster
+    /// tier's.
     pub reads: &'a [Waiting],
     /// Whether it still computes.
     pub computing: bool,

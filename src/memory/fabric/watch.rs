@@ -73,7 +73,9 @@ impl<Tag: Copy> Fabric<Tag> {
                 let lanes = self.lanes_of(TransferId(slot));
                 lane(self.admission.in_the_way(place, &lanes).unwrap_or(lanes[0]))
             }
-            (Arbiter::Sharing(sharing), State::Shared(member)) => sharing.rate(member.group).1.map_or(HeldUp::Cap, lane),
+            (Arbiter::Sharing(sharing), State::Shared(member)) => {
+                sharing.rate(member.group).1.map_or(HeldUp::Cap, lane)
+            }
             (Arbiter::Fifo(fifo), State::Queued) => {
                 let lanes = self.lanes_of(TransferId(slot));
                 lane(lanes.iter().copied().find(|&lane| fifo.first(lane) != Some(slot)).unwrap_or(lanes[0]))
@@ -93,7 +95,8 @@ impl<Tag: Copy> Fabric<Tag> {
             _ => profile.takes(transfer.size).collect(),
         };
         takes.sort_by_key(|(lane, _)| *lane);
-        let of_lanes = takes.chunk_by(|a, b| a.0 == b.0).map(|run| (run[0].0, run.iter().map(|(_, time)| time).sum::<f64>()));
+        let of_lanes =
+            takes.chunk_by(|a, b| a.0 == b.0).map(|run| (run[0].0, run.iter().map(|(_, time)| time).sum::<f64>()));
         // Of equals the first.
         let most = of_lanes.fold((0, -1.0), |most, lane| if lane.1 > most.1 * (1.0 + 1e-9) { lane } else { most });
         let capped = self.profiles.has_cap(profile) && transfer.carry.as_ps() as f64 > most.1 * (1.0 + 1e-9) + 1.0;

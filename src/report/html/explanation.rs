@@ -53,7 +53,11 @@ pub(in crate::report) fn explanation_page(
         style: STYLE,
         sentences: &explanation.sentences,
         sections,
-        without_effect: if names.is_empty() { String::new() } else { format!("Of no effect here: {}.", names.join(", ")) },
+        without_effect: if names.is_empty() {
+            String::new()
+        } else {
+            format!("Of no effect here: {}.", names.join(", "))
+        },
     };
     Ok(Artifact::new("explain.html", view.render().map_err(failed)?))
 }
