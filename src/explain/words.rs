@@ -108,7 +108,7 @@ fn costs_time(cost: &Cost) -> String {
     if carried >= WORTH_SAYING {
         let part = percent(carried);
         return format!(
-            "{head} contending on {cause}: {part} of what that carries while it is waited for, and it is waited for {longer}."
+            "{head} contending on {cause}: it has {part} of what that carries while it is waited for, which is {longer}."
         );
     }
     let latency = cost.waits_ps.get(OTHERS[0]).filter(|_| ideal == Some(Ideal::NoLatencies) && cause != OTHERS[0]);
