@@ -18,7 +18,7 @@ pub(super) const FILES: [&str; 7] = [
     "explain_waits.png",
 ];
 
-/// The files of an explanation: [`FILES`].
+/// The files of an explanation: `explain.json`, `explain.csv`, `explain.html`, and its two pictures as SVG and PNG.
 ///
 /// # Errors
 /// [`ReportError`] if one cannot be made.
