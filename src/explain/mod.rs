@@ -19,7 +19,7 @@
 //! that, and what scarce room in the first tier adds.
 //!
 //! # What was waited for
-//! See [`WaitRecorder`]. Of each run the times of all causes add up to its time, so the difference between two successive runs is
+//! See [`WaitRecorder`](crate::metrics::WaitRecorder). Of each run the times of all causes add up to its time, so the difference between two successive runs is
 //! split by cause, to the picosecond.
 //!
 //! Where a run ends early (out of memory), all of this is about the steps that every run got to the end of.
