@@ -64,6 +64,7 @@
 //! | [`metrics`] | what is measured? |
 //! | [`replay`] | what does the memory system do with other traffic? |
 //! | [`curve`] | how long do transfers take under load? |
+//! | [`explain`] | why is a run as slow as it is? |
 //! | [`report`] | how do results become files and pictures? |
 //! | [`results`] | how are results read back, and what do they say side by side? |
 //! | [`study`] | which runs make the study, and what do they say? |
@@ -76,6 +77,7 @@ pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod curve;
+pub mod explain;
 pub mod kernel;
 pub mod memory;
 pub mod metrics;

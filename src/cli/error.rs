@@ -1,4 +1,5 @@
 use crate::config::{ConfigError, Invalid};
+use crate::explain::ExplainError;
 use crate::replay::{ReplayError, TrafficError};
 use crate::report::ReportError;
 use crate::results::{ConditionError, ResultsError};
@@ -38,6 +39,8 @@ pub(super) enum CliError {
     #[error(transparent)]
     Sweep(#[from] SweepError),
     #[error(transparent)]
+    Explain(#[from] ExplainError),
+    #[error(transparent)]
     Report(#[from] ReportError),
     #[error(transparent)]
     Results(#[from] ResultsError),
@@ -56,7 +59,10 @@ impl CliError {
 
     fn code(&self) -> u8 {
         match self {
-            Self::Study(StudyError::Run(RunError::Interrupted)) | Self::Trace(TraceError::Interrupted) => INTERRUPTED,
+            Self::Study(StudyError::Run(RunError::Interrupted))
+            | Self::Explain(ExplainError::Run(RunError::Interrupted))
+            | Self::Trace(TraceError::Interrupted) => INTERRUPTED,
+            Self::Explain(ExplainError::NoSteps(_)) => INCOMPLETE,
             Self::Sweep(SweepError::Interrupted { .. } | SweepError::Stopped) => INTERRUPTED,
             _ => BAD_INPUT,
         }

@@ -24,6 +24,7 @@ mod check;
 mod compare;
 mod curve;
 mod error;
+mod explain;
 mod hist;
 mod list;
 mod overrides;
@@ -71,6 +72,8 @@ enum Command {
     Solve(Box<solve::SolveArgs>),
     /// Set results side by side: what differs in configuration, time, latency, alpha and use; as a gate with --fail-if
     Compare(compare::CompareArgs),
+    /// Say why a run is as slow as it is: what lies between its bound and its time, step by step, and what it waits for
+    Explain(Box<explain::ExplainArgs>),
     /// Print and draw the percentiles of histograms (.hlog, .hgrm), merge them, or take some from others
     Hist(hist::HistArgs),
     /// Carry a list of transfers over the lanes of a memory system, without a model
@@ -86,8 +89,8 @@ enum Command {
     Completions(shell::CompletionsArgs),
     /// Print the manual page, or write one for each command
     Man(shell::ManArgs),
-    /// Print the JSON Schema of summary.json
-    Schema,
+    /// Print the JSON Schema of summary.json, or of another result
+    Schema(shell::SchemaArgs),
     /// Say whether configuration files and traces are valid, or what is wrong and where
     Check(check::CheckArgs),
 }
@@ -107,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Sweep(args) => sweep::run(&args, &cancel),
         Command::Solve(args) => solve::run(&args, &cancel),
         Command::Compare(args) => compare::run(&args, &cancel),
+        Command::Explain(args) => explain::run(&args, &cancel),
         Command::Hist(args) => hist::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Curve(args) => curve::run(&args),
@@ -114,7 +118,7 @@ pub fn main() -> ExitCode {
         Command::List(args) => list::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),
-        Command::Schema => shell::schema(),
+        Command::Schema(args) => shell::schema(&args),
         Command::Check(args) => check::check(&args, &cancel),
     };
     match result {

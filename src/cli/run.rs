@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 /// `tiersim run`.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(super) struct RunArgs {
     /// The scenario, by name or path
     #[arg(default_value = "study")]

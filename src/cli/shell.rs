@@ -3,7 +3,7 @@
 use super::error::CliError;
 use super::{Cli, print};
 use crate::report::{self, Artifact};
-use clap::{Args, CommandFactory};
+use clap::{Args, CommandFactory, ValueEnum};
 use clap_complete::Shell;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -60,7 +60,27 @@ fn collect(command: &clap::Command, name: &str, pages: &mut Vec<Artifact>) -> Re
 }
 
 /// `tiersim schema`.
-pub(super) fn schema() -> Result<ExitCode, CliError> {
-    print(report::summary_schema()?.trim_end())?;
+#[derive(Args)]
+pub(super) struct SchemaArgs {
+    /// Of which file
+    #[arg(value_enum, default_value_t = Documented::Summary)]
+    file: Documented,
+}
+
+/// The results that have a schema.
+#[derive(Clone, Copy, ValueEnum)]
+enum Documented {
+    /// summary.json
+    Summary,
+    /// explain.json
+    Explain,
+}
+
+pub(super) fn schema(args: &SchemaArgs) -> Result<ExitCode, CliError> {
+    let text = match args.file {
+        Documented::Summary => report::summary_schema()?,
+        Documented::Explain => report::explain_schema()?,
+    };
+    print(text.trim_end())?;
     Ok(ExitCode::SUCCESS)
 }

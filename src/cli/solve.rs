@@ -12,8 +12,12 @@ use serde_json::json;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-/// `tiersim solve`.
+/// `tiersim solve`: what `tiersim run` takes, but for what is written.
 #[derive(Args)]
+#[command(mut_arg("timeline", |it| it.hide(true)))]
+#[command(mut_arg("out", |it| it.hide(true)))]
+#[command(mut_arg("vary", |it| it.help("The field to vary, with its ends: memory.hbm.capacity=1GiB..64GiB").value_name("FIELD=FROM..TO")))]
+#[command(mut_arg("json", |it| it.help("Print what was found as JSON on stdout, and nothing else there")))]
 pub(super) struct SolveArgs {
     #[command(flatten)]
     run: RunArgs,

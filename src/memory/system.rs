@@ -274,18 +274,34 @@ impl MemorySystem {
             even_reads: Vec::new(),
             even_writes: Vec::new(),
         };
-        for tier in system.tier_ids() {
-            let at = |read_share| Bandwidth::new(system.saturation(tier, LONG, read_share) as u64);
-            let (written, mixed) = (at(0.0), at(0.5));
-            let tier = &mut system.tiers[tier.0];
-            tier.write_bandwidth = written.unwrap_or(tier.read_bandwidth);
-            tier.mixed_bandwidth = mixed.unwrap_or(tier.read_bandwidth);
-        }
+        system.measure_writes();
         system.even_reads =
             system.tier_ids().map(|tier| system.ports(tier).map(|p| system.read_route(p)).collect()).collect();
         system.even_writes =
             system.tier_ids().map(|tier| system.ports(tier).map(|p| system.write_route(p)).collect()).collect();
         Ok(system)
+    }
+
+    /// The same, but that every lane carries what it carries of long reads (of long writes, where it carries only these),
+    /// whatever the granules and the mix are.
+    #[must_use]
+    pub fn without_losses(mut self) -> Self {
+        for lane in &mut self.lanes {
+            lane.efficiency = None;
+        }
+        self.measure_writes();
+        self
+    }
+
+    /// Sets what tiers carry of writes, and of both.
+    fn measure_writes(&mut self) {
+        for tier in self.tier_ids() {
+            let at = |read_share| Bandwidth::new(self.saturation(tier, LONG, read_share) as u64);
+            let (written, mixed) = (at(0.0), at(0.5));
+            let tier = &mut self.tiers[tier.0];
+            tier.write_bandwidth = written.unwrap_or(tier.read_bandwidth);
+            tier.mixed_bandwidth = mixed.unwrap_or(tier.read_bandwidth);
+        }
     }
 
     /// How reports call it.

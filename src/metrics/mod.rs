@@ -2,12 +2,15 @@
 //!
 //! Histograms are HdrHistograms of picoseconds with 3 significant digits: a transfer of 5 ns keeps them. Sums, least and
 //! greatest are kept apart and are exact.
+//!
+//! A [`WaitRecorder`] watches what a run waits for.
 
 mod distribution;
 mod recorder;
 mod series;
 mod summary;
 mod timeline;
+mod waits;
 
 pub use distribution::Timings;
 pub use recorder::{Histograms, Recorder, RunReport, SCHEMA, lane_summaries, transfer_summaries};
@@ -17,3 +20,4 @@ pub use summary::{
     TransferSummary,
 };
 pub use timeline::{Mark, Span, SpanKind, Timeline, TimelineTransfer};
+pub use waits::{OTHERS, Wait, WaitRecorder};

@@ -5,6 +5,7 @@
 mod chart;
 mod csv;
 mod curves;
+mod explanation;
 pub mod grids;
 mod hgrm;
 mod hlog;
@@ -19,6 +20,7 @@ mod timeline;
 pub mod trace_pictures;
 
 pub use curves::curve_files;
+pub use explanation::{explain_schema, explanation_files, explanation_json, explanation_text};
 pub(crate) use hlog::MARK as LOG_MARK;
 pub use json::{summary_json, summary_schema};
 pub use output::{Artifact, ReportError, check_folder, replace, write, write_run, write_streamed};

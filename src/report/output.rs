@@ -1,3 +1,4 @@
+use super::explanation::FILES as EXPLANATION;
 use super::pictures::PICTURES;
 use super::timeline;
 use std::fs;
@@ -116,7 +117,7 @@ pub fn replace(folder: &Path, artifacts: &[Artifact], kinds: &[&str]) -> Result<
 }
 
 /// Writes a run's `artifacts` as [`write()`] does, and takes away what an earlier run left in `folder`: histograms and
-/// pictures that this one did not write.
+/// pictures that this one did not write, and the explanation of that run.
 ///
 /// # Errors
 /// [`ReportError::Write`].
@@ -128,8 +129,8 @@ pub fn write_run(folder: &Path, artifacts: &[Artifact]) -> Result<(), ReportErro
     let of_runs = entries.filter(|path| path.extension().is_some_and(|extension| extension == "hgrm"));
     let pictures = PICTURES.iter().chain([&timeline::PICTURE]);
     let pictures = pictures.flat_map(|name| ["svg", "png"].map(|ending| folder.join(name).with_extension(ending)));
-    let timeline = [folder.join("timeline.json")];
-    for stale in of_runs.chain(pictures).chain(timeline).filter(|path| path.is_file() && !written(path)) {
+    let others = ["timeline.json"].iter().chain(&EXPLANATION).map(|name| folder.join(name));
+    for stale in of_runs.chain(pictures).chain(others).filter(|path| path.is_file() && !written(path)) {
         fs::remove_file(&stale).map_err(|source| ReportError::write(&stale, source))?;
     }
     Ok(())

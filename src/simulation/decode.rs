@@ -1,8 +1,10 @@
+use super::idealization::Ideal;
 use super::moves::{self, Moves};
 use super::paging::Paging;
 use super::probe::{Ends, Probe, StepRecord};
 use super::residency::{LayerTokens, Residency};
 use super::scenario::Scenario;
+use super::waits::{Waiting, Waits};
 use crate::kernel::{Calendar, EventId};
 use crate::memory::{
     Completed, Fabric, LaneLoad, Ledger, MemorySystem, Path, Pattern, Request, ResidencyKind, Shortage, TierId,
@@ -157,6 +159,8 @@ struct Decode<'a, P> {
     /// By tier.
     held: Vec<Option<HeldRead>>,
     done: Vec<Completed<Purpose>>,
+    /// The sublayer that runs; none after the last step.
+    present: Option<u32>,
     plan: MovePlan,
     totals: StepTotals,
     /// Scratch space, by tier.
@@ -220,6 +224,7 @@ impl<'a, P: Probe> Decode<'a, P> {
             written: vec![scenario.prefill(); layers],
             held: vec![None; tiers],
             done: Vec::with_capacity(64),
+            present: None,
             plan: MovePlan::new(tiers),
             totals: StepTotals {
                 read_kv_tokens: 0,
@@ -272,6 +277,7 @@ impl<'a, P: Probe> Decode<'a, P> {
 
     /// Issues the reads of a sublayer and runs until they and its compute are done.
     fn sublayer(&mut self, step: usize, sublayer: usize) -> Result<(), RunError> {
+        self.present = Some(sublayer as u32);
         if self.weights_issued > sublayer {
             while let Some(transfer) = self.early[sublayer].pop() {
                 self.fabric.promote(self.calendar.now(), transfer);
@@ -413,6 +419,13 @@ impl<'a, P: Probe> Decode<'a, P> {
         let tier =
             self.system.tier_ids().find(|tier| tokens.at[tier.0].contains(page)).expect("an open page lies on a tier");
         let bytes = self.model.layers()[layer].kv_bytes;
+        if self.scenario.idealization().has(Ideal::FreeWrites) {
+            self.written[layer] = token + 1;
+            if (token + 1).is_multiple_of(self.page_tokens) {
+                self.residency.end_write(layer, page);
+            }
+            return Ok(());
+        }
         let last = self.system.last_tier();
         let copy = self.system.residency() == ResidencyKind::Inclusive && tier != last;
         self.written[layer] = token + 1;
@@ -504,6 +517,10 @@ impl<'a, P: Probe> Decode<'a, P> {
                 TransferClass::MigrateIn => self.totals.migrated_in += bytes,
                 _ => self.totals.migrated_out += bytes,
             }
+            if self.scenario.idealization().has(Ideal::FreeMigration) {
+                self.residency.end_move(layer, tokens, source, destination);
+                continue;
+            }
             let kv_bytes = self.residency.layer(layer).kv_bytes;
             let (slot, path) =
                 self.moves.begin(self.system, &self.paging, (layer, kv_bytes), tokens, source, destination);
@@ -547,6 +564,35 @@ impl<'a, P: Probe> Decode<'a, P> {
             let rates = self.fabric.lane_rates();
             self.probe.lane_rates(self.calendar.now(), &rates);
         }
+        if self.probe.watches_waits()
+            && let Some(sublayer) = self.present
+        {
+            self.tell_waits(sublayer);
+        }
+    }
+
+    fn tell_waits(&mut self, sublayer: u32) {
+        let mut reads: Vec<(TierId, Waiting)> = self
+            .fabric
+            .in_progress()
+            .filter_map(|read| match read.tag {
+                Purpose::Read { sublayer: of, tier } if of == sublayer => Some((
+                    tier,
+                    Waiting {
+                        read: (read.id.number(), read.part),
+                        class: read.class,
+                        issued: read.issued,
+                        held_up: read.held_up,
+                    },
+                )),
+                _ => None,
+            })
+            .collect();
+        reads.sort_by_key(|(tier, waiting)| (waiting.issued, waiting.class, *tier, waiting.read));
+        let reads: Vec<Waiting> = reads.into_iter().map(|(_, waiting)| waiting).collect();
+        let mut rates = vec![[0.0; TransferClass::COUNT]; self.system.lanes().len()];
+        self.fabric.add_class_rates(self.calendar.now(), &mut rates);
+        self.probe.waits(self.calendar.now(), &Waits { reads: &reads, computing: self.computing, rates: &rates });
     }
 
     fn handle_completions(&mut self, now: SimTime) {
@@ -629,6 +675,7 @@ impl<'a, P: Probe> Decode<'a, P> {
 
     /// Carries what is in flight to its end, after a complete run, and says how the run ended.
     fn finish(mut self, error: Option<RunError>) -> Outcome {
+        self.present = None;
         if error.is_none() {
             self.settle();
             while self.calendar.next_time().is_some() {

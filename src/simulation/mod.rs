@@ -14,13 +14,17 @@
 mod decode;
 mod fields;
 mod footprint;
+mod idealization;
 mod moves;
 mod paging;
 mod probe;
 mod residency;
 mod scenario;
+mod waits;
 
 pub use decode::{Outcome, RunError, run};
 pub use fields::{FieldError, Fields, spelled_out};
+pub use idealization::{Ideal, Idealization};
 pub use probe::{Ends, Probe, StepRecord};
 pub use scenario::{Scenario, ScenarioConfig, ScenarioError, open_trace, open_trace_with};
+pub use waits::{Waiting, Waits};

@@ -1,3 +1,4 @@
+use super::waits::Waits;
 use crate::memory::{Completed, TierId, TransferClass};
 use crate::units::{Bytes, SimTime};
 use std::ops::ControlFlow;
@@ -72,6 +73,16 @@ pub trait Probe {
         let _ = (now, rates);
     }
 
+    /// Whether it wants to be told what the sublayer waits for at this moment of the run.
+    fn watches_waits(&self) -> bool {
+        false
+    }
+
+    /// From `now` until it is told again, the sublayer waits for this.
+    fn waits(&mut self, now: SimTime, waits: &Waits<'_>) {
+        let _ = (now, waits);
+    }
+
     /// A migration of `class` has completed, so long after the reads that it was meant for were issued; 0 if in time.
     fn lateness(&mut self, class: TransferClass, late: SimTime) {
         let _ = (class, late);
@@ -110,6 +121,14 @@ impl<A: Probe> Probe for Option<A> {
         self.iter_mut().for_each(|probe| probe.lane_rates(now, rates));
     }
 
+    fn watches_waits(&self) -> bool {
+        self.iter().any(Probe::watches_waits)
+    }
+
+    fn waits(&mut self, now: SimTime, waits: &Waits<'_>) {
+        self.iter_mut().for_each(|probe| probe.waits(now, waits));
+    }
+
     fn lateness(&mut self, class: TransferClass, late: SimTime) {
         self.iter_mut().for_each(|probe| probe.lateness(class, late));
     }
@@ -142,6 +161,15 @@ impl<A: Probe, B: Probe> Probe for (A, B) {
     fn lane_rates(&mut self, now: SimTime, rates: &[f64]) {
         self.0.lane_rates(now, rates);
         self.1.lane_rates(now, rates);
+    }
+
+    fn watches_waits(&self) -> bool {
+        self.0.watches_waits() || self.1.watches_waits()
+    }
+
+    fn waits(&mut self, now: SimTime, waits: &Waits<'_>) {
+        self.0.waits(now, waits);
+        self.1.waits(now, waits);
     }
 
     fn lateness(&mut self, class: TransferClass, late: SimTime) {

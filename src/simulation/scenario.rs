@@ -1,8 +1,9 @@
+use super::idealization::{Ideal, Idealization};
 use crate::catalog;
 use crate::config::{self, ConfigError, Reference};
-use crate::memory::{MemoryConfig, MemoryError, MemorySystem, ResidencyKind};
-use crate::strategy::Strategy;
-use crate::units::Bytes;
+use crate::memory::{Interleaving, MemoryConfig, MemoryError, MemorySystem, ResidencyKind};
+use crate::strategy::{MigrationKind, Strategy};
+use crate::units::{Bytes, SimTime};
 use crate::workload::{
     ComputeConfig, ComputeError, Demand, FittedTrace, LanguageModel, MAX_TOKENS, ModelConfig, ModelError,
     RecordedConfig, Recording, Roofline, Shape, SkipSource, StoredSkips, TraceConfig, TraceError,
@@ -154,6 +155,7 @@ pub struct Scenario {
     roofline: Option<Roofline>,
     /// Its skip sets, where another run has them already.
     stored: Option<Arc<StoredSkips>>,
+    idealization: Idealization,
 }
 
 impl Scenario {
@@ -195,7 +197,8 @@ impl Scenario {
         check_size(&model, memory.tiers().len(), &config)?;
         check_room(&model, &memory, config.prefill_tokens, config.page_tokens)?;
         let roofline = config.compute.as_ref().map(Roofline::new).transpose()?;
-        let mut scenario = Self { resolved: config, model, memory, roofline, stored: None };
+        let mut scenario =
+            Self { resolved: config, model, memory, roofline, stored: None, idealization: Idealization::NONE };
         scenario.resolve_trace()?;
         scenario.check_trace()?;
         Ok(scenario)
@@ -221,6 +224,80 @@ impl Scenario {
             scenario.memory = MemorySystem::channel_by_channel(memory)?;
         }
         Ok(scenario)
+    }
+
+    /// The same, spared what `idealization` says besides what it is spared already. Its [`resolved`](Self::resolved) input is
+    /// changed where a configuration can say so; [`idealization`](Self::idealization) has all.
+    ///
+    /// # Errors
+    /// [`ScenarioError`], as [`new`](Self::new).
+    pub fn idealized(&self, idealization: Idealization) -> Result<Self, ScenarioError> {
+        let mut config = self.resolved.clone();
+        let ideals = || Ideal::ALL.into_iter().filter(|ideal| idealization.has(*ideal));
+        if let Reference::Inline(memory) = &mut config.memory {
+            ideals().for_each(|ideal| self.idealize_memory(memory, ideal));
+        }
+        if idealization.has(Ideal::SingleTokens) {
+            config.page_tokens = 1;
+        }
+        let mut scenario = Self::new(config)?;
+        scenario.idealization = ideals().fold(self.idealization, Idealization::with);
+        if scenario.idealization.has(Ideal::NoLosses) {
+            scenario.memory = scenario.memory.without_losses();
+        }
+        Ok(scenario)
+    }
+
+    fn idealize_memory(&self, memory: &mut MemoryConfig, ideal: Ideal) {
+        for (index, tier) in memory.tiers.iter_mut().enumerate() {
+            match ideal {
+                Ideal::NoLimits => {
+                    (tier.transfer_cap, tier.max_transfers) = (None, None);
+                    if let Some(link) = &mut tier.link {
+                        (link.transfer_cap, link.max_transfers) = (None, None);
+                    }
+                }
+                Ideal::EvenChannels => tier.interleaving = Interleaving::Striped,
+                Ideal::NoLatencies => {
+                    tier.latency = SimTime::ZERO;
+                    if let Some(link) = &mut tier.link {
+                        link.latency = SimTime::ZERO;
+                    }
+                }
+                Ideal::AmpleHbm if index == 0 => tier.capacity = tier.capacity.max(self.stored_at_the_end()),
+                _ => {}
+            }
+        }
+    }
+
+    /// What weights and KV occupy at the end, once.
+    fn stored_at_the_end(&self) -> Bytes {
+        let pages = self.shape().pages(self.prefill() + self.decode()) as u64;
+        self.model.stored_weights() + self.model.token_bytes().times(pages * self.shape().page_tokens as u64)
+    }
+
+    /// Whether being spared `ideal` can make a difference to this scenario.
+    #[must_use]
+    pub fn is_affected_by(&self, ideal: Ideal) -> bool {
+        let memory = &self.memory;
+        match ideal {
+            Ideal::FreeMigration => self.strategy().migration != MigrationKind::None,
+            Ideal::FreeWrites => true,
+            Ideal::NoLosses => memory.lanes().iter().any(|lane| lane.efficiency.is_some()),
+            Ideal::NoLimits => {
+                memory.lanes().iter().any(|lane| lane.transfer_cap.is_some() || lane.max_transfers.is_some())
+            }
+            Ideal::EvenChannels => memory.tiers().iter().any(|tier| tier.interleaving != Interleaving::Striped),
+            Ideal::NoLatencies => memory.tiers().iter().any(|tier| tier.latency > SimTime::ZERO),
+            Ideal::AmpleHbm => memory.tiers()[0].capacity < self.stored_at_the_end(),
+            Ideal::SingleTokens => self.shape().page_tokens > 1,
+        }
+    }
+
+    /// What its runs are spared.
+    #[must_use]
+    pub fn idealization(&self) -> Idealization {
+        self.idealization
     }
 
     fn check_trace(&self) -> Result<(), ScenarioError> {

@@ -72,6 +72,14 @@ impl Admission {
         }
     }
 
+    /// The first of `lanes` that has no slot for `place` yet.
+    pub fn in_the_way(&self, place: Place, lanes: &[usize]) -> Option<usize> {
+        lanes.iter().copied().find(|&lane| {
+            let line = &self.lanes[lane];
+            line.limit.is_some_and(|limit| line.waiting.first() != Some(&place) || line.active >= limit)
+        })
+    }
+
     /// Who is first in line on `lane`.
     pub fn first(&self, lane: usize) -> Option<Place> {
         self.lanes[lane].waiting.first().copied()

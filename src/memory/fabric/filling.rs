@@ -61,6 +61,8 @@ pub(super) struct Demand {
     pub count: u64,
     /// What one of them gets.
     pub rate: Rate,
+    /// The lane that is full and gives no more; `None` where it is the cap.
+    pub limit: Option<usize>,
     growth: Growth,
 }
 
@@ -74,7 +76,7 @@ enum Growth {
 
 impl Demand {
     pub fn new(holds: Box<[GroupHold]>, weight: u64, level: u8, cap: Option<Rate>) -> Self {
-        Self { holds, weight, level, cap, count: 0, rate: 0, growth: Growth::Waiting }
+        Self { holds, weight, level, cap, count: 0, rate: 0, limit: None, growth: Growth::Waiting }
     }
 
     fn pressure(&self) -> u128 {
@@ -232,6 +234,7 @@ fn fill_level(
                 for &member in members {
                     if reached(&demands[member]) == Some(first) {
                         growing -= 1;
+                        demands[member].limit = None;
                         fix(member, demands[member].cap.unwrap_or(0), pools, demands, grown, shift);
                     }
                 }
@@ -243,6 +246,7 @@ fn fill_level(
             let member = pools[tightest].active[at];
             if demands[member].growth == Growth::Growing {
                 growing -= 1;
+                demands[member].limit = Some(tightest);
                 fix(member, (share * Rate::from(demands[member].weight)) >> shift, pools, demands, grown, shift);
             }
         }

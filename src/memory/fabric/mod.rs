@@ -5,6 +5,7 @@ mod fifo;
 mod filling;
 mod profile;
 mod sharing;
+mod watch;
 
 use super::{Arbitration, MemorySystem, Pattern, RouteId, TransferClass};
 use crate::kernel::{Calendar, EventId};
@@ -15,10 +16,19 @@ use filling::Scale;
 use profile::{Profiles, in_turns};
 use sharing::{Membership, Sharing};
 use std::collections::VecDeque;
+pub use watch::{HeldUp, InProgress};
 
 /// A transfer that was issued and is not complete. The fabric reuses ids of completed transfers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TransferId(u32);
+
+impl TransferId {
+    /// Its number: tells apart what is in flight at one moment.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
 
 /// Whether a transfer is wanted now or ahead of its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -173,6 +173,11 @@ impl Profiles {
         }
     }
 
+    /// Whether a lane of `profile` has a cap.
+    pub fn has_cap(&self, profile: &Profile) -> bool {
+        profile.holds.iter().any(|hold| self.system.lanes()[hold.lane.0].transfer_cap.is_some())
+    }
+
     /// The number of the profile of `class` over `route` in granules of `granule`, in one of so many parts.
     pub fn find(
         &mut self,

@@ -211,6 +211,11 @@ impl Sharing {
         }
     }
 
+    /// What one of `group` receives, and the lane that keeps it from more, if it is not its cap.
+    pub fn rate(&self, group: usize) -> (Rate, Option<usize>) {
+        (self.groups[group].rate, self.demands[group].limit)
+    }
+
     /// The whole bytes that a transfer of `bytes` in so many equal parts, of which `member` is one, has received by `now`.
     pub fn delivered(&self, now: SimTime, member: Membership, bytes: Bytes, parts: u64) -> Bytes {
         let of_part = member.mark.saturating_sub(self.groups[member.group].progress_at(now));

@@ -8,10 +8,12 @@
 //! script (`page.js`) from series that are thinned to keep the least and the greatest of each stretch.
 
 mod document;
+mod explanation;
 mod plots;
 mod words;
 
 pub use document::{Document, Section, document};
+pub(super) use explanation::explanation_page;
 pub use words::answer;
 
 use super::pictures::Labelled;
@@ -59,6 +61,11 @@ pub fn comparison(title: &str, question: &str, answer: &str, runs: &[Labelled<'_
 /// # Errors
 /// [`ReportError::Format`] where the page cannot be made; none of ours is such.
 pub fn page(page: &Page<'_>) -> Result<Artifact, ReportError> {
+    rendered(page, false)
+}
+
+/// With a word on how it is explained, where the page is that of one run in its folder.
+fn rendered(page: &Page<'_>, explainable: bool) -> Result<Artifact, ReportError> {
     let runs: usize = page.groups.iter().map(|group| group.runs.len()).sum();
     let most = plots::most_points(runs);
     let lanes: usize = page.groups.iter().flat_map(|group| group.runs).map(|run| run.run.summary.lanes.0.len()).sum();
@@ -77,6 +84,7 @@ pub fn page(page: &Page<'_>) -> Result<Artifact, ReportError> {
         several: groups.len() > 1,
         // One run's configuration is there to read; those of many would bury the page.
         open: runs == 1,
+        explainable,
         groups,
     };
     Ok(Artifact::new(NAME, view.render().map_err(failed)?))
@@ -94,7 +102,9 @@ impl Exporter for RunPage {
         let runs = [Labelled { label: &run.summary.strategy, run }];
         let scenario = &run.summary.scenario;
         let title = format!("{}: {}", scenario.name, run.summary.strategy);
-        Ok(vec![comparison(&title, &scenario.about, &answer(&runs), &runs)?])
+        let groups = [Group { title: "", runs: &runs }];
+        let page = Page { title: &title, question: &scenario.about, answer: &answer(&runs), groups: &groups };
+        Ok(vec![rendered(&page, true)?])
     }
 }
 
@@ -111,6 +121,7 @@ struct PageView<'a> {
     classes: [(usize, &'static str); TransferClass::COUNT],
     several: bool,
     open: bool,
+    explainable: bool,
     groups: Vec<GroupView>,
 }
 

@@ -1,0 +1,144 @@
+use super::error::{CliError, INCOMPLETE};
+use super::print;
+use super::progress::Bar;
+use super::run::{RunArgs, configure, folder_name, scenarios};
+use crate::explain::{Explanation, Ladder};
+use crate::report;
+use crate::simulation::{RunError, Scenario};
+use crate::study::{Cancel, Progress, StudyError};
+use clap::Args;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+
+/// `tiersim explain`: what `tiersim run` takes, but for a timeline.
+#[derive(Args)]
+#[command(mut_arg("timeline", |it| it.hide(true)))]
+#[command(mut_arg("vary", |it| it.hide(true)))]
+#[command(mut_arg("scenario", |it| it.help("The scenario, by name or path; or the folder of an earlier run, into which the explanation goes")))]
+#[command(mut_arg("out", |it| it.help(
+    "The folder for the explanation; with several strategies, a folder each within it [default: the run's folder, or out/explain/SCENARIO-STRATEGY]"
+)))]
+#[command(mut_arg("json", |it| it.help("Print explain.json on stdout, an array where several strategies are explained, and nothing else there")))]
+pub(super) struct ExplainArgs {
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// `summary.json`, in the folder of a run.
+const SUMMARY: &str = "summary.json";
+
+pub(super) fn run(args: &ExplainArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
+    let mut args = args.run.clone();
+    if args.timeline.is_some() {
+        return Err(CliError::Usage("--timeline is for `tiersim run`: an explanation has none".to_owned()));
+    }
+    if !args.vary.is_empty() {
+        return Err(CliError::Usage(
+            "--vary is for `tiersim run` and `solve`: explain one scenario at a time".to_owned(),
+        ));
+    }
+    let folder = run_folder(&mut args)?;
+    let config = configure(&args)?;
+    let scenarios = scenarios(&args, &config)?;
+    let several = scenarios.len() > 1;
+    let folders: Vec<PathBuf> = scenarios
+        .iter()
+        .map(|scenario| {
+            let strategy = folder_name(&scenario.strategy().name());
+            match (&args.out, &folder) {
+                (Some(out), _) if several => out.join(strategy),
+                (Some(out), _) => out.clone(),
+                // What is asked of the run itself is beside it; what is changed is another run.
+                (None, Some(folder)) if is_of(folder, scenario) => folder.clone(),
+                (None, _) => {
+                    Path::new("out/explain").join(format!("{}-{strategy}", folder_name(&scenario.resolved().name)))
+                }
+            }
+        })
+        .collect();
+    for folder in &folders {
+        report::check_folder(folder)?;
+    }
+    let runs = |scenario: &Scenario| (Ladder::ideals(scenario).len() as u64 + 1) * scenario.decode() as u64;
+    let bar = Bar::new(scenarios.iter().map(runs).sum());
+    let mut explained = Vec::new();
+    for scenario in &scenarios {
+        let ladder = Ladder::climb(scenario, args.jobs.map_or(0, usize::from), cancel, &|steps| bar.advance(steps));
+        explained.push(ladder.and_then(|ladder| Ok((ladder.explanation(scenario)?, ladder))));
+    }
+    bar.finish();
+    let explained: Vec<(Explanation, Ladder)> = explained.into_iter().collect::<Result<_, _>>()?;
+    for ((explanation, ladder), folder) in explained.iter().zip(&folders) {
+        let files = report::explanation_files(explanation, ladder)?;
+        // An interruption between computing and writing counts: nothing is written then.
+        if cancel.load(Ordering::Relaxed) {
+            return Err(StudyError::from(RunError::Interrupted).into());
+        }
+        report::write(folder, &files)?;
+    }
+
+    let explanations: Vec<&Explanation> = explained.iter().map(|(explanation, _)| explanation).collect();
+    if args.json {
+        print(&json(&explanations)?)?;
+    } else {
+        let styled = std::io::stdout().is_terminal();
+        let text = |explanation: &&Explanation| {
+            let heading = if several { format!("{}:\n\n", explanation.strategy) } else { String::new() };
+            heading + &report::explanation_text(explanation, styled)
+        };
+        print(&explanations.iter().map(text).collect::<Vec<_>>().join("\n\n"))?;
+    }
+    for folder in &folders {
+        note!("the explanation, its page and its pictures are in {}", folder.display());
+    }
+    let mut code = ExitCode::SUCCESS;
+    for explanation in explanations {
+        for (run, error) in &explanation.errors {
+            tell!(
+                "incomplete: {}, {run}: {error}. Only the {} steps that every run got to the end of are explained",
+                explanation.strategy,
+                explanation.steps
+            );
+            code = ExitCode::from(INCOMPLETE);
+        }
+    }
+    Ok(code)
+}
+
+/// The folder of the run that was named, by itself or by its `summary.json`; it is named by the latter then.
+fn run_folder(args: &mut RunArgs) -> Result<Option<PathBuf>, CliError> {
+    let path = Path::new(&args.scenario);
+    let shipped = crate::catalog::SCENARIOS.iter().any(|file| file.name == args.scenario);
+    if path.file_name().is_some_and(|name| name == SUMMARY) {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        return Ok(Some(folder.to_owned()));
+    }
+    if !path.is_dir() || (shipped && !path.join(SUMMARY).is_file()) {
+        return Ok(None);
+    }
+    let (folder, summary) = (path.to_owned(), path.join(SUMMARY));
+    if !summary.is_file() {
+        return Err(CliError::Usage(format!(
+            "'{}' is not the folder of a run: it has no {SUMMARY}. Name one that `tiersim run` wrote, or a scenario",
+            folder.display()
+        )));
+    }
+    args.scenario = summary.display().to_string();
+    Ok(Some(folder))
+}
+
+/// Whether the run in `folder` is one of `scenario`.
+fn is_of(folder: &Path, scenario: &Scenario) -> bool {
+    let summary = crate::simulation::ScenarioConfig::load(&folder.join(SUMMARY).display().to_string());
+    summary.is_ok_and(|config| config == *scenario.resolved())
+}
+
+fn json(explanations: &[&Explanation]) -> Result<String, CliError> {
+    if let [explanation] = explanations {
+        return Ok(report::explanation_json(explanation)?);
+    }
+    let texts: Result<Vec<String>, _> = explanations.iter().map(|it| report::explanation_json(it)).collect();
+    Ok(format!("[\n{}\n]", texts?.join(",\n")))
+}

@@ -1,0 +1,311 @@
+//! Why is a run as slow as it is? From its bound to what it achieved, in steps that add up exactly, and what it waited for.
+//!
+//! # The ladder
+//! The scenario is run as it is, then with one more thing idealized in each further run, in the order of [`Ideal::ALL`]: what the
+//! strategy's traffic costs first, on the machine as it is; then what the machine loses, with nothing but demand reads on it; then
+//! the room in the first tier, and pages. So what two things cost only together is the earlier one's: a bus that turns around
+//! because of migration is migration's. What makes no difference to a scenario (no tier is hashed, say) has no run.
+//!
+//! The *loss* of a run is its time less its bound: the sum of its steps' latencies less the sum of their bounds. What a thing
+//! costs is the loss of the run with it less that of the next one, without it. Most idealizations leave the bound as it is, so that is
+//! the difference of the two times; only [`Ideal::AmpleHbm`] and [`Ideal::SingleTokens`] lower the bound as well, and cost what
+//! they cost the strategy beyond what they cost the best placement. What the last run loses is [`PLACEMENT`]'s: where the strategy
+//! puts bytes, even with room for all, and what of sublayers and compute does not overlap. The costs of all things and of placement add
+//! up to the loss of the run as it is, in whole picoseconds: each loss but the first and the last is added once and subtracted once. No run beats its
+//! bound, so the last one's loss is not negative. A thing's may be: then the run without it is the slower one, as where bytes lie
+//! or what reads wait for has changed.
+//!
+//! The bound is split as well: what the best placement takes with room for all and token by token, what reading whole pages adds to
+//! that, and what scarce room in the first tier adds.
+//!
+//! # What was waited for
+//! See [`WaitRecorder`](crate::metrics::WaitRecorder). Of each run the times of all causes add up to its time, so the difference between two successive runs is
+//! split by cause, to the picosecond.
+//!
+//! Where a run ends early (out of memory), all of this is about the steps that every run got to the end of.
+
+mod ladder;
+mod words;
+
+pub use ladder::{Ladder, Run};
+pub use words::{label, sentences};
+pub(crate) use words::{percent, time};
+
+use crate::memory::TransferClass;
+use crate::metrics::Named;
+use crate::simulation::{Ideal, RunError, Scenario, ScenarioConfig, ScenarioError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// What is left when all is idealized: where bytes lie.
+pub const PLACEMENT: &str = "Placement";
+
+/// The version of `explain.json`.
+pub const SCHEMA: u32 = 1;
+
+/// Why there is no explanation.
+#[derive(Debug, Error)]
+#[allow(missing_docs)]
+pub enum ExplainError {
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error("with {ideal}: {source}")]
+    Scenario { ideal: Ideal, source: Box<ScenarioError> },
+    #[error("there is no step to explain: {0}")]
+    NoSteps(String),
+    #[error("cannot start {jobs} threads: {message}. Ask for fewer with --jobs")]
+    Threads { jobs: usize, message: String },
+}
+
+/// What `explain.json` says. Times are in whole picoseconds.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Explanation {
+    /// The version of this layout.
+    pub schema: u32,
+    /// The strategy's name.
+    pub strategy: String,
+    /// Whether every run got to its last step.
+    pub complete: bool,
+    /// Why not, for each run that did not: what it was spared last (nothing: `as it is`), and the error.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<(String, String)>,
+    /// How many steps are explained: those that all runs got to the end of.
+    pub steps: u64,
+    /// What the scenario took.
+    pub achieved_ps: u64,
+    /// The least that any placement could take.
+    pub bound: BoundParts,
+    /// The time over the bound; `None` where that is 0.
+    pub achieved_over_bound: Option<f64>,
+    /// `achieved_ps` less the bound: what `costs` add up to.
+    pub loss_ps: i64,
+    /// What each thing costs, in the order in which they were idealized; last, placement.
+    pub costs: Vec<Cost>,
+    /// Things that make no difference to this scenario.
+    pub without_effect: Vec<String>,
+    /// What the scenario as it is waited for, by cause, the longest first: lanes by their names (the channels of a tier together),
+    /// and `latency`, `pending write`, `transfer cap` and `compute`. The times add up to `achieved_ps`.
+    pub waits: Named<WaitShare>,
+    /// Where channels are lanes of their own, each of them by itself, in their order.
+    #[serde(default, skip_serializing_if = "Named::is_empty")]
+    pub channels: Named<WaitShare>,
+    /// The same in words.
+    pub sentences: Vec<String>,
+    /// The whole resolved input.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
+    pub scenario: ScenarioConfig,
+}
+
+/// The bound, and what it is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BoundParts {
+    /// The bound: the parts below together.
+    pub time_ps: u64,
+    /// With room for all on the first tier, and only the tokens that are needed read.
+    pub ideal_ps: u64,
+    /// What reading whole pages adds.
+    pub pages_ps: i64,
+    /// What scarce room on the first tier adds, however bytes are placed.
+    pub capacity_ps: i64,
+}
+
+/// What one thing costs.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Cost {
+    /// What the next run is spared, or `Placement`.
+    pub name: String,
+    /// The loss of the run with it less that of the run without it. Negative where the latter is slower.
+    pub loss_ps: i64,
+    /// Its share of the loss of the scenario; `None` where that is 0.
+    pub share: Option<f64>,
+    /// The time with it, and what was named before it idealized.
+    pub time_ps: u64,
+    /// The bound of that run.
+    pub bound_ps: u64,
+    /// How much longer the run with it waits for each cause than the run without it, the most first. These add up to the difference
+    /// of their times. For placement, what the last run waits for.
+    pub waits_ps: Named<i64>,
+    /// Of what the lane carried that stands first there, while it was waited for in the run with it, each class's share of
+    /// the bytes; empty where no lane stands first.
+    pub carried: Named<f64>,
+}
+
+/// How long one cause was waited for.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct WaitShare {
+    /// For how long.
+    pub time_ps: u64,
+    /// Its share of all time.
+    pub share: f64,
+    /// Of what the lane carried meanwhile, each class's share of the bytes; empty for what is no lane.
+    pub carried: Named<f64>,
+}
+
+impl Ladder {
+    /// What these runs of `scenario` say.
+    ///
+    /// # Errors
+    /// [`ExplainError::NoSteps`] where a run did not get to the end of its first step.
+    pub fn explanation(&self, scenario: &Scenario) -> Result<Explanation, ExplainError> {
+        let called = |run: &Run| run.spared.map_or_else(|| "as it is".to_owned(), |ideal| ideal.name().to_owned());
+        let errors: Vec<(String, String)> =
+            self.runs.iter().filter_map(|run| Some((called(run), run.error.clone()?))).collect();
+        let steps = self.runs.iter().map(|run| run.waits.steps()).min().unwrap_or(0);
+        if steps == 0 {
+            let why = errors.first().map_or_else(String::new, |(run, error)| format!("{run}: {error}"));
+            return Err(ExplainError::NoSteps(why));
+        }
+        let figures: Vec<Figures> = self.runs.iter().map(|run| Figures::new(run, steps)).collect();
+        let (first, last) = (&figures[0], &figures[figures.len() - 1]);
+        let loss = first.loss();
+        let share = |part: i64| (loss != 0).then(|| part as f64 / loss as f64);
+        let mut costs = Vec::new();
+        for (index, with) in figures.iter().enumerate() {
+            let without = figures.get(index + 1);
+            let loss = with.loss() - without.map_or(0, Figures::loss);
+            let waits = with.longer_than(without);
+            let first_lane = waits.first().map(|(cause, _)| *cause);
+            costs.push(Cost {
+                name: self.runs.get(index + 1).map_or_else(|| PLACEMENT.to_owned(), called),
+                loss_ps: loss,
+                share: share(loss),
+                time_ps: with.time,
+                bound_ps: with.bound,
+                carried: first_lane.map_or_else(Named::default, |cause| with.carried_while(cause)),
+                waits_ps: waits.into_iter().map(|(cause, time)| (cause.to_owned(), time)).collect(),
+            });
+        }
+        let bound_with = |ideal: Ideal| {
+            // The bound of the run that is spared it, or of the one before where it makes no difference.
+            let at = self.runs.iter().rposition(|run| run.spared.is_none_or(|spared| spared <= ideal));
+            figures[at.unwrap_or(0)].bound as i64
+        };
+        let (ample, single) = (bound_with(Ideal::AmpleHbm), bound_with(Ideal::SingleTokens));
+        let mut explanation = Explanation {
+            schema: SCHEMA,
+            strategy: scenario.strategy().name(),
+            complete: errors.is_empty(),
+            errors,
+            steps: steps as u64,
+            achieved_ps: first.time,
+            bound: BoundParts {
+                time_ps: first.bound,
+                ideal_ps: last.bound,
+                pages_ps: ample - single,
+                capacity_ps: first.bound as i64 - ample,
+            },
+            achieved_over_bound: (first.bound > 0).then(|| first.time as f64 / first.bound as f64),
+            loss_ps: loss,
+            costs,
+            without_effect: self.without_effect.iter().map(|ideal| ideal.name().to_owned()).collect(),
+            waits: shares(first.longest(), first.time),
+            channels: shares(first.channels(), first.time),
+            sentences: Vec::new(),
+            scenario: scenario.resolved().clone(),
+        };
+        explanation.sentences = sentences(&explanation);
+        Ok(explanation)
+    }
+}
+
+/// A cause: its name, for how long it was waited for, and what it carried of each class meanwhile.
+type Waited<'a> = (&'a str, u64, [f64; TransferClass::COUNT]);
+
+/// What a run came to over the steps that are compared.
+struct Figures<'a> {
+    time: u64,
+    bound: u64,
+    causes: Vec<Waited<'a>>,
+    /// The same, with the channels of a tier together.
+    waits: Vec<Waited<'a>>,
+}
+
+/// A channel's tier and direction: `hbm.bus` of `hbm.bus.7`. Other causes are their own.
+pub(crate) fn without_channel(cause: &str) -> &str {
+    match cause.rsplit_once('.') {
+        Some((lane, channel)) if channel.bytes().all(|digit| digit.is_ascii_digit()) => lane,
+        _ => cause,
+    }
+}
+
+impl<'a> Figures<'a> {
+    fn new(run: &'a Run, steps: usize) -> Self {
+        let mut causes: Vec<Waited<'a>> =
+            run.waits.causes().iter().map(|cause| (cause.as_str(), 0, [0.0; TransferClass::COUNT])).collect();
+        let (mut time, mut bound) = (0, 0);
+        for step in 0..steps {
+            let (latency, of_step) = run.waits.times(step);
+            time += latency.as_ps();
+            bound += of_step.as_ps();
+            for wait in run.waits.of_step(step) {
+                add(&mut causes[wait.cause], wait.time.as_ps(), wait.carried);
+            }
+        }
+        let mut waits: Vec<Waited<'a>> = Vec::new();
+        for &(cause, time, carried) in &causes {
+            let name = without_channel(cause);
+            match waits.iter_mut().find(|(known, ..)| *known == name) {
+                Some(sum) => add(sum, time, carried),
+                None => waits.push((name, time, carried)),
+            }
+        }
+        Self { time, bound, causes, waits }
+    }
+
+    fn loss(&self) -> i64 {
+        self.time as i64 - self.bound as i64
+    }
+
+    fn waited_for(&self, cause: &str) -> u64 {
+        self.waits.iter().find(|(name, ..)| *name == cause).map_or(0, |(_, time, _)| *time)
+    }
+
+    /// By how much longer this run waits for each cause, the most first, and for as long for the others.
+    fn longer_than(&self, other: Option<&Self>) -> Vec<(&'a str, i64)> {
+        let there = |cause: &str| other.map_or(0, |other| other.waited_for(cause)) as i64;
+        let own = self.waits.iter().map(|(cause, time, _)| (*cause, *time as i64 - there(cause)));
+        let mut longer: Vec<(&'a str, i64)> = own.filter(|(_, time)| *time != 0).collect();
+        longer.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
+        longer
+    }
+
+    fn carried_while(&self, cause: &str) -> Named<f64> {
+        let carried =
+            self.waits.iter().find(|(name, ..)| *name == cause).map_or([0.0; TransferClass::COUNT], |wait| wait.2);
+        class_shares(carried)
+    }
+
+    /// What was waited for, the longest first.
+    fn longest(&self) -> Vec<Waited<'a>> {
+        let mut waits: Vec<Waited<'a>> = self.waits.iter().copied().filter(|(_, time, _)| *time > 0).collect();
+        waits.sort_by_key(|(_, time, _)| std::cmp::Reverse(*time));
+        waits
+    }
+
+    /// The channels that are lanes of their own.
+    fn channels(&self) -> Vec<Waited<'a>> {
+        self.causes.iter().copied().filter(|(cause, ..)| without_channel(cause) != *cause).collect()
+    }
+}
+
+fn add(sum: &mut Waited<'_>, time: u64, carried: [f64; TransferClass::COUNT]) {
+    sum.1 += time;
+    for (sum, bytes) in sum.2.iter_mut().zip(carried) {
+        *sum += bytes;
+    }
+}
+
+fn shares(waits: Vec<Waited<'_>>, all: u64) -> Named<WaitShare> {
+    let of = |(cause, time, carried): Waited<'_>| {
+        let share = time as f64 / all as f64;
+        (cause.to_owned(), WaitShare { time_ps: time, share, carried: class_shares(carried) })
+    };
+    waits.into_iter().map(of).collect()
+}
+
+fn class_shares(carried: [f64; TransferClass::COUNT]) -> Named<f64> {
+    let all: f64 = carried.iter().sum();
+    let shares = TransferClass::ALL.into_iter().zip(carried).filter(|(_, bytes)| *bytes > 0.0);
+    shares.map(|(class, bytes)| (class.name().to_owned(), bytes / all)).collect()
+}

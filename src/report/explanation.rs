@@ -1,0 +1,264 @@
+//! Why a run is as slow as it is: `explain.json`, a row a step in `explain.csv`, two pictures and a page.
+
+use super::chart::{Bar, Shares, Waterfall, colour};
+use super::html::explanation_page;
+use super::output::{Artifact, ReportError};
+use super::table::{Column, Table};
+use crate::explain::{Explanation, Ladder, label, percent, time, without_channel};
+use crate::units::SimTime;
+
+/// All that an explanation writes.
+pub(super) const FILES: [&str; 7] = [
+    "explain.json",
+    "explain.csv",
+    "explain.html",
+    "explain_ladder.svg",
+    "explain_ladder.png",
+    "explain_waits.svg",
+    "explain_waits.png",
+];
+
+/// The files of an explanation: `explain.json`, `explain.csv`, `explain.html`, and its two pictures as SVG and PNG.
+///
+/// # Errors
+/// [`ReportError`] if one cannot be made.
+pub fn explanation_files(explanation: &Explanation, ladder: &Ladder) -> Result<Vec<Artifact>, ReportError> {
+    let over_tokens = OverTokens::new(ladder, explanation.steps as usize);
+    let mut files = vec![
+        Artifact::new("explain.json", explanation_json(explanation)? + "\n"),
+        Artifact::new("explain.csv", over_tokens.rows(ladder)?),
+    ];
+    let ladder = waterfall(explanation).artifacts()?;
+    let waits = over_tokens.picture(explanation).artifacts()?;
+    files.push(explanation_page(explanation, [&ladder[0], &waits[0]])?);
+    files.extend(ladder.into_iter().chain(waits));
+    Ok(files)
+}
+
+/// The text of `explain.json`, without the last line's end.
+///
+/// # Errors
+/// [`ReportError::Format`] where JSON cannot hold a value; none of ours is such.
+pub fn explanation_json(explanation: &Explanation) -> Result<String, ReportError> {
+    serde_json::to_string_pretty(explanation).map_err(|error| ReportError::format("explain.json", error))
+}
+
+/// The JSON Schema of `explain.json`, as published in `src/report/explain.schema.json`.
+///
+/// # Errors
+/// As [`explanation_json`].
+pub fn explain_schema() -> Result<String, ReportError> {
+    let schema = schemars::schema_for!(Explanation);
+    let text = serde_json::to_string_pretty(&schema).map_err(|error| ReportError::format("a schema", error))?;
+    Ok(text + "\n")
+}
+
+/// The columns of the ladder's table.
+pub(super) const LADDER: [&str; 5] =
+    ["from the bound to the run", "costs", "of the loss", "reached", "most waits because of it"];
+
+/// The ladder's rows, from the bound down to the run as it is.
+pub(super) fn ladder_rows(explanation: &Explanation) -> Vec<Vec<String>> {
+    let bound = &explanation.bound;
+    let total =
+        |name: &str, reached: i64| vec![name.to_owned(), String::new(), String::new(), time(reached), String::new()];
+    let of_bound = |name: &str, part: i64, reached: i64| {
+        vec![name.to_owned(), signed(part), String::new(), time(reached), String::new()]
+    };
+    let mut rows = Vec::new();
+    let mut reached = bound.ideal_ps as i64;
+    if bound.pages_ps != 0 || bound.capacity_ps != 0 {
+        rows.push(total("with room for all in HBM, token by token", reached));
+        for (name, part) in
+            [("whole pages, for any placement", bound.pages_ps), ("scarce HBM, for any placement", bound.capacity_ps)]
+        {
+            reached += part;
+            if part != 0 {
+                rows.push(of_bound(name, part, reached));
+            }
+        }
+    }
+    rows.push(total("bound", reached));
+    for cost in explanation.costs.iter().rev() {
+        reached += cost.loss_ps;
+        let waits = cost.waits_ps.0.iter().filter(|(_, time)| *time > 0).take(2);
+        let waits: Vec<String> = waits.map(|(cause, longer)| format!("{} {cause}", signed(*longer))).collect();
+        rows.push(vec![
+            label(&cost.name).to_owned(),
+            signed(cost.loss_ps),
+            cost.share.map_or_else(|| "-".to_owned(), percent),
+            time(reached),
+            waits.join(", "),
+        ]);
+    }
+    rows.push(total("achieved", reached));
+    rows
+}
+
+/// The columns of the table of waits.
+pub(super) const WAITS: [&str; 4] = ["waited for", "time", "of all time", "carrying meanwhile"];
+
+pub(super) fn wait_rows(explanation: &Explanation) -> Vec<Vec<String>> {
+    let of = |(cause, wait): &(String, crate::explain::WaitShare)| {
+        let carried: Vec<String> =
+            wait.carried.0.iter().map(|(class, share)| format!("{class} {}", percent(*share))).collect();
+        vec![cause.clone(), time(wait.time_ps as i64), percent(wait.share), carried.join(", ")]
+    };
+    explanation.waits.0.iter().map(of).collect()
+}
+
+/// The tables and the sentences as text.
+#[must_use]
+pub fn explanation_text(explanation: &Explanation, terminal: bool) -> String {
+    let table = |names: &[&str], numbers: &[usize], rows: Vec<Vec<String>>| {
+        let column = |(index, name): (usize, &&str)| {
+            if numbers.contains(&index) { Column::number(name) } else { Column::text(name) }
+        };
+        let mut table = Table::new(names.iter().enumerate().map(column).collect());
+        rows.into_iter().for_each(|row| table.row(row));
+        table.render(terminal)
+    };
+    let mut text =
+        vec![table(&LADDER, &[1, 2, 3], ladder_rows(explanation)), table(&WAITS, &[1, 2], wait_rows(explanation))];
+    if !explanation.without_effect.is_empty() {
+        let without: Vec<&str> = explanation.without_effect.iter().map(|name| label(name)).collect();
+        text.push(format!("Of no effect here: {}.", without.join(", ")));
+    }
+    text.push(explanation.sentences.join("\n"));
+    text.join("\n\n")
+}
+
+fn signed(ps: i64) -> String {
+    if ps > 0 { format!("+{}", time(ps)) } else { time(ps) }
+}
+
+fn waterfall(explanation: &Explanation) -> Waterfall {
+    // In the unit that the whole is told in.
+    const UNITS: [(&str, f64); 5] = [("s", 1e12), ("ms", 1e9), ("µs", 1e6), ("ns", 1e3), ("ps", 1.0)];
+    let achieved = explanation.achieved_ps as f64;
+    let (unit, ps) = UNITS.into_iter().find(|(_, ps)| achieved >= 10.0 * ps).unwrap_or(UNITS[4]);
+    let bound = explanation.bound.time_ps as f64 / ps;
+    let mut bars = vec![Bar::Change("bound".to_owned(), bound)];
+    let (mut reached, mut least) = (bound, bound);
+    for cost in explanation.costs.iter().rev() {
+        reached += cost.loss_ps as f64 / ps;
+        least = least.min(reached);
+        bars.push(Bar::Change(label(&cost.name).to_owned(), cost.loss_ps as f64 / ps));
+    }
+    bars.push(Bar::Total("achieved".to_owned()));
+    // Where little is lost, the axis begins nearer to the bound: else nothing could be seen of it.
+    let spread = reached.max(bound) - least;
+    let y_from = if spread > 0.0 && spread < 0.25 * least { (least - spread).max(0.0) } else { 0.0 };
+    let cut = if y_from > 0.0 { "; the axis does not begin at 0" } else { "" };
+    Waterfall {
+        name: "explain_ladder".to_owned(),
+        title: format!("From the bound to the run: {}", explanation.strategy),
+        y_label: format!("time ({unit}{cut})"),
+        bars,
+        y_from,
+    }
+}
+
+/// What the run as it is waited for, step by step, the channels of a tier together.
+struct OverTokens<'a> {
+    /// The causes, those waited for the longest first.
+    causes: Vec<&'a str>,
+    /// Their colours: the same for the same lane of the same system, whatever is waited for the longest.
+    colours: Vec<&'static str>,
+    /// For each step a time a cause.
+    times: Vec<Vec<SimTime>>,
+}
+
+/// So many stretches of steps can be told apart in a picture.
+const STRETCHES: usize = 240;
+
+impl<'a> OverTokens<'a> {
+    fn new(ladder: &'a Ladder, steps: usize) -> Self {
+        let run = &ladder.runs[0].waits;
+        let mut causes: Vec<(&str, SimTime)> = Vec::new();
+        for (cause, time) in run.total(steps) {
+            let name = without_channel(cause);
+            match causes.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, sum)) => *sum += time,
+                None => causes.push((name, time)),
+            }
+        }
+        causes.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
+        let causes: Vec<&str> = causes.into_iter().map(|(cause, _)| cause).collect();
+        let place: Vec<usize> = run
+            .causes()
+            .iter()
+            .map(|cause| causes.iter().position(|known| *known == without_channel(cause)).unwrap_or(0))
+            .collect();
+        let of_step = |step| {
+            let mut times = vec![SimTime::ZERO; causes.len()];
+            for wait in run.of_step(step) {
+                times[place[wait.cause]] += wait.time;
+            }
+            times
+        };
+        let mut known: Vec<&str> = run.causes().iter().map(|cause| without_channel(cause)).collect();
+        known.dedup();
+        let colour = |cause: &&str| {
+            let place = known.iter().position(|known| known == cause).unwrap_or(0);
+            colour::EIGHT[place % colour::EIGHT.len()]
+        };
+        Self { times: (0..steps).map(of_step).collect(), colours: causes.iter().map(colour).collect(), causes }
+    }
+
+    /// `explain.csv`: the latency and the bound of each step, and for how long it waited for each cause.
+    fn rows(&self, ladder: &Ladder) -> Result<Vec<u8>, ReportError> {
+        let failed = |error: csv::Error| ReportError::format("explain.csv", error);
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let columns = ["step", "latency_ns", "bound_ns"].into_iter().map(str::to_owned);
+        let of_causes = self.causes.iter().map(|cause| format!("{}_ns", cause.replace(' ', "_")));
+        writer.write_record(columns.chain(of_causes)).map_err(failed)?;
+        for (step, times) in self.times.iter().enumerate() {
+            let (latency, bound) = ladder.runs[0].waits.times(step);
+            let times = [latency, bound].into_iter().chain(times.iter().copied()).map(SimTime::exact_ns);
+            writer.write_record(std::iter::once(step.to_string()).chain(times)).map_err(failed)?;
+        }
+        writer.into_inner().map_err(|error| ReportError::format("explain.csv", error))
+    }
+
+    fn picture(&self, explanation: &Explanation) -> Shares {
+        let stretch = self.times.len().div_ceil(STRETCHES).max(1);
+        let mut x = Vec::new();
+        let mut parts: Vec<Vec<f64>> = vec![Vec::new(); self.causes.len()];
+        for (index, steps) in self.times.chunks(stretch).enumerate() {
+            let sum = |cause: usize| steps.iter().map(|times| times[cause]).sum::<SimTime>().as_ps() as f64;
+            let all: f64 = (0..parts.len()).map(sum).sum();
+            x.push((index * stretch) as f64);
+            for (cause, part) in parts.iter_mut().enumerate() {
+                part.push(if all > 0.0 { 100.0 * sum(cause) / all } else { 0.0 });
+            }
+        }
+        if let [only] = x[..] {
+            // An area needs two ends.
+            x.push(only + 1.0);
+            parts.iter_mut().for_each(|part| part.push(part[0]));
+        }
+        let coloured = self.causes.iter().zip(&self.colours).zip(parts);
+        Shares {
+            name: "explain_waits".to_owned(),
+            title: format!("What each token waits for: {}", explanation.strategy),
+            x_label: "decoded tokens".to_owned(),
+            y_label: "share of the token's time (%)".to_owned(),
+            x,
+            parts: coloured.map(|((cause, colour), part)| ((*cause).to_owned(), *colour, part)).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_published_schema_is_that_of_the_types() {
+        assert!(
+            explain_schema().unwrap() == include_str!("explain.schema.json"),
+            "write it anew: cargo run -- schema explain > src/report/explain.schema.json"
+        );
+    }
+}

@@ -1,0 +1,90 @@
+use std::fmt;
+
+/// A thing that makes a run slower than its bound, and that a run can be spared.
+///
+/// The order is that of [`explain`](crate::explain): first the traffic that a strategy adds, then what the machine loses, then
+/// the room that there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ideal {
+    /// What migration moves arrives at the instant at which it is issued, over no lane.
+    FreeMigration,
+    /// KV is written at the instant at which it is computed, over no lane; no read waits for it.
+    FreeWrites,
+    /// Every lane carries what it carries of long reads, or long writes where it carries only these, whatever the granules and
+    /// the mix: no row is opened, no bus turns around.
+    NoLosses,
+    /// No transfer is capped, and none waits in line because a tier or a link carries only so many at once.
+    NoLimits,
+    /// Every transfer is spread evenly over all channels of its tier, also where pages are hashed.
+    EvenChannels,
+    /// Tiers and links answer at once.
+    NoLatencies,
+    /// The first tier has room for all.
+    AmpleHbm,
+    /// KV is placed, moved and read token by token.
+    SingleTokens,
+}
+
+impl Ideal {
+    /// How many there are.
+    pub const COUNT: usize = 8;
+    /// All of them, in order.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::FreeMigration,
+        Self::FreeWrites,
+        Self::NoLosses,
+        Self::NoLimits,
+        Self::EvenChannels,
+        Self::NoLatencies,
+        Self::AmpleHbm,
+        Self::SingleTokens,
+    ];
+
+    /// Its name in results.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FreeMigration => "FreeMigration",
+            Self::FreeWrites => "FreeWrites",
+            Self::NoLosses => "NoLosses",
+            Self::NoLimits => "NoLimits",
+            Self::EvenChannels => "EvenChannels",
+            Self::NoLatencies => "NoLatencies",
+            Self::AmpleHbm => "AmpleHbm",
+            Self::SingleTokens => "SingleTokens",
+        }
+    }
+}
+
+impl fmt::Display for Ideal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What a run is spared; nothing by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Idealization(u8);
+
+impl Idealization {
+    /// Nothing: a run as it is.
+    pub const NONE: Self = Self(0);
+
+    /// This, and `ideal` as well.
+    #[must_use]
+    pub const fn with(self, ideal: Ideal) -> Self {
+        Self(self.0 | (1 << ideal as u8))
+    }
+
+    /// Whether `ideal` is among it.
+    #[must_use]
+    pub const fn has(self, ideal: Ideal) -> bool {
+        self.0 & (1 << ideal as u8) != 0
+    }
+}
+
+impl FromIterator<Ideal> for Idealization {
+    fn from_iter<I: IntoIterator<Item = Ideal>>(ideals: I) -> Self {
+        ideals.into_iter().fold(Self::NONE, Self::with)
+    }
+}

@@ -1,0 +1,27 @@
+use crate::memory::{HeldUp, TransferClass};
+use crate::units::SimTime;
+
+/// A demand read that the present sublayer lacks, or a part of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Tells it apart from the sublayer's other reads, and from their other parts.
+    pub read: (u32, u32),
+    /// Weights or KV.
+    pub class: TransferClass,
+    /// When it was issued.
+    pub issued: SimTime,
+    /// Why it does not arrive faster.
+    pub held_up: HeldUp,
+}
+
+/// What the present sublayer lacks at a moment, and what lanes carry meanwhile. A sublayer that lacks nothing has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Waits<'a> {
+    /// Its reads that have not arrived, in the order in which they were issued; at one instant weights first, then the faster
+    /// tier's.
+    pub reads: &'a [Waiting],
+    /// Whether it still computes.
+    pub computing: bool,
+    /// What each lane carries of each class, in bytes a second.
+    pub rates: &'a [[f64; TransferClass::COUNT]],
+}
