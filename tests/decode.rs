@@ -117,6 +117,7 @@ fn small(layers: u32, attention: u64, mlp: u64, kv: u64, hbm: u64, prefill: u32,
         trace: TraceConfig::default(),
         strategy: BASELINE,
         weight_prefetch: 0,
+        bound: tiersim::strategy::BoundKind::Free,
         compute: None,
     }
 }

@@ -186,6 +186,16 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
             }
         }
     }
+    for run in &finished {
+        let bound = &run.report.summary.bound;
+        if let (Some(charged), Some(ratio), false) = (bound.charged_ns, bound.achieved_over_charged, args.json) {
+            let tighter = 100.0 * (charged / bound.simulated_ns - 1.0);
+            print(&format!(
+                "{}: {ratio:.4} times the bound that pays for what must move, which is {tighter:.2} % above the one that does not",
+                run.report.summary.strategy
+            ))?;
+        }
+    }
     note!("results are in {}", out.display());
     let mut code = ExitCode::SUCCESS;
     for run in &finished {

@@ -6,6 +6,7 @@ use super::summary::{
 use crate::memory::{Completed, Lane, LaneLoad, MemorySystem, TierId, TransferClass};
 use crate::simulation::{Ends, Outcome, Probe, Scenario, StepRecord};
 use crate::units::{Bytes, SimTime};
+use crate::workload::TraceError;
 use std::ops::ControlFlow;
 
 /// The version of `summary.json` and `steps.csv`.
@@ -37,6 +38,22 @@ pub struct Histograms {
     pub queueing: [Timings; TransferClass::COUNT],
     /// By class, for migrations: how long after the reads that it was meant for each was complete.
     pub lateness: [Timings; TransferClass::COUNT],
+}
+
+impl RunReport {
+    /// Adds the bound that pays for what must move, if `scenario` asks for it.
+    ///
+    /// # Errors
+    /// [`TraceError`] if its trace cannot be read to the end.
+    pub fn charge(&mut self, scenario: &Scenario) -> Result<(), TraceError> {
+        if let Some(charged) = scenario.charged_bound()? {
+            let bound = &mut self.summary.bound;
+            bound.charged_ns = Some(charged.as_ns());
+            let comparable = self.summary.complete && charged > SimTime::ZERO;
+            bound.achieved_over_charged = comparable.then(|| self.summary.simulated_ns / charged.as_ns());
+        }
+        Ok(())
+    }
 }
 
 impl Histograms {
@@ -156,6 +173,8 @@ impl Recorder {
             bound: BoundSummary {
                 simulated_ns: bound.as_ns(),
                 achieved_over_bound: (bound > SimTime::ZERO).then(|| outcome.simulated.as_ns() / bound.as_ns()),
+                charged_ns: None,
+                achieved_over_charged: None,
             },
             scenario: scenario.resolved().clone(),
         };

@@ -152,6 +152,12 @@ pub struct BoundSummary {
     pub simulated_ns: f64,
     /// The run's time over that.
     pub achieved_over_bound: Option<f64>,
+    /// The least that any placement could reach and pay for what must move; where the scenario asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charged_ns: Option<f64>,
+    /// The time of a complete run over that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub achieved_over_charged: Option<f64>,
 }
 
 /// Values by name, in an order that means something.

@@ -2,7 +2,7 @@ use super::idealization::{Ideal, Idealization};
 use crate::catalog;
 use crate::config::{self, ConfigError, Reference};
 use crate::memory::{Interleaving, MemoryConfig, MemoryError, MemorySystem, ResidencyKind};
-use crate::strategy::{MigrationKind, Strategy};
+use crate::strategy::{BoundKind, ChargedBound, ChargedError, MigrationKind, Strategy};
 use crate::units::{Bytes, SimTime};
 use crate::workload::{
     ComputeConfig, ComputeError, Demand, FittedTrace, LanguageModel, MAX_TOKENS, ModelConfig, ModelError,
@@ -45,6 +45,9 @@ pub struct ScenarioConfig {
     /// How many sublayers ahead weights may be read early, within a step.
     #[serde(default)]
     pub weight_prefetch: u32,
+    /// Which bounds the run is held against.
+    #[serde(default)]
+    pub bound: BoundKind,
     /// How fast the chip computes; infinitely fast where not given.
     #[serde(default)]
     pub compute: Option<ComputeConfig>,
@@ -126,6 +129,8 @@ pub enum ScenarioError {
     Trace(#[from] TraceError),
     #[error("{0}")]
     Compute(#[from] ComputeError),
+    #[error(transparent)]
+    Charged(#[from] ChargedError),
     #[error("decode_tokens: 0 steps: there is nothing to simulate; write at least 1")]
     NoSteps,
     #[error("page_tokens: {0}, but a page holds from 1 to {max} tokens", max = Scenario::MAX_PAGE_TOKENS)]
@@ -201,6 +206,9 @@ impl Scenario {
             Self { resolved: config, model, memory, roofline, stored: None, idealization: Idealization::NONE };
         scenario.resolve_trace()?;
         scenario.check_trace()?;
+        if scenario.resolved.bound == BoundKind::Charged {
+            scenario.charged()?;
+        }
         Ok(scenario)
     }
 
@@ -369,6 +377,23 @@ impl Scenario {
     #[must_use]
     pub fn weight_prefetch(&self) -> usize {
         self.resolved.weight_prefetch as usize
+    }
+
+    fn charged(&self) -> Result<ChargedBound, ChargedError> {
+        let overlap = self.weight_prefetch() > 0;
+        ChargedBound::new(&self.model, &self.memory, self.roofline, overlap, self.shape().page_tokens)
+    }
+
+    /// The bound of the run as a whole that pays for what must move, if the scenario asks for it.
+    ///
+    /// # Errors
+    /// [`TraceError`] if a recorded trace cannot be read.
+    pub fn charged_bound(&self) -> Result<Option<SimTime>, TraceError> {
+        if self.resolved.bound == BoundKind::Free {
+            return Ok(None);
+        }
+        let Ok(mut bound) = self.charged() else { return Ok(None) };
+        bound.of(|| self.skips(), self.shape()).map(|(charged, _)| Some(charged))
     }
 
     /// A fresh stream of this scenario's skip sets.

@@ -16,7 +16,7 @@ pub mod migration;
 pub mod placement;
 mod registry;
 
-pub use bound::{ChargedBound, ChargedError, StepBound};
+pub use bound::{BoundKind, ChargedBound, ChargedError, StepBound};
 pub use initialization::{Initialization, InitializationKind, Layout};
 pub use migration::{Migration, MigrationKind, MigrationView, MovePlan};
 pub use placement::{Placement, PlacementKind, PlacementView};

@@ -89,7 +89,8 @@ fn one(job: &Job<'_>, cancel: &Cancel, progress: &dyn Progress) -> Result<Finish
     let outcome = run(job.scenario, &mut probe)?;
     let (recorder, (watch, timeline)) = probe;
     progress.advance(watch.unreported);
-    let report = recorder.finish(job.scenario, &outcome);
+    let mut report = recorder.finish(job.scenario, &outcome);
+    report.charge(job.scenario).map_err(|source| RunError::Trace { step: outcome.steps, source })?;
     let mut files = report::run_files(&report)?;
     if let Some(timeline) = &timeline {
         files.extend(report::timeline_files(timeline)?);

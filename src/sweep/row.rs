@@ -50,6 +50,8 @@ impl Row {
         figures.real("simulated_ns", summary.simulated_ns);
         figures.some("bound.achieved_over_bound", summary.bound.achieved_over_bound);
         figures.real("bound.simulated_ns", summary.bound.simulated_ns);
+        figures.some("bound.charged_ns", summary.bound.charged_ns);
+        figures.some("bound.achieved_over_charged", summary.bound.achieved_over_charged);
         figures.whole("steps", summary.steps);
         figures.whole("events", summary.events);
         figures.real("best_ratio", summary.best_ratio);

@@ -296,7 +296,13 @@ impl Crew<'_> {
         };
         let mut probe = (Recorder::new(&scenario), Watch(self));
         match run(&scenario, &mut probe) {
-            Ok(outcome) => Some(Row::of(cell, &probe.0.finish(&scenario, &outcome).summary)),
+            Ok(outcome) => {
+                let mut report = probe.0.finish(&scenario, &outcome);
+                Some(match report.charge(&scenario) {
+                    Ok(()) => Row::of(cell, &report.summary),
+                    Err(error) => Row::failed(cell, error.to_string()),
+                })
+            }
             Err(RunError::Interrupted) => None,
             Err(error) => Some(Row::failed(cell, error.to_string())),
         }

@@ -200,7 +200,13 @@ impl Look<'_> {
         };
         let mut probe = (Recorder::new(&scenario), Watch(self.cancel));
         match run(&scenario, &mut probe) {
-            Ok(outcome) => Ok(Row::of(0, &probe.0.finish(&scenario, &outcome).summary)),
+            Ok(outcome) => {
+                let mut report = probe.0.finish(&scenario, &outcome);
+                match report.charge(&scenario) {
+                    Ok(()) => Ok(Row::of(0, &report.summary)),
+                    Err(error) => failed(&error),
+                }
+            }
             Err(RunError::Interrupted) => Err(SweepError::Stopped),
             Err(error) => failed(&error),
         }

@@ -134,6 +134,7 @@ pub fn small(
         trace: TraceConfig::default(),
         strategy: BASELINE,
         weight_prefetch: 0,
+        bound: tiersim::strategy::BoundKind::Free,
         compute: None,
     }
 }

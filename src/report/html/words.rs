@@ -35,6 +35,9 @@ fn of_one(run: &Labelled<'_>) -> String {
     if let Some(ratio) = summary.bound.achieved_over_bound {
         text += &format!(", {ratio:.3} times the least that any placement could take (the bound)");
     }
+    if let Some(ratio) = summary.bound.achieved_over_charged {
+        text += &format!(", and {ratio:.3} times the least that would pay for what must move");
+    }
     text += ".";
     if let Some(latency) = &summary.token_latency_ns {
         text += &format!(" Half of the tokens take up to {}, 99 % up to {}.", time(latency.p50), time(latency.p99));

@@ -86,33 +86,46 @@ const SAMPLES: usize = 6;
 /// The weights that are tried for a lane.
 const WEIGHTS: [f64; 6] = [0.0, 0.1, 0.25, 0.5, 0.75, 1.0];
 
-/// Why a run has no charged bound.
-#[derive(Debug, thiserror::Error)]
+/// Which bounds a run is held against.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum BoundKind {
+    /// That of each step, which lets migration be free.
+    #[default]
+    Free,
+    /// That of the run as a whole besides, which pays for what must move.
+    Charged,
+}
+
+/// What has no charged bound.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum ChargedError {
-    #[error("bound: Charged is for exclusive residency: under inclusive residency moving out costs nothing; use Free")]
+    #[error(
+        "bound: Charged is for exclusive residency, as under inclusive residency moving out costs nothing: use Free"
+    )]
     Inclusive,
     #[error("bound: Charged is for tokens that are kept one by one, but page_tokens is {0}: use 1, or bound: Free")]
     Pages(usize),
-    #[error(transparent)]
-    Trace(#[from] TraceError),
 }
 
 impl ChargedBound {
-    /// How many steps a stretch has unless said otherwise.
-    pub const STRETCH: usize = 4;
+    /// How many steps a stretch has: the programs grow with two to this power.
+    const STRETCH: usize = 4;
 
-    /// For `model` on `system`, with stretches of `stretch` steps (2 to 8); `overlap` as for [`StepBound::new`].
+    /// For `model` on `system`; `overlap` as for [`StepBound::new`].
     ///
     /// # Errors
-    /// [`ChargedError`] for inclusive residency.
+    /// [`ChargedError`] for inclusive residency, and pages of several tokens.
     pub fn new(
         model: &LanguageModel,
         system: &MemorySystem,
         roofline: Option<Roofline>,
         overlap: bool,
-        stretch: usize,
+        page_tokens: usize,
     ) -> Result<Self, ChargedError> {
+        if page_tokens > 1 {
+            return Err(ChargedError::Pages(page_tokens));
+        }
         if system.residency() == ResidencyKind::Inclusive {
             return Err(ChargedError::Inclusive);
         }
@@ -131,7 +144,7 @@ impl ChargedBound {
         }
         let per_second = SimTime::PS_PER_SECOND as f64;
         Ok(Self {
-            stretch: stretch.clamp(2, 8),
+            stretch: Self::STRETCH,
             steps: StepBound::new(model, system, roofline, overlap),
             capacity: system.tiers().iter().map(|tier| tier.capacity.as_f64()).collect(),
             bandwidth: system.tiers().iter().map(|tier| tier.read_bandwidth.as_f64() / per_second).collect(),
@@ -147,15 +160,12 @@ impl ChargedBound {
     /// The least time of a run over the skip sets of `source`, and the sum of the bounds of its steps, which let migration be free.
     ///
     /// # Errors
-    /// [`ChargedError`] if the trace cannot be read, or tokens are kept in pages.
+    /// [`TraceError`] if the trace cannot be read.
     pub fn of(
         &mut self,
         mut source: impl FnMut() -> Result<Box<dyn SkipSource + Send>, TraceError>,
         shape: Shape,
-    ) -> Result<(SimTime, SimTime), ChargedError> {
-        if shape.page_tokens > 1 {
-            return Err(ChargedError::Pages(shape.page_tokens));
-        }
+    ) -> Result<(SimTime, SimTime), TraceError> {
         let count = shape.decode.div_ceil(self.stretch);
         let every = count.div_ceil(SAMPLES).max(1);
         let mut samples = Vec::new();
@@ -507,12 +517,12 @@ mod tests {
         )
         .unwrap();
         let model: ModelConfig = config::parse(
-            "(name: \"l\", layers: [(count: 1, attention: (stored: \"0 B\"), mlp: (stored: \"0 B\"), kv_bytes: \"1 MB\")])",
+            "(name: \"l\", layers: [(count: 1, attention: (stored: \"1 B\"), mlp: (stored: \"0 B\"), kv_bytes: \"1 MB\")])",
             "model",
         )
         .unwrap();
         let (memory, model) = (MemorySystem::new(&memory).unwrap(), LanguageModel::new(&model).unwrap());
-        let mut bound = ChargedBound::new(&model, &memory, None, false, STEPS).unwrap();
+        let mut bound = ChargedBound::new(&model, &memory, None, false, 1).unwrap();
         let skipped = |step: usize| (0..PREFILL + step).filter(|token| !read[step][*token]).collect();
         let steps: Vec<Vec<usize>> = (0..STEPS).map(skipped).collect();
         let source = || -> Result<Box<dyn SkipSource + Send>, TraceError> {

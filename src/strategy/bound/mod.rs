@@ -5,7 +5,7 @@ mod charged;
 mod knapsack;
 mod program;
 
-pub use charged::{ChargedBound, ChargedError};
+pub use charged::{BoundKind, ChargedBound, ChargedError};
 
 use crate::memory::{Fabric, MemorySystem, ResidencyKind, Tier, TierId};
 use crate::units::{Bytes, SimTime};
