@@ -206,6 +206,7 @@ fn a_folder_of_another_sweep_is_left_alone() {
     assert!(refused(place, &["sweep", "test.ron", "--shard", "1/2", "--out", "out"]).contains("shard 1/2"));
     assert_eq!(whole, dataset(&place.join("out")));
     fs::create_dir_all(place.join("mine/cells")).unwrap();
+    fs::write(place.join("mine/cells/part-00000000.parquet"), "mine").unwrap();
     assert!(refused(place, &["sweep", "test.ron", "--out", "mine"]).contains("no sweep.json"));
     assert!(refused(place, &["sweep", "report", "mine"]).contains("no sweep.json"));
     fs::write(place.join("file"), "").unwrap();
@@ -255,16 +256,36 @@ fn bad_sweeps_are_refused_with_what_to_do() {
 }
 
 #[test]
-fn cells_that_need_more_memory_than_there_is_fail_alone() {
+fn cells_that_need_more_memory_than_there_is_wait_for_more() {
     let place = with_sweep(&SWEEP.replace("96", "8").replace("1GiB\"", "64TiB\""));
     let place = place.path();
-    let text = told(
-        place,
-        &["sweep", "test.ron", "--vary", "prefill_tokens=64,400000", "--memory-limit", "128MiB", "--out", "out"],
-    );
-    assert!(text.contains("needs up to") && text.contains("--memory-limit"), "{text}");
+    let args = ["sweep", "test.ron", "--vary", "prefill_tokens=64,400000", "--resume", "--out", "out"];
+    let message = refused(place, &[&args[..], &["--memory-limit", "128MiB"]].concat());
+    assert!(message.contains("24 of the cells were not run") && message.contains("--memory-limit"), "{message}");
     let best = told(place, &["sweep", "best", "out", "--max", "prefill_tokens"]);
     assert!(best.contains("64") && !best.contains("400000"), "{best}");
+    // With more, those alone are run; and the dataset is that of a sweep without a limit.
+    let text = told(place, &args);
+    assert!(text.contains("24 of 48 cells were there already"), "{text}");
+    told(place, &["sweep", "test.ron", "--vary", "prefill_tokens=64,400000", "--out", "at-once"]);
+    assert_eq!(dataset(&place.join("out")), dataset(&place.join("at-once")));
+}
+
+/// A process may be killed before it has written what its folder is of, or in mid-write.
+#[test]
+fn a_folder_of_a_kill_at_the_start_can_be_used() {
+    let place = with_sweep(&SWEEP.replace("96", "4"));
+    let place = place.path();
+    fs::create_dir_all(place.join("out/cells")).unwrap();
+    fs::write(place.join("out/.tiersim-abc.tmp"), "{").unwrap();
+    fs::write(place.join("out/cells/.tiersim-def.tmp"), "PAR1").unwrap();
+    assert!(refused(place, &["sweep", "test.ron", "--out", "out"]).contains("no sweep.json"));
+    fs::remove_file(place.join("out/cells/.tiersim-def.tmp")).unwrap();
+    told(place, &["sweep", "test.ron", "--out", "out"]);
+    fs::write(place.join("out/cells/.tiersim-def.tmp"), "PAR1").unwrap();
+    told(place, &["sweep", "test.ron", "--out", "out"]);
+    told(place, &["sweep", "test.ron", "--out", "clean"]);
+    assert_eq!(dataset(&place.join("out")), dataset(&place.join("clean")));
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use crate::config::ConfigError;
+use crate::units::Bytes;
 use std::path::Path;
 use thiserror::Error;
 
@@ -61,6 +62,10 @@ pub enum SweepError {
     Query { text: String, message: String },
     #[error("interrupted")]
     Stopped,
+    #[error(
+        "{cells} of the cells were not run, as they need up to {needed} of memory and --memory-limit leaves {limit}: the others are done; raise it and go on with --resume"
+    )]
+    MemoryLimit { cells: u64, needed: Bytes, limit: Bytes },
     #[error("there is nothing to merge: name the folders of all shards")]
     NothingToMerge,
     #[error("cell {cell} differs between '{}' and '{}': they were not run alike", folders[0], folders[1])]

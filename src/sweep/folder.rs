@@ -159,13 +159,13 @@ impl Folder {
         let manifest = Manifest::of(plan, shard)?;
         let file = path.join(MANIFEST);
         if !file.exists() {
-            if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) && path.join(CELLS).exists() {
+            if has_entries(&path.join(CELLS)) {
                 return Err(SweepError::Foreign {
                     folder: shown(path),
                     message: "it has cells, but no sweep.json".to_owned(),
                 });
             }
-            fs::create_dir_all(path.join(CELLS)).map_err(|error| SweepError::write(path, error))?;
+            fs::create_dir_all(path).map_err(|error| SweepError::write(path, error))?;
             let text =
                 serde_json::to_string_pretty(&manifest).map_err(|error| SweepError::Encode(error.to_string()))?;
             match put(&file, format!("{text}\n").as_bytes(), false) {
@@ -187,12 +187,14 @@ impl Folder {
             return Err(SweepError::Foreign { folder: shown(path), message });
         }
         let folder = Self { path: path.to_owned(), shard, _lock: Some(lock) };
-        let begun = fs::read_dir(path.join(JOURNAL)).is_ok_and(|mut entries| entries.next().is_some())
-            || fs::read_dir(path.join(CELLS)).is_ok_and(|mut entries| entries.next().is_some());
+        folder.tidy()?;
+        let begun = has_entries(&path.join(JOURNAL)) || has_entries(&path.join(CELLS));
         if existing == Existing::Keep && begun && !folder.is_complete(plan)? {
             return Err(SweepError::Unfinished { folder: shown(path) });
         }
-        fs::create_dir_all(path.join(JOURNAL)).map_err(|error| SweepError::write(path, error))?;
+        for inner in [CELLS, JOURNAL] {
+            fs::create_dir_all(path.join(inner)).map_err(|error| SweepError::write(path, error))?;
+        }
         Ok(folder)
     }
 
@@ -204,6 +206,21 @@ impl Folder {
         let manifest = read_manifest(path)?;
         let plan = Plan::new(manifest.sweep)?;
         Ok((Self { path: path.to_owned(), shard: manifest.shard.unwrap_or(Shard::ALL), _lock: None }, plan))
+    }
+
+    /// Takes away what a process that was killed in mid-write has left.
+    fn tidy(&self) -> Result<(), SweepError> {
+        for folder in [self.path.clone(), self.path.join(CELLS)] {
+            let entries = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+            let half_written = |path: &PathBuf| {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1)
+            };
+            for path in entries.filter(half_written) {
+                fs::remove_file(&path).map_err(|error| SweepError::write(&path, error))?;
+            }
+        }
+        Ok(())
     }
 
     /// Which part of the sweep it is.
@@ -315,6 +332,13 @@ impl Folder {
     }
 }
 
+/// What the names of files in mid-write begin and end with.
+const TEMPORARY: (&str, &str) = (".tiersim-", ".tmp");
+
+fn has_entries(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
+}
+
 fn shown(path: &Path) -> String {
     path.display().to_string()
 }
@@ -340,7 +364,7 @@ fn read_manifest(folder: &Path) -> Result<Manifest, SweepError> {
 fn put(path: &Path, bytes: &[u8], replace: bool) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".tiersim-").suffix(".tmp");
+    builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(folder)?;

@@ -184,9 +184,10 @@ struct Opened {
     rows: BTreeMap<u64, Row>,
 }
 
-/// A finished row, or news that a block was passed by as it was complete.
+/// A finished row, a cell that needs more memory than there is, or news that a block was passed by as it was complete.
 enum News {
     Row(Row),
+    TooLarge(Bytes),
     Block { rows: u64 },
 }
 
@@ -213,10 +214,10 @@ impl Crew<'_> {
             let row = catch_unwind(AssertUnwindSafe(|| self.cell(cell, &levels))).unwrap_or_else(|panic| {
                 let what = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
                 let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-                Some(Row::failed(cell, format!("tiersim panicked, which is a bug in it: {what}")))
+                Some(News::Row(Row::failed(cell, format!("tiersim panicked, which is a bug in it: {what}"))))
             });
             if let Some(row) = row
-                && news.send(News::Row(row)).is_err()
+                && news.send(row).is_err()
             {
                 return;
             }
@@ -276,18 +277,14 @@ impl Crew<'_> {
     }
 
     /// Runs a cell; `None` if it was interrupted.
-    fn cell(&self, cell: u64, levels: &[usize]) -> Option<Row> {
+    fn cell(&self, cell: u64, levels: &[usize]) -> Option<News> {
         let scenario = match self.scenario(levels) {
             Ok(scenario) => scenario,
-            Err(error) => return Some(Row::failed(cell, error)),
+            Err(error) => return Some(News::Row(Row::failed(cell, error))),
         };
         let needed = scenario.memory_needed();
         if needed > self.memory.limit {
-            let limit = self.memory.limit;
-            return Some(Row::failed(
-                cell,
-                format!("it needs up to {needed} of memory, but --memory-limit leaves {limit}: raise it"),
-            ));
+            return Some(News::TooLarge(needed));
         }
         let _held = self.memory.hold(needed, || self.is_over())?;
         let scenario = match &self.shared {
@@ -298,13 +295,13 @@ impl Crew<'_> {
         match run(&scenario, &mut probe) {
             Ok(outcome) => {
                 let mut report = probe.0.finish(&scenario, &outcome);
-                Some(match report.charge(&scenario) {
+                Some(News::Row(match report.charge(&scenario) {
                     Ok(()) => Row::of(cell, &report.summary),
                     Err(error) => Row::failed(cell, error.to_string()),
-                })
+                }))
             }
             Err(RunError::Interrupted) => None,
-            Err(error) => Some(Row::failed(cell, error.to_string())),
+            Err(error) => Some(News::Row(Row::failed(cell, error.to_string()))),
         }
     }
 
@@ -382,6 +379,7 @@ fn keep(
     watcher: &dyn Watcher,
 ) -> Result<(), SweepError> {
     let mut open: Vec<Opened> = Vec::new();
+    let mut too_large: Option<(u64, Bytes)> = None;
     watcher.tally(*tally);
     while let Ok(first) = news.recv() {
         let mut added = 0;
@@ -399,6 +397,10 @@ fn keep(
                 News::Block { rows } => {
                     tally.before += rows;
                     tally.done += rows;
+                }
+                News::TooLarge(needed) => {
+                    let (cells, most) = too_large.unwrap_or((0, needed));
+                    too_large = Some((cells + 1, most.max(needed)));
                 }
                 News::Row(row) => {
                     added += 1;
@@ -424,8 +426,11 @@ fn keep(
         }
         watcher.tally(*tally);
     }
-    match lock(queue).error.take() {
-        Some(error) => Err(error),
+    if let Some(error) = lock(queue).error.take() {
+        return Err(error);
+    }
+    match too_large {
+        Some((cells, needed)) => Err(SweepError::MemoryLimit { cells, needed, limit: crew.memory.limit }),
         None => Ok(()),
     }
 }
