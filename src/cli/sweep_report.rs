@@ -2,7 +2,7 @@ use super::error::{CliError, INCOMPLETE};
 use super::print;
 use crate::report::{self, Table};
 use crate::sweep::report::{self as reports, Asked};
-use crate::sweep::{Measure, Query, Results, SweepError, ranked, sensitivities};
+use crate::sweep::{Measure, Query, Results, SweepError, ranked, sensitivities, subject};
 use clap::Args;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -53,7 +53,10 @@ pub(super) struct BestArgs {
 const ROWS: usize = 20;
 
 pub(super) fn report(args: &ReportArgs) -> Result<ExitCode, CliError> {
-    let results = Results::read(&args.folder)?;
+    let mut asked = reports::needed();
+    asked.push(&args.sort);
+    asked.extend(args.front.iter().flat_map(|pair| pair.split(',')));
+    let results = Results::read(&args.folder, &asked)?;
     let axis = |name: &String| match results.measure(name)? {
         Measure::Axis(place) => Ok(place),
         Measure::Figure(path) => Err(CliError::Usage(format!("--axes {path}: it is a figure, not an axis"))),
@@ -80,7 +83,7 @@ pub(super) fn report(args: &ReportArgs) -> Result<ExitCode, CliError> {
 
 /// What a sweep that has just ended says.
 pub(super) fn after(folder: &Path) -> Result<(), CliError> {
-    let results = Results::read(folder)?;
+    let results = Results::read(folder, &reports::needed())?;
     let Ok(figure) = reports::usual_figure(&results) else {
         let (levels, error) = results.first_failure.unwrap_or_default();
         return Err(CliError::Usage(format!(
@@ -119,7 +122,11 @@ fn show(results: &Results, asked: &Asked, out: &Path) -> Result<(), CliError> {
 }
 
 pub(super) fn best(args: &BestArgs) -> Result<ExitCode, CliError> {
-    let results = Results::read(&args.folder)?;
+    let mut asked = reports::needed();
+    asked.extend(
+        args.conditions.iter().map(|text| subject(text)).chain(args.min.iter().chain(&args.max).map(String::as_str)),
+    );
+    let results = Results::read(&args.folder, &asked)?;
     let queries: Vec<Query> =
         args.conditions.iter().map(|text| Query::read(&results, text)).collect::<Result<_, _>>()?;
     let mut measures: Vec<(Measure, bool)> = Vec::new();

@@ -194,8 +194,10 @@ impl Chart {
         logarithmic: Option<(f64, f64)>,
     ) -> Result<[Artifact; 2], ReportError> {
         let lay_out = |layout: Layout| match logarithmic {
-            None => layout,
-            Some((least, most)) => layout.with_log_x().with_x_axis_min(least).with_x_axis_max(most),
+            None => layout.with_title_wrap(TITLE_WIDTH),
+            Some((least, most)) => {
+                layout.with_title_wrap(TITLE_WIDTH).with_log_x().with_x_axis_min(least).with_x_axis_max(most)
+            }
         };
         self.drawn_with(points, lay_out)
     }
@@ -253,6 +255,8 @@ pub(super) struct HeatMap {
     pub rows: Vec<Vec<Option<f64>>>,
 }
 
+/// How many characters of a title go into a line.
+const TITLE_WIDTH: usize = 60;
 /// Values are written into the fields of a heat map of at most so many columns: more leave no room.
 const WRITTEN_COLUMNS: usize = 10;
 
@@ -260,7 +264,11 @@ const WRITTEN_COLUMNS: usize = 10;
 fn heat(share: f64) -> String {
     const PALE: [f64; 3] = [255.0, 250.0, 226.0];
     const STRONG: [f64; 3] = [213.0, 94.0, 0.0];
-    let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 1.0 };
+    // What is missing has no colour.
+    if !share.is_finite() {
+        return "#dddddd".to_owned();
+    }
+    let share = share.clamp(0.0, 1.0);
     let mixed: [f64; 3] = std::array::from_fn(|part| PALE[part] + (STRONG[part] - PALE[part]) * share);
     format!("#{:02x}{:02x}{:02x}", mixed[0].round() as u8, mixed[1].round() as u8, mixed[2].round() as u8)
 }
@@ -268,24 +276,19 @@ fn heat(share: f64) -> String {
 impl HeatMap {
     pub fn artifacts(self) -> Result<[Artifact; 2], ReportError> {
         let columns = self.x_values.len();
-        let worst = self.rows.iter().flatten().flatten().copied().fold(0.0, f64::max);
-        // What is missing has the colour of the worst; where values are written, it says that it is missing.
-        let missing = self.rows.iter().flatten().any(Option::is_none);
-        let values = self.rows.iter().map(|row| {
-            row.iter().map(|value| value.unwrap_or(if columns <= WRITTEN_COLUMNS { f64::NAN } else { worst }))
-        });
+        let values = self.rows.iter().map(|row| row.iter().map(|value| value.unwrap_or(f64::NAN)));
         let mut map = Heatmap::new().with_data(values).with_color_map(ColorMap::Custom(Arc::new(heat)));
         if columns <= WRITTEN_COLUMNS {
             map = map.with_values();
         }
-        let title = if missing { format!("{} (some are missing)", self.title) } else { self.title };
         let plots = vec![Plot::Heatmap(map)];
         let layout = Layout::auto_from_plots(&plots)
             .with_x_categories(self.x_values)
             .with_y_categories(self.y_values)
             .with_x_label(self.x_label)
             .with_y_label(self.y_label)
-            .with_title(title)
+            .with_title(self.title)
+            .with_title_wrap(TITLE_WIDTH)
             .with_width(620.0)
             .with_height(380.0);
         pictures(&self.name, render_multiple(plots, layout))

@@ -157,6 +157,15 @@ pub(super) fn rows_of(path: &Path) -> Result<u64, SweepError> {
     Ok(open(path)?.metadata().file_metadata().num_rows() as u64)
 }
 
+/// The figures of the file at `path`.
+pub(super) fn figures(plan: &Plan, path: &Path) -> Result<Vec<String>, SweepError> {
+    let reader = open(path)?;
+    let fields = reader.metadata().file_metadata().schema().get_fields().iter().map(|field| field.name());
+    let figures = fields
+        .filter(|name| !plan.axes().iter().any(|axis| axis.name == *name) && ![CELL, COMPLETE, ERROR].contains(name));
+    Ok(figures.map(|name| name.strip_prefix("figure.").unwrap_or(name).to_owned()).collect())
+}
+
 /// The rows of the file at `path`, with those figures that are `wanted`.
 pub(super) fn decode(plan: &Plan, path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Row>, SweepError> {
     let damaged = |error: ParquetError| SweepError::damaged(path, error);

@@ -326,6 +326,24 @@ impl Folder {
         Ok(rows)
     }
 
+    /// The figures that rows have, as far as the first block with rows tells.
+    pub(super) fn figures(&self, plan: &Plan) -> Result<Vec<String>, SweepError> {
+        for block in 0..plan.cells().div_ceil(BLOCK) {
+            if self.has(block) {
+                let names = dataset::figures(plan, &self.part(block))?;
+                if !names.is_empty() {
+                    return Ok(names);
+                }
+            } else if self.journal_path(block).is_file() {
+                let rows = Journal::peek(&self.journal_path(block))?;
+                if let Some(row) = rows.iter().max_by_key(|row| row.figures.0.len()) {
+                    return Ok(row.figures.0.iter().map(|(name, _)| name.clone()).collect());
+                }
+            }
+        }
+        Ok(Vec::new())
+    }
+
     /// How many rows a block's file has.
     pub(super) fn count(&self, block: u64) -> Result<u64, SweepError> {
         dataset::rows_of(&self.part(block))

@@ -38,7 +38,7 @@ pub use front::front;
 pub use merge::merge;
 pub use plan::Plan;
 pub use quantity::{Quantity, Unit};
-pub use query::{Query, ranked};
+pub use query::{Query, ranked, subject};
 pub use results::{Measure, Point, Results};
 pub use row::{Figure, Row};
 pub use run::{Settings, Tally, Watcher, execute};

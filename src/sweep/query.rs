@@ -19,7 +19,7 @@ impl Query {
     /// [`SweepError::Query`] if it is no condition, [`SweepError::Measure`] if there is no such axis or figure.
     pub fn read(results: &Results, text: &str) -> Result<Self, SweepError> {
         let wrong = |message: String| SweepError::Query { text: text.to_owned(), message };
-        let name = text.split(['<', '>', '=', '!']).next().unwrap_or(text).trim();
+        let name = subject(text);
         let Measure::Axis(place) = results.measure(name)? else {
             let condition: Condition =
                 text.parse().map_err(|error: crate::results::ConditionError| wrong(error.to_string()))?;
@@ -63,6 +63,12 @@ impl Query {
             Test::Level(axis, which) => which[point.levels[*axis]],
         }
     }
+}
+
+/// What a condition is about, for [`Results::read`].
+#[must_use]
+pub fn subject(text: &str) -> &str {
+    text.split(['<', '>', '=', '!']).next().unwrap_or(text).trim()
 }
 
 /// The points that meet all of `queries`, in the order of `measures`, the least first where `ascending`.

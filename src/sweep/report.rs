@@ -25,6 +25,9 @@ const MOST_PICTURES: usize = 8;
 /// What the names of pictures start with.
 pub const KINDS: [&str; 3] = ["lines", "heat", "front"];
 
+/// What runs of different lengths can be compared by.
+const USUAL: &str = "token_latency_ns.mean";
+
 /// The columns of a table of points, after the axes.
 const FIGURES: [(&str, &str); 6] = [
     ("simulated", "simulated_ns"),
@@ -34,6 +37,12 @@ const FIGURES: [(&str, &str); 6] = [
     ("alpha", "alpha.mean"),
     ("migrated in", "migration.in_bytes"),
 ];
+
+/// The figures that a report needs besides those that it is asked for.
+#[must_use]
+pub fn needed() -> Vec<&'static str> {
+    FIGURES.iter().map(|(_, path)| *path).chain([USUAL]).collect()
+}
 
 /// A row for each of `points`: the axes, `first` and the usual figures.
 #[must_use]
@@ -388,5 +397,5 @@ fn file_name(kind: &str, names: &[&str]) -> String {
 /// # Errors
 /// [`SweepError::Measure`] where no cell has it, as none got to its end.
 pub fn usual_figure(results: &Results) -> Result<Measure, SweepError> {
-    results.measure("token_latency_ns.mean")
+    results.measure(USUAL)
 }

@@ -19,6 +19,8 @@ pub struct Results {
     pub cells: (u64, u64),
     /// The figures that rows have.
     known: Vec<String>,
+    /// Those of them that were read.
+    loaded: Vec<String>,
 }
 
 /// A cell, with the means of its repeats.
@@ -30,8 +32,8 @@ pub struct Point {
     pub levels: Vec<usize>,
     /// How many repeats it has.
     pub repeats: u64,
-    /// By figure: mean, least and most over the repeats.
-    figures: BTreeMap<String, [f64; 3]>,
+    /// Of each figure that was read: mean, least and most over the repeats. Those that it does not have are no numbers.
+    figures: Vec<[f64; 3]>,
 }
 
 /// What a name in a query stands for.
@@ -44,22 +46,27 @@ pub enum Measure {
 }
 
 impl Results {
-    /// Reads the sweep in `folder`, finished or not.
+    /// Reads the sweep in `folder`, finished or not: of its figures those alone that are `asked` for, by path or short name. A sweep
+    /// has many cells, and a cell many figures.
     ///
     /// # Errors
     /// [`SweepError`] if there is none or it is damaged.
-    pub fn read(folder: &Path) -> Result<Self, SweepError> {
+    pub fn read(folder: &Path, asked: &[&str]) -> Result<Self, SweepError> {
         let (folder, plan) = Folder::open(folder)?;
-        let rows = folder.rows(&plan, |_| true)?;
+        let known = folder.figures(&plan)?;
+        let mut loaded: Vec<String> = asked.iter().map(|name| full_name(name.trim()).to_owned()).collect();
+        loaded.retain(|name| known.contains(name));
+        loaded.sort_unstable();
+        loaded.dedup();
+        let rows = folder.rows(&plan, |name| loaded.iter().any(|asked| asked == name))?;
         let total =
             (0..plan.cells().min(COUNTED)).filter(|cell| folder.shard().owns(*cell) && plan.levels(*cell).is_some());
         let total = if plan.cells() <= COUNTED { total.count() as u64 } else { plan.cells() / folder.shard().of() };
-        Ok(Self::new(plan, rows, total))
+        Ok(Self::new(plan, rows, total, known, loaded))
     }
 
-    fn new(plan: Plan, rows: Vec<Row>, total: u64) -> Self {
+    fn new(plan: Plan, rows: Vec<Row>, total: u64, known: Vec<String>, loaded: Vec<String>) -> Self {
         let cells = (rows.len() as u64, total);
-        let mut known: Vec<String> = Vec::new();
         let (mut failed, mut first_failure) = (0, None);
         let repeats = plan.axes().iter().position(|axis| axis.name == REPEAT);
         let mut points: BTreeMap<(Vec<usize>, u64), Point> = BTreeMap::new();
@@ -73,31 +80,27 @@ impl Results {
             if let Some(place) = repeats {
                 levels[place] = 0;
             }
-            for (name, _) in &row.figures.0 {
-                if !known.contains(name) {
-                    known.push(name.clone());
-                }
-            }
             // Of a sample, points that happen to be alike stay apart.
             let apart = if plan.is_grid() { 0 } else { row.cell / plan.config().repeats as u64 };
             let point = points.entry((levels.clone(), apart)).or_insert_with(|| Point {
                 cell: row.cell,
                 levels,
                 repeats: 0,
-                figures: BTreeMap::new(),
+                figures: vec![[f64::NAN; 3]; loaded.len()],
             });
             point.repeats += 1;
             for (name, figure) in row.figures.0 {
                 let value = figure.as_f64();
-                let [mean, least, most] = point.figures.entry(name).or_insert([0.0, f64::MAX, f64::MIN]);
-                *mean += (value - *mean) / point.repeats as f64;
+                let Some(place) = loaded.iter().position(|known| *known == name) else { continue };
+                let [mean, least, most] = &mut point.figures[place];
+                *mean = if mean.is_nan() { value } else { *mean + (value - *mean) / point.repeats as f64 };
                 *least = least.min(value);
                 *most = most.max(value);
             }
         }
         let mut points: Vec<Point> = points.into_values().collect();
         points.sort_by_key(|point| point.cell);
-        Self { plan, points, failed, first_failure, cells, known }
+        Self { plan, points, failed, first_failure, cells, known, loaded }
     }
 
     /// The axes that have several levels, with their places; repeats are none.
@@ -130,12 +133,17 @@ impl Results {
         Err(SweepError::Measure { name: name.to_owned(), known: near.join(", ") })
     }
 
+    fn figure(&self, point: &Point, path: &str) -> Option<[f64; 3]> {
+        let place = self.loaded.iter().position(|known| known == path)?;
+        Some(point.figures[place]).filter(|[mean, ..]| !mean.is_nan())
+    }
+
     /// The value of a measure at a point; of repeats, the mean.
     #[must_use]
     pub fn value(&self, point: &Point, measure: &Measure) -> Option<f64> {
         match measure {
             Measure::Axis(place) => self.plan.axes()[*place].levels[point.levels[*place]].number,
-            Measure::Figure(path) => point.figures.get(path).map(|[mean, ..]| *mean),
+            Measure::Figure(path) => self.figure(point, path).map(|[mean, ..]| mean),
         }
     }
 
@@ -144,7 +152,7 @@ impl Results {
     pub fn spread(&self, point: &Point, measure: &Measure) -> Option<(f64, f64)> {
         match measure {
             Measure::Axis(_) => None,
-            Measure::Figure(path) => point.figures.get(path).map(|[_, least, most]| (*least, *most)),
+            Measure::Figure(path) => self.figure(point, path).map(|[_, least, most]| (least, most)),
         }
     }
 
@@ -236,7 +244,8 @@ pub(super) mod tests {
             }
         };
         let rows = (0..plan.cells()).map(row).collect();
-        Results::new(plan, rows, 12)
+        let names = vec!["simulated_ns".to_owned()];
+        Results::new(plan, rows, 12, names.clone(), names)
     }
 
     #[test]

@@ -247,7 +247,8 @@ mod tests {
         let exact = bytes / 4e-3;
         let [crossing] = &solution.crossings[..] else { panic!("{:?}", solution.crossings) };
         let (below, above) = (crossing.below.value.number.unwrap(), crossing.above.value.number.unwrap());
-        assert!(below <= exact * 1.000001 && exact * 0.999999 <= above, "{below} {exact} {above}");
+        // KV writes, a two-thousandth of the bytes, are in the way as well.
+        assert!(below <= exact * 1.001 && exact * 0.999 <= above, "{below} {exact} {above}");
         assert!(above / below < 1.0002);
         assert!(!crossing.below.holds && crossing.above.holds && solution.against_trend.is_empty());
     }

@@ -511,7 +511,7 @@ mod tests {
         let memory: MemoryConfig = config::parse(
             &format!(
                 "(name: \"m\", tiers: [(name: \"hbm\", capacity: \"{capacity} MB\", bandwidth: \"10 TB/s\"), \
-                 (name: \"external\", capacity: \"1 GB\", bandwidth: \"1 GB/s\", link: (read: \"1 GB/s\", write: \"1 TB/s\"))])"
+                 (name: \"external\", capacity: \"1 GB\", bandwidth: \"10 TB/s\", link: (read: \"1 GB/s\", write: \"10 TB/s\"))])"
             ),
             "memory",
         )
