@@ -8,7 +8,9 @@ use crate::memory::{
     Completed, Fabric, LaneLoad, Ledger, MemorySystem, Path, Pattern, Request, ResidencyKind, Shortage, TierId,
     TransferClass, TransferId, Urgency,
 };
-use crate::strategy::{Layout, Migration, MigrationView, MovePlan, Placement, PlacementView, StepBound};
+use crate::strategy::{
+    AnyMigration, AnyPlacement, Carriage, Layout, MigrationView, MovePlan, PlacementView, Skips, StepBound,
+};
 use crate::units::{Bytes, SimTime};
 use crate::workload::{LanguageModel, Sublayer, TokenSet, TraceError, TraceWindow};
 use thiserror::Error;
@@ -125,6 +127,14 @@ struct StepTotals {
     late_tokens: u64,
 }
 
+/// What the present attention sublayer read from each tier, and how long it waited for that.
+struct Measured {
+    sublayer: usize,
+    issued: SimTime,
+    read: Vec<Bytes>,
+    waited: Vec<SimTime>,
+}
+
 struct Decode<'a, P> {
     scenario: &'a Scenario,
     model: &'a LanguageModel,
@@ -138,8 +148,8 @@ struct Decode<'a, P> {
     residency: Residency,
     moves: Moves,
     window: TraceWindow,
-    placement: Box<dyn Placement>,
-    migration: Box<dyn Migration>,
+    placement: Box<dyn AnyPlacement>,
+    migration: Box<dyn AnyMigration>,
     bound: StepBound,
     /// By sublayer, what it reads of its weights on each tier.
     weights: Vec<Vec<Bytes>>,
@@ -158,6 +168,7 @@ struct Decode<'a, P> {
     held: Vec<Option<HeldRead>>,
     done: Vec<Completed<Purpose>>,
     plan: MovePlan,
+    measured: Measured,
     totals: StepTotals,
     /// Scratch space, by tier.
     free: Vec<Bytes>,
@@ -192,7 +203,7 @@ impl<'a, P: Probe> Decode<'a, P> {
 
         let trace = |source| RunError::Trace { step: 0, source };
         let source = scenario.skips().map_err(trace)?;
-        let window = TraceWindow::new(source, shape, migration.look_ahead()).map_err(trace)?;
+        let window = TraceWindow::new(source, shape, placement.look_ahead().max(migration.look_ahead())).map_err(trace)?;
         let fabric = Fabric::new(system);
         let compute_timer = EventId(Fabric::<Purpose>::OWNERS_EVENTS);
         Ok(Self {
@@ -221,6 +232,12 @@ impl<'a, P: Probe> Decode<'a, P> {
             held: vec![None; tiers],
             done: Vec::with_capacity(64),
             plan: MovePlan::new(tiers),
+            measured: Measured {
+                sublayer: 0,
+                issued: SimTime::ZERO,
+                read: vec![Bytes::ZERO; tiers],
+                waited: vec![SimTime::ZERO; tiers],
+            },
             totals: StepTotals {
                 read_kv_tokens: 0,
                 read_beyond: Bytes::ZERO,
@@ -343,6 +360,7 @@ impl<'a, P: Probe> Decode<'a, P> {
         let skips = self.window.step(0).expect("the window shows the present step");
         let skipped = &skips.sets[layer];
         self.moves.reads_issued(now, layer);
+        self.measured.begin(2 * layer, now, &self.weights[2 * layer]);
         let tokens = self.residency.layer(layer);
         let (context, pages) =
             (self.scenario.prefill() + step, self.scenario.shape().pages(self.scenario.prefill() + step));
@@ -371,6 +389,7 @@ impl<'a, P: Probe> Decode<'a, P> {
             let missing = if partial { token_bytes.times(missing) } else { Bytes::ZERO };
             bytes -= missing;
             self.totals.attention_read[tier.0] += bytes;
+            self.measured.read[tier.0] += bytes;
             let granule = self.paging.granule(tier, tokens.kv_bytes);
             let parts = self.paging.reads(self.system, (tier, layer), tokens, skipped, (pages, missing));
             let path = parts.map_or(Path::Even(self.system.even_reads(tier)), Path::Parts);
@@ -448,10 +467,13 @@ impl<'a, P: Probe> Decode<'a, P> {
         let tokens = self.residency.layer(layer);
         let view = PlacementView {
             layer,
+            layers: self.weights.len() / 2,
             token: page,
             kv_bytes: tokens.kv_bytes,
             tokens: &tokens.count,
             free: &self.free,
+            read: &self.measured.read,
+            skips: Skips::all(&self.window),
             system: self.system,
         };
         // Where it fits nowhere, the last tier is the one whose shortage is told: the one meant to be large.
@@ -477,7 +499,7 @@ impl<'a, P: Probe> Decode<'a, P> {
         let now = self.calendar.now();
         self.moves.sync(now, self.system, &mut self.fabric, &mut self.residency);
         let tokens = self.residency.layer(layer);
-        self.plan.reset(tokens.kv_bytes, &self.residency.ledger);
+        self.plan.reset(tokens.kv_bytes, &self.residency.ledger, Bytes::new(u64::MAX));
         let view = MigrationView {
             layer,
             context: self.pages(step + 1),
@@ -486,11 +508,13 @@ impl<'a, P: Probe> Decode<'a, P> {
             home: &tokens.home,
             in_flight: &tokens.in_flight,
             weights_read: &self.weights[2 * layer],
-            trace: &self.window,
+            read: &self.measured.read,
+            waited: &self.measured.waited,
+            skips: Skips::all(&self.window),
             system: self.system,
         };
         self.migration.decide(&view, &mut self.plan);
-        for (source, destination, tokens) in self.plan.moves() {
+        for (carriage, source, destination, tokens) in self.plan.moves() {
             if self.residency.has_copy(destination) {
                 self.residency.drop_copies(layer, tokens, source, destination);
                 continue;
@@ -505,13 +529,18 @@ impl<'a, P: Probe> Decode<'a, P> {
                 _ => self.totals.migrated_out += bytes,
             }
             let kv_bytes = self.residency.layer(layer).kv_bytes;
-            let (slot, path) =
-                self.moves.begin(self.system, &self.paging, (layer, kv_bytes), tokens, source, destination);
+            let way = (carriage, source, destination);
+            let (slot, path) = self.moves.begin(self.system, &self.paging, (layer, kv_bytes), tokens, way);
+            let granule = self.paging.granule(destination, kv_bytes);
+            let granule = match carriage {
+                Carriage::Move => granule.min(self.paging.granule(source, kv_bytes)),
+                Carriage::Promotion => granule,
+            };
             let request = Request {
                 class,
                 path,
                 bytes,
-                granule: self.paging.granule(source, kv_bytes).min(self.paging.granule(destination, kv_bytes)),
+                granule,
                 pattern: Pattern::Random,
                 urgency: Urgency::Due,
                 tag: Purpose::Move { slot },
@@ -555,6 +584,7 @@ impl<'a, P: Probe> Decode<'a, P> {
             let ends = match transfer.tag {
                 Purpose::Read { sublayer, tier } => {
                     let sublayer = sublayer as usize;
+                    self.measured.arrived(sublayer, tier, now);
                     self.outstanding[sublayer] -= 1;
                     self.early[sublayer].retain(|early| *early != transfer.id);
                     Ends { source: Some(tier), destination: None }
@@ -566,7 +596,7 @@ impl<'a, P: Probe> Decode<'a, P> {
                 Purpose::Move { slot } => {
                     let (source, destination, late) = self.moves.complete(now, slot, &mut self.residency);
                     self.probe.lateness(transfer.class, late);
-                    Ends { source: Some(source), destination: Some(destination) }
+                    Ends { source, destination: Some(destination) }
                 }
             };
             self.probe.transfer(&transfer, ends);
@@ -648,6 +678,20 @@ impl<'a, P: Probe> Decode<'a, P> {
             issued: self.fabric.issued(),
             completed: self.fabric.completed(),
             in_flight: self.fabric.in_flight(),
+        }
+    }
+}
+
+impl Measured {
+    fn begin(&mut self, sublayer: usize, now: SimTime, weights: &[Bytes]) {
+        (self.sublayer, self.issued) = (sublayer, now);
+        self.read.copy_from_slice(weights);
+        self.waited.fill(SimTime::ZERO);
+    }
+
+    fn arrived(&mut self, sublayer: usize, tier: TierId, now: SimTime) {
+        if sublayer == self.sublayer {
+            self.waited[tier.0] = now.saturating_sub(self.issued);
         }
     }
 }

@@ -12,14 +12,17 @@
 
 mod bound;
 pub mod initialization;
+mod knowledge;
 pub mod migration;
 pub mod placement;
 mod registry;
 
 pub use bound::StepBound;
 pub use initialization::{Initialization, InitializationKind, Layout};
-pub use migration::{Migration, MigrationKind, MigrationView, MovePlan};
-pub use placement::{Placement, PlacementKind, PlacementView};
+pub use knowledge::{Future, Knows, Past, Skips};
+pub use migration::{AnyMigration, Carriage, Migration, MigrationKind, MigrationView, MovePlan};
+pub use placement::{AnyPlacement, Placement, PlacementKind, PlacementView};
+pub use registry::PartError;
 
 use crate::config::Reference;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -51,7 +54,7 @@ pub struct UnknownName {
 }
 
 /// The strategies that have names of their own, with what they are.
-pub const NAMED: [(&str, &str, Strategy); 2] = [
+pub const NAMED: [(&str, &str, Strategy); 4] = [
     (
         "baseline",
         "fill HBM first, then spill; move nothing",
@@ -68,6 +71,24 @@ pub const NAMED: [(&str, &str, Strategy); 2] = [
             initialization: InitializationKind::BestRatio,
             placement: PlacementKind::BestRatio,
             migration: MigrationKind::LookAhead,
+        },
+    ),
+    (
+        "balanced",
+        "move what gains more than it costs, looking some steps ahead: the densest bytes on HBM, up to its best ratio",
+        Strategy {
+            initialization: InitializationKind::ALL[2],
+            placement: PlacementKind::Balance,
+            migration: MigrationKind::ALL[2],
+        },
+    ),
+    (
+        "balanced-online",
+        "as balanced, from the past alone: what a real system could do",
+        Strategy {
+            initialization: InitializationKind::ALL[2],
+            placement: PlacementKind::Balance,
+            migration: MigrationKind::ALL[3],
         },
     ),
 ];

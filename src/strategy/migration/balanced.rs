@@ -1,0 +1,304 @@
+use super::select::{Choice, Counts, First};
+use super::{Migration, MigrationView, MovePlan};
+use crate::memory::TierId;
+use crate::strategy::knowledge::{Future, Knows, Past};
+use crate::units::Bytes;
+use crate::workload::tokens::WORD_BITS;
+use crate::workload::{Shape, TokenSet};
+use std::num::NonZeroU32;
+
+/// Moves a token where that saves more time than it takes.
+///
+/// An attention sublayer waits for the tier that takes longest: HBM if it reads more there than the best ratio of it all, else
+/// the others. Some steps are looked at (those to come, or the last ones). From the bytes that each would read from HBM with the tokens as they lie
+/// follows what one token more or less on HBM would save or cost in each: a token's bytes over the bandwidth of the tier that is waited for.
+/// As long as that is more than what the move takes, tokens move:
+///
+/// * Too little on HBM: of what the present step has read from elsewhere, the tokens that are skipped least stay on HBM. They are on the chip already, so this takes
+///   no second read, only HBM's time to write them. Where HBM has no room, tokens that the next step skips go out
+///   first, those that are skipped most: over the link's other direction, which reads do not need.
+/// * Too much on HBM: of the tokens on HBM, those that are skipped least go out, so that the balance lasts.
+///
+/// What moves is no more than what is out of balance, and nothing moves within the balance, skipped or not.
+pub struct Balanced<O> {
+    outlook: O,
+    /// For each layer, in how many of the steps that are looked at each token is skipped.
+    skipped: Vec<Counts>,
+    choice: Choice,
+}
+
+/// The steps that are looked at.
+pub trait Outlook {
+    /// What it knows.
+    type Knows: Knows;
+
+    /// How many steps of the future it sees.
+    fn look_ahead(&self) -> usize;
+
+    /// How many steps are looked at, at most.
+    fn steps(&self) -> usize;
+
+    /// The memory that it takes for a layer of so many words.
+    fn memory(&self, words: usize) -> u64;
+
+    /// Brings the counts of a layer up to the present step.
+    fn update(&mut self, view: &MigrationView<'_, Self::Knows>, counts: &mut Counts);
+
+    /// What the step of that distance skips, nearest first from 1 on, and how many tokens it reads.
+    fn step<'a>(&'a self, view: &MigrationView<'a, Self::Knows>, distance: usize) -> Option<(&'a TokenSet, usize)>;
+}
+
+/// The distances of the steps for which the balance is worked out.
+const SAMPLES: [usize; 4] = [1, 2, 4, 8];
+
+impl<O: Outlook> Balanced<O> {
+    /// With nothing known yet.
+    pub fn new(outlook: O) -> Self {
+        Self { outlook, skipped: Vec::new(), choice: Choice::default() }
+    }
+}
+
+/// How many tokens more a layer should have on HBM (if positive) or fewer, by distance of the step.
+struct Balance {
+    wanted: [i64; SAMPLES.len()],
+    steps: usize,
+    /// What a token takes to read from HBM, and from the tiers beyond.
+    hbm: f64,
+    beyond: f64,
+}
+
+impl Balance {
+    /// The most tokens for which the last one saves more than `cost` when so many more are on HBM.
+    fn more_on_hbm(&self, cost: f64) -> usize {
+        let gain = |tokens: i64| {
+            self.wanted[..self.steps].iter().map(|&wanted| if wanted >= tokens { self.beyond } else { -self.hbm }).sum::<f64>()
+        };
+        self.most(|wanted| wanted, gain, cost)
+    }
+
+    /// The same for so many fewer.
+    fn fewer_on_hbm(&self, cost: f64) -> usize {
+        let gain = |tokens: i64| {
+            self.wanted[..self.steps].iter().map(|&wanted| if -wanted >= tokens { self.hbm } else { -self.beyond }).sum::<f64>()
+        };
+        self.most(|wanted| -wanted, gain, cost)
+    }
+
+    /// Gains fall with each token, and change only past what some step wants.
+    fn most(&self, wanted: impl Fn(i64) -> i64, gain: impl Fn(i64) -> f64, cost: f64) -> usize {
+        let wanted = self.wanted[..self.steps].iter().map(|&step| wanted(step));
+        wanted.filter(|&tokens| tokens > 0 && gain(tokens) > cost).max().unwrap_or(0) as usize
+    }
+}
+
+impl<O: Outlook> Migration for Balanced<O> {
+    type Knows = O::Knows;
+
+    fn look_ahead(&self) -> usize {
+        self.outlook.look_ahead()
+    }
+
+    fn memory(&self, shape: Shape) -> Bytes {
+        let words = shape.range().div_ceil(WORD_BITS);
+        let a_layer = self.outlook.memory(words) + Counts::bytes(words, self.outlook.steps()) + 256;
+        Bytes::new(shape.layers as u64 * a_layer + 2 * (words * 8) as u64)
+    }
+
+    fn decide(&mut self, view: &MigrationView<'_, O::Knows>, plan: &mut MovePlan) {
+        let range = view.in_flight.words().len();
+        while self.skipped.len() <= view.layer {
+            self.skipped.push(Counts::new(range, self.outlook.steps()));
+        }
+        let counts = &mut self.skipped[view.layer];
+        self.outlook.update(view, counts);
+        let (outlook, counts, choice) = (&self.outlook, &self.skipped[view.layer], &mut self.choice);
+        let Some(balance) = balance(outlook, view) else { return };
+
+        let hbm = TierId::HBM;
+        let words = view.context.div_ceil(WORD_BITS);
+        let present = &view.skips.present().sets[view.layer];
+        let (next, _) = outlook.step(view, 1).expect("there is a balance, so there is a step");
+        // A promotion is written on HBM; where room must be made for it, another token is read there first.
+        let more = balance.more_on_hbm(balance.hbm);
+        if more > 0 {
+            let room = plan.room(hbm);
+            let to_leave = balance.more_on_hbm(2.0 * balance.hbm).saturating_sub(room);
+            let mut left = more.min(room);
+            for tier in view.system.tier_ids().skip(1) {
+                let at = &view.at[tier.0];
+                choice.offer(words, |word| {
+                    let known = view.in_flight.words()[word] | present.words()[word] | next.words()[word];
+                    at.words()[word] & !known
+                });
+                choice.choose(left, counts, First::Least);
+                for token in choice.chosen() {
+                    left -= usize::from(plan.promote(token, tier, hbm));
+                }
+            }
+            if to_leave > 0 {
+                choice.offer(words, |word| {
+                    view.at[0].words()[word] & !view.in_flight.words()[word] & next.words()[word]
+                });
+                choice.choose(to_leave, counts, First::Most);
+                leave(view, choice, plan);
+            }
+            return;
+        }
+        let fewer = balance.fewer_on_hbm(balance.hbm);
+        if fewer > 0 {
+            choice.offer(words, |word| {
+                view.at[0].words()[word] & !(view.in_flight.words()[word] | next.words()[word])
+            });
+            choice.choose(fewer, counts, First::Least);
+            leave(view, choice, plan);
+        }
+    }
+}
+
+/// What was chosen leaves HBM for the fastest tier that has room.
+fn leave<K>(view: &MigrationView<'_, K>, choice: &Choice, plan: &mut MovePlan) {
+    let mut tiers = view.system.tier_ids().skip(1);
+    let Some(mut to) = tiers.next() else { return };
+    for token in choice.chosen() {
+        while !plan.add(token, TierId::HBM, to) {
+            let Some(next) = tiers.next() else { return };
+            to = next;
+        }
+    }
+}
+
+/// What the layer's tokens on HBM lack, or are too many by, in the steps that are looked at. `None` where there is no step, or no
+/// other tier.
+fn balance<O: Outlook>(outlook: &O, view: &MigrationView<'_, O::Knows>) -> Option<Balance> {
+    let total = view.system.total_read_bandwidth() as f64;
+    let bandwidth = view.system.tiers()[0].read_bandwidth.as_f64();
+    let beyond = total - bandwidth;
+    if view.system.tiers().len() < 2 || beyond <= 0.0 {
+        return None;
+    }
+    let kv = view.kv_bytes.as_f64();
+    let on_hbm = view.weights_read[0].as_f64();
+    let weights: f64 = view.weights_read.iter().map(|bytes| bytes.as_f64()).sum();
+    let mut balance =
+        Balance { wanted: [0; SAMPLES.len()], steps: 0, hbm: kv / bandwidth, beyond: kv / beyond };
+    for distance in SAMPLES {
+        let Some((skipped, active)) = outlook.step(view, distance) else { break };
+        let target = (bandwidth / total * (weights + active as f64 * kv) - on_hbm) / kv;
+        let here = view.home[0].count_without(skipped);
+        balance.wanted[balance.steps] = target.clamp(0.0, active as f64).round() as i64 - here as i64;
+        balance.steps += 1;
+    }
+    (balance.steps > 0).then_some(balance)
+}
+
+/// Looks at steps to come.
+pub struct Ahead {
+    /// How many.
+    pub steps: NonZeroU32,
+}
+
+impl Outlook for Ahead {
+    type Knows = Future;
+
+    fn look_ahead(&self) -> usize {
+        self.steps.get() as usize
+    }
+
+    fn steps(&self) -> usize {
+        self.look_ahead()
+    }
+
+    fn memory(&self, _words: usize) -> u64 {
+        0
+    }
+
+    fn update(&mut self, view: &MigrationView<'_, Future>, counts: &mut Counts) {
+        let skipped = |ahead: usize| view.skips.ahead(ahead).map(|step| &step.sets[view.layer]);
+        let words = view.in_flight.words().len();
+        if counts.started {
+            // What was looked at a step ago and is the present now.
+            counts.subtract(&view.skips.present().sets[view.layer], words);
+            if let Some(set) = skipped(self.steps()) {
+                counts.add(set, words);
+            }
+        } else {
+            counts.started = true;
+            (1..=self.steps()).map_while(skipped).for_each(|set| counts.add(set, words));
+        }
+    }
+
+    fn step<'a>(&'a self, view: &MigrationView<'a, Future>, distance: usize) -> Option<(&'a TokenSet, usize)> {
+        let step = view.skips.ahead(distance)?;
+        Some((&step.sets[view.layer], view.context.saturating_sub(step.counts[view.layer])))
+    }
+}
+
+/// Looks at the last steps, the present one included.
+pub struct Behind {
+    window: usize,
+    layers: Vec<History>,
+}
+
+/// The last steps of one layer.
+struct History {
+    sets: Vec<TokenSet>,
+    /// How many tokens each of them read.
+    read: Vec<usize>,
+    /// Where the present step is.
+    newest: usize,
+}
+
+impl Behind {
+    /// So many steps.
+    pub fn new(window: NonZeroU32) -> Self {
+        Self { window: window.get() as usize, layers: Vec::new() }
+    }
+}
+
+impl Outlook for Behind {
+    type Knows = Past;
+
+    fn look_ahead(&self) -> usize {
+        0
+    }
+
+    fn steps(&self) -> usize {
+        self.window
+    }
+
+    fn memory(&self, words: usize) -> u64 {
+        (self.window * (words * 8 + 64)) as u64
+    }
+
+    fn update(&mut self, view: &MigrationView<'_, Past>, counts: &mut Counts) {
+        while self.layers.len() <= view.layer {
+            let history = History { sets: Vec::with_capacity(self.window), read: vec![0; self.window], newest: 0 };
+            self.layers.push(history);
+        }
+        let History { sets, read, newest } = &mut self.layers[view.layer];
+        let present = &view.skips.present().sets[view.layer];
+        let words = present.words().len();
+        if sets.len() < self.window {
+            *newest = sets.len();
+            sets.push(present.clone());
+        } else {
+            *newest = (*newest + 1) % self.window;
+            counts.subtract(&sets[*newest], words);
+            sets[*newest].copy_from(present);
+        }
+        counts.add(present, words);
+        // The token just written is not known to be skipped.
+        read[*newest] = view.context - view.skips.present().counts[view.layer];
+    }
+
+    fn step<'a>(&'a self, view: &MigrationView<'a, Past>, distance: usize) -> Option<(&'a TokenSet, usize)> {
+        let History { sets, read, newest } = &self.layers[view.layer];
+        let back = distance - 1;
+        if back >= sets.len() {
+            return None;
+        }
+        let index = (newest + self.window - back) % self.window;
+        // Tokens written since were not there to be skipped: they count as read.
+        Some((&sets[index], read[index] + back))
+    }
+}

@@ -1,0 +1,172 @@
+//! Which tokens to take: those that are skipped least, or most, of the steps that are looked at. Word by word, as sets are large.
+
+use crate::workload::TokenSet;
+use crate::workload::tokens::{WORD_BITS, Word};
+
+/// For each token of a layer, in how many of some sets it is. Bit b of a token's count is its bit in plane b.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counts {
+    planes: Vec<Vec<Word>>,
+    /// Whether sets have been counted.
+    pub started: bool,
+}
+
+impl Counts {
+    /// All 0, for tokens of the same range as a set of `words` words, each in `most` sets at a time at most.
+    pub fn new(words: usize, most: usize) -> Self {
+        let planes = (most + 1).next_power_of_two().trailing_zeros() as usize;
+        Self { planes: vec![vec![0; words]; planes], started: false }
+    }
+
+    /// How many bytes they take.
+    pub fn bytes(words: usize, most: usize) -> u64 {
+        let planes = u64::from((most + 1).next_power_of_two().trailing_zeros());
+        planes * (words * size_of::<Word>()) as u64
+    }
+
+    /// One more for each token of `set`.
+    pub fn add(&mut self, set: &TokenSet, words: usize) {
+        for (index, &word) in set.words()[..words].iter().enumerate() {
+            let mut carry = word;
+            for plane in &mut self.planes {
+                if carry == 0 {
+                    break;
+                }
+                let bits = plane[index];
+                plane[index] = bits ^ carry;
+                carry &= bits;
+            }
+            debug_assert_eq!(carry, 0, "a token is in more sets than can be counted");
+        }
+    }
+
+    /// One less for each token of `set`, which was added before.
+    pub fn subtract(&mut self, set: &TokenSet, words: usize) {
+        for (index, &word) in set.words()[..words].iter().enumerate() {
+            let mut borrow = word;
+            for plane in &mut self.planes {
+                if borrow == 0 {
+                    break;
+                }
+                let bits = plane[index];
+                plane[index] = bits ^ borrow;
+                borrow &= !bits;
+            }
+            debug_assert_eq!(borrow, 0, "a set is taken away that was not added");
+        }
+    }
+}
+
+/// Which end of the counts comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum First {
+    Least,
+    Most,
+}
+
+/// Tokens to choose from, and those that were chosen.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Choice {
+    /// The tokens to choose from; used up by [`choose`](Self::choose).
+    pub candidates: Vec<Word>,
+    chosen: Vec<Word>,
+}
+
+impl Choice {
+    /// Offers the tokens of the words that `word` gives.
+    pub fn offer(&mut self, words: usize, word: impl Fn(usize) -> Word) {
+        self.candidates.clear();
+        self.candidates.extend((0..words).map(word));
+    }
+
+    /// Chooses `wanted` of the candidates, or all if they are fewer: by their counts, of equals the lowest index.
+    pub fn choose(&mut self, wanted: usize, counts: &Counts, first: First) {
+        self.chosen.clear();
+        self.chosen.resize(self.candidates.len(), 0);
+        let mut wanted = wanted;
+        for plane in counts.planes.iter().rev() {
+            let better = |word: Word, plane: Word| if first == First::Least { word & !plane } else { word & plane };
+            let words = self.candidates.iter().zip(plane);
+            let count: usize = words.map(|(&word, &plane)| better(word, plane).count_ones() as usize).sum();
+            let all = count <= wanted;
+            for ((word, chosen), &plane) in self.candidates.iter_mut().zip(&mut self.chosen).zip(plane) {
+                let here = better(*word, plane);
+                if all {
+                    *chosen |= here;
+                    *word &= !here;
+                } else {
+                    *word = here;
+                }
+            }
+            if all {
+                wanted -= count;
+            }
+        }
+        // What is left has equal counts.
+        for (word, chosen) in self.candidates.iter_mut().zip(&mut self.chosen) {
+            while *word != 0 && wanted > 0 {
+                let lowest = *word & word.wrapping_neg();
+                *chosen |= lowest;
+                *word ^= lowest;
+                wanted -= 1;
+            }
+        }
+    }
+
+    /// What was chosen, the lowest index first.
+    pub fn chosen(&self) -> impl Iterator<Item = usize> + '_ {
+        tokens(&self.chosen)
+    }
+}
+
+/// The tokens of `words`, the lowest index first.
+pub(super) fn tokens(words: &[Word]) -> impl Iterator<Item = usize> + '_ {
+    words.iter().enumerate().flat_map(|(index, &word)| {
+        let mut left = word;
+        std::iter::from_fn(move || {
+            (left != 0).then(|| {
+                let bit = left.trailing_zeros() as usize;
+                left &= left - 1;
+                index * WORD_BITS + bit
+            })
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_least_and_the_most_counted_are_chosen(
+            sets in prop::collection::vec(prop::collection::vec(any::<bool>(), 150), 1..12), gone in 0usize..12,
+            candidates in prop::collection::vec(any::<bool>(), 150), wanted in 0usize..160, most: bool,
+        ) {
+            let set = |bits: &[bool]| {
+                let mut set = TokenSet::new(bits.len());
+                set.extend(bits.iter().enumerate().filter(|(_, bit)| **bit).map(|(token, _)| token));
+                set
+            };
+            let gone = gone.min(sets.len());
+            let words = set(&candidates).words().len();
+            let mut counts = Counts::new(words, sets.len());
+            sets.iter().for_each(|bits| counts.add(&set(bits), words));
+            sets[..gone].iter().for_each(|bits| counts.subtract(&set(bits), words));
+
+            let mut choice = Choice::default();
+            let offered = set(&candidates);
+            choice.offer(words, |index| offered.words()[index]);
+            choice.choose(wanted, &counts, if most { First::Most } else { First::Least });
+
+            // The twin sorts.
+            let count = |token: usize| sets[gone..].iter().filter(|bits| bits[token]).count() as isize;
+            let mut sorted: Vec<usize> = offered.iter().collect();
+            sorted.sort_by_key(|token| (if most { -count(*token) } else { count(*token) }, *token));
+            sorted.truncate(wanted);
+            sorted.sort_unstable();
+            prop_assert_eq!(choice.chosen().collect::<Vec<_>>(), sorted);
+        }
+    }
+}
