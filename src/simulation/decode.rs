@@ -9,7 +9,7 @@ use crate::memory::{
     TransferClass, TransferId, Urgency,
 };
 use crate::strategy::{
-    AnyMigration, AnyPlacement, Carriage, Layout, MigrationView, MovePlan, PlacementView, Skips, StepBound,
+    AnyMigration, AnyPlacement, Budget, Carriage, Layout, MigrationView, MovePlan, Parts, PlacementView, Skips, StepBound,
 };
 use crate::units::{Bytes, SimTime};
 use crate::workload::{LanguageModel, Sublayer, TokenSet, TraceError, TraceWindow};
@@ -78,7 +78,15 @@ pub struct Outcome {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn run<P: Probe>(scenario: &Scenario, probe: &mut P) -> Result<Outcome, RunError> {
-    let mut decode = Decode::new(scenario, probe)?;
+    run_with(scenario, scenario.strategy().build(), probe)
+}
+
+/// As [`run`], with `parts` in the place of the scenario's strategy: with parts that no list names.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with<P: Probe>(scenario: &Scenario, parts: Parts, probe: &mut P) -> Result<Outcome, RunError> {
+    let mut decode = Decode::new(scenario, parts, probe)?;
     let mut error = None;
     for step in 0..scenario.decode() {
         match decode.step(step) {
@@ -150,6 +158,9 @@ struct Decode<'a, P> {
     window: TraceWindow,
     placement: Box<dyn AnyPlacement>,
     migration: Box<dyn AnyMigration>,
+    budget: Option<Budget>,
+    /// What may be carried in the present step.
+    allowed: Bytes,
     bound: StepBound,
     /// By sublayer, what it reads of its weights on each tier.
     weights: Vec<Vec<Bytes>>,
@@ -180,17 +191,16 @@ struct Decode<'a, P> {
 }
 
 impl<'a, P: Probe> Decode<'a, P> {
-    fn new(scenario: &'a Scenario, probe: &'a mut P) -> Result<Self, RunError> {
+    fn new(scenario: &'a Scenario, parts: Parts, probe: &'a mut P) -> Result<Self, RunError> {
         let (model, system) = (scenario.model(), scenario.memory());
         let (layers, tiers) = (model.layers().len(), system.tiers().len());
-        let strategy = scenario.strategy();
-        let placement = strategy.placement.build();
-        let migration = strategy.migration.build();
+        let look_ahead = parts.look_ahead();
+        let Parts { initialization, placement, migration, budget } = parts;
 
         let mut ledger = Ledger::new(system);
         let shape = scenario.shape();
         let mut layout = Layout::new(model, system, &mut ledger, shape);
-        strategy.initialization.build().lay_out(&mut layout).map_err(RunError::Layout)?;
+        initialization.lay_out(&mut layout).map_err(RunError::Layout)?;
         let (stored, tokens) = layout.into_parts();
         let weights = model.sublayers().zip(&stored).map(|(sublayer, stored)| weight_reads(sublayer, stored)).collect();
         let page_bytes = model.layers().iter().map(|layer| layer.kv_bytes.times(shape.page_tokens as u64));
@@ -203,7 +213,7 @@ impl<'a, P: Probe> Decode<'a, P> {
 
         let trace = |source| RunError::Trace { step: 0, source };
         let source = scenario.skips().map_err(trace)?;
-        let window = TraceWindow::new(source, shape, placement.look_ahead().max(migration.look_ahead())).map_err(trace)?;
+        let window = TraceWindow::new(source, shape, look_ahead).map_err(trace)?;
         let fabric = Fabric::new(system);
         let compute_timer = EventId(Fabric::<Purpose>::OWNERS_EVENTS);
         Ok(Self {
@@ -221,6 +231,8 @@ impl<'a, P: Probe> Decode<'a, P> {
             window,
             placement,
             migration,
+            budget,
+            allowed: budget.map_or(Bytes::new(u64::MAX), |budget| budget.bytes(system, SimTime::ZERO)),
             bound: StepBound::new(model, system, scenario.roofline(), scenario.weight_prefetch() > 0),
             weights,
             outstanding: vec![0; 2 * layers],
@@ -283,6 +295,9 @@ impl<'a, P: Probe> Decode<'a, P> {
             self.probe.layer(layer, layer_started, self.now());
         }
         self.step_ended = self.now();
+        if let Some(budget) = self.budget {
+            self.allowed = budget.bytes(self.system, self.now() - started);
+        }
         self.report(step, self.now() - started)?;
         self.window.advance().map_err(|source| RunError::Trace { step: step + 1, source })
     }
@@ -498,8 +513,17 @@ impl<'a, P: Probe> Decode<'a, P> {
         }
         let now = self.calendar.now();
         self.moves.sync(now, self.system, &mut self.fabric, &mut self.residency);
+        self.note_free();
         let tokens = self.residency.layer(layer);
-        self.plan.reset(tokens.kv_bytes, &self.residency.ledger, Bytes::new(u64::MAX));
+        // Of a budget each layer leaves the others their part.
+        let allowed = match self.budget {
+            None => self.allowed,
+            Some(_) => {
+                let so_far = self.allowed.share(layer as u128 + 1, self.model.layers().len() as u128);
+                so_far.saturating_sub(self.totals.migrated_in + self.totals.migrated_out)
+            }
+        };
+        self.plan.reset(tokens.kv_bytes, &self.residency.ledger, allowed);
         let view = MigrationView {
             layer,
             context: self.pages(step + 1),
@@ -507,6 +531,7 @@ impl<'a, P: Probe> Decode<'a, P> {
             at: &tokens.at,
             home: &tokens.home,
             in_flight: &tokens.in_flight,
+            free: &self.free,
             weights_read: &self.weights[2 * layer],
             read: &self.measured.read,
             waited: &self.measured.waited,

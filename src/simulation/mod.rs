@@ -20,7 +20,7 @@ mod probe;
 mod residency;
 mod scenario;
 
-pub use decode::{Outcome, RunError, run};
+pub use decode::{Outcome, RunError, run, run_with};
 pub use fields::{FieldError, Fields, spelled_out};
 pub use probe::{Ends, Probe, StepRecord};
 pub use scenario::{Scenario, ScenarioConfig, ScenarioError, open_trace, open_trace_with};

@@ -11,6 +11,7 @@
 //! [`StepBound`] is the least time that any of them could reach.
 
 mod bound;
+mod budget;
 pub mod initialization;
 mod knowledge;
 pub mod migration;
@@ -18,6 +19,7 @@ pub mod placement;
 mod registry;
 
 pub use bound::StepBound;
+pub use budget::Budget;
 pub use initialization::{Initialization, InitializationKind, Layout};
 pub use knowledge::{Future, Knows, Past, Skips};
 pub use migration::{AnyMigration, Carriage, Migration, MigrationKind, MigrationView, MovePlan};
@@ -39,6 +41,29 @@ pub struct Strategy {
     pub placement: PlacementKind,
     /// What moves between steps.
     pub migration: MigrationKind,
+    /// The most that may move in a step; all that the migration wants where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+}
+
+/// The parts of a strategy, for one run.
+pub struct Parts {
+    /// What lies where before step 0.
+    pub initialization: Box<dyn Initialization>,
+    /// Where new KV goes.
+    pub placement: Box<dyn AnyPlacement>,
+    /// What moves between steps.
+    pub migration: Box<dyn AnyMigration>,
+    /// The most that may move in a step.
+    pub budget: Option<Budget>,
+}
+
+impl Parts {
+    /// How many steps of the future they see.
+    #[must_use]
+    pub fn look_ahead(&self) -> usize {
+        self.placement.look_ahead().max(self.migration.look_ahead())
+    }
 }
 
 /// A name that no strategy or part of one has.
@@ -62,6 +87,7 @@ pub const NAMED: [(&str, &str, Strategy); 4] = [
             initialization: InitializationKind::HbmFirst,
             placement: PlacementKind::PreferHbm,
             migration: MigrationKind::None,
+            budget: None,
         },
     ),
     (
@@ -71,6 +97,7 @@ pub const NAMED: [(&str, &str, Strategy); 4] = [
             initialization: InitializationKind::BestRatio,
             placement: PlacementKind::BestRatio,
             migration: MigrationKind::LookAhead,
+            budget: None,
         },
     ),
     (
@@ -80,6 +107,7 @@ pub const NAMED: [(&str, &str, Strategy); 4] = [
             initialization: InitializationKind::ALL[2],
             placement: PlacementKind::Balance,
             migration: MigrationKind::ALL[2],
+            budget: None,
         },
     ),
     (
@@ -89,6 +117,7 @@ pub const NAMED: [(&str, &str, Strategy); 4] = [
             initialization: InitializationKind::ALL[2],
             placement: PlacementKind::Balance,
             migration: MigrationKind::ALL[3],
+            budget: None,
         },
     ),
 ];
@@ -98,9 +127,48 @@ impl Strategy {
     #[must_use]
     pub fn name(&self) -> String {
         NAMED.iter().find(|(_, _, strategy)| strategy == self).map_or_else(
-            || format!("{}/{}/{}", self.initialization, self.placement, self.migration),
+            || {
+                let parts = format!("{}/{}/{}", self.initialization, self.placement, self.migration);
+                self.budget.map_or(parts.clone(), |budget| format!("{parts}/{budget}"))
+            },
             |(name, _, _)| (*name).to_owned(),
         )
+    }
+
+    /// Its parts, for one run.
+    #[must_use]
+    pub fn build(&self) -> Parts {
+        Parts {
+            initialization: self.initialization.build(),
+            placement: self.placement.build(),
+            migration: self.migration.build(),
+            budget: self.budget,
+        }
+    }
+
+    /// How many steps of the future it sees: 0 for one that a real system could run.
+    #[must_use]
+    pub fn look_ahead(&self) -> usize {
+        self.build().look_ahead()
+    }
+
+    /// Everything that people try: the strategies with names; each migration on the layout and placement of best-ratio; each
+    /// placement, and each initialization, with nothing that moves.
+    #[must_use]
+    pub fn everything() -> Vec<Self> {
+        let [.., best_ratio, _, _] = NAMED.map(|(_, _, strategy)| strategy);
+        let still = Self { migration: MigrationKind::None, ..best_ratio };
+        let spilling = Self { placement: PlacementKind::PreferHbm, ..still };
+        let mut all: Vec<Self> = NAMED.map(|(_, _, strategy)| strategy).to_vec();
+        let migrations = MigrationKind::ALL.iter().map(|&migration| Self { migration, ..best_ratio });
+        let placements = PlacementKind::ALL.iter().map(|&placement| Self { placement, ..still });
+        let initializations = InitializationKind::ALL.iter().map(|&initialization| Self { initialization, ..spilling });
+        for strategy in migrations.chain(placements).chain(initializations) {
+            if !all.contains(&strategy) {
+                all.push(strategy);
+            }
+        }
+        all
     }
 }
 
@@ -108,15 +176,17 @@ impl<'de> Deserialize<'de> for Strategy {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(rename = "Strategy", deny_unknown_fields)]
-        struct Parts {
+        struct Written {
             initialization: InitializationKind,
             placement: PlacementKind,
             migration: MigrationKind,
+            #[serde(default)]
+            budget: Option<Budget>,
         }
-        match Reference::<Parts>::deserialize(deserializer)? {
+        match Reference::<Written>::deserialize(deserializer)? {
             Reference::Name(name) => name.parse().map_err(serde::de::Error::custom),
-            Reference::Inline(Parts { initialization, placement, migration }) => {
-                Ok(Self { initialization, placement, migration })
+            Reference::Inline(Written { initialization, placement, migration, budget }) => {
+                Ok(Self { initialization, placement, migration, budget })
             }
         }
     }

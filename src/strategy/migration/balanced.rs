@@ -1,3 +1,4 @@
+use super::history::History;
 use super::select::{Choice, Counts, First};
 use super::{Migration, MigrationView, MovePlan};
 use crate::memory::TierId;
@@ -24,6 +25,9 @@ pub struct Balanced<O> {
     outlook: O,
     /// For each layer, in how many of the steps that are looked at each token is skipped.
     skipped: Vec<Counts>,
+    /// For each layer, the bytes that it wanted on HBM and that had no room, and the sum of it.
+    unmet: Vec<Bytes>,
+    unmet_in_all: Bytes,
     choice: Choice,
 }
 
@@ -54,7 +58,7 @@ const SAMPLES: [usize; 4] = [1, 2, 4, 8];
 impl<O: Outlook> Balanced<O> {
     /// With nothing known yet.
     pub fn new(outlook: O) -> Self {
-        Self { outlook, skipped: Vec::new(), choice: Choice::default() }
+        Self { outlook, skipped: Vec::new(), unmet: Vec::new(), unmet_in_all: Bytes::ZERO, choice: Choice::default() }
     }
 }
 
@@ -108,9 +112,9 @@ impl<O: Outlook> Migration for Balanced<O> {
         let range = view.in_flight.words().len();
         while self.skipped.len() <= view.layer {
             self.skipped.push(Counts::new(range, self.outlook.steps()));
+            self.unmet.push(Bytes::ZERO);
         }
-        let counts = &mut self.skipped[view.layer];
-        self.outlook.update(view, counts);
+        self.outlook.update(view, &mut self.skipped[view.layer]);
         let (outlook, counts, choice) = (&self.outlook, &self.skipped[view.layer], &mut self.choice);
         let Some(balance) = balance(outlook, view) else { return };
 
@@ -118,38 +122,41 @@ impl<O: Outlook> Migration for Balanced<O> {
         let words = view.context.div_ceil(WORD_BITS);
         let present = &view.skips.present().sets[view.layer];
         let (next, _) = outlook.step(view, 1).expect("there is a balance, so there is a step");
-        // A promotion is written on HBM; where room must be made for it, another token is read there first.
+        let free = |word: usize| !view.in_flight.words()[word];
+
+        // A promotion is written on HBM.
         let more = balance.more_on_hbm(balance.hbm);
-        if more > 0 {
-            let room = plan.room(hbm);
-            let to_leave = balance.more_on_hbm(2.0 * balance.hbm).saturating_sub(room);
-            let mut left = more.min(room);
+        let fitting = more.min(plan.room(hbm));
+        let mut left = fitting;
+        if left > 0 {
             for tier in view.system.tier_ids().skip(1) {
                 let at = &view.at[tier.0];
-                choice.offer(words, |word| {
-                    let known = view.in_flight.words()[word] | present.words()[word] | next.words()[word];
-                    at.words()[word] & !known
-                });
+                let known = |word: usize| present.words()[word] | next.words()[word];
+                choice.offer(words, |word| at.words()[word] & free(word) & !known(word));
                 choice.choose(left, counts, First::Least);
                 for token in choice.chosen() {
                     left -= usize::from(plan.promote(token, tier, hbm));
                 }
             }
-            if to_leave > 0 {
-                choice.offer(words, |word| {
-                    view.at[0].words()[word] & !view.in_flight.words()[word] & next.words()[word]
-                });
-                choice.choose(to_leave, counts, First::Most);
-                leave(view, choice, plan);
-            }
-            return;
         }
-        let fewer = balance.fewer_on_hbm(balance.hbm);
+        // Where room must be made first, another token is read on HBM as well.
+        let unmet = balance.more_on_hbm(2.0 * balance.hbm).saturating_sub(fitting);
+        let unmet = view.kv_bytes.times(unmet as u64);
+        self.unmet_in_all = self.unmet_in_all - self.unmet[view.layer] + unmet;
+        self.unmet[view.layer] = unmet;
+
+        let fewer = if more > 0 { 0 } else { balance.fewer_on_hbm(balance.hbm) };
         if fewer > 0 {
-            choice.offer(words, |word| {
-                view.at[0].words()[word] & !(view.in_flight.words()[word] | next.words()[word])
-            });
+            choice.offer(words, |word| view.at[0].words()[word] & free(word) & !next.words()[word]);
             choice.choose(fewer, counts, First::Least);
+            leave(view, choice, plan);
+        }
+        // All layers make room for those that want it.
+        let short = self.unmet_in_all.saturating_sub(view.free[0]);
+        if short > Bytes::ZERO {
+            let part = short.whole_units(view.kv_bytes.times(self.unmet.len() as u64)) as usize + 1;
+            choice.offer(words, |word| view.at[0].words()[word] & free(word) & next.words()[word]);
+            choice.choose(part, counts, First::Most);
             leave(view, choice, plan);
         }
     }
@@ -234,26 +241,7 @@ impl Outlook for Ahead {
 }
 
 /// Looks at the last steps, the present one included.
-pub struct Behind {
-    window: usize,
-    layers: Vec<History>,
-}
-
-/// The last steps of one layer.
-struct History {
-    sets: Vec<TokenSet>,
-    /// How many tokens each of them read.
-    read: Vec<usize>,
-    /// Where the present step is.
-    newest: usize,
-}
-
-impl Behind {
-    /// So many steps.
-    pub fn new(window: NonZeroU32) -> Self {
-        Self { window: window.get() as usize, layers: Vec::new() }
-    }
-}
+pub struct Behind(pub History);
 
 impl Outlook for Behind {
     type Knows = Past;
@@ -263,42 +251,26 @@ impl Outlook for Behind {
     }
 
     fn steps(&self) -> usize {
-        self.window
+        self.0.window()
     }
 
     fn memory(&self, words: usize) -> u64 {
-        (self.window * (words * 8 + 64)) as u64
+        self.0.memory(words)
     }
 
     fn update(&mut self, view: &MigrationView<'_, Past>, counts: &mut Counts) {
-        while self.layers.len() <= view.layer {
-            let history = History { sets: Vec::with_capacity(self.window), read: vec![0; self.window], newest: 0 };
-            self.layers.push(history);
-        }
-        let History { sets, read, newest } = &mut self.layers[view.layer];
-        let present = &view.skips.present().sets[view.layer];
-        let words = present.words().len();
-        if sets.len() < self.window {
-            *newest = sets.len();
-            sets.push(present.clone());
-        } else {
-            *newest = (*newest + 1) % self.window;
-            counts.subtract(&sets[*newest], words);
-            sets[*newest].copy_from(present);
-        }
-        counts.add(present, words);
+        let present = view.skips.present();
+        let skipped = &present.sets[view.layer];
         // The token just written is not known to be skipped.
-        read[*newest] = view.context - view.skips.present().counts[view.layer];
+        self.0.note(view.layer, skipped, view.context - present.counts[view.layer], |gone| {
+            counts.subtract(gone, gone.words().len());
+        });
+        counts.add(skipped, skipped.words().len());
     }
 
     fn step<'a>(&'a self, view: &MigrationView<'a, Past>, distance: usize) -> Option<(&'a TokenSet, usize)> {
-        let History { sets, read, newest } = &self.layers[view.layer];
-        let back = distance - 1;
-        if back >= sets.len() {
-            return None;
-        }
-        let index = (newest + self.window - back) % self.window;
+        let (skipped, read) = self.0.step(view.layer, distance - 1)?;
         // Tokens written since were not there to be skipped: they count as read.
-        Some((&sets[index], read[index] + back))
+        Some((skipped, read + distance - 1))
     }
 }

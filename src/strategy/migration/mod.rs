@@ -1,18 +1,27 @@
 //! What moves between steps.
 
 mod balanced;
+mod cache;
+mod history;
 mod look_ahead;
+mod look_ahead_batch;
 mod none;
+mod past_window;
 mod plan;
+mod predictive;
+mod prior;
+mod promote_on_read;
 mod select;
+mod skipped_tokens;
 
 pub use plan::{Carriage, MovePlan};
 
 use crate::memory::MemorySystem;
 use crate::strategy::knowledge::{Future, Knows, Skips};
 use crate::strategy::registry::registry;
-use crate::units::{Bytes, SimTime};
+use crate::units::{Bytes, Ratio, SimTime};
 use crate::workload::{Shape, StepSkips, TokenSet};
+use history::History;
 use std::num::NonZeroU32;
 
 registry! {
@@ -20,8 +29,20 @@ registry! {
     MigrationKind, "migration", AnyMigration:
     None => none::None, "nothing moves";
     LookAhead => look_ahead::LookAhead::default(), "sees the next step: what it skips goes out; active tokens move until each tier serves its best ratio";
-    Balanced { steps: NonZeroU32 = NonZeroU32::new(8).unwrap() } => balanced::Balanced::new(balanced::Ahead { steps }), "sees some steps: moves what gains more over them than it costs; what was read from external stays in HBM where it is worth it";
-    BalancedOnline { window: NonZeroU32 = NonZeroU32::new(16).unwrap() } => balanced::Balanced::new(balanced::Behind::new(window)), "as Balanced, but sees the past alone: assumes that the next steps are like the last ones";
+    Balanced { steps: NonZeroU32 = nonzero(8) } => balanced::Balanced::new(balanced::Ahead { steps }), "sees some steps: moves what gains more over them than it costs; what was read from external stays in HBM where it is worth it";
+    BalancedOnline { window: NonZeroU32 = nonzero(16) } => balanced::Balanced::new(balanced::Behind(History::new(window))), "as Balanced, but sees the past alone: assumes that the next steps are like the last ones";
+    LookAheadBatch { steps: NonZeroU32 = nonzero(8) } => look_ahead_batch::LookAheadBatch { steps }, "sees some steps: what all of them skip goes out; what all of them read comes in";
+    Prior { threshold: Ratio = Ratio::from_permille(900).unwrap(), tokens: u32 = 64 } => prior::Prior { threshold, tokens }, "where HBM is filled to a threshold, each layer's oldest tokens go out, so many at a time";
+    SkippedTokens { threshold: Ratio = Ratio::from_permille(900).unwrap() } => skipped_tokens::SkippedTokens { threshold }, "where HBM is filled to a threshold, what the present step skipped goes out";
+    PastWindow { window: NonZeroU32 = nonzero(8) } => past_window::PastWindow(History::new(window)), "what all of the last steps skipped goes out; what all of them read comes in";
+    PromoteOnRead => promote_on_read::PromoteOnRead, "what was read from elsewhere stays on HBM while there is room: no second read";
+    Lru => cache::Cache::new(cache::Worth::Recency), "HBM as a cache: what is read stays, what was read longest ago goes out";
+    Lfu => cache::Cache::new(cache::Worth::Frequency), "HBM as a cache of heavy hitters: what was read most often stays";
+    Predictive => predictive::Predictive(History::new(nonzero(3))), "as LookAhead with a guess for what it knows: the next step skips what most of the last three did";
+}
+
+const fn nonzero(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap()
 }
 
 /// What a migration sees when a layer of step k has been computed.
@@ -39,6 +60,8 @@ pub struct MigrationView<'a, K = Future> {
     pub home: &'a [TokenSet],
     /// The tokens whose write or move is in flight: they are left alone.
     pub in_flight: &'a TokenSet,
+    /// What is free on each tier.
+    pub free: &'a [Bytes],
     /// What the layer's attention sublayer reads of its weights on each tier in a step.
     pub weights_read: &'a [Bytes],
     /// What it read from each tier in the present step.
@@ -60,9 +83,9 @@ impl<'a> MigrationView<'a, Future> {
 
     /// What one sees who knows no more than `K`, and of the future no more than `ahead` steps.
     fn restricted<K: Knows>(&self, ahead: usize) -> MigrationView<'a, K> {
-        let Self { layer, context, kv_bytes, at, home, in_flight, weights_read, read, waited, skips, system } = *self;
+        let Self { layer, context, kv_bytes, at, home, in_flight, free, weights_read, read, waited, skips, system } = *self;
         let skips = skips.restricted(ahead);
-        MigrationView { layer, context, kv_bytes, at, home, in_flight, weights_read, read, waited, skips, system }
+        MigrationView { layer, context, kv_bytes, at, home, in_flight, free, weights_read, read, waited, skips, system }
     }
 }
 

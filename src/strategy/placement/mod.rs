@@ -1,13 +1,19 @@
 //! Where new KV goes.
 
 mod balance;
+mod batch_ratio;
 mod best_ratio;
+mod layer_importance;
+mod look_ahead_batch;
 mod prefer_hbm;
+mod split_layers;
+mod weighted_interleave;
 
 use crate::memory::{MemorySystem, TierId};
 use crate::strategy::knowledge::{Future, Knows, Skips};
 use crate::strategy::registry::registry;
-use crate::units::Bytes;
+use crate::units::{Bytes, Ratio};
+use std::num::NonZeroU32;
 
 registry! {
     /// The placements, by name.
@@ -15,6 +21,11 @@ registry! {
     PreferHbm => prefer_hbm::PreferHbm, "HBM while there is room, else the next tier";
     BestRatio => best_ratio::BestRatio, "the fastest tier whose share of the layer's tokens does not exceed its best ratio";
     Balance => balance::Balance, "the tier that the layer's reads waited for least in the present step, by bytes over bandwidth";
+    WeightedInterleave { hbm: NonZeroU32 = NonZeroU32::new(5).unwrap(), beyond: NonZeroU32 = NonZeroU32::new(1).unwrap() } => weighted_interleave::WeightedInterleave { hbm, beyond }, "round the tiers, so many tokens in a row on each, as Linux's weighted interleave";
+    SplitLayers { on_hbm: Ratio = Ratio::from_permille(850).unwrap() } => split_layers::SplitLayers { on_hbm }, "a share of the layers on HBM, the others elsewhere";
+    BatchRatio { window: NonZeroU32 = NonZeroU32::new(64).unwrap(), on_hbm: Ratio = Ratio::from_permille(850).unwrap() } => batch_ratio::BatchRatio { window, on_hbm }, "of each window of tokens a share on HBM";
+    LookAheadBatch { steps: NonZeroU32 = NonZeroU32::new(8).unwrap() } => look_ahead_batch::LookAheadBatch { steps }, "sees some steps: what any of them skips goes elsewhere, the rest to HBM";
+    LayerImportance => layer_importance::LayerImportance::default(), "layers that have skipped least on HBM, up to its best ratio of the layers";
 }
 
 /// What a placement sees of the token to be written.
