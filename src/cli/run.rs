@@ -346,6 +346,15 @@ pub(super) fn scenarios(args: &RunArgs, config: &ScenarioConfig) -> Result<Vec<S
     if strategies.is_empty() {
         strategies.push(config.strategy);
     }
+    scenarios_of(args, config, strategies)
+}
+
+/// The same for these strategies.
+pub(super) fn scenarios_of(
+    args: &RunArgs,
+    config: &ScenarioConfig,
+    mut strategies: Vec<Strategy>,
+) -> Result<Vec<Scenario>, CliError> {
     for strategy in &mut strategies {
         strategy.initialization = args.initialization.unwrap_or(strategy.initialization);
         strategy.placement = args.placement.unwrap_or(strategy.placement);

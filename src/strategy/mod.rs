@@ -4,11 +4,71 @@
 //! * [`Placement`] chooses the tier of each new token's KV.
 //! * [`Migration`] decides, when a layer has been computed, which tokens move before its next step.
 //!
-//! A part sees what a real system could see: its own state, capacities, bandwidths, and as many steps of the future as
-//! it declares. It sees no clock and no lane. Each lives in a file of its own; a line in the list at the top of
-//! [`initialization`], [`placement`] or [`migration`] gives it its name.
+//! A part sees what a real system could see: its own state, capacities, bandwidths, what it has read and how long it waited for that;
+//! and of the skip sets what it *declares* in its type: [`Past`] alone, or some steps of the [`Future`]. It is shown no more than
+//! that, and reports say how far it sees. It has no clock and sees no lane. Each lives in a file of its own; a line in the list at
+//! the top of [`initialization`], [`placement`] or [`migration`] gives it its name and its parameters.
 //!
 //! [`StepBound`] is the least time that any of them could reach.
+//!
+//! # One of your own
+//! A placement that writes to external memory what the present step skips much of, and a migration that keeps on HBM what was
+//! read from elsewhere, a few tokens at a time. Neither knows the future, so neither has a way to ask for it.
+//!
+//! ```
+//! use tiersim::memory::TierId;
+//! use tiersim::simulation::{Scenario, ScenarioConfig, run_with};
+//! use tiersim::strategy::{
+//!     InitializationKind, Migration, MigrationView, MovePlan, Parts, Past, Placement, PlacementView,
+//! };
+//!
+//! struct WhereLittleIsSkipped;
+//!
+//! impl Placement for WhereLittleIsSkipped {
+//!     type Knows = Past;
+//!
+//!     fn place(&mut self, view: &PlacementView<'_, Past>) -> Option<TierId> {
+//!         let skipped = view.skips.present().counts[view.layer];
+//!         view.hbm_if(2 * skipped < view.token)
+//!     }
+//! }
+//!
+//! struct AFew(usize);
+//!
+//! impl Migration for AFew {
+//!     type Knows = Past;
+//!
+//!     fn decide(&mut self, view: &MigrationView<'_, Past>, plan: &mut MovePlan) {
+//!         let (external, skipped) = (view.system.last_tier(), &view.skips.present().sets[view.layer]);
+//!         let read = view.at[external.0].iter().filter(|token| !skipped.contains(*token));
+//!         for token in read.filter(|token| !view.in_flight.contains(*token)).take(self.0) {
+//!             // Read in this step, so it is on the chip. `plan.add` would read it once more.
+//!             plan.promote(token, external, TierId::HBM);
+//!         }
+//!     }
+//! }
+//!
+//! let scenario = Scenario::new(ScenarioConfig { decode_tokens: 8, ..ScenarioConfig::load("study")? })?;
+//! let parts = Parts {
+//!     initialization: InitializationKind::BestRatio.build(),
+//!     placement: Box::new(WhereLittleIsSkipped),
+//!     migration: Box::new(AFew(2)),
+//!     budget: None,
+//! };
+//! assert_eq!(parts.look_ahead(), 0);
+//! let outcome = run_with(&scenario, parts, &mut ())?;
+//! assert_eq!(outcome.steps, 8);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! To give it a name, put the migration into `migration/a_few.rs` and one line into the list of `migration/mod.rs` (and `mod a_few;`):
+//!
+//! ```text
+//! AFew { tokens: u32 = 2 } => a_few::AFew(tokens as usize), "keeps a few of the tokens that were read from elsewhere";
+//! ```
+//!
+//! `--migration AFew` and `--migration 'AFew(tokens: 8)'` work from then on, `tiersim list` and `tiersim strategies` show it, and the
+//! tests that every part must pass take it in.
 
 mod bound;
 mod budget;

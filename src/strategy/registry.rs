@@ -115,6 +115,7 @@ macro_rules! registry {
                 let wrong = <D::Error as serde::de::Error>::custom::<crate::strategy::PartError>;
                 match Written::deserialize(deserializer)? {
                     Written::Text(text) => text.parse().map_err(wrong),
+                    Written::Nothing(_) => "None".parse().map_err(wrong),
                     Written::Variant(mut variant) => match variant.pop_first() {
                         Some((name, given)) if variant.is_empty() => Self::with(&name, given).map_err(wrong),
                         _ => Err(wrong(crate::strategy::PartError::Form("{...}".to_owned()))),
@@ -132,6 +133,8 @@ pub(super) use registry;
 pub(super) enum Written {
     Text(String),
     Variant(BTreeMap<String, Map<String, Value>>),
+    /// RON reads the name `None` as nothing there.
+    Nothing(Option<()>),
 }
 
 /// `Name(parameter: value, ...)`: a value is JSON or else text, so that units need no quotes.

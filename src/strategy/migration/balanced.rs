@@ -1,7 +1,7 @@
 use super::history::History;
 use super::select::{Choice, Counts, First};
 use super::{Migration, MigrationView, MovePlan};
-use crate::memory::TierId;
+use crate::memory::{MemorySystem, TierId};
 use crate::strategy::knowledge::{Future, Knows, Past};
 use crate::units::Bytes;
 use crate::workload::tokens::WORD_BITS;
@@ -47,6 +47,10 @@ pub trait Outlook {
 
     /// Brings the counts of a layer up to the present step.
     fn update(&mut self, view: &MigrationView<'_, Self::Knows>, counts: &mut Counts);
+
+    /// How many reads from elsewhere it saves, on the whole, to have on HBM a token that is read in the place of one that is
+    /// skipped.
+    fn reads_saved(&self, layer: usize) -> f64;
 
     /// What the step of that distance skips, nearest first from 1 on, and how many tokens it reads.
     fn step<'a>(&'a self, view: &MigrationView<'a, Self::Knows>, distance: usize) -> Option<(&'a TokenSet, usize)>;
@@ -128,11 +132,18 @@ impl<O: Outlook> Migration for Balanced<O> {
         let more = balance.more_on_hbm(balance.hbm);
         let fitting = more.min(plan.room(hbm));
         let mut left = fitting;
-        if left > 0 {
+        // First what the next step reads; then, while there is room for all, what some step reads.
+        for skipped_next in [false, true] {
+            if left == 0 || (skipped_next && self.unmet_in_all > Bytes::ZERO) {
+                break;
+            }
             for tier in view.system.tier_ids().skip(1) {
-                let at = &view.at[tier.0];
-                let known = |word: usize| present.words()[word] | next.words()[word];
-                choice.offer(words, |word| at.words()[word] & free(word) & !known(word));
+                let read = |word: usize| view.at[tier.0].words()[word] & free(word) & !present.words()[word];
+                if skipped_next {
+                    choice.offer(words, |word| read(word) & next.words()[word] & !counts.in_all(word));
+                } else {
+                    choice.offer(words, |word| read(word) & !next.words()[word]);
+                }
                 choice.choose(left, counts, First::Least);
                 for token in choice.chosen() {
                     left -= usize::from(plan.promote(token, tier, hbm));
@@ -153,13 +164,22 @@ impl<O: Outlook> Migration for Balanced<O> {
         }
         // All layers make room for those that want it.
         let short = self.unmet_in_all.saturating_sub(view.free[0]);
-        if short > Bytes::ZERO {
+        if short > Bytes::ZERO && outlook.reads_saved(view.layer) > reads_to_leave(view.system) {
             let part = short.whole_units(view.kv_bytes.times(self.unmet.len() as u64)) as usize + 1;
             choice.offer(words, |word| view.at[0].words()[word] & free(word) & next.words()[word]);
             choice.choose(part, counts, First::Most);
             leave(view, choice, plan);
         }
     }
+}
+
+/// How many reads from the tier beyond HBM the write of a token there takes the time of: none where it can be written to while it is read
+/// from at full bandwidth.
+fn reads_to_leave(system: &MemorySystem) -> f64 {
+    let tier = &system.tiers()[1];
+    let read = tier.read_bandwidth.as_f64();
+    // Both a byte read and a byte written, less the byte read.
+    (2.0 * read / tier.mixed_bandwidth.as_f64() - 1.0).max(0.0)
 }
 
 /// What was chosen leaves HBM for the fastest tier that has room.
@@ -222,16 +242,20 @@ impl Outlook for Ahead {
     fn update(&mut self, view: &MigrationView<'_, Future>, counts: &mut Counts) {
         let skipped = |ahead: usize| view.skips.ahead(ahead).map(|step| &step.sets[view.layer]);
         let words = view.in_flight.words().len();
-        if counts.started {
+        if !counts.is_empty() {
             // What was looked at a step ago and is the present now.
             counts.subtract(&view.skips.present().sets[view.layer], words);
             if let Some(set) = skipped(self.steps()) {
                 counts.add(set, words);
             }
         } else {
-            counts.started = true;
             (1..=self.steps()).map_while(skipped).for_each(|set| counts.add(set, words));
         }
+    }
+
+    /// What comes in is read in the next step, and what leaves is not.
+    fn reads_saved(&self, _layer: usize) -> f64 {
+        f64::INFINITY
     }
 
     fn step<'a>(&'a self, view: &MigrationView<'a, Future>, distance: usize) -> Option<(&'a TokenSet, usize)> {
@@ -241,7 +265,41 @@ impl Outlook for Ahead {
 }
 
 /// Looks at the last steps, the present one included.
-pub struct Behind(pub History);
+pub struct Behind {
+    history: History,
+    /// By layer: how much likelier a token is read that the step before read than one that it skipped, over some steps.
+    persistence: Vec<f64>,
+}
+
+impl Behind {
+    /// At what `history` keeps.
+    pub fn new(history: History) -> Self {
+        Self { history, persistence: Vec::new() }
+    }
+
+    /// Takes note of what has changed from the step before.
+    fn compare(&mut self, layer: usize) {
+        /// How much of what is known is of the last step.
+        const NEW: f64 = 1.0 / 8.0;
+        if self.persistence.len() <= layer {
+            self.persistence.resize(layer + 1, 1.0);
+        }
+        let (Some((now, _)), Some((before, read))) = (self.history.step(layer, 0), self.history.step(layer, 1)) else {
+            return;
+        };
+        let (skipped, skipped_before) = (now.count(), before.count());
+        if read == 0 || skipped_before == 0 {
+            return;
+        }
+        let returned = before.count_without(now);
+        // Newly skipped: what is skipped now and was not before.
+        let left = skipped + returned - skipped_before;
+        let stay = 1.0 - left as f64 / read as f64;
+        let come = returned as f64 / skipped_before as f64;
+        let persistence = &mut self.persistence[layer];
+        *persistence += NEW * (stay - come - *persistence);
+    }
+}
 
 impl Outlook for Behind {
     type Knows = Past;
@@ -251,25 +309,32 @@ impl Outlook for Behind {
     }
 
     fn steps(&self) -> usize {
-        self.0.window()
+        self.history.window()
     }
 
     fn memory(&self, words: usize) -> u64 {
-        self.0.memory(words)
+        self.history.memory(words) + 8
     }
 
     fn update(&mut self, view: &MigrationView<'_, Past>, counts: &mut Counts) {
         let present = view.skips.present();
         let skipped = &present.sets[view.layer];
         // The token just written is not known to be skipped.
-        self.0.note(view.layer, skipped, view.context - present.counts[view.layer], |gone| {
+        self.history.note(view.layer, skipped, view.context - present.counts[view.layer], |gone| {
             counts.subtract(gone, gone.words().len());
         });
         counts.add(skipped, skipped.words().len());
+        self.compare(view.layer);
+    }
+
+    /// In the next step as many as persistence says, in the one after that as many of these, and so on.
+    fn reads_saved(&self, layer: usize) -> f64 {
+        let persistence = self.persistence[layer].clamp(0.0, 0.99);
+        persistence / (1.0 - persistence)
     }
 
     fn step<'a>(&'a self, view: &MigrationView<'a, Past>, distance: usize) -> Option<(&'a TokenSet, usize)> {
-        let (skipped, read) = self.0.step(view.layer, distance - 1)?;
+        let (skipped, read) = self.history.step(view.layer, distance - 1)?;
         // Tokens written since were not there to be skipped: they count as read.
         Some((skipped, read + distance - 1))
     }

@@ -30,7 +30,7 @@ registry! {
     None => none::None, "nothing moves";
     LookAhead => look_ahead::LookAhead::default(), "sees the next step: what it skips goes out; active tokens move until each tier serves its best ratio";
     Balanced { steps: NonZeroU32 = nonzero(8) } => balanced::Balanced::new(balanced::Ahead { steps }), "sees some steps: moves what gains more over them than it costs; what was read from external stays in HBM where it is worth it";
-    BalancedOnline { window: NonZeroU32 = nonzero(16) } => balanced::Balanced::new(balanced::Behind(History::new(window))), "as Balanced, but sees the past alone: assumes that the next steps are like the last ones";
+    BalancedOnline { window: NonZeroU32 = nonzero(16) } => balanced::Balanced::new(balanced::Behind::new(History::new(window))), "as Balanced, but sees the past alone: assumes that the next steps are like the last ones";
     LookAheadBatch { steps: NonZeroU32 = nonzero(8) } => look_ahead_batch::LookAheadBatch { steps }, "sees some steps: what all of them skip goes out; what all of them read comes in";
     Prior { threshold: Ratio = Ratio::from_permille(900).unwrap(), tokens: u32 = 64 } => prior::Prior { threshold, tokens }, "where HBM is filled to a threshold, each layer's oldest tokens go out, so many at a time";
     SkippedTokens { threshold: Ratio = Ratio::from_permille(900).unwrap() } => skipped_tokens::SkippedTokens { threshold }, "where HBM is filled to a threshold, what the present step skipped goes out";

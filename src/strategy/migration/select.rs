@@ -10,15 +10,15 @@ use crate::workload::tokens::{WORD_BITS, Word};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
     planes: Vec<Vec<Word>>,
-    /// Whether sets have been counted.
-    pub started: bool,
+    /// How many sets are counted at present.
+    sets: usize,
 }
 
 impl Counts {
     /// All 0, for tokens of the same range as a set of `words` words, each in `most` sets at a time at most.
     pub fn new(words: usize, most: usize) -> Self {
         let planes = (most + 1).next_power_of_two().trailing_zeros() as usize;
-        Self { planes: vec![vec![0; words]; planes], started: false }
+        Self { planes: vec![vec![0; words]; planes], sets: 0 }
     }
 
     /// How many bytes they take.
@@ -29,6 +29,7 @@ impl Counts {
 
     /// One more for each token of `set`.
     pub fn add(&mut self, set: &TokenSet, words: usize) {
+        self.sets += 1;
         for (index, &word) in set.words()[..words].iter().enumerate() {
             let mut carry = word;
             for plane in &mut self.planes {
@@ -45,6 +46,7 @@ impl Counts {
 
     /// One less for each token of `set`, which was added before.
     pub fn subtract(&mut self, set: &TokenSet, words: usize) {
+        self.sets -= 1;
         for (index, &word) in set.words()[..words].iter().enumerate() {
             let mut borrow = word;
             for plane in &mut self.planes {
@@ -57,6 +59,20 @@ impl Counts {
             }
             debug_assert_eq!(borrow, 0, "a set is taken away that was not added");
         }
+    }
+}
+
+impl Counts {
+    /// Whether no set is counted.
+    pub fn is_empty(&self) -> bool {
+        self.sets == 0
+    }
+
+    /// The tokens of a word that are in all sets that are counted.
+    pub fn in_all(&self, index: usize) -> Word {
+        let is_set = |bit: usize| self.sets >> bit & 1 == 1;
+        let planes = self.planes.iter().enumerate();
+        planes.fold(Word::MAX, |all, (bit, plane)| all & if is_set(bit) { plane[index] } else { !plane[index] })
     }
 }
 
@@ -233,6 +249,11 @@ mod tests {
             let mut counts = Counts::new(words, sets.len());
             sets.iter().for_each(|bits| counts.add(&set(bits), words));
             sets[..gone].iter().for_each(|bits| counts.subtract(&set(bits), words));
+
+            let in_all = |token: usize| sets[gone..].iter().all(|bits| bits[token]);
+            for token in 0..candidates.len() {
+                prop_assert_eq!(counts.in_all(token / WORD_BITS) >> (token % WORD_BITS) & 1 == 1, in_all(token));
+            }
 
             let mut choice = Choice::default();
             let offered = set(&candidates);
