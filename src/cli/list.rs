@@ -60,7 +60,11 @@ fn all() -> Result<ExitCode, CliError> {
     let part = |name: &str, parameters: Vec<(String, String)>, ahead: usize, about: &str| {
         let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         let shown = if parameters.is_empty() { name.to_owned() } else { format!("{name}({})", parameters.join(", ")) };
-        let knows = if ahead > 0 { format!(" (knows the future: {ahead} steps)") } else { String::new() };
+        let knows = match ahead {
+            0 => String::new(),
+            1 => " (knows the future: 1 step)".to_owned(),
+            steps => format!(" (knows the future: {steps} steps)"),
+        };
         (shown, format!("{about}{knows}"))
     };
     let parts = InitializationKind::ALL.iter().map(|kind| part(kind.name(), kind.parameters(), 0, kind.about()));
