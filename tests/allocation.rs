@@ -42,16 +42,19 @@ impl Probe for FromStep500 {
 
 #[test]
 fn steps_do_not_allocate() {
-    let mut config = ScenarioConfig::load("study").unwrap();
-    config.decode_tokens = 2000;
-    if let TraceConfig::Generated(generator) = &mut config.trace {
-        generator.skip = "0.4".parse().unwrap();
+    for strategy in ["best-ratio", "balanced", "balanced-online"] {
+        let mut config = ScenarioConfig::load("study").unwrap();
+        config.decode_tokens = 2000;
+        config.strategy = strategy.parse().unwrap();
+        if let TraceConfig::Generated(generator) = &mut config.trace {
+            generator.skip = "0.4".parse().unwrap();
+        }
+        let scenario = Scenario::new(config).unwrap();
+        let mut probe = FromStep500::default();
+        run(&scenario, &mut probe).unwrap();
+        let allocated = ALLOCATIONS.load(Ordering::Relaxed) - probe.0.unwrap();
+        // 1500 steps of 32 layers, each with reads, a write and migrations both ways. The lists of moving tokens grow with
+        // the context now and then, and the outcome at the end is a few vectors.
+        assert!(allocated < 100, "{strategy}: {allocated} allocations");
     }
-    let scenario = Scenario::new(config).unwrap();
-    let mut probe = FromStep500::default();
-    run(&scenario, &mut probe).unwrap();
-    let allocated = ALLOCATIONS.load(Ordering::Relaxed) - probe.0.unwrap();
-    // 1500 steps of 32 layers, each with reads, a write and migrations both ways. The lists of moving tokens grow with
-    // the context now and then, and the outcome at the end is a few vectors.
-    assert!(allocated < 100, "{allocated} allocations");
 }

@@ -64,7 +64,7 @@ prop_compose! {
         migration in prop::sample::select(MigrationKind::ALL),
         weight_prefetch in 0u32..3,
     ) -> ScenarioConfig {
-        let strategy = Parts { initialization, placement, migration };
+        let strategy = Parts { initialization, placement, migration, budget: None };
         random_run(sizes, tokens, trace, (arbitration, residency), strategy, weight_prefetch)
     }
 }

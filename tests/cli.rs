@@ -173,6 +173,32 @@ fn parts_replace_those_of_the_strategy() {
 }
 
 #[test]
+fn strategies_side_by_side() {
+    let place = folder();
+    let output = tiersim(place.path(), &["strategies", "--decode", "8", "--skip", "40%", "--prefill", "64", "--out", "all"])
+        .assert()
+        .success()
+        .get_output()
+        .stdout
+        .clone();
+    let text = String::from_utf8(output).unwrap();
+    assert!(text.contains("| balanced ") && text.contains("8 steps") && text.contains("| BestRatio/BestRatio/Lru "), "{text}");
+    let folder = place.path().join("all");
+    assert!(folder.join("time_against_alpha.svg").is_file() && folder.join("balanced/summary.json").is_file());
+    // The fastest first: by its own figures, which are of the same runs.
+    let cell = |line: &str, column: usize| line.split('|').nth(column).map(|cell| cell.trim().to_owned());
+    let ratios: Vec<f64> = text.lines().skip(2).filter_map(|line| cell(line, 3)?.parse().ok()).collect();
+    assert!(ratios.len() > 20 && ratios.is_sorted(), "{text}");
+
+    let args = ["run", "--decode", "8", "--migration", "Prior(threshold: 10%)", "--migration-budget", "1MiB", "--json"];
+    let summary = json(place.path(), &args);
+    assert_eq!(summary["strategy"], "BestRatio/BestRatio/Prior(threshold: 0.1)/1 MiB");
+    assert_eq!(summary["scenario"]["strategy"]["migration"]["Prior"]["tokens"], 64);
+    refused_with(&["run", "--migration", "Prior(treshold: 1)"], &["unknown field `treshold`", "threshold"]);
+    refused_with(&["strategies", "--json"], &["leave out"]);
+}
+
+#[test]
 fn results_do_not_depend_on_the_number_of_threads() {
     let place = folder();
     for (jobs, out) in [("1", "one"), ("4", "four"), ("4", "again")] {

@@ -73,12 +73,14 @@ const BASELINE: Parts = Parts {
     initialization: InitializationKind::HbmFirst,
     placement: PlacementKind::PreferHbm,
     migration: MigrationKind::None,
+    budget: None,
 };
 
 const BEST_RATIO: Parts = Parts {
     initialization: InitializationKind::BestRatio,
     placement: PlacementKind::BestRatio,
     migration: MigrationKind::LookAhead,
+    budget: None,
 };
 
 /// A small scenario: layers of (attention, mlp) weights, HBM at 1000 GB/s, a link at 250 GB/s.
@@ -593,7 +595,7 @@ proptest! {
     ) {
         let all = u64::from(layers) * (attention + mlp + u64::from(prefill + decode) * kv);
         let mut config = small(layers, attention, mlp, kv, (all * fill / 100).max(1), prefill, decode);
-        config.strategy = Parts { initialization, placement, migration };
+        config.strategy = Parts { initialization, placement, migration, budget: None };
         config.trace = TraceConfig::Generated(GeneratorConfig {
             skip: Ratio::from_permille(skip).unwrap(),
             churn: Ratio::from_permille(churn).unwrap(),

@@ -62,11 +62,26 @@ fn all() -> Result<ExitCode, CliError> {
     let generators = catalog::GENERATORS.iter().map(|file| pairs(file.name, first_comment(file.text)));
     sections.push(("Generators of skip sets (--trace, tiersim trace generate)", generators.collect()));
     sections.push(("Strategies (--strategy)", NAMED.iter().map(|(name, about, _)| pairs(name, about)).collect()));
-    let parts = InitializationKind::ALL.iter().map(|kind| pairs(kind.name(), kind.about()));
+    // With parameters as they are written, and their defaults.
+    let part = |name: &str, parameters: Vec<(String, String)>, ahead: usize, about: &str| {
+        let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        let shown = if parameters.is_empty() { name.to_owned() } else { format!("{name}({})", parameters.join(", ")) };
+        let knows = match ahead {
+            0 => String::new(),
+            1 => " (knows the future: 1 step)".to_owned(),
+            steps => format!(" (knows the future: {steps} steps)"),
+        };
+        (shown, format!("{about}{knows}"))
+    };
+    let parts = InitializationKind::ALL.iter().map(|kind| part(kind.name(), kind.parameters(), 0, kind.about()));
     sections.push(("Initializations (--initialization)", parts.collect()));
-    let parts = PlacementKind::ALL.iter().map(|kind| pairs(kind.name(), kind.about()));
+    let parts = PlacementKind::ALL
+        .iter()
+        .map(|kind| part(kind.name(), kind.parameters(), kind.build().look_ahead(), kind.about()));
     sections.push(("Placements (--placement)", parts.collect()));
-    let parts = MigrationKind::ALL.iter().map(|kind| pairs(kind.name(), kind.about()));
+    let parts = MigrationKind::ALL
+        .iter()
+        .map(|kind| part(kind.name(), kind.parameters(), kind.build().look_ahead(), kind.about()));
     sections.push(("Migrations (--migration)", parts.collect()));
 
     let width = sections.iter().flat_map(|(_, entries)| entries).map(|(name, _)| name.len()).max().unwrap_or(0);

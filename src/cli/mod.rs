@@ -33,6 +33,7 @@ mod replay;
 mod run;
 mod shell;
 mod solve;
+mod strategies;
 mod study;
 mod sweep;
 mod sweep_report;
@@ -66,6 +67,8 @@ enum Command {
     Study(study::StudyArgs),
     /// Run one scenario, with one strategy or several to compare
     Run(Box<run::RunArgs>),
+    /// Run every strategy on one scenario, and set them side by side: the fastest first, with what each must know
+    Strategies(Box<strategies::StrategiesArgs>),
     /// Run a grid of scenarios: what varies is in a file or on the command line; on one machine or in shards on several
     Sweep(Box<sweep::SweepArgs>),
     /// Find where along one axis a condition begins to hold: how much HBM is enough, how fast a link
@@ -107,6 +110,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command.unwrap_or_else(|| Command::Study(study::StudyArgs::default())) {
         Command::Study(args) => study::study(&args, &cancel),
         Command::Run(args) => run::run(&args, &cancel),
+        Command::Strategies(args) => strategies::run(&args, &cancel),
         Command::Sweep(args) => sweep::run(&args, &cancel),
         Command::Solve(args) => solve::run(&args, &cancel),
         Command::Compare(args) => compare::run(&args, &cancel),

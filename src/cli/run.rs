@@ -8,7 +8,7 @@ use crate::memory::{Arbitration, MemoryConfig};
 use crate::report::pictures::Labelled;
 use crate::report::{self, Artifact, Column, Table, html};
 use crate::simulation::{Scenario, ScenarioConfig, open_trace};
-use crate::strategy::{InitializationKind, MigrationKind, PlacementKind, Strategy};
+use crate::strategy::{Budget, InitializationKind, MigrationKind, PlacementKind, Strategy};
 use crate::study::{self, Cancel, Finished, Job};
 use crate::sweep::{AxisConfig, Plan, Shard, SweepConfig};
 use crate::units::{Bandwidth, Bytes, Ratio};
@@ -77,6 +77,9 @@ pub(super) struct RunArgs {
     /// What moves between steps, in place of the strategy's
     #[arg(long, value_name = "NAME")]
     migration: Option<MigrationKind>,
+    /// The most that migration may carry in a step: 64MiB, or 25% of what the slowest tier could be read at
+    #[arg(long, value_name = "BUDGET")]
+    migration_budget: Option<Budget>,
     /// How transfers share lanes
     #[arg(long, value_enum, ignore_case = true)]
     arbitration: Option<Arbitration>,
@@ -353,10 +356,20 @@ pub(super) fn scenarios(args: &RunArgs, config: &ScenarioConfig) -> Result<Vec<S
     if strategies.is_empty() {
         strategies.push(config.strategy);
     }
+    scenarios_of(args, config, strategies)
+}
+
+/// The same for these strategies.
+pub(super) fn scenarios_of(
+    args: &RunArgs,
+    config: &ScenarioConfig,
+    mut strategies: Vec<Strategy>,
+) -> Result<Vec<Scenario>, CliError> {
     for strategy in &mut strategies {
         strategy.initialization = args.initialization.unwrap_or(strategy.initialization);
         strategy.placement = args.placement.unwrap_or(strategy.placement);
         strategy.migration = args.migration.unwrap_or(strategy.migration);
+        strategy.budget = args.migration_budget.or(strategy.budget);
     }
     for (index, strategy) in strategies.iter().enumerate() {
         if strategies[..index].contains(strategy) {

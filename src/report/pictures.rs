@@ -240,12 +240,15 @@ fn coloured<'a>(runs: &'a [Labelled<'a>]) -> impl Iterator<Item = (Labelled<'a>,
     };
     let taken: Vec<&str> = runs.iter().filter_map(own).collect();
     // Those of the strategies come last, so that no other run looks like one of them while there is another colour.
-    let (of_strategies, free) = colour::EIGHT.split_at(NAMED.len());
+    let (of_strategies, free) = colour::EIGHT.split_at(OF_THE_STUDY);
     let left: Vec<&'static str> =
         free.iter().chain(of_strategies).copied().filter(|colour| !taken.contains(colour)).collect();
     let mut others = left.into_iter().cycle();
     runs.iter().copied().map(move |run| (run, own(&run).or_else(|| others.next()).unwrap_or(colour::BLACK)))
 }
+
+/// The strategies whose colours are nobody else's: the first of [`NAMED`].
+const OF_THE_STUDY: usize = 2;
 
 /// What runs are held against.
 struct Reference<'a> {

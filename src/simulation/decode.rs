@@ -10,7 +10,9 @@ use crate::memory::{
     Completed, Fabric, LaneLoad, Ledger, MemorySystem, Path, Pattern, Request, ResidencyKind, Shortage, TierId,
     TransferClass, TransferId, Urgency,
 };
-use crate::strategy::{Layout, Migration, MigrationView, MovePlan, Placement, PlacementView, StepBound};
+use crate::strategy::{
+    AnyMigration, AnyPlacement, Budget, Carriage, Layout, MigrationView, MovePlan, Parts, PlacementView, Skips, StepBound,
+};
 use crate::units::{Bytes, SimTime};
 use crate::workload::{LanguageModel, Sublayer, TokenSet, TraceError, TraceWindow};
 use thiserror::Error;
@@ -78,7 +80,15 @@ pub struct Outcome {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn run<P: Probe>(scenario: &Scenario, probe: &mut P) -> Result<Outcome, RunError> {
-    let mut decode = Decode::new(scenario, probe)?;
+    run_with(scenario, scenario.strategy().build(), probe)
+}
+
+/// As [`run`], with `parts` in the place of the scenario's strategy: with parts that no list names.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with<P: Probe>(scenario: &Scenario, parts: Parts, probe: &mut P) -> Result<Outcome, RunError> {
+    let mut decode = Decode::new(scenario, parts, probe)?;
     let mut error = None;
     for step in 0..scenario.decode() {
         match decode.step(step) {
@@ -127,6 +137,14 @@ struct StepTotals {
     late_tokens: u64,
 }
 
+/// What the present attention sublayer read from each tier, and how long it waited for that.
+struct Measured {
+    sublayer: usize,
+    issued: SimTime,
+    read: Vec<Bytes>,
+    waited: Vec<SimTime>,
+}
+
 struct Decode<'a, P> {
     scenario: &'a Scenario,
     model: &'a LanguageModel,
@@ -140,8 +158,11 @@ struct Decode<'a, P> {
     residency: Residency,
     moves: Moves,
     window: TraceWindow,
-    placement: Box<dyn Placement>,
-    migration: Box<dyn Migration>,
+    placement: Box<dyn AnyPlacement>,
+    migration: Box<dyn AnyMigration>,
+    budget: Option<Budget>,
+    /// What may be carried in the present step.
+    allowed: Bytes,
     bound: StepBound,
     /// By sublayer, what it reads of its weights on each tier.
     weights: Vec<Vec<Bytes>>,
@@ -162,6 +183,7 @@ struct Decode<'a, P> {
     /// The sublayer that runs; none after the last step.
     present: Option<u32>,
     plan: MovePlan,
+    measured: Measured,
     totals: StepTotals,
     /// Scratch space, by tier.
     free: Vec<Bytes>,
@@ -173,17 +195,16 @@ struct Decode<'a, P> {
 }
 
 impl<'a, P: Probe> Decode<'a, P> {
-    fn new(scenario: &'a Scenario, probe: &'a mut P) -> Result<Self, RunError> {
+    fn new(scenario: &'a Scenario, parts: Parts, probe: &'a mut P) -> Result<Self, RunError> {
         let (model, system) = (scenario.model(), scenario.memory());
         let (layers, tiers) = (model.layers().len(), system.tiers().len());
-        let strategy = scenario.strategy();
-        let placement = strategy.placement.build();
-        let migration = strategy.migration.build();
+        let look_ahead = parts.look_ahead();
+        let Parts { initialization, placement, migration, budget } = parts;
 
         let mut ledger = Ledger::new(system);
         let shape = scenario.shape();
         let mut layout = Layout::new(model, system, &mut ledger, shape);
-        strategy.initialization.build().lay_out(&mut layout).map_err(RunError::Layout)?;
+        initialization.lay_out(&mut layout).map_err(RunError::Layout)?;
         let (stored, tokens) = layout.into_parts();
         let weights = model.sublayers().zip(&stored).map(|(sublayer, stored)| weight_reads(sublayer, stored)).collect();
         let page_bytes = model.layers().iter().map(|layer| layer.kv_bytes.times(shape.page_tokens as u64));
@@ -196,7 +217,7 @@ impl<'a, P: Probe> Decode<'a, P> {
 
         let trace = |source| RunError::Trace { step: 0, source };
         let source = scenario.skips().map_err(trace)?;
-        let window = TraceWindow::new(source, shape, migration.look_ahead()).map_err(trace)?;
+        let window = TraceWindow::new(source, shape, look_ahead).map_err(trace)?;
         let fabric = Fabric::new(system);
         let compute_timer = EventId(Fabric::<Purpose>::OWNERS_EVENTS);
         Ok(Self {
@@ -214,6 +235,8 @@ impl<'a, P: Probe> Decode<'a, P> {
             window,
             placement,
             migration,
+            budget,
+            allowed: budget.map_or(Bytes::new(u64::MAX), |budget| budget.bytes(system, SimTime::ZERO)),
             bound: StepBound::new(model, system, scenario.roofline(), scenario.weight_prefetch() > 0),
             weights,
             outstanding: vec![0; 2 * layers],
@@ -226,6 +249,12 @@ impl<'a, P: Probe> Decode<'a, P> {
             done: Vec::with_capacity(64),
             present: None,
             plan: MovePlan::new(tiers),
+            measured: Measured {
+                sublayer: 0,
+                issued: SimTime::ZERO,
+                read: vec![Bytes::ZERO; tiers],
+                waited: vec![SimTime::ZERO; tiers],
+            },
             totals: StepTotals {
                 read_kv_tokens: 0,
                 read_beyond: Bytes::ZERO,
@@ -271,6 +300,9 @@ impl<'a, P: Probe> Decode<'a, P> {
             self.probe.layer(layer, layer_started, self.now());
         }
         self.step_ended = self.now();
+        if let Some(budget) = self.budget {
+            self.allowed = budget.bytes(self.system, self.now() - started);
+        }
         self.report(step, self.now() - started)?;
         self.window.advance().map_err(|source| RunError::Trace { step: step + 1, source })
     }
@@ -349,6 +381,7 @@ impl<'a, P: Probe> Decode<'a, P> {
         let skips = self.window.step(0).expect("the window shows the present step");
         let skipped = &skips.sets[layer];
         self.moves.reads_issued(now, layer);
+        self.measured.begin(2 * layer, now, &self.weights[2 * layer]);
         let tokens = self.residency.layer(layer);
         let (context, pages) =
             (self.scenario.prefill() + step, self.scenario.shape().pages(self.scenario.prefill() + step));
@@ -377,6 +410,7 @@ impl<'a, P: Probe> Decode<'a, P> {
             let missing = if partial { token_bytes.times(missing) } else { Bytes::ZERO };
             bytes -= missing;
             self.totals.attention_read[tier.0] += bytes;
+            self.measured.read[tier.0] += bytes;
             let granule = self.paging.granule(tier, tokens.kv_bytes);
             let parts = self.paging.reads(self.system, (tier, layer), tokens, skipped, (pages, missing));
             let path = parts.map_or(Path::Even(self.system.even_reads(tier)), Path::Parts);
@@ -461,10 +495,13 @@ impl<'a, P: Probe> Decode<'a, P> {
         let tokens = self.residency.layer(layer);
         let view = PlacementView {
             layer,
+            layers: self.weights.len() / 2,
             token: page,
             kv_bytes: tokens.kv_bytes,
             tokens: &tokens.count,
             free: &self.free,
+            read: &self.measured.read,
+            skips: Skips::all(&self.window),
             system: self.system,
         };
         // Where it fits nowhere, the last tier is the one whose shortage is told: the one meant to be large.
@@ -489,8 +526,17 @@ impl<'a, P: Probe> Decode<'a, P> {
         }
         let now = self.calendar.now();
         self.moves.sync(now, self.system, &mut self.fabric, &mut self.residency);
+        self.note_free();
         let tokens = self.residency.layer(layer);
-        self.plan.reset(tokens.kv_bytes, &self.residency.ledger);
+        // Of a budget each layer leaves the others their part.
+        let allowed = match self.budget {
+            None => self.allowed,
+            Some(_) => {
+                let so_far = self.allowed.share(layer as u128 + 1, self.model.layers().len() as u128);
+                so_far.saturating_sub(self.totals.migrated_in + self.totals.migrated_out)
+            }
+        };
+        self.plan.reset(tokens.kv_bytes, &self.residency.ledger, allowed);
         let view = MigrationView {
             layer,
             context: self.pages(step + 1),
@@ -498,12 +544,15 @@ impl<'a, P: Probe> Decode<'a, P> {
             at: &tokens.at,
             home: &tokens.home,
             in_flight: &tokens.in_flight,
+            free: &self.free,
             weights_read: &self.weights[2 * layer],
-            trace: &self.window,
+            read: &self.measured.read,
+            waited: &self.measured.waited,
+            skips: Skips::all(&self.window),
             system: self.system,
         };
         self.migration.decide(&view, &mut self.plan);
-        for (source, destination, tokens) in self.plan.moves() {
+        for (carriage, source, destination, tokens) in self.plan.moves() {
             if self.residency.has_copy(destination) {
                 self.residency.drop_copies(layer, tokens, source, destination);
                 continue;
@@ -522,13 +571,18 @@ impl<'a, P: Probe> Decode<'a, P> {
                 continue;
             }
             let kv_bytes = self.residency.layer(layer).kv_bytes;
-            let (slot, path) =
-                self.moves.begin(self.system, &self.paging, (layer, kv_bytes), tokens, source, destination);
+            let way = (carriage, source, destination);
+            let (slot, path) = self.moves.begin(self.system, &self.paging, (layer, kv_bytes), tokens, way);
+            let granule = self.paging.granule(destination, kv_bytes);
+            let granule = match carriage {
+                Carriage::Move => granule.min(self.paging.granule(source, kv_bytes)),
+                Carriage::Promotion => granule,
+            };
             let request = Request {
                 class,
                 path,
                 bytes,
-                granule: self.paging.granule(source, kv_bytes).min(self.paging.granule(destination, kv_bytes)),
+                granule,
                 pattern: Pattern::Random,
                 urgency: Urgency::Due,
                 tag: Purpose::Move { slot },
@@ -601,6 +655,7 @@ impl<'a, P: Probe> Decode<'a, P> {
             let ends = match transfer.tag {
                 Purpose::Read { sublayer, tier } => {
                     let sublayer = sublayer as usize;
+                    self.measured.arrived(sublayer, tier, now);
                     self.outstanding[sublayer] -= 1;
                     self.early[sublayer].retain(|early| *early != transfer.id);
                     Ends { source: Some(tier), destination: None }
@@ -612,7 +667,7 @@ impl<'a, P: Probe> Decode<'a, P> {
                 Purpose::Move { slot } => {
                     let (source, destination, late) = self.moves.complete(now, slot, &mut self.residency);
                     self.probe.lateness(transfer.class, late);
-                    Ends { source: Some(source), destination: Some(destination) }
+                    Ends { source, destination: Some(destination) }
                 }
             };
             self.probe.transfer(&transfer, ends);
@@ -695,6 +750,20 @@ impl<'a, P: Probe> Decode<'a, P> {
             issued: self.fabric.issued(),
             completed: self.fabric.completed(),
             in_flight: self.fabric.in_flight(),
+        }
+    }
+}
+
+impl Measured {
+    fn begin(&mut self, sublayer: usize, now: SimTime, weights: &[Bytes]) {
+        (self.sublayer, self.issued) = (sublayer, now);
+        self.read.copy_from_slice(weights);
+        self.waited.fill(SimTime::ZERO);
+    }
+
+    fn arrived(&mut self, sublayer: usize, tier: TierId, now: SimTime) {
+        if sublayer == self.sublayer {
+            self.waited[tier.0] = now.saturating_sub(self.issued);
         }
     }
 }

@@ -22,7 +22,8 @@ impl Scenario {
         let (layers, tiers) = (layers as u64, self.memory().tiers().len() as u64);
         let (tokens, pages) = ((prefill + decode) as u64, shape.range() as u64);
         let set = |bits: u64| bits.div_ceil(64) * 8 + 32;
-        let ahead = self.strategy().migration.build().look_ahead().min(decode) as u64;
+        let parts = self.strategy().build();
+        let ahead = parts.look_ahead().min(decode) as u64;
 
         let residency = layers * (2 * tiers + 1) * set(pages);
         let window = (ahead + 1) * layers * set(pages) + if page_tokens > 1 { layers * set(tokens) } else { 0 };
@@ -35,7 +36,7 @@ impl Scenario {
         };
         let series = decode as u64 * (A_STEP.0 + A_STEP.1 * tiers) * 3;
         let lanes = self.memory().lanes().len() as u64 * A_LANE;
-        Bytes::new(BASE + residency + window + moves + trace + series + lanes)
+        Bytes::new(BASE + residency + window + moves + trace + series + lanes) + parts.migration.memory(shape)
     }
 }
 

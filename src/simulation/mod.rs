@@ -22,7 +22,7 @@ mod residency;
 mod scenario;
 mod waits;
 
-pub use decode::{Outcome, RunError, run};
+pub use decode::{Outcome, RunError, run, run_with};
 pub use fields::{FieldError, Fields, spelled_out};
 pub use idealization::{Ideal, Idealization};
 pub use probe::{Ends, Probe, StepRecord};

@@ -1,6 +1,7 @@
 use super::paging::Paging;
 use super::residency::Residency;
 use crate::memory::{Fabric, MemorySystem, Path, RouteId, TierId, TransferClass, TransferId};
+use crate::strategy::Carriage;
 use crate::units::{Bytes, SimTime};
 
 /// The migrations that are not complete.
@@ -13,7 +14,7 @@ pub(super) struct Moves {
     vacant: Vec<u32>,
     /// For each layer the slots whose reads were not issued yet.
     undated: Vec<Vec<u32>>,
-    /// The slots of each pair of tiers, by source, then destination.
+    /// The slots of each pair of tiers, by carriage, then source, then destination.
     by_route: Vec<Vec<u32>>,
     /// The size of a token, where it is the same in all layers and tiers have one port each: then all moves of a pair of
     /// tiers progress alike.
@@ -28,6 +29,7 @@ pub(super) struct Moves {
 
 struct Move {
     layer: usize,
+    carriage: Carriage,
     source: TierId,
     destination: TierId,
     /// In the order in which they are carried; those of a part together.
@@ -58,9 +60,9 @@ impl Moves {
             slots: Vec::new(),
             vacant: Vec::new(),
             undated: vec![Vec::with_capacity(4); kv_bytes.len()],
-            by_route: vec![Vec::with_capacity(64); tiers * tiers],
+            by_route: vec![Vec::with_capacity(64); 2 * tiers * tiers],
             alike: (same && one_port).then(|| kv_bytes[0]),
-            next_arrival: vec![None; tiers * tiers],
+            next_arrival: vec![None; 2 * tiers * tiers],
             routed: Vec::new(),
             routes: Vec::new(),
             even: Vec::new(),
@@ -74,12 +76,12 @@ impl Moves {
         paging: &Paging,
         (layer, kv_bytes): (usize, Bytes),
         tokens: &[u32],
-        source: TierId,
-        destination: TierId,
+        (carriage, source, destination): (Carriage, TierId, TierId),
     ) -> (u32, Path<'_>) {
         let slot = self.vacant.pop().unwrap_or_else(|| {
             self.slots.push(Move {
                 layer,
+                carriage,
                 source,
                 destination,
                 tokens: Vec::new(),
@@ -90,19 +92,23 @@ impl Moves {
             self.slots.len() as u32 - 1
         });
         let entry = &mut self.slots[slot as usize];
-        (entry.layer, entry.source, entry.destination) = (layer, source, destination);
+        (entry.layer, entry.carriage, entry.source, entry.destination) = (layer, carriage, source, destination);
         entry.deadline = None;
         entry.tokens.clear();
         entry.parts.clear();
         self.routes.clear();
-        if paging.is_hashed(source) || paging.is_hashed(destination) {
+        let read_again = carriage == Carriage::Move;
+        if (read_again && paging.is_hashed(source)) || paging.is_hashed(destination) {
             // Each token between its pages' channels; a striped end has one port.
             let port = |tier: TierId, token: u32| {
                 let hashed = paging.port(system, tier, layer, token as usize);
                 hashed.or_else(|| system.ports(tier).next()).expect("a tier has a port")
             };
             self.routed.clear();
-            let route = |token| system.move_route(port(source, token), port(destination, token));
+            let route = |token| {
+                let to = port(destination, token);
+                if read_again { system.move_route(port(source, token), to) } else { system.write_route(to) }
+            };
             self.routed.extend(tokens.iter().map(|&token| (route(token), token)));
             self.routed.sort_by_key(|(route, _)| *route);
             for of_route in self.routed.chunk_by(|a, b| a.0 == b.0) {
@@ -115,11 +121,14 @@ impl Moves {
             entry.tokens.extend_from_slice(tokens);
             entry.parts.push(Part { start: 0, next: 0, end: tokens.len() });
             self.even.clear();
+            if !read_again {
+                self.even.extend_from_slice(system.even_writes(destination));
+            }
             let pairs = system.ports(source).flat_map(|from| system.ports(destination).map(move |to| (from, to)));
-            self.even.extend(pairs.map(|(from, to)| system.move_route(from, to)));
+            self.even.extend(pairs.filter(|_| read_again).map(|(from, to)| system.move_route(from, to)));
         }
         self.undated[layer].push(slot);
-        let pair = self.pair(source, destination);
+        let pair = self.pair(carriage, source, destination);
         self.by_route[pair].push(slot);
         self.next_arrival[pair] = None;
         (slot, if self.routes.is_empty() { Path::Even(&self.even) } else { Path::Parts(&self.routes) })
@@ -141,8 +150,10 @@ impl Moves {
             if self.by_route[pair].is_empty() {
                 continue;
             }
-            let (source, destination) = (TierId(pair / self.tiers), TierId(pair % self.tiers));
-            let progress = self.alike.and_then(|kv_bytes| {
+            let (carriage, pair_of_tiers) = (pair / self.tiers.pow(2), pair % self.tiers.pow(2));
+            let (source, destination) = (TierId(pair_of_tiers / self.tiers), TierId(pair_of_tiers % self.tiers));
+            let alike = self.alike.filter(|_| carriage == Carriage::Move as usize);
+            let progress = alike.and_then(|kv_bytes| {
                 let route = system.move_route(system.ports(source).next()?, system.ports(destination).next()?);
                 fabric.progress(now, route, class(source, destination), kv_bytes)
             });
@@ -178,8 +189,9 @@ impl Moves {
         }
     }
 
-    /// The migration in `slot` is complete at `now`: whence and whither it went, and how late it was.
-    pub fn complete(&mut self, now: SimTime, slot: u32, residency: &mut Residency) -> (TierId, TierId, SimTime) {
+    /// The migration in `slot` is complete at `now`: whence and whither it went, and how late it was. What was promoted was read
+    /// nowhere.
+    pub fn complete(&mut self, now: SimTime, slot: u32, residency: &mut Residency) -> (Option<TierId>, TierId, SimTime) {
         let entry = &mut self.slots[slot as usize];
         for part in 0..entry.parts.len() {
             entry.arrive(part, entry.parts[part].end, residency);
@@ -187,15 +199,16 @@ impl Moves {
         entry.transfer = None;
         let late = entry.deadline.map_or(SimTime::ZERO, |deadline| now.saturating_sub(deadline));
         let (layer, source, destination) = (entry.layer, entry.source, entry.destination);
-        let pair = self.pair(source, destination);
+        let carriage = entry.carriage;
+        let pair = self.pair(carriage, source, destination);
         self.undated[layer].retain(|other| *other != slot);
         self.by_route[pair].retain(|other| *other != slot);
         self.vacant.push(slot);
-        (source, destination, late)
+        ((carriage == Carriage::Move).then_some(source), destination, late)
     }
 
-    fn pair(&self, source: TierId, destination: TierId) -> usize {
-        source.0 * self.tiers + destination.0
+    fn pair(&self, carriage: Carriage, source: TierId, destination: TierId) -> usize {
+        carriage as usize * self.tiers.pow(2) + source.0 * self.tiers + destination.0
     }
 }
 

@@ -4,22 +4,87 @@
 //! * [`Placement`] chooses the tier of each new token's KV.
 //! * [`Migration`] decides, when a layer has been computed, which tokens move before its next step.
 //!
-//! A part sees what a real system could see: its own state, capacities, bandwidths, and as many steps of the future as
-//! it declares. It sees no clock and no lane. Each lives in a file of its own; a line in the list at the top of
-//! [`initialization`], [`placement`] or [`migration`] gives it its name.
+//! A part sees what a real system could see: its own state, capacities, bandwidths, what it has read and how long it waited for that;
+//! and of the skip sets what it *declares* in its type: [`Past`] alone, or some steps of the [`Future`]. It is shown no more than
+//! that, and reports say how far it sees. It has no clock and sees no lane. Each lives in a file of its own; a line in the list at
+//! the top of [`initialization`], [`placement`] or [`migration`] gives it its name and its parameters.
 //!
 //! [`StepBound`] is the least time that any of them could reach.
+//!
+//! # One of your own
+//! A placement that writes to external memory what the present step skips much of, and a migration that keeps on HBM what was
+//! read from elsewhere, a few tokens at a time. Neither knows the future, so neither has a way to ask for it.
+//!
+//! ```
+//! use tiersim::memory::TierId;
+//! use tiersim::simulation::{Scenario, ScenarioConfig, run_with};
+//! use tiersim::strategy::{
+//!     InitializationKind, Migration, MigrationView, MovePlan, Parts, Past, Placement, PlacementView,
+//! };
+//!
+//! struct WhereLittleIsSkipped;
+//!
+//! impl Placement for WhereLittleIsSkipped {
+//!     type Knows = Past;
+//!
+//!     fn place(&mut self, view: &PlacementView<'_, Past>) -> Option<TierId> {
+//!         let skipped = view.skips.present().counts[view.layer];
+//!         view.hbm_if(2 * skipped < view.token)
+//!     }
+//! }
+//!
+//! struct AFew(usize);
+//!
+//! impl Migration for AFew {
+//!     type Knows = Past;
+//!
+//!     fn decide(&mut self, view: &MigrationView<'_, Past>, plan: &mut MovePlan) {
+//!         let (external, skipped) = (view.system.last_tier(), &view.skips.present().sets[view.layer]);
+//!         let read = view.at[external.0].iter().filter(|token| !skipped.contains(*token));
+//!         for token in read.filter(|token| !view.in_flight.contains(*token)).take(self.0) {
+//!             // Read in this step, so it is on the chip. `plan.add` would read it once more.
+//!             plan.promote(token, external, TierId::HBM);
+//!         }
+//!     }
+//! }
+//!
+//! let scenario = Scenario::new(ScenarioConfig { decode_tokens: 8, ..ScenarioConfig::load("study")? })?;
+//! let parts = Parts {
+//!     initialization: InitializationKind::BestRatio.build(),
+//!     placement: Box::new(WhereLittleIsSkipped),
+//!     migration: Box::new(AFew(2)),
+//!     budget: None,
+//! };
+//! assert_eq!(parts.look_ahead(), 0);
+//! let outcome = run_with(&scenario, parts, &mut ())?;
+//! assert_eq!(outcome.steps, 8);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! To give it a name, put the migration into `migration/a_few.rs` and one line into the list of `migration/mod.rs` (and `mod a_few;`):
+//!
+//! ```text
+//! AFew { tokens: u32 = 2 } => a_few::AFew(tokens as usize), "keeps a few of the tokens that were read from elsewhere";
+//! ```
+//!
+//! `--migration AFew` and `--migration 'AFew(tokens: 8)'` work from then on, `tiersim list` and `tiersim strategies` show it, and the
+//! tests that every part must pass take it in.
 
 mod bound;
+mod budget;
 pub mod initialization;
+mod knowledge;
 pub mod migration;
 pub mod placement;
 mod registry;
 
 pub use bound::{BoundKind, ChargedBound, ChargedError, StepBound};
+pub use budget::Budget;
 pub use initialization::{Initialization, InitializationKind, Layout};
-pub use migration::{Migration, MigrationKind, MigrationView, MovePlan};
-pub use placement::{Placement, PlacementKind, PlacementView};
+pub use knowledge::{Future, Knows, Past, Skips};
+pub use migration::{AnyMigration, Carriage, Migration, MigrationKind, MigrationView, MovePlan};
+pub use placement::{AnyPlacement, Placement, PlacementKind, PlacementView};
+pub use registry::PartError;
 
 use crate::config::Reference;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -36,6 +101,29 @@ pub struct Strategy {
     pub placement: PlacementKind,
     /// What moves between steps.
     pub migration: MigrationKind,
+    /// The most that may move in a step; all that the migration wants where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+}
+
+/// The parts of a strategy, for one run.
+pub struct Parts {
+    /// What lies where before step 0.
+    pub initialization: Box<dyn Initialization>,
+    /// Where new KV goes.
+    pub placement: Box<dyn AnyPlacement>,
+    /// What moves between steps.
+    pub migration: Box<dyn AnyMigration>,
+    /// The most that may move in a step.
+    pub budget: Option<Budget>,
+}
+
+impl Parts {
+    /// How many steps of the future they see.
+    #[must_use]
+    pub fn look_ahead(&self) -> usize {
+        self.placement.look_ahead().max(self.migration.look_ahead())
+    }
 }
 
 /// A name that no strategy or part of one has.
@@ -51,7 +139,7 @@ pub struct UnknownName {
 }
 
 /// The strategies that have names of their own, with what they are.
-pub const NAMED: [(&str, &str, Strategy); 2] = [
+pub const NAMED: [(&str, &str, Strategy); 4] = [
     (
         "baseline",
         "fill HBM first, then spill; move nothing",
@@ -59,6 +147,7 @@ pub const NAMED: [(&str, &str, Strategy); 2] = [
             initialization: InitializationKind::HbmFirst,
             placement: PlacementKind::PreferHbm,
             migration: MigrationKind::None,
+            budget: None,
         },
     ),
     (
@@ -68,6 +157,27 @@ pub const NAMED: [(&str, &str, Strategy); 2] = [
             initialization: InitializationKind::BestRatio,
             placement: PlacementKind::BestRatio,
             migration: MigrationKind::LookAhead,
+            budget: None,
+        },
+    ),
+    (
+        "balanced",
+        "move what gains more than it costs, looking some steps ahead: the densest bytes on HBM, up to its best ratio",
+        Strategy {
+            initialization: InitializationKind::ALL[2],
+            placement: PlacementKind::Balance,
+            migration: MigrationKind::ALL[2],
+            budget: None,
+        },
+    ),
+    (
+        "balanced-online",
+        "as balanced, from the past alone: what a real system could do",
+        Strategy {
+            initialization: InitializationKind::ALL[2],
+            placement: PlacementKind::Balance,
+            migration: MigrationKind::ALL[3],
+            budget: None,
         },
     ),
 ];
@@ -77,9 +187,48 @@ impl Strategy {
     #[must_use]
     pub fn name(&self) -> String {
         NAMED.iter().find(|(_, _, strategy)| strategy == self).map_or_else(
-            || format!("{}/{}/{}", self.initialization, self.placement, self.migration),
+            || {
+                let parts = format!("{}/{}/{}", self.initialization, self.placement, self.migration);
+                self.budget.map_or(parts.clone(), |budget| format!("{parts}/{budget}"))
+            },
             |(name, _, _)| (*name).to_owned(),
         )
+    }
+
+    /// Its parts, for one run.
+    #[must_use]
+    pub fn build(&self) -> Parts {
+        Parts {
+            initialization: self.initialization.build(),
+            placement: self.placement.build(),
+            migration: self.migration.build(),
+            budget: self.budget,
+        }
+    }
+
+    /// How many steps of the future it sees: 0 for one that a real system could run.
+    #[must_use]
+    pub fn look_ahead(&self) -> usize {
+        self.build().look_ahead()
+    }
+
+    /// Everything that people try: the strategies with names; each migration on the layout and placement of best-ratio; each
+    /// placement, and each initialization, with nothing that moves.
+    #[must_use]
+    pub fn everything() -> Vec<Self> {
+        let [.., best_ratio, _, _] = NAMED.map(|(_, _, strategy)| strategy);
+        let still = Self { migration: MigrationKind::None, ..best_ratio };
+        let spilling = Self { placement: PlacementKind::PreferHbm, ..still };
+        let mut all: Vec<Self> = NAMED.map(|(_, _, strategy)| strategy).to_vec();
+        let migrations = MigrationKind::ALL.iter().map(|&migration| Self { migration, ..best_ratio });
+        let placements = PlacementKind::ALL.iter().map(|&placement| Self { placement, ..still });
+        let initializations = InitializationKind::ALL.iter().map(|&initialization| Self { initialization, ..spilling });
+        for strategy in migrations.chain(placements).chain(initializations) {
+            if !all.contains(&strategy) {
+                all.push(strategy);
+            }
+        }
+        all
     }
 }
 
@@ -87,15 +236,17 @@ impl<'de> Deserialize<'de> for Strategy {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(rename = "Strategy", deny_unknown_fields)]
-        struct Parts {
+        struct Written {
             initialization: InitializationKind,
             placement: PlacementKind,
             migration: MigrationKind,
+            #[serde(default)]
+            budget: Option<Budget>,
         }
-        match Reference::<Parts>::deserialize(deserializer)? {
+        match Reference::<Written>::deserialize(deserializer)? {
             Reference::Name(name) => name.parse().map_err(serde::de::Error::custom),
-            Reference::Inline(Parts { initialization, placement, migration }) => {
-                Ok(Self { initialization, placement, migration })
+            Reference::Inline(Written { initialization, placement, migration, budget }) => {
+                Ok(Self { initialization, placement, migration, budget })
             }
         }
     }

@@ -83,12 +83,14 @@ pub const BASELINE: Parts = Parts {
     initialization: InitializationKind::HbmFirst,
     placement: PlacementKind::PreferHbm,
     migration: MigrationKind::None,
+    budget: None,
 };
 
 pub const BEST_RATIO: Parts = Parts {
     initialization: InitializationKind::BestRatio,
     placement: PlacementKind::BestRatio,
     migration: MigrationKind::LookAhead,
+    budget: None,
 };
 
 /// Layers of (attention, mlp) weights and KV; HBM at 1000 GB/s, external memory behind a link of 250 GB/s.

@@ -1,19 +1,27 @@
 //! What lies where before step 0.
 
 mod best_ratio;
+mod by_share;
+mod density_first;
 mod hbm_first;
+mod in_order;
 mod layout;
 
 pub use layout::Layout;
 
 use crate::memory::Shortage;
 use crate::strategy::registry::registry;
+use crate::units::Ratio;
 
 registry! {
     /// The initializations, by name.
     InitializationKind, "initialization", Initialization:
     HbmFirst => hbm_first::HbmFirst, "all weights, then all prefill KV, on HBM while it fits; the rest on the next tier";
     BestRatio => best_ratio::BestRatio, "of every sublayer's weights and every layer's prefill tokens, each tier's best ratio on it";
+    DensityFirst { active: Ratio = Ratio::from_permille(50).unwrap() } => density_first::DensityFirst { active }, "the most read bytes a stored byte first, each sublayer up to its best ratio; assumes that a share `active` of the tokens is read in each step";
+    Static { weights: Ratio = Ratio::from_permille(850).unwrap(), kv: Ratio = Ratio::from_permille(850).unwrap() } => by_share::Static { weights, kv }, "HBM's shares of the weights and of the prefill KV, as FlexGen's percentages";
+    WeightsFirst => in_order::InOrder(in_order::Order::Weights), "weights on HBM while they fit, then prefill KV layer by layer";
+    KvFirst => in_order::InOrder(in_order::Order::Kv), "prefill KV on HBM while it fits, then weights";
 }
 
 /// Lays weights and prefill KV out.

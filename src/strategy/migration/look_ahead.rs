@@ -1,5 +1,6 @@
 use super::{Migration, MigrationView, MovePlan};
 use crate::memory::{MemorySystem, TierId};
+use crate::strategy::knowledge::Future;
 use crate::workload::TokenSet;
 use crate::workload::tokens::{WORD_BITS, Word};
 
@@ -14,9 +15,7 @@ pub struct LookAhead {
 }
 
 impl Migration for LookAhead {
-    fn look_ahead(&self) -> usize {
-        1
-    }
+    type Knows = Future;
 
     fn decide(&mut self, view: &MigrationView<'_>, plan: &mut MovePlan) {
         let Some(next) = view.next_step() else { return };

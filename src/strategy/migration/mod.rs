@@ -1,25 +1,53 @@
 //! What moves between steps.
 
+mod balanced;
+mod cache;
+mod history;
 mod look_ahead;
+mod look_ahead_batch;
 mod none;
+mod past_window;
 mod plan;
+mod predictive;
+mod prior;
+mod promote_on_read;
+mod select;
+mod skipped_tokens;
 
-pub use plan::MovePlan;
+pub use plan::{Carriage, MovePlan};
 
 use crate::memory::MemorySystem;
+use crate::strategy::knowledge::{Future, Knows, Skips};
 use crate::strategy::registry::registry;
-use crate::units::Bytes;
-use crate::workload::{StepSkips, TokenSet, TraceWindow};
+use crate::units::{Bytes, Ratio, SimTime};
+use crate::workload::{Shape, StepSkips, TokenSet};
+use history::History;
+use std::num::NonZeroU32;
 
 registry! {
     /// The migrations, by name.
-    MigrationKind, "migration", Migration:
+    MigrationKind, "migration", AnyMigration:
     None => none::None, "nothing moves";
     LookAhead => look_ahead::LookAhead::default(), "sees the next step: what it skips goes out; active tokens move until each tier serves its best ratio";
+    Balanced { steps: NonZeroU32 = nonzero(8) } => balanced::Balanced::new(balanced::Ahead { steps }), "sees some steps: moves what gains more over them than it costs; what was read from external stays in HBM where it is worth it";
+    BalancedOnline { window: NonZeroU32 = nonzero(16) } => balanced::Balanced::new(balanced::Behind::new(History::new(window))), "as Balanced, but sees the past alone: assumes that the next steps are like the last ones";
+    LookAheadBatch { steps: NonZeroU32 = nonzero(8) } => look_ahead_batch::LookAheadBatch { steps }, "sees some steps: what all of them skip goes out; what all of them read comes in";
+    Prior { threshold: Ratio = Ratio::from_permille(900).unwrap(), tokens: u32 = 64 } => prior::Prior { threshold, tokens }, "where HBM is filled to a threshold, each layer's oldest tokens go out, so many at a time";
+    SkippedTokens { threshold: Ratio = Ratio::from_permille(900).unwrap() } => skipped_tokens::SkippedTokens { threshold }, "where HBM is filled to a threshold, what the present step skipped goes out";
+    PastWindow { window: NonZeroU32 = nonzero(8) } => past_window::PastWindow(History::new(window)), "what all of the last steps skipped goes out; what all of them read comes in";
+    PromoteOnRead => promote_on_read::PromoteOnRead, "what was read from elsewhere stays on HBM while there is room: no second read";
+    Lru => cache::Cache::new(cache::Worth::Recency), "HBM as a cache: what is read stays, what was read longest ago goes out";
+    Lfu => cache::Cache::new(cache::Worth::Frequency), "HBM as a cache of heavy hitters: what was read most often stays";
+    Predictive => predictive::Predictive(History::new(nonzero(3))), "as LookAhead with a guess for what it knows: the next step skips what most of the last three did";
+}
+
+const fn nonzero(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap()
 }
 
 /// What a migration sees when a layer of step k has been computed.
-pub struct MigrationView<'a> {
+#[derive(Clone, Copy)]
+pub struct MigrationView<'a, K = Future> {
     /// The layer.
     pub layer: usize,
     /// How many tokens have KV in this layer, the one just written included: the context of step k+1.
@@ -32,27 +60,75 @@ pub struct MigrationView<'a> {
     pub home: &'a [TokenSet],
     /// The tokens whose write or move is in flight: they are left alone.
     pub in_flight: &'a TokenSet,
+    /// What is free on each tier.
+    pub free: &'a [Bytes],
     /// What the layer's attention sublayer reads of its weights on each tier in a step.
     pub weights_read: &'a [Bytes],
-    /// The present step k and the steps after it: as many as the migration declared, fewer near the end.
-    pub trace: &'a TraceWindow,
+    /// What it read from each tier in the present step.
+    pub read: &'a [Bytes],
+    /// How long it waited for each tier in the present step: measured, with all that was in the way.
+    pub waited: &'a [SimTime],
+    /// The skip sets: of the present step k, and of those to come that were declared.
+    pub skips: Skips<'a, K>,
     /// Bandwidths and capacities.
     pub system: &'a MemorySystem,
 }
 
-impl MigrationView<'_> {
+impl<'a> MigrationView<'a, Future> {
     /// What step k+1 skips, for a migration that declared to see it.
     #[must_use]
-    pub fn next_step(&self) -> Option<&StepSkips> {
-        self.trace.step(1)
+    pub fn next_step(&self) -> Option<&'a StepSkips> {
+        self.skips.ahead(1)
+    }
+
+    /// What one sees who knows no more than `K`, and of the future no more than `ahead` steps.
+    fn restricted<K: Knows>(&self, ahead: usize) -> MigrationView<'a, K> {
+        let Self { layer, context, kv_bytes, at, home, in_flight, free, weights_read, read, waited, skips, system } = *self;
+        let skips = skips.restricted(ahead);
+        MigrationView { layer, context, kv_bytes, at, home, in_flight, free, weights_read, read, waited, skips, system }
     }
 }
 
 /// Decides what moves.
 pub trait Migration {
-    /// How many steps of the future it must see; 0 if it knows only the past.
-    fn look_ahead(&self) -> usize;
+    /// [`Past`](crate::strategy::Past), or [`Future`] for one that sees steps to come.
+    type Knows: Knows;
+
+    /// How many steps of the future it must see; only asked where it knows the future.
+    fn look_ahead(&self) -> usize {
+        usize::from(Self::Knows::FUTURE)
+    }
+
+    /// The most memory that it takes in a run of that shape, beyond a little.
+    fn memory(&self, _shape: Shape) -> Bytes {
+        Bytes::ZERO
+    }
 
     /// Adds to `plan` the tokens of `view.layer` that are to move before step k+1 reads them. Not asked after the last step.
+    fn decide(&mut self, view: &MigrationView<'_, Self::Knows>, plan: &mut MovePlan);
+}
+
+/// A [`Migration`], whatever it knows: it is shown no more than that.
+pub trait AnyMigration {
+    /// How many steps of the future it sees.
+    fn look_ahead(&self) -> usize;
+    /// As [`Migration::memory`].
+    fn memory(&self, shape: Shape) -> Bytes;
+    /// As [`Migration::decide`], with all that is known of `view` but what it did not declare.
     fn decide(&mut self, view: &MigrationView<'_>, plan: &mut MovePlan);
+}
+
+impl<M: Migration> AnyMigration for M {
+    fn look_ahead(&self) -> usize {
+        if M::Knows::FUTURE { Migration::look_ahead(self) } else { 0 }
+    }
+
+    fn memory(&self, shape: Shape) -> Bytes {
+        Migration::memory(self, shape)
+    }
+
+    fn decide(&mut self, view: &MigrationView<'_>, plan: &mut MovePlan) {
+        let ahead = AnyMigration::look_ahead(self);
+        Migration::decide(self, &view.restricted(ahead), plan);
+    }
 }

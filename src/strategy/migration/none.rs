@@ -1,12 +1,11 @@
 use super::{Migration, MigrationView, MovePlan};
+use crate::strategy::knowledge::Past;
 
 /// Nothing moves.
 pub struct None;
 
 impl Migration for None {
-    fn look_ahead(&self) -> usize {
-        0
-    }
+    type Knows = Past;
 
-    fn decide(&mut self, _view: &MigrationView<'_>, _plan: &mut MovePlan) {}
+    fn decide(&mut self, _view: &MigrationView<'_, Past>, _plan: &mut MovePlan) {}
 }

@@ -1,5 +1,6 @@
 use super::{Placement, PlacementView};
 use crate::memory::TierId;
+use crate::strategy::knowledge::Past;
 
 /// If HBM's share of this layer's tokens exceeds the best ratio, external; else HBM. With more tiers, the first whose share of
 /// the tokens that the faster ones have not does not exceed its share of the bandwidth that remains. What is full is passed
@@ -7,7 +8,9 @@ use crate::memory::TierId;
 pub struct BestRatio;
 
 impl Placement for BestRatio {
-    fn place(&mut self, view: &PlacementView<'_>) -> Option<TierId> {
+    type Knows = Past;
+
+    fn place(&mut self, view: &PlacementView<'_, Past>) -> Option<TierId> {
         let mut bandwidth = view.system.total_read_bandwidth();
         let mut tokens = view.tokens.iter().sum::<usize>() as u128;
         for (tier, spec) in view.system.tier_ids().zip(view.system.tiers()) {

@@ -1,11 +1,14 @@
 use super::{Placement, PlacementView};
 use crate::memory::TierId;
+use crate::strategy::knowledge::Past;
 
 /// HBM while there is room, else the next tier that has some.
 pub struct PreferHbm;
 
 impl Placement for PreferHbm {
-    fn place(&mut self, view: &PlacementView<'_>) -> Option<TierId> {
+    type Knows = Past;
+
+    fn place(&mut self, view: &PlacementView<'_, Past>) -> Option<TierId> {
         view.fastest_that_fits()
     }
 }

@@ -1,0 +1,124 @@
+use super::error::{CliError, INCOMPLETE};
+use super::progress::Bar;
+use super::run::{self, RunArgs, folder_name};
+use super::{print, tables};
+use crate::report::{self, Artifact, Column, Table, grids};
+use crate::simulation::{RunError, Scenario};
+use crate::strategy::Strategy;
+use crate::study::{self, Cancel, Finished, Job, StudyError};
+use crate::units::Bytes;
+use crate::workload::{Shape, StoredSkips};
+use clap::Args;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// `tiersim strategies`.
+#[derive(Args)]
+pub(super) struct StrategiesArgs {
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// Skip sets of a scenario up to this size are made once for all strategies.
+const SHARED_SKIPS: Bytes = Bytes::new(2 << 30);
+
+pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
+    let args = &args.run;
+    if !args.vary.is_empty() || args.timeline.is_some() || args.json {
+        return Err(CliError::Usage(
+            "strategies sets strategies side by side on one scenario: leave out --vary, --timeline and --json, which are for tiersim run"
+                .to_owned(),
+        ));
+    }
+    let config = run::configure(args)?;
+    let mut scenarios = if args.strategy.is_empty() {
+        run::scenarios_of(args, &config, Strategy::everything())?
+    } else {
+        run::scenarios(args, &config)?
+    };
+    let Shape { layers, prefill, decode, .. } = scenarios[0].shape();
+    if StoredSkips::bytes(layers, prefill, decode) <= SHARED_SKIPS {
+        let skips = scenarios[0].store_skips().map_err(|source| StudyError::from(RunError::Trace { step: 0, source }))?;
+        let skips = Arc::new(skips);
+        scenarios = scenarios.into_iter().map(|scenario| scenario.with_stored_skips(Arc::clone(&skips))).collect();
+    }
+
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from("out/strategies").join(folder_name(&config.name)));
+    let jobs: Vec<Job<'_>> = scenarios
+        .iter()
+        .map(|scenario| Job {
+            scenario,
+            folder: out.join(folder_name(&scenario.strategy().name())),
+            timeline: None,
+        })
+        .collect();
+    for job in &jobs {
+        report::check_folder(&job.folder)?;
+    }
+    let bar = Bar::new(scenarios.iter().map(|scenario| scenario.decode() as u64).sum());
+    let finished = study::simulate(&jobs, args.jobs.map_or(0, usize::from), cancel, &bar);
+    bar.finish();
+    let finished = finished?;
+
+    let mut order: Vec<(&Scenario, &Finished)> = scenarios.iter().zip(&finished).collect();
+    // Those that did not come to their end took less time for less.
+    order.sort_by(|(_, a), (_, b)| {
+        let key = |run: &Finished| (!run.report.summary.complete, run.report.summary.simulated_ns);
+        let ((a_cut, a), (b_cut, b)) = (key(a), key(b));
+        a_cut.cmp(&b_cut).then(a.total_cmp(&b))
+    });
+    let table = table(&order);
+    let mut files = vec![Artifact::new("table.md", table.render(false) + "\n")];
+    files.extend(picture(&order)?);
+    report::write(&out, &files)?;
+    print(&table.render(std::io::stdout().is_terminal()))?;
+    note!("results are in {}", out.display());
+    let mut code = ExitCode::SUCCESS;
+    for (_, run) in order {
+        if let Some(error) = &run.outcome.error {
+            tell!("incomplete: {}: {error}", run.report.summary.strategy);
+            code = ExitCode::from(INCOMPLETE);
+        }
+    }
+    Ok(code)
+}
+
+/// The fastest first; what the others take is held against it.
+fn table(order: &[(&Scenario, &Finished)]) -> Table {
+    let mut columns = vec![Column::text("strategy")];
+    columns.extend(tables::result_columns());
+    columns.push(Column::number("sees ahead"));
+    let mut table = Table::new(columns);
+    for (scenario, run) in order {
+        let mut row = vec![run.report.summary.strategy.clone()];
+        row.extend(tables::result_cells(&run.report, &order[0].1.report));
+        row.push(knows(scenario.strategy()));
+        table.row(row);
+    }
+    table
+}
+
+/// What a strategy must know of the future.
+fn knows(strategy: Strategy) -> String {
+    match strategy.look_ahead() {
+        0 => "nothing".to_owned(),
+        1 => "1 step".to_owned(),
+        steps => format!("{steps} steps"),
+    }
+}
+
+/// Time against alpha, a point a strategy: where they disagree is the story.
+fn picture(order: &[(&Scenario, &Finished)]) -> Result<Vec<Artifact>, CliError> {
+    let point = |run: &Finished| {
+        let summary = &run.report.summary;
+        summary.alpha.mean.filter(|_| summary.complete).map(|alpha| (alpha, summary.simulated_ns / 1e6))
+    };
+    let points: Vec<(f64, f64)> = order.iter().filter_map(|(_, run)| point(run)).collect();
+    if points.is_empty() {
+        return Ok(Vec::new());
+    }
+    let title = format!("Time against alpha: {} strategies", points.len());
+    Ok(grids::points(("time_against_alpha", &title), ("alpha, mean", "simulated time (ms)"), points)?.into())
+}

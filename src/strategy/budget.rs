@@ -1,0 +1,57 @@
+use crate::memory::MemorySystem;
+use crate::units::{Bytes, QuantityError, Ratio, SimTime};
+use std::fmt;
+use std::str::FromStr;
+
+/// The most that migration may carry in a step: `64MiB`, or `25%` of what the slowest tier could be read at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Budget {
+    /// So many bytes.
+    Bytes(Bytes),
+    /// This share of the read bandwidth of the slowest tier, for as long as the step before took; nothing in the first step.
+    Share(Ratio),
+}
+
+impl Budget {
+    /// What may be carried in a step, if the step before took `before`.
+    #[must_use]
+    pub fn bytes(self, system: &MemorySystem, before: SimTime) -> Bytes {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Share(share) => {
+                let bandwidth = system.tiers()[system.last_tier().0].read_bandwidth;
+                let whole = u128::from(bandwidth.get()) * u128::from(before.as_ps()) / u128::from(SimTime::PS_PER_SECOND);
+                Bytes::new(share.floor_of(u64::try_from(whole).unwrap_or(u64::MAX)))
+            }
+        }
+    }
+}
+
+impl FromStr for Budget {
+    type Err = QuantityError;
+
+    fn from_str(text: &str) -> Result<Self, QuantityError> {
+        if text.trim_end().ends_with('%') { text.parse().map(Self::Share) } else { text.parse().map(Self::Bytes) }
+    }
+}
+
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => f.pad(&bytes.to_string()),
+            Self::Share(share) => f.pad(&format!("{}%", share.percent())),
+        }
+    }
+}
+
+impl serde::Serialize for Budget {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Budget {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}

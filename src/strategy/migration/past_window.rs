@@ -1,0 +1,27 @@
+use super::history::History;
+use super::select::{all_in, all_out};
+use super::{Migration, MigrationView, MovePlan};
+use crate::strategy::knowledge::Past;
+use crate::units::Bytes;
+use crate::workload::tokens::WORD_BITS;
+use crate::workload::Shape;
+
+/// Tokens on HBM that all of the last steps skipped go out; of tokens elsewhere those that all of them read come in, while HBM
+/// has room.
+pub struct PastWindow(pub History);
+
+impl Migration for PastWindow {
+    type Knows = Past;
+
+    fn memory(&self, shape: Shape) -> Bytes {
+        Bytes::new(shape.layers as u64 * self.0.memory(shape.range().div_ceil(WORD_BITS)))
+    }
+
+    fn decide(&mut self, view: &MigrationView<'_, Past>, plan: &mut MovePlan) {
+        self.0.note(view.layer, &view.skips.present().sets[view.layer], 0, |_| {});
+        let steps = || (0..self.0.window()).map_while(|ago| self.0.step(view.layer, ago));
+        let words = |index: usize| steps().map(move |(skipped, _)| skipped.words()[index]);
+        all_out(view, plan, |index| words(index).fold(usize::MAX, |all, word| all & word));
+        all_in(view, plan, |index| !words(index).fold(0, |any, word| any | word));
+    }
+}

@@ -1,0 +1,262 @@
+//! What every strategy keeps to, and how one is written from outside. Capacity, conservation and the bound are tested for every part in
+//! decode.rs, inclusive.rs, pages.rs and channel_runs.rs.
+
+#[path = "common/runs.rs"]
+mod runs;
+
+use proptest::prelude::*;
+use runs::{Keep, carry_out, small};
+use std::sync::Arc;
+use tiersim::memory::TierId;
+use tiersim::simulation::{Scenario, ScenarioConfig, run_with};
+use tiersim::strategy::{
+    Future, InitializationKind, Migration, MigrationKind, MigrationView, MovePlan, Parts, Past, Placement, PlacementKind,
+    PlacementView, Strategy as Named,
+};
+use tiersim::units::Ratio;
+use tiersim::workload::{
+    Generator, GeneratorConfig, SkipSource, StepSkips, StoredSkips, TraceConfig, TraceError,
+};
+
+/// The skip sets of one generator up to a step, of another one from there on.
+struct Turns {
+    first: Generator,
+    then: Generator,
+    at: usize,
+    step: usize,
+}
+
+impl SkipSource for Turns {
+    fn next_step(&mut self, context: usize, skips: &mut StepSkips) -> Result<(), TraceError> {
+        let mut other = skips.clone();
+        self.first.next_step(context, skips)?;
+        self.then.next_step(context, &mut other)?;
+        if self.step >= self.at {
+            skips.clone_from(&other);
+        }
+        self.step += 1;
+        Ok(())
+    }
+}
+
+fn any_strategy() -> impl Strategy<Value = Named> {
+    (
+        prop::sample::select(InitializationKind::ALL),
+        prop::sample::select(PlacementKind::ALL),
+        prop::sample::select(MigrationKind::ALL),
+        prop::sample::select(vec![None, Some("0B"), Some("700B"), Some("20kB"), Some("30%")]),
+    )
+        .prop_map(|(initialization, placement, migration, budget)| Named {
+            initialization,
+            placement,
+            migration,
+            budget: budget.map(|budget| budget.parse().unwrap()),
+        })
+}
+
+fn with_skips(scenario: &Scenario, source: &mut dyn SkipSource, layers: usize) -> Keep {
+    let (prefill, decode) = (scenario.prefill(), scenario.decode());
+    let stored = StoredSkips::of(source, layers, prefill, decode).unwrap();
+    carry_out(&scenario.clone().with_stored_skips(Arc::new(stored))).1
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// A trace that differs only beyond what a strategy sees changes nothing before: it knows no more than it declares.
+    #[test]
+    fn nobody_knows_more_than_they_declare(
+        strategy in any_strategy(), layers in 1usize..4, prefill in 1usize..80, decode in 2usize..40, fill in 20u64..130,
+        skip in 0u32..=900, churn in 0u32..=500, seeds: (u64, u64), turn in 0usize..40,
+    ) {
+        let all = layers as u64 * (8_000 + (prefill + decode) as u64 * 500);
+        let mut config = small(layers as u32, (4_000, 4_000), 500, all * fill / 100, prefill as u32, decode as u32);
+        config.strategy = strategy;
+        let scenario = Scenario::new(config).unwrap();
+        let generator = |seed: u64| {
+            let (skip, churn) = (Ratio::from_permille(skip).unwrap(), Ratio::from_permille(churn).unwrap());
+            Generator::new(GeneratorConfig { skip, churn, seed, ..GeneratorConfig::default() }, layers, prefill + decode)
+        };
+        let at = turn.min(decode);
+        let turns = |then: u64| Turns { first: generator(seeds.0), then: generator(then), at, step: 0 };
+        let one = with_skips(&scenario, &mut turns(seeds.0), layers);
+        let other = with_skips(&scenario, &mut turns(seeds.1), layers);
+        // What is decided in step k is decided from the skip sets of the steps up to k + d, so the steps before `at - d` are the same.
+        let same = at.saturating_sub(strategy.look_ahead());
+        for step in 0..same.min(decode) {
+            prop_assert_eq!(&one.steps[step], &other.steps[step], "step {} of {}, {}", step, decode, strategy);
+        }
+    }
+
+    /// Twice the same run, whatever ran before.
+    #[test]
+    fn the_same_twice(strategy in any_strategy(), skip in 0u32..=900, fill in 20u64..130, seed: u64) {
+        let mut config = small(2, (4_000, 4_000), 500, (16_000 + 2 * 60 * 500) * fill / 100, 40, 20);
+        config.strategy = strategy;
+        config.trace = TraceConfig::Generated(GeneratorConfig {
+            skip: Ratio::from_permille(skip).unwrap(),
+            churn: "0.1".parse().unwrap(),
+            seed,
+            ..GeneratorConfig::default()
+        });
+        let scenario = Scenario::new(config).unwrap();
+        prop_assert_eq!(carry_out(&scenario).1, carry_out(&scenario).1);
+    }
+
+    /// What a budget allows in a step is not exceeded.
+    #[test]
+    fn budgets_are_kept(strategy in any_strategy(), bytes in 0u64..30_000, fill in 20u64..130, seed: u64) {
+        let mut config = small(3, (4_000, 4_000), 500, (24_000 + 3 * 70 * 500) * fill / 100, 40, 30);
+        let budget = tiersim::strategy::Budget::Bytes(tiersim::units::Bytes::new(bytes));
+        config.strategy = Named { budget: Some(budget), ..strategy };
+        config.trace = TraceConfig::Generated(GeneratorConfig {
+            skip: "0.4".parse().unwrap(),
+            churn: "0.2".parse().unwrap(),
+            seed,
+            ..GeneratorConfig::default()
+        });
+        let (_, keep) = carry_out(&Scenario::new(config).unwrap());
+        for step in &keep.steps {
+            prop_assert!(step.migrated.0 + step.migrated.1 <= bytes);
+        }
+    }
+
+    /// A strategy is read back as it was written: in JSON, and its parts as text.
+    #[test]
+    fn written_and_read(strategy in any_strategy()) {
+        let json = serde_json::to_string(&strategy).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Named>(&json).unwrap(), strategy);
+        prop_assert_eq!(strategy.migration.to_string().parse::<MigrationKind>().unwrap(), strategy.migration);
+        let ron: Named = ron::from_str(&ron::to_string(&strategy).unwrap()).unwrap();
+        prop_assert_eq!(ron, strategy);
+    }
+}
+
+#[test]
+fn parameters() {
+    let read = |text: &str| text.parse::<MigrationKind>();
+    let prior = |permille: u32, tokens: u32| MigrationKind::Prior { threshold: Ratio::from_permille(permille).unwrap(), tokens };
+    assert_eq!(read("Prior"), Ok(prior(900, 64)));
+    assert_eq!(read("Prior()"), Ok(prior(900, 64)));
+    assert_eq!(read("Prior(threshold: 80%)"), Ok(prior(800, 64)));
+    assert_eq!(read(" Prior ( tokens: 7, threshold: 0.8 ) "), Ok(prior(800, 7)));
+    assert_eq!(prior(800, 64).to_string(), "Prior(threshold: 0.8)");
+    assert_eq!(prior(900, 64).to_string(), "Prior");
+    let json = |text: &str| serde_json::from_str::<MigrationKind>(text).map_err(|error| error.to_string());
+    assert_eq!(json("\"Prior\""), Ok(prior(900, 64)));
+    assert_eq!(json("\"Prior(tokens: 3)\""), Ok(prior(900, 3)));
+    assert_eq!(json("{\"Prior\": {\"tokens\": 3}}"), Ok(prior(900, 3)));
+    let from_ron = |text: &str| ron::from_str::<MigrationKind>(text).map_err(|error| error.to_string());
+    assert_eq!(from_ron("LookAhead"), Ok(MigrationKind::LookAhead));
+    assert_eq!(from_ron("Prior"), Ok(prior(900, 64)));
+    assert_eq!(from_ron("Prior(threshold: 0.8)"), Ok(prior(800, 64)));
+    assert_eq!(from_ron("Prior(threshold: \"80%\", tokens: 3)"), Ok(prior(800, 3)));
+
+    for (text, part) in [
+        ("Prior(treshold: 0.8)", "unknown field `treshold`"),
+        ("Prior(threshold: 1.8)", "threshold: "),
+        ("Prior(tokens: x)", "tokens: "),
+        ("PastWindow(window: 0)", "window: "),
+        ("LookAhead(steps: 2)", "unknown field `steps`"),
+        ("Piror", "there is no migration named 'Piror'"),
+        ("Prior(tokens)", "write NAME or NAME(parameter: value, ...)"),
+        ("Prior(tokens: 3", "write NAME or NAME(parameter: value, ...)"),
+    ] {
+        let message = read(text).unwrap_err().to_string();
+        assert!(message.contains(part), "{text}: {message}");
+        let message = json(&serde_json::to_string(text).unwrap()).unwrap_err();
+        assert!(message.contains(part), "{text}: {message}");
+    }
+}
+
+#[test]
+fn what_is_known_is_declared() {
+    let ahead = |name: &str| name.parse::<Named>().unwrap().look_ahead();
+    assert_eq!([ahead("baseline"), ahead("best-ratio"), ahead("balanced"), ahead("balanced-online")], [0, 1, 8, 0]);
+    let kind = |text: &str| text.parse::<MigrationKind>().unwrap().build().look_ahead();
+    assert_eq!([kind("LookAheadBatch(steps: 5)"), kind("Lru"), kind("Predictive"), kind("Balanced(steps: 3)")], [5, 0, 0, 3]);
+}
+
+/// The worked example of a strategy of one's own: in `src/strategy/mod.rs` it would be a file and a line.
+///
+/// Every other token goes to HBM; of what a step has read from elsewhere, one token a layer stays there.
+struct EveryOther;
+
+impl Placement for EveryOther {
+    type Knows = Past;
+
+    fn place(&mut self, view: &PlacementView<'_, Past>) -> Option<TierId> {
+        view.hbm_if(view.token.is_multiple_of(2))
+    }
+}
+
+struct OneALayer;
+
+impl Migration for OneALayer {
+    type Knows = Past;
+
+    fn decide(&mut self, view: &MigrationView<'_, Past>, plan: &mut MovePlan) {
+        let skipped = &view.skips.present().sets[view.layer];
+        let external = view.system.last_tier();
+        let read = view.at[external.0].iter().find(|token| !skipped.contains(*token) && !view.in_flight.contains(*token));
+        if let Some(token) = read {
+            plan.promote(token, external, TierId::HBM);
+        }
+    }
+}
+
+/// It says that it knows two steps, and tries to see a third.
+struct Curious;
+
+impl Migration for Curious {
+    type Knows = Future;
+
+    fn look_ahead(&self) -> usize {
+        2
+    }
+
+    fn decide(&mut self, view: &MigrationView<'_, Future>, _plan: &mut MovePlan) {
+        assert!(view.skips.ahead(3).is_none());
+    }
+}
+
+#[test]
+fn a_strategy_from_outside() {
+    let config = ScenarioConfig { decode_tokens: 20, ..ScenarioConfig::load("study").unwrap() };
+    let parts = |migration: Box<dyn tiersim::strategy::AnyMigration>| Parts {
+        initialization: InitializationKind::BestRatio.build(),
+        placement: Box::new(EveryOther),
+        migration,
+        budget: None,
+    };
+    let scenario = Scenario::new(config).unwrap();
+    let mut keep = Keep::default();
+    run_with(&scenario, parts(Box::new(OneALayer)), &mut keep).unwrap();
+    let layers = scenario.model().layers().len() as u64;
+    let token = 32 << 10;
+    assert!(keep.steps[..19].iter().all(|step| step.migrated == (layers * token, 0)));
+
+    // A placement that sees further does not show a migration more than that has declared.
+    let mut parts = parts(Box::new(Curious));
+    parts.placement = PlacementKind::LookAheadBatch { steps: 6.try_into().unwrap() }.build();
+    assert_eq!(parts.look_ahead(), 6);
+    run_with(&scenario, parts, &mut ()).unwrap();
+}
+
+/// With all in HBM's reach, what is promoted is not read again: the link carries demand and nothing else.
+#[test]
+fn promotions_are_not_read() {
+    let mut config = ScenarioConfig { decode_tokens: 50, ..ScenarioConfig::load("study").unwrap() };
+    config.strategy = Named {
+        initialization: InitializationKind::BestRatio,
+        placement: PlacementKind::BestRatio,
+        migration: MigrationKind::PromoteOnRead,
+        budget: None,
+    };
+    let scenario = Scenario::new(config).unwrap();
+    let (outcome, keep) = carry_out(&scenario);
+    let read: u64 = keep.steps.iter().map(|step| step.attention_read[1] + step.mlp_read[1]).sum();
+    let lane = scenario.memory().lanes().iter().position(|lane| lane.name == "external.link.read").unwrap();
+    assert!(keep.steps[0].migrated.0 > 0);
+    assert_eq!(outcome.lanes[lane].bytes.iter().map(|bytes| bytes.get()).sum::<u64>(), read);
+}
