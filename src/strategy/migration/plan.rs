@@ -1,5 +1,6 @@
 use crate::memory::{Ledger, TierId};
 use crate::units::Bytes;
+use crate::workload::tokens::{WORD_BITS, Word};
 
 /// The moves of one decision: for each pair of tiers the tokens, in the order in which they are carried. All of a pair
 /// become one transfer.
@@ -11,13 +12,21 @@ pub struct MovePlan {
     kv_bytes: Bytes,
     /// By source, then destination.
     tokens: Vec<Vec<u32>>,
+    /// Scratch space: the words that have tokens.
+    inhabited: Vec<u32>,
 }
 
 impl MovePlan {
     /// An empty plan between so many tiers.
     #[must_use]
     pub fn new(tiers: usize) -> Self {
-        Self { tiers, free: vec![Bytes::ZERO; tiers], kv_bytes: Bytes::ZERO, tokens: vec![Vec::new(); tiers * tiers] }
+        Self {
+            tiers,
+            free: vec![Bytes::ZERO; tiers],
+            kv_bytes: Bytes::ZERO,
+            tokens: vec![Vec::new(); tiers * tiers],
+            inhabited: Vec::new(),
+        }
     }
 
     /// Empties the plan for a layer with tokens of `kv_bytes`, with the room that `ledger` has at this moment.
@@ -46,6 +55,81 @@ impl MovePlan {
         true
     }
 
+    /// Adds tokens as [`add`](MovePlan::add) does: those whose bits `words` has, the lowest first; at most `most`, and no more
+    /// than `destination` has room for. Returns how many.
+    pub(super) fn add_ascending(&mut self, words: &[Word], source: TierId, destination: TierId, most: usize) -> usize {
+        let inhabited = self.find_inhabited(words);
+        let token = |index: u32, bit: u32| index * WORD_BITS as u32 + bit;
+        self.add_words((source, destination), most, 0..inhabited, |index| words[index as usize], token)
+    }
+
+    /// As [`add_ascending`](MovePlan::add_ascending), the highest first.
+    pub(super) fn add_descending(&mut self, words: &[Word], source: TierId, destination: TierId, most: usize) -> usize {
+        let inhabited = self.find_inhabited(words);
+        // Reversed, as the lowest bit of a word is taken out faster than the highest.
+        let token = |index: u32, bit: u32| (index + 1) * WORD_BITS as u32 - 1 - bit;
+        let word = |index: u32| words[index as usize].reverse_bits();
+        self.add_words((source, destination), most, (0..inhabited).rev(), word, token)
+    }
+
+    /// Lists the words that have tokens, and returns how many there are. Which do is as good as random, so a branch on it
+    /// would be mispredicted as often as not: there is none.
+    fn find_inhabited(&mut self, words: &[Word]) -> usize {
+        self.inhabited.resize(words.len(), 0);
+        let mut inhabited = 0;
+        for (index, word) in words.iter().enumerate() {
+            self.inhabited[inhabited] = index as u32;
+            inhabited += usize::from(*word != 0);
+        }
+        inhabited
+    }
+
+    /// Adds the tokens of the `inhabited` words of that order, of each from the lowest bit of what `word` says up; `token` is the
+    /// token of a word's bit.
+    fn add_words(
+        &mut self,
+        (source, destination): (TierId, TierId),
+        most: usize,
+        inhabited: impl Iterator<Item = usize>,
+        word: impl Fn(u32) -> Word,
+        token: impl Fn(u32, u32) -> u32,
+    ) -> usize {
+        let most = most.min(self.room(destination));
+        let list = &mut self.tokens[source.0 * self.tiers + destination.0];
+        let before = list.len();
+        let mut end = before;
+        for index in inhabited {
+            if end - before >= most {
+                break;
+            }
+            let index = self.inhabited[index];
+            let to = space(list, end);
+            let mut left = word(index);
+            // How many a word has is as good as random, too: a second token is written whether there is one or not. What is past
+            // the end is written over, or cut off below.
+            to[0] = token(index, left.trailing_zeros());
+            left &= left.wrapping_sub(1);
+            to[1] = token(index, left.trailing_zeros() % WORD_BITS as u32);
+            let mut count = 1 + usize::from(left != 0);
+            left &= left.wrapping_sub(1);
+            while left != 0 {
+                to[count % WORD_BITS] = token(index, left.trailing_zeros());
+                count += 1;
+                left &= left - 1;
+            }
+            end += count;
+        }
+        let added = (end - before).min(most);
+        list.truncate(before + added);
+        self.free[destination.0] -= self.kv_bytes.times(added as u64);
+        added
+    }
+
+    /// The tokens from `source` to `destination`, in order.
+    pub(super) fn tokens(&self, source: TierId, destination: TierId) -> &[u32] {
+        &self.tokens[source.0 * self.tiers + destination.0]
+    }
+
     /// The moves, by source, then destination; none is empty.
     pub fn moves(&self) -> impl Iterator<Item = (TierId, TierId, &[u32])> {
         self.tokens
@@ -54,4 +138,12 @@ impl MovePlan {
             .filter(|(_, tokens)| !tokens.is_empty())
             .map(|(pair, tokens)| (TierId(pair / self.tiers), TierId(pair % self.tiers), tokens.as_slice()))
     }
+}
+
+/// Room for the tokens of a word at `end` of `list`.
+fn space(list: &mut Vec<u32>, end: usize) -> &mut [u32; WORD_BITS] {
+    if list.len() < end + WORD_BITS {
+        list.resize(end + 4 * WORD_BITS, 0);
+    }
+    list[end..].first_chunk_mut().expect("there is room")
 }
