@@ -198,7 +198,7 @@ mod tests {
             let mut list: Vec<(u32, u64)> = Vec::new();
             for (id, delay, op) in ops {
                 // Of each quarter of the ids.
-                let id = (id % 4) << 30 | id / 4;
+                let id = ((id % 4) << 30) | (id / 4);
                 match op {
                     0 => {
                         let expected = first(&list).map(|i| list.remove(i));

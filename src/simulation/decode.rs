@@ -517,7 +517,7 @@ impl<'a, P: Probe> Decode<'a, P> {
                 tag: Purpose::Move { slot },
             };
             let transfer = self.fabric.issue(now, request);
-            self.moves.issued(slot, transfer);
+            self.moves.issued(now, self.system, &mut self.fabric, slot, transfer);
         }
     }
 

@@ -121,12 +121,45 @@ impl Moves {
         self.undated[layer].push(slot);
         let pair = self.pair(source, destination);
         self.by_route[pair].push(slot);
-        self.next_arrival[pair] = None;
         (slot, if self.routes.is_empty() { Path::Even(&self.even) } else { Path::Parts(&self.routes) })
     }
 
-    pub fn issued(&mut self, slot: u32, transfer: TransferId) {
-        self.slots[slot as usize].transfer = Some(transfer);
+    /// The migration in `slot` has been issued at `now`.
+    pub fn issued<Tag: Copy>(
+        &mut self,
+        now: SimTime,
+        system: &MemorySystem,
+        fabric: &mut Fabric<Tag>,
+        slot: u32,
+        transfer: TransferId,
+    ) {
+        let entry = &mut self.slots[slot as usize];
+        entry.transfer = Some(transfer);
+        let pair = entry.source.0 * self.tiers + entry.destination.0;
+        // Its first token arrives no sooner than this; the others' as before. Where migrations pile up, looking at each of them
+        // for every new one would take a time that grows with the square of their number.
+        let first = self.alike.zip(self.progress(now, system, fabric, pair));
+        let first = first.map(|(kv_bytes, progress)| Fabric::<Tag>::progress_after(progress, kv_bytes));
+        let alone = self.by_route[pair].len() == 1;
+        self.next_arrival[pair] = match (self.next_arrival[pair], first) {
+            (Some(next), Some(first)) => Some(next.min(first)),
+            (None, first) if alone => first,
+            _ => None,
+        };
+    }
+
+    /// How far the migrations between a pair of tiers have come, where they all progress alike.
+    fn progress<Tag: Copy>(
+        &self,
+        now: SimTime,
+        system: &MemorySystem,
+        fabric: &mut Fabric<Tag>,
+        pair: usize,
+    ) -> Option<u128> {
+        let kv_bytes = self.alike?;
+        let (source, destination) = (TierId(pair / self.tiers), TierId(pair % self.tiers));
+        let route = system.move_route(system.ports(source).next()?, system.ports(destination).next()?);
+        fabric.progress(now, route, class(source, destination), kv_bytes)
     }
 
     /// Gives effect to all that has arrived by `now`.
@@ -141,11 +174,7 @@ impl Moves {
             if self.by_route[pair].is_empty() {
                 continue;
             }
-            let (source, destination) = (TierId(pair / self.tiers), TierId(pair % self.tiers));
-            let progress = self.alike.and_then(|kv_bytes| {
-                let route = system.move_route(system.ports(source).next()?, system.ports(destination).next()?);
-                fabric.progress(now, route, class(source, destination), kv_bytes)
-            });
+            let progress = self.progress(now, system, fabric, pair);
             if let (Some(progress), Some(next)) = (progress, self.next_arrival[pair])
                 && progress < next
             {

@@ -7,7 +7,7 @@ pub(super) struct Divisor {
     inverse: f64,
 }
 
-/// Quotients below this are found by floats: an estimate is then wrong by less than one.
+/// Quotients below this are found by floats: the estimate of one is wrong by less than a half.
 const LARGEST: f64 = (1u64 << 48) as f64;
 
 impl Divisor {
@@ -23,32 +23,28 @@ impl Divisor {
     }
 
     /// `numerator / self`, rounded up; `u64::MAX` if that is too large, or the divisor is 0.
+    #[inline]
     pub fn div_ceil(self, numerator: u128) -> u64 {
         let estimate = float(numerator) * self.inverse;
-        // Neither infinite nor undefined.
-        if !(estimate < LARGEST) {
-            return numerator.checked_div(self.value).map_or(u64::MAX, |_| {
-                u64::try_from(numerator.div_ceil(self.value)).unwrap_or(u64::MAX)
-            });
+        let small = (numerator | self.value) >> 120 == 0;
+        // An infinite or undefined estimate is no smaller.
+        if small && estimate < LARGEST {
+            // Rounded down, the estimate is at least the quotient less one and a half, and at most the quotient rounded up. No
+            // loop: the compiler would unroll it.
+            let least = estimate as u64;
+            let product = self.value * u128::from(least);
+            least + u64::from(product < numerator) + u64::from(product + self.value < numerator)
+        } else {
+            self.div_ceil_exactly(numerator)
         }
-        // The quotient times the divisor exceeds the numerator by at most the divisor: it is near enough to overflow only where
-        // the divisor is, and those quotients are small.
-        let mut quotient = estimate as u64;
-        let Some(mut product) = self.value.checked_mul(u128::from(quotient)) else {
-            return u64::try_from(numerator.div_ceil(self.value)).unwrap_or(u64::MAX);
-        };
-        while product < numerator {
-            quotient += 1;
-            match product.checked_add(self.value) {
-                Some(next) => product = next,
-                None => return quotient,
-            }
+    }
+
+    #[cold]
+    fn div_ceil_exactly(self, numerator: u128) -> u64 {
+        match self.value {
+            0 => u64::MAX,
+            value => u64::try_from(numerator.div_ceil(value)).unwrap_or(u64::MAX),
         }
-        while quotient > 0 && product - self.value >= numerator {
-            quotient -= 1;
-            product -= self.value;
-        }
-        quotient
     }
 }
 

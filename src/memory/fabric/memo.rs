@@ -4,7 +4,7 @@
 //! again. So what [`fill`](super::filling::fill) has found is kept for as many sets of numbers as there is room for, each in the place
 //! that a hash of the numbers says.
 
-use super::filling::Rate;
+use super::division::Divisor;
 
 /// The rates of every group, by the number of transfers in each.
 #[derive(Clone, Debug, Default)]
@@ -16,7 +16,7 @@ pub(super) struct Memo {
     /// By place: the hash, the counts and the rates that it stands for, where there are any.
     hashes: Vec<Option<u64>>,
     known_counts: Vec<u32>,
-    known_rates: Vec<Rate>,
+    known_rates: Vec<Divisor>,
 }
 
 /// How many sets of numbers are kept.
@@ -33,7 +33,7 @@ impl Memo {
         if self.is_used() {
             self.hashes.resize(PLACES, None);
             self.known_counts.resize(PLACES * self.counts.len(), 0);
-            self.known_rates.resize(PLACES * self.counts.len(), 0);
+            self.known_rates.resize(PLACES * self.counts.len(), Divisor::ZERO);
         } else {
             (self.known_counts, self.known_rates) = (Vec::new(), Vec::new());
         }
@@ -56,7 +56,7 @@ impl Memo {
     }
 
     /// The rates at the present numbers, if they are known.
-    pub fn rates(&self) -> Option<&[Rate]> {
+    pub fn rates(&self) -> Option<&[Divisor]> {
         let (place, groups) = (self.place(), self.counts.len());
         let range = place * groups..(place + 1) * groups;
         let known = *self.hashes.get(place)? == Some(self.hash) && self.known_counts[range.clone()] == self.counts;
@@ -64,7 +64,7 @@ impl Memo {
     }
 
     /// Keeps the rates at the present numbers.
-    pub fn keep(&mut self, rates: impl Iterator<Item = Rate>) {
+    pub fn keep(&mut self, rates: impl Iterator<Item = Divisor>) {
         if self.is_used() {
             let (place, groups) = (self.place(), self.counts.len());
             let range = place * groups..(place + 1) * groups;

@@ -179,6 +179,8 @@ const NO_ORDER: u64 = u64::MAX;
 const ARRIVALS: u32 = 1 << 30;
 
 #[derive(Clone, Debug)]
+// There is one in a fabric.
+#[allow(clippy::large_enum_variant)]
 enum Arbiter {
     Sharing(Sharing),
     Fifo(Fifo),
@@ -735,7 +737,8 @@ impl<Tag: Copy> Fabric<Tag> {
             Arbiter::Sharing(sharing) => {
                 sharing.settle(now, calendar, started, |group, slot, order| {
                     let transfer = &transfers[slot as usize];
-                    transfer.order == order && matches!(transfer.state, State::Shared(member) if member.group as usize == group)
+                    transfer.order == order
+                        && matches!(transfer.state, State::Shared(member) if member.group as usize == group)
                 });
                 for (order, slot) in started.drain(..) {
                     let transfer = &mut transfers[slot as usize];

@@ -165,7 +165,7 @@ impl Group {
     fn go_on(
         &mut self,
         now: SimTime,
-        rate: Rate,
+        rate: Divisor,
         count: u64,
         started: &mut Vec<(u64, u32)>,
         is_current: impl Fn(u32, u64) -> bool,
@@ -176,10 +176,8 @@ impl Group {
             return SimTime::MAX;
         }
         self.advance(now);
-        if rate != self.rate.get() {
-            self.rate = Divisor::new(rate);
-        }
-        if rate > 0 {
+        self.rate = rate;
+        if rate.get() > 0 {
             started.append(&mut self.waiting);
         }
         self.drop_stale(is_current);
@@ -196,7 +194,9 @@ pub(super) struct Sharing {
     memo: Memo,
     /// Whether costs of some lane depend on what it carries.
     any_costs: bool,
-    /// Groups and lanes that changed since the last filling.
+    /// Groups that have transfers.
+    active: Vec<usize>,
+    /// Groups that changed since rates were last set.
     changed: Vec<usize>,
     /// The number of the present filling, and the one that saw each lane last.
     filling: u64,
@@ -217,6 +217,7 @@ impl Sharing {
             lanes: Vec::with_capacity(pools.len()),
             pools,
             scale,
+            active: Vec::with_capacity(64),
             changed: Vec::with_capacity(64),
             filling: 0,
             members: Vec::with_capacity(64),
@@ -257,6 +258,7 @@ impl Sharing {
         self.memo.join(group);
         self.demands[group].count += 1;
         if self.demands[group].count == 1 {
+            self.active.push(group);
             for hold in &self.demands[group].holds {
                 self.pools[hold.lane].active.push(group);
             }
@@ -268,6 +270,7 @@ impl Sharing {
         self.memo.leave(group);
         self.demands[group].count -= 1;
         if self.demands[group].count == 0 {
+            self.active.retain(|other| *other != group);
             for hold in &self.demands[group].holds {
                 let active = &mut self.pools[hold.lane].active;
                 let at = active.iter().position(|other| *other == group).expect("an active group is on its lanes");
@@ -360,10 +363,7 @@ impl Sharing {
             return;
         }
         let is_current = &is_current;
-        let mut go_on = |index: usize, group: &mut Group, rate: Rate, count: u64| {
-            if rate == group.rate.get() && !group.changed {
-                return;
-            }
+        let mut go_on = |index: usize, group: &mut Group, rate: Divisor, count: u64| {
             let next = group.go_on(now, rate, count, started, |slot, order| is_current(index, slot, order));
             if next != group.scheduled {
                 group.scheduled = next;
@@ -371,20 +371,26 @@ impl Sharing {
             }
         };
         if let Some(rates) = self.memo.rates() {
-            for (index, ((group, demand), rate)) in self.groups.iter_mut().zip(&self.demands).zip(rates).enumerate() {
-                go_on(index, group, *rate, demand.count);
+            // Of all groups, only those that have changed, and those whose rate has.
+            for &index in self.changed.iter().chain(&self.active) {
+                let group = &mut self.groups[index];
+                if group.changed || group.rate.get() != rates[index].get() {
+                    go_on(index, group, rates[index], self.demands[index].count);
+                }
             }
         } else {
             self.find_connected();
             fill(&mut self.pools, &self.lanes, &mut self.demands, &self.members, self.scale);
             for &index in &self.members {
-                let demand = &self.demands[index];
-                go_on(index, &mut self.groups[index], demand.rate, demand.count);
+                let (demand, group) = (&self.demands[index], &mut self.groups[index]);
+                if group.changed || group.rate.get() != demand.rate {
+                    go_on(index, group, Divisor::new(demand.rate), demand.count);
+                }
             }
             // The shares of a lane with costs that carries both directions are found in floats, and their last digits depend
             // on the order in which its groups came.
             if !self.any_costs || !self.pools.iter().enumerate().any(|(at, pool)| pool.is_mixed(at, &self.demands)) {
-                self.memo.keep(self.groups.iter().map(|group| group.rate.get()));
+                self.memo.keep(self.groups.iter().map(|group| group.rate));
             }
         }
         self.changed.clear();

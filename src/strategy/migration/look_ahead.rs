@@ -1,7 +1,7 @@
 use super::{Migration, MigrationView, MovePlan};
 use crate::memory::{MemorySystem, TierId};
 use crate::workload::TokenSet;
-use crate::workload::tokens::{WORD_BITS, Word};
+use crate::workload::tokens::{WORD_BITS, Word, select};
 
 /// Knows what the next step skips. (1) The tokens that it skips go to the slowest tier. (2) Active tokens move either way until
 /// each tier serves its best ratio of what the layer's attention will read, within capacity. Tier by tier, the fastest first: its
@@ -31,7 +31,7 @@ impl Migration for LookAhead {
             self.moved.get_or_insert_with(|| TokenSet::new(range)).clear();
         }
         for tier in (0..last.0).map(TierId) {
-            let skips = self.candidates(view, skipped, tier, |skip| skip);
+            let skips = self.candidates(view, skipped, tier, false);
             plan.add_ascending(skips, tier, last, usize::MAX);
         }
         // What later tiers have more, or fewer, than at home by what earlier ones have taken or given.
@@ -44,7 +44,7 @@ impl Migration for LookAhead {
             if here < target {
                 let mut wanted = (target - here).min(plan.room(tier));
                 for source in (tier.0 + 1..tiers).rev().map(TierId) {
-                    let active = self.candidates(view, skipped, source, |skip| !skip);
+                    let active = self.candidates(view, skipped, source, true);
                     let added = plan.add_descending(active, source, tier, wanted);
                     self.note(plan, source, tier, added);
                     change[source.0] -= added as isize;
@@ -53,7 +53,7 @@ impl Migration for LookAhead {
                 }
             } else {
                 for to in (tier.0 + 1..tiers).map(TierId) {
-                    let active = self.candidates(view, skipped, tier, |skip| !skip);
+                    let active = self.candidates(view, skipped, tier, true);
                     let added = plan.add_ascending(active, tier, to, here - target);
                     self.note(plan, tier, to, added);
                     change[to.0] += added as isize;
@@ -66,22 +66,18 @@ impl Migration for LookAhead {
 }
 
 impl LookAhead {
-    /// The words of the tokens of the context that are on `tier`, not in flight, not moved by this decision yet, and kept by `keep` of
-    /// the words that the next step skips.
-    fn candidates(
-        &mut self,
-        view: &MigrationView<'_>,
-        skipped: &TokenSet,
-        tier: TierId,
-        keep: impl Fn(Word) -> Word,
-    ) -> &[Word] {
+    /// The words of the tokens of the context that are on `tier`, not in flight, not moved by this decision yet, and skipped by the
+    /// next step or, if `active`, read by it.
+    fn candidates(&mut self, view: &MigrationView<'_>, skipped: &TokenSet, tier: TierId, active: bool) -> &[Word] {
         let words = view.context.div_ceil(WORD_BITS);
-        let at = &view.at[tier.0].words()[..words];
-        let (in_flight, skipped) = (&view.in_flight.words()[..words], &skipped.words()[..words]);
         self.found.resize(words, 0);
-        for (index, found) in self.found.iter_mut().enumerate() {
-            *found = at[index] & !in_flight[index] & keep(skipped[index]);
-        }
+        select(
+            &mut self.found,
+            &view.at[tier.0].words()[..words],
+            &view.in_flight.words()[..words],
+            &skipped.words()[..words],
+            active,
+        );
         if let Some(moved) = &self.moved {
             self.found.iter_mut().zip(moved.words()).for_each(|(found, moved)| *found &= !moved);
         }

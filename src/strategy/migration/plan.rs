@@ -147,3 +147,49 @@ fn space(list: &mut Vec<u32>, end: usize) -> &mut [u32; WORD_BITS] {
     }
     list[end..].first_chunk_mut().expect("there is room")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::MemorySystem;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn words_are_added_as_token_by_token(
+            lists in prop::collection::vec(
+                (prop::collection::vec((any::<Word>(), any::<Word>(), 0u8..4), 0..20), 0usize..300, any::<bool>()), 1..4),
+            room in 0u64..400,
+        ) {
+            let mut memory = crate::catalog::memory("study").unwrap();
+            memory.tiers[1].capacity = Bytes::new(room.max(1));
+            let ledger = Ledger::new(&MemorySystem::new(&memory).unwrap());
+            let (source, destination) = (TierId(0), TierId(1));
+            let mut fast = MovePlan::new(2);
+            fast.reset(Bytes::new(1), &ledger);
+            let mut twin = fast.clone();
+            for (words, most, ascending) in lists {
+                // Few bits, as a rule: words of one, two and many, and empty ones.
+                let words: Vec<Word> = words
+                    .into_iter()
+                    .map(|(one, other, kind)| match kind {
+                        0 => 0,
+                        1 => 1 << (one % WORD_BITS),
+                        2 => 1 << (one % WORD_BITS) | 1 << (other % WORD_BITS),
+                        _ => one & other,
+                    })
+                    .collect();
+                let mut tokens: Vec<usize> =
+                    (0..words.len() * WORD_BITS).filter(|token| words[token / WORD_BITS] >> (token % WORD_BITS) & 1 == 1).collect();
+                if !ascending {
+                    tokens.reverse();
+                }
+                let added = tokens.into_iter().take(most).filter(|token| twin.add(*token, source, destination)).count();
+                let add = if ascending { MovePlan::add_ascending } else { MovePlan::add_descending };
+                prop_assert_eq!(add(&mut fast, &words, source, destination, most), added);
+                prop_assert_eq!(fast.tokens(source, destination), twin.tokens(source, destination));
+                prop_assert_eq!(fast.room(destination), twin.room(destination));
+            }
+        }
+    }
+}
