@@ -1,9 +1,11 @@
 //! The targets, each measured within one run: `cargo bench --bench targets`.
 //!
-//! Every figure is the least of several rounds that take turns, so that what else the machine does falls on all alike.
+//! Every figure is the least of several rounds that take turns, in time of the processor, so that what else the machine does falls
+//! on all alike.
 
+use cpu_time::ProcessTime;
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tiersim_benches::*;
 
 #[path = "../src/others.rs"]
@@ -14,7 +16,7 @@ fn least(rounds: usize, tasks: &mut [&mut dyn FnMut()]) -> Vec<Duration> {
     let mut least = vec![Duration::MAX; tasks.len()];
     for _ in 0..rounds {
         for (least, task) in least.iter_mut().zip(tasks.iter_mut()) {
-            let start = Instant::now();
+            let start = ProcessTime::now();
             task();
             *least = (*least).min(start.elapsed());
         }

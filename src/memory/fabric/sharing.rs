@@ -20,7 +20,7 @@ use super::filling::{Demand, GroupHold, Pool, Rate, Scale, fill};
 use super::memo::Memo;
 use crate::kernel::{Calendar, EventId};
 use crate::units::{Bytes, SimTime};
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 /// A byte in the fixed-point format of progress.
@@ -52,60 +52,6 @@ pub(super) fn size(bytes: Bytes, parts: u64) -> u128 {
     (u128::from(bytes.get()) * BYTE).div_ceil(parts) + SLACK - SLACK / parts
 }
 
-/// The entry of a transfer in its group's heap.
-#[derive(Clone, Copy, Debug)]
-struct Mark {
-    /// The group's progress at which the transfer is complete.
-    at: u128,
-    order: u64,
-    slot: u32,
-}
-
-impl Mark {
-    /// Whether it completes before `other`; of equal marks, the one that was issued first. Without a branch: a heap asks this of
-    /// marks whose order is as good as random.
-    fn is_before(&self, other: &Self) -> bool {
-        (self.at < other.at) | ((self.at == other.at) & (self.order < other.order))
-    }
-}
-
-impl PartialEq for Mark {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.order) == (other.at, other.order)
-    }
-}
-
-impl Eq for Mark {}
-
-/// The greatest is the one that completes first: that is the one that a heap gives.
-impl Ord for Mark {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.order).cmp(&(self.at, self.order))
-    }
-}
-
-impl PartialOrd for Mark {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-
-    fn lt(&self, other: &Self) -> bool {
-        other.is_before(self)
-    }
-
-    fn le(&self, other: &Self) -> bool {
-        !self.is_before(other)
-    }
-
-    fn gt(&self, other: &Self) -> bool {
-        self.is_before(other)
-    }
-
-    fn ge(&self, other: &Self) -> bool {
-        !other.is_before(self)
-    }
-}
-
 #[derive(Clone, Debug)]
 struct Group {
     progress: u128,
@@ -113,7 +59,7 @@ struct Group {
     since: SimTime,
     /// Marks in the order of completion; equal marks in the order of issue. An entry whose transfer has moved to
     /// another group is stale and is dropped when it comes up.
-    marks: BinaryHeap<Mark>,
+    marks: BinaryHeap<Reverse<(u128, u64, u32)>>,
     /// How many of the marks are stale.
     stale: usize,
     /// Those that have not received anything since they joined: (order, slot).
@@ -138,10 +84,10 @@ impl Group {
     }
 
     fn next_completion(&self) -> SimTime {
-        let Some(first) = self.marks.peek() else {
+        let Some(Reverse((mark, _, _))) = self.marks.peek() else {
             return SimTime::MAX;
         };
-        let missing = first.at.saturating_sub(self.progress).saturating_sub(SLACK);
+        let missing = mark.saturating_sub(self.progress).saturating_sub(SLACK);
         if missing == 0 {
             return self.since;
         }
@@ -153,8 +99,8 @@ impl Group {
     /// Drops what is stale of the first marks.
     fn drop_stale(&mut self, is_current: impl Fn(u32, u64) -> bool) {
         while self.stale > 0
-            && let Some(first) = self.marks.peek()
-            && !is_current(first.slot, first.order)
+            && let Some(&Reverse((_, order, slot))) = self.marks.peek()
+            && !is_current(slot, order)
         {
             self.marks.pop();
             self.stale -= 1;
@@ -291,7 +237,7 @@ impl Sharing {
         }
         target.advance(now);
         let mark = target.progress + size;
-        target.marks.push(Mark { at: mark, order, slot });
+        target.marks.push(Reverse((mark, order, slot)));
         target.waiting.push((order, slot));
         self.add(group);
         Membership { group: group as u32, mark }
@@ -337,8 +283,8 @@ impl Sharing {
         let target = &mut self.groups[group];
         target.advance(now);
         target.drop_stale(is_current);
-        if let Some(&Mark { at, slot, .. }) = target.marks.peek()
-            && at <= target.progress + SLACK
+        if let Some(&Reverse((mark, _, slot))) = target.marks.peek()
+            && mark <= target.progress + SLACK
         {
             target.marks.pop();
             self.take_away(group);
