@@ -1,7 +1,9 @@
 use super::{Artifact, Exporter, ReportError};
 use crate::metrics::{RunReport, Timings};
-use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
+use hdrhistogram::serialization::{Serializer, V2SerializeError, V2Serializer};
+use hdrhistogram::{Counter, Histogram};
+use std::io::Write;
 use std::time::Duration;
 
 /// `histograms.hlog`: every distribution in one HdrHistogram interval log (V2, compressed), a tag each, for the standard
@@ -25,7 +27,7 @@ pub(super) fn histogram_log<'a>(
 ) -> Result<Artifact, ReportError> {
     let failed = |error: &dyn std::fmt::Debug| ReportError::format("histograms.hlog", format!("{error:?}"));
     let mut bytes = Vec::new();
-    let mut serializer = V2DeflateSerializer::new();
+    let mut serializer = Packed { plain: V2Serializer::new(), bytes: Vec::new() };
     let mut log = IntervalLogWriterBuilder::new()
         .add_comment(MARK)
         .with_max_value_divisor(1_000.0)
@@ -37,4 +39,37 @@ pub(super) fn histogram_log<'a>(
     }
     drop(log);
     Ok(Artifact::new("histograms.hlog", bytes))
+}
+
+/// A histogram in the format V2, compressed: what the histogram crate writes, but with a compressor that is named here. Which one
+/// that crate uses depends on what else is in the program, and the log must not.
+struct Packed {
+    plain: V2Serializer,
+    /// Scratch space.
+    bytes: Vec<u8>,
+}
+
+impl Packed {
+    /// What such a histogram begins with, and zlib's own choice between speed and size.
+    const COOKIE: u32 = 0x1c84_9314;
+    const LEVEL: u8 = 6;
+}
+
+impl Serializer for Packed {
+    type SerializeError = V2SerializeError;
+
+    fn serialize<T: Counter, W: Write>(
+        &mut self,
+        histogram: &Histogram<T>,
+        writer: &mut W,
+    ) -> Result<usize, V2SerializeError> {
+        self.bytes.clear();
+        self.plain.serialize(histogram, &mut self.bytes)?;
+        let packed = miniz_oxide::deflate::compress_to_vec_zlib(&self.bytes, Self::LEVEL);
+        // Far below 4 GiB: a histogram has at most some millions of counts.
+        for part in [&Self::COOKIE.to_be_bytes()[..], &(packed.len() as u32).to_be_bytes(), &packed] {
+            writer.write_all(part)?;
+        }
+        Ok(8 + packed.len())
+    }
 }

@@ -30,16 +30,22 @@ impl Exporter for RunPictures {
         let name = run.summary.strategy.as_str();
         let labelled = [Labelled { label: name, run }];
         let [of_alpha, of_latency, of_cdf, of_memory] = PICTURES;
-        let mut files = Vec::new();
-        files.extend(alpha(of_alpha, &format!("Alpha: {name}"), &labelled)?);
-        files.extend(token_latency(of_latency, &format!("Token latency: {name}"), &labelled)?);
-        files.extend(latency_cdf(of_cdf, &format!("Token latency CDF: {name}"), &labelled)?);
-        files.extend(memory_in_use(
-            of_memory,
-            "Memory in use",
-            &[MemoryPanel { title: name, runs: vec![labelled[0]] }],
-        )?);
-        Ok(files)
+        let panels = [MemoryPanel { title: name, runs: vec![labelled[0]] }];
+        let ((alpha, latency), (cdf, memory)) = rayon::join(
+            || {
+                rayon::join(
+                    || alpha(of_alpha, &format!("Alpha: {name}"), &labelled),
+                    || token_latency(of_latency, &format!("Token latency: {name}"), &labelled),
+                )
+            },
+            || {
+                rayon::join(
+                    || latency_cdf(of_cdf, &format!("Token latency CDF: {name}"), &labelled),
+                    || memory_in_use(of_memory, "Memory in use", &panels),
+                )
+            },
+        );
+        Ok([alpha?, latency?, cdf?, memory?].into_iter().flatten().collect())
     }
 }
 

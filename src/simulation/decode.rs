@@ -11,7 +11,8 @@ use crate::memory::{
     TransferClass, TransferId, Urgency,
 };
 use crate::strategy::{
-    AnyMigration, AnyPlacement, Budget, Carriage, Layout, MigrationView, MovePlan, Parts, PlacementView, Skips, StepBound,
+    AnyMigration, AnyPlacement, Budget, Carriage, Layout, MigrationView, MovePlan, Parts, PlacementView, Skips,
+    StepBound,
 };
 use crate::units::{Bytes, SimTime};
 use crate::workload::{LanguageModel, Sublayer, TokenSet, TraceError, TraceWindow};
@@ -588,7 +589,7 @@ impl<'a, P: Probe> Decode<'a, P> {
                 tag: Purpose::Move { slot },
             };
             let transfer = self.fabric.issue(now, request);
-            self.moves.issued(slot, transfer);
+            self.moves.issued(now, self.system, &mut self.fabric, slot, transfer);
         }
     }
 

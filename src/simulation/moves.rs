@@ -130,12 +130,46 @@ impl Moves {
         self.undated[layer].push(slot);
         let pair = self.pair(carriage, source, destination);
         self.by_route[pair].push(slot);
-        self.next_arrival[pair] = None;
         (slot, if self.routes.is_empty() { Path::Even(&self.even) } else { Path::Parts(&self.routes) })
     }
 
-    pub fn issued(&mut self, slot: u32, transfer: TransferId) {
-        self.slots[slot as usize].transfer = Some(transfer);
+    /// The migration in `slot` has been issued at `now`.
+    pub fn issued<Tag: Copy>(
+        &mut self,
+        now: SimTime,
+        system: &MemorySystem,
+        fabric: &mut Fabric<Tag>,
+        slot: u32,
+        transfer: TransferId,
+    ) {
+        let entry = &mut self.slots[slot as usize];
+        entry.transfer = Some(transfer);
+        let (carriage, source, destination) = (entry.carriage, entry.source, entry.destination);
+        let pair = self.pair(carriage, source, destination);
+        // Its first token arrives no sooner than this; the others' as before. Where migrations pile up, looking at each of them
+        // for every new one would take a time that grows with the square of their number.
+        let first = self.alike.zip(self.progress(now, system, fabric, pair));
+        let first = first.map(|(kv_bytes, progress)| Fabric::<Tag>::progress_after(progress, kv_bytes));
+        let alone = self.by_route[pair].len() == 1;
+        self.next_arrival[pair] = match (self.next_arrival[pair], first) {
+            (Some(next), Some(first)) => Some(next.min(first)),
+            (None, first) if alone => first,
+            _ => None,
+        };
+    }
+
+    /// How far the moves between a pair of tiers have come, where they all progress alike; `None` of promotions.
+    fn progress<Tag: Copy>(
+        &self,
+        now: SimTime,
+        system: &MemorySystem,
+        fabric: &mut Fabric<Tag>,
+        pair: usize,
+    ) -> Option<u128> {
+        let kv_bytes = self.alike.filter(|_| pair < self.tiers.pow(2))?;
+        let (source, destination) = (TierId(pair / self.tiers), TierId(pair % self.tiers));
+        let route = system.move_route(system.ports(source).next()?, system.ports(destination).next()?);
+        fabric.progress(now, route, class(source, destination), kv_bytes)
     }
 
     /// Gives effect to all that has arrived by `now`.
@@ -150,13 +184,7 @@ impl Moves {
             if self.by_route[pair].is_empty() {
                 continue;
             }
-            let (carriage, pair_of_tiers) = (pair / self.tiers.pow(2), pair % self.tiers.pow(2));
-            let (source, destination) = (TierId(pair_of_tiers / self.tiers), TierId(pair_of_tiers % self.tiers));
-            let alike = self.alike.filter(|_| carriage == Carriage::Move as usize);
-            let progress = alike.and_then(|kv_bytes| {
-                let route = system.move_route(system.ports(source).next()?, system.ports(destination).next()?);
-                fabric.progress(now, route, class(source, destination), kv_bytes)
-            });
+            let progress = self.progress(now, system, fabric, pair);
             if let (Some(progress), Some(next)) = (progress, self.next_arrival[pair])
                 && progress < next
             {
@@ -191,7 +219,12 @@ impl Moves {
 
     /// The migration in `slot` is complete at `now`: whence and whither it went, and how late it was. What was promoted was read
     /// nowhere.
-    pub fn complete(&mut self, now: SimTime, slot: u32, residency: &mut Residency) -> (Option<TierId>, TierId, SimTime) {
+    pub fn complete(
+        &mut self,
+        now: SimTime,
+        slot: u32,
+        residency: &mut Residency,
+    ) -> (Option<TierId>, TierId, SimTime) {
         let entry = &mut self.slots[slot as usize];
         for part in 0..entry.parts.len() {
             entry.arrive(part, entry.parts[part].end, residency);

@@ -1,6 +1,7 @@
 use crate::memory::{Ledger, Shortage, TierId};
 use crate::units::Bytes;
 use crate::workload::TokenSet;
+use crate::workload::tokens::{WORD_BITS, Word};
 
 /// Where every token's KV lies and is going: for each layer and tier a set of the tokens that lie there and one of those
 /// that lie there or are moving there. A token is read from one tier and is at home on one; under inclusive residency the last tier
@@ -93,11 +94,18 @@ impl Residency {
         let layer = &mut self.layers[layer];
         let bytes = layer.kv_bytes.times(tokens.len() as u64);
         self.ledger.reserve(destination, bytes)?;
-        for token in tokens.iter().map(|token| *token as usize) {
-            debug_assert!(layer.at[source.0].contains(token) && !layer.in_flight.contains(token));
-            layer.home[source.0].remove(token);
-            layer.home[destination.0].insert(token);
-            layer.in_flight.insert(token);
+        debug_assert!(
+            tokens
+                .iter()
+                .map(|token| *token as usize)
+                .all(|token| { layer.at[source.0].contains(token) && !layer.in_flight.contains(token) })
+        );
+        let [from, to] = pair(&mut layer.home, source, destination);
+        let in_flight = layer.in_flight.words_mut();
+        for (word, bit) in places(tokens) {
+            from[word] &= !bit;
+            to[word] |= bit;
+            in_flight[word] |= bit;
         }
         layer.in_flight_count += tokens.len();
         layer.count[source.0] -= tokens.len();
@@ -127,10 +135,12 @@ impl Residency {
     /// Tokens have arrived at `destination`; their room at `source` is free again, unless that keeps a copy.
     pub fn end_move(&mut self, layer: usize, tokens: &[u32], source: TierId, destination: TierId) {
         let layer = &mut self.layers[layer];
-        for token in tokens.iter().map(|token| *token as usize) {
-            layer.at[source.0].remove(token);
-            layer.at[destination.0].insert(token);
-            layer.in_flight.remove(token);
+        let [from, to] = pair(&mut layer.at, source, destination);
+        let in_flight = layer.in_flight.words_mut();
+        for (word, bit) in places(tokens) {
+            from[word] &= !bit;
+            to[word] |= bit;
+            in_flight[word] &= !bit;
         }
         layer.in_flight_count -= tokens.len();
         if self.ledger.has_copy(source) {
@@ -138,4 +148,14 @@ impl Residency {
         }
         self.ledger.release(source, layer.kv_bytes.times(tokens.len() as u64));
     }
+}
+
+/// The words of two tiers' sets.
+fn pair(sets: &mut [TokenSet], source: TierId, destination: TierId) -> [&mut [Word]; 2] {
+    sets.get_disjoint_mut([source.0, destination.0]).expect("a move is between two tiers").map(TokenSet::words_mut)
+}
+
+/// The word of each token, and its bit in it.
+fn places(tokens: &[u32]) -> impl Iterator<Item = (usize, Word)> {
+    tokens.iter().map(|token| (*token as usize / WORD_BITS, 1 << (*token as usize % WORD_BITS)))
 }

@@ -1,4 +1,5 @@
 use fixedbitset::FixedBitSet;
+use multiversion::multiversion;
 use std::ops::Range;
 
 /// One word of a [`TokenSet`].
@@ -59,8 +60,7 @@ impl TokenSet {
     /// How many tokens are in it and not in `other`, of the same range.
     #[must_use]
     pub fn count_without(&self, other: &Self) -> usize {
-        let pairs = self.words().iter().zip(other.words());
-        pairs.map(|(mine, theirs)| (mine & !theirs).count_ones() as usize).sum()
+        count_without(self.words(), other.words())
     }
 
     /// As [`count_without`](Self::count_without), of the tokens in `range` alone, which must be within the range of both.
@@ -98,6 +98,21 @@ impl TokenSet {
     }
 }
 
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512vpopcntdq", "x86_64+avx2+bmi1+bmi2+popcnt"))]
+fn count_without(mine: &[Word], theirs: &[Word]) -> usize {
+    mine.iter().zip(theirs).map(|(mine, theirs)| (mine & !theirs).count_ones() as usize).sum()
+}
+
+/// Sets `found` to the bits that `these` has and `those` have not and, of them, to those that `kept` has or, if `others`, has not.
+/// All of one length.
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
+pub(crate) fn select(found: &mut [Word], these: &[Word], those: &[Word], kept: &[Word], others: bool) {
+    let flip = if others { Word::MAX } else { 0 };
+    for (((found, these), those), kept) in found.iter_mut().zip(these).zip(those).zip(kept) {
+        *found = these & !those & (kept ^ flip);
+    }
+}
+
 /// The words that hold the tokens of `range`, with the bits that stand for them.
 fn masks(range: Range<usize>) -> impl Iterator<Item = (usize, Word)> {
     let mut token = range.start;
@@ -114,5 +129,33 @@ fn masks(range: Range<usize>) -> impl Iterator<Item = (usize, Word)> {
 impl Extend<usize> for TokenSet {
     fn extend<I: IntoIterator<Item = usize>>(&mut self, tokens: I) {
         self.0.extend(tokens);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn whole_words_are_as_token_by_token(
+            words in prop::collection::vec((any::<Word>(), any::<Word>(), any::<Word>()), 0..70), others: bool,
+        ) {
+            let of = |pick: fn(&(Word, Word, Word)) -> Word| words.iter().map(pick).collect::<Vec<_>>();
+            let (these, those, kept) = (of(|it| it.0), of(|it| it.1), of(|it| it.2));
+            let has = |set: &[Word], token: usize| set[token / WORD_BITS] >> (token % WORD_BITS) & 1 == 1;
+            let tokens = || 0..words.len() * WORD_BITS;
+            prop_assert_eq!(
+                count_without(&these, &those),
+                tokens().filter(|token| has(&these, *token) && !has(&those, *token)).count()
+            );
+            let mut found = vec![0; words.len()];
+            select(&mut found, &these, &those, &kept, others);
+            for token in tokens() {
+                let expected = has(&these, token) && !has(&those, token) && has(&kept, token) != others;
+                prop_assert_eq!(has(&found, token), expected);
+            }
+        }
     }
 }

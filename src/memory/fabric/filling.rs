@@ -122,6 +122,11 @@ impl Pool {
         }
     }
 
+    /// Whether what its bytes cost depends on how many are read and how many written.
+    pub fn is_mixed(&self, index: usize, demands: &[Demand]) -> bool {
+        self.read_shares.is_some() && self.carries_both(index, demands)
+    }
+
     fn carries_both(&self, index: usize, demands: &[Demand]) -> bool {
         let mut directions = self.active.iter().map(|&group| demands[group].hold_of(index).direction);
         let first = directions.next();
@@ -162,7 +167,7 @@ pub(super) fn fill(pools: &mut [Pool], pools_used: &[usize], demands: &mut [Dema
     for &index in pools_used {
         let pool = &mut pools[index];
         pool.residual = pool.capacity;
-        pool.mixed = pool.read_shares.is_some() && pool.carries_both(index, demands);
+        pool.mixed = pool.is_mixed(index, demands);
     }
     for &member in members {
         demands[member].growth = Growth::Waiting;

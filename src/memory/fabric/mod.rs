@@ -1,8 +1,10 @@
 //! Transfers over routes, in time.
 
 mod admission;
+mod division;
 mod fifo;
 mod filling;
+mod memo;
 mod profile;
 mod sharing;
 mod watch;
@@ -157,7 +159,8 @@ struct Transfer<Tag> {
     /// Its lanes; of a gang, those of its first part.
     profile: u32,
     issued: SimTime,
-    started: Option<SimTime>,
+    /// When its lanes first gave it something; `SimTime::MAX` before.
+    started: SimTime,
     /// What its bytes take on their lanes, alone.
     carry: SimTime,
     /// The order of admission to the lanes; unique, so it also tells a slot's transfers apart.
@@ -186,6 +189,8 @@ const NO_ORDER: u64 = u64::MAX;
 const ARRIVALS: u32 = 1 << 30;
 
 #[derive(Clone, Debug)]
+// There is one in a fabric.
+#[allow(clippy::large_enum_variant)]
 enum Arbiter {
     Sharing(Sharing),
     Fifo(Fifo),
@@ -342,7 +347,7 @@ impl<Tag: Copy> Fabric<Tag> {
             role,
             profile,
             issued: now,
-            started: None,
+            started: SimTime::MAX,
             carry: self.profiles[profile].pace.time_for(whole, parts),
             order: NO_ORDER,
             state: State::Held,
@@ -642,7 +647,7 @@ impl<Tag: Copy> Fabric<Tag> {
             let transfer = &self.transfers[slot as usize];
             match transfer.role {
                 Role::PartOf(head) => {
-                    let started = transfer.started.unwrap_or(now);
+                    let started = transfer.started.min(now);
                     self.vacate(slot);
                     self.part_completed(now, head, started, done);
                 }
@@ -696,7 +701,7 @@ impl<Tag: Copy> Fabric<Tag> {
 
     fn part_completed(&mut self, now: SimTime, head: u32, started: SimTime, done: &mut Vec<Completed<Tag>>) {
         let whole = &mut self.transfers[head as usize];
-        whole.started = Some(whole.started.map_or(started, |first| first.min(started)));
+        whole.started = whole.started.min(started);
         let Role::Gang(gang) = whole.role else { return };
         self.gangs[gang as usize].left -= 1;
         if self.gangs[gang as usize].left == 0 {
@@ -714,7 +719,7 @@ impl<Tag: Copy> Fabric<Tag> {
             class: transfer.class,
             bytes: transfer.bytes,
             issued: transfer.issued,
-            started: transfer.started.unwrap_or(now),
+            started: transfer.started.min(now),
             finished: now,
             alone: self.profiles[transfer.profile].latency + transfer.carry,
         });
@@ -742,12 +747,13 @@ impl<Tag: Copy> Fabric<Tag> {
             Arbiter::Sharing(sharing) => {
                 sharing.settle(now, calendar, started, |group, slot, order| {
                     let transfer = &transfers[slot as usize];
-                    transfer.order == order && matches!(transfer.state, State::Shared(member) if member.group == group)
+                    transfer.order == order
+                        && matches!(transfer.state, State::Shared(member) if member.group as usize == group)
                 });
                 for (order, slot) in started.drain(..) {
                     let transfer = &mut transfers[slot as usize];
                     if transfer.order == order {
-                        transfer.started.get_or_insert(now);
+                        transfer.started = transfer.started.min(now);
                     }
                 }
             }
@@ -770,7 +776,7 @@ impl<Tag: Copy> Fabric<Tag> {
                         calendar.schedule(EventId(held[0] as u32), since + transfer.carry);
                         let transfer = &mut transfers[slot as usize];
                         transfer.state = State::Running { since };
-                        transfer.started = Some(now);
+                        transfer.started = now;
                     }
                 }
             }

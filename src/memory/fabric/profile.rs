@@ -1,6 +1,7 @@
 //! What the fabric knows of a route before anything goes over it: its lanes, what bytes cost on them, and how fast a
 //! transfer would go alone.
 
+use super::division::Divisor;
 use super::filling::{GroupHold, PLAIN, Pool, Rate};
 use super::sharing::{BYTE, SLACK, size};
 use super::{Arbiter, Urgency, level};
@@ -69,8 +70,8 @@ impl Profile {
 /// How fast a transfer goes alone.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Pace {
-    /// At one of so many equal parts of a bandwidth.
-    Exact { whole: Bandwidth, shared_by: u32 },
+    /// At one of so many equal parts of a bandwidth; `divisor` is the whole of it.
+    Exact { whole: Bandwidth, shared_by: u32, divisor: Divisor },
     /// At a rate that losses make no simple fraction.
     Rounded(Rate),
 }
@@ -79,8 +80,11 @@ impl Pace {
     /// What `bytes`, or one of `parts` equal parts of them, take.
     pub fn time_for(self, bytes: Bytes, parts: u64) -> SimTime {
         let picoseconds = match self {
-            Self::Exact { whole, shared_by } => {
+            Self::Exact { whole, shared_by, divisor } => {
                 let exact = u128::from(bytes.get()) * u128::from(SimTime::PS_PER_SECOND) * u128::from(shared_by);
+                if parts == 1 {
+                    return SimTime::from_ps(divisor.div_ceil(exact));
+                }
                 exact.div_ceil(u128::from(whole.get()) * u128::from(parts))
             }
             Self::Rounded(rate) => (size(bytes, parts) - SLACK).div_ceil(rate),
@@ -91,7 +95,7 @@ impl Pace {
     /// The whole bytes that so many equal parts carry in `time`.
     pub fn carried(self, time: SimTime, parts: u64) -> Bytes {
         let bytes = match self {
-            Self::Exact { whole, shared_by } => {
+            Self::Exact { whole, shared_by, .. } => {
                 let exact = u128::from(whole.get()) * u128::from(time.as_ps()) * u128::from(parts);
                 exact / (u128::from(SimTime::PS_PER_SECOND) * u128::from(shared_by))
             }
@@ -142,6 +146,10 @@ pub(super) struct Profiles {
     /// Whether any lane has a cap, which a transfer's parts share.
     capped: bool,
     known: FxHashMap<Key, u32>,
+    /// The same by route, then class, of the first routes, where neither granules nor caps make a difference.
+    direct: Vec<u32>,
+    /// What channels carry in a row at most, of reads and of writes, where it makes a difference.
+    most: FxHashMap<RouteId, (Bytes, Bytes)>,
     all: Vec<Profile>,
     latencies: Vec<SimTime>,
     /// The weight of a transfer of class weight 1 over a single route.
@@ -151,6 +159,10 @@ pub(super) struct Profiles {
 /// Route, class, what follows what, what a channel carries in a row of reads and of writes, and in how many parts a transfer is
 /// (0 where that makes no difference).
 type Key = (RouteId, TransferClass, Pattern, Bytes, Bytes, u32);
+
+/// How many routes and classes are looked up without a hash.
+const DIRECT: usize = 1 << 14;
+const UNKNOWN: u32 = u32::MAX;
 
 impl Index<u32> for Profiles {
     type Output = Profile;
@@ -167,6 +179,8 @@ impl Profiles {
             by_granule: system.lanes().iter().any(|lane| lane.efficiency.is_some()),
             system: system.clone(),
             known: FxHashMap::default(),
+            direct: Vec::new(),
+            most: FxHashMap::default(),
             all: Vec::new(),
             latencies: Vec::new(),
             weight_unit: weight_unit(system),
@@ -187,6 +201,12 @@ impl Profiles {
         (pattern, granule): (Pattern, Bytes),
         parts: usize,
     ) -> u32 {
+        let direct = route.0 * TransferClass::COUNT + class.index();
+        if let Some(&profile) = self.direct.get(direct)
+            && profile != UNKNOWN
+        {
+            return profile;
+        }
         let (read, write) = if self.by_granule { self.in_a_row(route, granule) } else { (Bytes::ZERO, Bytes::ZERO) };
         let pattern = if self.by_granule { pattern } else { Pattern::Random };
         let parts = if self.capped { u32::try_from(parts).unwrap_or(u32::MAX) } else { 0 };
@@ -198,22 +218,28 @@ impl Profiles {
         self.all.push(profile);
         let number = self.all.len() as u32 - 1;
         self.known.insert(key, number);
+        if !self.by_granule && !self.capped && direct < DIRECT {
+            self.direct.resize(self.direct.len().max(direct + 1), UNKNOWN);
+            self.direct[direct] = number;
+        }
         number
     }
 
     /// What channels carry in a row, where it makes a difference: beyond the largest granule it makes none.
-    fn in_a_row(&self, route: RouteId, granule: Bytes) -> (Bytes, Bytes) {
-        let (mut read, mut write) = self.system.in_a_row(route, granule);
-        let mut most = (Bytes::ZERO, Bytes::ZERO);
-        for hold in self.system.route(route) {
-            if let Some(efficiency) = &self.system.lanes()[hold.lane.0].efficiency {
-                let most = if hold.direction == Direction::Read { &mut most.0 } else { &mut most.1 };
-                *most = (*most).max(efficiency.largest_granule());
+    fn in_a_row(&mut self, route: RouteId, granule: Bytes) -> (Bytes, Bytes) {
+        let (read, write) = self.system.in_a_row(route, granule);
+        let system = &self.system;
+        let most = self.most.entry(route).or_insert_with(|| {
+            let mut most = (Bytes::ZERO, Bytes::ZERO);
+            for hold in system.route(route) {
+                if let Some(efficiency) = &system.lanes()[hold.lane.0].efficiency {
+                    let most = if hold.direction == Direction::Read { &mut most.0 } else { &mut most.1 };
+                    *most = (*most).max(efficiency.largest_granule());
+                }
             }
-        }
-        read = read.min(most.0);
-        write = write.min(most.1);
-        (read, write)
+            most
+        });
+        (read.min(most.0), write.min(most.1))
     }
 
     fn make(&mut self, arbiter: &mut Arbiter, (route, class, pattern, read, write, parts): Key) -> Profile {
@@ -261,7 +287,8 @@ impl Profiles {
                     .chain(cap)
                     .min_by_key(|(whole, shared_by)| rate(*whole, *shared_by))
                     .expect("a route holds a lane");
-                Pace::Exact { whole: slowest.0, shared_by: slowest.1 }
+                let (whole, shared_by) = slowest;
+                Pace::Exact { whole, shared_by, divisor: Divisor::new(u128::from(whole.get())) }
             } else {
                 let slowest = lanes
                     .zip(&costs)

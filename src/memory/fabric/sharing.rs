@@ -15,7 +15,9 @@
 //! solution, rounded up, but where that lies within this hair after a whole picosecond. The clock is in whole picoseconds, so what
 //! a departing transfer had of its lanes is given to the others at the next one.
 
+use super::division::Divisor;
 use super::filling::{Demand, GroupHold, Pool, Rate, Scale, fill};
+use super::memo::Memo;
 use crate::kernel::{Calendar, EventId};
 use crate::units::{Bytes, SimTime};
 use std::cmp::Reverse;
@@ -35,7 +37,7 @@ pub(super) fn progress_after(progress: u128, bytes: Bytes) -> u128 {
 /// A transfer's mark in its group.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Membership {
-    pub group: usize,
+    pub group: u32,
     /// The group's progress at which the transfer is complete.
     mark: u128,
 }
@@ -43,6 +45,9 @@ pub(super) struct Membership {
 /// What a transfer is to receive, in the format of progress. One that is spread evenly over several lanes is complete when
 /// all of it lacks [`SLACK`], so each part when it lacks its part of that.
 pub(super) fn size(bytes: Bytes, parts: u64) -> u128 {
+    if parts == 1 {
+        return u128::from(bytes.get()) * BYTE;
+    }
     let parts = u128::from(parts);
     (u128::from(bytes.get()) * BYTE).div_ceil(parts) + SLACK - SLACK / parts
 }
@@ -50,11 +55,13 @@ pub(super) fn size(bytes: Bytes, parts: u64) -> u128 {
 #[derive(Clone, Debug)]
 struct Group {
     progress: u128,
-    rate: Rate,
+    rate: Divisor,
     since: SimTime,
     /// Marks in the order of completion; equal marks in the order of issue. An entry whose transfer has moved to
     /// another group is stale and is dropped when it comes up.
     marks: BinaryHeap<Reverse<(u128, u64, u32)>>,
+    /// How many of the marks are stale.
+    stale: usize,
     /// Those that have not received anything since they joined: (order, slot).
     waiting: Vec<(u64, u32)>,
     scheduled: SimTime,
@@ -67,13 +74,13 @@ struct Group {
 impl Group {
     fn advance(&mut self, now: SimTime) {
         if now > self.since {
-            self.progress += self.rate * u128::from((now - self.since).as_ps());
+            self.progress += self.rate.get() * u128::from((now - self.since).as_ps());
             self.since = now;
         }
     }
 
     fn progress_at(&self, now: SimTime) -> u128 {
-        self.progress + self.rate * u128::from(now.saturating_sub(self.since).as_ps())
+        self.progress + self.rate.get() * u128::from(now.saturating_sub(self.since).as_ps())
     }
 
     fn next_completion(&self) -> SimTime {
@@ -84,11 +91,43 @@ impl Group {
         if missing == 0 {
             return self.since;
         }
-        if self.rate == 0 {
+        // At no rate it takes for ever.
+        let wait = self.rate.div_ceil(missing);
+        if wait == u64::MAX { SimTime::MAX } else { self.since + SimTime::from_ps(wait) }
+    }
+
+    /// Drops what is stale of the first marks.
+    fn drop_stale(&mut self, is_current: impl Fn(u32, u64) -> bool) {
+        while self.stale > 0
+            && let Some(&Reverse((_, order, slot))) = self.marks.peek()
+            && !is_current(slot, order)
+        {
+            self.marks.pop();
+            self.stale -= 1;
+        }
+    }
+
+    /// Goes on at `rate`, `count` transfers strong, from `now` on, and says when the next of them is complete.
+    fn go_on(
+        &mut self,
+        now: SimTime,
+        rate: Divisor,
+        count: u64,
+        started: &mut Vec<(u64, u32)>,
+        is_current: impl Fn(u32, u64) -> bool,
+    ) -> SimTime {
+        self.changed = false;
+        if count == 0 {
+            self.rate = Divisor::ZERO;
             return SimTime::MAX;
         }
-        let wait = u64::try_from(missing.div_ceil(self.rate)).unwrap_or(u64::MAX);
-        self.since + SimTime::from_ps(wait)
+        self.advance(now);
+        self.rate = rate;
+        if rate.get() > 0 {
+            started.append(&mut self.waiting);
+        }
+        self.drop_stale(is_current);
+        self.next_completion()
     }
 }
 
@@ -98,7 +137,12 @@ pub(super) struct Sharing {
     groups: Vec<Group>,
     pools: Vec<Pool>,
     scale: Scale,
-    /// Groups and lanes that changed since the last filling.
+    memo: Memo,
+    /// Whether costs of some lane depend on what it carries.
+    any_costs: bool,
+    /// Groups that have transfers.
+    active: Vec<usize>,
+    /// Groups that changed since rates were last set.
     changed: Vec<usize>,
     /// The number of the present filling, and the one that saw each lane last.
     filling: u64,
@@ -113,10 +157,13 @@ impl Sharing {
         Self {
             demands: Vec::new(),
             groups: Vec::new(),
+            memo: Memo::default(),
+            any_costs: pools.iter().any(|pool| pool.read_shares.is_some()),
             seen: vec![0; pools.len()],
             lanes: Vec::with_capacity(pools.len()),
             pools,
             scale,
+            active: Vec::with_capacity(64),
             changed: Vec::with_capacity(64),
             filling: 0,
             members: Vec::with_capacity(64),
@@ -130,11 +177,13 @@ impl Sharing {
         };
         self.demands.iter().position(same).unwrap_or_else(|| {
             self.demands.push(Demand::new(holds.into(), weight, level, cap));
+            self.memo.add_group();
             self.groups.push(Group {
                 progress: 0,
-                rate: 0,
+                rate: Divisor::ZERO,
                 since: SimTime::ZERO,
                 marks: BinaryHeap::with_capacity(64),
+                stale: 0,
                 waiting: Vec::with_capacity(64),
                 scheduled: SimTime::MAX,
                 changed: false,
@@ -152,8 +201,10 @@ impl Sharing {
     }
 
     fn add(&mut self, group: usize) {
+        self.memo.join(group);
         self.demands[group].count += 1;
         if self.demands[group].count == 1 {
+            self.active.push(group);
             for hold in &self.demands[group].holds {
                 self.pools[hold.lane].active.push(group);
             }
@@ -162,8 +213,10 @@ impl Sharing {
     }
 
     fn take_away(&mut self, group: usize) {
+        self.memo.leave(group);
         self.demands[group].count -= 1;
         if self.demands[group].count == 0 {
+            self.active.retain(|other| *other != group);
             for hold in &self.demands[group].holds {
                 let active = &mut self.pools[hold.lane].active;
                 let at = active.iter().position(|other| *other == group).expect("an active group is on its lanes");
@@ -179,6 +232,7 @@ impl Sharing {
         if self.demands[group].count == 0 {
             // What is left of those that were here is stale.
             target.marks.clear();
+            target.stale = 0;
             target.waiting.clear();
         }
         target.advance(now);
@@ -186,14 +240,16 @@ impl Sharing {
         target.marks.push(Reverse((mark, order, slot)));
         target.waiting.push((order, slot));
         self.add(group);
-        Membership { group, mark }
+        Membership { group: group as u32, mark }
     }
 
     /// Moves a transfer to another group, with what it has received so far.
     pub fn regroup(&mut self, now: SimTime, from: Membership, group: usize, order: u64, slot: u32) -> Membership {
-        let missing = from.mark.saturating_sub(self.groups[from.group].progress_at(now));
-        self.groups[from.group].advance(now);
-        self.take_away(from.group);
+        let left = from.group as usize;
+        let missing = from.mark.saturating_sub(self.groups[left].progress_at(now));
+        self.groups[left].advance(now);
+        self.groups[left].stale += 1;
+        self.take_away(left);
         self.join(now, group, missing, order, slot)
     }
 
@@ -204,7 +260,7 @@ impl Sharing {
     /// Adds to each lane what it carries, in bytes a second.
     pub fn add_rates(&self, rates: &mut [f64]) {
         for (demand, group) in self.demands.iter().zip(&self.groups).filter(|(demand, _)| demand.count > 0) {
-            let bytes_a_picosecond = group.rate as f64 / BYTE as f64 * demand.count as f64;
+            let bytes_a_picosecond = group.rate.get() as f64 / BYTE as f64 * demand.count as f64;
             for hold in &demand.holds {
                 rates[hold.lane] += bytes_a_picosecond * SimTime::PS_PER_SECOND as f64;
             }
@@ -212,13 +268,14 @@ impl Sharing {
     }
 
     /// What one of `group` receives, and the lane that keeps it from more, if it is not its cap.
-    pub fn rate(&self, group: usize) -> (Rate, Option<usize>) {
-        (self.groups[group].rate, self.demands[group].limit)
+    pub fn rate(&self, group: u32) -> (Rate, Option<usize>) {
+        let group = group as usize;
+        (self.groups[group].rate.get(), self.demands[group].limit)
     }
 
     /// The whole bytes that a transfer of `bytes` in so many equal parts, of which `member` is one, has received by `now`.
     pub fn delivered(&self, now: SimTime, member: Membership, bytes: Bytes, parts: u64) -> Bytes {
-        let of_part = member.mark.saturating_sub(self.groups[member.group].progress_at(now));
+        let of_part = member.mark.saturating_sub(self.groups[member.group as usize].progress_at(now));
         // Less what each part was given besides: see `size`.
         let missing = (of_part * u128::from(parts)).saturating_sub(SLACK * (u128::from(parts) - 1));
         let size = u128::from(bytes.get()) * BYTE;
@@ -231,16 +288,13 @@ impl Sharing {
     pub fn take_complete(&mut self, now: SimTime, group: usize, is_current: impl Fn(u32, u64) -> bool) -> Option<u32> {
         let target = &mut self.groups[group];
         target.advance(now);
-        while let Some(&Reverse((mark, order, slot))) = target.marks.peek() {
-            let stale = !is_current(slot, order);
-            if !stale && mark > target.progress + SLACK {
-                break;
-            }
+        target.drop_stale(is_current);
+        if let Some(&Reverse((mark, _, slot))) = target.marks.peek()
+            && mark <= target.progress + SLACK
+        {
             target.marks.pop();
-            if !stale {
-                self.take_away(group);
-                return Some(slot);
-            }
+            self.take_away(group);
+            return Some(slot);
         }
         // The event that led here is spent, whatever it found.
         target.scheduled = SimTime::MAX;
@@ -260,34 +314,37 @@ impl Sharing {
         if self.changed.is_empty() {
             return;
         }
-        self.find_connected();
-        fill(&mut self.pools, &self.lanes, &mut self.demands, &self.members, self.scale);
-        for &index in &self.members {
-            let (group, demand) = (&mut self.groups[index], &self.demands[index]);
-            if demand.rate == group.rate && !group.changed {
-                continue;
-            }
-            group.changed = false;
-            let next = if demand.count == 0 {
-                group.rate = 0;
-                SimTime::MAX
-            } else {
-                group.advance(now);
-                group.rate = demand.rate;
-                if group.rate > 0 {
-                    started.append(&mut group.waiting);
-                }
-                while let Some(&Reverse((_, order, slot))) = group.marks.peek() {
-                    if is_current(index, slot, order) {
-                        break;
-                    }
-                    group.marks.pop();
-                }
-                group.next_completion()
-            };
+        let is_current = &is_current;
+        let mut go_on = |index: usize, group: &mut Group, rate: Divisor, count: u64| {
+            let next = group.go_on(now, rate, count, started, |slot, order| is_current(index, slot, order));
             if next != group.scheduled {
                 group.scheduled = next;
                 calendar.schedule(EventId(index as u32), next);
+            }
+        };
+        if let Some(rates) = self.memo.rates() {
+            // Of all groups, only those that have changed, and those whose rate has.
+            for &index in self.changed.iter().chain(&self.active) {
+                let (group, (rate, limit)) = (&mut self.groups[index], rates[index]);
+                self.demands[index].limit = limit;
+                if group.changed || group.rate.get() != rate.get() {
+                    go_on(index, group, rate, self.demands[index].count);
+                }
+            }
+        } else {
+            self.find_connected();
+            fill(&mut self.pools, &self.lanes, &mut self.demands, &self.members, self.scale);
+            for &index in &self.members {
+                let (demand, group) = (&self.demands[index], &mut self.groups[index]);
+                if group.changed || group.rate.get() != demand.rate {
+                    go_on(index, group, Divisor::new(demand.rate), demand.count);
+                }
+            }
+            // The shares of a lane with costs that carries both directions are found in floats, and their last digits depend
+            // on the order in which its groups came.
+            if !self.any_costs || !self.pools.iter().enumerate().any(|(at, pool)| pool.is_mixed(at, &self.demands)) {
+                let found = self.groups.iter().zip(&self.demands);
+                self.memo.keep(found.map(|(group, demand)| (group.rate, demand.limit)));
             }
         }
         self.changed.clear();

@@ -2,7 +2,7 @@ use super::{Migration, MigrationView, MovePlan};
 use crate::memory::{MemorySystem, TierId};
 use crate::strategy::knowledge::Future;
 use crate::workload::TokenSet;
-use crate::workload::tokens::{WORD_BITS, Word};
+use crate::workload::tokens::{WORD_BITS, Word, select};
 
 /// Knows what the next step skips. (1) The tokens that it skips go to the slowest tier. (2) Active tokens move either way until
 /// each tier serves its best ratio of what the layer's attention will read, within capacity. Tier by tier, the fastest first: its
@@ -12,6 +12,8 @@ use crate::workload::tokens::{WORD_BITS, Word};
 pub struct LookAhead {
     /// Active tokens that this decision moves already; only more than two tiers can ask for one twice.
     moved: Option<TokenSet>,
+    /// Scratch space: words of candidates.
+    found: Vec<Word>,
 }
 
 impl Migration for LookAhead {
@@ -28,11 +30,8 @@ impl Migration for LookAhead {
             self.moved.get_or_insert_with(|| TokenSet::new(range)).clear();
         }
         for tier in (0..last.0).map(TierId) {
-            for token in candidates(view, skipped, tier, |skip| skip) {
-                if !plan.add(token, tier, last) {
-                    break;
-                }
-            }
+            let skips = self.candidates(view, skipped, tier, false);
+            plan.add_ascending(skips, tier, last, usize::MAX);
         }
         // What later tiers have more, or fewer, than at home by what earlier ones have taken or given.
         let mut change = [0isize; MemorySystem::MAX_TIERS];
@@ -44,27 +43,20 @@ impl Migration for LookAhead {
             if here < target {
                 let mut wanted = (target - here).min(plan.room(tier));
                 for source in (tier.0 + 1..tiers).rev().map(TierId) {
-                    for token in candidates_from_the_end(view, skipped, source, |skip| !skip) {
-                        if wanted == 0 {
-                            break;
-                        }
-                        if self.is_first_move(token) {
-                            plan.add(token, source, tier);
-                            change[source.0] -= 1;
-                            wanted -= 1;
-                            here += 1;
-                        }
-                    }
+                    let active = self.candidates(view, skipped, source, true);
+                    let added = plan.add_descending(active, source, tier, wanted);
+                    self.note(plan, source, tier, added);
+                    change[source.0] -= added as isize;
+                    wanted -= added;
+                    here += added;
                 }
             } else {
-                for token in candidates(view, skipped, tier, |skip| !skip) {
-                    let to = (tier.0 + 1..tiers).map(TierId).find(|to| plan.room(*to) > 0);
-                    let Some(to) = to.filter(|_| here > target) else { break };
-                    if self.is_first_move(token) {
-                        plan.add(token, tier, to);
-                        change[to.0] += 1;
-                        here -= 1;
-                    }
+                for to in (tier.0 + 1..tiers).map(TierId) {
+                    let active = self.candidates(view, skipped, tier, true);
+                    let added = plan.add_ascending(active, tier, to, here - target);
+                    self.note(plan, tier, to, added);
+                    change[to.0] += added as isize;
+                    here -= added;
                 }
             }
             rest.take(view, tier, here);
@@ -73,11 +65,30 @@ impl Migration for LookAhead {
 }
 
 impl LookAhead {
-    fn is_first_move(&mut self, token: usize) -> bool {
-        let Some(moved) = &mut self.moved else { return true };
-        let first = !moved.contains(token);
-        moved.insert(token);
-        first
+    /// The words of the tokens of the context that are on `tier`, not in flight, not moved by this decision yet, and skipped by the
+    /// next step or, if `active`, read by it.
+    fn candidates(&mut self, view: &MigrationView<'_>, skipped: &TokenSet, tier: TierId, active: bool) -> &[Word] {
+        let words = view.context.div_ceil(WORD_BITS);
+        self.found.resize(words, 0);
+        select(
+            &mut self.found,
+            &view.at[tier.0].words()[..words],
+            &view.in_flight.words()[..words],
+            &skipped.words()[..words],
+            active,
+        );
+        if let Some(moved) = &self.moved {
+            self.found.iter_mut().zip(moved.words()).for_each(|(found, moved)| *found &= !moved);
+        }
+        &self.found
+    }
+
+    /// The last `added` tokens from `source` to `destination` are moved.
+    fn note(&mut self, plan: &MovePlan, source: TierId, destination: TierId, added: usize) {
+        if let Some(moved) = &mut self.moved {
+            let tokens = plan.tokens(source, destination);
+            moved.extend(tokens[tokens.len() - added..].iter().map(|token| *token as usize));
+        }
     }
 }
 
@@ -118,51 +129,4 @@ impl Rest {
         self.weights -= i128::from(view.weights_read[tier.0].get());
         self.bandwidth -= i128::from(view.system.tiers()[tier.0].read_bandwidth.get());
     }
-}
-
-/// The words of the tokens on `tier`, not in flight, and kept by `keep` of the words that the next step skips.
-fn word(view: &MigrationView<'_>, skipped: &TokenSet, tier: TierId, index: usize, keep: impl Fn(Word) -> Word) -> Word {
-    view.at[tier.0].words()[index] & !view.in_flight.words()[index] & keep(skipped.words()[index])
-}
-
-fn words_in_context(view: &MigrationView<'_>) -> usize {
-    view.context.div_ceil(WORD_BITS)
-}
-
-/// The tokens whose bits `word` keeps, the lowest index first.
-fn candidates(
-    view: &MigrationView<'_>,
-    skipped: &TokenSet,
-    tier: TierId,
-    keep: impl Fn(Word) -> Word,
-) -> impl Iterator<Item = usize> {
-    (0..words_in_context(view)).flat_map(move |index| {
-        let mut left = word(view, skipped, tier, index, &keep);
-        std::iter::from_fn(move || {
-            (left != 0).then(|| {
-                let bit = left.trailing_zeros() as usize;
-                left &= left - 1;
-                index * WORD_BITS + bit
-            })
-        })
-    })
-}
-
-/// As `candidates`, the highest index first.
-fn candidates_from_the_end(
-    view: &MigrationView<'_>,
-    skipped: &TokenSet,
-    tier: TierId,
-    keep: impl Fn(Word) -> Word,
-) -> impl Iterator<Item = usize> {
-    (0..words_in_context(view)).rev().flat_map(move |index| {
-        let mut left = word(view, skipped, tier, index, &keep);
-        std::iter::from_fn(move || {
-            (left != 0).then(|| {
-                let bit = WORD_BITS - 1 - left.leading_zeros() as usize;
-                left &= !(1 << bit);
-                index * WORD_BITS + bit
-            })
-        })
-    })
 }

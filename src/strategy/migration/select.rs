@@ -160,7 +160,11 @@ pub(super) fn is_filled<K>(view: &MigrationView<'_, K>, threshold: Ratio) -> boo
 }
 
 /// The tokens at `tier` that are not in flight and that `keep` keeps, the lowest index first.
-fn candidates<K>(view: &MigrationView<'_, K>, tier: TierId, keep: impl Fn(usize) -> Word) -> impl Iterator<Item = usize> {
+fn candidates<K>(
+    view: &MigrationView<'_, K>,
+    tier: TierId,
+    keep: impl Fn(usize) -> Word,
+) -> impl Iterator<Item = usize> {
     (0..view.context.div_ceil(WORD_BITS)).flat_map(move |index| {
         let mut left = view.at[tier.0].words()[index] & !view.in_flight.words()[index] & keep(index);
         std::iter::from_fn(move || {
@@ -179,7 +183,12 @@ pub(super) fn all_out<K>(view: &MigrationView<'_, K>, plan: &mut MovePlan, keep:
 }
 
 /// Of the tokens on HBM that `keep` keeps, so many go to the slowest tier, the oldest first.
-pub(super) fn out_while<K>(view: &MigrationView<'_, K>, plan: &mut MovePlan, most: usize, keep: impl Fn(usize) -> Word) {
+pub(super) fn out_while<K>(
+    view: &MigrationView<'_, K>,
+    plan: &mut MovePlan,
+    most: usize,
+    keep: impl Fn(usize) -> Word,
+) {
     let last = view.system.last_tier();
     if last == TierId::HBM {
         return;

@@ -112,16 +112,13 @@ impl LayerState {
         let readable = end - first - self.count;
         let exchanged = (config.churn.round_of(self.count as u64) as usize).min(readable - added);
         self.before.copy_from(&self.skipped);
-        let before = self.before.words();
-        let skipped = self.skipped.words_mut();
-        let was_skipped = |skipped: &[Word], (word, bit): Place| before[word] & skipped[word] & bit != 0;
-        let is_read = |skipped: &[Word], (word, bit): Place| (before[word] | skipped[word]) & bit == 0;
+        let mut sets = Sets { before: self.before.words(), skipped: self.skipped.words_mut() };
         if exchanged > 0 {
             let old = Pool { range: first..self.end, fitting: self.count };
-            self.draws.toggle(&old, exchanged, 0, skipped, was_skipped);
+            self.draws.toggle(&old, exchanged, 0, &mut sets, |before, skipped| before & skipped);
         }
         let new = Pool { range: first..end, fitting: readable };
-        self.draws.toggle(&new, exchanged + added, config.old_bias, skipped, is_read);
+        self.draws.toggle(&new, exchanged + added, config.old_bias, &mut sets, |before, skipped| !(before | skipped));
         self.count = wanted;
         self.end = end;
     }
@@ -141,7 +138,7 @@ impl Draws {
         Self { random, spare: None, list: Vec::new() }
     }
 
-    /// A number below `range`, uniform to 2^-32 of it: `floor(x * range / 2^32)` for a random 32-bit x.
+    /// A number below `range`, uniform to 2^-32 of it.
     #[inline]
     fn below(&mut self, range: usize) -> usize {
         let x = match self.spare.take() {
@@ -152,39 +149,52 @@ impl Draws {
                 both as u32
             }
         };
-        ((u64::from(x) * range as u64) >> 32) as usize
+        scaled(x, range)
     }
 
-    /// Toggles `count` tokens of `pool` in `set`, drawn from those of which `fits` holds, which ends with the toggle. Each is
-    /// the oldest of `1 + old_bias` drawn ones.
+    /// Toggles `count` tokens of `pool` among the skipped ones, drawn from those that fit: whose bits `fitting` keeps of the words
+    /// before and now. A token that was toggled fits no more. Each is the oldest of `1 + old_bias` drawn ones.
     fn toggle(
         &mut self,
         pool: &Pool,
         count: usize,
         old_bias: u32,
-        set: &mut [Word],
-        fits: impl Fn(&[Word], Place) -> bool,
+        sets: &mut Sets<'_>,
+        fitting: impl Fn(Word, Word) -> Word,
     ) {
         // Draws that do not fit are drawn again. Where few fit, or most of those that fit are wanted, that would take long.
         if 4 * pool.fitting < pool.range.len() || 2 * count > pool.fitting {
-            self.toggle_listed(pool, count, old_bias, set, fits);
+            self.toggle_listed(pool, count, old_bias, sets, fitting);
         } else if old_bias > 0 {
-            self.toggle_oldest(pool, count, old_bias, set, fits);
+            self.toggle_oldest(pool, count, old_bias, sets, fitting);
         } else {
-            self.toggle_any(pool, count, set, fits);
+            self.toggle_any(pool, count, sets, fitting);
         }
     }
 
-    fn toggle_any(&mut self, pool: &Pool, count: usize, set: &mut [Word], fits: impl Fn(&[Word], Place) -> bool) {
+    fn toggle_any(&mut self, pool: &Pool, count: usize, sets: &mut Sets<'_>, fitting: impl Fn(Word, Word) -> Word) {
+        let (start, range) = (pool.range.start, pool.range.len());
+        // Whether a draw fits is as good as random: added up instead of branched on, as a branch would be mispredicted.
+        let mut draw = |x: u32| sets.toggle_if(start + scaled(x, range), &fitting);
         let mut toggled = 0;
-        while toggled < count {
-            let (word, bit) = place(pool.range.start + self.below(pool.range.len()));
-            // Whether a draw fits is as good as random: added up instead of branched on, as a branch would be
-            // mispredicted.
-            let fit = usize::from(fits(set, (word, bit)));
-            set[word] ^= bit * fit;
-            toggled += fit;
+        if count > 0
+            && let Some(x) = self.spare.take()
+        {
+            toggled += draw(x);
         }
+        // In registers, over all draws.
+        let mut random = self.random.clone();
+        while toggled < count {
+            let both = random.next_u64();
+            toggled += draw(both as u32);
+            let other = (both >> 32) as u32;
+            if toggled == count {
+                self.spare = Some(other);
+            } else {
+                toggled += draw(other);
+            }
+        }
+        self.random = random;
     }
 
     fn toggle_oldest(
@@ -192,21 +202,20 @@ impl Draws {
         pool: &Pool,
         count: usize,
         old_bias: u32,
-        set: &mut [Word],
-        fits: impl Fn(&[Word], Place) -> bool,
+        sets: &mut Sets<'_>,
+        fitting: impl Fn(Word, Word) -> Word,
     ) {
         for _ in 0..count {
             let mut drawn = 0;
             let mut oldest = usize::MAX;
             while drawn <= old_bias {
                 let token = pool.range.start + self.below(pool.range.len());
-                if fits(set, place(token)) {
+                if sets.fits(token, &fitting) {
                     oldest = oldest.min(token);
                     drawn += 1;
                 }
             }
-            let (word, bit) = place(oldest);
-            set[word] ^= bit;
+            sets.toggle(oldest);
         }
     }
 
@@ -216,12 +225,12 @@ impl Draws {
         pool: &Pool,
         count: usize,
         old_bias: u32,
-        set: &mut [Word],
-        fits: impl Fn(&[Word], Place) -> bool,
+        sets: &mut Sets<'_>,
+        fitting: impl Fn(Word, Word) -> Word,
     ) {
         let mut list = std::mem::take(&mut self.list);
         list.clear();
-        list.extend(pool.range.clone().filter(|token| fits(set, place(*token))));
+        list.extend(pool.range.clone().filter(|token| sets.fits(*token, &fitting)));
         debug_assert_eq!(list.len(), pool.fitting);
         for _ in 0..count {
             let mut oldest = self.below(list.len());
@@ -231,8 +240,7 @@ impl Draws {
                     oldest = other;
                 }
             }
-            let (word, bit) = place(list.swap_remove(oldest));
-            set[word] ^= bit;
+            sets.toggle(list.swap_remove(oldest));
         }
         self.list = list;
     }
@@ -245,11 +253,37 @@ struct Pool {
     fitting: usize,
 }
 
-/// A token's word and its bit in it.
-type Place = (usize, Word);
+/// The tokens skipped in the step before, and those of this step, as far as they are known.
+struct Sets<'a> {
+    before: &'a [Word],
+    skipped: &'a mut [Word],
+}
 
-fn place(token: usize) -> Place {
-    (token / WORD_BITS, 1 << (token % WORD_BITS))
+impl Sets<'_> {
+    fn fits(&self, token: usize, fitting: impl Fn(Word, Word) -> Word) -> bool {
+        let word = token / WORD_BITS;
+        fitting(self.before[word], self.skipped[word]) >> (token % WORD_BITS) & 1 == 1
+    }
+
+    fn toggle(&mut self, token: usize) {
+        self.skipped[token / WORD_BITS] ^= 1 << (token % WORD_BITS);
+    }
+
+    /// Toggles `token` if it fits, without a branch: 1 if it did.
+    #[inline]
+    fn toggle_if(&mut self, token: usize, fitting: impl Fn(Word, Word) -> Word) -> usize {
+        let (word, bit) = (token / WORD_BITS, token % WORD_BITS);
+        let now = self.skipped[word];
+        let fits = fitting(self.before[word], now) >> bit & 1;
+        self.skipped[word] = now ^ fits << bit;
+        fits
+    }
+}
+
+/// `floor(x * range / 2^32)`: of a random x, a number below `range`.
+#[inline]
+fn scaled(x: u32, range: usize) -> usize {
+    ((u64::from(x) * range as u64) >> 32) as usize
 }
 
 #[cfg(test)]
@@ -276,6 +310,37 @@ mod tests {
                 skips
             })
             .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn draws_in_pairs_are_as_draws_one_by_one(
+            words in prop::collection::vec((any::<Word>(), any::<Word>()), 1..9), seed: u64, counts in prop::collection::vec(0usize..40, 1..5),
+        ) {
+            let (before, now): (Vec<Word>, Vec<Word>) = words.into_iter().unzip();
+            let tokens = before.len() * WORD_BITS;
+            let (mut skipped, mut twin) = (now.clone(), now);
+            let mut draws = Draws::new(Xoshiro256PlusPlus::seed_from_u64(seed));
+            let mut one_by_one = Draws::new(Xoshiro256PlusPlus::seed_from_u64(seed));
+            let fitting = |before: Word, now: Word| !(before | now);
+            for count in counts {
+                let fits = |token: &usize, now: &[Word]| (before[token / WORD_BITS] | now[token / WORD_BITS]) >> (token % WORD_BITS) & 1 == 0;
+                let left = (0..tokens).filter(|token| fits(token, &twin)).count();
+                let count = count.min(left);
+                let pool = Pool { range: 0..tokens, fitting: left };
+                draws.toggle_any(&pool, count, &mut Sets { before: &before, skipped: &mut skipped }, fitting);
+                let mut toggled = 0;
+                while toggled < count {
+                    let token = one_by_one.below(tokens);
+                    if fits(&token, &twin) {
+                        twin[token / WORD_BITS] ^= 1 << (token % WORD_BITS);
+                        toggled += 1;
+                    }
+                }
+                prop_assert_eq!(&skipped, &twin);
+            }
+            prop_assert_eq!(draws.below(1 << 32), one_by_one.below(1 << 32), "neither has drawn more than the other");
+        }
     }
 
     #[test]
