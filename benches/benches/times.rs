@@ -7,7 +7,8 @@ use tiersim_benches::*;
 fn runs(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("run");
     group.sample_size(10);
-    for (decode, skip, strategy) in [(1024, "0", "baseline"), (1024, "0.4", "best-ratio"), (4096, "0.4", "best-ratio")] {
+    for (decode, skip, strategy) in [(1024, "0", "baseline"), (1024, "0.4", "best-ratio"), (4096, "0.4", "best-ratio")]
+    {
         let scenario = study(decode, skip, strategy);
         group.bench_function(format!("{strategy}, {decode} tokens, {skip} skipped"), |bencher| {
             bencher.iter(|| simulate(black_box(&scenario)));

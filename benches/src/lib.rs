@@ -107,7 +107,8 @@ pub fn arrivals(at_once: usize, count: usize) -> Vec<Arrival> {
     };
     // Under fair sharing what is left of a transfer is two thirds of the mean size.
     let first = (at_once * 2).div_ceil(3).min(count);
-    let at = |index: usize| SimTime::from_ps(MEAN_TIME * (index + 1).saturating_sub(first) as u64 + 17 * (index % 7) as u64);
+    let at =
+        |index: usize| SimTime::from_ps(MEAN_TIME * (index + 1).saturating_sub(first) as u64 + 17 * (index % 7) as u64);
     (0..count).map(|index| (if index < first { SimTime::ZERO } else { at(index) }, size())).collect()
 }
 

@@ -62,7 +62,9 @@ impl NexoTimers {
     async fn due(&mut self, _: (), context: &Context<Self>) {
         if let Some(delay) = self.delays.get(self.next) {
             self.next += 1;
-            context.schedule_event(Duration::from_nanos(*delay), schedulable!(Self::due), ()).expect("a delay above zero");
+            context
+                .schedule_event(Duration::from_nanos(*delay), schedulable!(Self::due), ())
+                .expect("a delay above zero");
         }
     }
 }

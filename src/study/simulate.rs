@@ -58,8 +58,8 @@ pub fn simulate(
     progress: &dyn Progress,
 ) -> Result<Vec<Finished>, StudyError> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    // More than there are jobs, as the files of a run are made on several.
-    let threads = if threads == 0 { cores() } else { threads };
+    // As many as cores even for fewer jobs, as the files of a run are made on several.
+    let threads = if threads == 0 { cores() } else { threads.min(jobs.len().max(cores())) };
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()
