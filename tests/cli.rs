@@ -175,14 +175,18 @@ fn parts_replace_those_of_the_strategy() {
 #[test]
 fn strategies_side_by_side() {
     let place = folder();
-    let output = tiersim(place.path(), &["strategies", "--decode", "8", "--skip", "40%", "--prefill", "64", "--out", "all"])
-        .assert()
-        .success()
-        .get_output()
-        .stdout
-        .clone();
+    let output =
+        tiersim(place.path(), &["strategies", "--decode", "8", "--skip", "40%", "--prefill", "64", "--out", "all"])
+            .assert()
+            .success()
+            .get_output()
+            .stdout
+            .clone();
     let text = String::from_utf8(output).unwrap();
-    assert!(text.contains("| balanced ") && text.contains("8 steps") && text.contains("| BestRatio/BestRatio/Lru "), "{text}");
+    assert!(
+        text.contains("| balanced ") && text.contains("8 steps") && text.contains("| BestRatio/BestRatio/Lru "),
+        "{text}"
+    );
     let folder = place.path().join("all");
     assert!(folder.join("time_against_alpha.svg").is_file() && folder.join("balanced/summary.json").is_file());
     // The fastest first: by its own figures, which are of the same runs.

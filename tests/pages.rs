@@ -83,7 +83,12 @@ fn strategies() -> impl Strategy<Value = Parts> {
         prop::sample::select(PlacementKind::ALL.to_vec()),
         prop::sample::select(MigrationKind::ALL.to_vec()),
     )
-        .prop_map(|(initialization, placement, migration)| Parts { initialization, placement, migration, budget: None })
+        .prop_map(|(initialization, placement, migration)| Parts {
+            initialization,
+            placement,
+            migration,
+            budget: None,
+        })
 }
 
 proptest! {

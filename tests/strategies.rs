@@ -1,21 +1,20 @@
 //! What every strategy keeps to, and how one is written from outside. Capacity, conservation and the bound are tested for every part in
 //! decode.rs, inclusive.rs, pages.rs and channel_runs.rs.
 
-mod common;
+#[path = "common/runs.rs"]
+mod runs;
 
-use common::runs::{Keep, carry_out, small};
 use proptest::prelude::*;
+use runs::{Keep, carry_out, small};
 use std::sync::Arc;
 use tiersim::memory::TierId;
 use tiersim::simulation::{Scenario, ScenarioConfig, run_with};
 use tiersim::strategy::{
-    Future, InitializationKind, Migration, MigrationKind, MigrationView, MovePlan, Parts, Past, Placement, PlacementKind,
-    PlacementView, Strategy as Named,
+    Future, InitializationKind, Migration, MigrationKind, MigrationView, MovePlan, Parts, Past, Placement,
+    PlacementKind, PlacementView, Strategy as Named,
 };
 use tiersim::units::Ratio;
-use tiersim::workload::{
-    Generator, GeneratorConfig, SkipSource, StepSkips, StoredSkips, TraceConfig, TraceError,
-};
+use tiersim::workload::{Generator, GeneratorConfig, SkipSource, StepSkips, StoredSkips, TraceConfig, TraceError};
 
 /// The skip sets of one generator up to a step, of another one from there on.
 struct Turns {
@@ -134,7 +133,10 @@ proptest! {
 #[test]
 fn parameters() {
     let read = |text: &str| text.parse::<MigrationKind>();
-    let prior = |permille: u32, tokens: u32| MigrationKind::Prior { threshold: Ratio::from_permille(permille).unwrap(), tokens };
+    let prior = |permille: u32, tokens: u32| MigrationKind::Prior {
+        threshold: Ratio::from_permille(permille).unwrap(),
+        tokens,
+    };
     assert_eq!(read("Prior"), Ok(prior(900, 64)));
     assert_eq!(read("Prior()"), Ok(prior(900, 64)));
     assert_eq!(read("Prior(threshold: 80%)"), Ok(prior(800, 64)));
@@ -173,7 +175,10 @@ fn what_is_known_is_declared() {
     let ahead = |name: &str| name.parse::<Named>().unwrap().look_ahead();
     assert_eq!([ahead("baseline"), ahead("best-ratio"), ahead("balanced"), ahead("balanced-online")], [0, 1, 8, 0]);
     let kind = |text: &str| text.parse::<MigrationKind>().unwrap().build().look_ahead();
-    assert_eq!([kind("LookAheadBatch(steps: 5)"), kind("Lru"), kind("Predictive"), kind("Balanced(steps: 3)")], [5, 0, 0, 3]);
+    assert_eq!(
+        [kind("LookAheadBatch(steps: 5)"), kind("Lru"), kind("Predictive"), kind("Balanced(steps: 3)")],
+        [5, 0, 0, 3]
+    );
 }
 
 /// The worked example of a strategy of one's own: in `src/strategy/mod.rs` it would be a file and a line.
@@ -197,7 +202,8 @@ impl Migration for OneALayer {
     fn decide(&mut self, view: &MigrationView<'_, Past>, plan: &mut MovePlan) {
         let skipped = &view.skips.present().sets[view.layer];
         let external = view.system.last_tier();
-        let read = view.at[external.0].iter().find(|token| !skipped.contains(*token) && !view.in_flight.contains(*token));
+        let read =
+            view.at[external.0].iter().find(|token| !skipped.contains(*token) && !view.in_flight.contains(*token));
         if let Some(token) = read {
             plan.promote(token, external, TierId::HBM);
         }

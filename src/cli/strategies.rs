@@ -40,7 +40,8 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
     };
     let Shape { layers, prefill, decode, .. } = scenarios[0].shape();
     if StoredSkips::bytes(layers, prefill, decode) <= SHARED_SKIPS {
-        let skips = scenarios[0].store_skips().map_err(|source| StudyError::from(RunError::Trace { step: 0, source }))?;
+        let skips =
+            scenarios[0].store_skips().map_err(|source| StudyError::from(RunError::Trace { step: 0, source }))?;
         let skips = Arc::new(skips);
         scenarios = scenarios.into_iter().map(|scenario| scenario.with_stored_skips(Arc::clone(&skips))).collect();
     }
@@ -48,11 +49,7 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("out/strategies").join(folder_name(&config.name)));
     let jobs: Vec<Job<'_>> = scenarios
         .iter()
-        .map(|scenario| Job {
-            scenario,
-            folder: out.join(folder_name(&scenario.strategy().name())),
-            timeline: None,
-        })
+        .map(|scenario| Job { scenario, folder: out.join(folder_name(&scenario.strategy().name())), timeline: None })
         .collect();
     for job in &jobs {
         report::check_folder(&job.folder)?;

@@ -9,7 +9,8 @@ use crate::memory::{
     TransferClass, TransferId, Urgency,
 };
 use crate::strategy::{
-    AnyMigration, AnyPlacement, Budget, Carriage, Layout, MigrationView, MovePlan, Parts, PlacementView, Skips, StepBound,
+    AnyMigration, AnyPlacement, Budget, Carriage, Layout, MigrationView, MovePlan, Parts, PlacementView, Skips,
+    StepBound,
 };
 use crate::units::{Bytes, SimTime};
 use crate::workload::{LanguageModel, Sublayer, TokenSet, TraceError, TraceWindow};

@@ -191,7 +191,12 @@ impl Moves {
 
     /// The migration in `slot` is complete at `now`: whence and whither it went, and how late it was. What was promoted was read
     /// nowhere.
-    pub fn complete(&mut self, now: SimTime, slot: u32, residency: &mut Residency) -> (Option<TierId>, TierId, SimTime) {
+    pub fn complete(
+        &mut self,
+        now: SimTime,
+        slot: u32,
+        residency: &mut Residency,
+    ) -> (Option<TierId>, TierId, SimTime) {
         let entry = &mut self.slots[slot as usize];
         for part in 0..entry.parts.len() {
             entry.arrive(part, entry.parts[part].end, residency);

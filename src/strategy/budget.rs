@@ -20,7 +20,8 @@ impl Budget {
             Self::Bytes(bytes) => bytes,
             Self::Share(share) => {
                 let bandwidth = system.tiers()[system.last_tier().0].read_bandwidth;
-                let whole = u128::from(bandwidth.get()) * u128::from(before.as_ps()) / u128::from(SimTime::PS_PER_SECOND);
+                let whole =
+                    u128::from(bandwidth.get()) * u128::from(before.as_ps()) / u128::from(SimTime::PS_PER_SECOND);
                 Bytes::new(share.floor_of(u64::try_from(whole).unwrap_or(u64::MAX)))
             }
         }

@@ -115,7 +115,7 @@ macro_rules! registry {
                 let wrong = <D::Error as serde::de::Error>::custom::<crate::strategy::PartError>;
                 match Written::deserialize(deserializer)? {
                     Written::Text(text) => text.parse().map_err(wrong),
-                    Written::Nothing(_) => "None".parse().map_err(wrong),
+                    Written::Nothing(None | Some(())) => "None".parse().map_err(wrong),
                     Written::Variant(mut variant) => match variant.pop_first() {
                         Some((name, given)) if variant.is_empty() => Self::with(&name, given).map_err(wrong),
                         _ => Err(wrong(crate::strategy::PartError::Form("{...}".to_owned()))),

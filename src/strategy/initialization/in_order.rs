@@ -17,7 +17,9 @@ impl Initialization for InOrder {
     fn lay_out(&self, layout: &mut Layout<'_>) -> Result<(), Shortage> {
         let weights = |layout: &mut Layout<'_>| {
             let sublayers = layout.sublayers().into_iter().enumerate();
-            sublayers.into_iter().try_for_each(|(index, sublayer)| layout.spill_weights(index, TierId::HBM, sublayer.stored))
+            sublayers
+                .into_iter()
+                .try_for_each(|(index, sublayer)| layout.spill_weights(index, TierId::HBM, sublayer.stored))
         };
         let (prefill, layers) = (layout.prefill(), layout.layers());
         match self.0 {

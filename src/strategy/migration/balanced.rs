@@ -79,7 +79,10 @@ impl Balance {
     /// The most tokens for which the last one saves more than `cost` when so many more are on HBM.
     fn more_on_hbm(&self, cost: f64) -> usize {
         let gain = |tokens: i64| {
-            self.wanted[..self.steps].iter().map(|&wanted| if wanted >= tokens { self.beyond } else { -self.hbm }).sum::<f64>()
+            self.wanted[..self.steps]
+                .iter()
+                .map(|&wanted| if wanted >= tokens { self.beyond } else { -self.hbm })
+                .sum::<f64>()
         };
         self.most(|wanted| wanted, gain, cost)
     }
@@ -87,7 +90,10 @@ impl Balance {
     /// The same for so many fewer.
     fn fewer_on_hbm(&self, cost: f64) -> usize {
         let gain = |tokens: i64| {
-            self.wanted[..self.steps].iter().map(|&wanted| if -wanted >= tokens { self.hbm } else { -self.beyond }).sum::<f64>()
+            self.wanted[..self.steps]
+                .iter()
+                .map(|&wanted| if -wanted >= tokens { self.hbm } else { -self.beyond })
+                .sum::<f64>()
         };
         self.most(|wanted| -wanted, gain, cost)
     }
@@ -132,7 +138,7 @@ impl<O: Outlook> Migration for Balanced<O> {
         let more = balance.more_on_hbm(balance.hbm);
         let fitting = more.min(plan.room(hbm));
         let mut left = fitting;
-        // First what the next step reads; then, while there is room for all, what some step reads.
+        // First what the next step reads; then, while there is room for all, what later ones do.
         for skipped_next in [false, true] {
             if left == 0 || (skipped_next && self.unmet_in_all > Bytes::ZERO) {
                 break;
@@ -140,7 +146,7 @@ impl<O: Outlook> Migration for Balanced<O> {
             for tier in view.system.tier_ids().skip(1) {
                 let read = |word: usize| view.at[tier.0].words()[word] & free(word) & !present.words()[word];
                 if skipped_next {
-                    choice.offer(words, |word| read(word) & next.words()[word] & !counts.in_all(word));
+                    choice.offer(words, |word| read(word) & next.words()[word]);
                 } else {
                     choice.offer(words, |word| read(word) & !next.words()[word]);
                 }
@@ -206,8 +212,7 @@ fn balance<O: Outlook>(outlook: &O, view: &MigrationView<'_, O::Knows>) -> Optio
     let kv = view.kv_bytes.as_f64();
     let on_hbm = view.weights_read[0].as_f64();
     let weights: f64 = view.weights_read.iter().map(|bytes| bytes.as_f64()).sum();
-    let mut balance =
-        Balance { wanted: [0; SAMPLES.len()], steps: 0, hbm: kv / bandwidth, beyond: kv / beyond };
+    let mut balance = Balance { wanted: [0; SAMPLES.len()], steps: 0, hbm: kv / bandwidth, beyond: kv / beyond };
     for distance in SAMPLES {
         let Some((skipped, active)) = outlook.step(view, distance) else { break };
         let target = (bandwidth / total * (weights + active as f64 * kv) - on_hbm) / kv;

@@ -83,7 +83,8 @@ impl<'a> MigrationView<'a, Future> {
 
     /// What one sees who knows no more than `K`, and of the future no more than `ahead` steps.
     fn restricted<K: Knows>(&self, ahead: usize) -> MigrationView<'a, K> {
-        let Self { layer, context, kv_bytes, at, home, in_flight, free, weights_read, read, waited, skips, system } = *self;
+        let Self { layer, context, kv_bytes, at, home, in_flight, free, weights_read, read, waited, skips, system } =
+            *self;
         let skips = skips.restricted(ahead);
         MigrationView { layer, context, kv_bytes, at, home, in_flight, free, weights_read, read, waited, skips, system }
     }

@@ -3,8 +3,8 @@ use super::select::{all_in, all_out};
 use super::{Migration, MigrationView, MovePlan};
 use crate::strategy::knowledge::Past;
 use crate::units::Bytes;
-use crate::workload::tokens::WORD_BITS;
 use crate::workload::Shape;
+use crate::workload::tokens::WORD_BITS;
 
 /// Tokens on HBM that all of the last steps skipped go out; of tokens elsewhere those that all of them read come in, while HBM
 /// has room.

@@ -4,8 +4,8 @@ use super::{Migration, MigrationView, MovePlan};
 use crate::memory::TierId;
 use crate::strategy::knowledge::Past;
 use crate::units::Bytes;
-use crate::workload::tokens::{WORD_BITS, Word};
 use crate::workload::Shape;
+use crate::workload::tokens::{WORD_BITS, Word};
 
 /// As `LookAhead`, with a guess in the place of what it knows: the next step skips what most of the last three have skipped.
 pub struct Predictive(pub History);

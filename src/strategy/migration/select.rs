@@ -67,13 +67,6 @@ impl Counts {
     pub fn is_empty(&self) -> bool {
         self.sets == 0
     }
-
-    /// The tokens of a word that are in all sets that are counted.
-    pub fn in_all(&self, index: usize) -> Word {
-        let is_set = |bit: usize| self.sets >> bit & 1 == 1;
-        let planes = self.planes.iter().enumerate();
-        planes.fold(Word::MAX, |all, (bit, plane)| all & if is_set(bit) { plane[index] } else { !plane[index] })
-    }
 }
 
 /// Which end of the counts comes first.
@@ -160,7 +153,11 @@ pub(super) fn is_filled<K>(view: &MigrationView<'_, K>, threshold: Ratio) -> boo
 }
 
 /// The tokens at `tier` that are not in flight and that `keep` keeps, the lowest index first.
-fn candidates<K>(view: &MigrationView<'_, K>, tier: TierId, keep: impl Fn(usize) -> Word) -> impl Iterator<Item = usize> {
+fn candidates<K>(
+    view: &MigrationView<'_, K>,
+    tier: TierId,
+    keep: impl Fn(usize) -> Word,
+) -> impl Iterator<Item = usize> {
     (0..view.context.div_ceil(WORD_BITS)).flat_map(move |index| {
         let mut left = view.at[tier.0].words()[index] & !view.in_flight.words()[index] & keep(index);
         std::iter::from_fn(move || {
@@ -179,7 +176,12 @@ pub(super) fn all_out<K>(view: &MigrationView<'_, K>, plan: &mut MovePlan, keep:
 }
 
 /// Of the tokens on HBM that `keep` keeps, so many go to the slowest tier, the oldest first.
-pub(super) fn out_while<K>(view: &MigrationView<'_, K>, plan: &mut MovePlan, most: usize, keep: impl Fn(usize) -> Word) {
+pub(super) fn out_while<K>(
+    view: &MigrationView<'_, K>,
+    plan: &mut MovePlan,
+    most: usize,
+    keep: impl Fn(usize) -> Word,
+) {
     let last = view.system.last_tier();
     if last == TierId::HBM {
         return;
@@ -249,11 +251,6 @@ mod tests {
             let mut counts = Counts::new(words, sets.len());
             sets.iter().for_each(|bits| counts.add(&set(bits), words));
             sets[..gone].iter().for_each(|bits| counts.subtract(&set(bits), words));
-
-            let in_all = |token: usize| sets[gone..].iter().all(|bits| bits[token]);
-            for token in 0..candidates.len() {
-                prop_assert_eq!(counts.in_all(token / WORD_BITS) >> (token % WORD_BITS) & 1 == 1, in_all(token));
-            }
 
             let mut choice = Choice::default();
             let offered = set(&candidates);

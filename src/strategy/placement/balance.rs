@@ -14,6 +14,7 @@ impl Placement for Balance {
         let read = |tier: TierId| u128::from(view.read[tier.0].get());
         let fitting = view.system.tier_ids().filter(|tier| view.fits(*tier));
         // read / bandwidth, without a division; of equals the fastest
-        fitting.reduce(|best, tier| if read(tier) * bandwidth(best) < read(best) * bandwidth(tier) { tier } else { best })
+        fitting
+            .reduce(|best, tier| if read(tier) * bandwidth(best) < read(best) * bandwidth(tier) { tier } else { best })
     }
 }
