@@ -138,7 +138,7 @@ impl<O: Outlook> Migration for Balanced<O> {
         let more = balance.more_on_hbm(balance.hbm);
         let fitting = more.min(plan.room(hbm));
         let mut left = fitting;
-        // First what the next step reads; then, while there is room for all, what some step reads.
+        // First what the next step reads; then, while there is room for all, what later ones do.
         for skipped_next in [false, true] {
             if left == 0 || (skipped_next && self.unmet_in_all > Bytes::ZERO) {
                 break;
@@ -146,7 +146,7 @@ impl<O: Outlook> Migration for Balanced<O> {
             for tier in view.system.tier_ids().skip(1) {
                 let read = |word: usize| view.at[tier.0].words()[word] & free(word) & !present.words()[word];
                 if skipped_next {
-                    choice.offer(words, |word| read(word) & next.words()[word] & !counts.in_all(word));
+                    choice.offer(words, |word| read(word) & next.words()[word]);
                 } else {
                     choice.offer(words, |word| read(word) & !next.words()[word]);
                 }

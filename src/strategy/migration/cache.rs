@@ -25,7 +25,7 @@ pub struct Cache {
     /// What each token is worth, by layer.
     tokens: Vec<Vec<u32>>,
     /// Scratch space: tokens with what they are worth.
-    coming: Vec<(Reverse<u32>, u32)>,
+    coming: Vec<(Reverse<u32>, u32, TierId)>,
     leaving: Vec<(u32, u32)>,
 }
 
@@ -42,7 +42,7 @@ impl Migration for Cache {
     fn memory(&self, shape: Shape) -> Bytes {
         let range = shape.range().next_multiple_of(WORD_BITS) as u64;
         // The lists grow by doubling, and for a moment the old one is there as well.
-        Bytes::new(shape.layers as u64 * (range * 4 + 64) + 2 * 3 * 8 * range)
+        Bytes::new(shape.layers as u64 * (range * 4 + 64) + 2 * 3 * 16 * range)
     }
 
     fn decide(&mut self, view: &MigrationView<'_, Past>, plan: &mut MovePlan) {
@@ -62,39 +62,33 @@ impl Migration for Cache {
                 Worth::Frequency => *worth += u32::from(read),
             }
         }
-        let hbm = TierId::HBM;
-        for tier in view.system.tier_ids().skip(1) {
-            self.coming.clear();
-            let words = view.context.div_ceil(WORD_BITS);
-            for index in 0..words {
-                let known = skipped.words()[index] | view.in_flight.words()[index];
-                let word = [view.at[tier.0].words()[index] & !known];
-                let here = tokens(&word).map(|bit| index * WORD_BITS + bit);
-                self.coming.extend(here.map(|token| (Reverse(worth[token]), token as u32)));
+        let (hbm, last) = (TierId::HBM, view.system.last_tier());
+        self.coming.clear();
+        self.leaving.clear();
+        for index in 0..view.context.div_ceil(WORD_BITS) {
+            let free = !view.in_flight.words()[index];
+            let skipped = skipped.words()[index];
+            for tier in view.system.tier_ids().skip(1) {
+                let here = [view.at[tier.0].words()[index] & free & !skipped];
+                let here = tokens(&here).map(|bit| index * WORD_BITS + bit);
+                self.coming.extend(here.map(|token| (Reverse(worth[token]), token as u32, tier)));
             }
-            let room = plan.room(hbm);
-            if self.coming.len() > room {
-                self.coming.sort_unstable();
-            }
-            for &(_, token) in &self.coming[..room.min(self.coming.len())] {
-                plan.promote(token as usize, tier, hbm);
-            }
-            let waiting = &self.coming[room.min(self.coming.len())..];
-            if waiting.is_empty() {
-                continue;
-            }
-            // Room for those that wait, should the next step read them again.
-            self.leaving.clear();
-            for index in 0..words {
-                let word = [view.at[0].words()[index] & !view.in_flight.words()[index] & skipped.words()[index]];
-                let here = tokens(&word).map(|bit| index * WORD_BITS + bit);
-                self.leaving.extend(here.map(|token| (worth[token], token as u32)));
-            }
+            let here = [view.at[0].words()[index] & free & skipped];
+            let here = tokens(&here).map(|bit| index * WORD_BITS + bit);
+            self.leaving.extend(here.map(|token| (worth[token], token as u32)));
+        }
+        let room = plan.room(hbm).min(self.coming.len());
+        if room < self.coming.len() {
+            self.coming.sort_unstable();
             self.leaving.sort_unstable();
-            for (&(Reverse(coming), _), &(leaving, token)) in waiting.iter().zip(&self.leaving) {
-                if leaving >= coming || !plan.add(token as usize, hbm, tier) {
-                    break;
-                }
+        }
+        for &(_, token, tier) in &self.coming[..room] {
+            plan.promote(token as usize, tier, hbm);
+        }
+        // Room for those that wait, should a step read them again.
+        for (&(Reverse(coming), ..), &(leaving, token)) in self.coming[room..].iter().zip(&self.leaving) {
+            if leaving >= coming || !plan.add(token as usize, hbm, last) {
+                break;
             }
         }
     }

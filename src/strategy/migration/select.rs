@@ -67,13 +67,6 @@ impl Counts {
     pub fn is_empty(&self) -> bool {
         self.sets == 0
     }
-
-    /// The tokens of a word that are in all sets that are counted.
-    pub fn in_all(&self, index: usize) -> Word {
-        let is_set = |bit: usize| self.sets >> bit & 1 == 1;
-        let planes = self.planes.iter().enumerate();
-        planes.fold(Word::MAX, |all, (bit, plane)| all & if is_set(bit) { plane[index] } else { !plane[index] })
-    }
 }
 
 /// Which end of the counts comes first.
@@ -258,11 +251,6 @@ mod tests {
             let mut counts = Counts::new(words, sets.len());
             sets.iter().for_each(|bits| counts.add(&set(bits), words));
             sets[..gone].iter().for_each(|bits| counts.subtract(&set(bits), words));
-
-            let in_all = |token: usize| sets[gone..].iter().all(|bits| bits[token]);
-            for token in 0..candidates.len() {
-                prop_assert_eq!(counts.in_all(token / WORD_BITS) >> (token % WORD_BITS) & 1 == 1, in_all(token));
-            }
 
             let mut choice = Choice::default();
             let offered = set(&candidates);
