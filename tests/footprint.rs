@@ -33,9 +33,11 @@ static COUNTING: Counting = Counting;
 /// One test, as the counters are of the whole process.
 #[test]
 fn a_run_stays_below_what_it_said() {
-    let settings: [(&str, &[(&str, &str)]); 7] = [
+    let settings: [(&str, &[(&str, &str)]); 9] = [
         ("study", &[("decode_tokens", "16"), ("strategy", "\"baseline\"")]),
         ("study", &[("decode_tokens", "4096"), ("trace.skip", "0.4"), ("strategy", "\"best-ratio\"")]),
+        ("study", &[("decode_tokens", "4096"), ("trace.skip", "0.4"), ("strategy", "\"balanced\"")]),
+        ("study", &[("decode_tokens", "4096"), ("trace.skip", "0.4"), ("strategy", "\"balanced-online\"")]),
         (
             "study",
             &[
