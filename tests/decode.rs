@@ -675,3 +675,39 @@ proptest! {
         prop_assert_eq!(kept_again.steps, keep.steps);
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever a strategy knows and moves, it pays for it; and the bound that says so is no lower than the one that does not.
+    #[test]
+    fn no_run_beats_the_bound_that_pays_for_moves(
+        layers in 1u32..4, attention in 0u64..20_000, mlp in 1u64..20_000, kv in 1u64..3_000, prefill in 0u32..40,
+        decode in 1u32..14, fill in 1u64..110, skip in 0u32..=1000, churn in 0u32..=1000, seed: u64,
+        initialization in prop::sample::select(InitializationKind::ALL),
+        placement in prop::sample::select(PlacementKind::ALL),
+        migration in prop::sample::select(MigrationKind::ALL),
+        weight_prefetch in 0u32..3, third in prop::option::of(0u64..100),
+    ) {
+        let all = u64::from(layers) * (attention + mlp + u64::from(prefill + decode) * kv);
+        let mut config = small(layers, attention, mlp, kv, (all * fill / 100).max(1), prefill, decode);
+        config.strategy = Parts { initialization, placement, migration, ..config.strategy };
+        config.trace = TraceConfig::Generated(GeneratorConfig {
+            skip: Ratio::from_permille(skip).unwrap(),
+            churn: Ratio::from_permille(churn).unwrap(),
+            seed,
+            ..GeneratorConfig::default()
+        });
+        config.weight_prefetch = weight_prefetch;
+        config.bound = tiersim::strategy::BoundKind::Charged;
+        if let Some(fill) = third {
+            let capacity = Bytes::new((all * fill / 100).max(1));
+            memory(&mut config).tiers.insert(1, TierConfig::new("between", capacity, bandwidth(400)));
+        }
+        let (outcome, keep) = simulate(&config);
+        let charged = Scenario::new(config).unwrap().charged_bound().unwrap().unwrap();
+        let free: SimTime = keep.steps.iter().map(|kept| kept.bound).sum();
+        prop_assert!(outcome.simulated >= charged, "{:?} beats {:?}", outcome.simulated, charged);
+        prop_assert!(charged >= free);
+    }
+}

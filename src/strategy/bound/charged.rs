@@ -56,6 +56,8 @@ struct LaneUse {
     reads: Vec<bool>,
     /// Whether moves, by source, then destination.
     moves: Vec<Vec<bool>>,
+    /// Whether promotions, by destination: what a step has read is on the chip, and need not be read again.
+    promotions: Vec<bool>,
 }
 
 /// Tokens of layers of a kind that are read in the same steps of a stretch.
@@ -83,8 +85,10 @@ struct Stretch {
 const GUARD: f64 = 1e-6;
 /// How many stretches the weights of lanes are chosen by.
 const SAMPLES: usize = 6;
-/// The weights that are tried for a lane.
-const WEIGHTS: [f64; 6] = [0.0, 0.1, 0.25, 0.5, 0.75, 1.0];
+/// The shares that are tried.
+const SHARES: [f64; 4] = [0.1, 0.3, 0.6, 1.0];
+/// How often a share is given at most.
+const MOST_ROUNDS: usize = 4;
 
 /// Which bounds a run is held against.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -247,26 +251,29 @@ impl ChargedBound {
         groups
     }
 
-    /// The weights of lanes whose bound over `samples` is highest: one lane after the other, twice.
+    /// Weights of lanes whose bound over `samples` is high: from none on, a share of all is given to the one lane, or to none, that
+    /// gains most by it, until nothing gains.
     fn best_weights(&self, samples: &[Stretch]) -> Vec<f64> {
         let value = |weights: &[f64]| -> f64 {
             samples.iter().map(|stretch| self.least(stretch, weights).unwrap_or(0.0)).sum()
         };
         let mut weights = vec![0.0; self.lanes.len()];
         let mut best = value(&weights);
-        for _ in 0..2 {
-            for lane in 0..self.lanes.len() {
-                let rest: f64 =
-                    weights.iter().enumerate().filter(|(other, _)| *other != lane).map(|(_, weight)| weight).sum();
-                for weight in WEIGHTS.into_iter().filter(|weight| weight + rest <= 1.0) {
-                    let mut tried = weights.clone();
-                    tried[lane] = weight;
-                    let found = if tried == weights { best } else { value(&tried) };
-                    if found > best {
-                        (best, weights) = (found, tried);
-                    }
-                }
+        for _ in 0..MOST_ROUNDS {
+            let given = |lane: Option<usize>, share: f64| -> Vec<f64> {
+                let of = |(place, weight): (usize, &f64)| {
+                    weight * (1.0 - share) + if lane == Some(place) { share } else { 0.0 }
+                };
+                weights.iter().enumerate().map(of).collect()
+            };
+            let lanes = (0..self.lanes.len()).map(Some).chain([None]);
+            let tried =
+                lanes.flat_map(|lane| SHARES.map(|share| given(lane, share))).map(|weights| (value(&weights), weights));
+            let Some((found, next)) = tried.max_by(|a, b| a.0.total_cmp(&b.0)) else { break };
+            if found <= best * (1.0 + 1e-6) {
+                break;
             }
+            (best, weights) = (found, next);
         }
         weights
     }
@@ -303,11 +310,13 @@ impl ChargedBound {
                 (group.first..stretch.steps).map(|_| program.split(bytes)).collect()
             })
             .collect();
-        // By source, then destination, all that is carried.
-        let mut carried = vec![vec![Expression::from(0.0); tiers]; tiers];
-        for lie in &lie {
-            for pair in lie.windows(2) {
-                program.carry(&pair[0], &pair[1], &mut carried);
+        // By source, then destination, all that moves and all that is promoted: what the step before has read.
+        let none = || vec![vec![Expression::from(0.0); tiers]; tiers];
+        let (mut moved, mut promoted) = (none(), none());
+        for (group, lie) in stretch.groups.iter().zip(&lie) {
+            for (step, pair) in (group.first..).zip(lie.windows(2)) {
+                let carried = if group.read >> step & 1 == 1 { &mut promoted } else { &mut moved };
+                program.carry(&pair[0], &pair[1], carried);
             }
         }
         let mut time = Expression::from(0.0);
@@ -372,10 +381,14 @@ impl ChargedBound {
             for (_, read) in read_all.iter().enumerate().filter(|(tier, _)| lane.reads[*tier]) {
                 bytes += read.clone();
             }
-            for (source, carried) in carried.iter().enumerate() {
-                for (_, moved) in carried.iter().enumerate().filter(|(destination, _)| lane.moves[source][*destination])
-                {
-                    bytes += moved.clone();
+            for source in 0..tiers {
+                for destination in 0..tiers {
+                    if lane.moves[source][destination] {
+                        bytes += moved[source][destination].clone();
+                    }
+                    if lane.promotions[destination] {
+                        bytes += promoted[source][destination].clone();
+                    }
                 }
             }
             objective += (weight * together / lane.bandwidth) * bytes;
@@ -404,7 +417,12 @@ fn split(sets: &[&[usize]], word: usize, here: usize, step: usize, read: usize, 
 fn lanes(system: &MemorySystem) -> Vec<LaneUse> {
     let tiers = system.tiers().len();
     let per_second = SimTime::PS_PER_SECOND as f64;
-    let of = |bandwidth: f64| LaneUse { bandwidth, reads: vec![false; tiers], moves: vec![vec![false; tiers]; tiers] };
+    let of = |bandwidth: f64| LaneUse {
+        bandwidth,
+        reads: vec![false; tiers],
+        moves: vec![vec![false; tiers]; tiers],
+        promotions: vec![false; tiers],
+    };
     let mut uses: Vec<LaneUse> = system.lanes().iter().map(|lane| of(lane.bandwidth().as_f64() / per_second)).collect();
     let single = |tier: TierId| (system.ports(tier).len() == 1).then(|| system.ports(tier).next()).flatten();
     for tier in system.tier_ids() {
@@ -416,6 +434,9 @@ fn lanes(system: &MemorySystem) -> Vec<LaneUse> {
         let Some(port) = single(tier) else { continue };
         for hold in system.route(system.read_route(port)) {
             uses[hold.lane.0].reads[tier.0] = true;
+        }
+        for hold in system.route(system.write_route(port)) {
+            uses[hold.lane.0].promotions[tier.0] = true;
         }
         for destination in system.tier_ids().filter(|destination| *destination != tier) {
             let Some(to) = single(destination) else { continue };
@@ -545,7 +566,10 @@ mod tests {
         for step in 1..STEPS {
             let mut next = vec![None; all];
             for (set, place) in next.iter_mut().enumerate().filter(|(set, _)| fits(set, PREFILL + step)) {
-                let moved = |before: usize| (set & !before & ((1 << (PREFILL + step - 1)) - 1)).count_ones();
+                // What the step before has read is on the chip.
+                let read_before = (0..PREFILL + step - 1).filter(|token| read[step - 1][*token]);
+                let on_chip: usize = read_before.map(|token| 1 << token).sum();
+                let moved = |before: usize| (set & !before & !on_chip & ((1 << (PREFILL + step - 1)) - 1)).count_ones();
                 let ways = least.iter().enumerate().filter_map(|(before, cost)| Some((*cost)? + moved(before)));
                 *place = ways.min().map(|least| least + reads(set, step));
             }
