@@ -65,6 +65,7 @@ pub const SWEEPS: &[Shipped] = shipped! {
     "skip-and-migration" => "models/sweeps/skip-and-migration.ron",
     "gh200-hbm-or-link" => "models/sweeps/gh200-hbm-or-link.ron",
     "gh200-skip-and-migration" => "models/sweeps/gh200-skip-and-migration.ron",
+    "strategies" => "models/sweeps/strategies.ron",
 };
 
 /// The recorded traces: name, what it is, and its bytes.
