@@ -326,10 +326,9 @@ impl ChargedBound {
             let mut read_step = vec![Expression::from(0.0); tiers];
             let mut compute_step = 0.0;
             for (place, kind) in self.kinds.iter().enumerate() {
-                for part in 0..2 {
-                    let (stores, reads) = kind.weights[part];
+                for (part, (stored, &(stores, reads))) in stored[place].iter().zip(&kind.weights).enumerate() {
                     let mut read = vec![Expression::from(0.0); tiers];
-                    for (tier, &variable) in stored[place][part].iter().enumerate() {
+                    for (tier, &variable) in stored.iter().enumerate() {
                         used[tier] += variable;
                         if stores > 0.0 {
                             read[tier] += (reads / stores) * variable;
