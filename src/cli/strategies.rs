@@ -110,12 +110,13 @@ fn knows(strategy: Strategy) -> String {
 fn picture(order: &[(&Scenario, &Finished)]) -> Result<Vec<Artifact>, CliError> {
     let point = |run: &Finished| {
         let summary = &run.report.summary;
-        summary.alpha.mean.filter(|_| summary.complete).map(|alpha| (alpha, summary.simulated_ns / 1e6))
+        let alpha = summary.alpha.mean.filter(|_| summary.complete)?;
+        Some((summary.strategy.clone(), alpha, summary.simulated_ns / 1e6))
     };
-    let points: Vec<(f64, f64)> = order.iter().filter_map(|(_, run)| point(run)).collect();
+    let points: Vec<(String, f64, f64)> = order.iter().filter_map(|(_, run)| point(run)).collect();
     if points.is_empty() {
         return Ok(Vec::new());
     }
     let title = format!("Time against alpha: {} strategies", points.len());
-    Ok(grids::points(("time_against_alpha", &title), ("alpha, mean", "simulated time (ms)"), points)?.into())
+    Ok(grids::named_points(("time_against_alpha", &title), ("alpha, mean", "simulated time (ms)"), points)?.into())
 }

@@ -239,6 +239,55 @@ impl Chart {
     }
 }
 
+/// Points with names.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    /// The name of the files, without an ending.
+    pub name: String,
+    pub title: String,
+    pub x_label: String,
+    pub y_label: String,
+    pub points: Vec<(String, f64, f64)>,
+}
+
+impl Named {
+    /// The picture; its axes begin where the points do. Of points that lie on one another the first alone is named.
+    pub fn artifacts(self) -> Result<[Artifact; 2], ReportError> {
+        let ends = |of: fn(&(String, f64, f64)) -> f64| {
+            let values = self.points.iter().map(of);
+            let (least, most) = values.fold((f64::MAX, f64::MIN), |(least, most), at| (least.min(at), most.max(at)));
+            let margin = 0.08 * (most - least).max(1e-3 * most.abs());
+            (least - margin, most + margin)
+        };
+        let (x, y) = (ends(|point| point.1), ends(|point| point.2));
+        let near = |a: f64, b: f64, (least, most): (f64, f64)| (a - b).abs() < 0.03 * (most - least);
+        let label = |(index, point): (usize, &(String, f64, f64))| {
+            let hidden =
+                self.points[..index].iter().any(|other| near(other.1, point.1, x) && near(other.2, point.2, y));
+            if hidden { String::new() } else { point.0.clone() }
+        };
+        let labels: Vec<String> = self.points.iter().enumerate().map(label).collect();
+        let plot = ScatterPlot::new()
+            .with_data(self.points.iter().map(|(_, x, y)| (*x, *y)))
+            .with_color(colour::BLUE)
+            .with_size(3.5)
+            .with_labels(labels)
+            .with_repel_labels();
+        let plots = vec![Plot::Scatter(plot)];
+        let layout = Layout::auto_from_plots(&plots)
+            .with_x_axis_min(x.0)
+            .with_x_axis_max(x.1)
+            .with_y_axis_min(y.0)
+            .with_y_axis_max(y.1)
+            .with_x_label(self.x_label)
+            .with_y_label(self.y_label)
+            .with_title(self.title)
+            .with_width(860.0)
+            .with_height(520.0);
+        pictures(&self.name, render_multiple(plots, layout))
+    }
+}
+
 /// A colour for each pair of values of two axes.
 #[derive(Clone, Debug)]
 pub(super) struct HeatMap {

@@ -1,6 +1,6 @@
 //! Pictures of many runs at once: lines over an axis, heat maps over two, and fronts.
 
-use super::chart::{Chart, HeatMap, Line, Panel, Stroke, colour};
+use super::chart::{Chart, HeatMap, Line, Named, Panel, Stroke, colour};
 use super::{Artifact, ReportError};
 
 /// A figure over one axis, a line each for the values of another.
@@ -90,6 +90,25 @@ pub fn points(
     all: Vec<(f64, f64)>,
 ) -> Result<[Artifact; 2], ReportError> {
     chart(name, title, x_label, y_label, Vec::new(), all)
+}
+
+/// Points with names, on axes that begin where the points do. Of those that lie on one another the first alone is named.
+///
+/// # Errors
+/// [`ReportError`] if it cannot be drawn.
+pub fn named_points(
+    (name, title): (&str, &str),
+    (x_label, y_label): (&str, &str),
+    points: Vec<(String, f64, f64)>,
+) -> Result<[Artifact; 2], ReportError> {
+    Named {
+        name: name.to_owned(),
+        title: title.to_owned(),
+        x_label: x_label.to_owned(),
+        y_label: y_label.to_owned(),
+        points,
+    }
+    .artifacts()
 }
 
 /// A figure over two axes.

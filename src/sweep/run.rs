@@ -58,7 +58,10 @@ pub fn execute(
     watcher: &dyn Watcher,
 ) -> Result<Tally, SweepError> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = if settings.jobs == 0 { cores() } else { settings.jobs };
+    let mut tally = Tally { cells: count(plan, folder), ..Tally::default() };
+    // No more than there are cells.
+    let most = usize::try_from(tally.cells).unwrap_or(usize::MAX).max(1);
+    let threads = if settings.jobs == 0 { cores() } else { settings.jobs }.min(most);
     // A quarter for what cells share.
     let room = Bytes::new(settings.memory_limit.get() / 4).min(MOST_SHARED);
     let crew = Crew {
@@ -74,7 +77,6 @@ pub fn execute(
         cancel: settings.cancel,
         stopped: AtomicBool::new(false),
     };
-    let mut tally = Tally { cells: count(plan, folder), ..Tally::default() };
     let queue = Mutex::new(Queue { next_block: 0, ready: VecDeque::new(), opened: Vec::new(), error: None });
     let (sender, receiver) = mpsc::channel();
     let result = std::thread::scope(|scope| {
@@ -94,7 +96,7 @@ pub fn execute(
         result
     });
     result?;
-    if settings.cancel.load(Ordering::Relaxed) {
+    if settings.cancel.load(Ordering::Relaxed) && tally.done < tally.cells {
         return Err(SweepError::Interrupted { done: tally.done, cells: tally.cells });
     }
     folder.finish();
