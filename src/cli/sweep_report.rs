@@ -2,7 +2,7 @@ use super::error::{CliError, INCOMPLETE};
 use super::print;
 use crate::report::{self, Table};
 use crate::sweep::report::{self as reports, Asked};
-use crate::sweep::{Measure, Query, Results, SweepError, ranked, sensitivities, subject};
+use crate::sweep::{Measure, Query, Results, ranked, sensitivities, subject};
 use clap::Args;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -71,7 +71,7 @@ pub(super) fn report(args: &ReportArgs) -> Result<ExitCode, CliError> {
         }
     };
     let asked = Asked {
-        figure: figure(&results, &args.sort)?,
+        figure: results.measure(&args.sort)?,
         axes: args.axes.iter().map(axis).collect::<Result<_, _>>()?,
         front,
         top: args.top,
@@ -96,10 +96,6 @@ pub(super) fn after(folder: &Path) -> Result<(), CliError> {
     show(&results, &asked, &folder.join("report"))?;
     note!("every cell is a row of {}", folder.join("cells").display());
     Ok(())
-}
-
-fn figure(results: &Results, name: &str) -> Result<Measure, SweepError> {
-    results.measure(name)
 }
 
 fn show(results: &Results, asked: &Asked, out: &Path) -> Result<(), CliError> {

@@ -1,8 +1,7 @@
 use super::ExplainError;
 use crate::metrics::WaitRecorder;
-use crate::simulation::{Ideal, Idealization, Probe, RunError, Scenario, StepRecord, run};
+use crate::simulation::{Ideal, Idealization, RunError, Scenario, Watch, run};
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
-use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The runs that explain a scenario: as it is, then with one more thing idealized each.
@@ -56,37 +55,17 @@ impl Ladder {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs).build();
         let pool = pool.map_err(|error| ExplainError::Threads { jobs, message: error.to_string() })?;
         let one = |(spared, scenario): &(Option<Ideal>, Scenario)| -> Result<Run, RunError> {
-            let watch = Watch { cancel, advance, unreported: 0 };
+            let is_over = || cancel.load(Ordering::Relaxed);
+            let watch = Watch::new(&is_over, advance);
             let mut probe = (WaitRecorder::new(scenario.memory()), watch);
             let outcome = run(scenario, &mut probe)?;
             let (waits, watch) = probe;
-            advance(watch.unreported);
+            watch.finish();
             Ok(Run { spared: *spared, waits, error: outcome.error.map(|error| error.to_string()) })
         };
         // One at a time to each thread: they take about as long.
         let runs = pool.install(|| scenarios.par_iter().with_max_len(1).map(one).collect::<Result<Vec<_>, _>>())?;
         let without_effect = Ideal::ALL.into_iter().filter(|ideal| !idealization.has(*ideal)).collect();
         Ok(Self { runs, without_effect })
-    }
-}
-
-/// Tells progress now and then, and interrupts when asked.
-struct Watch<'a> {
-    cancel: &'a AtomicBool,
-    advance: &'a (dyn Fn(u64) + Sync),
-    unreported: u64,
-}
-
-/// Steps between two reports of progress.
-const BATCH: u64 = 64;
-
-impl Probe for Watch<'_> {
-    fn step(&mut self, _step: &StepRecord<'_>) -> ControlFlow<()> {
-        self.unreported += 1;
-        if self.unreported == BATCH {
-            (self.advance)(BATCH);
-            self.unreported = 0;
-        }
-        if self.cancel.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }

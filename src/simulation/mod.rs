@@ -21,6 +21,7 @@ mod probe;
 mod residency;
 mod scenario;
 mod waits;
+mod watch;
 
 pub use decode::{Outcome, RunError, run, run_with};
 pub use fields::{FieldError, Fields, spelled_out};
@@ -28,3 +29,4 @@ pub use idealization::{Ideal, Idealization};
 pub use probe::{Ends, Probe, StepRecord};
 pub use scenario::{Scenario, ScenarioConfig, ScenarioError, open_trace, open_trace_with};
 pub use waits::{Waiting, Waits};
+pub use watch::Watch;

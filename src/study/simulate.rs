@@ -1,8 +1,8 @@
 use crate::metrics::{Recorder, RunReport, Timeline};
 use crate::report::{self, ReportError};
-use crate::simulation::{Outcome, Probe, RunError, Scenario, StepRecord, run};
+use crate::simulation::{Outcome, RunError, Scenario, Watch, run};
 use rayon::iter::{ParallelBridge, ParallelIterator};
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use thiserror::Error;
@@ -84,12 +84,14 @@ fn work(scenario: &Scenario) -> u64 {
 }
 
 fn one(job: &Job<'_>, cancel: &Cancel, progress: &dyn Progress) -> Result<Finished, StudyError> {
-    let watch = Watch { cancel, progress, unreported: 0 };
+    let is_over = || cancel.load(Ordering::Relaxed);
+    let advance = |steps| progress.advance(steps);
+    let watch = Watch::new(&is_over, &advance);
     let timeline = job.timeline.clone().map(|steps| Timeline::new(job.scenario, steps));
     let mut probe = (Recorder::new(job.scenario), (watch, timeline));
     let outcome = run(job.scenario, &mut probe)?;
     let (recorder, (watch, timeline)) = probe;
-    progress.advance(watch.unreported);
+    watch.finish();
     let mut report = recorder.finish(job.scenario, &outcome);
     report.charge(job.scenario).map_err(|source| RunError::Trace { step: outcome.steps, source })?;
     let mut files = report::run_files(&report)?;
@@ -97,30 +99,9 @@ fn one(job: &Job<'_>, cancel: &Cancel, progress: &dyn Progress) -> Result<Finish
         files.extend(report::timeline_files(timeline)?);
     }
     // An interruption between computing and writing counts: nothing is written then.
-    if cancel.load(Ordering::Relaxed) {
+    if is_over() {
         return Err(RunError::Interrupted.into());
     }
     report::write_run(&job.folder, &files)?;
     Ok(Finished { report, outcome })
-}
-
-/// Tells progress now and then, and interrupts when asked.
-struct Watch<'a> {
-    cancel: &'a Cancel,
-    progress: &'a dyn Progress,
-    unreported: u64,
-}
-
-/// Steps between two reports of progress.
-const BATCH: u64 = 64;
-
-impl Probe for Watch<'_> {
-    fn step(&mut self, _step: &StepRecord<'_>) -> ControlFlow<()> {
-        self.unreported += 1;
-        if self.unreported == BATCH {
-            self.progress.advance(BATCH);
-            self.unreported = 0;
-        }
-        if self.cancel.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
 }

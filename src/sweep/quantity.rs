@@ -128,30 +128,41 @@ impl Unit {
         matches!(self, Self::Whole | Self::Bytes | Self::Bandwidth)
     }
 
+    /// What numbers up to `most` are divided by to be read, and the name of that.
+    #[must_use]
+    pub fn scale(self, most: f64) -> (f64, &'static str) {
+        const KIB: f64 = 1024.0;
+        let units: &[(f64, &'static str)] = match self {
+            Self::Time => &[(1.0, "ns"), (1e3, "us"), (1e6, "ms"), (1e9, "s")],
+            Self::Bytes => &[
+                (1.0, "B"),
+                (KIB, "KiB"),
+                (KIB * KIB, "MiB"),
+                (KIB * KIB * KIB, "GiB"),
+                (KIB * KIB * KIB * KIB, "TiB"),
+            ],
+            Self::Bandwidth => &[(1.0, "B/s"), (1e6, "MB/s"), (1e9, "GB/s"), (1e12, "TB/s")],
+            Self::Whole | Self::Real | Self::Text => &[(1.0, "")],
+        };
+        *units.iter().rfind(|(factor, _)| most >= *factor).unwrap_or(&units[0])
+    }
+
     /// A number of this unit as a person reads it, rounded.
     #[must_use]
     pub fn shown(self, number: f64) -> String {
-        let in_units = |units: &[(f64, &str)]| {
-            let (factor, name) = units.iter().rfind(|(factor, _)| number >= *factor).unwrap_or(&units[0]);
-            let value = number / factor;
-            let decimals = if value.fract() == 0.0 {
-                0
-            } else if value < 10.0 {
-                3
-            } else {
-                1
-            };
-            format!("{value:.decimals$} {name}")
-        };
         match self {
-            Self::Bytes => in_units(&[
-                (1.0, "B"),
-                (1024.0, "KiB"),
-                (1048576.0, "MiB"),
-                (1073741824.0, "GiB"),
-                (1099511627776.0, "TiB"),
-            ]),
-            Self::Bandwidth => in_units(&[(1.0, "B/s"), (1e6, "MB/s"), (1e9, "GB/s"), (1e12, "TB/s")]),
+            Self::Bytes | Self::Bandwidth => {
+                let (factor, name) = self.scale(number);
+                let value = number / factor;
+                let decimals = if value.fract() == 0.0 {
+                    0
+                } else if value < 10.0 {
+                    3
+                } else {
+                    1
+                };
+                format!("{value:.decimals$} {name}")
+            }
             Self::Time => SimTime::from_ns(number).rounded(),
             Self::Whole | Self::Real | Self::Text => format!("{}", significant(number, 6)),
         }

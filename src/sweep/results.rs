@@ -185,20 +185,7 @@ impl Results {
                 Kind::Share | Kind::Number => Unit::Real,
             },
         };
-        let largest =
-            |units: &[(f64, &'static str)]| *units.iter().rfind(|(factor, _)| most >= *factor).unwrap_or(&units[0]);
-        match unit {
-            Unit::Time => largest(&[(1.0, "ns"), (1e3, "us"), (1e6, "ms"), (1e9, "s")]),
-            Unit::Bytes => largest(&[
-                (1.0, "B"),
-                (1024.0, "KiB"),
-                (1048576.0, "MiB"),
-                (1073741824.0, "GiB"),
-                (1099511627776.0, "TiB"),
-            ]),
-            Unit::Bandwidth => largest(&[(1e6, "MB/s"), (1e9, "GB/s"), (1e12, "TB/s")]),
-            Unit::Whole | Unit::Real | Unit::Text => (1.0, ""),
-        }
+        unit.scale(most)
     }
 
     /// A point's levels in words.

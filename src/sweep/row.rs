@@ -1,4 +1,5 @@
-use crate::metrics::{Distribution, Named, Summary};
+use crate::metrics::{Distribution, Named, Recorder, Summary};
+use crate::simulation::{RunError, Scenario, Watch, run};
 use serde::{Deserialize, Serialize};
 
 /// What a cell came to.
@@ -40,6 +41,21 @@ impl Row {
     #[must_use]
     pub fn failed(cell: u64, error: String) -> Self {
         Self { cell, error: Some(error), figures: Named::default() }
+    }
+
+    /// Runs `scenario` and keeps its figures; `None` if `is_over` said to end it.
+    pub(super) fn simulated(cell: u64, scenario: &Scenario, is_over: &dyn Fn() -> bool) -> Option<Self> {
+        let mut probe = (Recorder::new(scenario), Watch::new(is_over, &|_| {}));
+        let outcome = match run(scenario, &mut probe) {
+            Ok(outcome) => outcome,
+            Err(RunError::Interrupted) => return None,
+            Err(error) => return Some(Self::failed(cell, error.to_string())),
+        };
+        let mut report = probe.0.finish(scenario, &outcome);
+        Some(match report.charge(scenario) {
+            Ok(()) => Self::of(cell, &report.summary),
+            Err(error) => Self::failed(cell, error.to_string()),
+        })
     }
 
     /// The figures of a run. Of lanes, utilization alone is kept, and the distributions of transfers without their outer

@@ -3,12 +3,10 @@ use super::folder::{BLOCK, Folder};
 use super::journal::Journal;
 use super::shared::Shared;
 use super::{Plan, Row, SweepError};
-use crate::metrics::Recorder;
-use crate::simulation::{Probe, RunError, Scenario, ScenarioConfig, StepRecord, run};
+use crate::simulation::{Scenario, ScenarioConfig};
 use crate::units::Bytes;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -293,18 +291,7 @@ impl Crew<'_> {
             Some(shared) => shared.with_skips(scenario),
             None => scenario,
         };
-        let mut probe = (Recorder::new(&scenario), Watch(self));
-        match run(&scenario, &mut probe) {
-            Ok(outcome) => {
-                let mut report = probe.0.finish(&scenario, &outcome);
-                Some(News::Row(match report.charge(&scenario) {
-                    Ok(()) => Row::of(cell, &report.summary),
-                    Err(error) => Row::failed(cell, error.to_string()),
-                }))
-            }
-            Err(RunError::Interrupted) => None,
-            Err(error) => Some(News::Row(Row::failed(cell, error.to_string()))),
-        }
+        Row::simulated(cell, &scenario, &|| self.is_over()).map(News::Row)
     }
 
     fn scenario(&self, levels: &[usize]) -> Result<Scenario, String> {
@@ -327,15 +314,6 @@ impl Crew<'_> {
             }
         });
         first.unwrap_or_else(|| new(ScenarioConfig { trace: trace.clone(), ..config }))
-    }
-}
-
-/// Ends a run when the sweep is over.
-struct Watch<'a>(&'a Crew<'a>);
-
-impl Probe for Watch<'_> {
-    fn step(&mut self, _step: &StepRecord<'_>) -> ControlFlow<()> {
-        if self.0.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 

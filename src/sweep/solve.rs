@@ -1,11 +1,9 @@
 use super::axis::{Range, expand};
 use super::{Quantity, Row, SweepError, Unit};
-use crate::metrics::Recorder;
 use crate::results::Condition;
-use crate::simulation::{Fields, Probe, RunError, Scenario, ScenarioConfig, StepRecord, run};
+use crate::simulation::{Fields, Scenario, ScenarioConfig};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use serde_json::Value;
-use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Where along one axis a condition begins or ceases to hold.
@@ -198,26 +196,7 @@ impl Look<'_> {
             Ok(scenario) => scenario,
             Err(error) => return failed(&error),
         };
-        let mut probe = (Recorder::new(&scenario), Watch(self.cancel));
-        match run(&scenario, &mut probe) {
-            Ok(outcome) => {
-                let mut report = probe.0.finish(&scenario, &outcome);
-                match report.charge(&scenario) {
-                    Ok(()) => Ok(Row::of(0, &report.summary)),
-                    Err(error) => failed(&error),
-                }
-            }
-            Err(RunError::Interrupted) => Err(SweepError::Stopped),
-            Err(error) => failed(&error),
-        }
-    }
-}
-
-struct Watch<'a>(&'a AtomicBool);
-
-impl Probe for Watch<'_> {
-    fn step(&mut self, _step: &StepRecord<'_>) -> ControlFlow<()> {
-        if self.0.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        Row::simulated(0, &scenario, &|| self.cancel.load(Ordering::Relaxed)).ok_or(SweepError::Stopped)
     }
 }
 
