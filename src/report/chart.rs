@@ -1,7 +1,7 @@
 //! The one place that knows the plotting crate.
 
 use super::output::{Artifact, ReportError};
-use kuva::backend::png::PngBackend;
+use super::raster::png;
 use kuva::backend::svg::SvgBackend;
 use kuva::plot::{ColorMap, Heatmap, LegendPosition, LinePlot, LineStyle, ScatterPlot, StackedAreaPlot, WaterfallPlot};
 use kuva::render::figure::{Figure, FigureLegendPosition};
@@ -346,11 +346,8 @@ impl HeatMap {
 
 /// What was drawn, as `NAME.svg` and `NAME.png`.
 fn pictures(name: &str, scene: Scene) -> Result<[Artifact; 2], ReportError> {
-    let png = PngBackend::new()
-        .with_scale(PNG_SCALE)
-        .render_scene(&scene)
-        .map_err(|error| ReportError::format(format!("{name}.png"), error))?;
     let svg = numbered_anew(&SvgBackend::new().render_scene(&scene));
+    let png = png(&svg, PNG_SCALE).map_err(|error| ReportError::format(format!("{name}.png"), error))?;
     Ok([Artifact::new(format!("{name}.svg"), svg), Artifact::new(format!("{name}.png"), png)])
 }
 

@@ -15,6 +15,7 @@ mod output;
 mod parquet;
 mod percentiles;
 pub mod pictures;
+mod raster;
 mod table;
 mod timeline;
 pub mod trace_pictures;
