@@ -13,11 +13,19 @@ pub struct Timings {
 
 impl Default for Timings {
     fn default() -> Self {
-        // A millisecond to begin with; it grows by itself, so no time is out of range.
-        let mut histogram = Histogram::new_with_bounds(1, 1_000_000_000, 3).expect("these bounds are valid");
-        histogram.auto(true);
-        Self { histogram, sum: 0, least: SimTime::MAX, greatest: SimTime::ZERO }
+        // Many remain empty.
+        Self { histogram: up_to(2), sum: 0, least: SimTime::MAX, greatest: SimTime::ZERO }
     }
+}
+
+/// A millisecond: what a histogram has room for to begin with.
+const MILLISECOND: u64 = 1_000_000_000;
+
+/// An empty histogram with room for so many picoseconds. It grows by itself, so no time is out of range.
+fn up_to(picoseconds: u64) -> Histogram<u64> {
+    let mut histogram = Histogram::new_with_bounds(1, picoseconds, 3).expect("these bounds are valid");
+    histogram.auto(true);
+    histogram
 }
 
 impl Timings {
@@ -70,6 +78,9 @@ impl Timings {
     /// Adds one time.
     pub fn record(&mut self, time: SimTime) {
         let ps = time.as_ps();
+        if self.histogram.high() < MILLISECOND && self.histogram.is_empty() {
+            self.histogram = up_to(MILLISECOND);
+        }
         self.histogram.record(ps).expect("a histogram that grows by itself has no greatest value");
         self.sum += u128::from(ps);
         self.least = self.least.min(time);

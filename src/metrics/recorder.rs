@@ -116,7 +116,7 @@ impl Recorder {
         let tiers = scenario.memory().tiers().len();
         Self {
             histograms: Histograms::default(),
-            series: Series::new(tiers),
+            series: Series::with_capacity(tiers, scenario.decode()),
             bytes: std::array::from_fn(|_| vec![Bytes::ZERO; tiers]),
             attention: Mean::default(),
             mlp: Mean::default(),

@@ -52,7 +52,13 @@ impl Series {
     /// No steps yet, of so many tiers.
     #[must_use]
     pub fn new(tiers: usize) -> Self {
-        Self { tiers, rows: Vec::new(), by_tier: Vec::new() }
+        Self::with_capacity(tiers, 0)
+    }
+
+    /// The same with room for so many steps.
+    #[must_use]
+    pub fn with_capacity(tiers: usize, steps: usize) -> Self {
+        Self { tiers, rows: Vec::with_capacity(steps), by_tier: Vec::with_capacity(steps * tiers) }
     }
 
     pub(super) fn push(&mut self, step: &StepRecord<'_>) {

@@ -15,7 +15,7 @@ use crate::strategy::{
     StepBound,
 };
 use crate::units::{Bytes, SimTime};
-use crate::workload::{LanguageModel, Sublayer, TokenSet, TraceError, TraceWindow};
+use crate::workload::{Ahead, Fan, LanguageModel, Shape, SkipSource, Sublayer, TokenSet, TraceError, TraceWindow};
 use thiserror::Error;
 
 /// Why a run did not get to its end.
@@ -89,19 +89,67 @@ pub fn run<P: Probe>(scenario: &Scenario, probe: &mut P) -> Result<Outcome, RunE
 /// # Errors
 /// As [`run`].
 pub fn run_with<P: Probe>(scenario: &Scenario, parts: Parts, probe: &mut P) -> Result<Outcome, RunError> {
-    let mut decode = Decode::new(scenario, parts, probe)?;
-    let mut error = None;
+    let skips = scenario.skips().map_err(|source| RunError::Trace { step: 0, source })?;
+    let mut decode = Decode::new(scenario, parts, skips, probe)?;
     for step in 0..scenario.decode() {
-        match decode.step(step) {
-            Ok(()) => decode.steps = step + 1,
-            Err(stop @ (RunError::OutOfMemory { .. } | RunError::ClockOverflow { .. })) => {
-                error = Some(stop);
-                break;
-            }
-            Err(stop) => return Err(stop),
+        if let Some(error) = decode.next_step(step)? {
+            return Ok(decode.finish(Some(error)));
         }
     }
-    Ok(decode.finish(error))
+    Ok(decode.finish(None))
+}
+
+/// Where the skip sets of runs are made up, or read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SkipsMade {
+    /// Between their steps, on the thread of the runs.
+    Between,
+    /// Ahead of them, on a thread of their own: for a core that has nothing else to do.
+    Ahead,
+}
+
+/// As [`run`], of several scenarios that [share their skip sets](Scenario::shares_skips), a step of each in turn: the sets are made
+/// once for all, and are not in memory for longer than the runs need them. What comes out is the same.
+///
+/// # Errors
+/// As [`run`], for the first that fails; the others do not go on.
+///
+/// # Panics
+/// If there are not as many probes as scenarios.
+pub fn run_abreast<P: Probe>(
+    scenarios: &[&Scenario],
+    made: SkipsMade,
+    probes: &mut [P],
+) -> Result<Vec<Outcome>, RunError> {
+    assert_eq!(scenarios.len(), probes.len(), "each run has its probe");
+    let Some(first) = scenarios.first() else { return Ok(Vec::new()) };
+    debug_assert!(scenarios.iter().all(|scenario| scenario.shares_skips(first)));
+    let Shape { layers, prefill, decode: steps, .. } = first.shape();
+    let mut skips = first.skips().map_err(|source| RunError::Trace { step: 0, source })?;
+    if made == SkipsMade::Ahead {
+        skips = Ahead::start(skips, layers, prefill, steps);
+    }
+    let readers = Fan::out(skips, layers, prefill + steps, scenarios.len());
+    let mut going = Vec::with_capacity(scenarios.len());
+    for (index, ((scenario, probe), skips)) in scenarios.iter().zip(probes).zip(readers).enumerate() {
+        going.push((index, Decode::new(scenario, scenario.strategy().build(), Box::new(skips), probe)?));
+    }
+    let mut ended = Vec::with_capacity(scenarios.len());
+    for step in 0..steps {
+        let mut at = 0;
+        while at < going.len() {
+            match going[at].1.next_step(step)? {
+                None => at += 1,
+                Some(error) => {
+                    let (index, decode) = going.remove(at);
+                    ended.push((index, decode.finish(Some(error))));
+                }
+            }
+        }
+    }
+    ended.extend(going.into_iter().map(|(index, decode)| (index, decode.finish(None))));
+    ended.sort_by_key(|(index, _)| *index);
+    Ok(ended.into_iter().map(|(_, outcome)| outcome).collect())
 }
 
 /// What a transfer is, when it comes back.
@@ -196,7 +244,12 @@ struct Decode<'a, P> {
 }
 
 impl<'a, P: Probe> Decode<'a, P> {
-    fn new(scenario: &'a Scenario, parts: Parts, probe: &'a mut P) -> Result<Self, RunError> {
+    fn new(
+        scenario: &'a Scenario,
+        parts: Parts,
+        skips: Box<dyn SkipSource + Send>,
+        probe: &'a mut P,
+    ) -> Result<Self, RunError> {
         let (model, system) = (scenario.model(), scenario.memory());
         let (layers, tiers) = (model.layers().len(), system.tiers().len());
         let look_ahead = parts.look_ahead();
@@ -216,9 +269,8 @@ impl<'a, P: Probe> Decode<'a, P> {
             }
         }
 
-        let trace = |source| RunError::Trace { step: 0, source };
-        let source = scenario.skips().map_err(trace)?;
-        let window = TraceWindow::new(source, shape, look_ahead).map_err(trace)?;
+        let window =
+            TraceWindow::new(skips, shape, look_ahead).map_err(|source| RunError::Trace { step: 0, source })?;
         let fabric = Fabric::new(system);
         let compute_timer = EventId(Fabric::<Purpose>::OWNERS_EVENTS);
         Ok(Self {
@@ -285,6 +337,18 @@ impl<'a, P: Probe> Decode<'a, P> {
     /// The pages that hold them.
     fn pages(&self, step: usize) -> usize {
         self.context(step).div_ceil(self.page_tokens)
+    }
+
+    /// Simulates `step`. What ends the run early, but with results, is a value.
+    fn next_step(&mut self, step: usize) -> Result<Option<RunError>, RunError> {
+        match self.step(step) {
+            Ok(()) => {
+                self.steps = step + 1;
+                Ok(None)
+            }
+            Err(stop @ (RunError::OutOfMemory { .. } | RunError::ClockOverflow { .. })) => Ok(Some(stop)),
+            Err(stop) => Err(stop),
+        }
     }
 
     fn step(&mut self, step: usize) -> Result<(), RunError> {
@@ -386,7 +450,7 @@ impl<'a, P: Probe> Decode<'a, P> {
         let tokens = self.residency.layer(layer);
         let (context, pages) =
             (self.scenario.prefill() + step, self.scenario.shape().pages(self.scenario.prefill() + step));
-        self.totals.late_tokens += late_pages(tokens, skipped) * self.page_tokens as u64;
+        self.totals.late_tokens += late_pages(tokens, skipped, pages) * self.page_tokens as u64;
         let active = pages - skips.counts[layer];
         // Of the last page, what was not computed yet is not read.
         let last_page = pages.saturating_sub(1);
@@ -401,7 +465,7 @@ impl<'a, P: Probe> Decode<'a, P> {
         for tier in self.system.tier_ids() {
             // The tiers partition the context, so the last one has what the others have not.
             let last = tier.0 + 1 == tokens.at.len();
-            let count = if last { rest } else { tokens.at[tier.0].count_without(skipped) };
+            let count = if last { rest } else { tokens.at[tier.0].count_without_below(skipped, pages) };
             rest -= count;
             if count == 0 {
                 continue;
@@ -783,11 +847,11 @@ impl StepTotals {
 
 /// The pages of a layer that a step reads at the source of a move that is not complete: those in flight that are not
 /// being written.
-fn late_pages(tokens: &LayerTokens, skipped: &TokenSet) -> u64 {
+fn late_pages(tokens: &LayerTokens, skipped: &TokenSet, pages: usize) -> u64 {
     if tokens.in_flight_count == tokens.being_written.len() {
         return 0;
     }
-    let read_in_flight = tokens.in_flight.count_without(skipped);
+    let read_in_flight = tokens.in_flight.count_without_below(skipped, pages);
     let being_written = tokens.being_written.iter().filter(|page| !skipped.contains(**page)).count();
     (read_in_flight - being_written) as u64
 }

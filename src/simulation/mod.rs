@@ -23,7 +23,7 @@ mod scenario;
 mod waits;
 mod watch;
 
-pub use decode::{Outcome, RunError, run, run_with};
+pub use decode::{Outcome, RunError, SkipsMade, run, run_abreast, run_with};
 pub use fields::{FieldError, Fields, spelled_out};
 pub use idealization::{Ideal, Idealization};
 pub use probe::{Ends, Probe, StepRecord};

@@ -411,6 +411,13 @@ impl Scenario {
         })
     }
 
+    /// Whether the skip sets of `other` are the same, whatever else differs.
+    #[must_use]
+    pub fn shares_skips(&self, other: &Self) -> bool {
+        let of = |scenario: &Self| (scenario.model.layers().len(), scenario.prefill(), scenario.decode());
+        of(self) == of(other) && self.resolved.trace == other.resolved.trace
+    }
+
     /// The skip sets of this scenario in memory, for all scenarios that share them.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 use crate::metrics::{Recorder, RunReport, Timeline};
 use crate::report::{self, ReportError};
-use crate::simulation::{Outcome, RunError, Scenario, Watch, run};
+use crate::simulation::{Outcome, RunError, Scenario, SkipsMade, Watch, run_abreast};
 use rayon::iter::{ParallelBridge, ParallelIterator};
+use std::cmp::Reverse;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,7 +47,7 @@ pub trait Progress: Sync {
     fn advance(&self, steps: u64);
 }
 
-/// Runs all `jobs` on so many threads (0: one a core), the longest first, and writes the files of each as it ends. The
+/// Runs all `jobs` on so many threads (0: one a core), those that share their skip sets abreast, and writes the files of each as it ends. The
 /// results are in the order of `jobs` and do not depend on the number of threads.
 ///
 /// # Errors
@@ -64,17 +65,41 @@ pub fn simulate(
         .num_threads(threads)
         .build()
         .map_err(|error| StudyError::Threads { jobs: threads, message: error.to_string() })?;
-    let mut order: Vec<usize> = (0..jobs.len()).collect();
-    order.sort_by_key(|&index| std::cmp::Reverse(work(jobs[index].scenario)));
-    let mut finished = pool.install(|| {
-        order
+    let groups = groups(jobs, threads);
+    let made = if groups.len() < threads { SkipsMade::Ahead } else { SkipsMade::Between };
+    let finished = pool.install(|| {
+        groups
             .into_iter()
             .par_bridge()
-            .map(|index| Ok((index, one(&jobs[index], cancel, progress)?)))
+            .map(|group| together(jobs, group, made, cancel, progress))
             .collect::<Result<Vec<_>, StudyError>>()
     })?;
+    let mut finished: Vec<(usize, Finished)> = finished.into_iter().flatten().collect();
     finished.sort_by_key(|(index, _)| *index);
     Ok(finished.into_iter().map(|(_, finished)| finished).collect())
+}
+
+/// Jobs that share their skip sets together, but in enough groups for so many threads: the most work first.
+fn groups(jobs: &[Job<'_>], threads: usize) -> Vec<Vec<usize>> {
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for (index, job) in jobs.iter().enumerate() {
+        match groups.iter_mut().find(|group| jobs[group[0]].scenario.shares_skips(job.scenario)) {
+            Some(group) => group.push(index),
+            None => groups.push(vec![index]),
+        }
+    }
+    let work_of = |group: &Vec<usize>| group.iter().map(|&index| work(jobs[index].scenario)).sum::<u64>();
+    // Twice as many as threads, so that none waits long for the last.
+    while threads > 1
+        && groups.len() < 2 * threads
+        && let Some(largest) = groups.iter_mut().filter(|group| group.len() > 1).max_by_key(|group| work_of(group))
+    {
+        let half = largest.len() / 2;
+        let split_off = largest.split_off(half);
+        groups.push(split_off);
+    }
+    groups.sort_by_key(|group| Reverse(work_of(group)));
+    groups
 }
 
 /// In proportion to the time that a run takes: steps times tokens times layers.
@@ -83,19 +108,47 @@ fn work(scenario: &Scenario) -> u64 {
     scenario.decode() as u64 * tokens as u64 * scenario.model().layers().len() as u64
 }
 
-fn one(job: &Job<'_>, cancel: &Cancel, progress: &dyn Progress) -> Result<Finished, StudyError> {
+/// Runs the jobs of a group abreast, and writes the files of each.
+fn together(
+    jobs: &[Job<'_>],
+    group: Vec<usize>,
+    made: SkipsMade,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<Vec<(usize, Finished)>, StudyError> {
     let is_over = || cancel.load(Ordering::Relaxed);
     let advance = |steps| progress.advance(steps);
-    let watch = Watch::new(&is_over, &advance);
-    let timeline = job.timeline.clone().map(|steps| Timeline::new(job.scenario, steps));
-    let mut probe = (Recorder::new(job.scenario), (watch, timeline));
-    let outcome = run(job.scenario, &mut probe)?;
-    let (recorder, (watch, timeline)) = probe;
-    watch.finish();
-    let mut report = recorder.finish(job.scenario, &outcome);
+    let scenarios: Vec<&Scenario> = group.iter().map(|&index| jobs[index].scenario).collect();
+    let mut probes: Vec<_> = group
+        .iter()
+        .map(|&index| {
+            let Job { scenario, timeline, .. } = &jobs[index];
+            let timeline = timeline.clone().map(|steps| Timeline::new(scenario, steps));
+            (Recorder::new(scenario), (Watch::new(&is_over, &advance), timeline))
+        })
+        .collect();
+    let outcomes = run_abreast(&scenarios, made, &mut probes)?;
+    let ended = group.into_iter().zip(probes).zip(outcomes);
+    ended
+        .map(|((index, (recorder, (watch, timeline))), outcome)| {
+            watch.finish();
+            let report = recorder.finish(jobs[index].scenario, &outcome);
+            Ok((index, written(&jobs[index], report, outcome, timeline.as_ref(), &is_over)?))
+        })
+        .collect()
+}
+
+/// Writes the files of a run that has ended.
+fn written(
+    job: &Job<'_>,
+    mut report: RunReport,
+    outcome: Outcome,
+    timeline: Option<&Timeline>,
+    is_over: &dyn Fn() -> bool,
+) -> Result<Finished, StudyError> {
     report.charge(job.scenario).map_err(|source| RunError::Trace { step: outcome.steps, source })?;
     let mut files = report::run_files(&report)?;
-    if let Some(timeline) = &timeline {
+    if let Some(timeline) = timeline {
         files.extend(report::timeline_files(timeline)?);
     }
     // An interruption between computing and writing counts: nothing is written then.

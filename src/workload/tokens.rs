@@ -63,6 +63,13 @@ impl TokenSet {
         count_without(self.words(), other.words())
     }
 
+    /// As [`count_without`](Self::count_without), where neither has a token from `end` on.
+    pub(crate) fn count_without_below(&self, other: &Self, end: usize) -> usize {
+        let words = end.div_ceil(WORD_BITS);
+        debug_assert!([self, other].iter().all(|set| set.words()[words..].iter().all(|word| *word == 0)));
+        count_without(&self.words()[..words], &other.words()[..words])
+    }
+
     /// As [`count_without`](Self::count_without), of the tokens in `range` alone, which must be within the range of both.
     #[must_use]
     pub fn count_without_in(&self, other: &Self, range: Range<usize>) -> usize {
@@ -90,6 +97,12 @@ impl TokenSet {
     /// As [`words`](TokenSet::words). Bits beyond the range must stay 0.
     pub(crate) fn words_mut(&mut self) -> &mut [Word] {
         self.0.as_mut_slice()
+    }
+
+    /// Has the tokens below `end` that `other` has, of the same range; what it has above is no matter.
+    pub(crate) fn copy_below(&mut self, other: &Self, end: usize) {
+        let words = end.div_ceil(WORD_BITS);
+        self.words_mut()[..words].copy_from_slice(&other.words()[..words]);
     }
 
     /// Becomes equal to `other`, of the same range, without allocating.

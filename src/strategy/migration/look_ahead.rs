@@ -38,7 +38,7 @@ impl Migration for LookAhead {
         let mut rest = Rest::new(view, active);
         for tier in (0..last.0).map(TierId) {
             let target = rest.target_on(view, tier);
-            let at_home = view.home[tier.0].count_without(skipped);
+            let at_home = view.home[tier.0].count_without_below(skipped, view.context);
             let mut here = at_home.saturating_add_signed(change[tier.0]);
             if here < target {
                 let mut wanted = (target - here).min(plan.room(tier));

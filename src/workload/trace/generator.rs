@@ -111,7 +111,7 @@ impl LayerState {
         let added = wanted - self.count;
         let readable = end - first - self.count;
         let exchanged = (config.churn.round_of(self.count as u64) as usize).min(readable - added);
-        self.before.copy_from(&self.skipped);
+        self.before.copy_below(&self.skipped, end);
         let mut sets = Sets { before: self.before.words(), skipped: self.skipped.words_mut() };
         if exchanged > 0 {
             let old = Pool { range: first..self.end, fitting: self.count };

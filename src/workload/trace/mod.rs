@@ -3,6 +3,8 @@
 //! Made up by a [`Generator`], or read from a [`Recording`] of any format: Parquet, `.kvs` or JSON Lines, a file of this
 //! folder each.
 
+mod ahead;
+mod fan;
 mod fit;
 mod fitting;
 mod generator;
@@ -17,6 +19,8 @@ mod statistics;
 mod stored;
 mod window;
 
+pub use ahead::Ahead;
+pub use fan::Fan;
 pub use fit::Fit;
 pub use fitting::{Demand, FittedTrace};
 pub use generator::{Generator, GeneratorConfig};
