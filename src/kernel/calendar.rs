@@ -23,8 +23,6 @@ pub struct EventId(pub u32);
 /// assert_eq!(calendar.now(), SimTime::from_ps(10));
 /// ```
 pub struct Calendar {
-    /// What was taken, or taken out, stays at `SimTime::MAX`, which is never: to move an entry takes half as long as to remove it and
-    /// to put it back.
     pending: PriorityQueue<EventId, Reverse<(SimTime, EventId)>, FxBuildHasher>,
     now: SimTime,
     popped: u64,
@@ -52,26 +50,27 @@ impl Calendar {
     /// Sets or moves the pending event of `id`. `SimTime::MAX` is never: it takes the event out.
     pub fn schedule(&mut self, id: EventId, at: SimTime) {
         debug_assert!(at >= self.now, "an event before the present: {at:?} < {:?}", self.now);
-        if self.pending.change_priority(&id, Reverse((at, id))).is_none() && at != SimTime::MAX {
+        if at == SimTime::MAX {
+            self.cancel(id);
+        } else if self.pending.change_priority(&id, Reverse((at, id))).is_none() {
             self.pending.push(id, Reverse((at, id)));
         }
     }
 
     /// Takes the pending event of `id` out, if there is one.
     pub fn cancel(&mut self, id: EventId) {
-        self.schedule(id, SimTime::MAX);
+        self.pending.remove(&id);
     }
 
     /// When the next event is due.
     #[must_use]
     pub fn next_time(&self) -> Option<SimTime> {
-        self.pending.peek().map(|(_, Reverse((at, _)))| *at).filter(|at| *at != SimTime::MAX)
+        self.pending.peek().map(|(_, Reverse((at, _)))| *at)
     }
 
     /// Takes the next event and sets the clock to its time.
     pub fn pop(&mut self) -> Option<(SimTime, EventId)> {
-        let (&id, &Reverse((at, _))) = self.pending.peek().filter(|(_, Reverse((at, _)))| *at != SimTime::MAX)?;
-        self.pending.change_priority(&id, Reverse((SimTime::MAX, id)));
+        let (id, Reverse((at, _))) = self.pending.pop()?;
         debug_assert!(at >= self.now, "time ran back");
         self.now = at;
         self.popped += 1;
