@@ -108,6 +108,27 @@ fn near_the_limit() {
     println!("(run - making up) / streaming             {:>8.2}", (seconds[0] - seconds[1]) / seconds[2]);
 }
 
+fn reports() {
+    println!("\nReports of the study's runs, 40 % skipped, best-ratio: milliseconds of the processor");
+    println!("{:>9} {:>11} {:>11} {:>11} {:>9}", "tokens", "run", "its files", "of a run", "MB");
+    for tokens in [256, 1024, 4096, 16384] {
+        let scenario = study(tokens, "0.4", "best-ratio");
+        let report = record(&scenario);
+        let mut bytes = 0;
+        let times = least(
+            5,
+            &mut [
+                &mut || {
+                    black_box(record(black_box(&scenario)));
+                },
+                &mut || bytes = make_files(black_box(&report)),
+            ],
+        );
+        let ms: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1e3).collect();
+        println!("{tokens:>9} {:>11.1} {:>11.1} {:>9.1} % {:>9.2}", ms[0], ms[1], 100.0 * ms[1] / ms[0], bytes as f64 / 1e6);
+    }
+}
+
 /// The slope of log(time) over log(size), of the last steps of a series.
 fn slope(series: &[(f64, f64)]) -> f64 {
     let logs: Vec<(f64, f64)> = series.iter().map(|(x, y)| (x.ln(), y.ln())).collect();
@@ -149,9 +170,13 @@ fn growth() {
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
-    for (name, part) in
-        [("kernel", kernel as fn()), ("loops", event_loops), ("limit", near_the_limit), ("growth", growth)]
-    {
+    for (name, part) in [
+        ("kernel", kernel as fn()),
+        ("loops", event_loops),
+        ("limit", near_the_limit),
+        ("reports", reports),
+        ("growth", growth),
+    ] {
         if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
             part();
         }

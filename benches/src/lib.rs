@@ -6,7 +6,9 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use tiersim::kernel::{Calendar, EventId};
 use tiersim::memory::{Fabric, MemorySystem, Path, Pattern, Request, TierId, TransferClass, Urgency};
+use tiersim::metrics::{Recorder, RunReport};
 use tiersim::replay::carry;
+use tiersim::report::run_files;
 use tiersim::simulation::{Scenario, ScenarioConfig, run};
 use tiersim::units::{Bytes, SimTime};
 use tiersim::workload::{SkipSource, StepSkips, TraceConfig};
@@ -40,6 +42,26 @@ pub fn simulate(scenario: &Scenario) -> u64 {
     let outcome = run(scenario, &mut ()).expect("the run is valid");
     assert!(outcome.error.is_none());
     outcome.events
+}
+
+/// Simulates `scenario` as `tiersim run` does, and returns what there is to report.
+///
+/// # Panics
+/// If the run does not get to its end.
+#[must_use]
+pub fn record(scenario: &Scenario) -> RunReport {
+    let mut recorder = Recorder::new(scenario);
+    let outcome = run(scenario, &mut recorder).expect("the run is valid");
+    recorder.finish(scenario, &outcome)
+}
+
+/// Makes all files of a run, and returns their size.
+///
+/// # Panics
+/// If one cannot be made.
+#[must_use]
+pub fn make_files(report: &RunReport) -> usize {
+    run_files(report).expect("a whole run has its files").iter().map(|file| file.bytes.len()).sum()
 }
 
 /// Makes up all skip sets of `scenario` and nothing else. Returns how many tokens are skipped in all.

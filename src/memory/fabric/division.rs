@@ -1,21 +1,34 @@
-//! Divisions of large integers by way of floats: exact, and faster than the general one.
+//! Divisions of large integers by one and the same number: exact, and faster than the general one.
 
 /// A divisor with its inverse.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Divisor {
     value: u128,
-    inverse: f64,
+    /// 2^(63 + b) / `value`, a little less, where b is how many bits `value` has: between 2^63 and 2^64.
+    inverse: u64,
+    /// b - [`SPARE`]: so many bits of a numerator make no difference to the estimate.
+    shift: u32,
+    /// What is smaller is divided by way of the inverse.
+    limit: u128,
 }
 
-/// Quotients below this are found by floats: the estimate of one is wrong by less than a half.
-const LARGEST: f64 = (1u64 << 48) as f64;
+/// The bits of a divisor that an estimate looks at.
+const SPARE: u32 = 15;
+/// Sums of two numbers below 2^120 do not overflow.
+const MOST_BITS: u32 = 120;
 
 impl Divisor {
     /// Nothing can be divided by it.
-    pub const ZERO: Self = Self { value: 0, inverse: f64::INFINITY };
+    pub const ZERO: Self = Self { value: 0, inverse: 0, shift: 0, limit: 0 };
 
     pub fn new(value: u128) -> Self {
-        Self { value, inverse: 1.0 / float(value) }
+        let bits = u128::BITS - value.leading_zeros();
+        if !(SPARE..=MOST_BITS).contains(&bits) {
+            return Self { value, ..Self::ZERO };
+        }
+        let highest = ((value << (u128::BITS - bits)) >> 64) + 1;
+        let shift = bits - SPARE;
+        Self { value, inverse: ((1 << 127) / highest) as u64, shift, limit: 1 << MOST_BITS.min(64 + shift) }
     }
 
     pub fn get(self) -> u128 {
@@ -23,15 +36,17 @@ impl Divisor {
     }
 
     /// `numerator / self`, rounded up; `u64::MAX` if that is too large, or the divisor is 0.
+    ///
+    /// With n the numerator, d the divisor, s the shift, and i the inverse, the estimate is (n >> s) i >> (63 + [`SPARE`]). It is never
+    /// more than n / d. It is less by what n >> s leaves out, below 2^s / d <= 2^-14; by what i lacks, of which there are less than 3 for each
+    /// unit of n >> s < 2^64, so below 3 * 2^-14; and by what is cut off, below 1. So by less than 1.001, and the quotient rounded up
+    /// is the estimate, or one or two more.
     #[inline]
     pub fn div_ceil(self, numerator: u128) -> u64 {
-        let estimate = float(numerator) * self.inverse;
-        let small = (numerator | self.value) >> 120 == 0;
-        // An infinite or undefined estimate is no smaller.
-        if small && estimate < LARGEST {
-            // Rounded down, the estimate is at least the quotient less one and a half, and at most the quotient rounded up. No
-            // loop: the compiler would unroll it.
-            let least = estimate as u64;
+        if numerator < self.limit {
+            let estimate = u128::from((numerator >> self.shift) as u64) * u128::from(self.inverse);
+            let least = (estimate >> (63 + SPARE)) as u64;
+            // No loop: the compiler would unroll it.
             let product = self.value * u128::from(least);
             least + u64::from(product < numerator) + u64::from(product + self.value < numerator)
         } else {
@@ -46,12 +61,6 @@ impl Divisor {
             value => u64::try_from(numerator.div_ceil(value)).unwrap_or(u64::MAX),
         }
     }
-}
-
-/// `value` to the precision of floats.
-fn float(value: u128) -> f64 {
-    const TWO_64: f64 = (1u128 << 64) as f64;
-    (value >> 64) as u64 as f64 * TWO_64 + value as u64 as f64
 }
 
 #[cfg(test)]
