@@ -6,7 +6,9 @@ use tiersim::config::Reference;
 use tiersim::memory::{
     Arbitration, ClassWeights, Completed, Duplex, LinkConfig, MemoryConfig, ResidencyKind, TierConfig, TransferClass,
 };
-use tiersim::simulation::{Ends, Outcome, Probe, RunError, Scenario, ScenarioConfig, StepRecord, run};
+use tiersim::simulation::{
+    Ends, Outcome, Probe, RunError, Scenario, ScenarioConfig, SkipsMade, StepRecord, run, run_abreast,
+};
 use tiersim::strategy::{InitializationKind, MigrationKind, PlacementKind, Strategy as Parts};
 use tiersim::units::{Bandwidth, Bytes, Ratio, SimTime};
 use tiersim::workload::{
@@ -709,5 +711,52 @@ proptest! {
         let free: SimTime = keep.steps.iter().map(|kept| kept.bound).sum();
         prop_assert!(outcome.simulated >= charged, "{:?} beats {:?}", outcome.simulated, charged);
         prop_assert!(charged >= free);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    /// Steps of several runs in turn, with skip sets made once for all and perhaps on another thread, change nothing, even where
+    /// some end early.
+    #[test]
+    fn runs_abreast_are_as_runs_alone(
+        layers in 1u32..4, kv in 1u64..3_000, prefill in 0u32..70, decode in 1u32..40, skip in 0u32..=1000, churn in 0u32..=500,
+        seed: u64, page_tokens in 1u32..6, ahead: bool,
+        runs in prop::collection::vec((
+            prop::sample::select(InitializationKind::ALL), prop::sample::select(PlacementKind::ALL),
+            prop::sample::select(MigrationKind::ALL), 1u64..130, 50u64..130), 1..5),
+    ) {
+        let all = u64::from(layers) * (40_000 + u64::from(prefill + decode) * kv);
+        let scenarios: Vec<Scenario> = runs
+            .into_iter()
+            .map(|(initialization, placement, migration, hbm, external)| {
+                let hbm = (all * hbm / 100).max(1);
+                let mut config = small(layers, 20_000, 20_000, kv, hbm, prefill, decode);
+                config.page_tokens = page_tokens;
+                config.strategy = Parts { initialization, placement, migration, budget: None };
+                config.trace = TraceConfig::Generated(GeneratorConfig {
+                    skip: Ratio::from_permille(skip).unwrap(),
+                    churn: Ratio::from_permille(churn).unwrap(),
+                    seed,
+                    ..GeneratorConfig::default()
+                });
+                // Some have no room for all, or not even for what there is to begin with.
+                memory(&mut config).tiers[1].capacity = Bytes::new((all * external / 100).saturating_sub(hbm).max(1));
+                Scenario::new(config).unwrap()
+            })
+            .filter(|scenario| run(scenario, &mut ()).is_ok())
+            .collect();
+        let abreast: Vec<&Scenario> = scenarios.iter().collect();
+        let mut kept: Vec<Keep> = scenarios.iter().map(|_| Keep::default()).collect();
+        let made = if ahead { SkipsMade::Ahead } else { SkipsMade::Between };
+        let outcomes = run_abreast(&abreast, made, &mut kept).unwrap();
+        prop_assert_eq!(outcomes.len(), scenarios.len());
+        for ((scenario, outcome), kept) in scenarios.iter().zip(outcomes).zip(kept) {
+            let mut alone = Keep::default();
+            let expected = run(scenario, &mut alone).unwrap();
+            prop_assert_eq!(format!("{outcome:?}"), format!("{expected:?}"));
+            prop_assert_eq!((kept.steps, kept.bytes), (alone.steps, alone.bytes));
+        }
     }
 }
