@@ -730,7 +730,7 @@ proptest! {
         let all = u64::from(layers) * (40_000 + u64::from(prefill + decode) * kv);
         let scenarios: Vec<Scenario> = runs
             .into_iter()
-            .map(|(initialization, placement, migration, hbm, external)| {
+            .filter_map(|(initialization, placement, migration, hbm, external)| {
                 let hbm = (all * hbm / 100).max(1);
                 let mut config = small(layers, 20_000, 20_000, kv, hbm, prefill, decode);
                 config.page_tokens = page_tokens;
@@ -743,7 +743,7 @@ proptest! {
                 });
                 // Some have no room for all, or not even for what there is to begin with.
                 memory(&mut config).tiers[1].capacity = Bytes::new((all * external / 100).saturating_sub(hbm).max(1));
-                Scenario::new(config).unwrap()
+                Scenario::new(config).ok()
             })
             .filter(|scenario| run(scenario, &mut ()).is_ok())
             .collect();
