@@ -4,10 +4,11 @@ use proptest::prelude::*;
 use std::ops::ControlFlow;
 use tiersim::config::Reference;
 use tiersim::memory::{
-    Arbitration, ClassWeights, Completed, Duplex, LinkConfig, MemoryConfig, ResidencyKind, TierConfig, TransferClass,
+    Arbitration, Cancelled, ClassWeights, Completed, Duplex, LinkConfig, MemoryConfig, ResidencyKind, TierConfig,
+    TransferClass,
 };
 use tiersim::simulation::{Ends, Outcome, Probe, RunError, Scenario, ScenarioConfig, StepRecord, run};
-use tiersim::strategy::{InitializationKind, MigrationKind, PlacementKind, Strategy as Parts};
+use tiersim::strategy::{InitializationKind, Late, MigrationKind, PlacementKind, Strategy as Parts};
 use tiersim::units::{Bandwidth, Bytes, Ratio, SimTime};
 use tiersim::workload::{
     ComputeConfig, Generator, GeneratorConfig, LayersConfig, ModelConfig, SkipSource, StepSkips, TraceConfig,
@@ -42,6 +43,12 @@ impl Probe for Keep {
         self.bytes[transfer.class.index()] += transfer.bytes.get();
     }
 
+    fn dropped<Tag>(&mut self, transfer: &Cancelled<Tag>, _ends: Ends) {
+        assert!(transfer.at >= self.last && transfer.dropped > Bytes::ZERO);
+        self.last = transfer.at;
+        self.bytes[transfer.class.index()] += transfer.carried.get();
+    }
+
     fn step(&mut self, step: &StepRecord<'_>) -> ControlFlow<()> {
         let plain = |bytes: &[Bytes]| bytes.iter().map(|bytes| bytes.get()).collect();
         self.steps.push(Kept {
@@ -65,6 +72,11 @@ fn simulate(config: &ScenarioConfig) -> (Outcome, Keep) {
     (outcome, keep)
 }
 
+/// What was issued of each class: carried, or dropped as it was late.
+fn accounted(outcome: &Outcome) -> [Bytes; TransferClass::COUNT] {
+    std::array::from_fn(|class| outcome.completed[class] + outcome.dropped[class])
+}
+
 fn bandwidth(gigabytes: u64) -> Bandwidth {
     Bandwidth::new(gigabytes * 1_000_000_000).unwrap()
 }
@@ -74,6 +86,7 @@ const BASELINE: Parts = Parts {
     placement: PlacementKind::PreferHbm,
     migration: MigrationKind::None,
     budget: None,
+    late: Late::Finish,
 };
 
 const BEST_RATIO: Parts = Parts {
@@ -81,6 +94,7 @@ const BEST_RATIO: Parts = Parts {
     placement: PlacementKind::BestRatio,
     migration: MigrationKind::LookAhead,
     budget: None,
+    late: Late::Finish,
 };
 
 /// A small scenario: layers of (attention, mlp) weights, HBM at 1000 GB/s, a link at 250 GB/s.
@@ -590,12 +604,13 @@ proptest! {
         initialization in prop::sample::select(InitializationKind::ALL),
         placement in prop::sample::select(PlacementKind::ALL),
         migration in prop::sample::select(MigrationKind::ALL),
+        late in prop::sample::select(vec![Late::Finish, Late::Drop]),
         weight_prefetch in 0u32..4, flop in prop::option::of(0u32..4), reads in 1u64..4, combined in prop::bool::ANY,
         third in prop::option::of(0u64..100), latency in prop::sample::select(vec![0u64, 0, 1, 70_000, 2_000_000]),
     ) {
         let all = u64::from(layers) * (attention + mlp + u64::from(prefill + decode) * kv);
         let mut config = small(layers, attention, mlp, kv, (all * fill / 100).max(1), prefill, decode);
-        config.strategy = Parts { initialization, placement, migration, budget: None };
+        config.strategy = Parts { initialization, placement, migration, budget: None, late };
         config.trace = TraceConfig::Generated(GeneratorConfig {
             skip: Ratio::from_permille(skip).unwrap(),
             churn: Ratio::from_permille(churn).unwrap(),
@@ -637,7 +652,7 @@ proptest! {
             prop_assert!(used >= stored + u64::from(layers) * (u64::from(prefill) + step as u64 + 1) * kv);
         }
         // Bytes, exactly.
-        prop_assert_eq!(outcome.issued, outcome.completed);
+        prop_assert_eq!(outcome.issued, accounted(&outcome));
         prop_assert_eq!(outcome.in_flight, [Bytes::ZERO; TransferClass::COUNT]);
         let steps = u64::from(decode);
         let layer = &model(&config).layers[0];
@@ -653,8 +668,8 @@ proptest! {
             steps * u64::from(layers) * weights,
             u64::from(layers) * read_tokens * kv,
             steps * u64::from(layers) * kv,
-            migrated.0,
-            migrated.1,
+            migrated.0 - outcome.dropped[TransferClass::MigrateIn.index()].get(),
+            migrated.1 - outcome.dropped[TransferClass::MigrateOut.index()].get(),
         ];
         prop_assert_eq!(keep.bytes, expected);
         // No step beats its bound; steps follow one another at once.
@@ -688,10 +703,11 @@ proptest! {
         placement in prop::sample::select(PlacementKind::ALL),
         migration in prop::sample::select(MigrationKind::ALL),
         weight_prefetch in 0u32..3, third in prop::option::of(0u64..100),
+        late in prop::sample::select(vec![Late::Finish, Late::Drop]),
     ) {
         let all = u64::from(layers) * (attention + mlp + u64::from(prefill + decode) * kv);
         let mut config = small(layers, attention, mlp, kv, (all * fill / 100).max(1), prefill, decode);
-        config.strategy = Parts { initialization, placement, migration, ..config.strategy };
+        config.strategy = Parts { initialization, placement, migration, budget: None, late };
         config.trace = TraceConfig::Generated(GeneratorConfig {
             skip: Ratio::from_permille(skip).unwrap(),
             churn: Ratio::from_permille(churn).unwrap(),
