@@ -9,7 +9,7 @@ use tiersim::memory::{
     Arbitration, EfficiencyConfig, Interleaving, LinkConfig, MemorySystem, ResidencyKind, TierId, TransferClass,
 };
 use tiersim::simulation::{Scenario, ScenarioConfig};
-use tiersim::strategy::{InitializationKind, MigrationKind, PlacementKind, Strategy as Parts};
+use tiersim::strategy::{InitializationKind, Late, MigrationKind, PlacementKind, Strategy as Parts};
 use tiersim::units::SimTime;
 
 const HASHED: Interleaving = Interleaving::Hashed { page_tokens: 1 };
@@ -62,9 +62,10 @@ prop_compose! {
         initialization in prop::sample::select(InitializationKind::ALL),
         placement in prop::sample::select(PlacementKind::ALL),
         migration in prop::sample::select(MigrationKind::ALL),
+        late in prop::sample::select(vec![Late::Finish, Late::Drop]),
         weight_prefetch in 0u32..3,
     ) -> ScenarioConfig {
-        let strategy = Parts { initialization, placement, migration, budget: None };
+        let strategy = Parts { initialization, placement, migration, budget: None, late };
         random_run(sizes, tokens, trace, (arbitration, residency), strategy, weight_prefetch)
     }
 }
@@ -118,7 +119,7 @@ proptest! {
         for (capacity, peak) in capacities.iter().zip(&outcome.peak) {
             prop_assert!(peak <= capacity);
         }
-        prop_assert_eq!(outcome.issued, outcome.completed);
+        prop_assert_eq!(outcome.issued, accounted(&outcome));
         for kept in &keep.steps {
             prop_assert!(kept.latency >= kept.bound, "{:?}", kept);
         }

@@ -4,12 +4,13 @@ use proptest::prelude::*;
 use std::ops::ControlFlow;
 use tiersim::config::Reference;
 use tiersim::memory::{
-    Arbitration, ClassWeights, Completed, Duplex, LinkConfig, MemoryConfig, ResidencyKind, TierConfig, TransferClass,
+    Arbitration, Cancelled, ClassWeights, Completed, Duplex, LinkConfig, MemoryConfig, ResidencyKind, TierConfig,
+    TransferClass,
 };
 use tiersim::simulation::{
     Ends, Outcome, Probe, RunError, Scenario, ScenarioConfig, SkipsMade, StepRecord, run, run_abreast,
 };
-use tiersim::strategy::{InitializationKind, MigrationKind, PlacementKind, Strategy as Parts};
+use tiersim::strategy::{InitializationKind, Late, MigrationKind, PlacementKind, Strategy as Parts};
 use tiersim::units::{Bandwidth, Bytes, Ratio, SimTime};
 use tiersim::workload::{
     ComputeConfig, Generator, GeneratorConfig, LayersConfig, ModelConfig, SkipSource, StepSkips, TraceConfig,
@@ -44,6 +45,12 @@ impl Probe for Keep {
         self.bytes[transfer.class.index()] += transfer.bytes.get();
     }
 
+    fn dropped<Tag>(&mut self, transfer: &Cancelled<Tag>, _ends: Ends) {
+        assert!(transfer.at >= self.last && transfer.dropped > Bytes::ZERO);
+        self.last = transfer.at;
+        self.bytes[transfer.class.index()] += transfer.carried.get();
+    }
+
     fn step(&mut self, step: &StepRecord<'_>) -> ControlFlow<()> {
         let plain = |bytes: &[Bytes]| bytes.iter().map(|bytes| bytes.get()).collect();
         self.steps.push(Kept {
@@ -67,6 +74,11 @@ fn simulate(config: &ScenarioConfig) -> (Outcome, Keep) {
     (outcome, keep)
 }
 
+/// What was issued of each class: carried, or dropped as it was late.
+fn accounted(outcome: &Outcome) -> [Bytes; TransferClass::COUNT] {
+    std::array::from_fn(|class| outcome.completed[class] + outcome.dropped[class])
+}
+
 fn bandwidth(gigabytes: u64) -> Bandwidth {
     Bandwidth::new(gigabytes * 1_000_000_000).unwrap()
 }
@@ -76,6 +88,7 @@ const BASELINE: Parts = Parts {
     placement: PlacementKind::PreferHbm,
     migration: MigrationKind::None,
     budget: None,
+    late: Late::Finish,
 };
 
 const BEST_RATIO: Parts = Parts {
@@ -83,6 +96,7 @@ const BEST_RATIO: Parts = Parts {
     placement: PlacementKind::BestRatio,
     migration: MigrationKind::LookAhead,
     budget: None,
+    late: Late::Finish,
 };
 
 /// A small scenario: layers of (attention, mlp) weights, HBM at 1000 GB/s, a link at 250 GB/s.
@@ -592,12 +606,13 @@ proptest! {
         initialization in prop::sample::select(InitializationKind::ALL),
         placement in prop::sample::select(PlacementKind::ALL),
         migration in prop::sample::select(MigrationKind::ALL),
+        late in prop::sample::select(vec![Late::Finish, Late::Drop]),
         weight_prefetch in 0u32..4, flop in prop::option::of(0u32..4), reads in 1u64..4, combined in prop::bool::ANY,
         third in prop::option::of(0u64..100), latency in prop::sample::select(vec![0u64, 0, 1, 70_000, 2_000_000]),
     ) {
         let all = u64::from(layers) * (attention + mlp + u64::from(prefill + decode) * kv);
         let mut config = small(layers, attention, mlp, kv, (all * fill / 100).max(1), prefill, decode);
-        config.strategy = Parts { initialization, placement, migration, budget: None };
+        config.strategy = Parts { initialization, placement, migration, budget: None, late };
         config.trace = TraceConfig::Generated(GeneratorConfig {
             skip: Ratio::from_permille(skip).unwrap(),
             churn: Ratio::from_permille(churn).unwrap(),
@@ -639,7 +654,7 @@ proptest! {
             prop_assert!(used >= stored + u64::from(layers) * (u64::from(prefill) + step as u64 + 1) * kv);
         }
         // Bytes, exactly.
-        prop_assert_eq!(outcome.issued, outcome.completed);
+        prop_assert_eq!(outcome.issued, accounted(&outcome));
         prop_assert_eq!(outcome.in_flight, [Bytes::ZERO; TransferClass::COUNT]);
         let steps = u64::from(decode);
         let layer = &model(&config).layers[0];
@@ -655,8 +670,8 @@ proptest! {
             steps * u64::from(layers) * weights,
             u64::from(layers) * read_tokens * kv,
             steps * u64::from(layers) * kv,
-            migrated.0,
-            migrated.1,
+            migrated.0 - outcome.dropped[TransferClass::MigrateIn.index()].get(),
+            migrated.1 - outcome.dropped[TransferClass::MigrateOut.index()].get(),
         ];
         prop_assert_eq!(keep.bytes, expected);
         // No step beats its bound; steps follow one another at once.
@@ -690,10 +705,11 @@ proptest! {
         placement in prop::sample::select(PlacementKind::ALL),
         migration in prop::sample::select(MigrationKind::ALL),
         weight_prefetch in 0u32..3, third in prop::option::of(0u64..100),
+        late in prop::sample::select(vec![Late::Finish, Late::Drop]),
     ) {
         let all = u64::from(layers) * (attention + mlp + u64::from(prefill + decode) * kv);
         let mut config = small(layers, attention, mlp, kv, (all * fill / 100).max(1), prefill, decode);
-        config.strategy = Parts { initialization, placement, migration, ..config.strategy };
+        config.strategy = Parts { initialization, placement, migration, budget: None, late };
         config.trace = TraceConfig::Generated(GeneratorConfig {
             skip: Ratio::from_permille(skip).unwrap(),
             churn: Ratio::from_permille(churn).unwrap(),
@@ -725,16 +741,17 @@ proptest! {
         seed: u64, page_tokens in 1u32..6, ahead: bool,
         runs in prop::collection::vec((
             prop::sample::select(InitializationKind::ALL), prop::sample::select(PlacementKind::ALL),
-            prop::sample::select(MigrationKind::ALL), 1u64..130, 50u64..130), 1..5),
+            prop::sample::select(MigrationKind::ALL),
+            prop::sample::select(vec![Late::Finish, Late::Drop]), 1u64..130, 50u64..130), 1..5),
     ) {
         let all = u64::from(layers) * (40_000 + u64::from(prefill + decode) * kv);
         let scenarios: Vec<Scenario> = runs
             .into_iter()
-            .filter_map(|(initialization, placement, migration, hbm, external)| {
+            .filter_map(|(initialization, placement, migration, late, hbm, external)| {
                 let hbm = (all * hbm / 100).max(1);
                 let mut config = small(layers, 20_000, 20_000, kv, hbm, prefill, decode);
                 config.page_tokens = page_tokens;
-                config.strategy = Parts { initialization, placement, migration, budget: None };
+                config.strategy = Parts { initialization, placement, migration, budget: None, late };
                 config.trace = TraceConfig::Generated(GeneratorConfig {
                     skip: Ratio::from_permille(skip).unwrap(),
                     churn: Ratio::from_permille(churn).unwrap(),

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use runs::*;
 use tiersim::memory::{Arbitration, LinkConfig, ResidencyKind, TierConfig, TransferClass};
 use tiersim::simulation::{RunError, Scenario};
-use tiersim::strategy::{InitializationKind, MigrationKind, PlacementKind, Strategy as Parts};
+use tiersim::strategy::{InitializationKind, Late, MigrationKind, PlacementKind, Strategy as Parts};
 use tiersim::units::{Bytes, SimTime};
 
 #[test]
@@ -100,6 +100,7 @@ proptest! {
         initialization in prop::sample::select(InitializationKind::ALL),
         placement in prop::sample::select(PlacementKind::ALL),
         migration in prop::sample::select(MigrationKind::ALL),
+        late in prop::sample::select(vec![Late::Finish, Late::Drop]),
         weight_prefetch in 0u32..3,
         third in prop::option::of(1u64..100), latency in prop::sample::select(vec![0u64, 0, 1, 70_000, 2_000_000]),
         limit in prop::option::of(1u32..3),
@@ -107,7 +108,7 @@ proptest! {
         let all = u64::from(layers) * (attention + mlp + u64::from(prefill + decode) * kv);
         let capacity = (all * fill / 100).max(1);
         let mut config = small(layers, (attention, mlp), kv, capacity, prefill, decode);
-        config.strategy = Parts { initialization, placement, migration, budget: None };
+        config.strategy = Parts { initialization, placement, migration, budget: None, late };
         config.trace = skipping(skip, churn, seed);
         config.weight_prefetch = weight_prefetch;
         let memory = memory(&mut config);

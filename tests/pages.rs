@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use runs::*;
 use tiersim::memory::{Interleaving, ResidencyKind, TierConfig, TransferClass};
 use tiersim::simulation::{RunError, Scenario};
-use tiersim::strategy::{InitializationKind, MigrationKind, PlacementKind, Strategy as Parts};
+use tiersim::strategy::{InitializationKind, Late, MigrationKind, PlacementKind, Strategy as Parts};
 use tiersim::units::Bytes;
 use tiersim::workload::{StepSkips, TokenSet};
 
@@ -82,12 +82,14 @@ fn strategies() -> impl Strategy<Value = Parts> {
         prop::sample::select(InitializationKind::ALL.to_vec()),
         prop::sample::select(PlacementKind::ALL.to_vec()),
         prop::sample::select(MigrationKind::ALL.to_vec()),
+        prop::sample::select(vec![Late::Finish, Late::Drop]),
     )
-        .prop_map(|(initialization, placement, migration)| Parts {
+        .prop_map(|(initialization, placement, migration, late)| Parts {
             initialization,
             placement,
             migration,
             budget: None,
+            late,
         })
 }
 
@@ -151,7 +153,7 @@ proptest! {
                 prop_assert!(kept.used.iter().sum::<u64>() >= stored);
             }
         }
-        prop_assert_eq!(outcome.issued, outcome.completed);
+        prop_assert_eq!(outcome.issued, accounted(&outcome));
         // Each token is written once; under inclusive residency, once on the last tier.
         let last = scenario.memory().last_tier();
         let counts = |tier| tier == last || !inclusive;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tiersim::memory::TierId;
 use tiersim::simulation::{Scenario, ScenarioConfig, run_with};
 use tiersim::strategy::{
-    Future, InitializationKind, Migration, MigrationKind, MigrationView, MovePlan, Parts, Past, Placement,
+    Future, InitializationKind, Late, Migration, MigrationKind, MigrationView, MovePlan, Parts, Past, Placement,
     PlacementKind, PlacementView, Strategy as Named,
 };
 use tiersim::units::Ratio;
@@ -43,12 +43,14 @@ fn any_strategy() -> impl Strategy<Value = Named> {
         prop::sample::select(PlacementKind::ALL),
         prop::sample::select(MigrationKind::ALL),
         prop::sample::select(vec![None, Some("0B"), Some("700B"), Some("20kB"), Some("30%")]),
+        prop::sample::select(vec![Late::Finish, Late::Drop]),
     )
-        .prop_map(|(initialization, placement, migration, budget)| Named {
+        .prop_map(|(initialization, placement, migration, budget, late)| Named {
             initialization,
             placement,
             migration,
             budget: budget.map(|budget| budget.parse().unwrap()),
+            late,
         })
 }
 
@@ -233,6 +235,7 @@ fn a_strategy_from_outside() {
         placement: Box::new(EveryOther),
         migration,
         budget: None,
+        late: Late::Finish,
     };
     let scenario = Scenario::new(config).unwrap();
     let mut keep = Keep::default();
@@ -257,6 +260,7 @@ fn promotions_are_not_read() {
         placement: PlacementKind::BestRatio,
         migration: MigrationKind::PromoteOnRead,
         budget: None,
+        late: Late::Finish,
     };
     let scenario = Scenario::new(config).unwrap();
     let (outcome, keep) = carry_out(&scenario);
@@ -264,4 +268,100 @@ fn promotions_are_not_read() {
     let lane = scenario.memory().lanes().iter().position(|lane| lane.name == "external.link.read").unwrap();
     assert!(keep.steps[0].migrated.0 > 0);
     assert_eq!(outcome.lanes[lane].bytes.iter().map(|bytes| bytes.get()).sum::<u64>(), read);
+}
+
+/// Moves the first eight tokens of layer 0 to HBM after the first step, and nothing else.
+struct Once;
+
+impl Migration for Once {
+    type Knows = Past;
+
+    fn decide(&mut self, view: &MigrationView<'_, Past>, plan: &mut MovePlan) {
+        if view.layer == 0 && view.context == 9 {
+            (0..8).for_each(|token| assert!(plan.add(token, TierId(1), TierId::HBM)));
+        }
+    }
+}
+
+/// Two layers, weights on HBM at 1 B/ps, KV of 1000 B a token behind a link of 0.25 B/ps, of which reads get four times what a move
+/// does.
+///
+/// Step 0: layer 0 reads 8 tokens in 32 ns, its mlp 3600 B in 3.6. Layer 1's read then has 0.2 B/ps of the link and the move 0.05:
+/// 40 ns; its mlp has 0.75 B/ps of HBM beside the move's 0.25: 4.8 ns. So when step 1 reads layer 0, at 80.4 ns, 2000 + 1200 B of
+/// the move have arrived: three tokens, and a fifth of another.
+#[test]
+fn what_is_late_finishes_or_is_dropped() {
+    use tiersim::metrics::Recorder;
+
+    let mut config = small(2, (1000, 3600), 1000, 1 << 20, 8, 2);
+    runs::memory(&mut config).class_weights.kv_read = 4;
+    let mut found = Vec::new();
+    for late in [Late::Finish, Late::Drop] {
+        let scenario = Scenario::new(config.clone()).unwrap();
+        let parts = Parts {
+            initialization: "Static(weights: 100%, kv: 0%)".parse::<InitializationKind>().unwrap().build(),
+            placement: "SplitLayers(on_hbm: 0%)".parse::<PlacementKind>().unwrap().build(),
+            migration: Box::new(Once),
+            budget: None,
+            late,
+        };
+        let mut probes = (Keep::default(), Recorder::new(&scenario));
+        let outcome = run_with(&scenario, parts, &mut probes).unwrap();
+        let (keep, recorder) = probes;
+        assert_eq!(outcome.issued, runs::accounted(&outcome));
+        let latencies: Vec<u64> = keep.steps.iter().map(|step| step.latency.as_ps()).collect();
+        assert_eq!(
+            (keep.steps[1].late, keep.steps[1].used[0]),
+            (5, 9_200 + if late == Late::Drop { 3_000 } else { 8_000 })
+        );
+        found.push((latencies, keep.steps[1].attention_read.clone(), recorder.finish(&scenario, &outcome).summary));
+    }
+    let near = |times: &[u64], expected: [u64; 2]| {
+        assert!(
+            times.iter().zip(expected).all(|(time, expected)| time.abs_diff(expected) <= 4),
+            "{times:?}: {expected:?}"
+        );
+    };
+    // Three of nine tokens are read from HBM either way, and the six others at their source.
+    for (_, read, _) in &found {
+        assert_eq!(read, &[2 * 1000 + 3000, 6000 + 9000]);
+    }
+    let [(finish, _, finished), (dropped, _, summary)] = &found[..] else { panic!("two runs") };
+    // Beside the move: 6000 B at 0.2, mlp in 4.8 ns; then layer 1's 9000 B at 0.2 for 42 ns, alone for 2.4, and its mlp.
+    near(finish, [80_400, 30_000 + 4_800 + 44_400 + 3_600]);
+    // Without it: 6000 B at 0.25, 3.6 ns; 9000 B, 3.6 ns.
+    near(dropped, [80_400, 24_000 + 3_600 + 36_000 + 3_600]);
+
+    assert_eq!((finished.migration.in_bytes, finished.migration.dropped_bytes), (8_000, 0));
+    assert_eq!(
+        (summary.migration.in_bytes, summary.migration.dropped_bytes, summary.migration.bytes()),
+        (8_000, 4_800, 3_200)
+    );
+    let moves = summary.transfers.get("MigrateIn").unwrap();
+    assert_eq!((moves.count, moves.bytes.get("hbm")), (0, Some(&3_200)));
+    let lane = summary.lanes.get("external.link.read").unwrap();
+    assert_eq!(lane.bytes_by_class.get("MigrateIn"), Some(&3_200));
+    // What is not so stays as it was.
+    let text = serde_json::to_string(&finished).unwrap();
+    assert!(!text.contains("dropped") && !text.contains("\"late\":"), "{text}");
+}
+
+#[test]
+fn the_rule_for_what_is_late_is_read_and_shown() {
+    let strategy = |text: &str| serde_json::from_str::<Named>(text).map_err(|error| error.to_string());
+    let inline = |rest: &str| {
+        format!(
+            "{{\"initialization\": \"BestRatio\", \"placement\": \"BestRatio\", \"migration\": \"LookAhead\"{rest}}}"
+        )
+    };
+    assert_eq!(strategy(&inline("")).unwrap().name(), "best-ratio");
+    assert_eq!(strategy(&inline(", \"late\": \"Finish\"")).unwrap().name(), "best-ratio");
+    let dropping = strategy(&inline(", \"late\": \"drop\"")).unwrap();
+    assert_eq!(dropping.name(), "best-ratio-drop");
+    assert_eq!("best-ratio-drop".parse::<Named>().unwrap(), dropping);
+    let limited = strategy(&inline(", \"late\": \"Drop\", \"budget\": \"64MiB\"")).unwrap();
+    assert_eq!(limited.name(), "BestRatio/BestRatio/LookAhead/64 MiB/Drop");
+    assert!(strategy(&inline(", \"late\": \"Keep\"")).unwrap_err().contains("Keep"));
+    assert!(strategy(&inline(", \"latest\": \"Drop\"")).unwrap_err().contains("latest"));
+    assert!(Named::everything().contains(&dropping));
 }

@@ -8,7 +8,7 @@ use crate::memory::{Arbitration, MemoryConfig};
 use crate::report::pictures::Labelled;
 use crate::report::{self, Artifact, Column, Table, html};
 use crate::simulation::{Scenario, ScenarioConfig, open_trace};
-use crate::strategy::{Budget, InitializationKind, MigrationKind, PlacementKind, Strategy};
+use crate::strategy::{Budget, InitializationKind, Late, MigrationKind, PlacementKind, Strategy};
 use crate::study::{self, Cancel, Finished, Job};
 use crate::sweep::{AxisConfig, Plan, Shard, SweepConfig};
 use crate::units::{Bandwidth, Bytes, Ratio};
@@ -80,6 +80,9 @@ pub(super) struct RunArgs {
     /// The most that migration may carry in a step: 64MiB, or 25% of what the slowest tier could be read at
     #[arg(long, value_name = "BUDGET")]
     migration_budget: Option<Budget>,
+    /// What becomes of moves that are not complete when the read that they were meant for is issued
+    #[arg(long, value_enum, ignore_case = true, value_name = "RULE")]
+    migration_late: Option<Late>,
     /// How transfers share lanes
     #[arg(long, value_enum, ignore_case = true)]
     arbitration: Option<Arbitration>,
@@ -370,6 +373,7 @@ pub(super) fn scenarios_of(
         strategy.placement = args.placement.unwrap_or(strategy.placement);
         strategy.migration = args.migration.unwrap_or(strategy.migration);
         strategy.budget = args.migration_budget.or(strategy.budget);
+        strategy.late = args.migration_late.unwrap_or(strategy.late);
     }
     for (index, strategy) in strategies.iter().enumerate() {
         if strategies[..index].contains(strategy) {

@@ -3,7 +3,7 @@ use super::series::Series;
 use super::summary::{
     AlphaSummary, BoundSummary, LaneSummary, MigrationSummary, Named, SublayerAlpha, Summary, TransferSummary,
 };
-use crate::memory::{Completed, Lane, LaneLoad, MemorySystem, TierId, TransferClass};
+use crate::memory::{Cancelled, Completed, Lane, LaneLoad, MemorySystem, TierId, TransferClass};
 use crate::simulation::{Ends, Outcome, Probe, Scenario, StepRecord};
 use crate::units::{Bytes, SimTime};
 use crate::workload::TraceError;
@@ -169,6 +169,7 @@ impl Recorder {
                 in_bytes: sum(|step| step.migrated_in.get()),
                 out_bytes: sum(|step| step.migrated_out.get()),
                 late_tokens: sum(|step| step.late_tokens),
+                dropped_bytes: outcome.dropped.iter().map(|bytes| bytes.get()).sum(),
             },
             bound: BoundSummary {
                 simulated_ns: bound.as_ns(),
@@ -226,6 +227,11 @@ impl Probe for Recorder {
     fn transfer<Tag>(&mut self, transfer: &Completed<Tag>, ends: Ends) {
         self.histograms.record(transfer);
         self.bytes[transfer.class.index()][ends.tier().0] += transfer.bytes;
+    }
+
+    /// It has no latency, as it never ended: what it carried counts, and what it did not.
+    fn dropped<Tag>(&mut self, transfer: &Cancelled<Tag>, ends: Ends) {
+        self.bytes[transfer.class.index()][ends.tier().0] += transfer.carried;
     }
 
     fn lateness(&mut self, class: TransferClass, late: SimTime) {

@@ -129,19 +129,26 @@ pub struct LaneSummary {
 /// What moved between steps.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct MigrationSummary {
-    /// Bytes towards faster tiers.
+    /// Bytes towards faster tiers, as they were issued.
     pub in_bytes: u64,
-    /// Bytes towards slower tiers.
+    /// Bytes towards slower tiers, as they were issued.
     pub out_bytes: u64,
     /// Tokens read at the source of a move that was not complete.
     pub late_tokens: u64,
+    /// Bytes of these that were never carried, as they were late and the strategy drops what is late.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropped_bytes: u64,
+}
+
+fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 impl MigrationSummary {
-    /// Bytes moved either way.
+    /// Bytes moved either way: carried, whether their tokens arrived or not.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.in_bytes + self.out_bytes
+        self.in_bytes + self.out_bytes - self.dropped_bytes
     }
 }
 

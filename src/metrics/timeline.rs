@@ -1,4 +1,4 @@
-use crate::memory::{Completed, MemorySystem, RouteId, TierId, TransferClass};
+use crate::memory::{Cancelled, Completed, MemorySystem, RouteId, TierId, TransferClass};
 use crate::simulation::{Ends, Probe, Scenario, StepRecord};
 use crate::units::{Bytes, SimTime};
 use std::ops::{ControlFlow, Range};
@@ -38,6 +38,8 @@ pub struct TimelineTransfer {
     pub started: SimTime,
     pub finished: SimTime,
     pub queueing: SimTime,
+    /// What was never carried, as it was late.
+    pub dropped: Bytes,
 }
 
 /// A step or a layer.
@@ -100,6 +102,11 @@ impl Timeline {
         self.from.is_some() && self.to.is_none()
     }
 
+    /// Whether what was on its way from `issued` to `ended` was so in its steps.
+    fn sees(&self, issued: SimTime, ended: SimTime) -> bool {
+        self.from.is_some_and(|from| ended > from) && self.to.is_none_or(|to| issued < to)
+    }
+
     fn lanes_of(&self, ends: Ends) -> Vec<usize> {
         let port = |tier: TierId| Some(self.system.ports(tier)).filter(|ports| ports.len() == 1)?.next();
         let route: Option<RouteId> = match (ends.source, ends.destination) {
@@ -123,9 +130,7 @@ impl Probe for Timeline {
     }
 
     fn transfer<Tag>(&mut self, transfer: &Completed<Tag>, ends: Ends) {
-        let began = self.from.is_some_and(|from| transfer.finished > from);
-        let before_the_end = self.to.is_none_or(|to| transfer.issued < to);
-        if began && before_the_end {
+        if self.sees(transfer.issued, transfer.finished) {
             self.transfers.push(TimelineTransfer {
                 class: transfer.class,
                 ends,
@@ -135,6 +140,24 @@ impl Probe for Timeline {
                 started: transfer.started,
                 finished: transfer.finished,
                 queueing: transfer.queueing(),
+                dropped: Bytes::ZERO,
+            });
+        }
+    }
+
+    /// Of what was in its way until then, only the wait for its lanes is known.
+    fn dropped<Tag>(&mut self, transfer: &Cancelled<Tag>, ends: Ends) {
+        if self.sees(transfer.issued, transfer.at) {
+            self.transfers.push(TimelineTransfer {
+                class: transfer.class,
+                ends,
+                lanes: self.lanes_of(ends),
+                bytes: transfer.carried,
+                issued: transfer.issued,
+                started: transfer.started,
+                finished: transfer.at,
+                queueing: transfer.started - transfer.issued,
+                dropped: transfer.dropped,
             });
         }
     }

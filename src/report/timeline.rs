@@ -9,7 +9,7 @@ use super::chart::{Chart, Line, Panel, Stroke, colour};
 use super::output::{Artifact, ReportError};
 use crate::memory::TransferClass;
 use crate::metrics::{SpanKind, Timeline, TimelineTransfer};
-use crate::units::SimTime;
+use crate::units::{Bytes, SimTime};
 use serde_json::{Value, json};
 
 const DECODE: u32 = 1;
@@ -91,13 +91,16 @@ fn track(
         let tier = |tier: Option<crate::memory::TierId>| {
             tier.map_or("chip", |tier| timeline.tiers[tier.0].as_str()).to_owned()
         };
-        let details = json!({
+        let mut details = json!({
             "bytes": transfer.bytes.get(),
             "from": tier(transfer.ends.source),
             "to": tier(transfer.ends.destination),
             "issued_ns": transfer.issued.as_ns(),
             "queueing_ns": transfer.queueing.as_ns(),
         });
+        if transfer.dropped > Bytes::ZERO {
+            details["dropped_bytes"] = transfer.dropped.get().into();
+        }
         let called = format!("{} {}", transfer.class, timeline.tiers[transfer.ends.tier().0]);
         events.push(slice((pid, first + free as u64), &called, start, transfer.finished, details));
     }

@@ -11,7 +11,7 @@ use crate::memory::{
     TransferClass, TransferId, Urgency,
 };
 use crate::strategy::{
-    AnyMigration, AnyPlacement, Budget, Carriage, Layout, MigrationView, MovePlan, Parts, PlacementView, Skips,
+    AnyMigration, AnyPlacement, Budget, Carriage, Late, Layout, MigrationView, MovePlan, Parts, PlacementView, Skips,
     StepBound,
 };
 use crate::units::{Bytes, SimTime};
@@ -57,8 +57,10 @@ pub struct Outcome {
     pub lanes: Vec<LaneLoad>,
     /// Bytes issued, by class.
     pub issued: [Bytes; TransferClass::COUNT],
-    /// Bytes completed, by class.
+    /// Bytes completed, and what was carried of late moves before they were dropped, by class.
     pub completed: [Bytes; TransferClass::COUNT],
+    /// Bytes of late moves that were dropped, by class: what is issued is completed, dropped or in flight.
+    pub dropped: [Bytes; TransferClass::COUNT],
     /// Bytes in flight when the run ended, by class: none after a complete run.
     pub in_flight: [Bytes; TransferClass::COUNT],
 }
@@ -210,6 +212,7 @@ struct Decode<'a, P> {
     placement: Box<dyn AnyPlacement>,
     migration: Box<dyn AnyMigration>,
     budget: Option<Budget>,
+    late: Late,
     /// What may be carried in the present step.
     allowed: Bytes,
     bound: StepBound,
@@ -253,7 +256,7 @@ impl<'a, P: Probe> Decode<'a, P> {
         let (model, system) = (scenario.model(), scenario.memory());
         let (layers, tiers) = (model.layers().len(), system.tiers().len());
         let look_ahead = parts.look_ahead();
-        let Parts { initialization, placement, migration, budget } = parts;
+        let Parts { initialization, placement, migration, budget, late } = parts;
 
         let mut ledger = Ledger::new(system);
         let shape = scenario.shape();
@@ -289,6 +292,7 @@ impl<'a, P: Probe> Decode<'a, P> {
             placement,
             migration,
             budget,
+            late,
             allowed: budget.map_or(Bytes::new(u64::MAX), |budget| budget.bytes(system, SimTime::ZERO)),
             bound: StepBound::new(model, system, scenario.roofline(), scenario.weight_prefetch() > 0),
             weights,
@@ -445,12 +449,21 @@ impl<'a, P: Probe> Decode<'a, P> {
         self.moves.sync(now, self.system, &mut self.fabric, &mut self.residency);
         let skips = self.window.step(0).expect("the window shows the present step");
         let skipped = &skips.sets[layer];
-        self.moves.reads_issued(now, layer);
         self.measured.begin(2 * layer, now, &self.weights[2 * layer]);
-        let tokens = self.residency.layer(layer);
         let (context, pages) =
             (self.scenario.prefill() + step, self.scenario.shape().pages(self.scenario.prefill() + step));
-        self.totals.late_tokens += late_pages(tokens, skipped, pages) * self.page_tokens as u64;
+        let late = late_pages(self.residency.layer(layer), skipped, pages);
+        self.totals.late_tokens += late * self.page_tokens as u64;
+        match self.late {
+            Late::Finish => self.moves.reads_issued(now, layer),
+            Late::Drop => {
+                let probe = &mut *self.probe;
+                self.moves.drop_late(now, layer, &mut self.fabric, &mut self.residency, |late, source, to| {
+                    probe.dropped(&late, Ends { source, destination: Some(to) });
+                });
+            }
+        }
+        let tokens = self.residency.layer(layer);
         let active = pages - skips.counts[layer];
         // Of the last page, what was not computed yet is not read.
         let last_page = pages.saturating_sub(1);
@@ -814,6 +827,7 @@ impl<'a, P: Probe> Decode<'a, P> {
             lanes: self.fabric.loads(self.now()),
             issued: self.fabric.issued(),
             completed: self.fabric.completed(),
+            dropped: self.fabric.dropped(),
             in_flight: self.fabric.in_flight(),
         }
     }

@@ -1,6 +1,6 @@
 use super::paging::Paging;
 use super::residency::Residency;
-use crate::memory::{Fabric, MemorySystem, Path, RouteId, TierId, TransferClass, TransferId};
+use crate::memory::{Cancelled, Fabric, MemorySystem, Path, RouteId, TierId, TransferClass, TransferId};
 use crate::strategy::Carriage;
 use crate::units::{Bytes, SimTime};
 
@@ -215,6 +215,38 @@ impl Moves {
         for slot in self.undated[layer].drain(..) {
             self.slots[slot as usize].deadline = Some(now);
         }
+    }
+
+    /// As [`reads_issued`](Self::reads_issued), and what is late is dropped: tokens that have not arrived stay where they were, and
+    /// the transfers that carried them end. Tells `dropped` of each of these, and whence and whither it went. To be called after
+    /// [`sync`](Self::sync).
+    pub fn drop_late<Tag: Copy>(
+        &mut self,
+        now: SimTime,
+        layer: usize,
+        fabric: &mut Fabric<Tag>,
+        residency: &mut Residency,
+        mut dropped: impl FnMut(Cancelled<Tag>, Option<TierId>, TierId),
+    ) {
+        let mut slots = std::mem::take(&mut self.undated[layer]);
+        for slot in slots.drain(..) {
+            let entry = &mut self.slots[slot as usize];
+            if entry.parts.iter().all(|part| part.next == part.end) {
+                // The last byte has arrived at this very instant.
+                entry.deadline = Some(now);
+                continue;
+            }
+            let transfer = entry.transfer.take().expect("what has not arrived is under way");
+            for part in &entry.parts {
+                residency.cancel_move(layer, &entry.tokens[part.next..part.end], entry.source, entry.destination);
+            }
+            let (carriage, source, destination) = (entry.carriage, entry.source, entry.destination);
+            let pair = self.pair(carriage, source, destination);
+            self.by_route[pair].retain(|other| *other != slot);
+            self.vacant.push(slot);
+            dropped(fabric.cancel(now, transfer), (carriage == Carriage::Move).then_some(source), destination);
+        }
+        self.undated[layer] = slots;
     }
 
     /// The migration in `slot` is complete at `now`: whence and whither it went, and how late it was. What was promoted was read

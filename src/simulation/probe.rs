@@ -1,5 +1,5 @@
 use super::waits::Waits;
-use crate::memory::{Completed, TierId, TransferClass};
+use crate::memory::{Cancelled, Completed, TierId, TransferClass};
 use crate::units::{Bytes, SimTime};
 use std::ops::ControlFlow;
 
@@ -63,6 +63,11 @@ pub trait Probe {
         let _ = (transfer, ends);
     }
 
+    /// A migration was late and has been dropped.
+    fn dropped<Tag>(&mut self, transfer: &Cancelled<Tag>, ends: Ends) {
+        let _ = (transfer, ends);
+    }
+
     /// Whether it wants to be told what lanes carry at this moment of the run.
     fn watches_lanes(&self) -> bool {
         false
@@ -113,6 +118,10 @@ impl<A: Probe> Probe for Option<A> {
         self.iter_mut().for_each(|probe| probe.transfer(transfer, ends));
     }
 
+    fn dropped<Tag>(&mut self, transfer: &Cancelled<Tag>, ends: Ends) {
+        self.iter_mut().for_each(|probe| probe.dropped(transfer, ends));
+    }
+
     fn watches_lanes(&self) -> bool {
         self.iter().any(Probe::watches_lanes)
     }
@@ -152,6 +161,11 @@ impl<A: Probe, B: Probe> Probe for (A, B) {
     fn transfer<Tag>(&mut self, transfer: &Completed<Tag>, ends: Ends) {
         self.0.transfer(transfer, ends);
         self.1.transfer(transfer, ends);
+    }
+
+    fn dropped<Tag>(&mut self, transfer: &Cancelled<Tag>, ends: Ends) {
+        self.0.dropped(transfer, ends);
+        self.1.dropped(transfer, ends);
     }
 
     fn watches_lanes(&self) -> bool {

@@ -113,6 +113,22 @@ impl Residency {
         Ok(bytes)
     }
 
+    /// Tokens that had set out from `source` stay there; their room at `destination` is free again.
+    pub fn cancel_move(&mut self, layer: usize, tokens: &[u32], source: TierId, destination: TierId) {
+        let layer = &mut self.layers[layer];
+        let [from, to] = pair(&mut layer.home, source, destination);
+        let in_flight = layer.in_flight.words_mut();
+        for (word, bit) in places(tokens) {
+            from[word] |= bit;
+            to[word] &= !bit;
+            in_flight[word] &= !bit;
+        }
+        layer.in_flight_count -= tokens.len();
+        layer.count[source.0] += tokens.len();
+        layer.count[destination.0] -= tokens.len();
+        self.ledger.release(destination, layer.kv_bytes.times(tokens.len() as u64));
+    }
+
     /// Whether `tier` has a copy of every token, so that moving there is forgetting.
     pub fn has_copy(&self, tier: TierId) -> bool {
         self.ledger.has_copy(tier)

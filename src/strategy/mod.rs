@@ -19,7 +19,7 @@
 //! use tiersim::memory::TierId;
 //! use tiersim::simulation::{Scenario, ScenarioConfig, run_with};
 //! use tiersim::strategy::{
-//!     InitializationKind, Migration, MigrationView, MovePlan, Parts, Past, Placement, PlacementView,
+//!     InitializationKind, Late, Migration, MigrationView, MovePlan, Parts, Past, Placement, PlacementView,
 //! };
 //!
 //! struct WhereLittleIsSkipped;
@@ -54,6 +54,7 @@
 //!     placement: Box::new(WhereLittleIsSkipped),
 //!     migration: Box::new(AFew(2)),
 //!     budget: None,
+//!     late: Late::Finish,
 //! };
 //! assert_eq!(parts.look_ahead(), 0);
 //! let outcome = run_with(&scenario, parts, &mut ())?;
@@ -74,6 +75,7 @@ mod bound;
 mod budget;
 pub mod initialization;
 mod knowledge;
+mod late;
 pub mod migration;
 pub mod placement;
 mod registry;
@@ -82,6 +84,7 @@ pub use bound::{BoundKind, ChargedBound, ChargedError, StepBound};
 pub use budget::Budget;
 pub use initialization::{Initialization, InitializationKind, Layout};
 pub use knowledge::{Future, Knows, Past, Skips};
+pub use late::Late;
 pub use migration::{AnyMigration, Carriage, Migration, MigrationKind, MigrationView, MovePlan};
 pub use placement::{AnyPlacement, Placement, PlacementKind, PlacementView};
 pub use registry::PartError;
@@ -104,6 +107,9 @@ pub struct Strategy {
     /// The most that may move in a step; all that the migration wants where not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
+    /// What becomes of moves that are late.
+    #[serde(default, skip_serializing_if = "Late::is_default")]
+    pub late: Late,
 }
 
 /// The parts of a strategy, for one run.
@@ -116,6 +122,8 @@ pub struct Parts {
     pub migration: Box<dyn AnyMigration>,
     /// The most that may move in a step.
     pub budget: Option<Budget>,
+    /// What becomes of moves that are late.
+    pub late: Late,
 }
 
 impl Parts {
@@ -139,7 +147,7 @@ pub struct UnknownName {
 }
 
 /// The strategies that have names of their own, with what they are.
-pub const NAMED: [(&str, &str, Strategy); 4] = [
+pub const NAMED: [(&str, &str, Strategy); 5] = [
     (
         "baseline",
         "fill HBM first, then spill; move nothing",
@@ -148,6 +156,7 @@ pub const NAMED: [(&str, &str, Strategy); 4] = [
             placement: PlacementKind::PreferHbm,
             migration: MigrationKind::None,
             budget: None,
+            late: Late::Finish,
         },
     ),
     (
@@ -158,6 +167,7 @@ pub const NAMED: [(&str, &str, Strategy); 4] = [
             placement: PlacementKind::BestRatio,
             migration: MigrationKind::LookAhead,
             budget: None,
+            late: Late::Finish,
         },
     ),
     (
@@ -168,6 +178,7 @@ pub const NAMED: [(&str, &str, Strategy); 4] = [
             placement: PlacementKind::Balance,
             migration: MigrationKind::ALL[2],
             budget: None,
+            late: Late::Finish,
         },
     ),
     (
@@ -178,6 +189,18 @@ pub const NAMED: [(&str, &str, Strategy); 4] = [
             placement: PlacementKind::Balance,
             migration: MigrationKind::ALL[3],
             budget: None,
+            late: Late::Finish,
+        },
+    ),
+    (
+        "best-ratio-drop",
+        "as best-ratio, but what has not arrived when it is read stays where it was",
+        Strategy {
+            initialization: InitializationKind::BestRatio,
+            placement: PlacementKind::BestRatio,
+            migration: MigrationKind::LookAhead,
+            budget: None,
+            late: Late::Drop,
         },
     ),
 ];
@@ -188,8 +211,12 @@ impl Strategy {
     pub fn name(&self) -> String {
         NAMED.iter().find(|(_, _, strategy)| strategy == self).map_or_else(
             || {
-                let parts = format!("{}/{}/{}", self.initialization, self.placement, self.migration);
-                self.budget.map_or(parts.clone(), |budget| format!("{parts}/{budget}"))
+                let mut name = format!("{}/{}/{}", self.initialization, self.placement, self.migration);
+                name += &self.budget.map_or(String::new(), |budget| format!("/{budget}"));
+                if !self.late.is_default() {
+                    name += &format!("/{}", self.late);
+                }
+                name
             },
             |(name, _, _)| (*name).to_owned(),
         )
@@ -203,6 +230,7 @@ impl Strategy {
             placement: self.placement.build(),
             migration: self.migration.build(),
             budget: self.budget,
+            late: self.late,
         }
     }
 
@@ -216,7 +244,7 @@ impl Strategy {
     /// placement, and each initialization, with nothing that moves.
     #[must_use]
     pub fn everything() -> Vec<Self> {
-        let [.., best_ratio, _, _] = NAMED.map(|(_, _, strategy)| strategy);
+        let [_, best_ratio, ..] = NAMED.map(|(_, _, strategy)| strategy);
         let still = Self { migration: MigrationKind::None, ..best_ratio };
         let spilling = Self { placement: PlacementKind::PreferHbm, ..still };
         let mut all: Vec<Self> = NAMED.map(|(_, _, strategy)| strategy).to_vec();
@@ -242,11 +270,13 @@ impl<'de> Deserialize<'de> for Strategy {
             migration: MigrationKind,
             #[serde(default)]
             budget: Option<Budget>,
+            #[serde(default)]
+            late: Late,
         }
         match Reference::<Written>::deserialize(deserializer)? {
             Reference::Name(name) => name.parse().map_err(serde::de::Error::custom),
-            Reference::Inline(Written { initialization, placement, migration, budget }) => {
-                Ok(Self { initialization, placement, migration, budget })
+            Reference::Inline(Written { initialization, placement, migration, budget, late }) => {
+                Ok(Self { initialization, placement, migration, budget, late })
             }
         }
     }

@@ -9,8 +9,9 @@ use proptest::test_runner::TestCaseError;
 use std::collections::{BTreeMap, VecDeque};
 use tiersim::kernel::Calendar;
 use tiersim::memory::{
-    Arbitration, ClassWeights, Completed, Direction, Fabric, Interleaving, LaneLoad, MemoryConfig, MemorySystem, Path,
-    Pattern, Request, ResidencyKind, RouteId, TierConfig, TierId, TransferClass, TransferId, Urgency,
+    Arbitration, Cancelled, ClassWeights, Completed, Direction, Fabric, Interleaving, LaneLoad, MemoryConfig,
+    MemorySystem, Path, Pattern, Request, ResidencyKind, RouteId, TierConfig, TierId, TransferClass, TransferId,
+    Urgency,
 };
 use tiersim::units::{Bandwidth, Bytes, SimTime};
 
@@ -41,6 +42,8 @@ pub struct Planned {
     pub issued: u64,
     pub held: Option<u64>,
     pub promoted: Option<u64>,
+    /// How long after its issue it is cancelled, if it is not complete by then.
+    pub cancelled: Option<u64>,
     pub urgency: Urgency,
 }
 
@@ -67,6 +70,7 @@ pub enum Action {
     Issue,
     Admit,
     Promote,
+    Cancel,
 }
 
 /// What is done from outside, by time. The position in the plan orders equal actions of an instant.
@@ -76,6 +80,7 @@ fn agenda(plan: &[Planned]) -> VecDeque<(u64, Action, usize)> {
         agenda.push((planned.issued, Action::Issue, index));
         agenda.extend(planned.held.map(|delay| (planned.issued + delay, Action::Admit, index)));
         agenda.extend(planned.promoted.map(|delay| (planned.issued + delay, Action::Promote, index)));
+        agenda.extend(planned.cancelled.map(|delay| (planned.issued + delay, Action::Cancel, index)));
     }
     agenda.sort_unstable();
     agenda.into()
@@ -97,6 +102,7 @@ pub struct Replay<'a> {
     pub calendar: Calendar,
     pub in_flight: BTreeMap<usize, TransferId>,
     pub completed: Vec<Completed<usize>>,
+    pub cancelled: Vec<Cancelled<usize>>,
 }
 
 impl<'a> Replay<'a> {
@@ -108,6 +114,7 @@ impl<'a> Replay<'a> {
             calendar: Calendar::with_capacity(64),
             in_flight: BTreeMap::new(),
             completed: Vec::new(),
+            cancelled: Vec::new(),
         }
     }
 
@@ -162,7 +169,16 @@ impl<'a> Replay<'a> {
                 };
                 self.in_flight.insert(index, id);
             }
-            Action::Admit => self.fabric.admit(at, self.in_flight[&index]),
+            Action::Admit => {
+                if let Some(&id) = self.in_flight.get(&index) {
+                    self.fabric.admit(at, id);
+                }
+            }
+            Action::Cancel => {
+                if let Some(id) = self.in_flight.remove(&index) {
+                    self.cancelled.push(self.fabric.cancel(at, id));
+                }
+            }
             Action::Promote => {
                 if let Some(&id) = self.in_flight.get(&index) {
                     self.fabric.promote(at, id);
@@ -230,6 +246,8 @@ pub struct Twin {
     pub finishes: Vec<u64>,
     /// When each transfer had a slot on all its limited lanes.
     pub admitted: Vec<u64>,
+    /// What each transfer that was cancelled had received.
+    pub carried: Vec<f64>,
 }
 
 /// Carries out `plan` under `fair` or `priority`.
@@ -238,6 +256,8 @@ pub fn twin(system: &MemorySystem, plan: &[Planned]) -> Twin {
     let mut urgency: Vec<Urgency> = plan.iter().map(|planned| planned.urgency).collect();
     let mut finishes = vec![0; plan.len()];
     let mut admitted = vec![0; plan.len()];
+    let mut carried = vec![0.0; plan.len()];
+    let mut cancelled = vec![false; plan.len()];
     let mut flows: Vec<Flow> = Vec::new();
     // (arrival at the lanes, its order, transfer): under way, then in line.
     let mut underway: Vec<(u64, usize)> = Vec::new();
@@ -270,7 +290,7 @@ pub fn twin(system: &MemorySystem, plan: &[Planned]) -> Twin {
         let arrival = underway.iter().map(|&(at, _)| at).min();
         let Some(next) = completion.into_iter().chain(outside).chain(arrival).min() else {
             assert!(line.is_empty(), "the twin leaves {line:?} in line");
-            return Twin { finishes, admitted };
+            return Twin { finishes, admitted, carried };
         };
         assert!(next < u64::MAX, "the twin starves {} flows", flows.len());
         for (flow, rate) in flows.iter_mut().zip(&rates) {
@@ -288,7 +308,23 @@ pub fn twin(system: &MemorySystem, plan: &[Planned]) -> Twin {
         while let Some((action, index)) = take_due(&mut agenda, now) {
             match action {
                 Action::Issue if plan[index].held.is_some() => {}
+                Action::Admit if cancelled[index] => {}
                 Action::Issue | Action::Admit => requested.push(index),
+                Action::Cancel => {
+                    cancelled[index] = true;
+                    let missing: f64 =
+                        flows.extract_if(.., |flow| flow.transfer == index).map(|flow| flow.missing).sum();
+                    // 0 while it is on its way to its lanes or in line.
+                    let waits = requested.contains(&index)
+                        || underway.iter().any(|it| it.1 == index)
+                        || line.iter().any(|it| it.2 == index)
+                        || (plan[index].held.is_some_and(|held| plan[index].issued + held > now));
+                    carried[index] = if waits { 0.0 } else { plan[index].bytes as f64 - missing };
+                    requested.retain(|other| *other != index);
+                    underway.retain(|it| it.1 != index);
+                    line.retain(|it| it.2 != index);
+                    active.iter_mut().for_each(|on_lane| on_lane.retain(|other| *other != index));
+                }
                 Action::Promote => {
                     urgency[index] = Urgency::Due;
                     let due = precedence(system, plan[index].class, Urgency::Due);
@@ -560,6 +596,7 @@ pub fn transfer(
         issued: 0,
         held: None,
         promoted: None,
+        cancelled: None,
         urgency: Urgency::Due,
     }
 }

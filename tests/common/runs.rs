@@ -5,10 +5,11 @@
 use std::ops::ControlFlow;
 use tiersim::config::Reference;
 use tiersim::memory::{
-    Arbitration, ClassWeights, Completed, LinkConfig, MemoryConfig, ResidencyKind, TierConfig, TierId, TransferClass,
+    Arbitration, Cancelled, ClassWeights, Completed, LinkConfig, MemoryConfig, ResidencyKind, TierConfig, TierId,
+    TransferClass,
 };
 use tiersim::simulation::{Ends, Outcome, Probe, Scenario, ScenarioConfig, StepRecord, run};
-use tiersim::strategy::{InitializationKind, MigrationKind, PlacementKind, Strategy as Parts};
+use tiersim::strategy::{InitializationKind, Late, MigrationKind, PlacementKind, Strategy as Parts};
 use tiersim::units::{Bandwidth, Bytes, Ratio, SimTime};
 use tiersim::workload::{GeneratorConfig, LayersConfig, ModelConfig, TraceConfig, WeightsConfig};
 
@@ -25,7 +26,7 @@ pub struct Kept {
     pub read_beyond: u64,
 }
 
-/// A completed transfer without its id and tag: class, bytes, issue, start, end, alone, and the tier it counts for.
+/// A transfer, complete or dropped, without its id and tag: class, bytes carried, issue, start, end, alone, and the tier it counts for.
 pub type Carried = (TransferClass, Bytes, SimTime, SimTime, SimTime, SimTime, TierId);
 
 #[derive(Default, Debug, PartialEq)]
@@ -44,6 +45,10 @@ impl Probe for Keep {
     fn transfer<Tag>(&mut self, it: &Completed<Tag>, ends: Ends) {
         let tier = ends.tier();
         self.carried.push((it.class, it.bytes, it.issued, it.started, it.finished, it.alone, tier));
+    }
+
+    fn dropped<Tag>(&mut self, it: &Cancelled<Tag>, ends: Ends) {
+        self.carried.push((it.class, it.carried, it.issued, it.started, it.at, SimTime::ZERO, ends.tier()));
     }
 
     fn step(&mut self, step: &StepRecord<'_>) -> ControlFlow<()> {
@@ -75,6 +80,11 @@ pub fn simulate(config: &ScenarioConfig) -> (Outcome, Keep) {
     carry_out(&Scenario::new(config.clone()).unwrap())
 }
 
+/// What was issued of each class: carried, or dropped as it was late.
+pub fn accounted(outcome: &Outcome) -> [Bytes; TransferClass::COUNT] {
+    std::array::from_fn(|class| outcome.completed[class] + outcome.dropped[class])
+}
+
 pub fn bandwidth(gigabytes: u64) -> Bandwidth {
     Bandwidth::new(gigabytes * 1_000_000_000).unwrap()
 }
@@ -84,6 +94,7 @@ pub const BASELINE: Parts = Parts {
     placement: PlacementKind::PreferHbm,
     migration: MigrationKind::None,
     budget: None,
+    late: Late::Finish,
 };
 
 pub const BEST_RATIO: Parts = Parts {
@@ -91,6 +102,7 @@ pub const BEST_RATIO: Parts = Parts {
     placement: PlacementKind::BestRatio,
     migration: MigrationKind::LookAhead,
     budget: None,
+    late: Late::Finish,
 };
 
 /// Layers of (attention, mlp) weights and KV; HBM at 1000 GB/s, external memory behind a link of 250 GB/s.

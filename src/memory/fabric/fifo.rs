@@ -65,6 +65,14 @@ impl Fifo {
         }
     }
 
+    /// The transfer, which waits in line on `lanes`, is in line no more.
+    pub fn withdraw(&mut self, slot: u32, lanes: &[usize]) {
+        for &lane in lanes {
+            self.queues[lane].retain(|other| *other != slot);
+            self.candidates.extend(self.queues[lane].front());
+        }
+    }
+
     /// A transfer that may have become first in line; each is named once for each time that it may have.
     pub fn next_candidate(&mut self) -> Option<u32> {
         self.candidates.pop()

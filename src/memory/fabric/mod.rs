@@ -1,6 +1,7 @@
 //! Transfers over routes, in time.
 
 mod admission;
+mod cancel;
 mod division;
 mod fifo;
 mod filling;
@@ -13,6 +14,7 @@ use super::{Arbitration, MemorySystem, Pattern, RouteId, TransferClass};
 use crate::kernel::{Calendar, EventId};
 use crate::units::{Bytes, SimTime};
 use admission::{Admission, Place};
+pub use cancel::Cancelled;
 use fifo::Fifo;
 use filling::Scale;
 use profile::{Profiles, in_turns};
@@ -112,7 +114,7 @@ impl<Tag> Completed<Tag> {
 pub struct LaneLoad {
     /// How long at least one transfer was active on it.
     pub busy: SimTime,
-    /// Bytes of completed transfers, by class. Where a transfer is spread evenly, whole bytes: what is left over is counted
+    /// Bytes of completed transfers, and what has arrived of cancelled ones, by class. Where a transfer is spread evenly, whole bytes: what is left over is counted
     /// on the first lanes.
     pub bytes: [Bytes; TransferClass::COUNT],
 }
@@ -253,9 +255,12 @@ pub struct Fabric<Tag> {
     turns: Vec<usize>,
     /// Scratch space: what `Sharing` has started.
     started: Vec<(u64, u32)>,
+    /// Events that may be pending of what was cancelled.
+    obsolete: Vec<EventId>,
     admitted: u64,
     issued: [Bytes; TransferClass::COUNT],
     completed: [Bytes; TransferClass::COUNT],
+    dropped: [Bytes; TransferClass::COUNT],
 }
 
 impl<Tag: Copy> Fabric<Tag> {
@@ -289,9 +294,11 @@ impl<Tag: Copy> Fabric<Tag> {
             lanes: vec![LaneState::default(); lanes.len()],
             turns: Vec::new(),
             started: Vec::with_capacity(64),
+            obsolete: Vec::new(),
             admitted: 0,
             issued: [Bytes::ZERO; TransferClass::COUNT],
             completed: [Bytes::ZERO; TransferClass::COUNT],
+            dropped: [Bytes::ZERO; TransferClass::COUNT],
         }
     }
 
@@ -737,6 +744,7 @@ impl<Tag: Copy> Fabric<Tag> {
     pub fn settle(&mut self, calendar: &mut Calendar) {
         let now = calendar.now();
         self.take_turns(now);
+        self.obsolete.drain(..).for_each(|event| calendar.cancel(event));
         for (timer, underway) in self.underway.iter().enumerate() {
             if let Some((at, _)) = underway.front() {
                 calendar.schedule(EventId(ARRIVALS + timer as u32), *at);
@@ -828,10 +836,17 @@ impl<Tag: Copy> Fabric<Tag> {
         self.issued
     }
 
-    /// The bytes of every transfer completed so far, by class.
+    /// The bytes of every transfer completed so far, and what has been carried of those that were cancelled, by class.
     #[must_use]
     pub fn completed(&self) -> [Bytes; TransferClass::COUNT] {
         self.completed
+    }
+
+    /// The bytes that are not carried, as their transfers were [cancelled](Fabric::cancel), by class. Issued bytes are completed, dropped or in
+    /// flight.
+    #[must_use]
+    pub fn dropped(&self) -> [Bytes; TransferClass::COUNT] {
+        self.dropped
     }
 
     /// The bytes of every transfer that was issued and is not complete, by class.

@@ -100,7 +100,9 @@ impl Pace {
                 exact / (u128::from(SimTime::PS_PER_SECOND) * u128::from(shared_by))
             }
             Self::Rounded(rate) => {
-                rate.saturating_mul(u128::from(time.as_ps())).saturating_mul(u128::from(parts)) / BYTE
+                // The rate is rounded down: a byte that lacks but a hair has arrived, as one under sharing has.
+                let carried = rate.saturating_mul(u128::from(time.as_ps())).saturating_mul(u128::from(parts));
+                carried.saturating_add(SLACK) / BYTE
             }
         };
         Bytes::new(u64::try_from(bytes).unwrap_or(u64::MAX))

@@ -245,12 +245,17 @@ impl Sharing {
 
     /// Moves a transfer to another group, with what it has received so far.
     pub fn regroup(&mut self, now: SimTime, from: Membership, group: usize, order: u64, slot: u32) -> Membership {
-        let left = from.group as usize;
-        let missing = from.mark.saturating_sub(self.groups[left].progress_at(now));
+        let missing = from.mark.saturating_sub(self.groups[from.group as usize].progress_at(now));
+        self.leave(now, from);
+        self.join(now, group, missing, order, slot)
+    }
+
+    /// A transfer that is not complete leaves its group; its entry is stale from now on.
+    pub fn leave(&mut self, now: SimTime, member: Membership) {
+        let left = member.group as usize;
         self.groups[left].advance(now);
         self.groups[left].stale += 1;
         self.take_away(left);
-        self.join(now, group, missing, order, slot)
     }
 
     pub fn progress(&self, now: SimTime, group: usize) -> u128 {
