@@ -41,8 +41,8 @@ impl<Tag: Copy> Fabric<Tag> {
                 self.underway[timer].retain(|(_, other)| *other != id);
                 self.obsolete.push(EventId(super::ARRIVALS + timer as u32));
             }
-            State::InLine(place) => {
-                self.admission.leave_line(place, &lanes);
+            State::InLine => {
+                self.admission.leave_line(self.place_of(id.0), &lanes);
                 // Whoever was behind it may be first now.
                 self.turns.extend(&lanes);
             }

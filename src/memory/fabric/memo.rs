@@ -52,10 +52,10 @@ impl Memo {
         self.hash = self.hash.wrapping_add(number_of(group));
     }
 
-    /// `group` has a transfer less.
-    pub fn leave(&mut self, group: usize) {
-        self.counts[group] -= 1;
-        self.hash = self.hash.wrapping_sub(number_of(group));
+    /// `group` has so many transfers less.
+    pub fn leave(&mut self, group: usize, transfers: u32) {
+        self.counts[group] -= transfers;
+        self.hash = self.hash.wrapping_sub(number_of(group).wrapping_mul(u64::from(transfers)));
     }
 
     /// The rates at the present numbers, if they are known.

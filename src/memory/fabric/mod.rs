@@ -5,6 +5,7 @@ mod cancel;
 mod division;
 mod fifo;
 mod filling;
+mod marks;
 mod memo;
 mod profile;
 mod sharing;
@@ -127,7 +128,7 @@ enum State {
     /// Requested; its bytes are not on the lanes yet.
     Underway,
     /// In line for a lane that carries only so many at once.
-    InLine(Place),
+    InLine,
     Shared(Membership),
     Queued,
     Running {
@@ -155,8 +156,6 @@ struct Transfer<Tag> {
     tag: Tag,
     /// Its size; of a part of a transfer that is spread evenly, in whole bytes.
     bytes: Bytes,
-    /// Its size to the fraction of a byte, as `Sharing` counts.
-    size: u128,
     role: Role,
     /// Its lanes; of a gang, those of its first part.
     profile: u32,
@@ -165,7 +164,7 @@ struct Transfer<Tag> {
     started: SimTime,
     /// What its bytes take on their lanes, alone.
     carry: SimTime,
-    /// The order of admission to the lanes; unique, so it also tells a slot's transfers apart.
+    /// The order of admission to the lanes, or to the line for them; unique, so it also tells a slot's transfers apart.
     order: u64,
     state: State,
     has_slots: bool,
@@ -253,8 +252,8 @@ pub struct Fabric<Tag> {
     lanes: Vec<LaneState>,
     /// Lanes on which somebody's turn may have come.
     turns: Vec<usize>,
-    /// Scratch space: what `Sharing` has started.
-    started: Vec<(u64, u32)>,
+    /// Scratch space: what is complete.
+    arrived: Vec<u32>,
     /// Events that may be pending of what was cancelled.
     obsolete: Vec<EventId>,
     admitted: u64,
@@ -293,7 +292,7 @@ impl<Tag: Copy> Fabric<Tag> {
             vacant_gangs: Vec::new(),
             lanes: vec![LaneState::default(); lanes.len()],
             turns: Vec::new(),
-            started: Vec::with_capacity(64),
+            arrived: Vec::with_capacity(64),
             obsolete: Vec::new(),
             admitted: 0,
             issued: [Bytes::ZERO; TransferClass::COUNT],
@@ -305,7 +304,12 @@ impl<Tag: Copy> Fabric<Tag> {
     /// Issues a transfer at `now`: it is requested at once, and on its lanes when its latency is over.
     pub fn issue(&mut self, now: SimTime, request: Request<'_, Tag>) -> TransferId {
         let id = self.issue_held(now, request);
-        self.admit(now, id);
+        let transfer = &self.transfers[id.0 as usize];
+        if matches!(transfer.role, Role::Whole) && self.profiles[transfer.profile].is_direct {
+            self.start_one(now, id.0);
+        } else {
+            self.admit(now, id);
+        }
         id
     }
 
@@ -350,7 +354,6 @@ impl<Tag: Copy> Fabric<Tag> {
             urgency: request.urgency,
             tag: request.tag,
             bytes,
-            size: sharing::size(whole, parts),
             role,
             profile,
             issued: now,
@@ -419,20 +422,54 @@ impl<Tag: Copy> Fabric<Tag> {
         if shared.is_empty() {
             return own.max().unwrap_or_default();
         }
-        let sizes = gang.parts.iter().map(|slot| part(slot).size).collect();
+        let sizes = gang.parts.iter().map(|slot| self.size_of_part(gang, *slot)).collect();
         let profile = &self.profiles[part(&gang.parts[0]).profile];
         in_turns(sizes, profile.rate_but(&shared), profile.rate_of(&shared)).max(own.max().unwrap_or_default())
     }
 
     /// What the parts of a gang take of the lane of which they take the most.
     fn fullest_lane_of(&self, gang: &Gang) -> SimTime {
-        let parts = gang.parts.iter().map(|&slot| &self.transfers[slot as usize]);
-        let mut takes: Vec<(usize, f64)> =
-            parts.flat_map(|part| self.profiles[part.profile].takes(part.size)).collect();
+        let mut takes = self.takes_of(gang);
         takes.sort_by_key(|(lane, _)| *lane);
         let of_lanes = takes.chunk_by(|a, b| a.0 == b.0).map(|run| run.iter().map(|(_, time)| time).sum::<f64>());
         // Sums of floats may be a little high.
         SimTime::from_ps((of_lanes.fold(0.0, f64::max) * (1.0 - 1e-12)).ceil() as u64)
+    }
+
+    /// The time that each part of a gang takes of each of its lanes, in picoseconds.
+    fn takes_of(&self, gang: &Gang) -> Vec<(usize, f64)> {
+        let takes =
+            |&slot: &u32| self.profiles[self.transfers[slot as usize].profile].takes(self.size_of_part(gang, slot));
+        gang.parts.iter().flat_map(takes).collect()
+    }
+
+    /// What the transfer or part in `slot` is to receive, as `Sharing` counts.
+    fn size_of(&self, slot: u32) -> u128 {
+        let transfer = &self.transfers[slot as usize];
+        if let Role::PartOf(head) = transfer.role
+            && let Role::Gang(gang) = self.transfers[head as usize].role
+        {
+            self.size_of_part(&self.gangs[gang as usize], slot)
+        } else {
+            sharing::size(transfer.bytes, 1)
+        }
+    }
+
+    /// The same of a part of `gang`.
+    fn size_of_part(&self, gang: &Gang, slot: u32) -> u128 {
+        let part = &self.transfers[slot as usize];
+        match part.role {
+            Role::PartOf(head) if gang.even => {
+                sharing::size(self.transfers[head as usize].bytes, gang.parts.len() as u64)
+            }
+            _ => sharing::size(part.bytes, 1),
+        }
+    }
+
+    /// The place in line of what is in line.
+    fn place_of(&self, slot: u32) -> Place {
+        let transfer = &self.transfers[slot as usize];
+        (self.profiles[transfer.profile].level(transfer.urgency), transfer.order, slot)
     }
 
     /// Requests a held transfer at `now`.
@@ -462,10 +499,11 @@ impl<Tag: Copy> Fabric<Tag> {
         };
         // One at a time as it is, under `Fifo`.
         if limited && shared {
-            let level = self.profiles[transfer.profile].level(transfer.urgency);
-            let place = (level, self.admitted, id.0);
+            let transfer = &mut self.transfers[id.0 as usize];
+            transfer.order = self.admitted;
             self.admitted += 1;
-            self.transfers[id.0 as usize].state = State::InLine(place);
+            transfer.state = State::InLine;
+            let place = self.place_of(id.0);
             let lanes = self.lanes_of(id);
             self.admission.wait(place, &lanes);
             self.turns.extend(lanes);
@@ -519,7 +557,9 @@ impl<Tag: Copy> Fabric<Tag> {
         }
     }
 
+    #[inline]
     fn start_one(&mut self, now: SimTime, slot: u32) {
+        let size = self.size_of(slot);
         let transfer = &mut self.transfers[slot as usize];
         transfer.order = self.admitted;
         self.admitted += 1;
@@ -527,7 +567,7 @@ impl<Tag: Copy> Fabric<Tag> {
         match &mut self.arbiter {
             Arbiter::Sharing(sharing) => {
                 let group = profile.group(transfer.urgency);
-                transfer.state = State::Shared(sharing.join(now, group, transfer.size, transfer.order, slot));
+                transfer.state = State::Shared(sharing.join(now, group, size, transfer.order, slot));
                 enter(&mut self.lanes, profile.lanes(), now);
             }
             Arbiter::Fifo(fifo) => {
@@ -553,12 +593,12 @@ impl<Tag: Copy> Fabric<Tag> {
         if transfer.urgency == Urgency::Due {
             return;
         }
-        if let State::InLine(place) = transfer.state {
-            let place_now = (self.profiles[transfer.profile].level(Urgency::Due), place.1, place.2);
-            transfer.state = State::InLine(place_now);
+        if let State::InLine = transfer.state {
+            let before = self.place_of(id.0);
+            self.transfers[id.0 as usize].urgency = Urgency::Due;
             let lanes = self.lanes_of(id);
-            self.admission.leave_line(place, &lanes);
-            self.admission.wait(place_now, &lanes);
+            self.admission.leave_line(before, &lanes);
+            self.admission.wait(self.place_of(id.0), &lanes);
             self.turns.extend(lanes);
         }
         self.promote_one(now, id.0);
@@ -634,21 +674,22 @@ impl<Tag: Copy> Fabric<Tag> {
             return;
         }
         let index = event.0 as usize;
-        loop {
-            let transfers = &self.transfers;
-            let slot = match &mut self.arbiter {
-                Arbiter::Sharing(sharing) => {
-                    sharing.take_complete(now, index, |slot, order| transfers[slot as usize].order == order)
-                }
-                Arbiter::Fifo(fifo) => fifo.first(index).filter(|&slot| {
-                    let transfer = &transfers[slot as usize];
-                    matches!(transfer.state, State::Running { since } if since + transfer.carry <= now)
-                }),
-            };
-            let Some(slot) = slot else { break };
+        let mut arrived = std::mem::take(&mut self.arrived);
+        let transfers = &self.transfers;
+        match &mut self.arbiter {
+            Arbiter::Sharing(sharing) => {
+                let is_current = |slot: u32, order| transfers[slot as usize].order == order;
+                sharing.take_complete(now, index, &mut arrived, is_current);
+            }
+            Arbiter::Fifo(fifo) => arrived.extend(fifo.first(index).filter(|&slot| {
+                let transfer = &transfers[slot as usize];
+                matches!(transfer.state, State::Running { since } if since + transfer.carry <= now)
+            })),
+        }
+        for slot in arrived.drain(..) {
             if let Role::Gang(gang) = self.transfers[slot as usize].role {
                 self.gang_completed(now, slot, gang, done);
-                break;
+                continue;
             }
             self.leave_lanes(now, slot);
             let transfer = &self.transfers[slot as usize];
@@ -660,10 +701,8 @@ impl<Tag: Copy> Fabric<Tag> {
                 }
                 _ => self.all_arrived(now, slot, done),
             }
-            if matches!(self.arbiter, Arbiter::Fifo(_)) {
-                break;
-            }
         }
+        self.arrived = arrived;
     }
 
     /// A transfer in parts that were carried as one is complete.
@@ -750,21 +789,20 @@ impl<Tag: Copy> Fabric<Tag> {
                 calendar.schedule(EventId(ARRIVALS + timer as u32), *at);
             }
         }
-        let Self { arbiter, transfers, gangs, profiles, lanes, started, .. } = self;
+        let Self { arbiter, transfers, gangs, profiles, lanes, .. } = self;
         match arbiter {
-            Arbiter::Sharing(sharing) => {
-                sharing.settle(now, calendar, started, |group, slot, order| {
-                    let transfer = &transfers[slot as usize];
-                    transfer.order == order
-                        && matches!(transfer.state, State::Shared(member) if member.group as usize == group)
-                });
-                for (order, slot) in started.drain(..) {
+            Arbiter::Sharing(sharing) => sharing.settle(
+                now,
+                calendar,
+                transfers,
+                |transfers, slot, order| {
                     let transfer = &mut transfers[slot as usize];
                     if transfer.order == order {
                         transfer.started = transfer.started.min(now);
                     }
-                }
-            }
+                },
+                |transfers, slot, order| transfers[slot as usize].order == order,
+            ),
             Arbiter::Fifo(fifo) => {
                 while let Some(slot) = fifo.next_candidate() {
                     let transfer = &transfers[slot as usize];

@@ -26,6 +26,8 @@ pub(super) struct Profile {
     pub latency: SimTime,
     /// The number of that latency.
     pub timer: usize,
+    /// Whether a transfer is on its lanes as soon as it is requested: they have no latency, and carry any number at once.
+    pub is_direct: bool,
     /// The precedence and, under sharing, the group: of due transfers, then of early ones.
     levels: [u8; 2],
     groups: [usize; 2],
@@ -302,6 +304,8 @@ impl Profiles {
         };
         let (pace, together) = (pace(false), pace(true));
         let latency = system.route_latency(route);
+        let is_limited = holds.iter().any(|hold| system.lanes()[hold.lane.0].max_transfers.is_some());
+        let is_direct = latency == SimTime::ZERO && !is_limited;
         let timer = self.latencies.iter().position(|known| *known == latency).unwrap_or_else(|| {
             self.latencies.push(latency);
             self.latencies.len() - 1
@@ -315,6 +319,7 @@ impl Profiles {
             ways,
             latency,
             timer,
+            is_direct,
             levels,
             groups,
         }

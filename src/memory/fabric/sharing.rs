@@ -17,11 +17,10 @@
 
 use super::division::Divisor;
 use super::filling::{Demand, GroupHold, Pool, Rate, Scale, fill};
+use super::marks::{Cell, Mark, Marks};
 use super::memo::Memo;
 use crate::kernel::{Calendar, EventId};
 use crate::units::{Bytes, SimTime};
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 
 /// A byte in the fixed-point format of progress.
 pub(super) const BYTE: u128 = 1 << 64;
@@ -34,12 +33,12 @@ pub(super) fn progress_after(progress: u128, bytes: Bytes) -> u128 {
     progress.saturating_add((u128::from(bytes.get()).saturating_sub(1) * BYTE).saturating_sub(SLACK))
 }
 
-/// A transfer's mark in its group.
+/// A transfer's place in its group.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Membership {
     pub group: u32,
-    /// The group's progress at which the transfer is complete.
-    mark: u128,
+    /// Where its mark is: the group's progress at which it is complete.
+    mark: Cell,
 }
 
 /// What a transfer is to receive, in the format of progress. One that is spread evenly over several lanes is complete when
@@ -59,7 +58,7 @@ struct Group {
     since: SimTime,
     /// Marks in the order of completion; equal marks in the order of issue. An entry whose transfer has moved to
     /// another group is stale and is dropped when it comes up.
-    marks: BinaryHeap<Reverse<(u128, u64, u32)>>,
+    marks: Marks,
     /// How many of the marks are stale.
     stale: usize,
     /// Those that have not received anything since they joined: (order, slot).
@@ -84,10 +83,10 @@ impl Group {
     }
 
     fn next_completion(&self) -> SimTime {
-        let Some(Reverse((mark, _, _))) = self.marks.peek() else {
+        let Some(mark) = self.marks.first() else {
             return SimTime::MAX;
         };
-        let missing = mark.saturating_sub(self.progress).saturating_sub(SLACK);
+        let missing = mark.at.saturating_sub(self.progress).saturating_sub(SLACK);
         if missing == 0 {
             return self.since;
         }
@@ -99,8 +98,8 @@ impl Group {
     /// Drops what is stale of the first marks.
     fn drop_stale(&mut self, is_current: impl Fn(u32, u64) -> bool) {
         while self.stale > 0
-            && let Some(&Reverse((_, order, slot))) = self.marks.peek()
-            && !is_current(slot, order)
+            && let Some(mark) = self.marks.first()
+            && !is_current(mark.slot, mark.order)
         {
             self.marks.pop();
             self.stale -= 1;
@@ -108,13 +107,14 @@ impl Group {
     }
 
     /// Goes on at `rate`, `count` transfers strong, from `now` on, and says when the next of them is complete.
-    fn go_on(
+    fn go_on<T>(
         &mut self,
         now: SimTime,
         rate: Divisor,
         count: u64,
-        started: &mut Vec<(u64, u32)>,
-        is_current: impl Fn(u32, u64) -> bool,
+        transfers: &mut T,
+        start: impl Fn(&mut T, u32, u64),
+        is_current: impl Fn(&T, u32, u64) -> bool,
     ) -> SimTime {
         self.changed = false;
         if count == 0 {
@@ -124,9 +124,9 @@ impl Group {
         self.advance(now);
         self.rate = rate;
         if rate.get() > 0 {
-            started.append(&mut self.waiting);
+            self.waiting.drain(..).for_each(|(order, slot)| start(transfers, slot, order));
         }
-        self.drop_stale(is_current);
+        self.drop_stale(|slot, order| is_current(transfers, slot, order));
         self.next_completion()
     }
 }
@@ -182,7 +182,7 @@ impl Sharing {
                 progress: 0,
                 rate: Divisor::ZERO,
                 since: SimTime::ZERO,
-                marks: BinaryHeap::with_capacity(64),
+                marks: Marks::with_capacity(64),
                 stale: 0,
                 waiting: Vec::with_capacity(64),
                 scheduled: SimTime::MAX,
@@ -212,9 +212,9 @@ impl Sharing {
         self.note_change(group);
     }
 
-    fn take_away(&mut self, group: usize) {
-        self.memo.leave(group);
-        self.demands[group].count -= 1;
+    fn take_away(&mut self, group: usize, transfers: u32) {
+        self.memo.leave(group, transfers);
+        self.demands[group].count -= u64::from(transfers);
         if self.demands[group].count == 0 {
             self.active.retain(|other| *other != group);
             for hold in &self.demands[group].holds {
@@ -231,13 +231,12 @@ impl Sharing {
         let target = &mut self.groups[group];
         if self.demands[group].count == 0 {
             // What is left of those that were here is stale.
-            target.marks.clear();
+            target.marks.clear(target.progress);
             target.stale = 0;
             target.waiting.clear();
         }
         target.advance(now);
-        let mark = target.progress + size;
-        target.marks.push(Reverse((mark, order, slot)));
+        let mark = target.marks.push(Mark { at: target.progress + size, order, slot });
         target.waiting.push((order, slot));
         self.add(group);
         Membership { group: group as u32, mark }
@@ -245,7 +244,7 @@ impl Sharing {
 
     /// Moves a transfer to another group, with what it has received so far.
     pub fn regroup(&mut self, now: SimTime, from: Membership, group: usize, order: u64, slot: u32) -> Membership {
-        let missing = from.mark.saturating_sub(self.groups[from.group as usize].progress_at(now));
+        let missing = self.missing(now, from);
         self.leave(now, from);
         self.join(now, group, missing, order, slot)
     }
@@ -255,7 +254,13 @@ impl Sharing {
         let left = member.group as usize;
         self.groups[left].advance(now);
         self.groups[left].stale += 1;
-        self.take_away(left);
+        self.take_away(left, 1);
+    }
+
+    /// What `member` has not received by `now`.
+    fn missing(&self, now: SimTime, member: Membership) -> u128 {
+        let group = &self.groups[member.group as usize];
+        group.marks.get(member.mark).at.saturating_sub(group.progress_at(now))
     }
 
     pub fn progress(&self, now: SimTime, group: usize) -> u128 {
@@ -280,7 +285,7 @@ impl Sharing {
 
     /// The whole bytes that a transfer of `bytes` in so many equal parts, of which `member` is one, has received by `now`.
     pub fn delivered(&self, now: SimTime, member: Membership, bytes: Bytes, parts: u64) -> Bytes {
-        let of_part = member.mark.saturating_sub(self.groups[member.group as usize].progress_at(now));
+        let of_part = self.missing(now, member);
         // Less what each part was given besides: see `size`.
         let missing = (of_part * u128::from(parts)).saturating_sub(SLACK * (u128::from(parts) - 1));
         let size = u128::from(bytes.get()) * BYTE;
@@ -288,40 +293,48 @@ impl Sharing {
         Bytes::new(u64::try_from(received).unwrap_or(u64::MAX).min(bytes.get()))
     }
 
-    /// Takes the next transfer of `group` that is complete at `now`. `is_current` tells whether an entry (slot, order)
-    /// still belongs to the group.
-    pub fn take_complete(&mut self, now: SimTime, group: usize, is_current: impl Fn(u32, u64) -> bool) -> Option<u32> {
+    /// Takes the transfers of `group` that are complete at `now`, and adds their slots to `complete`, in their order. `is_current` tells
+    /// whether an entry (slot, order) still belongs to the group.
+    pub fn take_complete(
+        &mut self,
+        now: SimTime,
+        group: usize,
+        complete: &mut Vec<u32>,
+        is_current: impl Fn(u32, u64) -> bool,
+    ) {
         let target = &mut self.groups[group];
-        target.advance(now);
-        target.drop_stale(is_current);
-        if let Some(&Reverse((mark, _, slot))) = target.marks.peek()
-            && mark <= target.progress + SLACK
-        {
-            target.marks.pop();
-            self.take_away(group);
-            return Some(slot);
-        }
-        // The event that led here is spent, whatever it found.
+        // The event that led here is spent, whatever it finds.
         target.scheduled = SimTime::MAX;
-        self.note_change(group);
-        None
+        target.advance(now);
+        let least = target.progress + SLACK;
+        let before = complete.len();
+        loop {
+            target.drop_stale(&is_current);
+            match target.marks.first() {
+                Some(mark) if mark.at <= least => complete.push(mark.slot),
+                _ => break,
+            }
+            target.marks.pop();
+        }
+        self.take_away(group, (complete.len() - before) as u32);
     }
 
-    /// After arrivals and departures at `now`: sets rates anew, moves the pending completions, and adds to `started`
-    /// the (order, slot) of every entry that receives something from now on for the first time since it joined its group.
-    pub fn settle(
+    /// After arrivals and departures at `now`: sets rates anew, moves the pending completions, and tells `start`
+    /// the (slot, order) of every entry that receives something from now on for the first time since it joined its group.
+    /// `is_current` is as in [`take_complete`](Self::take_complete).
+    pub fn settle<T>(
         &mut self,
         now: SimTime,
         calendar: &mut Calendar,
-        started: &mut Vec<(u64, u32)>,
-        is_current: impl Fn(usize, u32, u64) -> bool,
+        transfers: &mut T,
+        start: impl Fn(&mut T, u32, u64),
+        is_current: impl Fn(&T, u32, u64) -> bool,
     ) {
         if self.changed.is_empty() {
             return;
         }
-        let is_current = &is_current;
         let mut go_on = |index: usize, group: &mut Group, rate: Divisor, count: u64| {
-            let next = group.go_on(now, rate, count, started, |slot, order| is_current(index, slot, order));
+            let next = group.go_on(now, rate, count, transfers, &start, &is_current);
             if next != group.scheduled {
                 group.scheduled = next;
                 calendar.schedule(EventId(index as u32), next);

@@ -69,9 +69,9 @@ impl<Tag: Copy> Fabric<Tag> {
         let lane = |index: usize| HeldUp::Lane(LaneId(index));
         match (&self.arbiter, transfer.state) {
             (_, State::Underway) => HeldUp::Latency,
-            (_, State::InLine(place)) => {
+            (_, State::InLine) => {
                 let lanes = self.lanes_of(TransferId(slot));
-                lane(self.admission.in_the_way(place, &lanes).unwrap_or(lanes[0]))
+                lane(self.admission.in_the_way(self.place_of(slot), &lanes).unwrap_or(lanes[0]))
             }
             (Arbiter::Sharing(sharing), State::Shared(member)) => {
                 sharing.rate(member.group).1.map_or(HeldUp::Cap, lane)
@@ -80,19 +80,16 @@ impl<Tag: Copy> Fabric<Tag> {
                 let lanes = self.lanes_of(TransferId(slot));
                 lane(lanes.iter().copied().find(|&lane| fifo.first(lane) != Some(slot)).unwrap_or(lanes[0]))
             }
-            (_, State::Running { .. }) => self.slowest(transfer, profile),
+            (_, State::Running { .. }) => self.slowest(slot, transfer, profile),
             _ => HeldUp::NotRequested,
         }
     }
 
     /// The lane of which a transfer that has its lanes to itself takes the most time.
-    fn slowest(&self, transfer: &Transfer<Tag>, profile: &Profile) -> HeldUp {
+    fn slowest(&self, slot: u32, transfer: &Transfer<Tag>, profile: &Profile) -> HeldUp {
         let mut takes: Vec<(usize, f64)> = match transfer.role {
-            Role::Gang(gang) => {
-                let parts = self.gangs[gang as usize].parts.iter().map(|part| &self.transfers[*part as usize]);
-                parts.flat_map(|part| self.profiles[part.profile].takes(part.size)).collect()
-            }
-            _ => profile.takes(transfer.size).collect(),
+            Role::Gang(gang) => self.takes_of(&self.gangs[gang as usize]),
+            _ => profile.takes(self.size_of(slot)).collect(),
         };
         takes.sort_by_key(|(lane, _)| *lane);
         let of_lanes =
