@@ -2,6 +2,7 @@ use super::{SkipSource, StepSkips, TraceError};
 use crate::units::Ratio;
 use crate::workload::TokenSet;
 use crate::workload::tokens::{WORD_BITS, Word};
+use multiversion::multiversion;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
@@ -60,12 +61,20 @@ impl GeneratorConfig {
 pub struct Generator {
     config: GeneratorConfig,
     layers: Vec<LayerState>,
+    scratch: Scratch,
+}
+
+/// Sets of the layer that is being made.
+struct Scratch {
+    /// What was skipped in the step before.
+    before: TokenSet,
+    /// That, and what is newly skipped.
+    taken: TokenSet,
 }
 
 struct LayerState {
     draws: Draws,
     skipped: TokenSet,
-    before: TokenSet,
     count: usize,
     /// The first token that was too new to be skipped in the last step.
     end: usize,
@@ -81,18 +90,18 @@ impl Generator {
             .map(|_| {
                 let draws = Draws::new(random.clone());
                 random.jump();
-                LayerState { draws, skipped: TokenSet::new(range), before: TokenSet::new(range), count: 0, end: 0 }
+                LayerState { draws, skipped: TokenSet::new(range), count: 0, end: 0 }
             })
             .collect();
-        Self { config, layers }
+        Self { config, layers, scratch: Scratch { before: TokenSet::new(range), taken: TokenSet::new(range) } }
     }
 }
 
 impl SkipSource for Generator {
     fn next_step(&mut self, context: usize, skips: &mut StepSkips) -> Result<(), TraceError> {
         for (layer, (set, count)) in self.layers.iter_mut().zip(skips.sets.iter_mut().zip(&mut skips.counts)) {
-            layer.step(&self.config, context);
-            set.copy_from(&layer.skipped);
+            layer.step(&self.config, context, &mut self.scratch);
+            set.copy_below(&layer.skipped, context);
             *count = layer.count;
         }
         Ok(())
@@ -100,7 +109,7 @@ impl SkipSource for Generator {
 }
 
 impl LayerState {
-    fn step(&mut self, config: &GeneratorConfig, context: usize) {
+    fn step(&mut self, config: &GeneratorConfig, context: usize, scratch: &mut Scratch) {
         let wanted = config.skip.floor_of(context as u64) as usize;
         if wanted == 0 {
             return;
@@ -111,14 +120,19 @@ impl LayerState {
         let added = wanted - self.count;
         let readable = end - first - self.count;
         let exchanged = (config.churn.round_of(self.count as u64) as usize).min(readable - added);
-        self.before.copy_below(&self.skipped, end);
-        let mut sets = Sets { before: self.before.words(), skipped: self.skipped.words_mut() };
+        scratch.before.copy_below(&self.skipped, end);
+        scratch.taken.copy_below(&self.skipped, end);
         if exchanged > 0 {
-            let old = Pool { range: first..self.end, fitting: self.count };
-            self.draws.toggle(&old, exchanged, 0, &mut sets, |before, skipped| before & skipped);
+            let old = Pool { range: first..self.end, fitting: self.count, set: self.skipped.words_mut(), has: true };
+            self.draws.toggle(old, exchanged, 0);
         }
-        let new = Pool { range: first..end, fitting: readable };
-        self.draws.toggle(&new, exchanged + added, config.old_bias, &mut sets, |before, skipped| !(before | skipped));
+        let new = Pool { range: first..end, fitting: readable, set: scratch.taken.words_mut(), has: false };
+        self.draws.toggle(new, exchanged + added, config.old_bias);
+        let words = end.div_ceil(WORD_BITS);
+        let sets = scratch.before.words().iter().zip(scratch.taken.words());
+        for (skipped, (before, taken)) in self.skipped.words_mut()[..words].iter_mut().zip(sets) {
+            *skipped |= taken & !before;
+        }
         self.count = wanted;
         self.end = end;
     }
@@ -152,85 +166,39 @@ impl Draws {
         scaled(x, range)
     }
 
-    /// Toggles `count` tokens of `pool` among the skipped ones, drawn from those that fit: whose bits `fitting` keeps of the words
-    /// before and now. A token that was toggled fits no more. Each is the oldest of `1 + old_bias` drawn ones.
-    fn toggle(
-        &mut self,
-        pool: &Pool,
-        count: usize,
-        old_bias: u32,
-        sets: &mut Sets<'_>,
-        fitting: impl Fn(Word, Word) -> Word,
-    ) {
+    /// Toggles `count` tokens of those of `pool` that fit, each the oldest of `1 + old_bias` drawn ones. A token that was toggled fits no
+    /// more.
+    fn toggle(&mut self, pool: Pool<'_>, count: usize, old_bias: u32) {
         // Draws that do not fit are drawn again. Where few fit, or most of those that fit are wanted, that would take long.
         if 4 * pool.fitting < pool.range.len() || 2 * count > pool.fitting {
-            self.toggle_listed(pool, count, old_bias, sets, fitting);
+            self.toggle_listed(pool, count, old_bias);
         } else if old_bias > 0 {
-            self.toggle_oldest(pool, count, old_bias, sets, fitting);
-        } else {
-            self.toggle_any(pool, count, sets, fitting);
+            self.toggle_oldest(pool, count, old_bias);
+        } else if count > 0 {
+            toggle_any(&mut self.random, &mut self.spare, pool, count);
         }
     }
 
-    fn toggle_any(&mut self, pool: &Pool, count: usize, sets: &mut Sets<'_>, fitting: impl Fn(Word, Word) -> Word) {
-        let (start, range) = (pool.range.start, pool.range.len());
-        // Whether a draw fits is as good as random: added up instead of branched on, as a branch would be mispredicted.
-        let mut draw = |x: u32| sets.toggle_if(start + scaled(x, range), &fitting);
-        let mut toggled = 0;
-        if count > 0
-            && let Some(x) = self.spare.take()
-        {
-            toggled += draw(x);
-        }
-        // In registers, over all draws.
-        let mut random = self.random.clone();
-        while toggled < count {
-            let both = random.next_u64();
-            toggled += draw(both as u32);
-            let other = (both >> 32) as u32;
-            if toggled == count {
-                self.spare = Some(other);
-            } else {
-                toggled += draw(other);
-            }
-        }
-        self.random = random;
-    }
-
-    fn toggle_oldest(
-        &mut self,
-        pool: &Pool,
-        count: usize,
-        old_bias: u32,
-        sets: &mut Sets<'_>,
-        fitting: impl Fn(Word, Word) -> Word,
-    ) {
+    fn toggle_oldest(&mut self, mut pool: Pool<'_>, count: usize, old_bias: u32) {
         for _ in 0..count {
             let mut drawn = 0;
             let mut oldest = usize::MAX;
             while drawn <= old_bias {
                 let token = pool.range.start + self.below(pool.range.len());
-                if sets.fits(token, &fitting) {
+                if pool.fits(token) {
                     oldest = oldest.min(token);
                     drawn += 1;
                 }
             }
-            sets.toggle(oldest);
+            pool.toggle(oldest);
         }
     }
 
     /// Lists those that fit and draws from the list.
-    fn toggle_listed(
-        &mut self,
-        pool: &Pool,
-        count: usize,
-        old_bias: u32,
-        sets: &mut Sets<'_>,
-        fitting: impl Fn(Word, Word) -> Word,
-    ) {
+    fn toggle_listed(&mut self, mut pool: Pool<'_>, count: usize, old_bias: u32) {
         let mut list = std::mem::take(&mut self.list);
         list.clear();
-        list.extend(pool.range.clone().filter(|token| sets.fits(*token, &fitting)));
+        list.extend(pool.range.clone().filter(|token| pool.fits(*token)));
         debug_assert_eq!(list.len(), pool.fitting);
         for _ in 0..count {
             let mut oldest = self.below(list.len());
@@ -240,44 +208,64 @@ impl Draws {
                     oldest = other;
                 }
             }
-            sets.toggle(list.swap_remove(oldest));
+            pool.toggle(list.swap_remove(oldest));
         }
         self.list = list;
     }
 }
 
 /// Where to draw from.
-struct Pool {
+struct Pool<'a> {
     range: Range<usize>,
     /// How many tokens of the range fit.
     fitting: usize,
+    /// Those fit that this set has, or has not.
+    set: &'a mut [Word],
+    has: bool,
 }
 
-/// The tokens skipped in the step before, and those of this step, as far as they are known.
-struct Sets<'a> {
-    before: &'a [Word],
-    skipped: &'a mut [Word],
-}
-
-impl Sets<'_> {
-    fn fits(&self, token: usize, fitting: impl Fn(Word, Word) -> Word) -> bool {
-        let word = token / WORD_BITS;
-        fitting(self.before[word], self.skipped[word]) >> (token % WORD_BITS) & 1 == 1
+impl Pool<'_> {
+    fn fits(&self, token: usize) -> bool {
+        (self.set[token / WORD_BITS] >> (token % WORD_BITS) & 1 == 1) == self.has
     }
 
     fn toggle(&mut self, token: usize) {
-        self.skipped[token / WORD_BITS] ^= 1 << (token % WORD_BITS);
+        self.set[token / WORD_BITS] ^= 1 << (token % WORD_BITS);
     }
+}
 
-    /// Toggles `token` if it fits, without a branch: 1 if it did.
-    #[inline]
-    fn toggle_if(&mut self, token: usize, fitting: impl Fn(Word, Word) -> Word) -> usize {
+/// Toggles `count` tokens of those that fit, drawn with equal chances.
+#[multiversion(targets("x86_64+bmi1+bmi2"))]
+fn toggle_any(random: &mut Xoshiro256PlusPlus, spare: &mut Option<u32>, pool: Pool<'_>, count: usize) {
+    let Pool { range, set, has, .. } = pool;
+    let (start, range) = (range.start, range.len());
+    let flip = if has { 0 } else { Word::MAX };
+    // Whether a draw fits is as good as random: added up instead of branched on, as a branch would be mispredicted.
+    let mut draw = |x: u32| {
+        let token = start + scaled(x, range);
         let (word, bit) = (token / WORD_BITS, token % WORD_BITS);
-        let now = self.skipped[word];
-        let fits = fitting(self.before[word], now) >> bit & 1;
-        self.skipped[word] = now ^ fits << bit;
+        let now = set[word];
+        let fits = (now ^ flip) >> bit & 1;
+        set[word] = now ^ fits << bit;
         fits
+    };
+    let mut toggled = 0;
+    if let Some(x) = spare.take() {
+        toggled += draw(x);
     }
+    // In registers, over all draws.
+    let mut state = random.clone();
+    while toggled < count {
+        let both = state.next_u64();
+        toggled += draw(both as u32);
+        let other = (both >> 32) as u32;
+        if toggled == count {
+            *spare = Some(other);
+        } else {
+            toggled += draw(other);
+        }
+    }
+    *random = state;
 }
 
 /// `floor(x * range / 2^32)`: of a random x, a number below `range`.
@@ -315,29 +303,29 @@ mod tests {
     proptest! {
         #[test]
         fn draws_in_pairs_are_as_draws_one_by_one(
-            words in prop::collection::vec((any::<Word>(), any::<Word>()), 1..9), seed: u64, counts in prop::collection::vec(0usize..40, 1..5),
+            words in prop::collection::vec(any::<Word>(), 1..9), has: bool, seed: u64, counts in prop::collection::vec(0usize..40, 1..5),
         ) {
-            let (before, now): (Vec<Word>, Vec<Word>) = words.into_iter().unzip();
-            let tokens = before.len() * WORD_BITS;
-            let (mut skipped, mut twin) = (now.clone(), now);
+            let tokens = words.len() * WORD_BITS;
+            let (mut set, mut twin) = (words.clone(), words);
             let mut draws = Draws::new(Xoshiro256PlusPlus::seed_from_u64(seed));
             let mut one_by_one = Draws::new(Xoshiro256PlusPlus::seed_from_u64(seed));
-            let fitting = |before: Word, now: Word| !(before | now);
             for count in counts {
-                let fits = |token: &usize, now: &[Word]| (before[token / WORD_BITS] | now[token / WORD_BITS]) >> (token % WORD_BITS) & 1 == 0;
-                let left = (0..tokens).filter(|token| fits(token, &twin)).count();
+                let fits = |token: usize, set: &[Word]| (set[token / WORD_BITS] >> (token % WORD_BITS) & 1 == 1) == has;
+                let left = (0..tokens).filter(|token| fits(*token, &twin)).count();
                 let count = count.min(left);
-                let pool = Pool { range: 0..tokens, fitting: left };
-                draws.toggle_any(&pool, count, &mut Sets { before: &before, skipped: &mut skipped }, fitting);
+                if count > 0 {
+                    let pool = Pool { range: 0..tokens, fitting: left, set: &mut set, has };
+                    toggle_any(&mut draws.random, &mut draws.spare, pool, count);
+                }
                 let mut toggled = 0;
                 while toggled < count {
                     let token = one_by_one.below(tokens);
-                    if fits(&token, &twin) {
+                    if fits(token, &twin) {
                         twin[token / WORD_BITS] ^= 1 << (token % WORD_BITS);
                         toggled += 1;
                     }
                 }
-                prop_assert_eq!(&skipped, &twin);
+                prop_assert_eq!(&set, &twin);
             }
             prop_assert_eq!(draws.below(1 << 32), one_by_one.below(1 << 32), "neither has drawn more than the other");
         }
