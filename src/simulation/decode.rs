@@ -645,7 +645,7 @@ impl<'a, P: Probe> Decode<'a, P> {
                 _ => self.totals.migrated_out += bytes,
             }
             if self.scenario.idealization().has(Ideal::FreeMigration) {
-                self.residency.end_move(layer, tokens, source, destination);
+                self.residency.end_move(layer, (tokens, 0..tokens.len()), source, destination);
                 continue;
             }
             let kv_bytes = self.residency.layer(layer).kv_bytes;

@@ -1,4 +1,5 @@
 use super::scenario::Scenario;
+use crate::strategy::Convoy;
 use crate::units::Bytes;
 use crate::workload::{Shape, TraceConfig};
 
@@ -13,8 +14,7 @@ const A_RECORDING: u64 = 48 << 20;
 
 impl Scenario {
     /// The most memory that a run of this scenario with a [`Recorder`](crate::metrics::Recorder) takes, skip sets that several runs share not counted.
-    /// It grows with tokens times layers: for each token of a layer a bit for each set that it may be in, and four bytes in the list of
-    /// a move.
+    /// It grows with tokens times layers: for each token of a layer a bit for each set that it may be in, and what it may take in a move.
     #[must_use]
     pub fn memory_needed(&self) -> Bytes {
         let shape = self.shape();
@@ -27,8 +27,8 @@ impl Scenario {
 
         let residency = layers * (2 * tiers + 1) * set(pages);
         let window = (ahead + 1) * layers * set(pages) + if page_tokens > 1 { layers * set(tokens) } else { 0 };
-        // A token is in one move at a time; a list that grows has up to twice the room, and for a moment both.
-        let moves = layers * pages * 4 * 3 + pages * 4 * tiers * 3;
+        // A token is in one move at a time, in a list or as a part of a set; what grows has up to twice the room, and for a moment both.
+        let moves = layers * pages * Convoy::most_bytes_a_token(shape.range()) + pages * 4 * tiers * 3;
         let trace = match &self.resolved().trace {
             TraceConfig::Generated(_) => layers * 2 * set(tokens),
             TraceConfig::Lifelike(_) => of_lifelike(layers, tokens),

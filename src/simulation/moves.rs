@@ -1,7 +1,7 @@
 use super::paging::Paging;
 use super::residency::Residency;
 use crate::memory::{Cancelled, Fabric, MemorySystem, Path, RouteId, TierId, TransferClass, TransferId};
-use crate::strategy::Carriage;
+use crate::strategy::{Carriage, Convoy};
 use crate::units::{Bytes, SimTime};
 
 /// The migrations that are not complete.
@@ -21,7 +21,8 @@ pub(super) struct Moves {
     alike: Option<Bytes>,
     /// For each pair of tiers the fabric's progress before which no more tokens can arrive, if that is known.
     next_arrival: Vec<Option<u128>>,
-    /// Scratch space: tokens with their routes; the routes with their bytes.
+    /// Scratch space: tokens; the same with their routes; the routes with their bytes.
+    list: Vec<u32>,
     routed: Vec<(RouteId, u32)>,
     routes: Vec<(RouteId, Bytes)>,
     even: Vec<RouteId>,
@@ -32,8 +33,8 @@ struct Move {
     carriage: Carriage,
     source: TierId,
     destination: TierId,
-    /// In the order in which they are carried; those of a part together.
-    tokens: Vec<u32>,
+    /// Those of a part together.
+    tokens: Convoy,
     parts: Vec<Part>,
     transfer: Option<TransferId>,
     /// When the reads that it was meant for were issued, if they have been.
@@ -63,6 +64,7 @@ impl Moves {
             by_route: vec![Vec::with_capacity(64); 2 * tiers * tiers],
             alike: (same && one_port).then(|| kv_bytes[0]),
             next_arrival: vec![None; 2 * tiers * tiers],
+            list: Vec::new(),
             routed: Vec::new(),
             routes: Vec::new(),
             even: Vec::new(),
@@ -75,7 +77,7 @@ impl Moves {
         system: &MemorySystem,
         paging: &Paging,
         (layer, kv_bytes): (usize, Bytes),
-        tokens: &[u32],
+        tokens: &Convoy,
         (carriage, source, destination): (Carriage, TierId, TierId),
     ) -> (u32, Path<'_>) {
         let slot = self.vacant.pop().unwrap_or_else(|| {
@@ -84,7 +86,7 @@ impl Moves {
                 carriage,
                 source,
                 destination,
-                tokens: Vec::new(),
+                tokens: Convoy::default(),
                 parts: Vec::new(),
                 transfer: None,
                 deadline: None,
@@ -109,16 +111,18 @@ impl Moves {
                 let to = port(destination, token);
                 if read_again { system.move_route(port(source, token), to) } else { system.write_route(to) }
             };
-            self.routed.extend(tokens.iter().map(|&token| (route(token), token)));
+            self.list.clear();
+            tokens.list_in(&mut self.list);
+            self.routed.extend(self.list.iter().map(|&token| (route(token), token)));
             self.routed.sort_by_key(|(route, _)| *route);
             for of_route in self.routed.chunk_by(|a, b| a.0 == b.0) {
                 let start = entry.tokens.len();
-                entry.tokens.extend(of_route.iter().map(|(_, token)| *token));
-                entry.parts.push(Part { start, next: start, end: entry.tokens.len() });
+                of_route.iter().for_each(|(_, token)| entry.tokens.push(*token));
+                entry.parts.push(Part { start, next: start, end: start + of_route.len() });
                 self.routes.push((of_route[0].0, kv_bytes.times(of_route.len() as u64)));
             }
         } else {
-            entry.tokens.extend_from_slice(tokens);
+            entry.tokens.copy_from(tokens);
             entry.parts.push(Part { start: 0, next: 0, end: tokens.len() });
             self.even.clear();
             if !read_again {
@@ -238,7 +242,7 @@ impl Moves {
             }
             let transfer = entry.transfer.take().expect("what has not arrived is under way");
             for part in &entry.parts {
-                residency.cancel_move(layer, &entry.tokens[part.next..part.end], entry.source, entry.destination);
+                residency.cancel_move(layer, (&entry.tokens, part.next..part.end), entry.source, entry.destination);
             }
             let (carriage, source, destination) = (entry.carriage, entry.source, entry.destination);
             let pair = self.pair(carriage, source, destination);
@@ -282,7 +286,7 @@ impl Move {
     fn arrive(&mut self, part: usize, end: usize, residency: &mut Residency) {
         let next = self.parts[part].next;
         if end > next {
-            residency.end_move(self.layer, &self.tokens[next..end], self.source, self.destination);
+            residency.end_move(self.layer, (&self.tokens, next..end), self.source, self.destination);
             self.parts[part].next = end;
         }
     }

@@ -1,7 +1,9 @@
 use crate::memory::{Ledger, Shortage, TierId};
+use crate::strategy::{Convoy, Piece};
 use crate::units::Bytes;
 use crate::workload::TokenSet;
-use crate::workload::tokens::{WORD_BITS, Word};
+use crate::workload::tokens::{WORD_BITS, Word, move_words};
+use std::ops::Range;
 
 /// Where every token's KV lies and is going: for each layer and tier a set of the tokens that lie there and one of those
 /// that lie there or are moving there. A token is read from one tier and is at home on one; under inclusive residency the last tier
@@ -87,46 +89,41 @@ impl Residency {
     pub fn begin_move(
         &mut self,
         layer: usize,
-        tokens: &[u32],
+        tokens: &Convoy,
         source: TierId,
         destination: TierId,
     ) -> Result<Bytes, Shortage> {
         let layer = &mut self.layers[layer];
-        let bytes = layer.kv_bytes.times(tokens.len() as u64);
+        let count = tokens.len();
+        let bytes = layer.kv_bytes.times(count as u64);
         self.ledger.reserve(destination, bytes)?;
-        debug_assert!(
-            tokens
-                .iter()
-                .map(|token| *token as usize)
-                .all(|token| { layer.at[source.0].contains(token) && !layer.in_flight.contains(token) })
-        );
+        debug_assert!(layer.lie_still(tokens, source), "what moves lies at its source, and is not in flight");
         let [from, to] = pair(&mut layer.home, source, destination);
-        let in_flight = layer.in_flight.words_mut();
-        for (word, bit) in places(tokens) {
-            from[word] &= !bit;
-            to[word] |= bit;
-            in_flight[word] |= bit;
-        }
-        layer.in_flight_count += tokens.len();
-        layer.count[source.0] -= tokens.len();
-        layer.count[destination.0] += tokens.len();
+        let mut sets = [from, to, layer.in_flight.words_mut()];
+        tokens.all(|piece| change(&mut sets, piece, true));
+        layer.in_flight_count += count;
+        layer.count[source.0] -= count;
+        layer.count[destination.0] += count;
         Ok(bytes)
     }
 
-    /// Tokens that had set out from `source` stay there; their room at `destination` is free again.
-    pub fn cancel_move(&mut self, layer: usize, tokens: &[u32], source: TierId, destination: TierId) {
+    /// Those tokens of a convoy that had set out from `source` stay there; their room at `destination` is free again.
+    pub fn cancel_move(
+        &mut self,
+        layer: usize,
+        (tokens, range): (&Convoy, Range<usize>),
+        source: TierId,
+        destination: TierId,
+    ) {
         let layer = &mut self.layers[layer];
+        let count = range.len();
         let [from, to] = pair(&mut layer.home, source, destination);
-        let in_flight = layer.in_flight.words_mut();
-        for (word, bit) in places(tokens) {
-            from[word] |= bit;
-            to[word] &= !bit;
-            in_flight[word] &= !bit;
-        }
-        layer.in_flight_count -= tokens.len();
-        layer.count[source.0] += tokens.len();
-        layer.count[destination.0] -= tokens.len();
-        self.ledger.release(destination, layer.kv_bytes.times(tokens.len() as u64));
+        let mut sets = [to, from, layer.in_flight.words_mut()];
+        tokens.pieces(range, |piece| change(&mut sets, piece, false));
+        layer.in_flight_count -= count;
+        layer.count[source.0] += count;
+        layer.count[destination.0] -= count;
+        self.ledger.release(destination, layer.kv_bytes.times(count as u64));
     }
 
     /// Whether `tier` has a copy of every token, so that moving there is forgetting.
@@ -135,34 +132,57 @@ impl Residency {
     }
 
     /// Tokens on `source` are given up, for their copies on `last`.
-    pub fn drop_copies(&mut self, layer: usize, tokens: &[u32], source: TierId, last: TierId) {
+    pub fn drop_copies(&mut self, layer: usize, tokens: &Convoy, source: TierId, last: TierId) {
         let layer = &mut self.layers[layer];
-        for token in tokens.iter().map(|token| *token as usize) {
-            for sets in [&mut layer.at, &mut layer.home] {
-                sets[source.0].remove(token);
-                sets[last.0].insert(token);
-            }
+        let count = tokens.len();
+        for sets in [&mut layer.at, &mut layer.home] {
+            let [from, to] = pair(sets, source, last);
+            // None of them is in flight.
+            let mut sets = [from, to, layer.in_flight.words_mut()];
+            tokens.all(|piece| change(&mut sets, piece, false));
         }
-        layer.count[source.0] -= tokens.len();
-        layer.count[last.0] += tokens.len();
-        self.ledger.release(source, layer.kv_bytes.times(tokens.len() as u64));
+        layer.count[source.0] -= count;
+        layer.count[last.0] += count;
+        self.ledger.release(source, layer.kv_bytes.times(count as u64));
     }
 
-    /// Tokens have arrived at `destination`; their room at `source` is free again, unless that keeps a copy.
-    pub fn end_move(&mut self, layer: usize, tokens: &[u32], source: TierId, destination: TierId) {
+    /// Those tokens of a convoy have arrived at `destination`; their room at `source` is free again, unless that keeps a copy.
+    pub fn end_move(
+        &mut self,
+        layer: usize,
+        (tokens, range): (&Convoy, Range<usize>),
+        source: TierId,
+        destination: TierId,
+    ) {
         let layer = &mut self.layers[layer];
+        let count = range.len();
         let [from, to] = pair(&mut layer.at, source, destination);
-        let in_flight = layer.in_flight.words_mut();
-        for (word, bit) in places(tokens) {
-            from[word] &= !bit;
-            to[word] |= bit;
-            in_flight[word] &= !bit;
-        }
-        layer.in_flight_count -= tokens.len();
+        let mut sets = [from, to, layer.in_flight.words_mut()];
+        tokens.pieces(range, |piece| change(&mut sets, piece, false));
+        layer.in_flight_count -= count;
         if self.ledger.has_copy(source) {
             return;
         }
-        self.ledger.release(source, layer.kv_bytes.times(tokens.len() as u64));
+        self.ledger.release(source, layer.kv_bytes.times(count as u64));
+    }
+}
+
+impl LayerTokens {
+    /// Whether all of `tokens` are on `tier` and not in flight.
+    fn lie_still(&self, tokens: &Convoy, tier: TierId) -> bool {
+        let still =
+            |word: usize, bits: Word| bits & !(self.at[tier.0].words()[word] & !self.in_flight.words()[word]) == 0;
+        let mut all = true;
+        tokens.all(|piece| {
+            all &= match piece {
+                Piece::Listed(list) => {
+                    list.iter().all(|token| still(*token as usize / WORD_BITS, 1 << (*token as usize % WORD_BITS)))
+                }
+                Piece::Words(first, words) => (first..).zip(words).all(|(word, bits)| still(word, *bits)),
+                Piece::Word(word, bits) => still(word, bits),
+            }
+        });
+        all
     }
 }
 
@@ -171,7 +191,25 @@ fn pair(sets: &mut [TokenSet], source: TierId, destination: TierId) -> [&mut [Wo
     sets.get_disjoint_mut([source.0, destination.0]).expect("a move is between two tiers").map(TokenSet::words_mut)
 }
 
-/// The word of each token, and its bit in it.
-fn places(tokens: &[u32]) -> impl Iterator<Item = (usize, Word)> {
-    tokens.iter().map(|token| (*token as usize / WORD_BITS, 1 << (*token as usize % WORD_BITS)))
+/// The tokens of `piece` leave the first set for the second, and are in the third from now on or, unless `flying`, no more.
+#[inline]
+fn change([from, to, flight]: &mut [&mut [Word]; 3], piece: Piece<'_>, flying: bool) {
+    let mut one = |word: usize, bits: Word| {
+        from[word] &= !bits;
+        to[word] |= bits;
+        if flying {
+            flight[word] |= bits;
+        } else {
+            flight[word] &= !bits;
+        }
+    };
+    match piece {
+        Piece::Listed(tokens) => {
+            tokens.iter().for_each(|token| one(*token as usize / WORD_BITS, 1 << (*token as usize % WORD_BITS)));
+        }
+        Piece::Words(first, words) => {
+            move_words(&mut from[first..], &mut to[first..], &mut flight[first..], words, flying);
+        }
+        Piece::Word(index, word) => one(index, word),
+    }
 }

@@ -85,7 +85,7 @@ pub use budget::Budget;
 pub use initialization::{Initialization, InitializationKind, Layout};
 pub use knowledge::{Future, Knows, Past, Skips};
 pub use late::Late;
-pub use migration::{AnyMigration, Carriage, Migration, MigrationKind, MigrationView, MovePlan};
+pub use migration::{AnyMigration, Carriage, Convoy, Migration, MigrationKind, MigrationView, MovePlan, Piece};
 pub use placement::{AnyPlacement, Placement, PlacementKind, PlacementView};
 pub use registry::PartError;
 

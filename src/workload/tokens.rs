@@ -116,6 +116,23 @@ fn count_without(mine: &[Word], theirs: &[Word]) -> usize {
     mine.iter().zip(theirs).map(|(mine, theirs)| (mine & !theirs).count_ones() as usize).sum()
 }
 
+/// How many bits `words` has.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512vpopcntdq", "x86_64+avx2+bmi1+bmi2+popcnt"))]
+pub(crate) fn count(words: &[Word]) -> usize {
+    words.iter().map(|word| word.count_ones() as usize).sum()
+}
+
+/// The bits of `moved` leave `from` for `to`, and are in `flight` from now on or, unless `flying`, no more. All at least as long as `moved`.
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
+pub(crate) fn move_words(from: &mut [Word], to: &mut [Word], flight: &mut [Word], moved: &[Word], flying: bool) {
+    let flying = if flying { Word::MAX } else { 0 };
+    for (((moved, from), to), flight) in moved.iter().zip(from).zip(to).zip(flight) {
+        *from &= !moved;
+        *to |= moved;
+        *flight = (*flight & !moved) | (moved & flying);
+    }
+}
+
 /// Sets `found` to the bits that `these` has and `those` have not and, of them, to those that `kept` has or, if `others`, has not.
 /// All of one length.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
@@ -163,6 +180,16 @@ mod tests {
                 count_without(&these, &those),
                 tokens().filter(|token| has(&these, *token) && !has(&those, *token)).count()
             );
+            prop_assert_eq!(count(&these), tokens().filter(|token| has(&these, *token)).count());
+            let (mut from, mut to, mut flight) = (these.clone(), those.clone(), kept.clone());
+            let moved = &these[..these.len().saturating_sub(3)];
+            move_words(&mut from, &mut to, &mut flight, moved, others);
+            for token in tokens() {
+                let goes = token / WORD_BITS < moved.len() && has(moved, token);
+                prop_assert_eq!(has(&from, token), has(&these, token) && !goes);
+                prop_assert_eq!(has(&to, token), has(&those, token) || goes);
+                prop_assert_eq!(has(&flight, token), if goes { others } else { has(&kept, token) });
+            }
             let mut found = vec![0; words.len()];
             select(&mut found, &these, &those, &kept, others);
             for token in tokens() {

@@ -1,3 +1,4 @@
+use super::convoy::{Order, Piece};
 use super::{Migration, MigrationView, MovePlan};
 use crate::memory::{MemorySystem, TierId};
 use crate::strategy::knowledge::Future;
@@ -31,7 +32,7 @@ impl Migration for LookAhead {
         }
         for tier in (0..last.0).map(TierId) {
             let skips = self.candidates(view, skipped, tier, false);
-            plan.add_ascending(skips, tier, last, usize::MAX);
+            plan.add_set(skips, Order::Ascending, tier, last, usize::MAX);
         }
         // What later tiers have more, or fewer, than at home by what earlier ones have taken or given.
         let mut change = [0isize; MemorySystem::MAX_TIERS];
@@ -44,7 +45,7 @@ impl Migration for LookAhead {
                 let mut wanted = (target - here).min(plan.room(tier));
                 for source in (tier.0 + 1..tiers).rev().map(TierId) {
                     let active = self.candidates(view, skipped, source, true);
-                    let added = plan.add_descending(active, source, tier, wanted);
+                    let added = plan.add_set(active, Order::Descending, source, tier, wanted);
                     self.note(plan, source, tier, added);
                     change[source.0] -= added as isize;
                     wanted -= added;
@@ -53,7 +54,7 @@ impl Migration for LookAhead {
             } else {
                 for to in (tier.0 + 1..tiers).map(TierId) {
                     let active = self.candidates(view, skipped, tier, true);
-                    let added = plan.add_ascending(active, tier, to, here - target);
+                    let added = plan.add_set(active, Order::Ascending, tier, to, here - target);
                     self.note(plan, tier, to, added);
                     change[to.0] += added as isize;
                     here -= added;
@@ -86,8 +87,15 @@ impl LookAhead {
     /// The last `added` tokens from `source` to `destination` are moved.
     fn note(&mut self, plan: &MovePlan, source: TierId, destination: TierId, added: usize) {
         if let Some(moved) = &mut self.moved {
-            let tokens = plan.tokens(source, destination);
-            moved.extend(tokens[tokens.len() - added..].iter().map(|token| *token as usize));
+            let convoy = plan.convoy(source, destination);
+            let all = convoy.len();
+            convoy.pieces(all - added..all, |piece| match piece {
+                Piece::Listed(tokens) => moved.extend(tokens.iter().map(|token| *token as usize)),
+                Piece::Words(first, words) => {
+                    moved.words_mut()[first..].iter_mut().zip(words).for_each(|(to, word)| *to |= word);
+                }
+                Piece::Word(index, word) => moved.words_mut()[index] |= word,
+            });
         }
     }
 }

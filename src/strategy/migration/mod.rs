@@ -2,6 +2,7 @@
 
 mod balanced;
 mod cache;
+mod convoy;
 mod history;
 mod look_ahead;
 mod look_ahead_batch;
@@ -14,6 +15,7 @@ mod promote_on_read;
 mod select;
 mod skipped_tokens;
 
+pub use convoy::{Convoy, Piece};
 pub use plan::{Carriage, MovePlan};
 
 use crate::memory::MemorySystem;
