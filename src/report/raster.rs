@@ -3,6 +3,7 @@
 use png::{BitDepth, ColorType, Compression, Encoder};
 use resvg::tiny_skia::{Color, Pixmap, Transform};
 use resvg::usvg::{Options, Tree};
+use std::cell::Cell;
 use std::sync::LazyLock;
 
 /// DejaVu Sans 2.37 with its Latin, Greek and Cyrillic letters, and signs: what names and units may have, on every machine the
@@ -23,19 +24,38 @@ pub(super) fn png(svg: &str, scale: f32) -> Result<Vec<u8>, String> {
     let tree = Tree::from_str(svg, &OPTIONS).map_err(|error| error.to_string())?;
     let size = tree.size().to_int_size().scale_by(scale).ok_or("it has no size")?;
     let (width, height) = (size.width(), size.height());
-    let mut pixels = Pixmap::new(width, height).ok_or("it is too large")?;
+    let mut canvas = CANVAS.take();
+    if canvas.pixels.as_ref().is_none_or(|pixels| (pixels.width(), pixels.height()) != (width, height)) {
+        canvas.pixels = Some(Pixmap::new(width, height).ok_or("it is too large")?);
+    }
+    let Canvas { pixels: Some(pixels), colours } = &mut canvas else { return Err("it is too large".to_owned()) };
     pixels.fill(Color::WHITE);
     resvg::render(&tree, Transform::from_scale(scale, scale), &mut pixels.as_mut());
     // On white nothing shines through, so three of four bytes tell all.
-    let colours: Vec<u8> = pixels.data().chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
-    let mut file = Vec::new();
+    colours.resize(width as usize * height as usize * 3, 0);
+    for (colour, pixel) in colours.chunks_exact_mut(3).zip(pixels.data().chunks_exact(4)) {
+        colour.copy_from_slice(&pixel[..3]);
+    }
+    let mut file = Vec::with_capacity(64 << 10);
     let mut encoder = Encoder::new(&mut file, width, height);
     encoder.set_color(ColorType::Rgb);
     encoder.set_depth(BitDepth::Eight);
     encoder.set_compression(Compression::Fast);
     encoder
         .write_header()
-        .and_then(|mut writer| writer.write_image_data(&colours))
+        .and_then(|mut writer| writer.write_image_data(colours))
         .map_err(|error| error.to_string())?;
+    CANVAS.set(canvas);
     Ok(file)
+}
+
+/// What a picture is drawn on. The next one is as large, as a rule, and memory that is there already need not be cleared by the system.
+#[derive(Default)]
+struct Canvas {
+    pixels: Option<Pixmap>,
+    colours: Vec<u8>,
+}
+
+thread_local! {
+    static CANVAS: Cell<Canvas> = Cell::default();
 }
