@@ -65,10 +65,17 @@ fn main() {
     let points = |count: f64| ((count * share).round() as u32).max(2);
     let large = plan(4096, points(20.0), 5);
     let (alone, one, two) = (runs(&large), sweep(&large, 1), sweep(&large, 2));
-    println!("{} cells of 4096 tokens: runs alone {alone:.2} s, as a sweep {one:.2} s on one core and {two:.2} s on two", large.cells());
+    println!(
+        "{} cells of 4096 tokens: runs alone {alone:.2} s, as a sweep {one:.2} s on one core and {two:.2} s on two",
+        large.cells()
+    );
     println!("  beyond the runs: {:+.2} % (to reach: under 3 %)", 100.0 * (one / alone - 1.0));
     println!("  two cores: {:.3} times as fast as one (to reach: 1.9)", one / two);
     let small = plan(64, points(250.0), 20);
     let taken = sweep(&small, 2);
-    println!("{} cells of 64 tokens on two cores: {:.0} a second (to reach: 2000)", small.cells(), small.cells() as f64 / taken);
+    println!(
+        "{} cells of 64 tokens on two cores: {:.0} a second (to reach: 2000)",
+        small.cells(),
+        small.cells() as f64 / taken
+    );
 }

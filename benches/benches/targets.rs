@@ -32,8 +32,8 @@ fn kernel() {
     let system = memory();
     println!("\nTransfers that share one lane under `fair`, in millions a second");
     println!(
-        "{:>9} {:>16} {:>13} {:>11} {:>12} {:>12}",
-        "at once", "arrivals between", "one for one", "bare heap", "ratio", "ratio"
+        "{:>9} {:>17} {:>12} {:>11} {:>11} {:>21}",
+        "at once", "arrivals between", "one for one", "in batches", "bare heap", "of which they are"
     );
     for (at_once, count) in [(10, 300_000), (1_000, 300_000), (100_000, 600_000)] {
         let arrivals = arrivals(at_once, count);
@@ -44,19 +44,23 @@ fn kernel() {
                     black_box(replay(&system, black_box(&arrivals)));
                 },
                 &mut || one_for_one(&system, black_box(&arrivals), at_once),
+                &mut || in_batches(&system, black_box(&arrivals), at_once),
                 &mut || {
                     black_box(bare_heap(black_box(&arrivals), at_once));
                 },
             ],
         );
         let rates: Vec<f64> = times.iter().map(|time| millions(count, *time)).collect();
+        let of_heap = |which: usize| rates[which] / rates[3];
         println!(
-            "{at_once:>9} {:>16.2} {:>13.2} {:>11.2} {:>12.2} {:>12.2}",
+            "{at_once:>9} {:>17.2} {:>12.2} {:>11.2} {:>11.2} {:>7.2}{:>7.2}{:>7.2}",
             rates[0],
             rates[1],
             rates[2],
-            rates[0] / rates[2],
-            rates[1] / rates[2]
+            rates[3],
+            of_heap(0),
+            of_heap(1),
+            of_heap(2)
         );
     }
 }
@@ -125,7 +129,13 @@ fn reports() {
             ],
         );
         let ms: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1e3).collect();
-        println!("{tokens:>9} {:>11.1} {:>11.1} {:>9.1} % {:>9.2}", ms[0], ms[1], 100.0 * ms[1] / ms[0], bytes as f64 / 1e6);
+        println!(
+            "{tokens:>9} {:>11.1} {:>11.1} {:>9.1} % {:>9.2}",
+            ms[0],
+            ms[1],
+            100.0 * ms[1] / ms[0],
+            bytes as f64 / 1e6
+        );
     }
 }
 

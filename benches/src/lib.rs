@@ -194,6 +194,31 @@ pub fn one_for_one(system: &MemorySystem, sizes: &[Arrival], at_once: usize) {
     assert_eq!(completed, sizes.len());
 }
 
+/// As many transfers at once as asked for, all issued at one instant, and as many again when the last of them is complete: nothing arrives in mid-flow.
+///
+/// # Panics
+/// If one does not complete.
+pub fn in_batches(system: &MemorySystem, sizes: &[Arrival], at_once: usize) {
+    let mut fabric = Fabric::new(system);
+    let mut calendar = Calendar::with_capacity(16);
+    let mut done = Vec::new();
+    for batch in sizes.chunks(at_once) {
+        let now = calendar.now();
+        for ((_, bytes), tag) in batch.iter().zip(0..) {
+            fabric.issue(now, request(system, *bytes, tag));
+        }
+        fabric.settle(&mut calendar);
+        let mut completed = 0;
+        while let Some((now, event)) = calendar.pop() {
+            fabric.complete(now, event, &mut done);
+            completed += done.len();
+            done.clear();
+            fabric.settle(&mut calendar);
+        }
+        assert_eq!(completed, batch.len());
+    }
+}
+
 /// The least that any fair sharing by virtual time does: a binary heap of virtual finish times, of which `at_once` are pending;
 /// the first leaves, and one comes.
 #[must_use]
