@@ -17,7 +17,7 @@ use std::num::NonZeroU32;
 /// and by what was not known of the skip sets.
 ///
 /// Both, what is foreseen and what is found, vary from step to step, and say how likely a read of a token from HBM will save one
-/// from beyond in a later step ([`Worth`]). By that and by the steps in which a token is expected to be read, it moves or stays:
+/// from beyond in a later step (`Worth`). By that and by the steps in which a token is expected to be read, it moves or stays:
 ///
 /// * Too little on HBM: of what the present step has read from elsewhere, the tokens that are skipped least stay on HBM. They are on
 ///   the chip already, so this takes no second read, only HBM's time to write them. Where HBM has no room, tokens that the next step
