@@ -66,6 +66,7 @@ pub const SWEEPS: &[Shipped] = shipped! {
     "gh200-hbm-or-link" => "models/sweeps/gh200-hbm-or-link.ron",
     "gh200-skip-and-migration" => "models/sweeps/gh200-skip-and-migration.ron",
     "strategies" => "models/sweeps/strategies.ron",
+    "every-strategy" => "models/sweeps/every-strategy.ron",
 };
 
 /// The recorded traces: name, what it is, and its bytes.

@@ -7,6 +7,7 @@ mod runs;
 use proptest::prelude::*;
 use runs::{Keep, carry_out, small};
 use std::sync::Arc;
+use tiersim::config::Reference;
 use tiersim::memory::TierId;
 use tiersim::simulation::{Scenario, ScenarioConfig, run_with};
 use tiersim::strategy::{
@@ -364,4 +365,62 @@ fn the_rule_for_what_is_late_is_read_and_shown() {
     assert!(strategy(&inline(", \"late\": \"Keep\"")).unwrap_err().contains("Keep"));
     assert!(strategy(&inline(", \"latest\": \"Drop\"")).unwrap_err().contains("latest"));
     assert!(Named::everything().contains(&dropping));
+}
+
+fn named(initialization: &str, placement: &str, migration: &str) -> Named {
+    Named {
+        initialization: initialization.parse().unwrap(),
+        placement: placement.parse().unwrap(),
+        migration: migration.parse().unwrap(),
+        budget: None,
+        late: Late::Finish,
+    }
+}
+
+fn simulated(strategy: Named, set: impl Fn(&mut ScenarioConfig)) -> u64 {
+    let mut config = ScenarioConfig { strategy, ..ScenarioConfig::load("study").unwrap() };
+    config.memory = Reference::Inline(tiersim::catalog::memory("study").unwrap());
+    set(&mut config);
+    carry_out(&Scenario::new(config).unwrap()).0.simulated.as_ps()
+}
+
+#[test]
+fn by_room_is_one_of_two_layouts() {
+    let time = |initialization: &str, capacity: &str| {
+        simulated(named(initialization, "PreferHbm", "None"), |config| {
+            config.decode_tokens = 3;
+            runs::memory(config).tiers[0].capacity = capacity.parse().unwrap();
+        })
+    };
+    // 1 GiB of weights, and twice 1 GiB of prefill.
+    for (capacity, layout, other) in [("3GiB", "BestRatio", "DensityFirst"), ("2.99GiB", "DensityFirst", "BestRatio")] {
+        assert_eq!(time("ByRoom", capacity), time(layout, capacity));
+        assert_ne!(time("ByRoom", capacity), time(other, capacity));
+    }
+    assert_eq!(time("ByRoom(growth: 1)", "2.99GiB"), time("BestRatio", "2.99GiB"));
+}
+
+/// External memory that a latency, or pages on channels, make slower than its bandwidth says: what is measured shows it.
+#[test]
+fn balanced_goes_by_what_it_waited_for() {
+    type Set = fn(&mut ScenarioConfig);
+    let slower: [Set; 2] = [
+        |config| runs::memory(config).tiers[1].latency = "2 us".parse().unwrap(),
+        |config| {
+            let tier = &mut runs::memory(config).tiers[1];
+            (tier.channels, tier.interleaving) = (16, tiersim::memory::Interleaving::Hashed { page_tokens: 1 });
+        },
+    ];
+    for set in slower {
+        let time = |migration: &str| {
+            simulated(named("BestRatio", "Balance", migration), |config| {
+                (config.decode_tokens, config.prefill_tokens) = (96, 512);
+                set(config);
+            })
+        };
+        let still = time("None");
+        for migration in ["Balanced", "BalancedOnline"] {
+            assert!(100 * time(migration) < 97 * still, "{migration}: {} against {still}", time(migration));
+        }
+    }
 }

@@ -174,7 +174,7 @@ pub const NAMED: [(&str, &str, Strategy); 5] = [
         "balanced",
         "move what gains more than it costs, looking some steps ahead: the densest bytes on HBM, up to its best ratio",
         Strategy {
-            initialization: InitializationKind::ALL[2],
+            initialization: InitializationKind::ALL[6],
             placement: PlacementKind::Balance,
             migration: MigrationKind::ALL[2],
             budget: None,
@@ -185,7 +185,7 @@ pub const NAMED: [(&str, &str, Strategy); 5] = [
         "balanced-online",
         "as balanced, from the past alone: what a real system could do",
         Strategy {
-            initialization: InitializationKind::ALL[2],
+            initialization: InitializationKind::ALL[6],
             placement: PlacementKind::Balance,
             migration: MigrationKind::ALL[3],
             budget: None,

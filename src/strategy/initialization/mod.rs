@@ -1,6 +1,7 @@
 //! What lies where before step 0.
 
 mod best_ratio;
+mod by_room;
 mod by_share;
 mod density_first;
 mod hbm_first;
@@ -12,6 +13,7 @@ pub use layout::Layout;
 use crate::memory::Shortage;
 use crate::strategy::registry::registry;
 use crate::units::Ratio;
+use std::num::NonZeroU32;
 
 registry! {
     /// The initializations, by name.
@@ -22,6 +24,7 @@ registry! {
     Static { weights: Ratio = Ratio::from_permille(850).unwrap(), kv: Ratio = Ratio::from_permille(850).unwrap() } => by_share::Static { weights, kv }, "HBM's shares of the weights and of the prefill KV, as FlexGen's percentages";
     WeightsFirst => in_order::InOrder(in_order::Order::Weights), "weights on HBM while they fit, then prefill KV layer by layer";
     KvFirst => in_order::InOrder(in_order::Order::Kv), "prefill KV on HBM while it fits, then weights";
+    ByRoom { growth: NonZeroU32 = NonZeroU32::new(2).unwrap(), active: Ratio = Ratio::from_permille(50).unwrap() } => by_room::ByRoom { growth, active }, "BestRatio where HBM has room for all weights and `growth` times the prefill's KV, else DensityFirst";
 }
 
 /// Lays weights and prefill KV out.

@@ -3,32 +3,119 @@ use super::select::{Choice, Counts, First};
 use super::{Migration, MigrationView, MovePlan};
 use crate::memory::{MemorySystem, TierId};
 use crate::strategy::knowledge::{Future, Knows, Past};
-use crate::units::Bytes;
+use crate::units::{Bytes, SimTime};
 use crate::workload::tokens::WORD_BITS;
 use crate::workload::{Shape, TokenSet};
 use std::num::NonZeroU32;
 
 /// Moves a token where that saves more time than it takes.
 ///
-/// An attention sublayer waits for the tier that takes longest: HBM if it reads more there than the best ratio of it all, else
-/// the others. Some steps are looked at (those to come, or the last ones). From the bytes that each would read from HBM with the tokens as they lie
-/// follows what one token more or less on HBM would save or cost in each: a token's bytes over the bandwidth of the tier that is waited for.
-/// As long as that is more than what the move takes, tokens move:
+/// An attention sublayer waits for the tier that takes longest. So a token too many beyond HBM costs its read from there, and one too
+/// many on HBM its read from HBM, which is much less. How many there are too many is measured: by how much longer a layer waits for
+/// one than for the other. For the next step it is foreseen from the bytes that it would read from each with the tokens as they lie, and
+/// set right by what was foreseen wrongly in the last steps: by contention, latencies, losses, channels that are loaded unevenly,
+/// and by what was not known of the skip sets.
 ///
-/// * Too little on HBM: of what the present step has read from elsewhere, the tokens that are skipped least stay on HBM. They are on the chip already, so this takes
-///   no second read, only HBM's time to write them. Where HBM has no room, tokens that the next step skips go out
-///   first, those that are skipped most: over the link's other direction, which reads do not need.
+/// Both, what is foreseen and what is found, vary from step to step, and say how likely a read of a token from HBM will save one
+/// from beyond in a later step (`Worth`). By that and by the steps in which a token is expected to be read, it moves or stays:
+///
+/// * Too little on HBM: of what the present step has read from elsewhere, the tokens that are skipped least stay on HBM. They are on
+///   the chip already, so this takes no second read, only HBM's time to write them. Where HBM has no room, tokens that the next step
+///   skips go out first, those that are skipped most: over the link's other direction, which reads do not need.
 /// * Too much on HBM: of the tokens on HBM, those that are skipped least go out, so that the balance lasts.
 ///
-/// What moves is no more than what is out of balance, and nothing moves within the balance, skipped or not.
+/// What moves is no more than what is out of balance, and nothing moves within the balance, skipped or not. The less surely the next step
+/// is foreseen, the more lies on HBM: a token too few there costs more than one too many.
 pub struct Balanced<O> {
     outlook: O,
-    /// For each layer, in how many of the steps that are looked at each token is skipped.
-    skipped: Vec<Counts>,
-    /// For each layer, the bytes that it wanted on HBM and that had no room, and the sum of it.
-    unmet: Vec<Bytes>,
-    unmet_in_all: Bytes,
+    layers: Vec<OfLayer>,
+    /// The sum of what is unmet.
+    unmet: Bytes,
     choice: Choice,
+}
+
+/// What is known of a layer.
+struct OfLayer {
+    /// In how many of the steps that are looked at each token is skipped.
+    skipped: Counts,
+    /// How many tokens too many lay beyond HBM when they were read.
+    found: Spread,
+    /// How many were going to when their moves were decided.
+    foreseen: Spread,
+    /// By how many more than expected lay beyond.
+    missed: Spread,
+    /// How many the present step was expected to find.
+    expected: Option<f64>,
+    /// The bytes that it wants on HBM and does not have there.
+    unmet: Bytes,
+}
+
+/// How much of what is known of a layer is of the last step.
+const NEW: f64 = 1.0 / 8.0;
+
+/// For how many times the steps that are looked at a token stays where it moves to.
+const STAY: f64 = 4.0;
+
+/// A number that varies from step to step: its mean and variance over the last ones, the later ones counting for more.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spread {
+    mean: f64,
+    variance: f64,
+    seen: bool,
+}
+
+impl Spread {
+    fn note(&mut self, value: f64) {
+        if self.seen {
+            let off = value - self.mean;
+            self.mean += NEW * off;
+            self.variance = (1.0 - NEW) * (self.variance + NEW * off * off);
+        } else {
+            (self.mean, self.seen) = (value, true);
+        }
+    }
+
+    /// The scale of the logistic distribution with that variance, whose deviation is no less than half a token.
+    fn scale(&self) -> f64 {
+        self.variance.sqrt().max(0.5) * 3f64.sqrt() / std::f64::consts::PI
+    }
+
+    /// How likely it is positive.
+    fn positive(&self) -> f64 {
+        1.0 / (1.0 + exp(-self.mean / self.scale()))
+    }
+}
+
+/// e to the `x`, nearly, from what every machine rounds alike, which it does not what `f64::exp` gives.
+fn exp(x: f64) -> f64 {
+    (0..HALVINGS).fold((1.0 + x / f64::from(1 << HALVINGS)).max(0.0), |power, _| power * power)
+}
+
+/// The inverse of [`exp`].
+fn ln(x: f64) -> f64 {
+    f64::from(1 << HALVINGS) * ((0..HALVINGS).fold(x, |root, _| root.sqrt()) - 1.0)
+}
+
+/// How often an exponent is halved until 1 + x is e to the x.
+const HALVINGS: i32 = 10;
+
+/// What a read of a token takes on either side of the balance, and what having it on HBM is worth.
+#[derive(Clone, Copy, Debug)]
+struct Worth {
+    hbm: f64,
+    beyond: f64,
+    /// What it is worth in a later step, for each time that it is read.
+    later: f64,
+}
+
+impl Worth {
+    fn new(&Pace { hbm, beyond }: &Pace, foreseen: &Spread, found: &Spread) -> Self {
+        // A lack that is foreseen and not found was made up for, by a promotion.
+        let lacking = foreseen.positive();
+        let unmended = found.positive().min(lacking);
+        let later = unmended * beyond + (lacking - unmended) * hbm - (1.0 - lacking) * hbm;
+        Self { hbm, beyond, later }
+    }
 }
 
 /// The steps that are looked at.
@@ -48,60 +135,24 @@ pub trait Outlook {
     /// Brings the counts of a layer up to the present step.
     fn update(&mut self, view: &MigrationView<'_, Self::Knows>, counts: &mut Counts);
 
+    /// What the next step is expected to skip, and how many tokens it reads.
+    fn next<'a>(&'a self, view: &MigrationView<'a, Self::Knows>) -> Option<(&'a TokenSet, usize)>;
+
     /// How many reads from elsewhere it saves, on the whole, to have on HBM a token that is read in the place of one that is
     /// skipped.
     fn reads_saved(&self, layer: usize) -> f64;
 
-    /// What the step of that distance skips, nearest first from 1 on, and how many tokens it reads.
-    fn step<'a>(&'a self, view: &MigrationView<'a, Self::Knows>, distance: usize) -> Option<(&'a TokenSet, usize)>;
-}
+    /// How likely a token that [`next`](Self::next) reads is read then, and after it in the step that follows.
+    fn next_read(&self, view: &MigrationView<'_, Self::Knows>) -> (f64, f64);
 
-/// The distances of the steps for which the balance is worked out.
-const SAMPLES: [usize; 4] = [1, 2, 4, 8];
+    /// How often a token is read in the steps after the next, as far as they are looked at.
+    fn later_reads(&self, view: &MigrationView<'_, Self::Knows>, token: usize) -> f64;
+}
 
 impl<O: Outlook> Balanced<O> {
     /// With nothing known yet.
     pub fn new(outlook: O) -> Self {
-        Self { outlook, skipped: Vec::new(), unmet: Vec::new(), unmet_in_all: Bytes::ZERO, choice: Choice::default() }
-    }
-}
-
-/// How many tokens more a layer should have on HBM (if positive) or fewer, by distance of the step.
-struct Balance {
-    wanted: [i64; SAMPLES.len()],
-    steps: usize,
-    /// What a token takes to read from HBM, and from the tiers beyond.
-    hbm: f64,
-    beyond: f64,
-}
-
-impl Balance {
-    /// The most tokens for which the last one saves more than `cost` when so many more are on HBM.
-    fn more_on_hbm(&self, cost: f64) -> usize {
-        let gain = |tokens: i64| {
-            self.wanted[..self.steps]
-                .iter()
-                .map(|&wanted| if wanted >= tokens { self.beyond } else { -self.hbm })
-                .sum::<f64>()
-        };
-        self.most(|wanted| wanted, gain, cost)
-    }
-
-    /// The same for so many fewer.
-    fn fewer_on_hbm(&self, cost: f64) -> usize {
-        let gain = |tokens: i64| {
-            self.wanted[..self.steps]
-                .iter()
-                .map(|&wanted| if -wanted >= tokens { self.hbm } else { -self.beyond })
-                .sum::<f64>()
-        };
-        self.most(|wanted| -wanted, gain, cost)
-    }
-
-    /// Gains fall with each token, and change only past what some step wants.
-    fn most(&self, wanted: impl Fn(i64) -> i64, gain: impl Fn(i64) -> f64, cost: f64) -> usize {
-        let wanted = self.wanted[..self.steps].iter().map(|&step| wanted(step));
-        wanted.filter(|&tokens| tokens > 0 && gain(tokens) > cost).max().unwrap_or(0) as usize
+        Self { outlook, layers: Vec::new(), unmet: Bytes::ZERO, choice: Choice::default() }
     }
 }
 
@@ -114,67 +165,103 @@ impl<O: Outlook> Migration for Balanced<O> {
 
     fn memory(&self, shape: Shape) -> Bytes {
         let words = shape.range().div_ceil(WORD_BITS);
-        let a_layer = self.outlook.memory(words) + Counts::bytes(words, self.outlook.steps()) + 256;
+        let a_layer = self.outlook.memory(words) + Counts::bytes(words, self.outlook.steps()) + 512;
         Bytes::new(shape.layers as u64 * a_layer + 2 * (words * 8) as u64)
     }
 
     fn decide(&mut self, view: &MigrationView<'_, O::Knows>, plan: &mut MovePlan) {
         let range = view.in_flight.words().len();
-        while self.skipped.len() <= view.layer {
-            self.skipped.push(Counts::new(range, self.outlook.steps()));
-            self.unmet.push(Bytes::ZERO);
+        while self.layers.len() <= view.layer {
+            self.layers.push(OfLayer {
+                skipped: Counts::new(range, self.outlook.steps()),
+                found: Spread::default(),
+                foreseen: Spread::default(),
+                missed: Spread::default(),
+                expected: None,
+                unmet: Bytes::ZERO,
+            });
         }
-        self.outlook.update(view, &mut self.skipped[view.layer]);
-        let (outlook, counts, choice) = (&self.outlook, &self.skipped[view.layer], &mut self.choice);
-        let Some(balance) = balance(outlook, view) else { return };
+        let layers = self.layers.len();
+        let layer = &mut self.layers[view.layer];
+        self.outlook.update(view, &mut layer.skipped);
+        let (outlook, choice) = (&self.outlook, &mut self.choice);
+        let Some((next, active)) = outlook.next(view) else { return };
+        let Some(pace) = Pace::of(view) else { return };
+
+        let found = pace.too_many_beyond(view);
+        layer.found.note(found);
+        if let Some(expected) = layer.expected {
+            layer.missed.note(found - expected);
+        }
+        let on_hbm = view.home[0].count_without(next);
+        let foreseen = pace.foreseen(view, active, on_hbm) + layer.missed.mean;
+        layer.foreseen.note(foreseen);
+        let worth = Worth::new(&pace, &layer.foreseen, &layer.found);
+        // As with a merchant's stock: so much that it suffices with odds of what a lack costs to what a surplus costs.
+        let stock = if layer.missed.seen { layer.missed.scale() * ln(pace.beyond / pace.hbm) } else { 0.0 };
+        let wanted = (foreseen + stock).round();
 
         let hbm = TierId::HBM;
         let words = view.context.div_ceil(WORD_BITS);
         let present = &view.skips.present().sets[view.layer];
-        let (next, _) = outlook.step(view, 1).expect("there is a balance, so there is a step");
         let free = |word: usize| !view.in_flight.words()[word];
-
-        // A promotion is written on HBM.
-        let more = balance.more_on_hbm(balance.hbm);
-        let fitting = more.min(plan.room(hbm));
-        let mut left = fitting;
+        let (next_read, read_again) = outlook.next_read(view);
+        let later = |token: usize| STAY * outlook.later_reads(view, token) * worth.later;
+        let mut promoted = 0;
         // First what the next step reads; then, while there is room for all, what later ones do.
         for skipped_next in [false, true] {
-            if left == 0 || (skipped_next && self.unmet_in_all > Bytes::ZERO) {
-                break;
+            let wanted = if skipped_next { (foreseen.max(found) + stock).floor() - promoted as f64 } else { wanted };
+            if wanted < 1.0 || (skipped_next && (worth.later <= 0.0 || self.unmet > view.free[0])) {
+                continue;
             }
+            let mut left = (wanted as usize).min(plan.room(hbm));
             for tier in view.system.tier_ids().skip(1) {
+                if left == 0 {
+                    break;
+                }
                 let read = |word: usize| view.at[tier.0].words()[word] & free(word) & !present.words()[word];
                 if skipped_next {
                     choice.offer(words, |word| read(word) & next.words()[word]);
                 } else {
                     choice.offer(words, |word| read(word) & !next.words()[word]);
                 }
-                choice.choose(left, counts, First::Least);
+                choice.choose(left, &layer.skipped, First::Least);
                 for token in choice.chosen() {
-                    left -= usize::from(plan.promote(token, tier, hbm));
+                    let soon = if skipped_next { 0.0 } else { next_read * worth.beyond };
+                    // A promotion is written on HBM.
+                    if soon + later(token) > worth.hbm && plan.promote(token, tier, hbm) {
+                        left -= 1;
+                        promoted += usize::from(!skipped_next);
+                    }
                 }
             }
         }
-        // Where room must be made first, another token is read on HBM as well.
-        let unmet = balance.more_on_hbm(2.0 * balance.hbm).saturating_sub(fitting);
-        let unmet = view.kv_bytes.times(unmet as u64);
-        self.unmet_in_all = self.unmet_in_all - self.unmet[view.layer] + unmet;
-        self.unmet[view.layer] = unmet;
+        // As much as is wanted now will be then, but no more than is read beyond and will be read again. Where room must be made,
+        // another token is read on HBM as well.
+        let gain = worth.beyond + outlook.reads_saved(view.layer).min(outlook.steps() as f64) * worth.later;
+        let again = read_again * active.saturating_sub(on_hbm) as f64;
+        let unmet = if gain > 2.0 * worth.hbm { wanted.min(again).max(0.0) as u64 } else { 0 };
+        let unmet = view.kv_bytes.times(unmet);
+        self.unmet = self.unmet - layer.unmet + unmet;
+        layer.unmet = unmet;
 
-        let fewer = if more > 0 { 0 } else { balance.fewer_on_hbm(balance.hbm) };
-        if fewer > 0 {
+        let mut gone = 0;
+        if wanted <= -1.0 && worth.later < 0.0 {
             choice.offer(words, |word| view.at[0].words()[word] & free(word) & !next.words()[word]);
-            choice.choose(fewer, counts, First::Least);
-            leave(view, choice, plan);
+            choice.choose(-wanted as usize, &layer.skipped, First::Least);
+            // It is read on HBM to leave.
+            let gains = |token: &usize| next_read * worth.hbm - later(*token) > worth.hbm;
+            gone = leave(view, choice.chosen().filter(gains), plan);
         }
+        layer.expected = Some(foreseen - promoted as f64 + gone as f64);
+
         // All layers make room for those that want it.
-        let short = self.unmet_in_all.saturating_sub(view.free[0]);
+        let short = self.unmet.saturating_sub(view.free[0]);
         if short > Bytes::ZERO && outlook.reads_saved(view.layer) > reads_to_leave(view.system) {
-            let part = short.whole_units(view.kv_bytes.times(self.unmet.len() as u64)) as usize + 1;
+            let part = short.whole_units(view.kv_bytes.times(layers as u64)) as usize + 1;
             choice.offer(words, |word| view.at[0].words()[word] & free(word) & next.words()[word]);
-            choice.choose(part, counts, First::Most);
-            leave(view, choice, plan);
+            choice.choose(part, &layer.skipped, First::Most);
+            leave(view, choice.chosen(), plan);
         }
     }
 }
@@ -188,39 +275,51 @@ fn reads_to_leave(system: &MemorySystem) -> f64 {
     (2.0 * read / tier.mixed_bandwidth.as_f64() - 1.0).max(0.0)
 }
 
-/// What was chosen leaves HBM for the fastest tier that has room.
-fn leave<K>(view: &MigrationView<'_, K>, choice: &Choice, plan: &mut MovePlan) {
+/// `tokens` leave HBM for the fastest tier that has room. Returns how many.
+fn leave<K>(view: &MigrationView<'_, K>, tokens: impl Iterator<Item = usize>, plan: &mut MovePlan) -> usize {
     let mut tiers = view.system.tier_ids().skip(1);
-    let Some(mut to) = tiers.next() else { return };
-    for token in choice.chosen() {
+    let Some(mut to) = tiers.next() else { return 0 };
+    let mut left = 0;
+    for token in tokens {
         while !plan.add(token, TierId::HBM, to) {
-            let Some(next) = tiers.next() else { return };
+            let Some(next) = tiers.next() else { return left };
             to = next;
         }
+        left += 1;
     }
+    left
 }
 
-/// What the layer's tokens on HBM lack, or are too many by, in the steps that are looked at. `None` where there is no step, or no
-/// other tier.
-fn balance<O: Outlook>(outlook: &O, view: &MigrationView<'_, O::Knows>) -> Option<Balance> {
-    let total = view.system.total_read_bandwidth() as f64;
-    let bandwidth = view.system.tiers()[0].read_bandwidth.as_f64();
-    let beyond = total - bandwidth;
-    if view.system.tiers().len() < 2 || beyond <= 0.0 {
-        return None;
+/// What the read of a token takes from HBM, and from the tiers beyond in proportion to their bandwidths.
+struct Pace {
+    hbm: f64,
+    beyond: f64,
+}
+
+impl Pace {
+    /// `None` where there is nothing beyond.
+    fn of<K>(view: &MigrationView<'_, K>) -> Option<Self> {
+        let hbm = view.system.tiers()[0].read_bandwidth.as_f64();
+        let beyond = view.system.total_read_bandwidth() as f64 - hbm;
+        let token = view.kv_bytes.as_f64() * SimTime::PS_PER_SECOND as f64;
+        (beyond > 0.0).then(|| Self { hbm: token / hbm, beyond: token / beyond })
     }
-    let kv = view.kv_bytes.as_f64();
-    let on_hbm = view.weights_read[0].as_f64();
-    let weights: f64 = view.weights_read.iter().map(|bytes| bytes.as_f64()).sum();
-    let mut balance = Balance { wanted: [0; SAMPLES.len()], steps: 0, hbm: kv / bandwidth, beyond: kv / beyond };
-    for distance in SAMPLES {
-        let Some((skipped, active)) = outlook.step(view, distance) else { break };
-        let target = (bandwidth / total * (weights + active as f64 * kv) - on_hbm) / kv;
-        let here = view.home[0].count_without(skipped);
-        balance.wanted[balance.steps] = target.clamp(0.0, active as f64).round() as i64 - here as i64;
-        balance.steps += 1;
+
+    /// By how many tokens too many lay beyond in the present step, by how long was waited for either side.
+    fn too_many_beyond<K>(&self, view: &MigrationView<'_, K>) -> f64 {
+        let waited = |tier: usize| view.waited[tier].as_ps() as f64;
+        let beyond = (1..view.waited.len()).map(waited).fold(0.0, f64::max);
+        (beyond - waited(0)) / (self.hbm + self.beyond)
     }
-    (balance.steps > 0).then_some(balance)
+
+    /// By how many too many will if the next step reads `active` tokens, `on_hbm` of which are there or on their way.
+    fn foreseen<K>(&self, view: &MigrationView<'_, K>, active: usize, on_hbm: usize) -> f64 {
+        let kv = view.kv_bytes.as_f64();
+        let weights = view.weights_read.iter().map(|bytes| bytes.as_f64()).sum::<f64>() / kv;
+        let share = self.beyond / (self.hbm + self.beyond);
+        let target = share * (weights + active as f64) - view.weights_read[0].as_f64() / kv;
+        target.clamp(0.0, active as f64) - on_hbm as f64
+    }
 }
 
 /// Looks at steps to come.
@@ -258,14 +357,25 @@ impl Outlook for Ahead {
         }
     }
 
+    fn next<'a>(&'a self, view: &MigrationView<'a, Future>) -> Option<(&'a TokenSet, usize)> {
+        let step = view.skips.ahead(1)?;
+        Some((&step.sets[view.layer], view.context.saturating_sub(step.counts[view.layer])))
+    }
+
     /// What comes in is read in the next step, and what leaves is not.
     fn reads_saved(&self, _layer: usize) -> f64 {
         f64::INFINITY
     }
 
-    fn step<'a>(&'a self, view: &MigrationView<'a, Future>, distance: usize) -> Option<(&'a TokenSet, usize)> {
-        let step = view.skips.ahead(distance)?;
-        Some((&step.sets[view.layer], view.context.saturating_sub(step.counts[view.layer])))
+    fn next_read(&self, view: &MigrationView<'_, Future>) -> (f64, f64) {
+        let (Some((next, active)), Some(after)) = (self.next(view), view.skips.ahead(2)) else { return (1.0, 1.0) };
+        let left = after.sets[view.layer].count_without(next);
+        (1.0, (1.0 - left as f64 / active.max(1) as f64).max(0.0))
+    }
+
+    fn later_reads(&self, view: &MigrationView<'_, Future>, token: usize) -> f64 {
+        let steps = (2..=self.steps()).map_while(|ahead| view.skips.ahead(ahead));
+        steps.filter(|step| !step.sets[view.layer].contains(token)).count() as f64
     }
 }
 
@@ -274,20 +384,24 @@ pub struct Behind {
     history: History,
     /// By layer: how much likelier a token is read that the step before read than one that it skipped, over some steps.
     persistence: Vec<f64>,
+    /// By layer: how likely a token is read that the step before read, over some steps.
+    stay: Vec<f64>,
 }
+
+/// How many of the last steps stand for as many of those to come.
+const LATER: usize = 8;
 
 impl Behind {
     /// At what `history` keeps.
     pub fn new(history: History) -> Self {
-        Self { history, persistence: Vec::new() }
+        Self { history, persistence: Vec::new(), stay: Vec::new() }
     }
 
     /// Takes note of what has changed from the step before.
     fn compare(&mut self, layer: usize) {
-        /// How much of what is known is of the last step.
-        const NEW: f64 = 1.0 / 8.0;
         if self.persistence.len() <= layer {
             self.persistence.resize(layer + 1, 1.0);
+            self.stay.resize(layer + 1, 1.0);
         }
         let (Some((now, _)), Some((before, read))) = (self.history.step(layer, 0), self.history.step(layer, 1)) else {
             return;
@@ -301,6 +415,7 @@ impl Behind {
         let left = skipped + returned - skipped_before;
         let stay = 1.0 - left as f64 / read as f64;
         let come = returned as f64 / skipped_before as f64;
+        self.stay[layer] += NEW * (stay - self.stay[layer]);
         let persistence = &mut self.persistence[layer];
         *persistence += NEW * (stay - come - *persistence);
     }
@@ -338,9 +453,18 @@ impl Outlook for Behind {
         persistence / (1.0 - persistence)
     }
 
-    fn step<'a>(&'a self, view: &MigrationView<'a, Past>, distance: usize) -> Option<(&'a TokenSet, usize)> {
-        let (skipped, read) = self.history.step(view.layer, distance - 1)?;
-        // Tokens written since were not there to be skipped: they count as read.
-        Some((skipped, read + distance - 1))
+    fn next<'a>(&'a self, view: &MigrationView<'a, Past>) -> Option<(&'a TokenSet, usize)> {
+        self.history.step(view.layer, 0)
+    }
+
+    fn next_read(&self, view: &MigrationView<'_, Past>) -> (f64, f64) {
+        let stay = self.stay[view.layer];
+        (stay, stay)
+    }
+
+    /// As often as before the present step.
+    fn later_reads(&self, view: &MigrationView<'_, Past>, token: usize) -> f64 {
+        let steps = (1..self.steps().min(LATER)).map_while(|ago| self.history.step(view.layer, ago));
+        steps.filter(|(skipped, _)| !skipped.contains(token)).count() as f64
     }
 }
