@@ -50,9 +50,7 @@ impl Initialization for BestRatio {
         }
         for token in 0..layout.prefill() {
             let tier = spread.iter_mut().position(Spread::takes_next).map_or(last.tier, |index| faster[index].tier);
-            for layer in 0..layout.layers() {
-                layout.spill_token(layer, token, tier)?;
-            }
+            layout.spill_token_of_layers(token, |_| tier)?;
         }
         Ok(())
     }

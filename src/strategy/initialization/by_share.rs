@@ -22,9 +22,7 @@ impl Initialization for Static {
         for token in 0..layout.prefill() {
             let before = |token: usize| self.kv.floor_of(token as u64);
             let tier = if before(token + 1) > before(token) { TierId::HBM } else { next };
-            for layer in 0..layout.layers() {
-                layout.spill_token(layer, token, tier)?;
-            }
+            layout.spill_token_of_layers(token, |_| tier)?;
         }
         Ok(())
     }

@@ -71,11 +71,10 @@ impl Initialization for DensityFirst {
                         })
                         .collect();
                     for token in 0..prefill {
-                        for (layer, share) in shares.iter().enumerate() {
-                            let taken = |tokens: usize| (share * tokens as f64).floor();
-                            let tier = if taken(token + 1) > taken(token) { TierId::HBM } else { next };
-                            layout.spill_token(layer, token, tier)?;
-                        }
+                        let taken = |layer: usize, tokens: usize| (shares[layer] * tokens as f64).floor();
+                        layout.spill_token_of_layers(token, |layer| {
+                            if taken(layer, token + 1) > taken(layer, token) { TierId::HBM } else { next }
+                        })?;
                     }
                 }
             }

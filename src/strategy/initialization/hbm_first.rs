@@ -11,9 +11,7 @@ impl Initialization for HbmFirst {
             layout.spill_weights(index, TierId::HBM, sublayer.stored)?;
         }
         for token in 0..layout.prefill() {
-            for layer in 0..layout.layers() {
-                layout.spill_token(layer, token, TierId::HBM)?;
-            }
+            layout.spill_token_of_layers(token, |_| TierId::HBM)?;
         }
         Ok(())
     }

@@ -31,7 +31,7 @@ impl Initialization for InOrder {
             }
             Order::Kv => {
                 for token in 0..prefill {
-                    (0..layers).try_for_each(|layer| layout.spill_token(layer, token, TierId::HBM))?;
+                    layout.spill_token_of_layers(token, |_| TierId::HBM)?;
                 }
                 weights(layout)?;
             }

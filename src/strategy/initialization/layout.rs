@@ -1,4 +1,4 @@
-use crate::memory::{Ledger, MemorySystem, Shortage, TierId};
+use crate::memory::{Ledger, MemorySystem, ResidencyKind, Shortage, TierId};
 use crate::units::Bytes;
 use crate::workload::{LanguageModel, Shape, Sublayer, TokenSet};
 
@@ -9,7 +9,8 @@ pub struct Layout<'a> {
     system: &'a MemorySystem,
     ledger: &'a mut Ledger,
     prefill: usize,
-    page_tokens: u64,
+    /// Of a token, by layer.
+    kv_bytes: Vec<Bytes>,
     /// For each sublayer, in the order of a step, its stored bytes on each tier.
     weights: Vec<Vec<Bytes>>,
     /// For each layer, the tokens on each tier.
@@ -27,7 +28,7 @@ impl<'a> Layout<'a> {
             system,
             ledger,
             prefill,
-            page_tokens: shape.page_tokens as u64,
+            kv_bytes: model.layers().iter().map(|layer| layer.kv_bytes.times(shape.page_tokens as u64)).collect(),
             weights: vec![vec![Bytes::ZERO; tiers]; 2 * layers],
             tokens: vec![vec![TokenSet::new(range); tiers]; layers],
         }
@@ -48,7 +49,7 @@ impl<'a> Layout<'a> {
     /// K and V of one token in `layer`.
     #[must_use]
     pub fn kv_bytes(&self, layer: usize) -> Bytes {
-        self.model.layers()[layer].kv_bytes.times(self.page_tokens)
+        self.kv_bytes[layer]
     }
 
     /// How many layers there are.
@@ -105,6 +106,29 @@ impl<'a> Layout<'a> {
         self.ledger.store(tier, bytes)?;
         self.tokens[layer][tier.0].insert(token);
         Ok(())
+    }
+
+    /// As [`spill_token`](Self::spill_token) for `token` of each layer in turn, which goes to the tier that `tier` says.
+    ///
+    /// # Errors
+    /// [`Shortage`] if no tier has room for one of them.
+    pub fn spill_token_of_layers(&mut self, token: usize, tier: impl Fn(usize) -> TierId) -> Result<(), Shortage> {
+        let mut wanted = [Bytes::ZERO; MemorySystem::MAX_TIERS];
+        for (layer, bytes) in self.kv_bytes.iter().enumerate() {
+            wanted[tier(layer).0] += *bytes;
+        }
+        // Where all fit where they are to go, none has to look for room.
+        let fits = |id: TierId| wanted[id.0] <= self.free(id);
+        if self.system.residency() == ResidencyKind::Exclusive && self.system.tier_ids().all(fits) {
+            for id in self.system.tier_ids() {
+                self.ledger.store(id, wanted[id.0])?;
+            }
+            for (layer, tokens) in self.tokens.iter_mut().enumerate() {
+                tokens[tier(layer).0].insert(token);
+            }
+            return Ok(());
+        }
+        (0..self.layers()).try_for_each(|layer| self.spill_token(layer, token, tier(layer)))
     }
 
     fn last(&self) -> TierId {
