@@ -17,7 +17,7 @@
 
 use super::division::Divisor;
 use super::filling::{Demand, GroupHold, Pool, Rate, Scale, fill};
-use super::marks::{Cell, Mark, Marks};
+use super::marks::{Mark, Marks};
 use super::memo::Memo;
 use crate::kernel::{Calendar, EventId};
 use crate::units::{Bytes, SimTime};
@@ -37,8 +37,8 @@ pub(super) fn progress_after(progress: u128, bytes: Bytes) -> u128 {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Membership {
     pub group: u32,
-    /// Where its mark is: the group's progress at which it is complete.
-    mark: Cell,
+    /// The group's progress at which it is complete.
+    mark: u128,
 }
 
 /// What a transfer is to receive, in the format of progress. One that is spread evenly over several lanes is complete when
@@ -231,12 +231,13 @@ impl Sharing {
         let target = &mut self.groups[group];
         if self.demands[group].count == 0 {
             // What is left of those that were here is stale.
-            target.marks.clear(target.progress);
+            target.marks.clear();
             target.stale = 0;
             target.waiting.clear();
         }
         target.advance(now);
-        let mark = target.marks.push(Mark { at: target.progress + size, order, slot });
+        let mark = target.progress + size;
+        target.marks.push(Mark { at: mark, order, slot });
         target.waiting.push((order, slot));
         self.add(group);
         Membership { group: group as u32, mark }
@@ -259,8 +260,7 @@ impl Sharing {
 
     /// What `member` has not received by `now`.
     fn missing(&self, now: SimTime, member: Membership) -> u128 {
-        let group = &self.groups[member.group as usize];
-        group.marks.get(member.mark).at.saturating_sub(group.progress_at(now))
+        member.mark.saturating_sub(self.groups[member.group as usize].progress_at(now))
     }
 
     pub fn progress(&self, now: SimTime, group: usize) -> u128 {
