@@ -24,11 +24,11 @@ pub(super) fn png(svg: &str, scale: f32) -> Result<Vec<u8>, String> {
     let tree = Tree::from_str(svg, &OPTIONS).map_err(|error| error.to_string())?;
     let size = tree.size().to_int_size().scale_by(scale).ok_or("it has no size")?;
     let (width, height) = (size.width(), size.height());
-    let mut canvas = CANVAS.take();
-    if canvas.pixels.as_ref().is_none_or(|pixels| (pixels.width(), pixels.height()) != (width, height)) {
-        canvas.pixels = Some(Pixmap::new(width, height).ok_or("it is too large")?);
-    }
-    let Canvas { pixels: Some(pixels), colours } = &mut canvas else { return Err("it is too large".to_owned()) };
+    let Canvas { pixels, mut colours } = CANVAS.take();
+    let mut pixels = pixels
+        .filter(|pixels| (pixels.width(), pixels.height()) == (width, height))
+        .or_else(|| Pixmap::new(width, height))
+        .ok_or("it is too large")?;
     pixels.fill(Color::WHITE);
     resvg::render(&tree, Transform::from_scale(scale, scale), &mut pixels.as_mut());
     // On white nothing shines through, so three of four bytes tell all.
@@ -43,9 +43,9 @@ pub(super) fn png(svg: &str, scale: f32) -> Result<Vec<u8>, String> {
     encoder.set_compression(Compression::Fast);
     encoder
         .write_header()
-        .and_then(|mut writer| writer.write_image_data(colours))
+        .and_then(|mut writer| writer.write_image_data(&colours))
         .map_err(|error| error.to_string())?;
-    CANVAS.set(canvas);
+    CANVAS.set(Canvas { pixels: Some(pixels), colours });
     Ok(file)
 }
 

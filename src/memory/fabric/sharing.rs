@@ -306,12 +306,12 @@ impl Sharing {
         // The event that led here is spent, whatever it finds.
         target.scheduled = SimTime::MAX;
         target.advance(now);
-        let least = target.progress + SLACK;
+        let reached = target.progress + SLACK;
         let before = complete.len();
         loop {
             target.drop_stale(&is_current);
             match target.marks.first() {
-                Some(mark) if mark.at <= least => complete.push(mark.slot),
+                Some(mark) if mark.at <= reached => complete.push(mark.slot),
                 _ => break,
             }
             target.marks.pop();
