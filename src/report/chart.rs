@@ -7,7 +7,7 @@ use kuva::plot::{ColorMap, Heatmap, LegendPosition, LinePlot, LineStyle, Scatter
 use kuva::render::figure::{Figure, FigureLegendPosition};
 use kuva::render::layout::{Layout, TickFormat};
 use kuva::render::plots::Plot;
-use kuva::render::render::{Scene, render_multiple};
+use kuva::render::render::{Primitive, Scene, render_multiple};
 use std::sync::Arc;
 
 /// Colours of Okabe and Ito, which colour-blind readers can tell apart.
@@ -199,22 +199,25 @@ impl Chart {
                 layout.with_title_wrap(TITLE_WIDTH).with_log_x().with_x_axis_min(least).with_x_axis_max(most)
             }
         };
-        self.drawn_with(points, lay_out)
+        let name = self.name.clone();
+        pictures(&name, self.scene(points, lay_out))
     }
 
     fn drawn(self, lay_out: impl Fn(Layout) -> Layout) -> Result<[Artifact; 2], ReportError> {
-        self.drawn_with(Vec::new(), lay_out)
+        let name = self.name.clone();
+        let within = self.panels.iter().all(Panel::is_within_axes);
+        let mut scene = self.scene(Vec::new(), lay_out);
+        if within {
+            // There is nothing to clip, and to do so takes a rasterizer as long as all the rest.
+            scene.elements.retain(|it| !matches!(it, Primitive::ClipStart { .. } | Primitive::ClipEnd));
+        }
+        pictures(&name, scene)
     }
 
     /// `points` go with a single panel.
-    fn drawn_with(
-        self,
-        points: Vec<(f64, f64)>,
-        lay_out: impl Fn(Layout) -> Layout,
-    ) -> Result<[Artifact; 2], ReportError> {
-        let name = self.name.clone();
+    fn scene(self, points: Vec<(f64, f64)>, lay_out: impl Fn(Layout) -> Layout) -> Scene {
         let mut panels = self.panels;
-        let scene = if panels.len() == 1 {
+        if panels.len() == 1 {
             let panel = panels.remove(0);
             let (plots, layout) = panel.draw(points);
             let layout = lay_out(layout)
@@ -234,8 +237,7 @@ impl Chart {
                 .with_shared_legend_position(FigureLegendPosition::RightMiddle)
                 .with_cell_size(430.0, 340.0)
                 .render()
-        };
-        pictures(&name, scene)
+        }
     }
 }
 
@@ -357,6 +359,13 @@ pub(super) fn nines(share: f64) -> f64 {
 }
 
 impl Panel {
+    /// Whether all lines keep within axes that start at 0 and end where [`draw`](Self::draw) says.
+    fn is_within_axes(&self) -> bool {
+        let y_to = self.y_to.unwrap_or(f64::MAX);
+        let mut points = self.lines.iter().flat_map(|line| &line.points);
+        points.all(|(x, y)| (0.0..=f64::MAX).contains(x) && (0.0..=y_to).contains(y))
+    }
+
     fn draw(self, points: Vec<(f64, f64)>) -> (Vec<Plot>, Layout) {
         let mut x_to = f64::MIN;
         let mut y_most = f64::MIN;

@@ -1,8 +1,9 @@
 //! SVG as PNG: the one place that knows the rasterizer.
 
-use png::{BitDepth, ColorType, Compression, Encoder};
+use png::{BitDepth, ColorType, Compression, Encoder, Filter};
 use resvg::tiny_skia::{Color, Pixmap, Transform};
 use resvg::usvg::{Options, Tree};
+use rustc_hash::FxHashMap;
 use std::cell::Cell;
 use std::sync::LazyLock;
 
@@ -31,22 +32,69 @@ pub(super) fn png(svg: &str, scale: f32) -> Result<Vec<u8>, String> {
         .ok_or("it is too large")?;
     pixels.fill(Color::WHITE);
     resvg::render(&tree, Transform::from_scale(scale, scale), &mut pixels.as_mut());
-    // On white nothing shines through, so three of four bytes tell all.
-    colours.resize(width as usize * height as usize * 3, 0);
-    for (colour, pixel) in colours.chunks_exact_mut(3).zip(pixels.data().chunks_exact(4)) {
-        colour.copy_from_slice(&pixel[..3]);
-    }
-    let mut file = Vec::with_capacity(64 << 10);
+    let palette = index(pixels.data(), &mut colours);
+    let mut file = Vec::with_capacity(32 << 10);
     let mut encoder = Encoder::new(&mut file, width, height);
-    encoder.set_color(ColorType::Rgb);
     encoder.set_depth(BitDepth::Eight);
-    encoder.set_compression(Compression::Fast);
+    if let Some(palette) = palette {
+        encoder.set_color(ColorType::Indexed);
+        encoder.set_palette(palette);
+        // Zeros, where a colour is as the one before it, are what the fast compression knows how to pack.
+        encoder.set_compression(Compression::Fast);
+        encoder.set_filter(Filter::Sub);
+    } else {
+        // On white nothing shines through, so three of four bytes tell all.
+        colours.resize(width as usize * height as usize * 3, 0);
+        for (colour, pixel) in colours.chunks_exact_mut(3).zip(pixels.data().chunks_exact(4)) {
+            colour.copy_from_slice(&pixel[..3]);
+        }
+        encoder.set_color(ColorType::Rgb);
+        encoder.set_compression(Compression::Fast);
+    }
     encoder
         .write_header()
         .and_then(|mut writer| writer.write_image_data(&colours))
         .map_err(|error| error.to_string())?;
     CANVAS.set(Canvas { pixels: Some(pixels), colours });
     Ok(file)
+}
+
+/// Sets `indices` to the number of each pixel's colour, and returns the colours, three bytes each; `None` where there are more than a byte can
+/// tell apart. Most charts have about a hundred, and are a third smaller and packed in half the time this way.
+fn index(pixels: &[u8], indices: &mut Vec<u8>) -> Option<Vec<u8>> {
+    /// So many pixels are looked at at once: most are as the one before.
+    const RUN: usize = 8;
+    let pixels: &[[u8; 4]] = pixels.as_chunks().0;
+    let mut known: FxHashMap<[u8; 4], u8> = FxHashMap::default();
+    let mut palette = Vec::new();
+    // No pixel is transparent.
+    let (mut run, mut number) = ([[0; 4]; RUN], 0);
+    indices.clear();
+    indices.resize(pixels.len(), 0);
+    for (indices, pixels) in indices.chunks_mut(RUN).zip(pixels.chunks(RUN)) {
+        if *pixels == run {
+            indices.fill(number);
+            continue;
+        }
+        let mut last = run[0];
+        for (index, pixel) in indices.iter_mut().zip(pixels) {
+            if *pixel != last {
+                last = *pixel;
+                number = match known.get(pixel) {
+                    Some(number) => *number,
+                    None => {
+                        let number = u8::try_from(known.len()).ok()?;
+                        known.insert(*pixel, number);
+                        palette.extend_from_slice(&pixel[..3]);
+                        number
+                    }
+                };
+            }
+            *index = number;
+        }
+        run = [last; RUN];
+    }
+    Some(palette)
 }
 
 /// What a picture is drawn on. The next one is as large, as a rule, and memory that is there already need not be cleared by the system.
@@ -58,4 +106,28 @@ struct Canvas {
 
 thread_local! {
     static CANVAS: Cell<Canvas> = Cell::default();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_palette_gives_every_pixel_back(runs in prop::collection::vec((0u16..400, 1usize..30), 0..300)) {
+            let colour = |number: u16| [number as u8, (number >> 8) as u8, 7, 255];
+            let pixels: Vec<u8> = runs.iter().flat_map(|(number, length)| colour(*number).repeat(*length)).collect();
+            let mut numbers: Vec<u16> = runs.iter().map(|(number, _)| *number).collect();
+            numbers.sort_unstable();
+            numbers.dedup();
+            let mut indices = vec![9; 3];
+            let palette = index(&pixels, &mut indices);
+            prop_assert_eq!(palette.is_some(), numbers.len() <= 256);
+            if let Some(palette) = palette {
+                let back = |index: &u8| [&palette[3 * usize::from(*index)..][..3], &[255]].concat();
+                prop_assert_eq!(indices.iter().flat_map(back).collect::<Vec<u8>>(), pixels);
+            }
+        }
+    }
 }
