@@ -86,12 +86,22 @@ impl Calendar {
         if at == SimTime::MAX {
             self.cancel(id);
         } else if let Some(place) = self.place_in_few(id) {
-            self.few[place] = Entry::new(at, id);
-            self.find_first();
+            let (before, entry) = (self.few[place], Entry::new(at, id));
+            self.few[place] = entry;
+            if place == self.first {
+                if entry > before {
+                    self.find_first();
+                }
+            } else if entry < self.few[self.first] {
+                self.first = place;
+            }
         } else if self.pending.is_empty() || self.pending.change_priority(&id, Reverse((at, id))).is_none() {
             if self.few.len() < FEW {
-                self.few.push(Entry::new(at, id));
-                self.find_first();
+                let entry = Entry::new(at, id);
+                if self.few.get(self.first).is_none_or(|first| entry < *first) {
+                    self.first = self.few.len();
+                }
+                self.few.push(entry);
             } else {
                 self.pending.push(id, Reverse((at, id)));
             }
@@ -114,7 +124,12 @@ impl Calendar {
 
     fn take_from_few(&mut self, place: usize) {
         self.few.swap_remove(place);
-        self.find_first();
+        if place == self.first {
+            self.find_first();
+        } else if self.first == self.few.len() {
+            // It was the last, which has taken that place.
+            self.first = place;
+        }
     }
 
     fn find_first(&mut self) {
@@ -123,15 +138,27 @@ impl Calendar {
 
     /// When the next event is due.
     #[must_use]
+    #[inline]
     pub fn next_time(&self) -> Option<SimTime> {
         let listed = self.few.get(self.first).map(|entry| entry.at());
+        if self.pending.is_empty() {
+            return listed;
+        }
         let queued = self.pending.peek().map(|(_, Reverse((at, _)))| *at);
         listed.into_iter().chain(queued).min()
     }
 
+    /// Takes the next event if it is due now.
+    #[inline]
+    pub fn pop_due(&mut self) -> Option<EventId> {
+        let due = self.next_time() == Some(self.now);
+        if due { self.pop().map(|(_, event)| event) } else { None }
+    }
+
     /// Takes the next event and sets the clock to its time.
     pub fn pop(&mut self) -> Option<(SimTime, EventId)> {
-        let queued = self.pending.peek().map(|(_, Reverse((at, id)))| Entry::new(*at, *id));
+        let queued = || self.pending.peek().map(|(_, Reverse((at, id)))| Entry::new(*at, *id));
+        let queued = if self.pending.is_empty() { None } else { queued() };
         let next = match (self.few.get(self.first), queued) {
             (Some(&listed), queued) if queued.is_none_or(|queued| listed < queued) => {
                 self.take_from_few(self.first);
@@ -176,9 +203,12 @@ mod tests {
             for (id, delay, op) in ops {
                 match op {
                     0 => {
+                        prop_assert_eq!(calendar.next_time().map(SimTime::as_ps), first(&list).map(|i| list[i].1));
                         let expected = first(&list).map(|i| list.remove(i));
                         let taken = calendar.pop().map(|(at, id)| (id.0, at.as_ps()));
                         prop_assert_eq!(taken, expected);
+                        let due = first(&list).filter(|i| expected.is_some_and(|(_, now)| list[*i].1 == now));
+                        prop_assert_eq!(calendar.pop_due().map(|id| id.0), due.map(|i| list.remove(i).0));
                     }
                     1 => {
                         calendar.cancel(EventId(id));

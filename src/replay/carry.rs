@@ -35,8 +35,8 @@ pub fn carry<'a, Tag: Copy>(
         let arrival = arrivals.peek().map(|(at, _)| *at);
         match (calendar.next_time(), arrival) {
             (Some(now), arrival) if arrival.is_none_or(|arrival| now <= arrival) => {
-                while calendar.next_time() == Some(now) {
-                    let (_, event) = calendar.pop().expect("an event is due");
+                calendar.advance(now);
+                while let Some(event) = calendar.pop_due() {
                     fabric.complete(now, event, &mut completed);
                 }
                 left -= completed.len();

@@ -672,18 +672,19 @@ impl<'a, P: Probe> Decode<'a, P> {
 
     /// Jumps to the next event and handles all that is due at its time.
     fn next_instant(&mut self, step: usize) -> Result<(), RunError> {
-        let Some(now) = self.calendar.next_time() else {
+        let Some((now, first)) = self.calendar.pop() else {
             // Lanes always carry something while reads are outstanding, so what is missing lies beyond the clock.
             return Err(RunError::ClockOverflow { step });
         };
-        while self.calendar.next_time() == Some(now) {
-            let (_, event) = self.calendar.pop().expect("an event is due");
+        let mut next = Some(first);
+        while let Some(event) = next {
             if event == self.compute_timer {
                 self.computing = false;
-                continue;
+            } else {
+                self.fabric.complete(now, event, &mut self.done);
+                self.handle_completions(now);
             }
-            self.fabric.complete(now, event, &mut self.done);
-            self.handle_completions(now);
+            next = self.calendar.pop_due();
         }
         self.settle();
         Ok(())

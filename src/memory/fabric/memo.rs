@@ -9,15 +9,20 @@ use super::division::Divisor;
 /// The rates of every group, by the number of transfers in each.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Memo {
-    /// By group: how many transfers it has.
-    counts: Vec<u32>,
+    /// How many groups there are.
+    groups: usize,
+    /// How many transfers each has, in chunks that are compared in one go; 0 for those that there are not.
+    counts: Vec<[u32; CHUNK]>,
     /// The sum over all transfers of a number that is their group's.
     hash: u64,
     /// By place: the hash, the counts and the rates that it stands for, where there are any.
     hashes: Vec<Option<u64>>,
-    known_counts: Vec<u32>,
+    known_counts: Vec<[u32; CHUNK]>,
     known_rates: Vec<Known>,
 }
+
+/// So many counts are compared in a few instructions.
+const CHUNK: usize = 8;
 
 /// What was found for a group: its rate, and the lane that keeps it from more, if it is not its cap.
 pub(super) type Known = (Divisor, Option<usize>);
@@ -31,51 +36,56 @@ const MOST_GROUPS: usize = 48;
 impl Memo {
     /// There is one group more.
     pub fn add_group(&mut self) {
-        self.counts.push(0);
+        self.groups += 1;
+        self.counts.resize(self.groups.div_ceil(CHUNK), [0; CHUNK]);
         self.hashes.clear();
         if self.is_used() {
             self.hashes.resize(PLACES, None);
-            self.known_counts.resize(PLACES * self.counts.len(), 0);
-            self.known_rates.resize(PLACES * self.counts.len(), (Divisor::ZERO, None));
+            self.known_counts.resize(PLACES * self.counts.len(), [0; CHUNK]);
+            self.known_rates.resize(PLACES * self.groups, (Divisor::ZERO, None));
         } else {
             (self.known_counts, self.known_rates) = (Vec::new(), Vec::new());
         }
     }
 
-    fn is_used(&self) -> bool {
-        self.counts.len() <= MOST_GROUPS
+    /// Whether there are few enough groups for rates to be kept.
+    pub fn is_used(&self) -> bool {
+        self.groups <= MOST_GROUPS
     }
 
     /// `group` has a transfer more.
+    #[inline]
     pub fn join(&mut self, group: usize) {
-        self.counts[group] += 1;
+        self.counts[group / CHUNK][group % CHUNK] += 1;
         self.hash = self.hash.wrapping_add(number_of(group));
     }
 
     /// `group` has so many transfers less.
+    #[inline]
     pub fn leave(&mut self, group: usize, transfers: u32) {
-        self.counts[group] -= transfers;
+        self.counts[group / CHUNK][group % CHUNK] -= transfers;
         self.hash = self.hash.wrapping_sub(number_of(group).wrapping_mul(u64::from(transfers)));
     }
 
     /// The rates at the present numbers, if they are known.
+    #[inline]
     pub fn rates(&self) -> Option<&[Known]> {
-        let (place, groups) = (self.place(), self.counts.len());
-        let range = place * groups..(place + 1) * groups;
-        // Few are compared: a call to compare them in one go takes longer.
-        let known = *self.hashes.get(place)? == Some(self.hash)
-            && self.known_counts[range.clone()].iter().zip(&self.counts).all(|(known, count)| known == count);
-        known.then(|| &self.known_rates[range])
+        let place = self.place();
+        if *self.hashes.get(place)? != Some(self.hash) {
+            return None;
+        }
+        let mut known = self.known_counts[place * self.counts.len()..].iter().zip(&self.counts);
+        known.all(|(known, counts)| known == counts).then(|| &self.known_rates[place * self.groups..][..self.groups])
     }
 
     /// Keeps the rates at the present numbers.
     pub fn keep(&mut self, rates: impl Iterator<Item = Known>) {
         if self.is_used() {
-            let (place, groups) = (self.place(), self.counts.len());
-            let range = place * groups..(place + 1) * groups;
+            let place = self.place();
             self.hashes[place] = Some(self.hash);
-            self.known_counts[range.clone()].copy_from_slice(&self.counts);
-            self.known_rates[range].iter_mut().zip(rates).for_each(|(known, rate)| *known = rate);
+            self.known_counts[place * self.counts.len()..][..self.counts.len()].copy_from_slice(&self.counts);
+            let known = &mut self.known_rates[place * self.groups..][..self.groups];
+            known.iter_mut().zip(rates).for_each(|(known, rate)| *known = rate);
         }
     }
 

@@ -303,13 +303,19 @@ impl<Tag: Copy> Fabric<Tag> {
 
     /// Issues a transfer at `now`: it is requested at once, and on its lanes when its latency is over.
     pub fn issue(&mut self, now: SimTime, request: Request<'_, Tag>) -> TransferId {
-        let id = self.issue_held(now, request);
-        let transfer = &self.transfers[id.0 as usize];
-        if matches!(transfer.role, Role::Whole) && self.profiles[transfer.profile].is_direct {
-            self.start_one(now, id.0);
-        } else {
-            self.admit(now, id);
+        debug_assert!(request.bytes > Bytes::ZERO, "nothing is issued for zero bytes");
+        if let Path::Route(route) | Path::Even(&[route]) | Path::Parts(&[(route, _)]) = request.path {
+            let profile = self.find_profile(&request, route, 1);
+            if self.profiles[profile].is_direct {
+                self.issued[request.class.index()] += request.bytes;
+                let slot = self.next_slot();
+                let size = sharing::size(request.bytes, 1);
+                let (order, state) = self.put_on_lanes(now, slot, profile, request.urgency, size);
+                return self.take_slot(slot, Transfer { order, state, ..self.whole(now, &request, profile) });
+            }
         }
+        let id = self.issue_held(now, request);
+        self.admit(now, id);
         id
     }
 
@@ -335,6 +341,43 @@ impl<Tag: Copy> Fabric<Tag> {
         }
     }
 
+    fn find_profile(&mut self, request: &Request<'_, Tag>, route: RouteId, parts: usize) -> u32 {
+        self.profiles.find(&mut self.arbiter, request.class, route, (request.pattern, request.granule), parts)
+    }
+
+    /// All of `request` over one route, held.
+    #[inline]
+    fn whole(&self, now: SimTime, request: &Request<'_, Tag>, profile: u32) -> Transfer<Tag> {
+        Transfer {
+            class: request.class,
+            urgency: request.urgency,
+            tag: request.tag,
+            bytes: request.bytes,
+            role: Role::Whole,
+            profile,
+            issued: now,
+            started: SimTime::MAX,
+            carry: self.profiles[profile].pace.time_for_all(request.bytes),
+            order: NO_ORDER,
+            state: State::Held,
+            has_slots: false,
+        }
+    }
+
+    /// The slot that the next transfer takes.
+    fn next_slot(&self) -> u32 {
+        self.vacant.last().copied().unwrap_or(self.transfers.len() as u32)
+    }
+
+    /// Puts `transfer` into the [next slot](Self::next_slot).
+    fn take_slot(&mut self, slot: u32, transfer: Transfer<Tag>) -> TransferId {
+        match self.vacant.pop() {
+            Some(_) => self.transfers[slot as usize] = transfer,
+            None => self.transfers.push(transfer),
+        }
+        TransferId(slot)
+    }
+
     /// Takes a slot for what goes over `route`: `bytes` of it, or the `parts`th part of the request where it is spread evenly. The
     /// transfer has `count` parts in all.
     fn occupy(
@@ -346,33 +389,11 @@ impl<Tag: Copy> Fabric<Tag> {
         count: usize,
         role: Role,
     ) -> TransferId {
-        let profile =
-            self.profiles.find(&mut self.arbiter, request.class, route, (request.pattern, request.granule), count);
+        let profile = self.find_profile(request, route, count);
         let whole = if parts > 1 { request.bytes } else { bytes };
-        let transfer = Transfer {
-            class: request.class,
-            urgency: request.urgency,
-            tag: request.tag,
-            bytes,
-            role,
-            profile,
-            issued: now,
-            started: SimTime::MAX,
-            carry: self.profiles[profile].pace.time_for(whole, parts),
-            order: NO_ORDER,
-            state: State::Held,
-            has_slots: false,
-        };
-        match self.vacant.pop() {
-            Some(slot) => {
-                self.transfers[slot as usize] = transfer;
-                TransferId(slot)
-            }
-            None => {
-                self.transfers.push(transfer);
-                TransferId(self.transfers.len() as u32 - 1)
-            }
-        }
+        let carry = self.profiles[profile].pace.time_for(whole, parts);
+        let transfer = Transfer { bytes, role, carry, ..self.whole(now, request, profile) };
+        self.take_slot(self.next_slot(), transfer)
     }
 
     /// A transfer in parts, evenly in `evenly` or, where that is 1, of the sizes given.
@@ -557,24 +578,31 @@ impl<Tag: Copy> Fabric<Tag> {
         }
     }
 
-    #[inline]
     fn start_one(&mut self, now: SimTime, slot: u32) {
-        let size = self.size_of(slot);
+        let transfer = &self.transfers[slot as usize];
+        let (profile, urgency) = (transfer.profile, transfer.urgency);
+        let (order, state) = self.put_on_lanes(now, slot, profile, urgency, self.size_of(slot));
         let transfer = &mut self.transfers[slot as usize];
-        transfer.order = self.admitted;
+        (transfer.order, transfer.state) = (order, state);
+    }
+
+    /// What is in `slot`, or will be, goes on the lanes of `profile`: its order, and what it is then.
+    #[inline(always)]
+    fn put_on_lanes(&mut self, now: SimTime, slot: u32, profile: u32, urgency: Urgency, size: u128) -> (u64, State) {
+        let order = self.admitted;
         self.admitted += 1;
-        let profile = &self.profiles[transfer.profile];
-        match &mut self.arbiter {
+        let profile = &self.profiles[profile];
+        let state = match &mut self.arbiter {
             Arbiter::Sharing(sharing) => {
-                let group = profile.group(transfer.urgency);
-                transfer.state = State::Shared(sharing.join(now, group, size, transfer.order, slot));
                 enter(&mut self.lanes, profile.lanes(), now);
+                State::Shared(sharing.join(now, profile.group(urgency), size, order, slot))
             }
             Arbiter::Fifo(fifo) => {
-                transfer.state = State::Queued;
                 fifo.arrive(slot, profile.lanes());
+                State::Queued
             }
-        }
+        };
+        (order, state)
     }
 
     /// Puts what has been under way for its latency on its lanes.
@@ -686,22 +714,22 @@ impl<Tag: Copy> Fabric<Tag> {
                 matches!(transfer.state, State::Running { since } if since + transfer.carry <= now)
             })),
         }
-        for slot in arrived.drain(..) {
-            if let Role::Gang(gang) = self.transfers[slot as usize].role {
-                self.gang_completed(now, slot, gang, done);
-                continue;
-            }
-            self.leave_lanes(now, slot);
-            let transfer = &self.transfers[slot as usize];
-            match transfer.role {
+        for &slot in &arrived {
+            match self.transfers[slot as usize].role {
+                Role::Whole => {
+                    self.leave_lanes(now, slot);
+                    self.all_arrived(now, slot, done);
+                }
                 Role::PartOf(head) => {
-                    let started = transfer.started.min(now);
+                    self.leave_lanes(now, slot);
+                    let started = self.transfers[slot as usize].started.min(now);
                     self.vacate(slot);
                     self.part_completed(now, head, started, done);
                 }
-                _ => self.all_arrived(now, slot, done),
+                Role::Gang(gang) => self.gang_completed(now, slot, gang, done),
             }
         }
+        arrived.clear();
         self.arrived = arrived;
     }
 
@@ -724,6 +752,7 @@ impl<Tag: Copy> Fabric<Tag> {
         self.vacant_gangs.push(gang);
     }
 
+    #[inline(always)]
     fn leave_lanes(&mut self, now: SimTime, slot: u32) {
         let transfer = &self.transfers[slot as usize];
         let profile = &self.profiles[transfer.profile];
@@ -782,8 +811,12 @@ impl<Tag: Copy> Fabric<Tag> {
     /// and moves the pending completions in `calendar`, whose clock says when. To be called before the clock moves on.
     pub fn settle(&mut self, calendar: &mut Calendar) {
         let now = calendar.now();
-        self.take_turns(now);
-        self.obsolete.drain(..).for_each(|event| calendar.cancel(event));
+        if !self.turns.is_empty() {
+            self.take_turns(now);
+        }
+        if !self.obsolete.is_empty() {
+            self.obsolete.drain(..).for_each(|event| calendar.cancel(event));
+        }
         for (timer, underway) in self.underway.iter().enumerate() {
             if let Some((at, _)) = underway.front() {
                 calendar.schedule(EventId(ARRIVALS + timer as u32), *at);

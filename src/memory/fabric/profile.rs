@@ -79,6 +79,17 @@ pub(super) enum Pace {
 }
 
 impl Pace {
+    /// What `bytes` take.
+    #[inline]
+    pub fn time_for_all(&self, bytes: Bytes) -> SimTime {
+        match self {
+            Self::Exact { shared_by: 1, divisor, .. } => {
+                SimTime::from_ps(divisor.div_ceil(u128::from(bytes.get()) * u128::from(SimTime::PS_PER_SECOND)))
+            }
+            _ => self.time_for(bytes, 1),
+        }
+    }
+
     /// What `bytes`, or one of `parts` equal parts of them, take.
     pub fn time_for(self, bytes: Bytes, parts: u64) -> SimTime {
         let picoseconds = match self {
@@ -197,6 +208,7 @@ impl Profiles {
     }
 
     /// The number of the profile of `class` over `route` in granules of `granule`, in one of so many parts.
+    #[inline]
     pub fn find(
         &mut self,
         arbiter: &mut Arbiter,
@@ -211,6 +223,18 @@ impl Profiles {
         {
             return profile;
         }
+        self.find_by_key(arbiter, class, route, (pattern, granule), parts)
+    }
+
+    fn find_by_key(
+        &mut self,
+        arbiter: &mut Arbiter,
+        class: TransferClass,
+        route: RouteId,
+        (pattern, granule): (Pattern, Bytes),
+        parts: usize,
+    ) -> u32 {
+        let direct = route.0 * TransferClass::COUNT + class.index();
         let (read, write) = if self.by_granule { self.in_a_row(route, granule) } else { (Bytes::ZERO, Bytes::ZERO) };
         let pattern = if self.by_granule { pattern } else { Pattern::Random };
         let parts = if self.capped { u32::try_from(parts).unwrap_or(u32::MAX) } else { 0 };

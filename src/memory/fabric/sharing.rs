@@ -82,6 +82,7 @@ impl Group {
         self.progress + self.rate.get() * u128::from(now.saturating_sub(self.since).as_ps())
     }
 
+    #[inline]
     fn next_completion(&self) -> SimTime {
         let Some(mark) = self.marks.first() else {
             return SimTime::MAX;
@@ -110,7 +111,7 @@ impl Group {
     fn go_on<T>(
         &mut self,
         now: SimTime,
-        rate: Divisor,
+        rate: &Divisor,
         count: u64,
         transfers: &mut T,
         start: impl Fn(&mut T, u32, u64),
@@ -122,9 +123,10 @@ impl Group {
             return SimTime::MAX;
         }
         self.advance(now);
-        self.rate = rate;
+        self.rate = *rate;
         if rate.get() > 0 {
-            self.waiting.drain(..).for_each(|(order, slot)| start(transfers, slot, order));
+            self.waiting.iter().for_each(|(order, slot)| start(transfers, *slot, *order));
+            self.waiting.clear();
         }
         self.drop_stale(|slot, order| is_current(transfers, slot, order));
         self.next_completion()
@@ -140,8 +142,11 @@ pub(super) struct Sharing {
     memo: Memo,
     /// Whether costs of some lane depend on what it carries.
     any_costs: bool,
-    /// Groups that have transfers.
-    active: Vec<usize>,
+    /// Those of the first 64 groups that have transfers, a bit each: all groups, where rates are kept in the memo.
+    active: u64,
+    /// Whether pools keep lists of their groups that have transfers. Where rates are found only now and then, the lists are made
+    /// when they are.
+    keeps_lists: bool,
     /// Groups that changed since rates were last set.
     changed: Vec<usize>,
     /// The number of the present filling, and the one that saw each lane last.
@@ -150,6 +155,11 @@ pub(super) struct Sharing {
     /// Scratch space: the lanes and groups to fill.
     lanes: Vec<usize>,
     members: Vec<usize>,
+}
+
+/// The bit that stands for `group`.
+fn bit_of(group: usize) -> u64 {
+    1 << (group % 64)
 }
 
 impl Sharing {
@@ -163,7 +173,8 @@ impl Sharing {
             lanes: Vec::with_capacity(pools.len()),
             pools,
             scale,
-            active: Vec::with_capacity(64),
+            active: 0,
+            keeps_lists: false,
             changed: Vec::with_capacity(64),
             filling: 0,
             members: Vec::with_capacity(64),
@@ -178,6 +189,12 @@ impl Sharing {
         self.demands.iter().position(same).unwrap_or_else(|| {
             self.demands.push(Demand::new(holds.into(), weight, level, cap));
             self.memo.add_group();
+            // What a lane with costs gives may depend on the order of arrival.
+            let keeps_lists = self.any_costs || !self.memo.is_used();
+            if keeps_lists && !self.keeps_lists {
+                self.list_active();
+            }
+            self.keeps_lists = keeps_lists;
             self.groups.push(Group {
                 progress: 0,
                 rate: Divisor::ZERO,
@@ -204,9 +221,11 @@ impl Sharing {
         self.memo.join(group);
         self.demands[group].count += 1;
         if self.demands[group].count == 1 {
-            self.active.push(group);
-            for hold in &self.demands[group].holds {
-                self.pools[hold.lane].active.push(group);
+            self.active |= bit_of(group);
+            if self.keeps_lists {
+                for hold in &self.demands[group].holds {
+                    self.pools[hold.lane].active.push(group);
+                }
             }
         }
         self.note_change(group);
@@ -216,14 +235,24 @@ impl Sharing {
         self.memo.leave(group, transfers);
         self.demands[group].count -= u64::from(transfers);
         if self.demands[group].count == 0 {
-            self.active.retain(|other| *other != group);
-            for hold in &self.demands[group].holds {
-                let active = &mut self.pools[hold.lane].active;
-                let at = active.iter().position(|other| *other == group).expect("an active group is on its lanes");
-                active.swap_remove(at);
+            self.active &= !bit_of(group);
+            if self.keeps_lists {
+                for hold in &self.demands[group].holds {
+                    let active = &mut self.pools[hold.lane].active;
+                    let at = active.iter().position(|other| *other == group).expect("an active group is on its lanes");
+                    active.swap_remove(at);
+                }
             }
         }
         self.note_change(group);
+    }
+
+    /// Lists for each pool its groups that have transfers.
+    fn list_active(&mut self) {
+        self.pools.iter_mut().for_each(|pool| pool.active.clear());
+        for (group, demand) in self.demands.iter().enumerate().filter(|(_, demand)| demand.count > 0) {
+            demand.holds.iter().for_each(|hold| self.pools[hold.lane].active.push(group));
+        }
     }
 
     /// `size` is what [`size`] says of it.
@@ -333,7 +362,7 @@ impl Sharing {
         if self.changed.is_empty() {
             return;
         }
-        let mut go_on = |index: usize, group: &mut Group, rate: Divisor, count: u64| {
+        let mut go_on = |index: usize, group: &mut Group, rate: &Divisor, count: u64| {
             let next = group.go_on(now, rate, count, transfers, &start, &is_current);
             if next != group.scheduled {
                 group.scheduled = next;
@@ -342,20 +371,26 @@ impl Sharing {
         };
         if let Some(rates) = self.memo.rates() {
             // Of all groups, only those that have changed, and those whose rate has.
-            for &index in self.changed.iter().chain(&self.active) {
-                let (group, (rate, limit)) = (&mut self.groups[index], rates[index]);
-                self.demands[index].limit = limit;
+            let mut bits = self.changed.iter().fold(self.active, |bits, group| bits | bit_of(*group));
+            while bits != 0 {
+                let index = bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                let (group, demand, (rate, limit)) = (&mut self.groups[index], &mut self.demands[index], &rates[index]);
+                demand.limit = *limit;
                 if group.changed || group.rate.get() != rate.get() {
-                    go_on(index, group, rate, self.demands[index].count);
+                    go_on(index, group, rate, demand.count);
                 }
             }
         } else {
+            if !self.keeps_lists {
+                self.list_active();
+            }
             self.find_connected();
             fill(&mut self.pools, &self.lanes, &mut self.demands, &self.members, self.scale);
             for &index in &self.members {
                 let (demand, group) = (&self.demands[index], &mut self.groups[index]);
                 if group.changed || group.rate.get() != demand.rate {
-                    go_on(index, group, Divisor::new(demand.rate), demand.count);
+                    go_on(index, group, &Divisor::new(demand.rate), demand.count);
                 }
             }
             // The shares of a lane with costs that carries both directions are found in floats, and their last digits depend

@@ -100,8 +100,7 @@ impl Generator {
 impl SkipSource for Generator {
     fn next_step(&mut self, context: usize, skips: &mut StepSkips) -> Result<(), TraceError> {
         for (layer, (set, count)) in self.layers.iter_mut().zip(skips.sets.iter_mut().zip(&mut skips.counts)) {
-            layer.step(&self.config, context, &mut self.scratch);
-            set.copy_below(&layer.skipped, context);
+            layer.step(&self.config, context, &mut self.scratch, set);
             *count = layer.count;
         }
         Ok(())
@@ -109,9 +108,11 @@ impl SkipSource for Generator {
 }
 
 impl LayerState {
-    fn step(&mut self, config: &GeneratorConfig, context: usize, scratch: &mut Scratch) {
+    /// What is skipped of `context` is put into `set`, which has nothing beyond it.
+    fn step(&mut self, config: &GeneratorConfig, context: usize, scratch: &mut Scratch, set: &mut TokenSet) {
         let wanted = config.skip.floor_of(context as u64) as usize;
         if wanted == 0 {
+            set.copy_below(&self.skipped, context);
             return;
         }
         let first = config.sinks as usize;
@@ -129,10 +130,9 @@ impl LayerState {
         let new = Pool { range: first..end, fitting: readable, set: scratch.taken.words_mut(), has: false };
         self.draws.toggle(new, exchanged + added, config.old_bias);
         let words = end.div_ceil(WORD_BITS);
-        let sets = scratch.before.words().iter().zip(scratch.taken.words());
-        for (skipped, (before, taken)) in self.skipped.words_mut()[..words].iter_mut().zip(sets) {
-            *skipped |= taken & !before;
-        }
+        let (skipped, set) = (&mut self.skipped.words_mut()[..words], set.words_mut());
+        merge(skipped, &mut set[..words], &scratch.before.words()[..words], &scratch.taken.words()[..words]);
+        set[words..context.div_ceil(WORD_BITS)].fill(0);
         self.count = wanted;
         self.end = end;
     }
@@ -234,38 +234,66 @@ impl Pool<'_> {
     }
 }
 
+/// Adds to `skipped` what was taken and had not been there before, and has `set` be the same. All of one length.
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
+fn merge(skipped: &mut [Word], set: &mut [Word], before: &[Word], taken: &[Word]) {
+    for (((skipped, set), before), taken) in skipped.iter_mut().zip(set).zip(before).zip(taken) {
+        *skipped |= taken & !before;
+        *set = *skipped;
+    }
+}
+
 /// Toggles `count` tokens of those that fit, drawn with equal chances.
 #[multiversion(targets("x86_64+bmi1+bmi2"))]
 fn toggle_any(random: &mut Xoshiro256PlusPlus, spare: &mut Option<u32>, pool: Pool<'_>, count: usize) {
-    let Pool { range, set, has, .. } = pool;
+    if pool.has {
+        draw_until::<true>(random, spare, pool, count);
+    } else {
+        draw_until::<false>(random, spare, pool, count);
+    }
+}
+
+/// Draws until `count` tokens have changed.
+#[inline(always)]
+fn draw_until<const HAS: bool>(
+    random: &mut Xoshiro256PlusPlus,
+    spare: &mut Option<u32>,
+    pool: Pool<'_>,
+    count: usize,
+) {
+    let Pool { range, set, .. } = pool;
     let (start, range) = (range.start, range.len());
-    let flip = if has { 0 } else { Word::MAX };
-    // Whether a draw fits is as good as random: added up instead of branched on, as a branch would be mispredicted.
-    let mut draw = |x: u32| {
-        let token = start + scaled(x, range);
-        let (word, bit) = (token / WORD_BITS, token % WORD_BITS);
-        let now = set[word];
-        let fits = (now ^ flip) >> bit & 1;
-        set[word] = now ^ fits << bit;
-        fits
-    };
     let mut toggled = 0;
     if let Some(x) = spare.take() {
-        toggled += draw(x);
+        toggled += toggle_one::<HAS>(set, start + scaled(x, range));
     }
     // In registers, over all draws.
     let mut state = random.clone();
     while toggled < count {
         let both = state.next_u64();
-        toggled += draw(both as u32);
+        toggled += toggle_one::<HAS>(set, start + scaled(both as u32, range));
         let other = (both >> 32) as u32;
         if toggled == count {
             *spare = Some(other);
         } else {
-            toggled += draw(other);
+            toggled += toggle_one::<HAS>(set, start + scaled(other, range));
         }
     }
     *random = state;
+}
+
+/// Toggles `token` if it fits, and says whether: 1 or 0. Whether a draw fits is as good as random, and a branch on it would be mispredicted.
+#[inline(always)]
+fn toggle_one<const HAS: bool>(set: &mut [Word], token: usize) -> usize {
+    let (word, bit) = (&mut set[token / WORD_BITS], token % WORD_BITS);
+    let before = *word;
+    if HAS {
+        *word = before & !(1 << bit);
+        before >> bit & 1
+    } else {
+        *word = before | 1 << bit;
+        !before >> bit & 1
+    }
 }
 
 /// `floor(x * range / 2^32)`: of a random x, a number below `range`.
