@@ -928,20 +928,20 @@ fn progress_goes_on_when_a_group_was_empty() {
         urgency: Urgency::Due,
         tag: (),
     };
-    let progress =
-        |fabric: &mut Fabric<()>, now| fabric.progress(now, RouteId(0), TransferClass::KvRead, Bytes::new(1)).unwrap();
+    let meter = fabric.meter(RouteId(0), TransferClass::KvRead, Bytes::new(1)).unwrap();
+    let progress = |fabric: &Fabric<()>, now| fabric.progress(now, meter).unwrap();
     let mut before = 0;
     for _ in 0..3 {
         let start = calendar.now() + SimTime::from_ps(500);
         calendar.advance(start);
-        assert_eq!(progress(&mut fabric, start), before, "an empty group does not progress");
+        assert_eq!(progress(&fabric, start), before, "an empty group does not progress");
         fabric.issue(start, request);
         fabric.settle(&mut calendar);
         let after = Fabric::<()>::progress_after(before, request.bytes);
         let (now, event) = calendar.pop().unwrap();
         fabric.complete(now, event, &mut done);
         fabric.settle(&mut calendar);
-        before = progress(&mut fabric, now);
+        before = progress(&fabric, now);
         assert!(before >= after);
     }
     assert_eq!(done.len(), 3);

@@ -446,7 +446,7 @@ impl<'a, P: Probe> Decode<'a, P> {
     /// Issues the KV reads of a layer and returns their size.
     fn read_kv(&mut self, step: usize, layer: usize) -> Bytes {
         let now = self.calendar.now();
-        self.moves.sync(now, self.system, &mut self.fabric, &mut self.residency);
+        self.moves.sync(now, &self.fabric, &mut self.residency);
         let skips = self.window.step(0).expect("the window shows the present step");
         let skipped = &skips.sets[layer];
         self.measured.begin(2 * layer, now, &self.weights[2 * layer]);
@@ -521,7 +521,7 @@ impl<'a, P: Probe> Decode<'a, P> {
     /// Issues the write of the token just computed, which is posted.
     fn write_kv(&mut self, step: usize, layer: usize) -> Result<(), RunError> {
         let now = self.calendar.now();
-        self.moves.sync(now, self.system, &mut self.fabric, &mut self.residency);
+        self.moves.sync(now, &self.fabric, &mut self.residency);
         let token = self.context(step);
         let page = token / self.page_tokens;
         if token.is_multiple_of(self.page_tokens) {
@@ -603,7 +603,7 @@ impl<'a, P: Probe> Decode<'a, P> {
             return;
         }
         let now = self.calendar.now();
-        self.moves.sync(now, self.system, &mut self.fabric, &mut self.residency);
+        self.moves.sync(now, &self.fabric, &mut self.residency);
         self.note_free();
         let tokens = self.residency.layer(layer);
         // Of a budget each layer leaves the others their part.
@@ -785,7 +785,7 @@ impl<'a, P: Probe> Decode<'a, P> {
                 *active -= pages * self.page_tokens - context;
             }
         }
-        self.moves.sync(self.calendar.now(), self.system, &mut self.fabric, &mut self.residency);
+        self.moves.sync(self.calendar.now(), &self.fabric, &mut self.residency);
         for tier in self.system.tier_ids() {
             self.used[tier.0] = self.residency.ledger.used(tier);
         }

@@ -1,6 +1,6 @@
 use super::paging::Paging;
 use super::residency::Residency;
-use crate::memory::{Cancelled, Fabric, MemorySystem, Path, RouteId, TierId, TransferClass, TransferId};
+use crate::memory::{Cancelled, Fabric, MemorySystem, Meter, Path, RouteId, TierId, TransferClass, TransferId};
 use crate::strategy::{Carriage, Convoy};
 use crate::units::{Bytes, SimTime};
 
@@ -19,6 +19,8 @@ pub(super) struct Moves {
     /// The size of a token, where it is the same in all layers and tiers have one port each: then all moves of a pair of
     /// tiers progress alike.
     alike: Option<Bytes>,
+    /// For each pair of tiers what tells how far its moves have come, where they all progress alike; not asked for before there are any.
+    meters: Vec<Option<Option<Meter>>>,
     /// For each pair of tiers the fabric's progress before which no more tokens can arrive, if that is known.
     next_arrival: Vec<Option<u128>>,
     /// Scratch space: tokens; the same with their routes; the routes with their bytes.
@@ -63,6 +65,7 @@ impl Moves {
             undated: vec![Vec::with_capacity(4); kv_bytes.len()],
             by_route: vec![Vec::with_capacity(64); 2 * tiers * tiers],
             alike: (same && one_port).then(|| kv_bytes[0]),
+            meters: vec![None; 2 * tiers * tiers],
             next_arrival: vec![None; 2 * tiers * tiers],
             list: Vec::new(),
             routed: Vec::new(),
@@ -150,9 +153,12 @@ impl Moves {
         entry.transfer = Some(transfer);
         let (carriage, source, destination) = (entry.carriage, entry.source, entry.destination);
         let pair = self.pair(carriage, source, destination);
+        if self.meters[pair].is_none() {
+            self.meters[pair] = Some(self.meter(system, fabric, pair));
+        }
         // Its first token arrives no sooner than this; the others' as before. Where migrations pile up, looking at each of them
         // for every new one would take a time that grows with the square of their number.
-        let first = self.alike.zip(self.progress(now, system, fabric, pair));
+        let first = self.alike.zip(self.progress(now, fabric, pair));
         let first = first.map(|(kv_bytes, progress)| Fabric::<Tag>::progress_after(progress, kv_bytes));
         let alone = self.by_route[pair].len() == 1;
         self.next_arrival[pair] = match (self.next_arrival[pair], first) {
@@ -162,33 +168,26 @@ impl Moves {
         };
     }
 
-    /// How far the moves between a pair of tiers have come, where they all progress alike; `None` of promotions.
-    fn progress<Tag: Copy>(
-        &self,
-        now: SimTime,
-        system: &MemorySystem,
-        fabric: &mut Fabric<Tag>,
-        pair: usize,
-    ) -> Option<u128> {
+    /// What tells how far the moves between a pair of tiers have come; `None` of promotions.
+    fn meter<Tag: Copy>(&self, system: &MemorySystem, fabric: &mut Fabric<Tag>, pair: usize) -> Option<Meter> {
         let kv_bytes = self.alike.filter(|_| pair < self.tiers.pow(2))?;
         let (source, destination) = (TierId(pair / self.tiers), TierId(pair % self.tiers));
         let route = system.move_route(system.ports(source).next()?, system.ports(destination).next()?);
-        fabric.progress(now, route, class(source, destination), kv_bytes)
+        fabric.meter(route, class(source, destination), kv_bytes)
+    }
+
+    /// How far the moves between a pair of tiers have come, where that is known.
+    fn progress<Tag: Copy>(&self, now: SimTime, fabric: &Fabric<Tag>, pair: usize) -> Option<u128> {
+        fabric.progress(now, self.meters[pair]??)
     }
 
     /// Gives effect to all that has arrived by `now`.
-    pub fn sync<Tag: Copy>(
-        &mut self,
-        now: SimTime,
-        system: &MemorySystem,
-        fabric: &mut Fabric<Tag>,
-        residency: &mut Residency,
-    ) {
+    pub fn sync<Tag: Copy>(&mut self, now: SimTime, fabric: &Fabric<Tag>, residency: &mut Residency) {
         for pair in 0..self.by_route.len() {
             if self.by_route[pair].is_empty() {
                 continue;
             }
-            let progress = self.progress(now, system, fabric, pair);
+            let progress = self.progress(now, fabric, pair);
             if let (Some(progress), Some(next)) = (progress, self.next_arrival[pair])
                 && progress < next
             {

@@ -35,6 +35,10 @@ impl TransferId {
     }
 }
 
+/// Tells how far transfers have come that progress alike: see [`Fabric::meter`].
+#[derive(Clone, Copy, Debug)]
+pub struct Meter(usize);
+
 /// Whether a transfer is wanted now or ahead of its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {
@@ -932,13 +936,22 @@ impl<Tag: Copy> Fabric<Tag> {
         bytes
     }
 
-    /// How far each due transfer of `class` over `route` in granules of `granule` that lie anywhere has come since an origin that all of them
-    /// share, in a unit of the fabric's own. `None` where they do not progress alike.
+    /// What tells how far due transfers of `class` over `route` in granules of `granule` that lie anywhere have come. `None` where they do not
+    /// progress alike.
     #[must_use]
-    pub fn progress(&mut self, now: SimTime, route: RouteId, class: TransferClass, granule: Bytes) -> Option<u128> {
+    pub fn meter(&mut self, route: RouteId, class: TransferClass, granule: Bytes) -> Option<Meter> {
         let profile = self.profiles.find(&mut self.arbiter, class, route, (Pattern::Random, granule), 1);
         match &self.arbiter {
-            Arbiter::Sharing(sharing) => Some(sharing.progress(now, self.profiles[profile].group(Urgency::Due))),
+            Arbiter::Sharing(_) => Some(Meter(self.profiles[profile].group(Urgency::Due))),
+            Arbiter::Fifo(_) => None,
+        }
+    }
+
+    /// How far each of the transfers of `meter` has come by `now` since an origin that all of them share, in a unit of the fabric's own.
+    #[must_use]
+    pub fn progress(&self, now: SimTime, meter: Meter) -> Option<u128> {
+        match &self.arbiter {
+            Arbiter::Sharing(sharing) => Some(sharing.progress(now, meter.0)),
             Arbiter::Fifo(_) => None,
         }
     }
