@@ -22,7 +22,9 @@ pub use config::{
 };
 pub use dram::{Dram, DramConfig, DramError, Pattern};
 pub use efficiency::{Efficiency, EfficiencyConfig, EfficiencyError, EfficiencyTable};
-pub use fabric::{Cancelled, Completed, Fabric, HeldUp, InProgress, LaneLoad, Meter, Path, Request, TransferId, Urgency};
+pub use fabric::{
+    Cancelled, Completed, Fabric, HeldUp, InProgress, LaneLoad, Meter, Path, Request, TransferId, Urgency,
+};
 pub use ledger::{Ledger, Shortage};
 pub use system::{Direction, Hold, Lane, LaneId, MemoryError, MemorySystem, PortId, RouteId, Tier, TierId};
 pub use transfer::TransferClass;

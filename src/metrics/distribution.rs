@@ -75,6 +75,14 @@ impl Timings {
         Some(rest)
     }
 
+    /// Gives up the room for longer times than were recorded, which may be most of it. What is recorded stays; a log or a file of it
+    /// says that it is meant for times so long.
+    pub fn shrink(&mut self) {
+        let mut small = up_to(self.histogram.max().max(2));
+        small.add(&self.histogram).expect("a histogram that grows by itself has no greatest value");
+        self.histogram = small;
+    }
+
     /// Adds one time.
     pub fn record(&mut self, time: SimTime) {
         let ps = time.as_ps();

@@ -63,6 +63,12 @@ impl Histograms {
         self.queueing[transfer.class.index()].record(transfer.queueing());
     }
 
+    /// Gives up [room](Timings::shrink) that no distribution needs.
+    pub fn shrink(&mut self) {
+        let by_class = [&mut self.latency, &mut self.queueing, &mut self.lateness].into_iter().flatten();
+        by_class.chain([&mut self.token_latency, &mut self.layer_latency]).for_each(Timings::shrink);
+    }
+
     /// The distribution of that name, empty or not.
     pub fn named_mut(&mut self, name: &str) -> Option<&mut Timings> {
         match name {

@@ -73,7 +73,10 @@ fn index(pixels: &[u8], indices: &mut Vec<u8>) -> Option<Vec<u8>> {
     indices.resize(pixels.len(), 0);
     for (indices, pixels) in indices.chunks_mut(RUN).zip(pixels.chunks(RUN)) {
         if *pixels == run {
-            indices.fill(number);
+            // Background, as a rule, is there already.
+            if number != 0 {
+                indices.fill(number);
+            }
             continue;
         }
         let mut last = run[0];

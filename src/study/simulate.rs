@@ -156,5 +156,7 @@ fn written(
         return Err(RunError::Interrupted.into());
     }
     report::write_run(&job.folder, &files)?;
+    // From here on there are as many of them as runs.
+    report.histograms.shrink();
     Ok(Finished { report, outcome })
 }

@@ -315,7 +315,8 @@ impl<Tag: Copy> Fabric<Tag> {
                 let slot = self.next_slot();
                 let size = sharing::size(request.bytes, 1);
                 let (order, state) = self.put_on_lanes(now, slot, profile, request.urgency, size);
-                return self.take_slot(slot, Transfer { order, state, ..self.whole(now, &request, profile) });
+                let carry = self.profiles[profile].pace.time_for_all(request.bytes);
+                return self.take_slot(slot, Transfer { order, state, ..Self::whole(now, &request, profile, carry) });
             }
         }
         let id = self.issue_held(now, request);
@@ -349,9 +350,9 @@ impl<Tag: Copy> Fabric<Tag> {
         self.profiles.find(&mut self.arbiter, request.class, route, (request.pattern, request.granule), parts)
     }
 
-    /// All of `request` over one route, held.
+    /// All of `request` over one route, on which it takes `carry` alone; held.
     #[inline]
-    fn whole(&self, now: SimTime, request: &Request<'_, Tag>, profile: u32) -> Transfer<Tag> {
+    fn whole(now: SimTime, request: &Request<'_, Tag>, profile: u32, carry: SimTime) -> Transfer<Tag> {
         Transfer {
             class: request.class,
             urgency: request.urgency,
@@ -361,7 +362,7 @@ impl<Tag: Copy> Fabric<Tag> {
             profile,
             issued: now,
             started: SimTime::MAX,
-            carry: self.profiles[profile].pace.time_for_all(request.bytes),
+            carry,
             order: NO_ORDER,
             state: State::Held,
             has_slots: false,
@@ -396,7 +397,7 @@ impl<Tag: Copy> Fabric<Tag> {
         let profile = self.find_profile(request, route, count);
         let whole = if parts > 1 { request.bytes } else { bytes };
         let carry = self.profiles[profile].pace.time_for(whole, parts);
-        let transfer = Transfer { bytes, role, carry, ..self.whole(now, request, profile) };
+        let transfer = Transfer { bytes, role, ..Self::whole(now, request, profile, carry) };
         self.take_slot(self.next_slot(), transfer)
     }
 

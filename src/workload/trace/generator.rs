@@ -255,12 +255,7 @@ fn toggle_any(random: &mut Xoshiro256PlusPlus, spare: &mut Option<u32>, pool: Po
 
 /// Draws until `count` tokens have changed.
 #[inline(always)]
-fn draw_until<const HAS: bool>(
-    random: &mut Xoshiro256PlusPlus,
-    spare: &mut Option<u32>,
-    pool: Pool<'_>,
-    count: usize,
-) {
+fn draw_until<const HAS: bool>(random: &mut Xoshiro256PlusPlus, spare: &mut Option<u32>, pool: Pool<'_>, count: usize) {
     let Pool { range, set, .. } = pool;
     let (start, range) = (range.start, range.len());
     let mut toggled = 0;
