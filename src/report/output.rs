@@ -58,11 +58,13 @@ pub fn check_folder(folder: &Path) -> Result<(), ReportError> {
 /// # Errors
 /// [`ReportError::Write`]; no artifact is written then, unless one could not be renamed.
 pub fn write(folder: &Path, artifacts: &[Artifact]) -> Result<(), ReportError> {
-    let mut written = Vec::with_capacity(artifacts.len());
+    let mut written: Vec<(_, PathBuf)> = Vec::with_capacity(artifacts.len());
     for artifact in artifacts {
         let path = folder.join(&artifact.path);
         let within = path.parent().unwrap_or(folder);
-        fs::create_dir_all(within).map_err(|source| ReportError::write(within, source))?;
+        if written.last().is_none_or(|(_, last)| last.parent() != path.parent()) {
+            fs::create_dir_all(within).map_err(|source| ReportError::write(within, source))?;
+        }
         let put = || {
             let mut file = temporary(within)?;
             file.write_all(&artifact.bytes)?;

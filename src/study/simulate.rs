@@ -133,7 +133,12 @@ fn together(
         .map(|((index, (recorder, (watch, timeline))), outcome)| {
             watch.finish();
             let report = recorder.finish(jobs[index].scenario, &outcome);
-            Ok((index, written(&jobs[index], report, outcome, timeline.as_ref(), &is_over)?))
+            let mut finished = written(&jobs[index], report, outcome, timeline.as_ref(), &is_over)?;
+            if jobs.len() > 1 {
+                // From here on there are as many of them as runs.
+                finished.report.histograms.shrink();
+            }
+            Ok((index, finished))
         })
         .collect()
 }
@@ -156,7 +161,5 @@ fn written(
         return Err(RunError::Interrupted.into());
     }
     report::write_run(&job.folder, &files)?;
-    // From here on there are as many of them as runs.
-    report.histograms.shrink();
     Ok(Finished { report, outcome })
 }
