@@ -182,6 +182,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_recorded_stays_when_room_is_given_up() {
+        for times in [&[][..], &[0], &[0, 17], &[5_003, 77_000, 77_000, 9_001_000], &[3_600_000_000_000_000]] {
+            let mut timings = Timings::default();
+            times.iter().for_each(|ps| timings.record(SimTime::from_ps(*ps)));
+            let mut small = timings.clone();
+            small.shrink();
+            assert_eq!(small.distribution(), timings.distribution());
+            let values = |timings: &Timings| {
+                let buckets = timings.histogram.iter_recorded();
+                buckets.map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value())).collect::<Vec<_>>()
+            };
+            assert_eq!(values(&small), values(&timings));
+            assert!(small.histogram.distinct_values() <= timings.histogram.distinct_values());
+            small.record(SimTime::from_ps(80_000));
+            timings.record(SimTime::from_ps(80_000));
+            assert_eq!(small.distribution(), timings.distribution());
+        }
+    }
+
+    #[test]
     fn long_times_are_in_range() {
         let mut timings = Timings::default();
         timings.record(SimTime::from_ps(3_600_000_000_000_000));
