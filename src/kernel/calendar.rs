@@ -140,12 +140,21 @@ impl Calendar {
     #[must_use]
     #[inline]
     pub fn next_time(&self) -> Option<SimTime> {
-        let listed = self.few.get(self.first).map(|entry| entry.at());
+        let listed = self.few.get(self.first).copied();
+        let next = match self.first_queued() {
+            None => listed,
+            queued => listed.into_iter().chain(queued).min(),
+        };
+        next.map(Entry::at)
+    }
+
+    /// The first that found the list full. As a rule there is none, and that is known sooner than where the first would be.
+    #[inline]
+    fn first_queued(&self) -> Option<Entry> {
         if self.pending.is_empty() {
-            return listed;
+            return None;
         }
-        let queued = self.pending.peek().map(|(_, Reverse((at, _)))| *at);
-        listed.into_iter().chain(queued).min()
+        self.pending.peek().map(|(_, Reverse((at, id)))| Entry::new(*at, *id))
     }
 
     /// Takes the next event if it is due now.
@@ -157,9 +166,7 @@ impl Calendar {
 
     /// Takes the next event and sets the clock to its time.
     pub fn pop(&mut self) -> Option<(SimTime, EventId)> {
-        let queued = || self.pending.peek().map(|(_, Reverse((at, id)))| Entry::new(*at, *id));
-        let queued = if self.pending.is_empty() { None } else { queued() };
-        let next = match (self.few.get(self.first), queued) {
+        let next = match (self.few.get(self.first), self.first_queued()) {
             (Some(&listed), queued) if queued.is_none_or(|queued| listed < queued) => {
                 self.take_from_few(self.first);
                 listed

@@ -108,7 +108,7 @@ impl SkipSource for Generator {
 }
 
 impl LayerState {
-    /// What is skipped of `context` is put into `set`, which has nothing beyond it.
+    /// Puts what is skipped of `context` into `set`; what that has beyond it is left.
     fn step(&mut self, config: &GeneratorConfig, context: usize, scratch: &mut Scratch, set: &mut TokenSet) {
         let wanted = config.skip.floor_of(context as u64) as usize;
         if wanted == 0 {
