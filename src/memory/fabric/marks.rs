@@ -1,125 +1,281 @@
 //! The transfers of a group in the order of their completion.
-
-use std::hint::select_unpredictable;
+//!
+//! The *ladder queue* of Tang, Goh and Thng ("Ladder queue: an O(1) priority queue structure for large-scale discrete event
+//! simulation", ACM TOMACS 15, 2005), with buckets whose widths are powers of two. The first marks are *near*: in order, and what
+//! is pushed is put among them. What is farther lies on the ladder, in no order: in one of the 64 buckets of a *rung*, or on the *top*,
+//! beyond all rungs. Where no mark is near, the next bucket is sorted and comes near; if it holds too many for that, they are spread
+//! over a rung of their own, with buckets 64 times as narrow. So does the top when its turn comes. A mark moves down once for
+//! each six bits in which it differs from others, at most: two or three times among a million.
+//!
+//! Few are all near, where to take one out is to go on to the next.
 
 /// A transfer that waits for its group to come so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Mark {
-    /// The group's progress at which it is complete.
+    /// The group's progress at which it is complete; less than `u128::MAX`.
     pub at: u128,
-    /// Of equal ones the lower comes first.
+    /// Of equal ones the lower comes first. Higher than that of all that were pushed before.
     pub order: u64,
     pub slot: u32,
 }
 
-/// A heap of marks, the least first. A node has four children, which lie beside each other in two lines of the cache: half the levels of a
-/// binary heap.
-#[derive(Clone, Debug, Default)]
+/// Marks, the least first.
+#[derive(Clone, Debug)]
 pub(super) struct Marks {
-    first: Option<Mark>,
-    /// The children of node n, the first of all being 0: nodes 4 n + 1 to 4 n + 4.
-    children: Vec<Four>,
-    /// How many there are.
-    len: usize,
+    /// From `head` on, in order, all that are less than `beyond`.
+    near: Vec<Mark>,
+    head: usize,
+    /// What is on the ladder is here or farther. `u128::MAX`: there is nothing on it.
+    beyond: u128,
+    /// Each ends where a bucket of the one before it ends, or before. The last comes first.
+    rungs: Vec<Rung>,
+    /// What is at the end of the first rung or farther.
+    top: List,
+    /// What is on the ladder, and nodes without use.
+    nodes: Vec<Node>,
+    vacant: List,
 }
 
-#[derive(Clone, Copy, Debug)]
-#[repr(align(128))]
-struct Four([Mark; 4]);
+/// To move more near ones than these for one that is pushed takes longer than the ladder does, and so does to sort more.
+const FEW: usize = 32;
 
-/// In the place of a child that there is not.
-const NONE: Mark = Mark { at: u128::MAX, order: u64::MAX, slot: u32::MAX };
+/// A mark on the ladder.
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    at: u128,
+    order: u64,
+    slot: u32,
+    next: List,
+}
+
+/// The first of nodes that lead to one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct List(u32);
+
+impl List {
+    const EMPTY: Self = Self(u32::MAX);
+}
+
+const BUCKETS: usize = u64::BITS as usize;
+
+/// What is from `from` to before `end`, in buckets.
+#[derive(Clone, Debug)]
+struct Rung {
+    from: u128,
+    end: u128,
+    /// Each bucket is 2^`width` wide.
+    width: u32,
+    /// A bit for each bucket that holds anything.
+    filled: u64,
+    buckets: [List; BUCKETS],
+}
+
+impl Rung {
+    /// With buckets as narrow as 64 of them can be.
+    fn new(from: u128, end: u128) -> Self {
+        let bits = u128::BITS - (end - 1 - from).leading_zeros();
+        let width = bits.saturating_sub(BUCKETS.ilog2());
+        Self { from, end, width, filled: 0, buckets: [List::EMPTY; BUCKETS] }
+    }
+
+    /// The bucket of what is at `at`.
+    #[inline]
+    fn bucket(&mut self, at: u128) -> &mut List {
+        let index = ((at - self.from) >> self.width) as usize % BUCKETS;
+        self.filled |= 1 << index;
+        &mut self.buckets[index]
+    }
+
+    /// Empties the first bucket that holds anything, and says where it ends.
+    fn take_first(&mut self) -> Option<(List, u128)> {
+        let index = self.filled.trailing_zeros() as usize;
+        let list = self.buckets.get_mut(index)?;
+        self.filled &= self.filled - 1;
+        let end = match index + 1 {
+            BUCKETS => self.end,
+            next => self.from.saturating_add((next as u128) << self.width).min(self.end),
+        };
+        Some((std::mem::replace(list, List::EMPTY), end))
+    }
+}
 
 impl Marks {
-    /// With room for so many.
+    /// With room for so many near ones.
     pub fn with_capacity(marks: usize) -> Self {
-        Self { first: None, children: Vec::with_capacity(marks.div_ceil(4)), len: 0 }
+        Self {
+            near: Vec::with_capacity(marks),
+            head: 0,
+            beyond: u128::MAX,
+            rungs: Vec::new(),
+            top: List::EMPTY,
+            nodes: Vec::new(),
+            vacant: List::EMPTY,
+        }
     }
 
     /// Takes all out.
     pub fn clear(&mut self) {
-        self.first = None;
-        self.children.clear();
-        self.len = 0;
+        self.near.clear();
+        self.head = 0;
+        self.beyond = u128::MAX;
+        self.rungs.clear();
+        self.top = List::EMPTY;
+        self.nodes.clear();
+        self.vacant = List::EMPTY;
     }
 
     /// The first.
     #[inline]
     pub fn first(&self) -> Option<&Mark> {
-        self.first.as_ref()
+        self.near.get(self.head)
     }
 
     #[inline]
     pub fn push(&mut self, mark: Mark) {
-        let Some(first) = &mut self.first else {
-            self.first = Some(mark);
-            self.len = 1;
+        if mark.at >= self.beyond {
+            self.push_on_ladder(mark);
             return;
-        };
-        let mut node = self.len;
-        self.len += 1;
-        if node % 4 == 1 {
-            self.children.push(Four([NONE; 4]));
         }
-        // The hole rises until the mark fits.
-        loop {
-            let parent = (node - 1) / 4;
-            let above = if parent == 0 { *first } else { self.children[(parent - 1) / 4].0[(parent - 1) % 4] };
-            if !is_less(&mark, &above) {
-                self.children[parent].0[(node - 1) % 4] = mark;
+        if self.near.len() == self.near.capacity() && self.head > self.near.len() / 2 {
+            self.near.drain(..self.head);
+            self.head = 0;
+        }
+        // Most come last, or nearly.
+        let end = self.near.len();
+        let mut place = end;
+        self.near.push(mark);
+        while place > self.head && mark.at < self.near[place - 1].at {
+            if place + FEW == end {
+                self.near.remove(place);
+                self.push_deep(mark);
                 return;
             }
-            self.children[parent].0[(node - 1) % 4] = above;
-            if parent == 0 {
-                *first = mark;
-                return;
+            self.near[place] = self.near[place - 1];
+            place -= 1;
+        }
+        self.near[place] = mark;
+    }
+
+    /// Puts `mark` among the near ones, more than a few of which come after it.
+    #[cold]
+    fn push_deep(&mut self, mark: Mark) {
+        let before = self.near[self.head..].partition_point(|other| other.at <= mark.at);
+        if before > FEW {
+            // What comes after it is near no more.
+            let after = self.head + before;
+            let from = self.near[after].at;
+            let mut rest = List::EMPTY;
+            for index in after..self.near.len() {
+                let node = self.node(self.near[index]);
+                self.nodes[node as usize].next = std::mem::replace(&mut rest, List(node));
             }
-            node = parent;
+            self.near.truncate(after);
+            self.near.push(mark);
+            match std::mem::replace(&mut self.beyond, from) {
+                u128::MAX => self.top = rest,
+                end => self.spread(rest, from, end),
+            }
+        } else {
+            // Those before it make room. There is room for as many as there are marks, so that to make it takes no longer than to use it.
+            if self.head == 0 {
+                self.head = self.near.len();
+                self.near.splice(..0, std::iter::repeat_n(mark, self.head));
+            }
+            self.near.copy_within(self.head..self.head + before, self.head - 1);
+            self.head -= 1;
+            self.near[self.head + before] = mark;
+        }
+    }
+
+    fn push_on_ladder(&mut self, mark: Mark) {
+        let node = self.node(mark);
+        let within = self.rungs.partition_point(|rung| mark.at < rung.end);
+        let list = match within.checked_sub(1) {
+            Some(rung) => self.rungs[rung].bucket(mark.at),
+            None => &mut self.top,
+        };
+        self.nodes[node as usize].next = std::mem::replace(list, List(node));
+    }
+
+    /// A node for `mark`, in no list.
+    fn node(&mut self, Mark { at, order, slot }: Mark) -> u32 {
+        let node = Node { at, order, slot, next: List::EMPTY };
+        let place = self.vacant.0;
+        if let Some(vacant) = self.nodes.get_mut(place as usize) {
+            self.vacant = vacant.next;
+            *vacant = node;
+            place
+        } else {
+            self.nodes.push(node);
+            self.nodes.len() as u32 - 1
         }
     }
 
     /// Takes the first out.
     #[inline]
     pub fn pop(&mut self) {
-        if self.len <= 1 {
-            self.clear();
+        self.head += 1;
+        if self.head >= self.near.len() {
+            self.climb_down();
+        }
+    }
+
+    /// Fetches the first marks from the ladder, if there are any: none is near.
+    fn climb_down(&mut self) {
+        self.near.clear();
+        self.head = 0;
+        if self.beyond == u128::MAX {
             return;
         }
-        self.len -= 1;
-        let last_place = self.len - 1;
-        let last = std::mem::replace(&mut self.children[last_place / 4].0[last_place % 4], NONE);
-        if last_place.is_multiple_of(4) {
-            self.children.pop();
-        }
-        // The hole sinks until the last one fits. Which child is the least is as good as random.
-        let (mut node, mut hole) = (0, None);
-        while let Some(Four([a, b, c, d])) = self.children.get(node) {
-            let one = select_unpredictable(is_less(b, a), 1, 0);
-            let other = select_unpredictable(is_less(d, c), 3, 2);
-            let four = &self.children[node].0;
-            let least = select_unpredictable(is_less(&four[other], &four[one]), other, one);
-            let mark = four[least];
-            if !is_less(&mark, &last) {
+        while self.near.is_empty() {
+            let (list, end) = match self.rungs.last_mut() {
+                Some(rung) => match rung.take_first() {
+                    Some(first) => first,
+                    None => {
+                        self.rungs.pop();
+                        continue;
+                    }
+                },
+                None => (std::mem::replace(&mut self.top, List::EMPTY), u128::MAX),
+            };
+            self.beyond = end;
+            if list == List::EMPTY {
                 break;
             }
-            self.fill(hole, mark);
-            hole = Some((node, least));
-            node = 4 * node + 1 + least;
+            let (mut count, mut least, mut most) = (0, u128::MAX, 0);
+            let mut next = list;
+            while let Some(node) = self.nodes.get(next.0 as usize) {
+                (count, least, most) = (count + 1, least.min(node.at), most.max(node.at));
+                next = node.next;
+            }
+            if count <= FEW || least == most {
+                self.bring_near(list);
+            } else {
+                self.spread(list, least, if end == u128::MAX { most + 1 } else { end });
+            }
         }
-        self.fill(hole, last);
     }
 
-    fn fill(&mut self, hole: Option<(usize, usize)>, mark: Mark) {
-        match hole {
-            None => self.first = Some(mark),
-            Some((node, child)) => self.children[node].0[child] = mark,
+    fn bring_near(&mut self, list: List) {
+        let mut next = list;
+        while let Some(node) = self.nodes.get_mut(next.0 as usize) {
+            self.near.push(Mark { at: node.at, order: node.order, slot: node.slot });
+            let after = std::mem::replace(&mut node.next, self.vacant);
+            self.vacant = std::mem::replace(&mut next, after);
         }
+        self.near.sort_unstable_by_key(|mark| (mark.at, mark.order));
     }
-}
 
-#[inline]
-fn is_less(a: &Mark, b: &Mark) -> bool {
-    if a.at == b.at { (a.order, a.slot) < (b.order, b.slot) } else { a.at < b.at }
+    /// Spreads `list` over a rung of its own, which ends at `end`.
+    fn spread(&mut self, list: List, from: u128, end: u128) {
+        let mut rung = Rung::new(from, end);
+        let mut next = list;
+        while let Some(node) = self.nodes.get_mut(next.0 as usize) {
+            let this = std::mem::replace(&mut next, node.next);
+            node.next = std::mem::replace(rung.bucket(node.at), this);
+        }
+        self.rungs.push(rung);
+    }
 }
 
 #[cfg(test)]
@@ -132,17 +288,21 @@ mod tests {
     proptest! {
         #[test]
         fn equals_a_binary_heap(
-            // Far apart, near each other, and equal.
-            ops in prop::collection::vec((0u8..5, any::<u128>(), 0u32..8), 1..300),
+            // Far apart, near each other, and equal; many taken out, or few; above the last one that was, or anywhere.
+            ops in prop::collection::vec((0u8..5, any::<u128>()), 1..3000), pops in 1u8..6, anywhere: bool,
         ) {
-            let (mut marks, mut twin) = (Marks::with_capacity(4), BinaryHeap::new());
-            for (order, (kind, random, slot)) in (0..).zip(ops) {
+            let (mut marks, mut twin, mut last) = (Marks::with_capacity(4), BinaryHeap::new(), 0);
+            for (order, (kind, random)) in (0..).zip(ops) {
                 if kind == 0 {
-                    marks.pop();
-                    twin.pop();
+                    for _ in 0..pops {
+                        if let Some(Reverse(Mark { at, .. })) = twin.pop() {
+                            last = if anywhere { 0 } else { at };
+                            marks.pop();
+                        }
+                    }
                 } else {
-                    let bits = [4, 10, 64, 127][usize::from(kind) - 1];
-                    let mark = Mark { at: random & ((1 << bits) - 1), order, slot };
+                    let bits = [4, 10, 64, 126][usize::from(kind) - 1];
+                    let mark = Mark { at: (last + (random & ((1 << bits) - 1))) >> 1, order, slot: order as u32 };
                     marks.push(mark);
                     twin.push(Reverse(mark));
                 }

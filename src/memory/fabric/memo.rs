@@ -11,18 +11,16 @@ use super::division::Divisor;
 pub(super) struct Memo {
     /// How many groups there are.
     groups: usize,
-    /// How many transfers each has, in chunks that are compared in one go; 0 for those that there are not.
-    counts: Vec<[u32; CHUNK]>,
+    /// How many transfers each has, of two groups in a word. Words are compared one by one, each as it was written: a processor waits for what
+    /// was just written if it is read in other pieces.
+    counts: Vec<u64>,
     /// The sum over all transfers of a number that is their group's.
     hash: u64,
     /// By place: the hash, the counts and the rates that it stands for, where there are any.
     hashes: Vec<Option<u64>>,
-    known_counts: Vec<[u32; CHUNK]>,
+    known_counts: Vec<u64>,
     known_rates: Vec<Known>,
 }
-
-/// So many counts are compared in a few instructions.
-const CHUNK: usize = 8;
 
 /// What was found for a group: its rate, and the lane that keeps it from more, if it is not its cap.
 pub(super) type Known = (Divisor, Option<usize>);
@@ -37,11 +35,11 @@ impl Memo {
     /// There is one group more.
     pub fn add_group(&mut self) {
         self.groups += 1;
-        self.counts.resize(self.groups.div_ceil(CHUNK), [0; CHUNK]);
+        self.counts.resize(self.groups.div_ceil(2), 0);
         self.hashes.clear();
         if self.is_used() {
             self.hashes.resize(PLACES, None);
-            self.known_counts.resize(PLACES * self.counts.len(), [0; CHUNK]);
+            self.known_counts.resize(PLACES * self.counts.len(), 0);
             self.known_rates.resize(PLACES * self.groups, (Divisor::ZERO, None));
         } else {
             (self.known_counts, self.known_rates) = (Vec::new(), Vec::new());
@@ -56,14 +54,14 @@ impl Memo {
     /// `group` has a transfer more.
     #[inline]
     pub fn join(&mut self, group: usize) {
-        self.counts[group / CHUNK][group % CHUNK] += 1;
+        self.counts[group / 2] += one_of(group);
         self.hash = self.hash.wrapping_add(number_of(group));
     }
 
     /// `group` has so many transfers less.
     #[inline]
     pub fn leave(&mut self, group: usize, transfers: u32) {
-        self.counts[group / CHUNK][group % CHUNK] -= transfers;
+        self.counts[group / 2] -= one_of(group) * u64::from(transfers);
         self.hash = self.hash.wrapping_sub(number_of(group).wrapping_mul(u64::from(transfers)));
     }
 
@@ -92,6 +90,11 @@ impl Memo {
     fn place(&self) -> usize {
         (self.hash >> 56) as usize % PLACES
     }
+}
+
+/// A transfer of `group`, in the word that counts its transfers.
+fn one_of(group: usize) -> u64 {
+    1 << (32 * (group % 2))
 }
 
 /// A large odd number for each group, without a pattern: that of the golden ratio, times the group's.

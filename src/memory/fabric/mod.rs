@@ -19,7 +19,7 @@ pub use cancel::Cancelled;
 use fifo::Fifo;
 use filling::Scale;
 use profile::{Profiles, in_turns};
-use sharing::{Membership, Sharing};
+use sharing::{Entries, Membership, Sharing};
 use std::collections::VecDeque;
 pub use watch::{HeldUp, InProgress};
 
@@ -264,6 +264,27 @@ pub struct Fabric<Tag> {
     issued: [Bytes; TransferClass::COUNT],
     completed: [Bytes; TransferClass::COUNT],
     dropped: [Bytes; TransferClass::COUNT],
+}
+
+/// The transfers at one instant.
+struct Present<'a, Tag> {
+    now: SimTime,
+    transfers: &'a mut [Transfer<Tag>],
+}
+
+impl<Tag> Entries for Present<'_, Tag> {
+    #[inline]
+    fn is_current(&self, slot: u32, order: u64) -> bool {
+        self.transfers[slot as usize].order == order
+    }
+
+    #[inline]
+    fn start(&mut self, slot: u32, order: u64) {
+        let transfer = &mut self.transfers[slot as usize];
+        if transfer.order == order {
+            transfer.started = transfer.started.min(self.now);
+        }
+    }
 }
 
 impl<Tag: Copy> Fabric<Tag> {
@@ -708,11 +729,10 @@ impl<Tag: Copy> Fabric<Tag> {
         }
         let index = event.0 as usize;
         let mut arrived = std::mem::take(&mut self.arrived);
-        let transfers = &self.transfers;
+        let transfers = &mut self.transfers;
         match &mut self.arbiter {
             Arbiter::Sharing(sharing) => {
-                let is_current = |slot: u32, order| transfers[slot as usize].order == order;
-                sharing.take_complete(now, index, &mut arrived, is_current);
+                sharing.take_complete(now, index, &mut arrived, &Present { now, transfers });
             }
             Arbiter::Fifo(fifo) => arrived.extend(fifo.first(index).filter(|&slot| {
                 let transfer = &transfers[slot as usize];
@@ -829,18 +849,7 @@ impl<Tag: Copy> Fabric<Tag> {
         }
         let Self { arbiter, transfers, gangs, profiles, lanes, .. } = self;
         match arbiter {
-            Arbiter::Sharing(sharing) => sharing.settle(
-                now,
-                calendar,
-                transfers,
-                |transfers, slot, order| {
-                    let transfer = &mut transfers[slot as usize];
-                    if transfer.order == order {
-                        transfer.started = transfer.started.min(now);
-                    }
-                },
-                |transfers, slot, order| transfers[slot as usize].order == order,
-            ),
+            Arbiter::Sharing(sharing) => sharing.settle(calendar, &mut Present { now, transfers }),
             Arbiter::Fifo(fifo) => {
                 while let Some(slot) = fifo.next_candidate() {
                     let transfer = &transfers[slot as usize];

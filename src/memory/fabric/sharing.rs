@@ -97,40 +97,47 @@ impl Group {
     }
 
     /// Drops what is stale of the first marks.
-    fn drop_stale(&mut self, is_current: impl Fn(u32, u64) -> bool) {
+    fn drop_stale(&mut self, entries: &impl Entries) {
         while self.stale > 0
             && let Some(mark) = self.marks.first()
-            && !is_current(mark.slot, mark.order)
+            && !entries.is_current(mark.slot, mark.order)
         {
             self.marks.pop();
             self.stale -= 1;
         }
     }
 
-    /// Goes on at `rate`, `count` transfers strong, from `now` on, and says when the next of them is complete.
-    fn go_on<T>(
-        &mut self,
-        now: SimTime,
-        rate: &Divisor,
-        count: u64,
-        transfers: &mut T,
-        start: impl Fn(&mut T, u32, u64),
-        is_current: impl Fn(&T, u32, u64) -> bool,
-    ) -> SimTime {
+    /// Goes on at `rate`, `count` transfers strong, from now on, and moves the completion of the next of them, which is event `id`.
+    #[inline(always)]
+    fn go_on(&mut self, id: EventId, rate: &Divisor, count: u64, calendar: &mut Calendar, entries: &mut impl Entries) {
         self.changed = false;
-        if count == 0 {
+        let next = if count == 0 {
             self.rate = Divisor::ZERO;
-            return SimTime::MAX;
+            SimTime::MAX
+        } else {
+            self.advance(calendar.now());
+            self.rate = *rate;
+            if rate.get() > 0 && !self.waiting.is_empty() {
+                self.waiting.iter().for_each(|(order, slot)| entries.start(*slot, *order));
+                self.waiting.clear();
+            }
+            self.drop_stale(entries);
+            self.next_completion()
+        };
+        if next != self.scheduled {
+            self.scheduled = next;
+            calendar.schedule(id, next);
         }
-        self.advance(now);
-        self.rate = *rate;
-        if rate.get() > 0 {
-            self.waiting.iter().for_each(|(order, slot)| start(transfers, *slot, *order));
-            self.waiting.clear();
-        }
-        self.drop_stale(|slot, order| is_current(transfers, slot, order));
-        self.next_completion()
     }
+}
+
+/// What [`Sharing`] asks and tells of the transfers that its entries (slot, order) stand for.
+pub(super) trait Entries {
+    /// Whether the entry still belongs to the group that it is in.
+    fn is_current(&self, slot: u32, order: u64) -> bool;
+
+    /// From now on it receives something, for the first time since it joined its group.
+    fn start(&mut self, slot: u32, order: u64);
 }
 
 #[derive(Clone, Debug)]
@@ -149,6 +156,8 @@ pub(super) struct Sharing {
     keeps_lists: bool,
     /// Groups that changed since rates were last set.
     changed: Vec<usize>,
+    /// The same as bits, of the first 64.
+    changed_bits: u64,
     /// The number of the present filling, and the one that saw each lane last.
     filling: u64,
     seen: Vec<u64>,
@@ -176,6 +185,7 @@ impl Sharing {
             active: 0,
             keeps_lists: false,
             changed: Vec::with_capacity(64),
+            changed_bits: 0,
             filling: 0,
             members: Vec::with_capacity(64),
         }
@@ -214,6 +224,7 @@ impl Sharing {
         if !self.groups[group].changed {
             self.groups[group].changed = true;
             self.changed.push(group);
+            self.changed_bits |= bit_of(group);
         }
     }
 
@@ -322,15 +333,8 @@ impl Sharing {
         Bytes::new(u64::try_from(received).unwrap_or(u64::MAX).min(bytes.get()))
     }
 
-    /// Takes the transfers of `group` that are complete at `now`, and adds their slots to `complete`, in their order. `is_current` tells
-    /// whether an entry (slot, order) still belongs to the group.
-    pub fn take_complete(
-        &mut self,
-        now: SimTime,
-        group: usize,
-        complete: &mut Vec<u32>,
-        is_current: impl Fn(u32, u64) -> bool,
-    ) {
+    /// Takes the transfers of `group` that are complete at `now`, and adds their slots to `complete`, in their order.
+    pub fn take_complete(&mut self, now: SimTime, group: usize, complete: &mut Vec<u32>, entries: &impl Entries) {
         let target = &mut self.groups[group];
         // The event that led here is spent, whatever it finds.
         target.scheduled = SimTime::MAX;
@@ -338,7 +342,7 @@ impl Sharing {
         let reached = target.progress + SLACK;
         let before = complete.len();
         loop {
-            target.drop_stale(&is_current);
+            target.drop_stale(entries);
             match target.marks.first() {
                 Some(mark) if mark.at <= reached => complete.push(mark.slot),
                 _ => break,
@@ -348,59 +352,50 @@ impl Sharing {
         self.take_away(group, (complete.len() - before) as u32);
     }
 
-    /// After arrivals and departures at `now`: sets rates anew, moves the pending completions, and tells `start`
-    /// the (slot, order) of every entry that receives something from now on for the first time since it joined its group.
-    /// `is_current` is as in [`take_complete`](Self::take_complete).
-    pub fn settle<T>(
-        &mut self,
-        now: SimTime,
-        calendar: &mut Calendar,
-        transfers: &mut T,
-        start: impl Fn(&mut T, u32, u64),
-        is_current: impl Fn(&T, u32, u64) -> bool,
-    ) {
+    /// After arrivals and departures: sets rates anew, and moves the pending completions.
+    pub fn settle(&mut self, calendar: &mut Calendar, entries: &mut impl Entries) {
         if self.changed.is_empty() {
             return;
         }
-        let mut go_on = |index: usize, group: &mut Group, rate: &Divisor, count: u64| {
-            let next = group.go_on(now, rate, count, transfers, &start, &is_current);
-            if next != group.scheduled {
-                group.scheduled = next;
-                calendar.schedule(EventId(index as u32), next);
-            }
-        };
         if let Some(rates) = self.memo.rates() {
             // Of all groups, only those that have changed, and those whose rate has.
-            let mut bits = self.changed.iter().fold(self.active, |bits, group| bits | bit_of(*group));
+            let mut bits = self.active | self.changed_bits;
             while bits != 0 {
                 let index = bits.trailing_zeros() as usize;
                 bits &= bits - 1;
                 let (group, demand, (rate, limit)) = (&mut self.groups[index], &mut self.demands[index], &rates[index]);
                 demand.limit = *limit;
                 if group.changed || group.rate.get() != rate.get() {
-                    go_on(index, group, rate, demand.count);
+                    group.go_on(EventId(index as u32), rate, demand.count, calendar, entries);
                 }
             }
         } else {
-            if !self.keeps_lists {
-                self.list_active();
-            }
-            self.find_connected();
-            fill(&mut self.pools, &self.lanes, &mut self.demands, &self.members, self.scale);
-            for &index in &self.members {
-                let (demand, group) = (&self.demands[index], &mut self.groups[index]);
-                if group.changed || group.rate.get() != demand.rate {
-                    go_on(index, group, &Divisor::new(demand.rate), demand.count);
-                }
-            }
-            // The shares of a lane with costs that carries both directions are found in floats, and their last digits depend
-            // on the order in which its groups came.
-            if !self.any_costs || !self.pools.iter().enumerate().any(|(at, pool)| pool.is_mixed(at, &self.demands)) {
-                let found = self.groups.iter().zip(&self.demands);
-                self.memo.keep(found.map(|(group, demand)| (group.rate, demand.limit)));
-            }
+            self.fill(calendar, entries);
         }
         self.changed.clear();
+        self.changed_bits = 0;
+    }
+
+    /// Finds rates that are not known.
+    #[inline(never)]
+    fn fill(&mut self, calendar: &mut Calendar, entries: &mut impl Entries) {
+        if !self.keeps_lists {
+            self.list_active();
+        }
+        self.find_connected();
+        fill(&mut self.pools, &self.lanes, &mut self.demands, &self.members, self.scale);
+        for &index in &self.members {
+            let (demand, group) = (&self.demands[index], &mut self.groups[index]);
+            if group.changed || group.rate.get() != demand.rate {
+                group.go_on(EventId(index as u32), &Divisor::new(demand.rate), demand.count, calendar, entries);
+            }
+        }
+        // The shares of a lane with costs that carries both directions are found in floats, and their last digits depend
+        // on the order in which its groups came.
+        if !self.any_costs || !self.pools.iter().enumerate().any(|(at, pool)| pool.is_mixed(at, &self.demands)) {
+            let found = self.groups.iter().zip(&self.demands);
+            self.memo.keep(found.map(|(group, demand)| (group.rate, demand.limit)));
+        }
     }
 
     /// Sets `lanes` and `members` to what is connected with the groups that changed: only their rates can change.
