@@ -1,28 +1,24 @@
-//! SVG as PNG: the one place that knows the rasterizer.
+//! SVG as PNG: shapes first, then text.
 
+use super::{lettering, shapes};
 use png::{BitDepth, ColorType, Compression, Encoder, Filter};
 use resvg::tiny_skia::{Color, Pixmap, Transform};
+use resvg::usvg::roxmltree::Document;
 use resvg::usvg::{Options, Tree};
 use rustc_hash::FxHashMap;
 use std::cell::Cell;
-use std::sync::LazyLock;
 
-/// DejaVu Sans 2.37 with its Latin, Greek and Cyrillic letters, and signs: what names and units may have, on every machine the
-/// same. Cut out with `pyftsubset`; the licence is beside it.
-const FONT: &[u8] = include_bytes!("font/DejaVuSans.ttf");
-
-static OPTIONS: LazyLock<Options<'_>> = LazyLock::new(|| {
-    let mut options = Options { font_family: "DejaVu Sans".to_owned(), ..Options::default() };
-    options.fontdb_mut().load_font_data(FONT.to_vec());
-    options
-});
+/// What every chart begins with. The canvas is white as it is.
+const BACKGROUND: &str = r#"<rect width="100%" height="100%" fill="white" />"#;
 
 /// The picture `svg` with `scale` pixels for each of its own, on white.
 ///
 /// # Errors
 /// In words, what is wrong with it.
 pub(super) fn png(svg: &str, scale: f32) -> Result<Vec<u8>, String> {
-    let tree = Tree::from_str(svg, &OPTIONS).map_err(|error| error.to_string())?;
+    let shapes = svg.replacen(BACKGROUND, "", 1);
+    let document = Document::parse(&shapes).map_err(|error| error.to_string())?;
+    let tree = Tree::from_xmltree(&document, &Options::default()).map_err(|error| error.to_string())?;
     let size = tree.size().to_int_size().scale_by(scale).ok_or("it has no size")?;
     let (width, height) = (size.width(), size.height());
     let Canvas { pixels, mut colours } = CANVAS.take();
@@ -31,7 +27,8 @@ pub(super) fn png(svg: &str, scale: f32) -> Result<Vec<u8>, String> {
         .or_else(|| Pixmap::new(width, height))
         .ok_or("it is too large")?;
     pixels.fill(Color::WHITE);
-    resvg::render(&tree, Transform::from_scale(scale, scale), &mut pixels.as_mut());
+    shapes::draw(tree.root(), Transform::from_scale(scale, scale), &mut pixels.as_mut());
+    lettering::draw(&document, scale, &mut pixels)?;
     let palette = index(pixels.data(), &mut colours);
     let mut file = Vec::with_capacity(32 << 10);
     let mut encoder = Encoder::new(&mut file, width, height);

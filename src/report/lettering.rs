@@ -1,0 +1,151 @@
+//! The text of a picture, drawn letter by letter.
+//!
+//! A chart's text is short, in one font, and stands above all else that is drawn. The rasterizer could draw it as well, but as paths, with all that
+//! shaping and bidirectional text need: that took as long as the rest of a picture, and as long again to compile.
+
+use resvg::tiny_skia::{Pixmap, Transform};
+use resvg::usvg::roxmltree::{Document, Node};
+use rustc_hash::FxHashMap;
+use std::cell::RefCell;
+use std::str::FromStr;
+use std::sync::LazyLock;
+use svgtypes::Color;
+use swash::scale::image::Image;
+use swash::scale::{Render, ScaleContext, Source};
+use swash::{FontRef, GlyphId, zeno};
+
+/// DejaVu Sans 2.37 with its Latin, Greek and Cyrillic letters, and signs: what names and units may have, on every machine the
+/// same. Cut out with `pyftsubset`; the licence is beside it.
+static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {
+    FontRef::from_index(include_bytes!("font/DejaVuSans.ttf"), 0).expect("the font that comes with tiersim is one")
+});
+
+/// A letter is drawn at the nearest quarter of a pixel, and a level or upright line of text on whole ones, so that most letters are drawn once and
+/// then copied.
+const PHASES: f32 = 4.0;
+
+/// So many shades between paper and ink: with what else is on a picture, mostly fewer colours than a palette has room for.
+const SHADES: u8 = 15;
+
+/// The nearest of the [`SHADES`].
+fn shade(density: u8) -> u8 {
+    let half = u16::from(u8::MAX) / 2;
+    let shades = (u16::from(density) * u16::from(SHADES) + half) / u16::from(u8::MAX);
+    shades as u8 * (u8::MAX / SHADES)
+}
+
+/// Draws all text of the picture `document` on `pixels`, of which there are `scale` for each of its own.
+///
+/// # Errors
+/// In words, what is wrong with it.
+pub(super) fn draw(document: &Document<'_>, scale: f32, pixels: &mut Pixmap) -> Result<(), String> {
+    let is_text = |node: &Node<'_, '_>| node.tag_name().name() == "text";
+    document.descendants().filter(is_text).try_for_each(|node| {
+        let label = Label::new(node, scale)?;
+        LETTERS.with_borrow_mut(|letters| label.draw(letters, pixels));
+        Ok(())
+    })
+}
+
+/// A line of text.
+struct Label<'a> {
+    text: &'a str,
+    size: f32,
+    colour: [u8; 3],
+    /// Where the start of its base line is, in pixels, and what a step along it and one down from it are.
+    placed: Transform,
+}
+
+impl<'a> Label<'a> {
+    fn new(node: Node<'a, '_>, scale: f32) -> Result<Self, String> {
+        let text = node.text().unwrap_or_default();
+        let size: f32 = number(node, "font-size")?.ok_or("text without a size")?;
+        let mut placed = Transform::from_scale(scale, scale);
+        let mut around: Vec<Node<'_, '_>> = node.ancestors().collect();
+        around.reverse();
+        for transform in around.iter().filter_map(|node| node.attribute("transform")) {
+            let svgtypes::Transform { a, b, c, d, e, f } =
+                svgtypes::Transform::from_str(transform).map_err(|error| format!("transform {transform}: {error}"))?;
+            placed = placed.pre_concat(Transform::from_row(a as f32, b as f32, c as f32, d as f32, e as f32, f as f32));
+        }
+        let metrics = FONT.glyph_metrics(&[]).scale(size);
+        let width: f32 = glyphs(text).map(|glyph| metrics.advance_width(glyph)).sum();
+        let before = match node.attribute("text-anchor") {
+            Some("middle") => width / 2.0,
+            Some("end") => width,
+            _ => 0.0,
+        };
+        let (x, y) = (number(node, "x")?.unwrap_or(0.0), number(node, "y")?.unwrap_or(0.0));
+        let fill = node.ancestors().find_map(|node| node.attribute("fill")).unwrap_or("black");
+        let Color { red, green, blue, .. } = Color::from_str(fill).map_err(|error| format!("fill {fill}: {error}"))?;
+        Ok(Self { text, size, colour: [red, green, blue], placed: placed.pre_translate(x - before, y) })
+    }
+
+    fn draw(&self, letters: &mut Letters, pixels: &mut Pixmap) {
+        let metrics = FONT.glyph_metrics(&[]).scale(self.size);
+        let Transform { sx, kx, ky, sy, .. } = self.placed;
+        // A right angle is not quite one in floats.
+        let phases = [sx, ky].map(|along| if along.abs() < 1e-6 { 1.0 } else { PHASES });
+        let mut along = 0.0;
+        for glyph in glyphs(self.text) {
+            let at = [self.placed.tx + sx * along, self.placed.ty + ky * along];
+            along += metrics.advance_width(glyph);
+            let [x, y] = [0, 1].map(|axis| (at[axis] * phases[axis]).round() / phases[axis]);
+            let phase = [x - x.floor(), y - y.floor()];
+            let key = (glyph, [self.size, sx, kx, ky, sy, phase[0], phase[1]].map(f32::to_bits));
+            let Letters { scaling, known } = letters;
+            let letter = known.entry(key).or_insert_with(|| {
+                // In fonts y goes up.
+                let turned = zeno::Transform { xx: sx, xy: -ky, yx: -kx, yy: sy, x: 0.0, y: 0.0 };
+                let mut scaler = scaling.builder(*FONT).size(self.size).build();
+                let mut letter = Render::new(&[Source::Outline])
+                    .transform(Some(turned))
+                    .offset(zeno::Vector::new(phase[0], -phase[1]))
+                    .render(&mut scaler, glyph)
+                    .unwrap_or_default();
+                letter.data.iter_mut().for_each(|density| *density = shade(*density));
+                letter
+            });
+            blend(letter, (x.floor() as i32, y.floor() as i32), self.colour, pixels);
+        }
+    }
+}
+
+fn glyphs(text: &str) -> impl Iterator<Item = GlyphId> + '_ {
+    let charmap = FONT.charmap();
+    text.chars().map(move |letter| charmap.map(letter))
+}
+
+fn number(node: Node<'_, '_>, attribute: &str) -> Result<Option<f32>, String> {
+    let parse = |text: &str| text.parse().map_err(|_| format!("{attribute}=\"{text}\" is no number"));
+    node.attribute(attribute).map(parse).transpose()
+}
+
+/// Puts `colour` on `pixels` as densely as `letter` says, which stands at `x` and `y`.
+fn blend(letter: &Image, (x, y): (i32, i32), colour: [u8; 3], pixels: &mut Pixmap) {
+    let (width, height) = (pixels.width() as i32, pixels.height() as i32);
+    let (left, top) = (x + letter.placement.left, y - letter.placement.top);
+    let across = letter.placement.width.max(1) as usize;
+    for (y, row) in (top..).zip(letter.data.chunks_exact(across)) {
+        for (x, &density) in (left..).zip(row) {
+            if density > 0 && (0..width).contains(&x) && (0..height).contains(&y) {
+                let first = 4 * (y as usize * width as usize + x as usize);
+                for (below, above) in pixels.data_mut()[first..first + 3].iter_mut().zip(colour) {
+                    let (density, mixed) = (u32::from(density), u32::from(above) * u32::from(density));
+                    *below = ((mixed + u32::from(*below) * (255 - density) + 127) / 255) as u8;
+                }
+            }
+        }
+    }
+}
+
+/// Letters that were drawn before, and what draws them: by glyph, size and turn, and parts of a pixel.
+#[derive(Default)]
+struct Letters {
+    scaling: ScaleContext,
+    known: FxHashMap<(GlyphId, [u32; 7]), Image>,
+}
+
+thread_local! {
+    static LETTERS: RefCell<Letters> = RefCell::default();
+}
