@@ -149,3 +149,57 @@ struct Letters {
 thread_local! {
     static LETTERS: RefCell<Letters> = RefCell::default();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use resvg::tiny_skia::Color as Paper;
+
+    /// The picture of one text with these attributes: where its ink is, from left, top, right and bottom.
+    fn ink(attributes: &str, text: &str) -> Result<[u32; 4], String> {
+        let svg =
+            format!(r#"<svg xmlns="http://www.w3.org/2000/svg" fill="black"><text {attributes}>{text}</text></svg>"#);
+        let mut pixels = Pixmap::new(200, 200).unwrap();
+        pixels.fill(Paper::WHITE);
+        draw(&Document::parse(&svg).unwrap(), 2.0, &mut pixels)?;
+        let inked = (0..).zip(pixels.pixels()).filter(|(_, pixel)| pixel.green() < 128);
+        Ok(inked.fold([u32::MAX, u32::MAX, 0, 0], |[left, top, right, bottom], (index, _)| {
+            let (x, y) = (index % 200, index / 200);
+            [left.min(x), top.min(y), right.max(x), bottom.max(y)]
+        }))
+    }
+
+    #[test]
+    fn text_starts_is_centred_and_ends_where_it_says() {
+        // H is 0.729 high and 0.752 wide, of which 0.1 to 0.65 is ink, as the font has it.
+        assert_eq!(ink(r#"x="50" y="60" font-size="20""#, "H"), Ok([104, 91, 125, 119]));
+        assert_eq!(ink(r#"x="50" y="60" font-size="20" text-anchor="end""#, "H"), Ok([74, 91, 95, 119]));
+        let [left, top, right, bottom] = ink(r#"x="50" y="60" font-size="20" text-anchor="middle""#, "HHH").unwrap();
+        assert_eq!((top, bottom), (91, 119));
+        assert!((left + right).abs_diff(199) <= 1, "{left} to {right} around 100");
+    }
+
+    #[test]
+    fn text_is_turned_around_its_place_and_moved_with_its_group() {
+        let level = ink(r#"x="50" y="50" font-size="20""#, "HI.").unwrap();
+        let [left, top, right, bottom] =
+            ink(r#"x="50" y="50" font-size="20" transform="rotate(-90,50,50)""#, "HI.").unwrap();
+        // What was to the right is above.
+        assert_eq!([199 - bottom, left, 199 - top, right], level);
+        let moved = ink(r#"x="45" y="40" font-size="20" transform="translate(5 10)""#, "HI.");
+        assert_eq!(moved, Ok(level));
+    }
+
+    #[test]
+    fn what_is_cut_off_or_has_no_ink_is_no_matter_and_what_is_no_number_is_said() {
+        assert_eq!(ink(r#"x="50" y="60" font-size="20""#, " "), Ok([u32::MAX, u32::MAX, 0, 0]));
+        assert!(ink(r#"x="98" y="2" font-size="20""#, "HHH").is_ok());
+        assert_eq!(ink(r#"x="left" y="60" font-size="20""#, "H"), Err("x=\"left\" is no number".to_owned()));
+        assert!(ink(r#"x="1" y="60" font-size="20" transform="spin(3)""#, "H").unwrap_err().contains("spin"));
+    }
+
+    #[test]
+    fn shades_go_from_paper_to_ink() {
+        assert_eq!([0, 8, 9, 127, 128, 254, 255].map(shade), [0, 0, 17, 119, 136, 255, 255]);
+    }
+}
