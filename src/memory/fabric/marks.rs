@@ -27,7 +27,8 @@ pub(super) struct Marks {
     head: usize,
     /// What is on the ladder is here or farther. `u128::MAX`: there is nothing on it.
     beyond: u128,
-    /// Each ends where a bucket of the one before it ends, or before. The last comes first.
+    /// The last comes first. Each was a bucket of the one before it, or was near, and ends where its last mark was: what comes between there and the
+    /// next bucket of the one before it goes into that one's bucket again, or into its first.
     rungs: Vec<Rung>,
     /// What is at the end of the first rung or farther.
     top: List,
@@ -71,17 +72,17 @@ struct Rung {
 }
 
 impl Rung {
-    /// With buckets as narrow as 64 of them can be.
-    fn new(from: u128, end: u128) -> Self {
-        let bits = u128::BITS - (end - 1 - from).leading_zeros();
+    /// For what is from `least` to `most`, in buckets as narrow as 64 of them can be.
+    fn new(least: u128, most: u128) -> Self {
+        let bits = u128::BITS - (most - least).leading_zeros();
         let width = bits.saturating_sub(BUCKETS.ilog2());
-        Self { from, end, width, filled: 0, buckets: [List::EMPTY; BUCKETS] }
+        Self { from: least, end: most + 1, width, filled: 0, buckets: [List::EMPTY; BUCKETS] }
     }
 
-    /// The bucket of what is at `at`.
+    /// The bucket of what is at `at`. What comes before the first one is in the first.
     #[inline]
     fn bucket(&mut self, at: u128) -> &mut List {
-        let index = ((at - self.from) >> self.width) as usize % BUCKETS;
+        let index = (at.saturating_sub(self.from) >> self.width) as usize % BUCKETS;
         self.filled |= 1 << index;
         &mut self.buckets[index]
     }
@@ -163,7 +164,7 @@ impl Marks {
         if before > FEW {
             // What comes after it is near no more.
             let after = self.head + before;
-            let from = self.near[after].at;
+            let (least, most) = (self.near[after].at, self.near[self.near.len() - 1].at);
             let mut rest = List::EMPTY;
             for index in after..self.near.len() {
                 let node = self.node(self.near[index]);
@@ -171,9 +172,9 @@ impl Marks {
             }
             self.near.truncate(after);
             self.near.push(mark);
-            match std::mem::replace(&mut self.beyond, from) {
+            match std::mem::replace(&mut self.beyond, least) {
                 u128::MAX => self.top = rest,
-                end => self.spread(rest, from, end),
+                _ => self.spread(rest, least, most),
             }
         } else {
             // Those before it make room. There is room for as many as there are marks, so that to make it takes no longer than to use it.
@@ -251,7 +252,7 @@ impl Marks {
             if count <= FEW || least == most {
                 self.bring_near(list);
             } else {
-                self.spread(list, least, if end == u128::MAX { most + 1 } else { end });
+                self.spread(list, least, most);
             }
         }
     }
@@ -266,9 +267,9 @@ impl Marks {
         self.near.sort_unstable_by_key(|mark| (mark.at, mark.order));
     }
 
-    /// Spreads `list` over a rung of its own, which ends at `end`.
-    fn spread(&mut self, list: List, from: u128, end: u128) {
-        let mut rung = Rung::new(from, end);
+    /// Spreads `list`, of which this is the least and this the most, over a rung of its own.
+    fn spread(&mut self, list: List, least: u128, most: u128) {
+        let mut rung = Rung::new(least, most);
         let mut next = list;
         while let Some(node) = self.nodes.get_mut(next.0 as usize) {
             let this = std::mem::replace(&mut next, node.next);
@@ -286,23 +287,25 @@ mod tests {
     use std::collections::BinaryHeap;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
         #[test]
         fn equals_a_binary_heap(
-            // Far apart, near each other, and equal; many taken out, or few; above the last one that was, or anywhere.
-            ops in prop::collection::vec((0u8..5, any::<u128>()), 1..3000), pops in 1u8..6, anywhere: bool,
+            // Far apart, near each other, and equal; a few at any time, or most of them; after the last one taken out, or anywhere.
+            bits in prop::collection::vec(prop_oneof![0u32..6, 0u32..16, 0u32..126], 1..4), anywhere: bool,
+            ops in prop::collection::vec((any::<prop::sample::Index>(), any::<u128>(), 0u8..100), 1..4000),
+            pops in prop::collection::vec(0u8..100, 1..9),
         ) {
             let (mut marks, mut twin, mut last) = (Marks::with_capacity(4), BinaryHeap::new(), 0);
-            for (order, (kind, random)) in (0..).zip(ops) {
-                if kind == 0 {
-                    for _ in 0..pops {
-                        if let Some(Reverse(Mark { at, .. })) = twin.pop() {
-                            last = if anywhere { 0 } else { at };
-                            marks.pop();
-                        }
+            let stretch = ops.len().div_ceil(pops.len());
+            for (order, (which, random, chance)) in (0..).zip(ops) {
+                let bits = which.get(&bits);
+                let mark = Mark { at: (last + (random & ((1 << bits) - 1))).min(1 << 127), order, slot: order as u32 };
+                if chance < pops[order as usize / stretch] {
+                    if let Some(Reverse(Mark { at, .. })) = twin.pop() {
+                        last = if anywhere { 0 } else { at };
+                        marks.pop();
                     }
                 } else {
-                    let bits = [4, 10, 64, 126][usize::from(kind) - 1];
-                    let mark = Mark { at: (last + (random & ((1 << bits) - 1))) >> 1, order, slot: order as u32 };
                     marks.push(mark);
                     twin.push(Reverse(mark));
                 }
