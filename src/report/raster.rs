@@ -16,8 +16,8 @@ const BACKGROUND: &str = r#"<rect width="100%" height="100%" fill="white" />"#;
 /// # Errors
 /// In words, what is wrong with it.
 pub(super) fn png(svg: &str, scale: f32) -> Result<Vec<u8>, String> {
-    let shapes = svg.replacen(BACKGROUND, "", 1);
-    let document = Document::parse(&shapes).map_err(|error| error.to_string())?;
+    let drawn = svg.replacen(BACKGROUND, "", 1);
+    let document = Document::parse(&drawn).map_err(|error| error.to_string())?;
     let tree = Tree::from_xmltree(&document, &Options::default()).map_err(|error| error.to_string())?;
     let size = tree.size().to_int_size().scale_by(scale).ok_or("it has no size")?;
     let (width, height) = (size.width(), size.height());

@@ -1,5 +1,5 @@
 //! The shapes of a picture. Most of a chart is upright: its grid, its axes and their marks, boxes and fields. They are filled as rectangles, which
-//! takes a tenth of what it takes to draw them as paths; all else is the rasterizer's.
+//! takes a third of what it takes to draw them as paths; all else is the rasterizer's.
 
 use resvg::tiny_skia::{Color, Paint as Ink, PathSegment, PixmapMut, Point, Rect, Shader, Transform};
 use resvg::usvg::{Group, LineCap, Node, Opacity, Paint, Path};

@@ -187,7 +187,7 @@ struct Gang {
     overlap: bool,
 }
 
-/// The order of what is not on its lanes: no heap entry has it.
+/// The order of what is not on its lanes: no entry of a group has it.
 const NO_ORDER: u64 = u64::MAX;
 
 /// Calendar ids from here on are those of latencies, one for each that there is.
@@ -794,7 +794,7 @@ impl<Tag: Copy> Fabric<Tag> {
         let transfer = &mut self.transfers[slot as usize];
         transfer.state = State::Vacant;
         transfer.role = Role::Whole;
-        // No live heap entry has this order: entries of the slot's next transfer are told apart.
+        // No live entry of a group has this order: entries of the slot's next transfer are told apart.
         transfer.order = NO_ORDER;
         self.vacant.push(slot);
     }

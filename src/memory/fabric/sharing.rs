@@ -3,9 +3,9 @@
 //! Transfers that hold the same lanes with the same weight, precedence and costs form a group, and at any moment all of a
 //! group get the same rate. So a group needs only one number, its *progress*: the bytes that a member which was
 //! there from the start would have received. A transfer completes when the progress reaches what it was at its
-//! arrival plus its size; that mark never changes, whatever the rates do. A heap holds the marks; only the first is
-//! in the calendar. An arrival or departure among n transfers costs O(log n), plus the filling over the few groups whose lanes
-//! are connected with those that changed.
+//! arrival plus its size; that mark never changes, whatever the rates do. Marks are kept in a queue of their own, of which only
+//! the first is in the calendar. An arrival or departure costs a few steps however many transfers there are, plus the filling over the few groups whose
+//! lanes are connected with those that changed.
 //!
 //! # Precision
 //! Progress and rates are fixed-point with 64 fractional bits. Rates are rounded down, so a transfer lags the exact solution
