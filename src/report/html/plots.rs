@@ -375,7 +375,25 @@ fn numbers(points: &[(f64, f64)]) -> Vec<Number> {
 
 /// To six significant digits: more than a screen shows, and the same on every machine.
 fn rounded(value: f64) -> f64 {
-    if value.fract() == 0.0 { value } else { format!("{value:.5e}").parse().unwrap_or(value) }
+    if value.fract() == 0.0 {
+        return value;
+    }
+    rounded_by_arithmetic(value).unwrap_or_else(|| rounded_as_text(value))
+}
+
+fn rounded_as_text(value: f64) -> f64 {
+    format!("{value:.5e}").parse().unwrap_or(value)
+}
+
+/// The same for most numbers: `None` where the product that is rounded might be on the wrong side of a half.
+fn rounded_by_arithmetic(value: f64) -> Option<f64> {
+    /// All of them exact, so that the quotient of two whole numbers is the float that is nearest to it, which is what text is read as.
+    const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    let size = value.abs();
+    let power = *POWERS.iter().find(|power| size * *power >= 1e5)?;
+    let scaled = size * power;
+    let is_safe = (1e5..1e6).contains(&scaled) && (scaled.fract() - 0.5).abs() > 1e-6;
+    is_safe.then(|| (scaled.round() / power).copysign(value))
 }
 
 const COLOURS: usize = colour::ALL.len();
@@ -421,6 +439,7 @@ fn byte_unit(greatest: f64) -> (&'static str, f64) {
 mod tests {
     use super::*;
     use crate::units::SimTime;
+    use proptest::prelude::*;
 
     #[test]
     fn level_stretches_keep_their_ends() {
@@ -447,6 +466,18 @@ mod tests {
         assert!(points.len() < 400, "{}", points.len());
         assert_eq!(points.last(), Some(&(9_000.0, 1.0)));
         assert!(points.is_sorted_by(|a, b| a.0 < b.0 && a.1 < b.1));
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_are_rounded_as_their_text_is(value: f64, digits in 0u64..10_000_000_000, power in -12i32..12, tenths in 0u32..100_000_000) {
+            for value in [value, digits as f64 * 10f64.powi(power), -f64::from(tenths) / 10.0] {
+                let rounded = rounded_by_arithmetic(value);
+                prop_assert!(rounded.is_none_or(|rounded| rounded == rounded_as_text(value)), "{value}");
+            }
+            // The latencies of a plot in milliseconds, and not on a half.
+            prop_assert!(rounded_by_arithmetic((f64::from(tenths) + 0.1) / 1e7 + 1e-3).is_some());
+        }
     }
 
     #[test]
