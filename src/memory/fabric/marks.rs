@@ -4,15 +4,16 @@
 //! simulation", ACM TOMACS 15, 2005), with buckets whose widths are powers of two. The first marks are *near*: in order, and what
 //! is pushed is put among them. What is farther lies on the ladder, in no order: in one of the 64 buckets of a *rung*, or on the *top*,
 //! beyond all rungs. Where no mark is near, the next bucket is sorted and comes near; if it holds too many for that, they are spread
-//! over a rung of their own, with buckets 64 times as narrow. So does the top when its turn comes. A mark moves down once for
-//! each six bits in which it differs from others, at most: two or three times among a million.
+//! over a rung of their own, with buckets 64 times as narrow. So does the top when its turn comes. On its way
+//! down a mark moves at most once for each six bits in which it differs from others: two or three times among a million. Near ones go back where many are
+//! pushed in the midst of many.
 //!
-//! Few are all near, where to take one out is to go on to the next.
+//! Few are all near, and so are any number that are pushed in their order; to take one out there is to go on to the next.
 
 /// A transfer that waits for its group to come so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Mark {
-    /// The group's progress at which it is complete; less than `u128::MAX`.
+    /// The group's progress at which it is complete; less than `u128::MAX - 1`.
     pub at: u128,
     /// Of equal ones the lower comes first. Higher than that of all that were pushed before.
     pub order: u64,
@@ -138,8 +139,10 @@ impl Marks {
             return;
         }
         if self.near.len() == self.near.capacity() && self.head > self.near.len() / 2 {
-            self.near.drain(..self.head);
-            self.head = 0;
+            // Half of the room in front stays, for what comes first.
+            let gone = self.head / 2;
+            self.near.drain(..gone);
+            self.head -= gone;
         }
         // Most come last, or nearly.
         let end = self.near.len();
@@ -161,20 +164,27 @@ impl Marks {
     #[cold]
     fn push_deep(&mut self, mark: Mark) {
         let before = self.near[self.head..].partition_point(|other| other.at <= mark.at);
-        if before > FEW {
+        let rest = self.near.len() - self.head - before;
+        // Few before many make room: the many, equal ones perhaps, would be back at once.
+        if before > FEW && before * before > rest {
             // What comes after it is near no more.
             let after = self.head + before;
             let (least, most) = (self.near[after].at, self.near[self.near.len() - 1].at);
-            let mut rest = List::EMPTY;
+            let mut list = List::EMPTY;
             for index in after..self.near.len() {
                 let node = self.node(self.near[index]);
-                self.nodes[node as usize].next = std::mem::replace(&mut rest, List(node));
+                self.nodes[node as usize].next = std::mem::replace(&mut list, List(node));
             }
             self.near.truncate(after);
             self.near.push(mark);
             match std::mem::replace(&mut self.beyond, least) {
-                u128::MAX => self.top = rest,
-                _ => self.spread(rest, least, most),
+                u128::MAX => self.top = list,
+                _ => {
+                    while self.rungs.last().is_some_and(|rung| rung.filled == 0) {
+                        self.rungs.pop();
+                    }
+                    self.spread(list, least, most);
+                }
             }
         } else {
             // Those before it make room. There is room for as many as there are marks, so that to make it takes no longer than to use it.

@@ -4,7 +4,7 @@
 //! group get the same rate. So a group needs only one number, its *progress*: the bytes that a member which was
 //! there from the start would have received. A transfer completes when the progress reaches what it was at its
 //! arrival plus its size; that mark never changes, whatever the rates do. Marks are kept in a queue of their own, of which only
-//! the first is in the calendar. An arrival or departure costs a few steps however many transfers there are, plus the filling over the few groups whose
+//! the first is in the calendar. An arrival or departure costs a few steps in the mean, however many transfers there are, plus the filling over the few groups whose
 //! lanes are connected with those that changed.
 //!
 //! # Precision
@@ -156,7 +156,7 @@ pub(super) struct Sharing {
     keeps_lists: bool,
     /// Groups that changed since rates were last set.
     changed: Vec<usize>,
-    /// The same as bits, of the first 64.
+    /// The same as bits; where there are more than 64 groups, nobody reads them.
     changed_bits: u64,
     /// The number of the present filling, and the one that saw each lane last.
     filling: u64,
