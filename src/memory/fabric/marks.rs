@@ -41,7 +41,7 @@ pub(super) struct Marks {
 /// To move more near ones than these for one that is pushed takes longer than the ladder does, and so does to sort more.
 const FEW: usize = 32;
 
-/// A mark on the ladder.
+/// A mark on the ladder; flat, so that it takes no more room than a mark.
 #[derive(Clone, Copy, Debug)]
 struct Node {
     at: u128,
