@@ -3,7 +3,7 @@
 use super::output::{Artifact, ReportError};
 use super::raster::png;
 use kuva::backend::svg::SvgBackend;
-use kuva::plot::{ColorMap, Heatmap, LegendPosition, LinePlot, LineStyle, ScatterPlot, StackedAreaPlot, WaterfallPlot};
+use kuva::plot::{ColorMap, Heatmap, LegendPosition, LinePlot, LineStyle, ScatterPlot, StackedAreaPlot};
 use kuva::render::figure::{Figure, FigureLegendPosition};
 use kuva::render::layout::{Layout, TickFormat};
 use kuva::render::plots::Plot;
@@ -64,71 +64,6 @@ pub(super) struct Chart {
     /// Above all panels, where there are several.
     pub title: String,
     pub panels: Vec<Panel>,
-}
-
-/// A bar of a [`Waterfall`].
-#[derive(Clone, Debug)]
-pub(super) enum Bar {
-    /// From 0 to where the bars before it have led.
-    Total(String),
-    /// On from there, up or down.
-    Change(String, f64),
-}
-
-/// From one total to another, change by change.
-#[derive(Clone, Debug)]
-pub(super) struct Waterfall {
-    /// The name of the files, without an ending.
-    pub name: String,
-    pub title: String,
-    pub y_label: String,
-    pub bars: Vec<Bar>,
-    /// Where the y axis begins.
-    pub y_from: f64,
-}
-
-impl Waterfall {
-    /// The picture as `NAME.svg` and `NAME.png`.
-    pub fn artifacts(self) -> Result<[Artifact; 2], ReportError> {
-        let mut labels = Vec::new();
-        let mut plot = WaterfallPlot::new()
-            .with_color_positive(colour::VERMILLION)
-            .with_color_negative(colour::GREEN)
-            .with_color_total(colour::BLUE)
-            .with_connectors()
-            .with_values();
-        let (mut reached, mut most, mut start) = (0.0, 0.0f64, 0.0);
-        for (index, bar) in self.bars.into_iter().enumerate() {
-            let (label, value) = match bar {
-                Bar::Change(label, value) => (label, Some(value)),
-                Bar::Total(label) => (label, None),
-            };
-            plot = match value {
-                Some(value) => plot.with_delta(label.clone(), value),
-                None => plot.with_total(label.clone()),
-            };
-            if index == 0 {
-                start = value.unwrap_or(0.0);
-            }
-            reached += value.unwrap_or(0.0);
-            most = most.max(reached);
-            labels.push(label);
-        }
-        // Where it starts is a total: the crate draws that as a change, so it is painted over.
-        let first = labels.first().cloned().unwrap_or_default();
-        let start = WaterfallPlot::new().with_color_positive(colour::BLUE).with_difference(first, 0.0, start);
-        let plots = vec![Plot::Waterfall(plot), Plot::Waterfall(start)];
-        let room = (most - self.y_from) * 0.08;
-        let layout = Layout::auto_from_plots(&plots)
-            .with_title(self.title)
-            .with_y_label(self.y_label)
-            .with_x_categories(labels)
-            .with_y_axis_min(self.y_from)
-            .with_y_axis_max(most + room)
-            .with_width(820.0)
-            .with_height(420.0);
-        pictures(&self.name, render_multiple(plots, layout))
-    }
 }
 
 /// Parts of a whole over x, stacked.
@@ -347,7 +282,7 @@ impl HeatMap {
 }
 
 /// What was drawn, as `NAME.svg` and `NAME.png`.
-fn pictures(name: &str, scene: Scene) -> Result<[Artifact; 2], ReportError> {
+pub(super) fn pictures(name: &str, scene: Scene) -> Result<[Artifact; 2], ReportError> {
     let svg = numbered_anew(&SvgBackend::new().render_scene(&scene));
     let png = png(&svg, PNG_SCALE).map_err(|error| ReportError::format(format!("{name}.png"), error))?;
     Ok([Artifact::new(format!("{name}.svg"), svg), Artifact::new(format!("{name}.png"), png)])

@@ -1,6 +1,7 @@
 //! Why a run is as slow as it is: `explain.json`, a row a step in `explain.csv`, two pictures and a page.
 
-use super::chart::{Bar, Shares, Waterfall, colour};
+use super::bars::{Bars, Part, Row};
+use super::chart::{Shares, colour};
 use super::html::explanation_page;
 use super::output::{Artifact, ReportError};
 use super::table::{Column, Table};
@@ -28,7 +29,7 @@ pub fn explanation_files(explanation: &Explanation, ladder: &Ladder) -> Result<V
         Artifact::new("explain.json", explanation_json(explanation)? + "\n"),
         Artifact::new("explain.csv", over_tokens.rows(ladder)?),
     ];
-    let ladder = waterfall(explanation).artifacts()?;
+    let ladder = ladder_picture(explanation).artifacts()?;
     let waits = over_tokens.picture(explanation).artifacts()?;
     files.push(explanation_page(explanation, [&ladder[0], &waits[0]])?);
     files.extend(ladder.into_iter().chain(waits));
@@ -132,31 +133,56 @@ fn signed(ps: i64) -> String {
     if ps > 0 { format!("+{}", time(ps)) } else { time(ps) }
 }
 
-fn waterfall(explanation: &Explanation) -> Waterfall {
+/// The ladder as a picture: a row a step, each with what it costs.
+fn ladder_picture(explanation: &Explanation) -> Bars {
     // In the unit that the whole is told in.
-    const UNITS: [(&str, f64); 5] = [("s", 1e12), ("ms", 1e9), ("µs", 1e6), ("ns", 1e3), ("ps", 1.0)];
+    const UNITS: [(&str, f64); 5] = [("s", 1e12), ("ms", 1e9), ("us", 1e6), ("ns", 1e3), ("ps", 1.0)];
     let achieved = explanation.achieved_ps as f64;
     let (unit, ps) = UNITS.into_iter().find(|(_, ps)| achieved >= 10.0 * ps).unwrap_or(UNITS[4]);
     let bound = explanation.bound.time_ps as f64 / ps;
-    let mut bars = vec![Bar::Change("bound".to_owned(), bound)];
-    let (mut reached, mut least) = (bound, bound);
+    let (mut reached, mut least, mut most) = (bound, bound, bound);
+    let mut steps = Vec::new();
     for cost in explanation.costs.iter().rev() {
+        let from = reached;
         reached += cost.loss_ps as f64 / ps;
         least = least.min(reached);
-        bars.push(Bar::Change(label(&cost.name).to_owned(), cost.loss_ps as f64 / ps));
+        most = most.max(reached);
+        let share = cost.share.map_or_else(String::new, |share| format!(" ({})", percent(share)));
+        steps.push(Row {
+            label: label(&cost.name).to_owned(),
+            figure: signed(cost.loss_ps) + &share,
+            parts: vec![part(from, reached, if cost.loss_ps < 0 { colour::GREEN } else { colour::VERMILLION })],
+            leads_on: Some(reached),
+        });
     }
-    bars.push(Bar::Total("achieved".to_owned()));
     // Where little is lost, the axis begins nearer to the bound: else nothing could be seen of it.
-    let spread = reached.max(bound) - least;
-    let y_from = if spread > 0.0 && spread < 0.25 * least { (least - spread).max(0.0) } else { 0.0 };
-    let cut = if y_from > 0.0 { "; the axis does not begin at 0" } else { "" };
-    Waterfall {
+    let spread = most - least;
+    let from = if spread > 0.0 && spread < 0.25 * least { (least - spread).max(0.0) } else { 0.0 };
+    let cut = if from > 0.0 { "; the axis does not begin at 0" } else { "" };
+    let total = |name: &str, ps_reached: u64, reached: f64, leads_on| Row {
+        label: name.to_owned(),
+        figure: time(ps_reached as i64),
+        parts: vec![part(from, reached, colour::BLUE)],
+        leads_on,
+    };
+    let mut rows = vec![total("bound", explanation.bound.time_ps, bound, Some(bound))];
+    let saves = explanation.costs.iter().any(|cost| cost.loss_ps < 0);
+    rows.extend(steps);
+    rows.push(total("achieved", explanation.achieved_ps, reached, None));
+    let mut legend = vec![("time".to_owned(), colour::BLUE), ("costs".to_owned(), colour::VERMILLION)];
+    legend.extend(saves.then(|| ("saves".to_owned(), colour::GREEN)));
+    Bars {
         name: "explain_ladder".to_owned(),
         title: format!("From the bound to the run: {}", explanation.strategy),
-        y_label: format!("time ({unit}{cut})"),
-        bars,
-        y_from,
+        x_label: format!("simulated time ({unit}{cut})"),
+        x: (from, if most > from { most } else { from + 1.0 }),
+        rows,
+        legend,
     }
+}
+
+fn part(from: f64, to: f64, colour: &'static str) -> Part {
+    Part { from, to, colour, text: String::new() }
 }
 
 /// What the run as it is waited for, step by step, the channels of a tier together.

@@ -49,6 +49,12 @@ pub(super) fn draw(document: &Document<'_>, scale: f32, pixels: &mut Pixmap) -> 
     })
 }
 
+/// How wide `text` is at that size, in pixels of the picture.
+pub(super) fn width(text: &str, size: u32) -> f64 {
+    let metrics = FONT.glyph_metrics(&[]).scale(size as f32);
+    glyphs(text).map(|glyph| f64::from(metrics.advance_width(glyph))).sum()
+}
+
 /// A line of text.
 struct Label {
     text: String,

@@ -1,7 +1,14 @@
 //! Results as files and as text: a file of this folder a format.
 //!
+//! [`placement_bar`] draws where the bytes of runs are as stacked bars: a [`PlacementRow`] is a bar (what and when, and the
+//! bytes on each tier by name), and a run has one for each of its weights and its KV, at the start and at the end. The same
+//! rows become a part of a page with [`html::placement_bar`], whose text a template includes as `{{ placement|safe }}`;
+//! `html/page.html` has it between a group's settings and its plots.
+//!
 //! An [`Exporter`] turns a [`RunReport`] into [`Artifact`]s; [`write()`] puts them into a folder, each whole or not at all.
 
+mod bars;
+mod canvas;
 mod chart;
 mod csv;
 mod curves;
@@ -11,11 +18,13 @@ mod hgrm;
 mod hlog;
 pub mod html;
 mod json;
+mod labels;
 mod lettering;
 mod output;
 mod parquet;
 mod percentiles;
 pub mod pictures;
+mod placement;
 mod raster;
 mod shapes;
 mod table;
@@ -28,6 +37,7 @@ pub(crate) use hlog::MARK as LOG_MARK;
 pub use json::{summary_json, summary_schema};
 pub use output::{Artifact, ReportError, check_folder, replace, write, write_run, write_streamed};
 pub use percentiles::percentile_picture;
+pub use placement::{PlacementRow, placement_bar};
 pub use table::{Column, Table};
 pub use timeline::timeline_files;
 

@@ -9,19 +9,22 @@
 
 mod document;
 mod explanation;
+mod placement;
 mod plots;
 mod words;
 
 pub use document::{Document, Section, document};
 pub(super) use explanation::explanation_page;
+pub use placement::placement_bar;
 pub use words::answer;
+pub(super) use words::bytes;
 
 use super::pictures::Labelled;
 use super::{Artifact, Exporter, ReportError};
 use crate::memory::TransferClass;
 use crate::metrics::{LaneSummary, RunReport, Timings};
 use askama::Template;
-use words::{bytes, dash, percent, time};
+use words::{dash, percent, time};
 
 /// The name of the file.
 const NAME: &str = "report.html";

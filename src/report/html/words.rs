@@ -177,7 +177,7 @@ pub(super) fn time(nanoseconds: f64) -> String {
 }
 
 /// A size in the unit that fits, to three decimals at most.
-pub(super) fn bytes(bytes: u64) -> String {
+pub(in crate::report) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let power = (0..UNITS.len()).rfind(|power| bytes >> (10 * power) > 0).unwrap_or(0);
     let value = bytes as f64 / (1u64 << (10 * power)) as f64;
