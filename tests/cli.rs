@@ -169,7 +169,7 @@ fn parts_replace_those_of_the_strategy() {
     let summary = json(place.path(), &args);
     assert_eq!(summary["strategy"], "BestRatio/BestRatio/None");
     assert_eq!(summary["transfers"]["MigrateOut"]["count"], 0);
-    assert!(place.path().join("out/runs/study/BestRatio-BestRatio-None/summary.json").is_file());
+    assert!(place.path().join("out/runs/study,decode=8,skip=0.4/BestRatio-BestRatio-None/summary.json").is_file());
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn strategies_side_by_side() {
     assert!(folder.join("time_against_alpha.svg").is_file() && folder.join("balanced/summary.json").is_file());
     // The fastest first: by its own figures, which are of the same runs.
     let cell = |line: &str, column: usize| line.split('|').nth(column).map(|cell| cell.trim().to_owned());
-    let ratios: Vec<f64> = text.lines().skip(2).filter_map(|line| cell(line, 3)?.parse().ok()).collect();
+    let ratios: Vec<f64> = text.lines().skip(2).filter_map(|line| cell(line, 4)?.parse().ok()).collect();
     assert!(ratios.len() > 20 && ratios.is_sorted(), "{text}");
 
     let args = ["run", "--decode", "8", "--migration", "Prior(threshold: 10%)", "--migration-budget", "1MiB", "--json"];

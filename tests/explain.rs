@@ -452,7 +452,7 @@ fn a_runs_folder_is_explained_within_it() {
     // Changed, it is another run, with another folder.
     tiersim(place.path(), &["explain", "mine", "--skip", "20%"]).assert().success();
     assert!(!folder.join("explain.json").exists());
-    assert_eq!(explained(&place.path().join("out/explain/study-best-ratio"))["steps"], 40);
+    assert_eq!(explained(&place.path().join("out/explain/study,decode=40,skip=0.2/best-ratio"))["steps"], 40);
 }
 
 #[test]

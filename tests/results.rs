@@ -124,8 +124,17 @@ fn scenarios_are_run_first() {
     let found = json(place.path(), &[&entries[..], &["--set", "trace.skip=0.4", "--out", "c", "--json"]].concat());
     let sentence = found["sentences"][0].as_str().unwrap();
     let cause = "The only difference is memory.external.link (read and write), which is 450 GB/s instead of 900 GB/s.";
-    assert!(sentence.ends_with(cause), "{sentence}");
+    assert!(sentence.contains(cause), "{sentence}");
+    // Why: what the ladders of both differ in adds up to the difference.
+    let times: Vec<f64> =
+        found["figures"][0]["values"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
+    let parts = found["why"][0]["parts"].as_array().unwrap();
+    let sum: f64 = parts.iter().map(|part| part["difference_ps"].as_f64().unwrap()).sum();
+    assert!((sum / 1e3 - (times[1] - times[0])).abs() < 1e-3, "{sum} {times:?}");
+    assert!(sentence.contains("Why half takes ") && !sentence.contains("alpha"), "{sentence}");
     assert!(place.path().join("c/runs/half/steps.csv").is_file());
+    let silent = json(place.path(), &[&entries[..], &["--no-why", "--out", "d", "--json"]].concat());
+    assert!(!silent["sentences"][0].as_str().unwrap().contains("Why ") && silent["why"][0]["parts"][0].is_null());
     let found =
         json(place.path(), &["compare", "study --decode 4 --strategy baseline --strategy best-ratio", "--json"]);
     assert_eq!(found["runs"][1]["label"], "best-ratio");
@@ -134,6 +143,23 @@ fn scenarios_are_run_first() {
     refused(place.path(), &["compare", "study --decoed 4", "study"], &["--decoed"]);
     refused(place.path(), &["compare", "study"], &["only one run"]);
     refused(place.path(), &["compare", "nothing", "study"], &["'nothing'"]);
+}
+
+/// Two machines differ in parts, which have names: not in each timing of their memories.
+#[test]
+fn machines_are_told_apart_by_their_parts() {
+    let place = TempDir::new().unwrap();
+    let machine =
+        "study --model smollm2-135m --decode 4 --skip 40% --strategy best-ratio --hbm-capacity 200MiB --prefill 4096";
+    let other = format!("{machine} --memory cxl-box");
+    let (text, _) = output(place.path(), &["compare", machine, &other], 0);
+    let rows: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).collect();
+    assert!(rows[0].contains(" study ") && rows[0].contains(" cxl-box "), "{text}");
+    assert!(rows.len() <= 12 && !text.contains("t_faw") && text.contains("ddr5-4800"), "{text}");
+    assert!(text.contains("late tokens") && text.contains("Why cxl-box takes ") && text.contains("tokens/s"), "{text}");
+    // What it found is in a folder that says what was compared.
+    let folder = fs::read_dir(place.path().join("out/compare")).unwrap().next().unwrap().unwrap().file_name();
+    assert!(folder.to_string_lossy().starts_with("study+smollm2-135m"), "{folder:?}");
 }
 
 #[test]

@@ -1,16 +1,19 @@
 use super::error::{CliError, INCOMPLETE};
-use super::hist::labels;
-use super::print;
+use super::hist;
 use super::progress::Bar;
-use super::run::{RunArgs, configure, folder_name, scenarios};
+use super::run::{RunArgs, configure, scenarios};
+use super::{paths, print};
+use crate::explain::{Explanation, Ladder, Part, because, difference};
 use crate::report::html;
 use crate::report::pictures::{
     Labelled, MemoryPanel, alpha, latency_cdf, latency_percentiles, memory_in_use, token_latency,
 };
 use crate::report::{self, Artifact, Column, Table};
-use crate::results::{Condition, Difference, Figure, FinishedRun, Holds, Kind, differences, figures, sentences};
-use crate::simulation::Scenario;
-use crate::study::{self, Cancel, Job};
+use crate::results::{
+    Condition, Difference, Figure, FinishedRun, Holds, Kind, differences, figures, named_parts, sentences,
+};
+use crate::simulation::{Scenario, ScenarioConfig, file_name, labels};
+use crate::study::{self, Cancel, Job, Progress};
 use clap::{Args, Parser};
 use serde_json::{Value, json};
 use std::io::IsTerminal;
@@ -31,6 +34,9 @@ pub(super) struct CompareArgs {
     /// number, 1.05x or +5% (of the first run's): 'token_latency_ns.p99 > 1.05x'
     #[arg(long, value_name = "CONDITION", allow_hyphen_values = true)]
     fail_if: Vec<String>,
+    /// Do not say why: leave out the runs that attribute the difference, as `tiersim explain` does
+    #[arg(long)]
+    no_why: bool,
     /// The folder for the comparison, its pictures, and the runs that are run first [default: out/compare/A-B]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -70,20 +76,22 @@ struct Comparison {
     differences: Vec<Difference>,
     figures: Vec<Figure>,
     sentences: Vec<String>,
+    /// For each run after the first, what the difference between its time and the first's is made of; empty where that was not found.
+    why: Vec<Vec<Part>>,
     holds: Vec<Holds>,
 }
 
 pub(super) fn run(args: &CompareArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
     let conditions: Vec<Condition> = args.fail_if.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
     let (labels, sources) = sources(args)?;
-    let out = args.out.clone().unwrap_or_else(|| {
-        let name: Vec<String> = labels.iter().map(|label| folder_name(label)).collect();
-        PathBuf::from("out/compare").join(name.join("-"))
-    });
+    let out = args.out.clone().unwrap_or_else(|| default_folder(&labels, &sources));
     report::check_folder(&out)?;
     let folders = run_first(args, &labels, &sources, &out, cancel)?;
     let runs: Vec<FinishedRun> = folders.iter().map(|folder| FinishedRun::read(folder)).collect::<Result<_, _>>()?;
-    let comparison = Comparison::new(labels, folders, runs, &conditions)?;
+    let mut comparison = Comparison::new(labels, folders, runs, &conditions)?;
+    if !args.no_why {
+        comparison.attribute(args.jobs.map_or(0, usize::from), cancel)?;
+    }
     let text = comparison.text(false);
     let mut files = vec![
         Artifact::new("comparison.json", format!("{:#}\n", comparison.json())),
@@ -91,6 +99,7 @@ pub(super) fn run(args: &CompareArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     ];
     files.extend(comparison.pictures()?);
     report::write(&out, &files)?;
+    paths::refresh_index(&out);
     if args.json {
         print(&format!("{:#}", comparison.json()))?;
     } else {
@@ -113,6 +122,29 @@ pub(super) fn run(args: &CompareArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     Ok(code)
 }
 
+/// Times that differ by less are as long.
+const NOTICEABLE: f64 = 5e-4;
+
+/// So many characters of a folder's name say what is compared.
+const LONGEST: usize = 120;
+
+/// `out/compare/A-vs-B`, by what is run or by the folders that are read; where that is long, with a checksum of all.
+fn default_folder(labels: &[String], sources: &[Source]) -> PathBuf {
+    let one = |(label, source): (&String, &Source)| match source {
+        Source::Folder(_) => file_name(label),
+        Source::Scenario(scenario) => {
+            let strategy = file_name(&scenario.strategy().name());
+            format!("{}+{strategy}", paths::identity(scenario).folder())
+        }
+    };
+    let name = labels.iter().zip(sources).map(one).collect::<Vec<_>>().join("-vs-");
+    let name = match name.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}-{:08x}", &name[..end], crc32fast::hash(name.as_bytes())),
+        None => name,
+    };
+    Path::new("out/compare").join(name)
+}
+
 /// What to compare, with a label each.
 fn sources(args: &CompareArgs) -> Result<(Vec<String>, Vec<Source>), CliError> {
     let (mut given, mut sources, mut paths) = (Vec::new(), Vec::new(), Vec::new());
@@ -133,8 +165,23 @@ fn sources(args: &CompareArgs) -> Result<(Vec<String>, Vec<Source>), CliError> {
             }
         )));
     }
+    // Scenarios are called by what differs between them; folders, and what does not differ, by their paths.
+    let mut own = hist::labels(&paths);
+    let scenarios: Vec<(usize, &ScenarioConfig)> = sources
+        .iter()
+        .enumerate()
+        .filter_map(|(index, source)| match source {
+            Source::Folder(_) => None,
+            Source::Scenario(scenario) => Some((index, scenario.resolved())),
+        })
+        .collect();
+    let told_apart = labels(&scenarios.iter().map(|(_, config)| *config).collect::<Vec<_>>());
+    for ((index, _), label) in scenarios.iter().zip(told_apart) {
+        if !label.is_empty() {
+            own[*index] = label;
+        }
+    }
     // A label that was given for an entry of several strategies is each one's beginning.
-    let mut own = labels(&paths);
     for (index, label) in given.iter().enumerate() {
         if let Some(label) = label {
             let alone = given.iter().filter(|other| other.as_ref() == Some(label)).count() == 1;
@@ -223,17 +270,17 @@ fn run_first(
         match source {
             Source::Folder(folder) => folders.push(folder.clone()),
             Source::Scenario(scenario) => {
-                let mut folder = out.join("runs").join(folder_name(label));
+                let mut folder = out.join("runs").join(file_name(label));
                 // Two labels may differ in what no path can hold.
                 while folders.contains(&folder) {
                     folder.as_mut_os_string().push("-");
                 }
-                report::check_folder(&folder)?;
                 folders.push(folder.clone());
                 jobs.push(Job { scenario, folder, timeline: None });
             }
         }
     }
+    paths::prepare(&jobs)?;
     if !jobs.is_empty() {
         let bar = Bar::new(jobs.iter().map(|job| job.scenario.decode() as u64).sum());
         let finished = study::simulate(&jobs, args.jobs.map_or(0, usize::from), cancel, &bar);
@@ -262,7 +309,51 @@ impl Comparison {
             holds.extend(condition.check(&summaries)?);
         }
         let figures = figures(&all);
-        Ok(Self { differences, figures, sentences, holds, labels, folders, runs })
+        let why = vec![Vec::new(); runs.len().saturating_sub(1)];
+        Ok(Self { differences, figures, sentences, why, holds, labels, folders, runs })
+    }
+
+    /// Finds why the runs after the first take more or less time than the first, by the ladder of each, and adds it to the sentences.
+    fn attribute(&mut self, threads: usize, cancel: &Cancel) -> Result<(), CliError> {
+        let per_token = |run: &FinishedRun| run.report.summary.simulated_ns / run.report.summary.steps.max(1) as f64;
+        let ended = |run: &FinishedRun| run.report.summary.complete && run.report.summary.steps > 0;
+        let (first, others) = (&self.runs[0], &self.runs[1..]);
+        let differs = |run: &&FinishedRun| ended(run) && (per_token(run) / per_token(first) - 1.0).abs() >= NOTICEABLE;
+        if !ended(first) || !others.iter().any(|run| differs(&run)) {
+            return Ok(());
+        }
+        let scenario = |run: &FinishedRun| {
+            Scenario::new(run.report.summary.scenario.clone()).map_err(|error| {
+                note!("not said why, as {} cannot be run again: {error}", run.report.summary.strategy);
+            })
+        };
+        let wanted: Vec<Option<Scenario>> = std::iter::once(scenario(first).ok())
+            .chain(others.iter().map(|run| differs(&run).then(|| scenario(run).ok()).flatten()))
+            .collect();
+        if wanted[0].is_none() {
+            return Ok(());
+        }
+        let steps = |scenario: &Scenario| (Ladder::ideals(scenario).len() as u64 + 1) * scenario.decode() as u64;
+        let bar = Bar::new(wanted.iter().flatten().map(steps).sum());
+        let mut explained: Vec<Option<Explanation>> = Vec::new();
+        for scenario in &wanted {
+            let explain = |scenario: &Scenario| {
+                let ladder = Ladder::climb(scenario, threads, cancel, &|steps| bar.advance(steps))?;
+                ladder.explanation(scenario)
+            };
+            explained.push(scenario.as_ref().map(explain).transpose()?);
+        }
+        bar.finish();
+        let Some(first) = &explained[0] else { return Ok(()) };
+        for (index, other) in explained.iter().enumerate().skip(1) {
+            let Some(other) = other else { continue };
+            self.why[index - 1] = difference(first, other);
+            if let Some(because) = because((&self.labels[0], first), (&self.labels[index], other)) {
+                let sentence = &mut self.sentences[index - 1];
+                *sentence = format!("{sentence} {because}");
+            }
+        }
+        Ok(())
     }
 
     /// Differences, figures and sentences, for people.
@@ -270,7 +361,8 @@ impl Comparison {
         let mut columns = vec![Column::text("configuration")];
         columns.extend(self.labels.iter().map(|label| Column::number(label)));
         let mut configuration = Table::new(columns);
-        for field in &self.differences {
+        let scenarios: Vec<&ScenarioConfig> = self.runs.iter().map(|run| &run.report.summary.scenario).collect();
+        for field in named_parts(&scenarios, &self.differences) {
             let values = (0..self.labels.len()).map(|index| shortened(&field.shown(index)));
             configuration.row(std::iter::once(field.path.clone()).chain(values));
         }
@@ -321,6 +413,7 @@ impl Comparison {
             "differences": differences.collect::<Vec<_>>(),
             "figures": figures.collect::<Vec<_>>(),
             "sentences": self.sentences,
+            "why": self.labels.iter().skip(1).zip(&self.why).map(|(label, parts)| json!({"run": label, "parts": parts})).collect::<Vec<_>>(),
             "fail_if": holds.collect::<Vec<_>>(),
         })
     }
@@ -342,7 +435,9 @@ impl Comparison {
         files.extend(memory_in_use("mem_usage", "Memory in use", &panels)?);
         files.extend(latency_percentiles("percentiles", "Token latency percentiles", &runs)?);
         let title = short.join(" and ");
-        files.push(html::comparison(&title, "What changes between these runs?", &self.sentences.join(" "), &runs)?);
+        let (first, others) = (&self.labels[0], self.labels[1..].join(" or "));
+        let question = format!("What changes from {first} to {others}, and why?");
+        files.push(html::comparison(&title, &question, &self.sentences.join(" "), &runs)?);
         Ok(files)
     }
 }

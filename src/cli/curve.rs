@@ -49,7 +49,7 @@ pub(super) fn run(args: &CurveArgs) -> Result<ExitCode, CliError> {
     if args.bytes == Bytes::ZERO || args.bytes > LARGEST {
         return Err(CliError::Usage(format!("--bytes {}: a transfer carries from 1 B to {LARGEST}", args.bytes)));
     }
-    let folder = super::run::folder_name(system.name());
+    let folder = crate::simulation::file_name(system.name());
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("out/curves").join(folder));
     report::check_folder(&out)?;
     let settings = CurveSettings {

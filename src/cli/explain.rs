@@ -1,10 +1,11 @@
 use super::error::{CliError, INCOMPLETE};
+use super::paths;
 use super::print;
 use super::progress::Bar;
-use super::run::{RunArgs, configure, folder_name, scenarios};
+use super::run::{RunArgs, configure, scenarios};
 use crate::explain::{Explanation, Ladder};
 use crate::report;
-use crate::simulation::{RunError, Scenario};
+use crate::simulation::{RunError, Scenario, file_name};
 use crate::study::{Cancel, Progress, StudyError};
 use clap::Args;
 use std::io::IsTerminal;
@@ -18,7 +19,7 @@ use std::sync::atomic::Ordering;
 #[command(mut_arg("vary", |it| it.hide(true)))]
 #[command(mut_arg("scenario", |it| it.help("The scenario, by name or path; or the folder of an earlier run, into which the explanation goes")))]
 #[command(mut_arg("out", |it| it.help(
-    "The folder for the explanation; with several strategies, a folder each within it [default: the run's folder, or out/explain/SCENARIO-STRATEGY]"
+    "The folder for the explanation; with several strategies, a folder each within it [default: the run's folder, or out/explain/SCENARIO/STRATEGY, with what was changed]"
 )))]
 #[command(mut_arg("json", |it| it.help("Print explain.json on stdout, an array where several strategies are explained, and nothing else there")))]
 pub(super) struct ExplainArgs {
@@ -46,15 +47,13 @@ pub(super) fn run(args: &ExplainArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     let folders: Vec<PathBuf> = scenarios
         .iter()
         .map(|scenario| {
-            let strategy = folder_name(&scenario.strategy().name());
+            let strategy = file_name(&scenario.strategy().name());
             match (&args.out, &folder) {
                 (Some(out), _) if several => out.join(strategy),
                 (Some(out), _) => out.clone(),
                 // What is asked of the run itself is beside it; what is changed is another run.
                 (None, Some(folder)) if is_of(folder, scenario) => folder.clone(),
-                (None, _) => {
-                    Path::new("out/explain").join(format!("{}-{strategy}", folder_name(&scenario.resolved().name)))
-                }
+                (None, _) => paths::default_folder("explain", &paths::identity(scenario)).join(strategy),
             }
         })
         .collect();
@@ -70,14 +69,17 @@ pub(super) fn run(args: &ExplainArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     }
     bar.finish();
     let explained: Vec<(Explanation, Ladder)> = explained.into_iter().collect::<Result<_, _>>()?;
-    for ((explanation, ladder), folder) in explained.iter().zip(&folders) {
-        let files = report::explanation_files(explanation, ladder)?;
+    for (((explanation, ladder), folder), scenario) in explained.iter().zip(&folders).zip(&scenarios) {
+        // Beside the run itself the page leads to the run's page.
+        let beside = is_of(folder, scenario) && folder.join("report.html").is_file();
+        let files = report::explanation_files(explanation, ladder, beside)?;
         // An interruption between computing and writing counts: nothing is written then.
         if cancel.load(Ordering::Relaxed) {
             return Err(StudyError::from(RunError::Interrupted).into());
         }
         report::write(folder, &files)?;
     }
+    folders.iter().take(1).for_each(|folder| paths::refresh_index(folder));
 
     let explanations: Vec<&Explanation> = explained.iter().map(|(explanation, _)| explanation).collect();
     if args.json {

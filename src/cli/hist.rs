@@ -89,7 +89,7 @@ pub(super) fn run(args: &HistArgs) -> Result<ExitCode, CliError> {
     let results = combine(args, read, &names)?;
     let out = args.out.clone().unwrap_or_else(|| {
         let name = if results.len() == 1 { &results[0].0 } else { &names[0] };
-        PathBuf::from("out/hist").join(super::run::folder_name(name))
+        PathBuf::from("out/hist").join(crate::simulation::file_name(name))
     });
     report::check_folder(&out)?;
     report::write(&out, &files(&results)?)?;
@@ -131,7 +131,7 @@ fn files(results: &[(String, Distributions)]) -> Result<Vec<Artifact>, CliError>
         // An interval without a time in it has no percentiles.
         let filled = result.named.iter().filter(|(_, timings)| timings.count() > 0);
         let named: Vec<(String, &Timings)> =
-            filled.map(|(tag, timings)| (super::run::folder_name(tag), timings)).collect();
+            filled.map(|(tag, timings)| (crate::simulation::file_name(tag), timings)).collect();
         files.extend(report::distribution_files(&named, result.span)?);
     }
     let mut tags: Vec<&str> = Vec::new();
@@ -147,7 +147,7 @@ fn files(results: &[(String, Distributions)]) -> Result<Vec<Artifact>, CliError>
         };
         let lines: Vec<(String, Timings)> = results.iter().filter_map(of_tag).collect();
         let lines: Vec<(&str, &Timings)> = lines.iter().map(|(name, timings)| (name.as_str(), timings)).collect();
-        let name = format!("percentiles_{}", super::run::folder_name(tag));
+        let name = format!("percentiles_{}", crate::simulation::file_name(tag));
         files.extend(report::percentile_picture(&name, &format!("Percentiles: {tag}"), &lines)?);
     }
     Ok(files)

@@ -28,6 +28,7 @@ mod explain;
 mod hist;
 mod list;
 mod overrides;
+mod paths;
 mod progress;
 mod replay;
 mod run;

@@ -1,13 +1,13 @@
 use super::error::{CliError, INCOMPLETE};
 use super::progress::Bar;
 use super::sweep::{self, HowArgs};
-use super::{overrides, print, tables, terminal};
+use super::{overrides, paths, print, tables, terminal};
 use crate::catalog;
 use crate::config::Reference;
 use crate::memory::{Arbitration, MemoryConfig};
 use crate::report::pictures::Labelled;
 use crate::report::{self, Artifact, Column, Table, html};
-use crate::simulation::{Scenario, ScenarioConfig, open_trace};
+use crate::simulation::{Scenario, ScenarioConfig, file_name, open_trace};
 use crate::strategy::{Budget, InitializationKind, Late, MigrationKind, PlacementKind, Strategy};
 use crate::study::{self, Cancel, Finished, Job};
 use crate::sweep::{AxisConfig, Plan, Shard, SweepConfig};
@@ -19,6 +19,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// `tiersim run`.
 #[derive(Args, Clone)]
@@ -38,6 +39,9 @@ pub(super) struct RunArgs {
     /// Steps
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     decode: Option<u32>,
+    /// Leave the first steps out of histograms, means and tokens/s; the simulated time is of all steps
+    #[arg(long, value_name = "STEPS")]
+    warmup: Option<u32>,
     /// How many tokens of a layer make a page: KV is placed, moved and read in whole pages
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     page_tokens: Option<u32>,
@@ -101,7 +105,8 @@ pub(super) struct RunArgs {
     /// Run a grid: FIELD=VALUE,VALUE,... or FIELD=FROM..TO/POINTS (FROM..TOxPOINTS at equal ratios); several times for several axes
     #[arg(long, value_name = "AXIS")]
     pub vary: Vec<String>,
-    /// The folder for the results; with several strategies, a folder each within it [default: out/runs/SCENARIO, with a folder each]
+    /// The folder for the results; with several strategies, a folder each within it [default: a folder each in out/runs/SCENARIO, with
+    /// what was changed: out/runs/gh200+h200-pcie,prefill=32768]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Write timeline.json (for ui.perfetto.dev and chrome://tracing) and a picture of these steps: 100, or 100..105
@@ -145,14 +150,16 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
     if !args.vary.is_empty() {
         return vary(args, &scenarios, cancel);
     }
-    let out = args.out.clone().unwrap_or_else(|| PathBuf::from("out/runs").join(folder_name(&config.name)));
+    let out = args.out.clone().unwrap_or_else(|| paths::default_folder("runs", &paths::identity(&scenarios[0])));
     // A folder that was asked for holds the run itself, if there is but one.
     let itself = scenarios.len() == 1 && args.out.is_some();
+    let folders = if itself { vec![out.clone()] } else { paths::strategy_folders(&out, &scenarios) };
     let jobs: Vec<Job<'_>> = scenarios
         .iter()
-        .map(|scenario| Job {
+        .zip(folders)
+        .map(|(scenario, folder)| Job {
             scenario,
-            folder: if itself { out.clone() } else { out.join(folder_name(&scenario.strategy().name())) },
+            folder,
             timeline: args.timeline.as_ref().map(|steps| steps.0.clone()),
         })
         .collect();
@@ -163,16 +170,17 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
             steps.start, steps.end
         )));
     }
-    for job in &jobs {
-        report::check_folder(&job.folder)?;
-    }
+    paths::prepare(&jobs)?;
+    let pages = paths::pages_beside(&jobs);
     let bar = Bar::new(scenarios.iter().map(|scenario| scenario.decode() as u64).sum());
     let finished = study::simulate(&jobs, args.jobs.map_or(0, usize::from), cancel, &bar);
     bar.finish();
     let finished = finished?;
     if finished.len() > 1 {
-        report::write(&out, &[side_by_side(&finished)?])?;
+        report::write(&out, &side_by_side(&jobs, &finished)?)?;
     }
+    paths::tell_removed(&pages);
+    paths::refresh_index(&out);
 
     if args.json {
         print(&json(&finished)?)?;
@@ -185,7 +193,11 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
             row.extend(tables::result_cells(&run.report, &finished[0].report));
             table.row(row);
         }
-        print(&table.render(std::io::stdout().is_terminal()))?;
+        let styled = std::io::stdout().is_terminal();
+        print(&table.render(styled))?;
+        let labels = labels(&finished);
+        let runs = labelled(&labels, &finished);
+        print(&format!("\n{}\n\n{}", report::layout_table(&runs).render(styled), html::sentence(&runs)))?;
         if std::io::stdout().is_terminal() && !terminal::is_quiet() {
             for run in &finished {
                 print(&format!("\n{}\n{}", run.report.summary.strategy, terminal::curves(&run.report).join("\n")))?;
@@ -233,7 +245,7 @@ fn vary(args: &RunArgs, scenarios: &[Scenario], cancel: &Cancel) -> Result<ExitC
     }
     let config = SweepConfig::of(base.name.clone(), base, axes);
     let text = serde_json::to_string(&config).unwrap_or_default();
-    let name = format!("{}-{:08x}", folder_name(&config.name), crc32fast::hash(text.as_bytes()));
+    let name = format!("{}-{:08x}", file_name(&config.name), crc32fast::hash(text.as_bytes()));
     let plan = Plan::new(config)?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("out/sweeps").join(name));
     let how = HowArgs { resume: true, jobs: args.jobs, memory_limit: None, yes: false };
@@ -263,6 +275,7 @@ pub(super) fn configure(args: &RunArgs) -> Result<ScenarioConfig, CliError> {
         config.decode_tokens = decode;
     }
     config.page_tokens = args.page_tokens.unwrap_or(config.page_tokens);
+    config.warmup_steps = args.warmup.unwrap_or(config.warmup_steps);
     configure_generator(args, &mut config)?;
     // Spelled out, so that flags and --set reach their fields.
     if let Reference::Name(name) = &config.model {
@@ -383,24 +396,34 @@ pub(super) fn scenarios_of(
         }
     }
     let mut scenarios: Vec<Scenario> = Vec::new();
+    let written = paths::written(&args.scenario);
     for strategy in strategies {
         // What the first has resolved need not be resolved again: fitting a generator to a trace takes a second.
         let mut config = scenarios.first().map_or(config, Scenario::resolved).clone();
         config.strategy = strategy;
-        scenarios.push(Scenario::new(config).map_err(CliError::of_scenario(&args.scenario))?);
+        let scenario = Scenario::new(config).map_err(CliError::of_scenario(&args.scenario))?;
+        scenarios.push(match &written {
+            Some(written) => scenario.with_written(Arc::clone(written)),
+            None => scenario,
+        });
     }
     Ok(scenarios)
 }
 
-/// `report.html` of all runs, beside their folders; each has its own within.
-fn side_by_side(finished: &[Finished]) -> Result<Artifact, CliError> {
-    let label = |run: &'_ Finished| run.report.summary.strategy.clone();
-    let labels: Vec<String> = finished.iter().map(label).collect();
-    let runs: Vec<Labelled<'_>> =
-        labels.iter().zip(finished).map(|(label, run)| Labelled { label, run: &run.report }).collect();
-    let scenario = &finished[0].report.summary.scenario;
-    let title = format!("{}: {} strategies", scenario.name, runs.len());
-    Ok(html::comparison(&title, &scenario.about, &html::answer(&runs), &runs)?)
+fn labels(finished: &[Finished]) -> Vec<String> {
+    finished.iter().map(|run| run.report.summary.strategy.clone()).collect()
+}
+
+fn labelled<'a>(labels: &'a [String], finished: &'a [Finished]) -> Vec<Labelled<'a>> {
+    labels.iter().zip(finished).map(|(label, run)| Labelled { label, run: &run.report }).collect()
+}
+
+/// `report.html` of all runs, beside their folders, with the list of what it shows; each has its own within.
+fn side_by_side(jobs: &[Job<'_>], finished: &[Finished]) -> Result<Vec<Artifact>, CliError> {
+    let labels = labels(finished);
+    let runs = labelled(&labels, finished);
+    let page = html::comparison(&html::title(&runs), &html::question(&runs), &html::answer(&runs), &runs)?;
+    Ok(vec![page, paths::shown(jobs, finished)?])
 }
 
 fn json(finished: &[Finished]) -> Result<String, CliError> {
@@ -410,11 +433,4 @@ fn json(finished: &[Finished]) -> Result<String, CliError> {
     let summaries: Result<Vec<String>, _> =
         finished.iter().map(|run| report::summary_json(&run.report.summary)).collect();
     Ok(format!("[\n{}\n]", summaries?.join(",\n")))
-}
-
-/// A name as one part of a path.
-pub(super) fn folder_name(name: &str) -> String {
-    let usable = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '-' };
-    let name: String = name.chars().map(usable).collect();
-    if name.trim_matches('.').is_empty() { "run".to_owned() } else { name }
 }

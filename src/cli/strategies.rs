@@ -1,7 +1,9 @@
 use super::error::{CliError, INCOMPLETE};
 use super::progress::Bar;
-use super::run::{self, RunArgs, folder_name};
-use super::{print, tables};
+use super::run::{self, RunArgs};
+use super::{paths, print, tables};
+use crate::report::html::{self, Document, Section};
+use crate::report::pictures::Labelled;
 use crate::report::{self, Artifact, Column, Table, grids};
 use crate::simulation::{RunError, Scenario};
 use crate::strategy::Strategy;
@@ -10,7 +12,6 @@ use crate::units::Bytes;
 use crate::workload::{Shape, StoredSkips};
 use clap::Args;
 use std::io::IsTerminal;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -46,14 +47,12 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
         scenarios = scenarios.into_iter().map(|scenario| scenario.with_stored_skips(Arc::clone(&skips))).collect();
     }
 
-    let out = args.out.clone().unwrap_or_else(|| PathBuf::from("out/strategies").join(folder_name(&config.name)));
-    let jobs: Vec<Job<'_>> = scenarios
-        .iter()
-        .map(|scenario| Job { scenario, folder: out.join(folder_name(&scenario.strategy().name())), timeline: None })
-        .collect();
-    for job in &jobs {
-        report::check_folder(&job.folder)?;
-    }
+    let out = args.out.clone().unwrap_or_else(|| paths::default_folder("strategies", &paths::identity(&scenarios[0])));
+    let folders = paths::strategy_folders(&out, &scenarios);
+    let jobs: Vec<Job<'_>> =
+        scenarios.iter().zip(folders).map(|(scenario, folder)| Job { scenario, folder, timeline: None }).collect();
+    paths::prepare(&jobs)?;
+    let pages = paths::pages_beside(&jobs);
     let bar = Bar::new(scenarios.iter().map(|scenario| scenario.decode() as u64).sum());
     let finished = study::simulate(&jobs, args.jobs.map_or(0, usize::from), cancel, &bar);
     bar.finish();
@@ -68,9 +67,17 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
     });
     let table = table(&order);
     let mut files = vec![Artifact::new("table.md", table.render(false) + "\n")];
-    files.extend(picture(&order)?);
+    let picture = picture(&order)?;
+    let labels: Vec<String> = order.iter().map(|(_, run)| run.report.summary.strategy.clone()).collect();
+    let runs: Vec<Labelled<'_>> =
+        labels.iter().zip(&order).map(|(label, (_, run))| Labelled { label, run: &run.report }).collect();
+    files.push(page(&table, &picture, &runs)?);
+    files.push(paths::shown(&jobs, &finished)?);
+    files.extend(picture);
     report::write(&out, &files)?;
-    print(&table.render(std::io::stdout().is_terminal()))?;
+    paths::tell_removed(&pages);
+    paths::refresh_index(&out);
+    print(&format!("{}\n\n{}", table.render(std::io::stdout().is_terminal()), html::sentence(&runs)))?;
     note!("results are in {}", out.display());
     let mut code = ExitCode::SUCCESS;
     for (_, run) in order {
@@ -86,15 +93,30 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
 fn table(order: &[(&Scenario, &Finished)]) -> Table {
     let mut columns = vec![Column::text("strategy")];
     columns.extend(tables::result_columns());
+    columns.extend(report::share_columns(order.first().map_or("HBM", |(_, run)| run.report.tiers[0].as_str())));
     columns.push(Column::number("sees ahead"));
     let mut table = Table::new(columns);
     for (scenario, run) in order {
         let mut row = vec![run.report.summary.strategy.clone()];
         row.extend(tables::result_cells(&run.report, &order[0].1.report));
+        row.extend(report::share_cells(&run.report.summary));
         row.push(knows(scenario.strategy()));
         table.row(row);
     }
     table
+}
+
+/// `report.html`: the table and the picture; each run has its own page in its folder.
+fn page(table: &Table, picture: &[Artifact], runs: &[Labelled<'_>]) -> Result<Artifact, CliError> {
+    let title = html::title(runs);
+    let section = Section {
+        title: "Strategies",
+        note: "The fastest first; what the others take is held against it. Each has a page of its own in its folder.",
+        table: Some(table),
+        pictures: picture.iter().take(1).collect(),
+    };
+    let (question, answer) = (html::question(runs), [html::sentence(runs)]);
+    Ok(html::document(&Document { title: &title, question: &question, answer: &answer, sections: &[section] })?)
 }
 
 /// What a strategy must know of the future.

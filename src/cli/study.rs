@@ -1,6 +1,6 @@
 use super::error::{CliError, INCOMPLETE};
 use super::progress::Bar;
-use super::{print, tables};
+use super::{paths, print, tables};
 use crate::report::{self, Artifact, Column, Table};
 use crate::simulation::RunError;
 use crate::study::{self, Cancel, Job, StudyError};
@@ -48,9 +48,7 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
         folder: args.out.join(setting.folder()),
         timeline: None,
     }));
-    for job in &jobs {
-        report::check_folder(&job.folder)?;
-    }
+    paths::prepare(&jobs)?;
     let bar = Bar::new(jobs.iter().map(|job| job.scenario.decode() as u64).sum());
     let threads = args.jobs.map_or(0, usize::from);
     let finished = study::simulate(&jobs, threads, cancel, &bar);
@@ -94,6 +92,7 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
         return Err(StudyError::from(RunError::Interrupted).into());
     }
     report::write(&args.out, &files)?;
+    paths::refresh_index(&args.out);
 
     print(&text(std::io::stdout().is_terminal()))?;
     note!(

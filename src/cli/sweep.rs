@@ -134,7 +134,7 @@ pub(super) fn run(args: &SweepArgs, cancel: &Cancel) -> Result<ExitCode, CliErro
         return Ok(ExitCode::SUCCESS);
     }
     let out = args.out.clone().unwrap_or_else(|| {
-        let folder = Path::new("out/sweeps").join(super::run::folder_name(&plan.config().name));
+        let folder = Path::new("out/sweeps").join(crate::simulation::file_name(&plan.config().name));
         if shard == Shard::ALL {
             folder
         } else {

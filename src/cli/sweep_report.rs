@@ -1,5 +1,5 @@
 use super::error::{CliError, INCOMPLETE};
-use super::print;
+use super::{paths, print};
 use crate::report::{self, Table};
 use crate::sweep::report::{self as reports, Asked};
 use crate::sweep::{Measure, Query, Results, ranked, sensitivities, subject};
@@ -113,6 +113,7 @@ fn show(results: &Results, asked: &Asked, out: &Path) -> Result<(), CliError> {
     print(&format!("\n{}", reports::sentences(results, asked).join("\n")))?;
     let files = reports::files(results, asked)?;
     report::replace(out, &files, &reports::KINDS)?;
+    paths::refresh_index(out);
     note!("pictures and report.html are in {}", out.display());
     Ok(())
 }

@@ -1,12 +1,23 @@
 use crate::metrics::RunReport;
-use crate::report::Column;
+use crate::report::{Column, rate};
 use crate::units::SimTime;
 
 /// The columns that say how runs went, after those that say what they were.
 pub(super) fn result_columns() -> Vec<Column> {
-    ["simulated", "against first", "over bound", "alpha", "token p50", "token p99", "migrated", "late", "HBM peak"]
-        .map(Column::number)
-        .to_vec()
+    [
+        "simulated time",
+        "tokens/s",
+        "against first",
+        "over bound",
+        "alpha",
+        "token p50",
+        "token p99",
+        "migrated",
+        "late",
+        "HBM peak",
+    ]
+    .map(Column::number)
+    .to_vec()
 }
 
 /// The cells for them. `first` is the run that the others are measured against.
@@ -22,6 +33,7 @@ pub(super) fn result_cells(run: &RunReport, first: &RunReport) -> Vec<String> {
         } else {
             format!("{} (incomplete)", time(summary.simulated_ns))
         },
+        summary.tokens_per_s.map_or_else(dash, rate),
         summary.time_against(&first.summary).map_or_else(dash, |ratio| format!("{ratio:.4}")),
         summary.bound.achieved_over_bound.map_or_else(dash, |ratio| format!("{ratio:.4}")),
         summary.alpha.mean.map_or_else(dash, |alpha| format!("{alpha:.4}")),

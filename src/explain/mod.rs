@@ -24,9 +24,11 @@
 //!
 //! Where a run ends early (out of memory), all of this is about the steps that every run got to the end of.
 
+mod difference;
 mod ladder;
 mod words;
 
+pub use difference::{Part, because, difference};
 pub use ladder::{Ladder, Run};
 pub use words::{label, sentences};
 pub(crate) use words::{percent, time};

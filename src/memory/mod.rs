@@ -13,6 +13,7 @@ mod dram;
 mod efficiency;
 mod fabric;
 mod ledger;
+mod parts;
 pub mod presets;
 mod system;
 mod transfer;
@@ -26,5 +27,7 @@ pub use fabric::{
     Cancelled, Completed, Fabric, HeldUp, InProgress, LaneLoad, Meter, Path, Request, TransferId, Urgency,
 };
 pub use ledger::{Ledger, Shortage};
+pub use parts::parts;
+pub use presets::{dram_name, link_name};
 pub use system::{Direction, Hold, Lane, LaneId, MemoryError, MemorySystem, PortId, RouteId, Tier, TierId};
 pub use transfer::TransferClass;

@@ -41,6 +41,18 @@ pub(super) fn efficiency(name: &str) -> Result<EfficiencyConfig, ConfigError> {
     find("efficiency", DRAM, name)
 }
 
+/// The name of the shipped link that is like this one.
+#[must_use]
+pub fn link_name(link: &LinkConfig) -> Option<&'static str> {
+    LINKS.iter().map(|(name, ..)| *name).find(|name| self::link(name).is_ok_and(|shipped| shipped == *link))
+}
+
+/// The name of the shipped DRAM part that is like this one.
+#[must_use]
+pub fn dram_name(part: &EfficiencyConfig) -> Option<&'static str> {
+    DRAM.iter().map(|(name, ..)| *name).find(|name| efficiency(name).is_ok_and(|shipped| shipped == *part))
+}
+
 /// What a link offers, in a line.
 ///
 /// # Errors

@@ -16,8 +16,8 @@ pub use distribution::Timings;
 pub use recorder::{Histograms, Recorder, RunReport, SCHEMA, lane_summaries, transfer_summaries};
 pub use series::{Series, Step};
 pub use summary::{
-    AlphaSummary, BoundSummary, Distribution, LaneSummary, MigrationSummary, Named, SublayerAlpha, Summary,
-    TransferSummary,
+    AlphaSummary, BoundSummary, Distribution, LaneSummary, LayoutSummary, MigrationSummary, Named, StoredSummary,
+    SublayerAlpha, Summary, TransferSummary, WaitsSummary,
 };
 pub use timeline::{Mark, Span, SpanKind, Timeline, TimelineTransfer};
 pub use waits::{OTHERS, Wait, WaitRecorder};

@@ -1,13 +1,15 @@
 use super::distribution::Timings;
 use super::series::Series;
 use super::summary::{
-    AlphaSummary, BoundSummary, LaneSummary, MigrationSummary, Named, SublayerAlpha, Summary, TransferSummary,
+    AlphaSummary, BoundSummary, LaneSummary, LayoutSummary, MigrationSummary, Named, StoredSummary, SublayerAlpha,
+    Summary, TransferSummary, WaitsSummary,
 };
 use crate::memory::{Cancelled, Completed, Lane, LaneLoad, MemorySystem, TierId, TransferClass};
-use crate::simulation::{Ends, Outcome, Probe, Scenario, StepRecord};
+use crate::simulation::{Ends, Identity, Outcome, Probe, Scenario, ScenarioConfig, StepRecord, Stored};
 use crate::units::{Bytes, SimTime};
 use crate::workload::TraceError;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 /// The version of `summary.json` and `steps.csv`.
 pub const SCHEMA: u32 = 1;
@@ -23,6 +25,8 @@ pub struct RunReport {
     pub histograms: Histograms,
     /// The names of the tiers, the fastest first.
     pub tiers: Vec<String>,
+    /// What the scenario's file says, where that is known: what was changed is told by it.
+    pub written: Option<Arc<ScenarioConfig>>,
 }
 
 /// The distributions of a run.
@@ -41,6 +45,12 @@ pub struct Histograms {
 }
 
 impl RunReport {
+    /// What was run, in a few words.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        Identity::of(&self.summary.scenario, self.written.as_deref())
+    }
+
     /// Adds the bound that pays for what must move, if `scenario` asks for it.
     ///
     /// # Errors
@@ -113,6 +123,12 @@ pub struct Recorder {
     mlp: Mean,
     /// By tier: the sum over steps of its share of the bytes read.
     shares: Vec<Mean>,
+    /// By tier, then compute: for how long sublayers waited for it.
+    waited: Vec<SimTime>,
+    /// How many of the first steps are not measured.
+    warmup: usize,
+    /// Whether the present step is.
+    measures: bool,
 }
 
 impl Recorder {
@@ -127,6 +143,9 @@ impl Recorder {
             attention: Mean::default(),
             mlp: Mean::default(),
             shares: vec![Mean::default(); tiers],
+            waited: vec![SimTime::ZERO; tiers + 1],
+            warmup: scenario.warmup(),
+            measures: true,
         }
     }
 
@@ -137,7 +156,15 @@ impl Recorder {
         let by_tier = |values: &[Bytes]| -> Named<u64> {
             tiers.iter().cloned().zip(values.iter().map(|bytes| bytes.get())).collect()
         };
-        let alphas = || self.series.steps().map(|step| step.alpha()).filter(|alpha| alpha.is_finite());
+        let measured = || self.series.steps().skip(self.warmup);
+        let alphas = || measured().map(|step| step.alpha()).filter(|alpha| alpha.is_finite());
+        let measured_time = self.histograms.token_latency.sum_ps() as f64 / SimTime::PS_PER_SECOND as f64;
+        let layout = |stored: &Stored| StoredSummary {
+            weights_bytes: by_tier(&stored.weights),
+            weights_share: shares(&tiers, &stored.weights),
+            kv_bytes: by_tier(&stored.kv),
+            kv_share: shares(&tiers, &stored.kv),
+        };
         let bound: SimTime = self.series.steps().map(|step| step.bound).sum();
         let sum = |bytes: fn(&super::series::Step<'_>) -> u64| self.series.steps().map(|step| bytes(&step)).sum();
         let summary = Summary {
@@ -147,6 +174,7 @@ impl Recorder {
             error: outcome.error.as_ref().map(ToString::to_string),
             steps: outcome.steps as u64,
             simulated_ns: outcome.simulated.as_ns(),
+            tokens_per_s: (measured_time > 0.0).then(|| measured().len() as f64 / measured_time),
             events: outcome.events,
             best_ratio: scenario.memory().best_ratio(),
             alpha: AlphaSummary {
@@ -169,6 +197,11 @@ impl Recorder {
                 .iter()
                 .map(|tier| (tier.name.clone(), tier.capacity.get()))
                 .collect(),
+            layout: Some(LayoutSummary { start: layout(&outcome.at_start), end: layout(&outcome.at_end) }),
+            waits: Some(WaitsSummary {
+                tiers_ns: tiers.iter().cloned().zip(self.waited.iter().map(|time| time.as_ns())).collect(),
+                compute_ns: self.waited[tiers.len()].as_ns(),
+            }),
             lanes: lane_summaries(scenario.memory(), &outcome.lanes, outcome.drained),
             read_beyond_bytes: sum(|step| step.read_beyond.get()),
             migration: MigrationSummary {
@@ -185,8 +218,16 @@ impl Recorder {
             },
             scenario: scenario.resolved().clone(),
         };
-        RunReport { summary, series: self.series, histograms: self.histograms, tiers }
+        let written = scenario.written().cloned();
+        RunReport { summary, series: self.series, histograms: self.histograms, tiers, written }
     }
+}
+
+/// Each tier's share of all bytes.
+fn shares(tiers: &[String], stored: &[Bytes]) -> Named<Option<f64>> {
+    let all: Bytes = stored.iter().copied().sum();
+    let share = |bytes: &Bytes| (all > Bytes::ZERO).then(|| bytes.as_f64() / all.as_f64());
+    tiers.iter().cloned().zip(stored.iter().map(share)).collect()
 }
 
 /// The figures of each class, from its distributions and its bytes by tier.
@@ -230,8 +271,14 @@ pub fn lane_summaries(system: &MemorySystem, loads: &[LaneLoad], end: SimTime) -
 }
 
 impl Probe for Recorder {
+    fn begin_step(&mut self, step: usize, _now: SimTime) {
+        self.measures = step >= self.warmup;
+    }
+
     fn transfer<Tag>(&mut self, transfer: &Completed<Tag>, ends: Ends) {
-        self.histograms.record(transfer);
+        if self.measures {
+            self.histograms.record(transfer);
+        }
         self.bytes[transfer.class.index()][ends.tier().0] += transfer.bytes;
     }
 
@@ -241,16 +288,28 @@ impl Probe for Recorder {
     }
 
     fn lateness(&mut self, class: TransferClass, late: SimTime) {
-        self.histograms.lateness[class.index()].record(late);
+        if self.measures {
+            self.histograms.lateness[class.index()].record(late);
+        }
+    }
+
+    fn sublayer(&mut self, awaited: Option<TierId>, time: SimTime) {
+        let compute = self.waited.len() - 1;
+        self.waited[awaited.map_or(compute, |tier| tier.0)] += time;
     }
 
     fn layer(&mut self, _layer: usize, began: SimTime, ended: SimTime) {
-        self.histograms.layer_latency.record(ended - began);
+        if self.measures {
+            self.histograms.layer_latency.record(ended - began);
+        }
     }
 
     fn step(&mut self, step: &StepRecord<'_>) -> ControlFlow<()> {
-        self.histograms.token_latency.record(step.latency);
         self.series.push(step);
+        if !self.measures {
+            return ControlFlow::Continue(());
+        }
+        self.histograms.token_latency.record(step.latency);
         self.attention.add(step.attention_read[TierId::HBM.0], step.attention_read.iter().copied().sum());
         self.mlp.add(step.mlp_read[TierId::HBM.0], step.mlp_read.iter().copied().sum());
         let read = |tier: usize| step.attention_read[tier] + step.mlp_read[tier];

@@ -22,6 +22,9 @@ pub struct Summary {
     pub steps: u64,
     /// From the start of the first step to the end of the last.
     pub simulated_ns: f64,
+    /// Tokens a second of simulated time, over the steps that are measured: all, or those after `scenario.warmup_steps`.
+    #[serde(default)]
+    pub tokens_per_s: Option<f64>,
     /// How many events were handled.
     pub events: u64,
     /// HBM's share of all read bandwidth.
@@ -30,7 +33,7 @@ pub struct Summary {
     pub alpha: AlphaSummary,
     /// Every tier's share of the bytes read: the mean over steps.
     pub read_share: Named<Option<f64>>,
-    /// From a step's start to its end.
+    /// From a step's start to its end, of the steps that are measured.
     pub token_latency_ns: Option<Distribution>,
     /// From a layer's start to its end.
     pub layer_latency_ns: Option<Distribution>,
@@ -40,6 +43,12 @@ pub struct Summary {
     pub peak_bytes: Named<u64>,
     /// What each tier holds.
     pub capacity_bytes: Named<u64>,
+    /// Where the bytes were, at the start and at the end. Not in the summaries of earlier versions.
+    #[serde(default)]
+    pub layout: Option<LayoutSummary>,
+    /// What was waited for. Not in the summaries of earlier versions.
+    #[serde(default)]
+    pub waits: Option<WaitsSummary>,
     /// By lane.
     pub lanes: Named<LaneSummary>,
     /// KV read of tokens that were to be skipped, as others of their pages were not.
@@ -55,6 +64,20 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// How many steps are measured: those after the warm-up.
+    #[must_use]
+    pub fn measured_steps(&self) -> u64 {
+        self.steps.saturating_sub(u64::from(self.scenario.warmup_steps))
+    }
+
+    /// How much more KV was read than the trace asks for, as others of its pages were read: a share of what it asks for.
+    #[must_use]
+    pub fn read_beyond_share(&self) -> Option<f64> {
+        let read: u64 = self.transfers.get("KvRead")?.bytes.0.iter().map(|(_, bytes)| bytes).sum();
+        let asked = read.checked_sub(self.read_beyond_bytes).filter(|asked| *asked > 0)?;
+        Some(self.read_beyond_bytes as f64 / asked as f64)
+    }
+
     /// The time over that of `first`, where both runs got to their end.
     #[must_use]
     pub fn time_against(&self, first: &Self) -> Option<f64> {
@@ -100,9 +123,9 @@ pub struct Distribution {
 /// The transfers of one class.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TransferSummary {
-    /// How many.
+    /// How many completed in the steps that are measured: those that the distributions are of.
     pub count: u64,
-    /// Their bytes: by the tier read from or written to, for a migration its destination.
+    /// The bytes of all steps: by the tier read from or written to, for a migration its destination.
     pub bytes: Named<u64>,
     /// From issue to the last byte.
     pub latency_ns: Option<Distribution>,
@@ -111,6 +134,39 @@ pub struct TransferSummary {
     /// For migrations: how long after the reads that it was meant for were issued each was complete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lateness_ns: Option<Distribution>,
+}
+
+/// Where the bytes were before the first step and when the run ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LayoutSummary {
+    /// Before the first step.
+    pub start: StoredSummary,
+    /// When the run ended.
+    pub end: StoredSummary,
+}
+
+/// Where the bytes were at one moment: by tier, in bytes and as shares of all. KV counts in whole pages, and on the destination of a
+/// move; under inclusive residency a byte counts on the tier that it is read from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StoredSummary {
+    /// Stored weights.
+    pub weights_bytes: Named<u64>,
+    /// Each tier's share of the stored weights.
+    pub weights_share: Named<Option<f64>>,
+    /// KV.
+    pub kv_bytes: Named<u64>,
+    /// Each tier's share of the KV.
+    pub kv_share: Named<Option<f64>>,
+}
+
+/// For how long sublayers waited, by what arrived last: the reads of a tier, or compute. The times add up to `simulated_ns` of a
+/// complete run. `tiersim explain` has the same by lane and by cause.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct WaitsSummary {
+    /// By the tier whose reads arrived last.
+    pub tiers_ns: Named<f64>,
+    /// Where compute ended after all reads.
+    pub compute_ns: f64,
 }
 
 /// One lane.

@@ -19,11 +19,16 @@ pub(super) const FILES: [&str; 7] = [
     "explain_waits.png",
 ];
 
-/// The files of an explanation: `explain.json`, `explain.csv`, `explain.html`, and its two pictures as SVG and PNG.
+/// The files of an explanation: `explain.json`, `explain.csv`, `explain.html`, and its two pictures as SVG and PNG. Where they go
+/// `beside_run`, the page leads to the `report.html` there.
 ///
 /// # Errors
 /// [`ReportError`] if one cannot be made.
-pub fn explanation_files(explanation: &Explanation, ladder: &Ladder) -> Result<Vec<Artifact>, ReportError> {
+pub fn explanation_files(
+    explanation: &Explanation,
+    ladder: &Ladder,
+    beside_run: bool,
+) -> Result<Vec<Artifact>, ReportError> {
     let over_tokens = OverTokens::new(ladder, explanation.steps as usize);
     let mut files = vec![
         Artifact::new("explain.json", explanation_json(explanation)? + "\n"),
@@ -31,7 +36,7 @@ pub fn explanation_files(explanation: &Explanation, ladder: &Ladder) -> Result<V
     ];
     let ladder = ladder_picture(explanation).artifacts()?;
     let waits = over_tokens.picture(explanation).artifacts()?;
-    files.push(explanation_page(explanation, [&ladder[0], &waits[0]])?);
+    files.push(explanation_page(explanation, [&ladder[0], &waits[0]], beside_run)?);
     files.extend(ladder.into_iter().chain(waits));
     Ok(files)
 }

@@ -17,8 +17,10 @@ pub mod grids;
 mod hgrm;
 mod hlog;
 pub mod html;
+mod index;
 mod json;
 mod labels;
+mod layout;
 mod lettering;
 mod output;
 mod parquet;
@@ -26,6 +28,7 @@ mod percentiles;
 pub mod pictures;
 mod placement;
 mod raster;
+mod several;
 mod shapes;
 mod table;
 mod timeline;
@@ -34,10 +37,13 @@ pub mod trace_pictures;
 pub use curves::curve_files;
 pub use explanation::{explain_schema, explanation_files, explanation_json, explanation_text};
 pub(crate) use hlog::MARK as LOG_MARK;
+pub use index::write_index;
 pub use json::{summary_json, summary_schema};
+pub use layout::{layout_table, share_cells, share_columns};
 pub use output::{Artifact, ReportError, check_folder, replace, write, write_run, write_streamed};
 pub use percentiles::percentile_picture;
 pub use placement::{PlacementRow, placement_bar};
+pub use several::shown_runs;
 pub use table::{Column, Table};
 pub use timeline::timeline_files;
 
@@ -45,6 +51,19 @@ use crate::metrics::{Histograms, RunReport, Timings};
 use crate::units::SimTime;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::time::Duration;
+
+/// Tokens a second as a person reads them: four digits, or all before the point.
+#[must_use]
+pub fn rate(tokens_per_s: f64) -> String {
+    let digits = match tokens_per_s {
+        rate if rate >= 1_000.0 => 0,
+        rate if rate >= 100.0 => 1,
+        rate if rate >= 10.0 => 2,
+        rate if rate >= 1.0 => 3,
+        _ => 4,
+    };
+    format!("{tokens_per_s:.digits$}")
+}
 
 /// The files of a run's distributions, for what has no other series: a `.hgrm` each and the log of all.
 ///

@@ -1,6 +1,6 @@
 use super::explanation::FILES as EXPLANATION;
 use super::pictures::PICTURES;
-use super::timeline;
+use super::{several, timeline};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -119,7 +119,7 @@ pub fn replace(folder: &Path, artifacts: &[Artifact], kinds: &[&str]) -> Result<
 }
 
 /// Writes a run's `artifacts` as [`write()`] does, and takes away what an earlier run left in `folder`: histograms and
-/// pictures that this one did not write, and the explanation of that run.
+/// pictures that this one did not write, the explanation of that run, and the page beside `folder` that shows it among others.
 ///
 /// # Errors
 /// [`ReportError::Write`].
@@ -135,7 +135,7 @@ pub fn write_run(folder: &Path, artifacts: &[Artifact]) -> Result<(), ReportErro
     for stale in of_runs.chain(pictures).chain(others).filter(|path| path.is_file() && !written(path)) {
         fs::remove_file(&stale).map_err(|source| ReportError::write(&stale, source))?;
     }
-    Ok(())
+    several::drop_stale(folder, artifacts)
 }
 
 fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {

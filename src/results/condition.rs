@@ -129,7 +129,7 @@ fn parse_limit(text: &str, limit: &str, kind: Kind) -> Result<Limit, ConditionEr
         Kind::Time => (limit.parse::<SimTime>().ok().map(SimTime::as_ns), " or a time: 400us"),
         Kind::Bytes => (limit.parse::<Bytes>().ok().map(Bytes::as_f64), " or a size: 2GiB"),
         Kind::Share => (None, " or a share: 90%"),
-        Kind::Number => (None, ""),
+        Kind::Number | Kind::Rate => (None, ""),
     };
     let limit = number(limit).or(read).ok_or_else(|| ConditionError::Limit {
         text: text.to_owned(),

@@ -1,5 +1,6 @@
 use super::FinishedRun;
 use crate::metrics::Named;
+use crate::report::rate;
 use crate::units::SimTime;
 use serde_json::Value;
 
@@ -12,6 +13,8 @@ pub enum Kind {
     Bytes,
     /// A share of one.
     Share,
+    /// Tokens a second.
+    Rate,
     /// Anything else.
     Number,
 }
@@ -25,8 +28,11 @@ impl Kind {
             Self::Time
         } else if parts().any(|part| part.contains("bytes")) {
             Self::Bytes
-        } else if parts().any(|part| ["alpha", "read_share", "utilization", "best_ratio"].contains(&part)) {
+        } else if parts().any(|part| part.ends_with("_share") || ["alpha", "utilization", "best_ratio"].contains(&part))
+        {
             Self::Share
+        } else if parts().any(|part| part == "tokens_per_s") {
+            Self::Rate
         } else {
             Self::Number
         }
@@ -41,6 +47,7 @@ impl Kind {
             Self::Bytes if value >= (1u64 << 20) as f64 => format!("{:.3} GiB", value / (1u64 << 30) as f64),
             Self::Bytes => format!("{value} B"),
             Self::Share => format!("{value:.4}"),
+            Self::Rate => rate(value),
             Self::Number if value.fract() != 0.0 => format!("{value:.4}"),
             _ => value.to_string(),
         }
@@ -66,8 +73,10 @@ impl Figure {
 }
 
 /// Short names of figures that are asked for often.
-pub(super) const ALIASES: [(&str, &str); 10] = [
+pub(super) const ALIASES: [(&str, &str); 12] = [
     ("time", "simulated_ns"),
+    ("rate", "tokens_per_s"),
+    ("tokens/s", "tokens_per_s"),
     ("alpha", "alpha.mean"),
     ("over_bound", "bound.achieved_over_bound"),
     ("achieved_over_bound", "bound.achieved_over_bound"),
@@ -91,6 +100,7 @@ pub fn full_name(name: &str) -> &str {
 pub fn figures(runs: &[&FinishedRun]) -> Vec<Figure> {
     let mut paths: Vec<String> = [
         "simulated_ns",
+        "tokens_per_s",
         "steps",
         "bound.simulated_ns",
         "bound.achieved_over_bound",
@@ -112,6 +122,14 @@ pub fn figures(runs: &[&FinishedRun]) -> Vec<Figure> {
     for name in names(summaries().map(|summary| &summary.transfers)) {
         let parts = ["latency_ns.p50", "latency_ns.p99", "queueing_ns.p99"];
         paths.extend(parts.map(|part| format!("transfers.{name}.{part}")));
+    }
+    let layouts = || summaries().filter_map(|summary| summary.layout.as_ref());
+    for (when, what, shares) in [
+        ("start", "weights_share", names(layouts().map(|layout| &layout.start.weights_share))),
+        ("start", "kv_share", names(layouts().map(|layout| &layout.start.kv_share))),
+        ("end", "kv_share", names(layouts().map(|layout| &layout.end.kv_share))),
+    ] {
+        paths.extend(shares.iter().map(|tier| format!("layout.{when}.{what}.{tier}")));
     }
     paths.extend(names(summaries().map(|summary| &summary.peak_bytes)).iter().map(|tier| format!("peak_bytes.{tier}")));
     paths.extend(

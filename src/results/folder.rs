@@ -44,11 +44,11 @@ impl FinishedRun {
             return Err(torn(found));
         }
         let histograms = read_histograms(&folder.join("histograms.hlog"), &typed)?;
-        if histograms.token_latency.count() != typed.steps {
-            let counted = histograms.token_latency.count();
-            return Err(torn(format!("summary.json counts {} steps, histograms.hlog {counted}", typed.steps)));
+        let (counted, measured) = (histograms.token_latency.count(), typed.measured_steps());
+        if counted != measured {
+            return Err(torn(format!("summary.json counts {measured} steps, histograms.hlog {counted}")));
         }
-        Ok(Self { report: RunReport { summary: typed, series, histograms, tiers }, summary })
+        Ok(Self { report: RunReport { summary: typed, series, histograms, tiers, written: None }, summary })
     }
 }
 

@@ -5,17 +5,18 @@
 //! [`Condition`] makes a gate of it. [`Distributions`] are those of a log or a `.hgrm` file, to merge and to subtract.
 
 mod condition;
-mod differences;
 mod distributions;
 mod figures;
 mod folder;
+mod parts;
 mod sentences;
 
+pub use crate::simulation::{Difference, differences};
 pub use condition::{Condition, ConditionError, Holds};
-pub use differences::{Difference, differences};
 pub use distributions::{Distributions, LogUnit};
 pub use figures::{Figure, Kind, figures, full_name};
 pub use folder::FinishedRun;
+pub use parts::named_parts;
 pub use sentences::sentences;
 
 use thiserror::Error;

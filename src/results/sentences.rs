@@ -1,5 +1,6 @@
-use super::differences::{Difference, one_thing, same};
 use crate::metrics::Summary;
+use crate::report::rate;
+use crate::simulation::{Difference, one_thing, same};
 use crate::units::SimTime;
 
 /// For each run after the first, what changed against the first and by how much. The cause is named where the
@@ -26,10 +27,11 @@ fn what_changed((first_name, first): &(&str, &Summary), (name, run): &(&str, &Su
         match more_or_less(was, is) {
             None => format!("{name} takes as long as {first_name}: {} for {} tokens", time(is), run.steps),
             Some(by) => format!(
-                "{name} takes {by} time than {first_name}: {} instead of {} for {} tokens",
+                "{name} takes {by} time than {first_name}: {} instead of {} for {} tokens{}",
                 time(is),
                 time(was),
-                run.steps
+                run.steps,
+                rates(first, run)
             ),
         }
     } else {
@@ -47,7 +49,7 @@ fn what_changed((first_name, first): &(&str, &Summary), (name, run): &(&str, &Su
     if changes.is_empty() { format!("{time}.") } else { format!("{time}; {}.", joined(&changes)) }
 }
 
-/// What else changed that a reader asks for: the slowest tokens, alpha, and the lane that changed most.
+/// What else changed that a reader asks for: the slowest tokens, late tokens, and the use of the lane that changed most.
 fn changes(first: &Summary, run: &Summary) -> Vec<String> {
     let mut changes = Vec::new();
     if let (Some(was), Some(is)) = (&first.token_latency_ns, &run.token_latency_ns)
@@ -55,10 +57,11 @@ fn changes(first: &Summary, run: &Summary) -> Vec<String> {
     {
         changes.push(format!("the p99 of token latency {by}, to {}", time(is.p99)));
     }
-    if let (Some(was), Some(is)) = (first.alpha.mean, run.alpha.mean)
-        && (was - is).abs() >= 0.0005
-    {
-        changes.push(format!("mean alpha goes from {was:.3} to {is:.3}"));
+    let (was, is) = (first.migration.late_tokens, run.migration.late_tokens);
+    if was != is {
+        changes.push(format!("{is} late tokens instead of {was}"));
+    } else if is > 0 {
+        changes.push(format!("{is} late tokens in both"));
     }
     let lane = |(name, lane): &(String, crate::metrics::LaneSummary)| {
         let was = first.lanes.get(name)?.utilization;
@@ -82,6 +85,14 @@ fn cause(differences: &[Difference], index: usize, unchanged: bool) -> String {
         };
     }
     one_thing(differences, 0, index).map_or_else(String::new, |thing| format!(" The only difference is {thing}."))
+}
+
+/// ` (72.5 tokens/s instead of 58.1)`.
+fn rates(first: &Summary, run: &Summary) -> String {
+    match (first.tokens_per_s, run.tokens_per_s) {
+        (Some(was), Some(is)) => format!(" ({} tokens/s instead of {})", rate(is), rate(was)),
+        _ => String::new(),
+    }
 }
 
 fn more_or_less(was: f64, is: f64) -> Option<String> {

@@ -4,6 +4,7 @@ use super::paging::Paging;
 use super::probe::{Ends, Probe, StepRecord};
 use super::residency::{LayerTokens, Residency};
 use super::scenario::Scenario;
+use super::stored::Stored;
 use super::waits::{Waiting, Waits};
 use crate::kernel::{Calendar, EventId};
 use crate::memory::{
@@ -53,6 +54,10 @@ pub struct Outcome {
     pub events: u64,
     /// The most bytes in use on each tier at any moment.
     pub peak: Vec<Bytes>,
+    /// Where the bytes were before the first step.
+    pub at_start: Stored,
+    /// Where they were when the run ended.
+    pub at_end: Stored,
     /// What each lane did.
     pub lanes: Vec<LaneLoad>,
     /// Bytes issued, by class.
@@ -234,6 +239,9 @@ struct Decode<'a, P> {
     done: Vec<Completed<Purpose>>,
     /// The sublayer that runs; none after the last step.
     present: Option<u32>,
+    /// When its last read arrived so far, and from which tier.
+    arrived: Option<(SimTime, TierId)>,
+    at_start: Stored,
     plan: MovePlan,
     measured: Measured,
     totals: StepTotals,
@@ -264,8 +272,11 @@ impl<'a, P: Probe> Decode<'a, P> {
         initialization.lay_out(&mut layout).map_err(RunError::Layout)?;
         let (stored, tokens) = layout.into_parts();
         let weights = model.sublayers().zip(&stored).map(|(sublayer, stored)| weight_reads(sublayer, stored)).collect();
+        let stored: Vec<Bytes> =
+            (0..tiers).map(|tier| stored.iter().map(|of_sublayer| of_sublayer[tier]).sum()).collect();
         let page_bytes = model.layers().iter().map(|layer| layer.kv_bytes.times(shape.page_tokens as u64));
         let mut residency = Residency::new(tokens, page_bytes.clone(), shape.range(), ledger);
+        let at_start = Stored::new(stored, &residency, layers);
         if !scenario.prefill().is_multiple_of(shape.page_tokens) {
             for layer in 0..layers {
                 residency.keep_open(layer, scenario.prefill() / shape.page_tokens);
@@ -305,6 +316,8 @@ impl<'a, P: Probe> Decode<'a, P> {
             held: vec![None; tiers],
             done: Vec::with_capacity(64),
             present: None,
+            arrived: None,
+            at_start,
             plan: MovePlan::new(tiers),
             measured: Measured {
                 sublayer: 0,
@@ -378,7 +391,9 @@ impl<'a, P: Probe> Decode<'a, P> {
 
     /// Issues the reads of a sublayer and runs until they and its compute are done.
     fn sublayer(&mut self, step: usize, sublayer: usize) -> Result<(), RunError> {
+        let began = self.now();
         self.present = Some(sublayer as u32);
+        self.arrived = None;
         if self.weights_issued > sublayer {
             while let Some(transfer) = self.early[sublayer].pop() {
                 self.fabric.promote(self.calendar.now(), transfer);
@@ -408,6 +423,9 @@ impl<'a, P: Probe> Decode<'a, P> {
         while self.outstanding[sublayer] > 0 || self.computing {
             self.next_instant(step)?;
         }
+        let now = self.now();
+        let awaited = self.arrived.and_then(|(at, tier)| (at == now).then_some(tier));
+        self.probe.sublayer(awaited, now - began);
         Ok(())
     }
 
@@ -733,6 +751,12 @@ impl<'a, P: Probe> Decode<'a, P> {
         for transfer in done.drain(..) {
             let ends = match transfer.tag {
                 Purpose::Read { sublayer, tier } => {
+                    if self.present == Some(sublayer) {
+                        self.arrived = Some(match self.arrived {
+                            Some((at, other)) if at == now => (now, other.min(tier)),
+                            _ => (now, tier),
+                        });
+                    }
                     let sublayer = sublayer as usize;
                     self.measured.arrived(sublayer, tier, now);
                     self.outstanding[sublayer] -= 1;
@@ -818,8 +842,11 @@ impl<'a, P: Probe> Decode<'a, P> {
                 }
             }
         }
+        let at_end = Stored::new(self.at_start.weights.clone(), &self.residency, self.model.layers().len());
         Outcome {
             error,
+            at_start: std::mem::take(&mut self.at_start),
+            at_end,
             steps: self.steps,
             simulated: self.step_ended,
             drained: self.now(),

@@ -48,6 +48,8 @@ impl Fields {
     /// [`FieldError::Value`] if what is named cannot be read.
     pub fn new(config: &ScenarioConfig) -> Result<Self, FieldError> {
         let mut fields = Self { tree: as_tree(config)? };
+        // Not written where it is 0, but a field all the same.
+        fields.tree["warmup_steps"] = config.warmup_steps.into();
         for (name, named) in [
             ("model", matches!(config.model, Reference::Name(_))),
             ("memory", matches!(config.memory, Reference::Name(_))),

@@ -12,21 +12,28 @@
 //! Early reads (`weight_prefetch`) stay within their step: a step's bound assumes that its bytes are read in it.
 
 mod decode;
+mod differences;
 mod fields;
 mod footprint;
 mod idealization;
+mod identity;
 mod moves;
 mod paging;
 mod probe;
 mod residency;
 mod scenario;
+mod stored;
 mod waits;
 mod watch;
 
 pub use decode::{Outcome, RunError, SkipsMade, run, run_abreast, run_with};
+pub use differences::{Difference, differences};
+pub(crate) use differences::{one_thing, same};
 pub use fields::{FieldError, Fields, spelled_out};
 pub use idealization::{Ideal, Idealization};
+pub use identity::{Identity, file_name, labels};
 pub use probe::{Ends, Probe, StepRecord};
 pub use scenario::{Scenario, ScenarioConfig, ScenarioError, open_trace, open_trace_with};
+pub use stored::Stored;
 pub use waits::{Waiting, Waits};
 pub use watch::Watch;

@@ -93,6 +93,12 @@ pub trait Probe {
         let _ = (class, late);
     }
 
+    /// A sublayer has ended, `time` after it began. What arrived last is what it waited for: the reads of `awaited` (of those
+    /// that arrived at the same instant, the fastest tier's), or its compute where that is `None`.
+    fn sublayer(&mut self, awaited: Option<TierId>, time: SimTime) {
+        let _ = (awaited, time);
+    }
+
     /// A layer has begun and ended at these times.
     fn layer(&mut self, layer: usize, began: SimTime, ended: SimTime) {
         let _ = (layer, began, ended);
@@ -142,6 +148,10 @@ impl<A: Probe> Probe for Option<A> {
         self.iter_mut().for_each(|probe| probe.lateness(class, late));
     }
 
+    fn sublayer(&mut self, awaited: Option<TierId>, time: SimTime) {
+        self.iter_mut().for_each(|probe| probe.sublayer(awaited, time));
+    }
+
     fn layer(&mut self, layer: usize, began: SimTime, ended: SimTime) {
         self.iter_mut().for_each(|probe| probe.layer(layer, began, ended));
     }
@@ -189,6 +199,11 @@ impl<A: Probe, B: Probe> Probe for (A, B) {
     fn lateness(&mut self, class: TransferClass, late: SimTime) {
         self.0.lateness(class, late);
         self.1.lateness(class, late);
+    }
+
+    fn sublayer(&mut self, awaited: Option<TierId>, time: SimTime) {
+        self.0.sublayer(awaited, time);
+        self.1.sublayer(awaited, time);
     }
 
     fn layer(&mut self, layer: usize, began: SimTime, ended: SimTime) {

@@ -34,6 +34,9 @@ pub struct ScenarioConfig {
     /// The steps.
     #[serde(deserialize_with = "crate::config::not_zero")]
     pub decode_tokens: u32,
+    /// How many of the first steps are left out of histograms, means and rates.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub warmup_steps: u32,
     /// How many tokens of a layer make a page: KV is placed, moved and read in whole pages.
     #[serde(default = "one", deserialize_with = "crate::config::not_zero")]
     pub page_tokens: u32,
@@ -55,6 +58,10 @@ pub struct ScenarioConfig {
 
 fn one() -> u32 {
     1
+}
+
+fn is_zero(steps: &u32) -> bool {
+    *steps == 0
 }
 
 impl ScenarioConfig {
@@ -133,6 +140,12 @@ pub enum ScenarioError {
     Charged(#[from] ChargedError),
     #[error("decode_tokens: 0 steps: there is nothing to simulate; write at least 1")]
     NoSteps,
+    #[error(
+        "warmup_steps: {warmup} steps are left out, but the run has {decode} (decode_tokens), so that nothing is left to measure: write \
+         at most {}",
+        .decode - 1
+    )]
+    Warmup { warmup: u32, decode: u32 },
     #[error("page_tokens: {0}, but a page holds from 1 to {max} tokens", max = Scenario::MAX_PAGE_TOKENS)]
     PageTokens(u32),
     #[error("prefill_tokens + decode_tokens: {0} tokens are more than the {max} that can be simulated", max = Scenario::MAX_TOKENS)]
@@ -161,6 +174,8 @@ pub struct Scenario {
     /// Its skip sets, where another run has them already.
     stored: Option<Arc<StoredSkips>>,
     idealization: Idealization,
+    /// What its file says, before flags changed it.
+    written: Option<Arc<ScenarioConfig>>,
 }
 
 impl Scenario {
@@ -195,6 +210,9 @@ impl Scenario {
         if config.decode_tokens == 0 {
             return Err(ScenarioError::NoSteps);
         }
+        if config.warmup_steps >= config.decode_tokens {
+            return Err(ScenarioError::Warmup { warmup: config.warmup_steps, decode: config.decode_tokens });
+        }
         let tokens = u64::from(config.prefill_tokens) + u64::from(config.decode_tokens);
         if tokens > Self::MAX_TOKENS {
             return Err(ScenarioError::TooManyTokens(tokens));
@@ -202,8 +220,15 @@ impl Scenario {
         check_size(&model, memory.tiers().len(), &config)?;
         check_room(&model, &memory, config.prefill_tokens, config.page_tokens)?;
         let roofline = config.compute.as_ref().map(Roofline::new).transpose()?;
-        let mut scenario =
-            Self { resolved: config, model, memory, roofline, stored: None, idealization: Idealization::NONE };
+        let mut scenario = Self {
+            resolved: config,
+            model,
+            memory,
+            roofline,
+            stored: None,
+            idealization: Idealization::NONE,
+            written: None,
+        };
         scenario.resolve_trace()?;
         scenario.check_trace()?;
         if scenario.resolved.bound == BoundKind::Charged {
@@ -326,6 +351,18 @@ impl Scenario {
         &self.resolved
     }
 
+    /// The same, with what its file says before anything was changed: reports say then what was.
+    #[must_use]
+    pub fn with_written(self, written: Arc<ScenarioConfig>) -> Self {
+        Self { written: Some(written), ..self }
+    }
+
+    /// What its file says, where that is known.
+    #[must_use]
+    pub fn written(&self) -> Option<&Arc<ScenarioConfig>> {
+        self.written.as_ref()
+    }
+
     /// The language model.
     #[must_use]
     pub fn model(&self) -> &LanguageModel {
@@ -360,6 +397,12 @@ impl Scenario {
     #[must_use]
     pub fn decode(&self) -> usize {
         self.resolved.decode_tokens as usize
+    }
+
+    /// How many of the first steps are left out of histograms, means and rates.
+    #[must_use]
+    pub fn warmup(&self) -> usize {
+        self.resolved.warmup_steps as usize
     }
 
     /// How many layers, tokens and pages there are.

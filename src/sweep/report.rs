@@ -29,8 +29,9 @@ pub const KINDS: [&str; 3] = ["lines", "heat", "front"];
 const USUAL: &str = "token_latency_ns.mean";
 
 /// The columns of a table of points, after the axes.
-const FIGURES: [(&str, &str); 6] = [
-    ("simulated", "simulated_ns"),
+const FIGURES: [(&str, &str); 7] = [
+    ("simulated time", "simulated_ns"),
+    ("tokens/s", "tokens_per_s"),
     ("token p50", "token_latency_ns.p50"),
     ("token p99", "token_latency_ns.p99"),
     ("over bound", "bound.achieved_over_bound"),

@@ -182,7 +182,7 @@ impl Results {
             Measure::Figure(path) => match Kind::of(path) {
                 Kind::Time => Unit::Time,
                 Kind::Bytes => Unit::Bytes,
-                Kind::Share | Kind::Number => Unit::Real,
+                Kind::Share | Kind::Number | Kind::Rate => Unit::Real,
             },
         };
         unit.scale(most)

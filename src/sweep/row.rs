@@ -64,6 +64,7 @@ impl Row {
     pub fn of(cell: u64, summary: &Summary) -> Self {
         let mut figures = Figures(Vec::with_capacity(160));
         figures.real("simulated_ns", summary.simulated_ns);
+        figures.some("tokens_per_s", summary.tokens_per_s);
         figures.some("bound.achieved_over_bound", summary.bound.achieved_over_bound);
         figures.real("bound.simulated_ns", summary.bound.simulated_ns);
         figures.some("bound.charged_ns", summary.bound.charged_ns);
@@ -101,6 +102,15 @@ impl Row {
         }
         for (tier, bytes) in &summary.peak_bytes.0 {
             figures.whole(&format!("peak_bytes.{tier}"), *bytes);
+        }
+        if let Some(layout) = &summary.layout {
+            for (when, stored) in [("start", &layout.start), ("end", &layout.end)] {
+                for (what, shares) in [("weights_share", &stored.weights_share), ("kv_share", &stored.kv_share)] {
+                    for (tier, share) in &shares.0 {
+                        figures.some(&format!("layout.{when}.{what}.{tier}"), *share);
+                    }
+                }
+            }
         }
         for (tier, bytes) in &summary.capacity_bytes.0 {
             figures.whole(&format!("capacity_bytes.{tier}"), *bytes);

@@ -144,6 +144,7 @@ pub fn small(
         }),
         prefill_tokens: prefill,
         decode_tokens: decode,
+        warmup_steps: 0,
         page_tokens: 1,
         trace: TraceConfig::default(),
         strategy: BASELINE,

@@ -2,6 +2,7 @@ use super::{STYLE, failed};
 use crate::explain::{Explanation, label};
 use crate::report::explanation::{LADDER, WAITS, ladder_rows, wait_rows};
 use crate::report::{Artifact, ReportError};
+use crate::simulation::Identity;
 use askama::Template;
 use base64::Engine;
 
@@ -12,19 +13,22 @@ type Section = (&'static str, &'static str, &'static [&'static str], Vec<Vec<Str
 #[template(path = "explain.html", config = "src/report/html/askama.toml")]
 struct ExplanationView<'a> {
     title: String,
+    question: String,
+    beside_run: bool,
     style: &'static str,
     sentences: &'a [String],
     sections: Vec<Section>,
     without_effect: String,
 }
 
-/// `explain.html`, with the pictures of the ladder and of what was waited for as SVG.
+/// `explain.html`, with the pictures of the ladder and of what was waited for as SVG. It leads to the run's page where that is beside it.
 ///
 /// # Errors
 /// [`ReportError::Format`] where the page cannot be made; none of ours is such.
 pub(in crate::report) fn explanation_page(
     explanation: &Explanation,
     pictures: [&Artifact; 2],
+    beside_run: bool,
 ) -> Result<Artifact, ReportError> {
     let [ladder, waits] = pictures.map(|picture| base64::engine::general_purpose::STANDARD.encode(&picture.bytes));
     let sections = vec![
@@ -49,7 +53,9 @@ pub(in crate::report) fn explanation_page(
     ];
     let names: Vec<&str> = explanation.without_effect.iter().map(|name| label(name)).collect();
     let view = ExplanationView {
-        title: format!("{}: {}", explanation.scenario.name, explanation.strategy),
+        title: format!("{}: {}", Identity::of(&explanation.scenario, None).title(), explanation.strategy),
+        question: format!("Why does {} take as long as it does?", explanation.strategy),
+        beside_run,
         style: STYLE,
         sentences: &explanation.sentences,
         sections,

@@ -9,17 +9,23 @@
 
 mod document;
 mod explanation;
+mod list;
 mod placement;
 mod plots;
+mod question;
 mod words;
 
 pub use document::{Document, Section, document};
 pub(super) use explanation::explanation_page;
+pub(super) use list::list;
 pub use placement::placement_bar;
-pub use words::answer;
+pub use question::{question, title};
 pub(super) use words::bytes;
+pub use words::{answer, sentence};
 
+use super::layout::placement_rows;
 use super::pictures::Labelled;
+use super::rate;
 use super::{Artifact, Exporter, ReportError};
 use crate::memory::TransferClass;
 use crate::metrics::{LaneSummary, RunReport, Timings};
@@ -78,6 +84,7 @@ fn rendered(page: &Page<'_>, explainable: bool) -> Result<Artifact, ReportError>
     let view = PageView {
         title: page.title,
         question: page.question,
+        said: page.answer,
         answer: page.answer.lines().filter(|line| !line.trim().is_empty()).collect(),
         style: STYLE,
         script: SCRIPT,
@@ -103,10 +110,9 @@ pub(super) struct RunPage;
 impl Exporter for RunPage {
     fn export(&self, run: &RunReport) -> Result<Vec<Artifact>, ReportError> {
         let runs = [Labelled { label: &run.summary.strategy, run }];
-        let scenario = &run.summary.scenario;
-        let title = format!("{}: {}", scenario.name, run.summary.strategy);
         let groups = [Group { title: "", runs: &runs }];
-        let page = Page { title: &title, question: &scenario.about, answer: &answer(&runs), groups: &groups };
+        let (title, question) = (title(&runs), question(&runs));
+        let page = Page { title: &title, question: &question, answer: &answer(&runs), groups: &groups };
         Ok(vec![rendered(&page, true)?])
     }
 }
@@ -117,6 +123,8 @@ impl Exporter for RunPage {
 struct PageView<'a> {
     title: &'a str,
     question: &'a str,
+    /// The answer once more, in one piece, for lists of results.
+    said: &'a str,
     answer: Vec<&'a str>,
     style: &'static str,
     script: &'static str,
@@ -137,6 +145,8 @@ struct GroupView {
     settings: Vec<String>,
     /// The first table.
     results: Vec<Row>,
+    /// Where the bytes of each run are, as bars; empty where no run says.
+    placement: String,
     /// For each distribution its name and a row a run.
     percentiles: Vec<(String, Vec<Row>)>,
     /// For each lane its name, and its load in each run.
@@ -159,8 +169,9 @@ struct LaneView {
 }
 
 /// The columns of the first table, after the run's label.
-const RESULTS: [&str; 10] = [
-    "time",
+const RESULTS: [&str; 11] = [
+    "simulated time",
+    "tokens/s",
     "against first",
     "over bound",
     "alpha",
@@ -196,6 +207,7 @@ impl GroupView {
             title: group.title.to_owned(),
             settings: words::settings(runs),
             results: runs.iter().map(|run| (run.label.to_owned(), result(run.run, runs[0].run))).collect(),
+            placement: placement(runs)?,
             percentiles: percentiles(runs),
             lanes_shown: LANES_SHOWN,
             lanes_left_out: all - lanes.len(),
@@ -219,6 +231,7 @@ fn result(run: &RunReport, first: &RunReport) -> Vec<String> {
     let took = time(summary.simulated_ns);
     vec![
         if summary.complete { took } else { format!("{took} for {} tokens, incomplete", summary.steps) },
+        summary.tokens_per_s.map_or_else(dash, rate),
         summary.time_against(&first.summary).map_or_else(dash, |ratio| format!("{ratio:.4}")),
         summary.bound.achieved_over_bound.map_or_else(dash, |ratio| format!("{ratio:.4}")),
         summary.alpha.mean.map_or_else(dash, |alpha| format!("{alpha:.4}")),
@@ -229,6 +242,12 @@ fn result(run: &RunReport, first: &RunReport) -> Vec<String> {
         summary.migration.late_tokens.to_string(),
         summary.peak_bytes.0.first().map_or_else(dash, |(_, peak)| bytes(*peak)),
     ]
+}
+
+/// The bars of where the bytes of each run are.
+fn placement(runs: &[Labelled<'_>]) -> Result<String, ReportError> {
+    let rows = placement_rows(runs);
+    if rows.is_empty() { Ok(String::new()) } else { placement_bar(&rows) }
 }
 
 /// For each distribution that any run has, each run's figures.

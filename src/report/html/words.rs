@@ -16,29 +16,25 @@ pub fn answer(runs: &[Labelled<'_>]) -> String {
     }
 }
 
+/// The first sentence of [`answer`]: which run is the fastest, by how much, at how many tokens a second, and what it waits for.
+#[must_use]
+pub fn sentence(runs: &[Labelled<'_>]) -> String {
+    match runs {
+        [] => "There are no runs.".to_owned(),
+        [only] => headline(only),
+        [first, ..] => winner(first, runs).0,
+    }
+}
+
 fn of_one(run: &Labelled<'_>) -> String {
     let summary = &run.run.summary;
+    let mut text = headline(run);
     if summary.steps == 0 {
-        return format!("{} did not get to the end of its first token{}.", run.label, why(summary));
-    }
-    let mut text = if summary.complete {
-        format!("{} decodes {} tokens in {}", run.label, summary.steps, time(summary.simulated_ns))
-    } else {
-        format!(
-            "{} is incomplete{}. Up to there it took {} for {} tokens",
-            run.label,
-            why(summary),
-            time(summary.simulated_ns),
-            summary.steps
-        )
-    };
-    if let Some(ratio) = summary.bound.achieved_over_bound {
-        text += &format!(", {ratio:.3} times the least that any placement could take (the bound)");
+        return text;
     }
     if let Some(ratio) = summary.bound.achieved_over_charged {
-        text += &format!(", and {ratio:.3} times the least that would pay for what must move");
+        text += &format!(" It takes {ratio:.3} times the least that would pay for what must move.");
     }
-    text += ".";
     if let Some(latency) = &summary.token_latency_ns {
         text += &format!(" Half of the tokens take up to {}, 99 % up to {}.", time(latency.p50), time(latency.p99));
     }
@@ -61,7 +57,82 @@ fn of_one(run: &Labelled<'_>) -> String {
     text
 }
 
+/// How fast one run is, in a sentence.
+fn headline(run: &Labelled<'_>) -> String {
+    let summary = &run.run.summary;
+    if summary.steps == 0 {
+        return format!("{} did not get to the end of its first token{}.", run.label, why(summary));
+    }
+    let rate = at_rate(summary);
+    let mut text = if summary.complete {
+        format!("{} decodes {} tokens in {}{rate}", run.label, summary.steps, time(summary.simulated_ns))
+    } else {
+        format!(
+            "{} is incomplete{}. Up to there it took {} for {} tokens{rate}",
+            run.label,
+            why(summary),
+            time(summary.simulated_ns),
+            summary.steps
+        )
+    };
+    if let Some(ratio) = summary.bound.achieved_over_bound {
+        text += &format!(", {ratio:.3} times the least that any placement could take (the bound)");
+    }
+    format!("{text}{}{}.", waits(summary, ", and it"), beyond(summary))
+}
+
+/// ` (2710 tokens/s)`, with what a warm-up leaves out.
+fn at_rate(summary: &Summary) -> String {
+    let Some(rate) = summary.tokens_per_s else { return String::new() };
+    let warmup = match summary.scenario.warmup_steps {
+        0 => String::new(),
+        steps => format!(" after a warm-up of {steps} steps"),
+    };
+    format!(" ({} tokens/s{warmup})", crate::report::rate(rate))
+}
+
+/// What most of the time is spent waiting for.
+fn waits(summary: &Summary, subject: &str) -> String {
+    let Some(waits) = &summary.waits else { return String::new() };
+    let all: f64 = waits.tiers_ns.0.iter().map(|(_, time)| time).sum::<f64>() + waits.compute_ns;
+    let most = waits.tiers_ns.0.iter().rev().max_by(|a, b| a.1.total_cmp(&b.1));
+    let Some((tier, longest)) = most.filter(|_| all > 0.0) else { return String::new() };
+    if waits.compute_ns > *longest {
+        return format!("{subject} waits for compute in {} of the time", percent(waits.compute_ns / all));
+    }
+    let of_tier = |lane: &str| lane.strip_prefix(tier.as_str()).is_some_and(|rest| rest.starts_with('.'));
+    let lanes = summary.lanes.0.iter().filter(|(lane, _)| of_tier(lane));
+    let busiest = lanes.max_by(|a, b| a.1.utilization.total_cmp(&b.1.utilization));
+    let lane =
+        busiest.map_or_else(String::new, |(lane, load)| format!(" ({lane}: {} used)", percent(load.utilization)));
+    format!("{subject} waits for reads from {tier} in {} of the time{lane}", percent(longest / all))
+}
+
+/// What whole pages make a run read that the trace does not ask for, where it is more than 2 % of what it asks for.
+fn beyond(summary: &Summary) -> String {
+    const WORTH_SAYING: f64 = 0.02;
+    match summary.read_beyond_share() {
+        Some(share) if share > WORTH_SAYING => format!(
+            "; whole pages of {} tokens make it read {} more KV than the trace asks for",
+            summary.scenario.page_tokens,
+            percent(share)
+        ),
+        _ => String::new(),
+    }
+}
+
 fn of_several(first: &Labelled<'_>, runs: &[Labelled<'_>]) -> String {
+    let (sentence, apart) = winner(first, runs);
+    let mut sentences = vec![sentence];
+    sentences.extend(apart.map(|best| set_apart(best, first)));
+    for run in runs.iter().filter(|run| !run.run.summary.complete) {
+        sentences.push(format!("{} is incomplete{}.", run.label, why(&run.run.summary)));
+    }
+    sentences.join(" ")
+}
+
+/// Which of `runs` is the fastest, in a sentence; and the run itself, where it is another one than `first`, which ended too.
+fn winner<'a>(first: &Labelled<'_>, runs: &'a [Labelled<'a>]) -> (String, Option<&'a Labelled<'a>>) {
     let ended: Vec<&Labelled<'_>> =
         runs.iter().filter(|run| run.run.summary.complete && run.run.summary.steps > 0).collect();
     let same_length = ended.windows(2).all(|pair| pair[0].run.summary.steps == pair[1].run.summary.steps);
@@ -71,39 +142,35 @@ fn of_several(first: &Labelled<'_>, runs: &[Labelled<'_>]) -> String {
         if same_length { summary.simulated_ns } else { summary.simulated_ns / summary.steps as f64 }
     };
     let a_token = if same_length { "" } else { " a token" };
-    let mut sentences = Vec::new();
-    match ended.iter().min_by(|a, b| cost(a).total_cmp(&cost(b))) {
-        None => sentences.push("No run got to its end.".to_owned()),
-        Some(best) => {
-            let summary = &best.run.summary;
-            let mut text =
-                format!("Of {} runs, {} is the fastest: {}{a_token}", runs.len(), best.label, time(cost(best)));
-            if let Some(ratio) = summary.bound.achieved_over_bound {
-                text += &format!(", {ratio:.3} times the bound");
-            }
-            let first_ended = first.run.summary.complete && first.run.summary.steps > 0;
-            if std::ptr::eq(best.run, first.run) {
-                let others = ended.iter().filter(|run| !std::ptr::eq(run.run, first.run));
-                if let Some(next) = others.min_by(|a, b| cost(a).total_cmp(&cost(b))) {
-                    text += &match percent(cost(next) / cost(best) - 1.0) {
-                        share if share == "0.0 %" => format!("; {} takes as long, to 0.1 %", next.label),
-                        share => format!("; {}, the next, takes {share} longer", next.label),
-                    };
-                }
-                sentences.push(text + ".");
-            } else if first_ended {
-                text += &format!(", {} less than {}", percent(1.0 - cost(best) / cost(first)), first.label);
-                sentences.push(text + ".");
-                sentences.push(set_apart(best, first));
-            } else {
-                sentences.push(text + ".");
-            }
+    let Some(best) = ended.iter().min_by(|a, b| cost(a).total_cmp(&cost(b))) else {
+        return ("No run got to its end.".to_owned(), None);
+    };
+    let summary = &best.run.summary;
+    let mut text = format!(
+        "Of {} runs, {} is the fastest: {}{a_token}{}",
+        runs.len(),
+        best.label,
+        time(cost(best)),
+        at_rate(summary)
+    );
+    if let Some(ratio) = summary.bound.achieved_over_bound {
+        text += &format!(", {ratio:.3} times the bound");
+    }
+    let is_first = std::ptr::eq(best.run, first.run);
+    let first_ended = first.run.summary.complete && first.run.summary.steps > 0;
+    if is_first {
+        let others = ended.iter().filter(|run| !std::ptr::eq(run.run, first.run));
+        if let Some(next) = others.min_by(|a, b| cost(a).total_cmp(&cost(b))) {
+            text += &match percent(cost(next) / cost(best) - 1.0) {
+                share if share == "0.0 %" => format!("; {} takes as long, to 0.1 %", next.label),
+                share => format!("; {}, the next, takes {share} longer", next.label),
+            };
         }
+    } else if first_ended {
+        text += &format!(", {} less than {}", percent(1.0 - cost(best) / cost(first)), first.label);
     }
-    for run in runs.iter().filter(|run| !run.run.summary.complete) {
-        sentences.push(format!("{} is incomplete{}.", run.label, why(&run.run.summary)));
-    }
-    sentences.join(" ")
+    let text = format!("{text}{}{}.", waits(summary, &format!("; {}", best.label)), beyond(summary));
+    (text, (!is_first && first_ended).then_some(*best))
 }
 
 /// In which figures `run` differs from `first`.
@@ -149,15 +216,19 @@ fn setting(run: &RunReport) -> String {
     let tiers: Vec<String> =
         run.summary.capacity_bytes.0.iter().map(|(tier, capacity)| format!("{tier} {}", bytes(*capacity))).collect();
     format!(
-        "scenario {}, model {model} on memory {memory} ({}), {} tokens before the first step, {} to decode",
+        "scenario {}, model {model} on memory {memory} ({}), {} tokens before the first step, {} to decode{}",
         scenario.name,
         tiers.join(", "),
         scenario.prefill_tokens,
-        scenario.decode_tokens
+        scenario.decode_tokens,
+        match scenario.warmup_steps {
+            0 => String::new(),
+            steps => format!("; the first {steps} steps are left out of histograms, means and tokens/s"),
+        }
     )
 }
 
-fn named<'a, T>(reference: &'a Reference<T>, name: impl Fn(&'a T) -> &'a str) -> &'a str {
+pub(super) fn named<'a, T>(reference: &'a Reference<T>, name: impl Fn(&'a T) -> &'a str) -> &'a str {
     match reference {
         Reference::Name(name) => name,
         Reference::Inline(value) => name(value),

@@ -54,7 +54,7 @@ pub fn differences(scenarios: &[&Value]) -> Vec<Difference> {
 }
 
 /// What the difference between two of the scenarios is, in words, where it is but one thing; names do not count.
-pub(super) fn one_thing(differences: &[Difference], first: usize, other: usize) -> Option<String> {
+pub(crate) fn one_thing(differences: &[Difference], first: usize, other: usize) -> Option<String> {
     let apart: Vec<&Difference> =
         differences.iter().filter(|field| !field.is_name() && field.between(first, other)).collect();
     let instead = |path: &str, field: &Difference| match (field.values[first].is_some(), field.values[other].is_some())
@@ -91,7 +91,7 @@ pub(super) fn one_thing(differences: &[Difference], first: usize, other: usize) 
 }
 
 /// Whether two of the scenarios are the same but for names.
-pub(super) fn same(differences: &[Difference], first: usize, other: usize) -> bool {
+pub(crate) fn same(differences: &[Difference], first: usize, other: usize) -> bool {
     differences.iter().all(|field| field.is_name() || !field.between(first, other))
 }
 

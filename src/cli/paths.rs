@@ -1,0 +1,132 @@
+//! Where results go by default, and what is told when they take the place of others.
+
+use super::error::CliError;
+use crate::metrics::Summary;
+use crate::report::{self, Artifact};
+use crate::simulation::{Identity, Scenario, ScenarioConfig, differences, file_name};
+use crate::study::{Finished, Job};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+/// The folder of all results that have no folder of their own.
+const OUT: &str = "out";
+
+/// The default folder of results of one kind (`runs`, `strategies`, ...), by what is run: `out/runs/gh200+h200-pcie,prefill=32768`.
+pub(super) fn default_folder(kind: &str, identity: &Identity) -> PathBuf {
+    Path::new(OUT).join(kind).join(identity.folder())
+}
+
+/// What the scenario that was named says before flags change it. A `summary.json` is no such file: it says what was run.
+pub(super) fn written(scenario: &str) -> Option<Arc<ScenarioConfig>> {
+    if Path::new(scenario).file_name().is_some_and(|name| name == "summary.json") {
+        return None;
+    }
+    ScenarioConfig::load(scenario).ok().map(Arc::new)
+}
+
+/// The identity of what is run.
+pub(super) fn identity(scenario: &Scenario) -> Identity {
+    Identity::of(scenario.resolved(), scenario.written().map(Arc::as_ref))
+}
+
+/// A folder for each scenario by its strategy, below `out`. Names that no path can tell apart get a number.
+pub(super) fn strategy_folders(out: &Path, scenarios: &[Scenario]) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = Vec::with_capacity(scenarios.len());
+    for scenario in scenarios {
+        let name = file_name(&scenario.strategy().name());
+        let numbered = (2..).map(|number| format!("{name}-{number}"));
+        let free = std::iter::once(name.clone()).chain(numbered).map(|name| out.join(name));
+        folders.extend(free.into_iter().find(|folder| !folders.contains(folder)));
+    }
+    folders
+}
+
+/// Makes sure that the folders of `jobs` can be written to, and tells which of them hold the results of another configuration.
+pub(super) fn prepare(jobs: &[Job<'_>]) -> Result<(), CliError> {
+    for job in jobs {
+        report::check_folder(&job.folder)?;
+    }
+    for job in jobs {
+        if let Some(changes) = replaced(&job.folder, job.scenario) {
+            note!("{} holds the results of another run, which are replaced: {changes}", job.folder.display());
+        }
+    }
+    Ok(())
+}
+
+/// So many differences are told of.
+const TOLD: usize = 3;
+
+/// In what the run in `folder` differs from `scenario`; `None` where there is none, or where it is the same.
+fn replaced(folder: &Path, scenario: &Scenario) -> Option<String> {
+    let there = ScenarioConfig::load(folder.join("summary.json").to_str()?).ok()?;
+    let trees = [&there, scenario.resolved()].map(|config| serde_json::to_value(config).unwrap_or_default());
+    let mut changed = differences(&[&trees[0], &trees[1]]);
+    changed.retain(|field| !field.path.ends_with("about"));
+    if changed.is_empty() {
+        return None;
+    }
+    let shown = |field: &crate::simulation::Difference| {
+        format!("{} was {}, now {}", field.path, field.shown(0), field.shown(1))
+    };
+    let mut told: Vec<String> = changed.iter().take(TOLD).map(shown).collect();
+    if changed.len() > TOLD {
+        told.push(format!("{} differences more", changed.len() - TOLD));
+    }
+    Some(told.join("; "))
+}
+
+/// What a page of several runs says of which runs it shows.
+pub(super) fn shown(jobs: &[Job<'_>], finished: &[Finished]) -> Result<Artifact, CliError> {
+    let name = |job: &Job<'_>| job.folder.file_name().map(|name| name.to_string_lossy().into_owned());
+    let runs: Vec<(String, &Summary)> =
+        jobs.iter().zip(finished).map(|(job, run)| (name(job).unwrap_or_default(), &run.report.summary)).collect();
+    Ok(report::shown_runs(&runs)?)
+}
+
+/// The pages of several runs beside the folders of `jobs`, where there are any.
+pub(super) fn pages_beside(jobs: &[Job<'_>]) -> Vec<PathBuf> {
+    let mut pages: Vec<PathBuf> = jobs
+        .iter()
+        .filter_map(|job| Some(job.folder.parent()?.join("report.html")))
+        .filter(|page| page.is_file())
+        .collect();
+    pages.dedup();
+    pages
+}
+
+/// Tells which of these pages are gone, as they showed runs that were replaced.
+pub(super) fn tell_removed(pages: &[PathBuf]) {
+    for page in pages.iter().filter(|page| !page.is_file()) {
+        note!("{} showed a run that has been replaced: it is removed", page.display());
+    }
+}
+
+/// Writes `out/index.html` anew if `written` lies below `out`.
+pub(super) fn refresh_index(written: &Path) {
+    if is_below_out(written)
+        && let Err(error) = report::write_index(Path::new(OUT))
+    {
+        note!("the list of results is not up to date: {error}");
+    }
+}
+
+fn is_below_out(path: &Path) -> bool {
+    let here = std::env::current_dir().unwrap_or_default();
+    let path = path.strip_prefix(&here).unwrap_or(path);
+    let mut parts = path.components().filter(|part| *part != Component::CurDir);
+    parts.next() == Some(Component::Normal(OUT.as_ref())) && parts.all(|part| matches!(part, Component::Normal(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_below_out_is_listed() {
+        let below = |path: &str| is_below_out(Path::new(path));
+        assert!(below("out/runs/study") && below("./out/x") && below("out"));
+        assert!(below(std::env::current_dir().unwrap().join("out/x").to_str().unwrap()));
+        assert!(!below("elsewhere/out") && !below("/tmp/out") && !below("out/../x") && !below("outer/x"));
+    }
+}

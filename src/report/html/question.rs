@@ -1,0 +1,66 @@
+//! What a page asks and what it is called: from what was run, never from what a scenario's file says of itself once something was
+//! changed.
+
+use super::words::named;
+use crate::metrics::RunReport;
+use crate::report::pictures::Labelled;
+use crate::workload::TraceConfig;
+
+/// The heading of a page of `runs` of one scenario: what was run, and with which strategy.
+#[must_use]
+pub fn title(runs: &[Labelled<'_>]) -> String {
+    let what = runs.first().map_or_else(String::new, |run| run.run.identity().title());
+    match runs {
+        [only] => format!("{what}: {}", only.label),
+        runs => format!("{what}: {} strategies", runs.len()),
+    }
+}
+
+/// So many labels are part of a question.
+const NAMED: usize = 4;
+
+/// The question that `runs` of one scenario answer. Where nothing of the scenario was changed, what its file asks comes first.
+#[must_use]
+pub fn question(runs: &[Labelled<'_>]) -> String {
+    let Some(first) = runs.first() else { return String::new() };
+    let labels: Vec<&str> = runs.iter().map(|run| run.label).collect();
+    let setting = setting(first.run);
+    let asked = match labels.as_slice() {
+        [only] => format!("How fast is {only}, {setting}?"),
+        [front @ .., last] if labels.len() <= NAMED => {
+            format!("Which is the fastest of {} and {last}, {setting}?", front.join(", "))
+        }
+        all => format!("Which is the fastest of {} strategies, {setting}?", all.len()),
+    };
+    match first.run.identity().about.trim() {
+        "" => asked,
+        about if about.ends_with(['.', '?', '!']) => format!("{about} {asked}"),
+        about => format!("{about}. {asked}"),
+    }
+}
+
+/// What was simulated, as a part of a sentence.
+fn setting(run: &RunReport) -> String {
+    let scenario = &run.summary.scenario;
+    let (model, memory) = (named(&scenario.model, |it| &it.name), named(&scenario.memory, |it| &it.name));
+    let skipped = match &scenario.trace {
+        TraceConfig::Generated(generator) => share(generator.skip),
+        TraceConfig::Lifelike(generator) => share(generator.skip),
+        TraceConfig::Recorded(recorded) => format!("with the skip sets of {}", recorded.file.display()),
+    };
+    let pages = match scenario.page_tokens {
+        1 => String::new(),
+        tokens => format!(", in pages of {tokens} tokens"),
+    };
+    format!(
+        "decoding {} tokens of {model} after {} on the memory system {memory}, {skipped}{pages}",
+        scenario.decode_tokens, scenario.prefill_tokens
+    )
+}
+
+fn share(skip: crate::units::Ratio) -> String {
+    match skip.percent().as_str() {
+        "0" => "nothing skipped".to_owned(),
+        percent => format!("{percent} % of the tokens skipped"),
+    }
+}

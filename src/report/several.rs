@@ -1,0 +1,69 @@
+//! Which runs a page of several shows: `report.runs.json` beside it.
+//!
+//! Such a page stands beside the folders of its runs. When another run is written into one of these, the page would show what is no
+//! longer there: [`drop_stale`] takes it away then.
+
+use super::{Artifact, ReportError, summary_json};
+use crate::metrics::Summary;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::Path;
+
+/// The name of the file.
+const NAME: &str = "report.runs.json";
+/// The page that it is about.
+const PAGE: &str = "report.html";
+
+#[derive(Serialize, Deserialize)]
+struct Shown {
+    page: String,
+    runs: Vec<Member>,
+}
+
+/// A run by its folder, below that of the page, and the checksum (CRC-32) of its `summary.json`.
+#[derive(Serialize, Deserialize)]
+struct Member {
+    folder: String,
+    summary_crc32: u32,
+}
+
+/// `report.runs.json` of a page that shows these runs, each with the name of its folder.
+///
+/// # Errors
+/// As [`summary_json`].
+pub fn shown_runs(runs: &[(String, &Summary)]) -> Result<Artifact, ReportError> {
+    let member = |(folder, summary): &(String, &Summary)| {
+        let text = summary_json(summary)? + "\n";
+        Ok(Member { folder: folder.clone(), summary_crc32: crc32fast::hash(text.as_bytes()) })
+    };
+    let runs = runs.iter().map(member).collect::<Result<_, ReportError>>()?;
+    let text = serde_json::to_string_pretty(&Shown { page: PAGE.to_owned(), runs });
+    Ok(Artifact::new(NAME, text.map_err(|error| ReportError::format(NAME, error))? + "\n"))
+}
+
+/// Takes away the page beside `folder` that shows another run of it than the one that was just written there.
+///
+/// # Errors
+/// [`ReportError::Write`] if it cannot be removed. A `report.runs.json` that cannot be read is not ours.
+pub(super) fn drop_stale(folder: &Path, artifacts: &[Artifact]) -> Result<(), ReportError> {
+    let summary = artifacts.iter().find(|artifact| artifact.path == Path::new("summary.json"));
+    let (Some(summary), Some(beside), Some(name)) = (summary, folder.parent(), folder.file_name()) else {
+        return Ok(());
+    };
+    let list = beside.join(NAME);
+    let Ok(text) = fs::read_to_string(&list) else { return Ok(()) };
+    let Ok(shown) = serde_json::from_str::<Shown>(&text) else { return Ok(()) };
+    let crc = crc32fast::hash(&summary.bytes);
+    let stale = |member: &Member| member.folder.as_str() == name && member.summary_crc32 != crc;
+    if shown.runs.iter().any(stale) {
+        for path in [beside.join(PAGE), list] {
+            match fs::remove_file(&path) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(ReportError::write(&path, source));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
