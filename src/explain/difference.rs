@@ -22,15 +22,14 @@ pub fn difference(first: &Explanation, run: &Explanation) -> Vec<Part> {
     let same_length = first.steps == run.steps;
     let each = |explanation: &Explanation, ps: f64| if same_length { ps } else { ps / explanation.steps as f64 };
     let whole = each(run, run.achieved_ps as f64) - each(first, first.achieved_ps as f64);
-    let bound: [(&str, fn(&BoundParts) -> f64); 3] = [
-        ("bandwidth", |bound| bound.ideal_ps as f64),
-        ("whole pages, for any placement", |bound| bound.pages_ps as f64),
-        ("scarce HBM, for any placement", |bound| bound.capacity_ps as f64),
+    let of_bound = |name: &str, part: fn(&BoundParts) -> f64| {
+        (name.to_owned(), each(run, part(&run.bound)) - each(first, part(&first.bound)))
+    };
+    let mut differences: Vec<(String, f64)> = vec![
+        of_bound("tier bandwidths", |bound| bound.ideal_ps as f64),
+        of_bound("whole pages, for any placement", |bound| bound.pages_ps as f64),
+        of_bound("scarce HBM, for any placement", |bound| bound.capacity_ps as f64),
     ];
-    let mut differences: Vec<(String, f64)> = bound
-        .iter()
-        .map(|(name, part)| ((*name).to_owned(), each(run, part(&run.bound)) - each(first, part(&first.bound))))
-        .collect();
     let cost = |explanation: &Explanation, name: &str| {
         let cost = explanation.costs.iter().find(|cost| cost.name == name);
         each(explanation, cost.map_or(0.0, |cost| cost.loss_ps as f64))
