@@ -120,7 +120,7 @@ fn compare_is_a_gate_for_scripts() {
 #[test]
 fn scenarios_are_run_first() {
     let place = TempDir::new().unwrap();
-    let entries = ["compare", "whole=study", "half=study --link-bandwidth '450 GB/s'", "--set", "decode_tokens=8"];
+    let entries = ["compare", "whole=study", "half=study --link-bandwidth '450 GB/s'", "--set", "decode_tokens=30"];
     let found = json(place.path(), &[&entries[..], &["--set", "trace.skip=0.4", "--out", "c", "--json"]].concat());
     let sentence = found["sentences"][0].as_str().unwrap();
     let cause = "The only difference is memory.external.link (read and write), which is 450 GB/s instead of 900 GB/s.";
@@ -131,6 +131,10 @@ fn scenarios_are_run_first() {
     let parts = found["why"][0]["parts"].as_array().unwrap();
     let sum: f64 = parts.iter().map(|part| part["difference_ps"].as_f64().unwrap()).sum();
     assert!((sum / 1e3 - (times[1] - times[0])).abs() < 1e-3, "{sum} {times:?}");
+    let half: Value =
+        serde_json::from_slice(&fs::read(place.path().join("c/runs/half/summary.json")).unwrap()).unwrap();
+    let late = half["migration"]["late_tokens"].as_u64().unwrap();
+    assert!(late > 0 && sentence.contains(&format!("{late} late tokens instead of ")), "{sentence}");
     assert!(sentence.contains("Why half takes ") && !sentence.contains("alpha"), "{sentence}");
     assert!(place.path().join("c/runs/half/steps.csv").is_file());
     let silent = json(place.path(), &[&entries[..], &["--no-why", "--out", "d", "--json"]].concat());
@@ -156,7 +160,8 @@ fn machines_are_told_apart_by_their_parts() {
     let rows: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).collect();
     assert!(rows[0].contains(" study ") && rows[0].contains(" cxl-box "), "{text}");
     assert!(rows.len() <= 12 && !text.contains("t_faw") && text.contains("ddr5-4800"), "{text}");
-    assert!(text.contains("late tokens") && text.contains("Why cxl-box takes ") && text.contains("tokens/s"), "{text}");
+    assert!(text.contains("times as long as study: ") && text.contains("Why cxl-box takes "), "{text}");
+    assert!(text.contains(" tokens/s instead of ") && text.contains("tier bandwidths"), "{text}");
     // What it found is in a folder that says what was compared.
     let folder = fs::read_dir(place.path().join("out/compare")).unwrap().next().unwrap().unwrap().file_name();
     assert!(folder.to_string_lossy().starts_with("study+smollm2-135m"), "{folder:?}");

@@ -57,8 +57,9 @@ pub(super) fn run(args: &ExplainArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
             }
         })
         .collect();
-    for folder in &folders {
+    for (folder, scenario) in folders.iter().zip(&scenarios) {
         report::check_folder(folder)?;
+        paths::tell_replaced(folder, "explain.json", scenario);
     }
     let runs = |scenario: &Scenario| (Ladder::ideals(scenario).len() as u64 + 1) * scenario.decode() as u64;
     let bar = Bar::new(scenarios.iter().map(runs).sum());

@@ -46,20 +46,23 @@ pub(super) fn prepare(jobs: &[Job<'_>]) -> Result<(), CliError> {
     for job in jobs {
         report::check_folder(&job.folder)?;
     }
-    for job in jobs {
-        if let Some(changes) = replaced(&job.folder, job.scenario) {
-            note!("{} holds the results of another run, which are replaced: {changes}", job.folder.display());
-        }
-    }
+    jobs.iter().for_each(|job| tell_replaced(&job.folder, "summary.json", job.scenario));
     Ok(())
+}
+
+/// Tells where the results in `folder`, of which `file` has the scenario, are of another configuration.
+pub(super) fn tell_replaced(folder: &Path, file: &str, scenario: &Scenario) {
+    if let Some(changes) = replaced(&folder.join(file), scenario) {
+        note!("{} holds the results of another configuration, which are replaced: {changes}", folder.display());
+    }
 }
 
 /// So many differences are told of.
 const TOLD: usize = 3;
 
-/// In what the run in `folder` differs from `scenario`; `None` where there is none, or where it is the same.
-fn replaced(folder: &Path, scenario: &Scenario) -> Option<String> {
-    let there = ScenarioConfig::load(folder.join("summary.json").to_str()?).ok()?;
+/// In what the scenario of `file` differs from `scenario`; `None` where there is none, or where it is the same.
+fn replaced(file: &Path, scenario: &Scenario) -> Option<String> {
+    let there = ScenarioConfig::load(file.to_str()?).ok()?;
     let trees = [&there, scenario.resolved()].map(|config| serde_json::to_value(config).unwrap_or_default());
     let mut changed = differences(&[&trees[0], &trees[1]]);
     changed.retain(|field| !field.path.ends_with("about"));

@@ -54,6 +54,7 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     let finished = study::simulate(&jobs, threads, cancel, &bar);
     bar.finish();
     let mut finished = finished?;
+    let shown = paths::shown(&jobs, &finished)?;
     let finished_at_churn = finished.split_off(settings.len());
 
     let mut columns = vec![Column::number("decode"), Column::number("skip"), Column::text("strategy")];
@@ -87,6 +88,7 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
             churn_table.render(styled)
         )
     };
+    files.push(shown);
     files.push(Artifact::new("table.md", text(false) + "\n"));
     if cancel.load(Ordering::Relaxed) {
         return Err(StudyError::from(RunError::Interrupted).into());

@@ -131,6 +131,9 @@ pub fn figures(runs: &[&FinishedRun]) -> Vec<Figure> {
     ] {
         paths.extend(shares.iter().map(|tier| format!("layout.{when}.{what}.{tier}")));
     }
+    let waits = names(summaries().filter_map(|summary| Some(&summary.waits.as_ref()?.tiers_ns)));
+    paths.extend(waits.iter().map(|tier| format!("waits.tiers_ns.{tier}")));
+    paths.push("waits.compute_ns".to_owned());
     paths.extend(names(summaries().map(|summary| &summary.peak_bytes)).iter().map(|tier| format!("peak_bytes.{tier}")));
     paths.extend(
         names(summaries().map(|summary| &summary.lanes)).iter().map(|lane| format!("lanes.{lane}.utilization")),

@@ -24,10 +24,15 @@ fn what_changed((first_name, first): &(&str, &Summary), (name, run): &(&str, &Su
     let changes = changes(first, run);
     let time = if first.steps == run.steps {
         let (was, is) = (first.simulated_ns, run.simulated_ns);
-        match more_or_less(was, is) {
+        // Beyond twice the time, percents are hard to read.
+        let by = more_or_less(was, is).map(|by| match is / was {
+            ratio if ratio >= 2.0 => format!("{ratio:.2} times as long as"),
+            _ => format!("{by} time than"),
+        });
+        match by {
             None => format!("{name} takes as long as {first_name}: {} for {} tokens", time(is), run.steps),
             Some(by) => format!(
-                "{name} takes {by} time than {first_name}: {} instead of {} for {} tokens{}",
+                "{name} takes {by} {first_name}: {} instead of {} for {} tokens{}",
                 time(is),
                 time(was),
                 run.steps,
