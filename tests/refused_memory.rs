@@ -113,6 +113,9 @@ fn an_efficiency_is_one_table_or_one_dram_part() {
         (with("pseudo_channels: 2", "pseudo_channels: 0"), ["pseudo_channels", "0"]),
         (with("banks: 8", "banks: 5000"), ["dram.banks", "5000"]),
         (with("access: \"32 B\"", "access: \"2 KiB\""), ["dram.access", "2 KiB"]),
+        (with("row: \"1024 B\"", "row: \"1024 B\", interleave: \"4 KiB\""), ["dram.interleave", "4 KiB"]),
+        (with("pseudo_channels: 2", "pseudo_channels: 2, ranks: 0"), ["ranks", "0"]),
+        (with("t_ccd_l: \"2.5 ns\"", "t_ccd_l: \"2 ms\""), ["dram.t_ccd_l", "2 ms"]),
         (with("t_burst: \"1.25 ns\"", "t_burst: \"0 ns\""), ["dram.t_burst", "0"]),
         (with("t_rtw: \"12.5 ns\"", "t_rtw: \"1 ns\""), ["dram.t_rtw", "1 ns"]),
     ] {

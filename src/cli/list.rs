@@ -168,7 +168,7 @@ fn dram(name: &str) -> Result<ExitCode, CliError> {
         part.bytes_per_activation(),
         part.turnaround()
     );
-    let patterns = [("granules anywhere", Pattern::Random), ("streams in bursts of", Pattern::Streams)];
+    let patterns = [("granules anywhere", Pattern::Random), ("two streams in bursts of", Pattern::Streams)];
     for (what, pattern) in patterns {
         let mut table = heading(what);
         for granule in [64, 128, 256, 512, 1024, 2048, 4096, 16_384, 65_536, 1 << 20].map(Bytes::new) {
@@ -176,6 +176,9 @@ fn dram(name: &str) -> Result<ExitCode, CliError> {
             table.row([vec![granule.to_string()], cells.to_vec()].concat());
         }
         text.push_str(&format!("\n{}\n", table.render(std::io::stdout().is_terminal())));
+        if pattern == Pattern::Streams {
+            text.push_str("64 B: one stream, each 64 B of which are read or written at random.\n");
+        }
     }
     print(text.trim_end())?;
     Ok(ExitCode::SUCCESS)

@@ -27,8 +27,8 @@ pub const LINKS: &[Part] = parts! {
 
 /// The DRAM parts.
 pub const DRAM: &[Part] = parts! {
-    "dram": "hbm2-2000", "hbm2e-3200", "hbm3-6400", "hbm3e-8000", "hbm4-8000", "lpddr5-6400", "lpddr5x-8533",
-    "ddr4-3200", "ddr5-4800", "ddr5-6400",
+    "dram": "hbm2-2000", "hbm2-2000-8gb", "hbm2e-3200", "hbm3-6400", "hbm3e-8000", "hbm4-8000", "lpddr5-6400", "lpddr5x-8533",
+    "ddr4-3200", "ddr4-3200-2r", "ddr5-4800", "ddr5-6400", "gddr6-14000", "gddr6x-21000", "gddr7-28000",
 };
 
 /// The link of that name.
