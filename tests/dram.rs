@@ -16,10 +16,13 @@ fn model(config: &DramConfig, traffic: Traffic, read_share: f64) -> f64 {
     Dram::new(config).unwrap().achieved(pattern, Bytes::new(granule as u64), read_share)
 }
 
+type Given = (&'static str, &'static [(&'static str, u32)], Traffic, f64, f64);
+
 /// Figures of cycle-level simulators that others ran: Ramulator 2.1 with queues of 128 reads and 64 writes for HBM3, 64 and 64
 /// for LPDDR5 and DDR5; random reads of DDR4 by the number of ranks; streams of HBM4 by the read queue; the limit that refresh sets.
+/// (part, fields to change, traffic, read share, achieved)
 #[rustfmt::skip]
-const GIVEN: [(&str, &[(&str, u32)], Traffic, f64, f64); 22] = [
+const GIVEN: [Given; 22] = [
     ("hbm3-6400", &[], Traffic::Streams(1 << 40), 1.0, 0.898),
     ("hbm3-6400", &[], Traffic::Streams(1 << 40), 0.0, 0.897),
     ("hbm3-6400", &[], Traffic::Streams(4096), 0.5, 0.811),
