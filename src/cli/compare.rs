@@ -13,7 +13,8 @@ use crate::results::{
     Condition, Difference, Figure, FinishedRun, Holds, Kind, differences, figures, named_parts, sentences,
 };
 use crate::simulation::{Scenario, ScenarioConfig, file_name, labels};
-use crate::study::{self, Cancel, Job, Progress};
+use crate::study::{self, Cancel, Job, Progress, Resources};
+use crate::units::Bytes;
 use clap::{Args, Parser};
 use serde_json::{Value, json};
 use std::io::IsTerminal;
@@ -46,6 +47,9 @@ pub(super) struct CompareArgs {
     /// How many runs at a time [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
+    /// What the runs may take together [default: three quarters of the memory that is free]
+    #[arg(long, value_name = "SIZE")]
+    memory_limit: Option<Bytes>,
 }
 
 /// An entry that is to be run first, as `tiersim run` would take it.
@@ -85,7 +89,7 @@ pub(super) fn run(args: &CompareArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     let conditions: Vec<Condition> = args.fail_if.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
     let (labels, sources) = sources(args)?;
     let out = args.out.clone().unwrap_or_else(|| default_folder(&labels, &sources));
-    report::check_folder(&out)?;
+    let _claim = report::claim(&out, &["comparison.json", "comparison.md", "report.html"])?;
     let folders = run_first(args, &labels, &sources, &out, cancel)?;
     let runs: Vec<FinishedRun> = folders.iter().map(|folder| FinishedRun::read(folder)).collect::<Result<_, _>>()?;
     let mut comparison = Comparison::new(labels, folders, runs, &conditions)?;
@@ -223,8 +227,8 @@ fn resolve(entry: &str, args: &CompareArgs) -> Result<Vec<(PathBuf, Source)>, Cl
         usage(text.lines().next().unwrap_or("").trim_start_matches("error: "))
     })?;
     let mut run = parsed.run;
-    if run.out.is_some() || run.json || run.jobs.is_some() {
-        return Err(usage("--out, --json and --jobs are for the comparison as a whole: write them outside the quotes"));
+    if run.out.is_some() || run.json || run.jobs.is_some() || run.memory_limit.is_some() {
+        return Err(usage("--out, --json, --jobs and --memory-limit are for the comparison as a whole: write them outside the quotes"));
     }
     run.set.extend(args.set.iter().cloned());
     let scenarios = scenarios(&run, &configure(&run)?)?;
@@ -282,8 +286,9 @@ fn run_first(
     }
     paths::prepare(&jobs)?;
     if !jobs.is_empty() {
+        let _claims = run_folders(&jobs)?;
         let bar = Bar::new(jobs.iter().map(|job| job.scenario.decode() as u64).sum());
-        let finished = study::simulate(&jobs, args.jobs.map_or(0, usize::from), cancel, &bar);
+        let finished = study::simulate(&jobs, Resources::new(args.jobs, args.memory_limit), cancel, &bar);
         bar.finish();
         finished?;
     }

@@ -51,7 +51,7 @@ pub(super) fn run(args: &CurveArgs) -> Result<ExitCode, CliError> {
     }
     let folder = crate::simulation::file_name(system.name());
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("out/curves").join(folder));
-    report::check_folder(&out)?;
+    let _claim = report::claim(&out, &["curve.csv"])?;
     let settings = CurveSettings {
         bytes: args.bytes,
         read_shares: args.reads.clone(),

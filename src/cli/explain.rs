@@ -5,8 +5,8 @@ use super::progress::Bar;
 use super::run::{RunArgs, configure, scenarios};
 use crate::explain::{Explanation, Ladder};
 use crate::report;
-use crate::simulation::{RunError, Scenario, file_name};
-use crate::study::{Cancel, Progress, StudyError};
+use crate::simulation::{Room, RunError, Scenario, file_name};
+use crate::study::{Cancel, Progress, Resources, StudyError};
 use clap::Args;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -57,15 +57,18 @@ pub(super) fn run(args: &ExplainArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
             }
         })
         .collect();
+    let claims: Result<Vec<_>, _> = folders.iter().map(|folder| report::claim(folder, &report::EXPLANATION)).collect();
+    let _claims = claims?;
     for (folder, scenario) in folders.iter().zip(&scenarios) {
-        report::check_folder(folder)?;
         paths::tell_replaced(folder, "explain.json", scenario);
     }
     let runs = |scenario: &Scenario| (Ladder::ideals(scenario).len() as u64 + 1) * scenario.decode() as u64;
     let bar = Bar::new(scenarios.iter().map(runs).sum());
+    let Resources { threads, memory } = Resources::new(args.jobs, args.memory_limit);
+    let room = Room::new(memory);
     let mut explained = Vec::new();
     for scenario in &scenarios {
-        let ladder = Ladder::climb(scenario, args.jobs.map_or(0, usize::from), cancel, &|steps| bar.advance(steps));
+        let ladder = Ladder::climb(scenario, threads, &room, cancel, &|steps| bar.advance(steps));
         explained.push(ladder.and_then(|ladder| Ok((ladder.explanation(scenario)?, ladder))));
     }
     bar.finish();

@@ -91,7 +91,7 @@ pub(super) fn run(args: &HistArgs) -> Result<ExitCode, CliError> {
         let name = if results.len() == 1 { &results[0].0 } else { &names[0] };
         PathBuf::from("out/hist").join(crate::simulation::file_name(name))
     });
-    report::check_folder(&out)?;
+    let _claim = report::claim(&out, &["histograms.hlog"])?;
     report::write(&out, &files(&results)?)?;
     if args.json {
         let all: serde_json::Map<String, Value> =

@@ -2,7 +2,7 @@
 
 use super::error::CliError;
 use crate::metrics::Summary;
-use crate::report::{self, Artifact};
+use crate::report::{self, Artifact, Claim};
 use crate::simulation::{Identity, Scenario, ScenarioConfig, differences, file_name};
 use crate::study::{Finished, Job};
 use std::path::{Component, Path, PathBuf};
@@ -41,13 +41,12 @@ pub(super) fn strategy_folders(out: &Path, scenarios: &[Scenario]) -> Vec<PathBu
     folders
 }
 
-/// Makes sure that the folders of `jobs` can be written to, and tells which of them hold the results of another configuration.
-pub(super) fn prepare(jobs: &[Job<'_>]) -> Result<(), CliError> {
-    for job in jobs {
-        report::check_folder(&job.folder)?;
-    }
+/// Claims the folders of `jobs`, and tells which of them hold the results of another configuration.
+pub(super) fn prepare(jobs: &[Job<'_>]) -> Result<Vec<Claim>, CliError> {
+    let names = report::run_file_names();
+    let claims = jobs.iter().map(|job| report::claim(&job.folder, &names)).collect::<Result<_, _>>()?;
     jobs.iter().for_each(|job| tell_replaced(&job.folder, "summary.json", job.scenario));
-    Ok(())
+    Ok(claims)
 }
 
 /// Tells where the results in `folder`, of which `file` has the scenario, are of another configuration.

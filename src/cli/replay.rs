@@ -31,9 +31,8 @@ pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode, CliError> {
     let mut config = catalog::memory(&args.memory)?;
     config.arbitration = args.arbitration.unwrap_or(config.arbitration);
     let system = MemorySystem::new(&config).map_err(|error| CliError::Usage(format!("{}: {error}", args.memory)))?;
-    if let Some(out) = &args.out {
-        report::check_folder(out)?;
-    }
+    let claim = args.out.as_ref().map(|out| report::claim(out, &report::run_file_names()));
+    let _claim = claim.transpose()?;
     let unreadable = |error: std::io::Error| CliError::Usage(format!("cannot read '{}': {error}", args.transfers));
     let mut text = Vec::new();
     if args.transfers == "-" {

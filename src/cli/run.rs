@@ -9,7 +9,7 @@ use crate::report::pictures::Labelled;
 use crate::report::{self, Artifact, Column, Table, html};
 use crate::simulation::{Scenario, ScenarioConfig, file_name, open_trace};
 use crate::strategy::{Budget, InitializationKind, Late, MigrationKind, PlacementKind, Strategy};
-use crate::study::{self, Cancel, Finished, Job};
+use crate::study::{self, Cancel, Finished, Job, Resources};
 use crate::sweep::{AxisConfig, Plan, Shard, SweepConfig};
 use crate::units::{Bandwidth, Bytes, Ratio};
 use crate::workload::{Extend, LayerMap, TraceConfig};
@@ -118,6 +118,9 @@ pub(super) struct RunArgs {
     /// How many runs at a time [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
+    /// What the runs may take together [default: three quarters of the memory that is free]
+    #[arg(long, value_name = "SIZE")]
+    pub memory_limit: Option<Bytes>,
 }
 
 /// A range of steps: `100`, or `100..105`, the end excluded.
@@ -170,10 +173,13 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
             steps.start, steps.end
         )));
     }
-    paths::prepare(&jobs)?;
+    let mut claims = paths::prepare(&jobs)?;
+    if jobs.len() > 1 {
+        claims.push(report::claim(&out, &["report.html"])?);
+    }
     let pages = paths::pages_beside(&jobs);
     let bar = Bar::new(scenarios.iter().map(|scenario| scenario.decode() as u64).sum());
-    let finished = study::simulate(&jobs, args.jobs.map_or(0, usize::from), cancel, &bar);
+    let finished = study::simulate(&jobs, Resources::new(args.jobs, args.memory_limit), cancel, &bar);
     bar.finish();
     let finished = finished?;
     if finished.len() > 1 {
@@ -248,7 +254,7 @@ fn vary(args: &RunArgs, scenarios: &[Scenario], cancel: &Cancel) -> Result<ExitC
     let name = format!("{}-{:08x}", file_name(&config.name), crc32fast::hash(text.as_bytes()));
     let plan = Plan::new(config)?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("out/sweeps").join(name));
-    let how = HowArgs { resume: true, jobs: args.jobs, memory_limit: None, yes: false };
+    let how = HowArgs { resume: true, jobs: args.jobs, memory_limit: args.memory_limit, yes: false };
     sweep::carry_out(&plan, &out, Shard::ALL, &how, cancel)
 }
 

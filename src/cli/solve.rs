@@ -4,7 +4,8 @@ use super::run::{RunArgs, configure, scenarios};
 use super::{print, terminal};
 use crate::report::{Column, Table};
 use crate::results::{Condition, Kind};
-use crate::study::Cancel;
+use crate::simulation::Room;
+use crate::study::{Cancel, Resources};
 use crate::sweep::{Probed, Search, Solution, solve};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -65,7 +66,8 @@ pub(super) fn run(args: &SolveArgs, cancel: &Cancel) -> Result<ExitCode, CliErro
     bar.set_style(
         ProgressStyle::with_template("{spinner} {pos} runs").unwrap_or_else(|_| ProgressStyle::default_spinner()),
     );
-    let solution = solve(&search, args.run.jobs.map_or(0, usize::from), cancel, &|runs| bar.inc(runs));
+    let Resources { threads, memory } = Resources::new(args.run.jobs, args.run.memory_limit);
+    let solution = solve(&search, threads, &Room::new(memory), cancel, &|runs| bar.inc(runs));
     bar.finish_and_clear();
     let solution = solution?;
     if args.run.json {

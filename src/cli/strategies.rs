@@ -5,9 +5,9 @@ use super::{paths, print, tables};
 use crate::report::html::{self, Document, Section};
 use crate::report::pictures::Labelled;
 use crate::report::{self, Artifact, Column, Table, grids};
-use crate::simulation::{RunError, Scenario};
+use crate::simulation::{RunError, Scenario, usable_memory};
 use crate::strategy::Strategy;
-use crate::study::{self, Cancel, Finished, Job, StudyError};
+use crate::study::{self, Cancel, Finished, Job, Resources, StudyError};
 use crate::units::Bytes;
 use crate::workload::{Shape, StoredSkips};
 use clap::Args;
@@ -40,7 +40,8 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
         run::scenarios(args, &config)?
     };
     let Shape { layers, prefill, decode, .. } = scenarios[0].shape();
-    if StoredSkips::bytes(layers, prefill, decode) <= SHARED_SKIPS {
+    let room = args.memory_limit.unwrap_or_else(usable_memory);
+    if StoredSkips::bytes(layers, prefill, decode) <= SHARED_SKIPS.min(Bytes::new(room.get() / 4)) {
         let skips =
             scenarios[0].store_skips().map_err(|source| StudyError::from(RunError::Trace { step: 0, source }))?;
         let skips = Arc::new(skips);
@@ -51,10 +52,11 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
     let folders = paths::strategy_folders(&out, &scenarios);
     let jobs: Vec<Job<'_>> =
         scenarios.iter().zip(folders).map(|(scenario, folder)| Job { scenario, folder, timeline: None }).collect();
-    paths::prepare(&jobs)?;
+    let mut claims = paths::prepare(&jobs)?;
+    claims.push(report::claim(&out, &["table.md", "time_against_alpha.svg", "time_against_alpha.png"])?);
     let pages = paths::pages_beside(&jobs);
     let bar = Bar::new(scenarios.iter().map(|scenario| scenario.decode() as u64).sum());
-    let finished = study::simulate(&jobs, args.jobs.map_or(0, usize::from), cancel, &bar);
+    let finished = study::simulate(&jobs, Resources::new(args.jobs, args.memory_limit), cancel, &bar);
     bar.finish();
     let finished = finished?;
 

@@ -3,7 +3,7 @@ use super::progress::Bar;
 use super::{paths, print, tables};
 use crate::report::{self, Artifact, Column, Table};
 use crate::simulation::RunError;
-use crate::study::{self, Cancel, Job, StudyError};
+use crate::study::{self, Cancel, Job, Resources, StudyError};
 use clap::Args;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     let started = Instant::now();
     let settings = study::settings(&args.model).map_err(CliError::of_scenario("study"))?;
     let at_churn = study::churn_settings(&args.model).map_err(CliError::of_scenario("recorded"))?;
-    report::check_folder(&args.out)?;
+    let _claim = report::claim(&args.out, &["table.md", "report.html"])?;
     let mut jobs: Vec<Job<'_>> = settings
         .iter()
         .map(|setting| Job { scenario: &setting.scenario, folder: args.out.join(setting.folder()), timeline: None })
@@ -48,10 +48,9 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
         folder: args.out.join(setting.folder()),
         timeline: None,
     }));
-    paths::prepare(&jobs)?;
+    let _claims = paths::prepare(&jobs)?;
     let bar = Bar::new(jobs.iter().map(|job| job.scenario.decode() as u64).sum());
-    let threads = args.jobs.map_or(0, usize::from);
-    let finished = study::simulate(&jobs, threads, cancel, &bar);
+    let finished = study::simulate(&jobs, Resources::new(args.jobs, None), cancel, &bar);
     bar.finish();
     let mut finished = finished?;
     let shown = paths::shown(&jobs, &finished)?;

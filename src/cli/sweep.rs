@@ -1,6 +1,7 @@
 use super::error::CliError;
 use super::overrides::value;
 use super::{print, sweep_report, terminal};
+use crate::simulation::usable_memory;
 use crate::study::Cancel;
 use crate::sweep::{self, AxisConfig, Existing, Folder, Plan, Settings, Shard, SweepConfig, Tally, Watcher};
 use crate::units::Bytes;
@@ -163,7 +164,7 @@ pub(super) fn carry_out(
     let folder = Folder::take(out, plan, shard, existing)?;
     let settings = Settings {
         jobs: how.jobs.map_or(0, usize::from),
-        memory_limit: how.memory_limit.unwrap_or_else(free_memory),
+        memory_limit: how.memory_limit.unwrap_or_else(usable_memory),
         cancel,
     };
     let bar = CellBar::new();
@@ -251,24 +252,11 @@ fn described(plan: &Plan) -> String {
         };
         lines.push(format!("  {} ({}): {shown}", axis.name, labels.len()));
     }
-    const COUNTED: u64 = 10_000_000;
-    if !plan.config().exclude.is_empty() && plan.cells() <= COUNTED {
+    if !plan.config().exclude.is_empty() && plan.cells() <= Plan::COUNTED {
         let cells = (0..plan.cells()).filter(|cell| plan.levels(*cell).is_some()).count();
         lines.push(format!("  {cells} of them are to be run; {} are excluded", plan.cells() - cells as u64));
     }
     lines.join("\n")
-}
-
-/// Three quarters of what is free; where the system does not say, 4 GiB.
-fn free_memory() -> Bytes {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-    // A container may have less than its machine.
-    let limit =
-        std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse::<u64>().ok());
-    let free = kib.map_or(16 << 30, |kib| kib * 1024).min(limit.unwrap_or(u64::MAX));
-    Bytes::new(free / 4 * 3)
 }
 
 /// A bar on stderr, in cells.

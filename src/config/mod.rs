@@ -69,6 +69,41 @@ pub fn open_regular(path: &Path) -> std::io::Result<(File, u64)> {
     Ok((File::open(path)?, meta.len()))
 }
 
+/// What a name in a configuration cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[allow(missing_docs)]
+pub enum NameError {
+    #[error("'{shown}' has a control character, which no page and no picture can show: leave it out", shown = name.escape_debug())]
+    Control { name: String },
+    #[error("'{start}...' has {length} bytes, but files are named after it: write at most {MAX_NAME}")]
+    TooLong { start: String, length: usize },
+}
+
+/// The longest name, in bytes: file systems allow 255, and endings are added.
+const MAX_NAME: usize = 128;
+
+/// Whether reports can show `name` and files can be named after it.
+///
+/// # Errors
+/// [`NameError`] if it has control characters or is too long.
+pub fn check_name(name: &str) -> Result<(), NameError> {
+    if name.len() > MAX_NAME {
+        let start: String = name.chars().take(24).flat_map(char::escape_debug).collect();
+        return Err(NameError::TooLong { start, length: name.len() });
+    }
+    check_shown(name)
+}
+
+/// Whether reports can show `text`.
+///
+/// # Errors
+/// [`NameError::Control`].
+pub fn check_shown(text: &str) -> Result<(), NameError> {
+    // Pictures and pages are XML, which has no place for the last two either.
+    let hidden = |c: char| c.is_control() || ['\u{fffe}', '\u{ffff}'].contains(&c);
+    if text.chars().any(hidden) { Err(NameError::Control { name: text.chars().take(MAX_NAME).collect() }) } else { Ok(()) }
+}
+
 /// The text of a configuration file.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 use super::ExplainError;
 use crate::metrics::WaitRecorder;
-use crate::simulation::{Ideal, Idealization, RunError, Scenario, Watch, run};
+use crate::simulation::{Ideal, Idealization, Room, RunError, Scenario, Watch, run};
+use crate::units::Bytes;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -31,7 +32,7 @@ impl Ladder {
         Ideal::ALL.into_iter().filter(|ideal| scenario.is_affected_by(*ideal)).collect()
     }
 
-    /// Runs `scenario` and its idealizations, so many at a time (0: one a core). `advance` is told how many steps more have been
+    /// Runs `scenario` and its idealizations, so many at a time (0: one a core), as far as they have `room`. `advance` is told how many steps more have been
     /// simulated; `cancel` ends all runs at their next step. The result does not depend on the number of threads.
     ///
     /// # Errors
@@ -39,6 +40,7 @@ impl Ladder {
     pub fn climb(
         scenario: &Scenario,
         threads: usize,
+        room: &Room,
         cancel: &AtomicBool,
         advance: &(dyn Fn(u64) + Sync),
     ) -> Result<Self, ExplainError> {
@@ -50,12 +52,15 @@ impl Ladder {
             let idealized = idealized.map_err(|source| ExplainError::Scenario { ideal, source: Box::new(source) })?;
             scenarios.push((Some(ideal), idealized));
         }
+        let needed = scenarios.iter().map(|(_, scenario)| room.check(scenario, Bytes::ZERO));
+        let needed: Bytes = needed.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or_default();
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let jobs = if threads == 0 { cores() } else { threads }.min(scenarios.len());
         let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs).build();
         let pool = pool.map_err(|error| ExplainError::Threads { jobs, message: error.to_string() })?;
         let one = |(spared, scenario): &(Option<Ideal>, Scenario)| -> Result<Run, RunError> {
             let is_over = || cancel.load(Ordering::Relaxed);
+            let _held = room.hold(needed, is_over).ok_or(RunError::Interrupted)?;
             let watch = Watch::new(&is_over, advance);
             let mut probe = (WaitRecorder::new(scenario.memory()), watch);
             let outcome = run(scenario, &mut probe)?;

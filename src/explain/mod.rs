@@ -35,7 +35,7 @@ pub(crate) use words::{percent, time};
 
 use crate::memory::TransferClass;
 use crate::metrics::Named;
-use crate::simulation::{Ideal, RunError, Scenario, ScenarioConfig, ScenarioError};
+use crate::simulation::{Ideal, NoRoom, RunError, Scenario, ScenarioConfig, ScenarioError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -52,6 +52,8 @@ pub const SCHEMA: u32 = 1;
 pub enum ExplainError {
     #[error(transparent)]
     Run(#[from] RunError),
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     #[error("with {ideal}: {source}")]
     Scenario { ideal: Ideal, source: Box<ScenarioError> },
     #[error("there is no step to explain: {0}")]

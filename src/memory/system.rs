@@ -3,6 +3,7 @@ use super::config::{
     Arbitration, ClassWeights, Duplex, Interleaving, LinkConfig, MemoryConfig, ResidencyKind, TierConfig,
 };
 use super::efficiency::{Efficiency, EfficiencyError, payload};
+use crate::config::{NameError, check_name};
 use crate::units::{Bandwidth, Bytes, SimTime};
 use std::sync::Arc;
 use thiserror::Error;
@@ -53,6 +54,9 @@ pub enum MemoryError {
     /// Too few or too many tiers.
     #[error("tiers: {0} of them, but a memory system has from 2 to {max}, the fastest first", max = MemorySystem::MAX_TIERS)]
     TierCount(usize),
+    /// The system's own name.
+    #[error("name: {0}")]
+    SystemName(NameError),
     /// A name that cannot stand in a path, a CSV heading or a flag.
     #[error("tiers[{index}].name: '{name}' is no name: use 1 to 32 of a-z, 0-9, '_' and '-'")]
     Name { index: usize, name: String },
@@ -209,6 +213,7 @@ impl MemorySystem {
     }
 
     fn lay(config: &MemoryConfig, every_channel: bool) -> Result<Self, MemoryError> {
+        check_name(&config.name).map_err(MemoryError::SystemName)?;
         if !(2..=Self::MAX_TIERS).contains(&config.tiers.len()) {
             return Err(MemoryError::TierCount(config.tiers.len()));
         }

@@ -216,6 +216,8 @@ impl Recorder {
                 charged_ns: None,
                 achieved_over_charged: None,
             },
+            // What they are is known when they are made.
+            files: Named::default(),
             scenario: scenario.resolved().clone(),
         };
         let written = scenario.written().cloned();

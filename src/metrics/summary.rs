@@ -58,6 +58,10 @@ pub struct Summary {
     pub migration: MigrationSummary,
     /// The least that any placement could reach.
     pub bound: BoundSummary,
+    /// The CRC-32 checksums (8 hexadecimal digits) of the files of the same run that are read back with this one, by name: a
+    /// folder with other files is of several runs.
+    #[serde(default, skip_serializing_if = "Named::is_empty")]
+    pub files: Named<String>,
     /// The whole resolved input: what `tiersim run` repeats the run from.
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub scenario: ScenarioConfig,

@@ -9,7 +9,8 @@ use crate::explain::{Explanation, Ladder, label, percent, time, without_channel}
 use crate::units::SimTime;
 
 /// All that an explanation writes.
-pub(super) const FILES: [&str; 7] = [
+/// The files of an explanation, by their names.
+pub const FILES: [&str; 7] = [
     "explain.json",
     "explain.csv",
     "explain.html",

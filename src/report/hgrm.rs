@@ -6,6 +6,9 @@ use std::fmt::Write;
 /// nanoseconds.
 pub(super) struct PercentileFiles;
 
+/// The folder of these files, within that of their run.
+pub(super) const FOLDER: &str = "histograms";
+
 /// How often the distance to 100 % is halved between two lines, as the Java implementation's default.
 const TICKS_PER_HALF_DISTANCE: u32 = 5;
 
@@ -21,7 +24,7 @@ pub(super) fn percentile_files<'a>(
 ) -> Result<Vec<Artifact>, ReportError> {
     let file = |(name, timings): (String, &Timings)| {
         let text = percentiles(timings).map_err(|error| ReportError::format(format!("{name}.hgrm"), error))?;
-        Ok(Artifact::new(format!("histograms/{name}.hgrm"), text))
+        Ok(Artifact::new(format!("{FOLDER}/{name}.hgrm"), text))
     };
     named.map(file).collect()
 }

@@ -10,6 +10,7 @@
 mod bars;
 mod canvas;
 mod chart;
+mod claim;
 mod csv;
 mod curves;
 mod explanation;
@@ -35,12 +36,15 @@ mod timeline;
 pub mod trace_pictures;
 
 pub use curves::curve_files;
-pub use explanation::{explain_schema, explanation_files, explanation_json, explanation_text};
+pub use explanation::{FILES as EXPLANATION, explain_schema, explanation_files, explanation_json, explanation_text};
 pub(crate) use hlog::MARK as LOG_MARK;
 pub use index::write_index;
 pub use json::{summary_json, summary_schema};
 pub use layout::{layout_table, share_cells, share_columns};
-pub use output::{Artifact, ReportError, check_folder, replace, write, write_run, write_streamed};
+pub use claim::{Claim, claim};
+pub(crate) use claim::tidy;
+pub(crate) use output::write_durably;
+pub use output::{Artifact, ReportError, replace, run_file_names, write, write_run, write_streamed};
 pub use percentiles::percentile_picture;
 pub use placement::{PlacementRow, placement_bar};
 pub use several::shown_runs;
@@ -48,7 +52,8 @@ pub use table::{Column, Table};
 pub use timeline::timeline_files;
 
 use crate::metrics::{Histograms, RunReport, Timings};
-use crate::units::SimTime;
+use crate::simulation::Scenario;
+use crate::units::{Bytes, SimTime};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::time::Duration;
 
@@ -92,13 +97,13 @@ pub trait Exporter {
     fn export(&self, run: &RunReport) -> Result<Vec<Artifact>, ReportError>;
 }
 
-/// Every file of a run's folder.
+/// Every file of a run's folder, `summary.json` first: it names the others that are read back with it, by their checksums,
+/// which are also noted in the run's summary.
 ///
 /// # Errors
 /// As [`Exporter::export`].
-pub fn run_files(run: &RunReport) -> Result<Vec<Artifact>, ReportError> {
-    let exporters: [&(dyn Exporter + Sync); 7] = [
-        &json::SummaryJson,
+pub fn run_files(run: &mut RunReport) -> Result<Vec<Artifact>, ReportError> {
+    let exporters: [&(dyn Exporter + Sync); 6] = [
         &csv::StepsCsv,
         &parquet::StepsParquet,
         &hgrm::PercentileFiles,
@@ -107,7 +112,24 @@ pub fn run_files(run: &RunReport) -> Result<Vec<Artifact>, ReportError> {
         &html::RunPage,
     ];
     // On all cores that have nothing else to do; in this order all the same.
-    let files: Vec<_> =
-        exporters.par_iter().map(|exporter| exporter.export(run)).collect::<Result<_, ReportError>>()?;
-    Ok(files.into_iter().flatten().collect())
+    let report = &*run;
+    let exported: Vec<_> =
+        exporters.par_iter().map(|exporter| exporter.export(report)).collect::<Result<_, ReportError>>()?;
+    let mut files: Vec<Artifact> = exported.into_iter().flatten().collect();
+    run.summary.files = files.iter().filter_map(Artifact::checksum).collect();
+    files.splice(0..0, json::SummaryJson.export(run)?);
+    Ok(files)
 }
+
+/// The files that are read back with a run's `summary.json`.
+pub(crate) const READ_BACK: [&str; 2] = ["steps.csv", "histograms.hlog"];
+
+/// The memory that the files of a run of `scenario` take while they are made: rows, series and pictures of all steps.
+#[must_use]
+pub fn memory_needed(scenario: &Scenario) -> Bytes {
+    let tiers = scenario.memory().tiers().len() as u64;
+    Bytes::new(scenario.decode() as u64 * (A_STEP.0 + A_STEP.1 * tiers))
+}
+
+/// What the files take of a step, and what they take of it for each tier.
+const A_STEP: (u64, u64) = (1024, 256);

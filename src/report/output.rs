@@ -1,8 +1,9 @@
+use super::claim::{hold, no_folders, temporary};
 use super::explanation::FILES as EXPLANATION;
 use super::pictures::PICTURES;
-use super::{several, timeline};
+use super::{READ_BACK, hgrm, several, timeline};
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -21,6 +22,12 @@ impl Artifact {
     pub fn new(path: impl Into<PathBuf>, bytes: impl Into<Vec<u8>>) -> Self {
         Self { path: path.into(), bytes: bytes.into() }
     }
+
+    /// The name and the checksum of a file that is read back with its run's summary; `None` for other files.
+    pub(super) fn checksum(&self) -> Option<(String, String)> {
+        let name = READ_BACK.into_iter().find(|name| self.path == Path::new(name))?;
+        Some((name.to_owned(), format!("{:08x}", crc32fast::hash(&self.bytes))))
+    }
 }
 
 /// Why results cannot be written.
@@ -29,6 +36,10 @@ impl Artifact {
 pub enum ReportError {
     #[error("cannot write '{path}': {source}. Choose another folder with --out")]
     Write { path: String, source: std::io::Error },
+    #[error("another process is writing to '{folder}': wait for it, or choose another folder with --out")]
+    Locked { folder: String },
+    #[error("'{path}' is a folder, but a file is to be written there: move it away, or choose another folder with --out")]
+    IsFolder { path: String },
     #[error("cannot make {what}: {message}")]
     Format { what: String, message: String },
 }
@@ -43,21 +54,65 @@ impl ReportError {
     }
 }
 
-/// Creates `folder` if need be and makes sure that files can be written there, so that a long run does not end in vain.
+/// Writes all artifacts under `folder`, so that it holds those of this call or of an earlier one and never some of each.
+///
+/// All are written under temporary names first, so a full disk leaves the earlier files as they were. The first artifact is the
+/// folder's record (such as `summary.json`), by which readers know what is there: it is removed before the first file is
+/// replaced and is put in place after the last one. A process that is killed in between leaves a folder without a record.
 ///
 /// # Errors
-/// [`ReportError::Write`].
-pub fn check_folder(folder: &Path) -> Result<(), ReportError> {
-    fs::create_dir_all(folder).map_err(|source| ReportError::write(folder, source))?;
-    temporary(folder).map(drop).map_err(|source| ReportError::write(folder, source))
+/// [`ReportError`]; nothing is changed then, unless a file could not be renamed: the record is missing in that case.
+pub fn write(folder: &Path, artifacts: &[Artifact]) -> Result<(), ReportError> {
+    put_in_place(folder, artifacts, Vec::new())
 }
 
-/// Writes all artifacts under `folder`: each to a temporary name first, and when all of them are there, they become the files.
-/// So a disk that fills leaves the earlier files as they were, of one run, and neither half a file nor a temporary one.
+/// Writes `artifacts` as [`write()`] does, and removes the pictures of an earlier call that this one does not write: those in
+/// `folder` whose names start with one of `kinds` and an underscore.
 ///
 /// # Errors
-/// [`ReportError::Write`]; no artifact is written then, unless one could not be renamed.
-pub fn write(folder: &Path, artifacts: &[Artifact]) -> Result<(), ReportError> {
+/// As [`write()`].
+pub fn replace(folder: &Path, artifacts: &[Artifact], kinds: &[&str]) -> Result<(), ReportError> {
+    let ours = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let kind = kinds.iter().any(|kind| name.strip_prefix(kind).is_some_and(|rest| rest.starts_with('_')));
+        kind && path.extension().is_some_and(|ending| ending == "svg" || ending == "png")
+    };
+    put_in_place(folder, artifacts, entries(folder).filter(ours).collect())
+}
+
+/// Writes a run's `artifacts` as [`write()`] does, and removes what an earlier run left in `folder`: histograms and
+/// pictures that this one does not write, the explanation of that run, and the page beside `folder` that shows it among others.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_run(folder: &Path, artifacts: &[Artifact]) -> Result<(), ReportError> {
+    let histograms = entries(&folder.join(hgrm::FOLDER));
+    let of_runs = histograms.filter(|path| path.extension().is_some_and(|extension| extension == "hgrm"));
+    let stale = of_runs.chain(run_file_names().into_iter().map(|name| folder.join(name)));
+    let stale = stale.chain(several::stale(folder, artifacts)).collect();
+    put_in_place(folder, artifacts, stale)
+}
+
+/// The files that a run may write, without its histograms, by their names within its folder.
+#[must_use]
+pub fn run_file_names() -> Vec<PathBuf> {
+    let always = ["summary.json", "steps.csv", "steps.parquet", "histograms.hlog", "report.html", "timeline.json"];
+    let pictures = PICTURES.iter().chain([&timeline::PICTURE]);
+    let pictures = pictures.flat_map(|name| ["svg", "png"].map(|ending| Path::new(name).with_extension(ending)));
+    always.iter().chain(&EXPLANATION).map(PathBuf::from).chain(pictures).collect()
+}
+
+fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+/// [`write()`], which also removes those of the `stale` files that are not written.
+fn put_in_place(folder: &Path, artifacts: &[Artifact], stale: Vec<PathBuf>) -> Result<(), ReportError> {
+    // A single file is replaced atomically, whoever else writes to the folder.
+    let alone = artifacts.len() < 2 && stale.is_empty();
+    let claim = hold(folder);
+    let _claim = if alone { claim.ok() } else { Some(claim?) };
+    no_folders(artifacts.iter().map(|artifact| folder.join(&artifact.path)))?;
     let mut written: Vec<(_, PathBuf)> = Vec::with_capacity(artifacts.len());
     for artifact in artifacts {
         let path = folder.join(&artifact.path);
@@ -75,6 +130,20 @@ pub fn write(folder: &Path, artifacts: &[Artifact]) -> Result<(), ReportError> {
         let temporary = put().map_err(|source| ReportError::write(&path, source))?;
         written.push((temporary, path));
     }
+    let remove = |path: &Path| match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(ReportError::write(path, error)),
+        _ => Ok(()),
+    };
+    if !alone && let Some((_, record)) = written.first() {
+        remove(record)?;
+    }
+    let is_written = |path: &PathBuf| written.iter().any(|(_, written)| written == path);
+    for path in stale.iter().filter(|path| path.is_file() && !is_written(path)) {
+        remove(path)?;
+    }
+    // The record last.
+    let record = written.len().min(1);
+    written.rotate_left(record);
     for (temporary, path) in written {
         temporary.persist(&path).map_err(|error| ReportError::write(&path, error.error))?;
     }
@@ -84,13 +153,16 @@ pub fn write(folder: &Path, artifacts: &[Artifact]) -> Result<(), ReportError> {
 /// Writes a file that is too large to hold, as `put` says: to a temporary name first, as [`write()`] does.
 ///
 /// # Errors
-/// [`ReportError::Write`], and what `put` returns.
+/// [`ReportError::Write`], [`ReportError::IsFolder`], and what `put` returns.
 pub fn write_streamed<E: From<ReportError>>(
     path: &Path,
     put: impl FnOnce(&mut fs::File) -> Result<(), E>,
 ) -> Result<(), E> {
     let failed = |source| ReportError::write(path, source);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    no_folders([path.to_owned()])?;
+    // Leftovers are removed where no other process is at work.
+    drop(hold(folder));
     fs::create_dir_all(folder).map_err(failed)?;
     let mut file = temporary(folder).map_err(failed)?;
     put(file.as_file_mut())?;
@@ -98,51 +170,43 @@ pub fn write_streamed<E: From<ReportError>>(
     Ok(())
 }
 
-/// Writes `artifacts` as [`write()`] does, and takes away the pictures of an earlier call that this one did not write: those in
-/// `folder` whose names start with one of `kinds` and an underscore.
+/// Writes a file so that it appears whole or not at all, whatever happens to the machine: it is on the disk when this returns.
+/// Where there is a file already, it is replaced, or the error is [`ErrorKind::AlreadyExists`].
 ///
 /// # Errors
-/// [`ReportError::Write`].
-pub fn replace(folder: &Path, artifacts: &[Artifact], kinds: &[&str]) -> Result<(), ReportError> {
-    write(folder, artifacts)?;
-    let written = |path: &Path| artifacts.iter().any(|artifact| folder.join(&artifact.path) == path);
-    let ours = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let kind = kinds.iter().any(|kind| name.strip_prefix(kind).is_some_and(|rest| rest.starts_with('_')));
-        kind && path.extension().is_some_and(|ending| ending == "svg" || ending == "png")
-    };
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    for stale in entries.filter(ours).filter(|path| path.is_file() && !written(path)) {
-        fs::remove_file(&stale).map_err(|source| ReportError::write(&stale, source))?;
-    }
-    Ok(())
+/// What the system says.
+pub(crate) fn write_durably(path: &Path, bytes: &[u8], replace: bool) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = temporary(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    let placed = if replace { file.persist(path) } else { file.persist_noclobber(path) };
+    placed.map_err(|error| error.error)?;
+    // The name as well; where a folder cannot be opened, the system sees to it.
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).or(Ok(()))
 }
 
-/// Writes a run's `artifacts` as [`write()`] does, and takes away what an earlier run left in `folder`: histograms and
-/// pictures that this one did not write, the explanation of that run, and the page beside `folder` that shows it among others.
-///
-/// # Errors
-/// [`ReportError::Write`].
-pub fn write_run(folder: &Path, artifacts: &[Artifact]) -> Result<(), ReportError> {
-    write(folder, artifacts)?;
-    let written = |path: &Path| artifacts.iter().any(|artifact| folder.join(&artifact.path) == path);
-    let histograms = folder.join("histograms");
-    let entries = fs::read_dir(&histograms).into_iter().flatten().flatten().map(|entry| entry.path());
-    let of_runs = entries.filter(|path| path.extension().is_some_and(|extension| extension == "hgrm"));
-    let pictures = PICTURES.iter().chain([&timeline::PICTURE]);
-    let pictures = pictures.flat_map(|name| ["svg", "png"].map(|ending| folder.join(name).with_extension(ending)));
-    let others = ["timeline.json"].iter().chain(&EXPLANATION).map(|name| folder.join(name));
-    for stale in of_runs.chain(pictures).chain(others).filter(|path| path.is_file() && !written(path)) {
-        fs::remove_file(&stale).map_err(|source| ReportError::write(&stale, source))?;
-    }
-    several::drop_stale(folder, artifacts)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".tiersim-").suffix(".tmp");
-    // Results are for everyone to read, as far as the umask says; temporary files are private by default.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
+    fn artifacts(text: &str) -> Vec<Artifact> {
+        ["summary.json", "steps.csv", "histograms/a.hgrm"].map(|name| Artifact::new(name, text)).into()
+    }
+
+    #[test]
+    fn the_record_is_removed_first_and_put_in_place_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |name: &str| fs::read_to_string(folder.path().join(name)).ok();
+        write(folder.path(), &artifacts("old")).unwrap();
+        // Nothing is touched where a file cannot be put in place.
+        fs::remove_file(folder.path().join("histograms/a.hgrm")).unwrap();
+        fs::create_dir(folder.path().join("histograms/a.hgrm")).unwrap();
+        assert!(matches!(write(folder.path(), &artifacts("new")), Err(ReportError::IsFolder { .. })));
+        assert_eq!((read("summary.json"), read("steps.csv")), (Some("old".into()), Some("old".into())));
+        fs::remove_dir(folder.path().join("histograms/a.hgrm")).unwrap();
+        write(folder.path(), &artifacts("new")).unwrap();
+        assert_eq!((read("summary.json"), read("histograms/a.hgrm")), (Some("new".into()), Some("new".into())));
+        assert!(entries(folder.path()).all(|path| !path.to_string_lossy().ends_with(".tmp")));
+    }
 }

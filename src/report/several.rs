@@ -1,13 +1,13 @@
 //! Which runs a page of several shows: `report.runs.json` beside it.
 //!
 //! Such a page stands beside the folders of its runs. When another run is written into one of these, the page would show what is no
-//! longer there: [`drop_stale`] takes it away then.
+//! longer there: it is [`stale`] then, and is removed.
 
 use super::{Artifact, ReportError, summary_json};
 use crate::metrics::Summary;
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The name of the file.
 const NAME: &str = "report.runs.json";
@@ -41,29 +41,17 @@ pub fn shown_runs(runs: &[(String, &Summary)]) -> Result<Artifact, ReportError> 
     Ok(Artifact::new(NAME, text.map_err(|error| ReportError::format(NAME, error))? + "\n"))
 }
 
-/// Takes away the page beside `folder` that shows another run of it than the one that was just written there.
-///
-/// # Errors
-/// [`ReportError::Write`] if it cannot be removed. A `report.runs.json` that cannot be read is not ours.
-pub(super) fn drop_stale(folder: &Path, artifacts: &[Artifact]) -> Result<(), ReportError> {
+/// The page beside `folder` that shows another run of it than the one of these `artifacts`, and its list. A `report.runs.json`
+/// that cannot be read is not ours.
+pub(super) fn stale(folder: &Path, artifacts: &[Artifact]) -> Vec<PathBuf> {
     let summary = artifacts.iter().find(|artifact| artifact.path == Path::new("summary.json"));
     let (Some(summary), Some(beside), Some(name)) = (summary, folder.parent(), folder.file_name()) else {
-        return Ok(());
+        return Vec::new();
     };
     let list = beside.join(NAME);
-    let Ok(text) = fs::read_to_string(&list) else { return Ok(()) };
-    let Ok(shown) = serde_json::from_str::<Shown>(&text) else { return Ok(()) };
+    let Ok(text) = fs::read_to_string(&list) else { return Vec::new() };
+    let Ok(shown) = serde_json::from_str::<Shown>(&text) else { return Vec::new() };
     let crc = crc32fast::hash(&summary.bytes);
     let stale = |member: &Member| member.folder.as_str() == name && member.summary_crc32 != crc;
-    if shown.runs.iter().any(stale) {
-        for path in [beside.join(PAGE), list] {
-            match fs::remove_file(&path) {
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(ReportError::write(&path, source));
-                }
-                _ => {}
-            }
-        }
-    }
-    Ok(())
+    if shown.runs.iter().any(stale) { vec![beside.join(PAGE), list] } else { Vec::new() }
 }

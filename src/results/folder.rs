@@ -1,9 +1,11 @@
 use super::{Distributions, ResultsError};
 use crate::config;
 use crate::metrics::{Histograms, RunReport, SCHEMA, Series, Step, Summary};
+use crate::report::READ_BACK;
 use crate::units::{Bytes, SimTime};
 use serde_json::Value;
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 
 /// A run whose files were read back.
@@ -31,16 +33,28 @@ impl FinishedRun {
             return Err(ResultsError::NoRun { hint: hint(folder), folder: shown });
         }
         let (summary, typed) = read_summary(&path)?;
-        for file in ["steps.csv", "histograms.hlog"] {
-            if !folder.join(file).is_file() {
+        let torn = |message: String| ResultsError::Torn { folder: shown.clone(), message };
+        for file in READ_BACK {
+            let path = folder.join(file);
+            if !path.is_file() {
                 return Err(ResultsError::Missing { folder: shown, file });
+            }
+            if let Some(expected) = typed.files.get(file)
+                && checksum(&path)? != *expected
+            {
+                return Err(torn(format!("{file} is not the one that summary.json was written with")));
             }
         }
         let tiers: Vec<String> = typed.capacity_bytes.0.iter().map(|(tier, _)| tier.clone()).collect();
         let series = read_steps(&folder.join("steps.csv"), &tiers)?;
-        let torn = |message: String| ResultsError::Torn { folder: shown.clone(), message };
         if series.len() as u64 != typed.steps {
             let found = format!("summary.json counts {} steps, steps.csv {}", typed.steps, series.len());
+            return Err(torn(found));
+        }
+        // Versions before the checksums wrote the same sums.
+        let summed = series.steps().map(|step| step.latency).sum::<SimTime>().as_ns();
+        if typed.files.is_empty() && typed.complete && summed != typed.simulated_ns {
+            let found = format!("summary.json says {} ns, the steps of steps.csv take {summed} ns", typed.simulated_ns);
             return Err(torn(found));
         }
         let histograms = read_histograms(&folder.join("histograms.hlog"), &typed)?;
@@ -52,8 +66,26 @@ impl FinishedRun {
     }
 }
 
+/// The checksum of a file, as a run's summary has it.
+fn checksum(path: &Path) -> Result<String, ResultsError> {
+    let failed =
+        |error: std::io::Error| ResultsError::Read { path: path.display().to_string(), message: error.to_string() };
+    let (mut file, _) = config::open_regular(path).map_err(failed)?;
+    let mut hasher = crc32fast::Hasher::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer).map_err(failed)? {
+            0 => return Ok(format!("{:08x}", hasher.finalize())),
+            length => hasher.update(&buffer[..length]),
+        }
+    }
+}
+
 /// Where the runs may be that were meant.
 fn hint(folder: &Path) -> String {
+    if READ_BACK.iter().any(|file| folder.join(file).is_file()) {
+        return " A run was stopped while it put its files in place: run it again".to_owned();
+    }
     let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut runs: Vec<String> =
         entries.filter(|path| path.join("summary.json").is_file()).map(|path| path.display().to_string()).collect();

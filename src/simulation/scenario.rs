@@ -1,6 +1,6 @@
 use super::idealization::{Ideal, Idealization};
 use crate::catalog;
-use crate::config::{self, ConfigError, Reference};
+use crate::config::{self, ConfigError, NameError, Reference, check_name};
 use crate::memory::{Interleaving, MemoryConfig, MemoryError, MemorySystem, ResidencyKind};
 use crate::strategy::{BoundKind, ChargedBound, ChargedError, MigrationKind, Strategy};
 use crate::units::{Bytes, SimTime};
@@ -128,6 +128,8 @@ struct SummaryWithScenario {
 pub enum ScenarioError {
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error("name: {0}")]
+    Name(NameError),
     #[error("model: {0}")]
     Model(#[from] ModelError),
     #[error("memory: {0}")]
@@ -156,6 +158,12 @@ pub enum ScenarioError {
         max = Scenario::MAX_RESIDENCIES
     )]
     TooManyResidencies { tokens: u64, layers: usize, tiers: usize },
+    #[error(
+        "page_tokens: a page of {page_tokens} tokens of {kv_bytes} (layers[].kv_bytes) is more than {max}, the largest size that is \
+         counted: take fewer tokens a page",
+        max = Bytes::MAX_INPUT
+    )]
+    PageTooLarge { page_tokens: u32, kv_bytes: Bytes },
     #[error("decode_tokens: {steps} steps may read up to {bytes} B, more than can be counted: decode fewer tokens")]
     TooManyBytes { steps: u32, bytes: u128 },
     #[error(
@@ -199,6 +207,7 @@ impl Scenario {
             Reference::Name(name) => catalog::memory(&name)?,
             Reference::Inline(memory) => memory,
         };
+        check_name(&config.name).map_err(ScenarioError::Name)?;
         let model = LanguageModel::new(&model_config)?;
         let memory = MemorySystem::new(&memory_config)?;
         config.model = Reference::Inline(model_config);
@@ -514,9 +523,15 @@ fn check_size(model: &LanguageModel, tiers: usize, config: &ScenarioConfig) -> R
     if tokens * (layers * tiers) as u64 > Scenario::MAX_RESIDENCIES {
         return Err(ScenarioError::TooManyResidencies { tokens, layers, tiers });
     }
+    let page_tokens = u128::from(config.page_tokens);
+    let kv_bytes = model.layers().iter().map(|layer| layer.kv_bytes).max().unwrap_or_default();
+    if page_tokens * u128::from(kv_bytes.get()) > u128::from(Bytes::MAX_INPUT.get()) {
+        return Err(ScenarioError::PageTooLarge { page_tokens: config.page_tokens, kv_bytes });
+    }
     let weights: u128 = model.sublayers().map(|sublayer| u128::from(sublayer.read.get())).sum();
-    // As much again for what migration may carry.
-    let a_step = weights + 2 * u128::from(tokens) * u128::from(model.token_bytes().get());
+    // KV lies, moves and is read in whole pages. As much again for what migration may carry.
+    let stored = u128::from(tokens).next_multiple_of(page_tokens);
+    let a_step = weights + 2 * stored * u128::from(model.token_bytes().get());
     let bytes = u128::from(config.decode_tokens) * a_step;
     if bytes > u128::from(u64::MAX) / 2 {
         return Err(ScenarioError::TooManyBytes { steps: config.decode_tokens, bytes });

@@ -15,7 +15,7 @@ pub use conclusions::conclusions;
 use conclusions::percent;
 pub use page::page;
 pub use pictures::pictures;
-pub use simulate::{Cancel, Finished, Job, Progress, StudyError, simulate};
+pub use simulate::{Cancel, Finished, Job, Progress, Resources, StudyError, simulate};
 
 use crate::config::Reference;
 use crate::simulation::{Scenario, ScenarioConfig, ScenarioError};

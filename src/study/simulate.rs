@@ -1,6 +1,7 @@
 use crate::metrics::{Recorder, RunReport, Timeline};
 use crate::report::{self, ReportError};
-use crate::simulation::{Outcome, RunError, Scenario, SkipsMade, Watch, run_abreast};
+use crate::simulation::{NoRoom, Outcome, Room, RunError, Scenario, SkipsMade, Watch, run_abreast, usable_memory};
+use crate::units::Bytes;
 use rayon::iter::{ParallelBridge, ParallelIterator};
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -34,6 +35,8 @@ pub enum StudyError {
     Run(#[from] RunError),
     #[error(transparent)]
     Report(#[from] ReportError),
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     #[error("cannot start {jobs} threads: {message}. Ask for fewer with --jobs")]
     Threads { jobs: usize, message: String },
 }
@@ -47,31 +50,59 @@ pub trait Progress: Sync {
     fn advance(&self, steps: u64);
 }
 
-/// Runs all `jobs` on so many threads (0: one a core), those that share their skip sets abreast, and writes the files of each as it ends. The
-/// results are in the order of `jobs` and do not depend on the number of threads.
+/// What runs may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Resources {
+    /// How many run at a time; 0: one a core.
+    pub threads: usize,
+    /// What they may take together.
+    pub memory: Bytes,
+}
+
+impl Resources {
+    /// `None` is the default: a run for each core, in the memory that is usable now.
+    #[must_use]
+    pub fn new(threads: Option<u16>, memory: Option<Bytes>) -> Self {
+        Self { threads: threads.map_or(0, usize::from), memory: memory.unwrap_or_else(usable_memory) }
+    }
+}
+
+/// Runs all `jobs`, those that share their skip sets abreast, and writes the files of each as it ends. The results are in the
+/// order of `jobs` and do not depend on `resources`.
 ///
 /// # Errors
-/// The first error; nothing half-written stays behind.
+/// The first error; nothing half-written stays behind. [`StudyError::NoRoom`] is found before the first run.
 pub fn simulate(
     jobs: &[Job<'_>],
-    threads: usize,
+    resources: Resources,
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<Vec<Finished>, StudyError> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     // As many as cores even for fewer jobs, as the files of a run are made on several.
+    let Resources { threads, memory } = resources;
+    let room = Room::new(memory);
+    let needed = jobs.iter().map(|job| room.check(job.scenario, report::memory_needed(job.scenario)));
+    let needed = needed.collect::<Result<Vec<Bytes>, NoRoom>>()?;
     let threads = if threads == 0 { cores() } else { threads.min(jobs.len().max(cores())) };
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()
         .map_err(|error| StudyError::Threads { jobs: threads, message: error.to_string() })?;
-    let groups = groups(jobs, threads);
+    let groups = within(groups(jobs, threads), &needed, memory);
     let made = if groups.len() < threads { SkipsMade::Ahead } else { SkipsMade::Between };
     let finished = pool.install(|| {
         groups
             .into_iter()
             .par_bridge()
-            .map(|group| together(jobs, group, made, cancel, progress))
+            .map(|group| {
+                let bytes = group.iter().map(|&index| needed[index]).sum();
+                let held = room.hold(bytes, || cancel.load(Ordering::Relaxed)).ok_or(RunError::Interrupted)?;
+                let ended = together(jobs, group, made, cancel, progress)?;
+                // Files are made on several threads: one that makes some must not wait for room.
+                drop(held);
+                ended.into_iter().map(|run| files_of(jobs, run, cancel)).collect::<Result<Vec<_>, StudyError>>()
+            })
             .collect::<Result<Vec<_>, StudyError>>()
     })?;
     let mut finished: Vec<(usize, Finished)> = finished.into_iter().flatten().collect();
@@ -102,20 +133,41 @@ fn groups(jobs: &[Job<'_>], threads: usize) -> Vec<Vec<usize>> {
     groups
 }
 
+/// The same groups, with those split that need more memory than there is.
+fn within(groups: Vec<Vec<usize>>, needed: &[Bytes], limit: Bytes) -> Vec<Vec<usize>> {
+    let mut fitting: Vec<Vec<usize>> = Vec::with_capacity(groups.len());
+    for group in groups {
+        let (mut part, mut bytes) = (Vec::new(), Bytes::ZERO);
+        for index in group {
+            if !part.is_empty() && bytes + needed[index] > limit {
+                fitting.push(std::mem::take(&mut part));
+                bytes = Bytes::ZERO;
+            }
+            bytes += needed[index];
+            part.push(index);
+        }
+        fitting.push(part);
+    }
+    fitting
+}
+
 /// In proportion to the time that a run takes: steps times tokens times layers.
 fn work(scenario: &Scenario) -> u64 {
     let tokens = scenario.prefill() + scenario.decode();
     scenario.decode() as u64 * tokens as u64 * scenario.model().layers().len() as u64
 }
 
-/// Runs the jobs of a group abreast, and writes the files of each.
+/// A run that has ended, by the place of its job, and what was seen of its timeline.
+type Ended = (usize, Finished, Option<Timeline>);
+
+/// Runs the jobs of a group abreast.
 fn together(
     jobs: &[Job<'_>],
     group: Vec<usize>,
     made: SkipsMade,
     cancel: &Cancel,
     progress: &dyn Progress,
-) -> Result<Vec<(usize, Finished)>, StudyError> {
+) -> Result<Vec<Ended>, StudyError> {
     let is_over = || cancel.load(Ordering::Relaxed);
     let advance = |steps| progress.advance(steps);
     let scenarios: Vec<&Scenario> = group.iter().map(|&index| jobs[index].scenario).collect();
@@ -128,19 +180,28 @@ fn together(
         })
         .collect();
     let outcomes = run_abreast(&scenarios, made, &mut probes)?;
-    let ended = group.into_iter().zip(probes).zip(outcomes);
-    ended
-        .map(|((index, (recorder, (watch, timeline))), outcome)| {
-            watch.finish();
-            let report = recorder.finish(jobs[index].scenario, &outcome);
-            let mut finished = written(&jobs[index], report, outcome, timeline.as_ref(), &is_over)?;
-            if jobs.len() > 1 {
-                // From here on there are as many of them as runs.
-                finished.report.histograms.shrink();
-            }
-            Ok((index, finished))
-        })
-        .collect()
+    let ended = group.into_iter().zip(probes).zip(outcomes).map(|((index, (recorder, (watch, timeline))), outcome)| {
+        watch.finish();
+        let report = recorder.finish(jobs[index].scenario, &outcome);
+        (index, Finished { report, outcome }, timeline)
+    });
+    Ok(ended.collect())
+}
+
+/// Writes the files of a run that has ended.
+fn files_of(
+    jobs: &[Job<'_>],
+    (index, finished, timeline): Ended,
+    cancel: &Cancel,
+) -> Result<(usize, Finished), StudyError> {
+    let is_over = || cancel.load(Ordering::Relaxed);
+    let Finished { report, outcome } = finished;
+    let mut finished = written(&jobs[index], report, outcome, timeline.as_ref(), &is_over)?;
+    if jobs.len() > 1 {
+        // From here on there are as many of them as runs.
+        finished.report.histograms.shrink();
+    }
+    Ok((index, finished))
 }
 
 /// Writes the files of a run that has ended.
@@ -152,7 +213,7 @@ fn written(
     is_over: &dyn Fn() -> bool,
 ) -> Result<Finished, StudyError> {
     report.charge(job.scenario).map_err(|source| RunError::Trace { step: outcome.steps, source })?;
-    let mut files = report::run_files(&report)?;
+    let mut files = report::run_files(&mut report)?;
     if let Some(timeline) = timeline {
         files.extend(report::timeline_files(timeline)?);
     }

@@ -1,6 +1,7 @@
 use super::config::{AxisConfig, SampleConfig};
 use super::quantity::{Quantity, Unit};
 use super::{SweepError, sample};
+use crate::config;
 use crate::simulation::{Fields, open_trace, spelled_out};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -34,30 +35,33 @@ pub struct Level {
 const MOST_LEVELS: usize = 100_000;
 
 impl Axis {
-    /// The axis that `config` means for a scenario with the fields of `base`. `place` is its number, for samples.
+    /// The axis that `axis` means for a scenario with the fields of `base`. `place` is its number, for samples.
     pub(super) fn new(
-        config: &AxisConfig,
+        axis: &AxisConfig,
         base: &mut Fields,
         sample: Option<SampleConfig>,
         place: u32,
     ) -> Result<Self, SweepError> {
-        let name = match config {
+        let name = match axis {
             AxisConfig::Values { field, .. }
             | AxisConfig::Linear { field, .. }
             | AxisConfig::Geometric { field, .. } => field,
             AxisConfig::Choices { name, .. } => name,
         };
         let wrong = |message: String| SweepError::Axis { axis: name.clone(), message };
-        let asked = match config {
+        let asked = match axis {
             AxisConfig::Linear { points: Some(points), .. } | AxisConfig::Geometric { points: Some(points), .. } => {
                 *points
             }
             _ => sample.map_or(0, SampleConfig::points),
         };
         if asked as usize > MOST_LEVELS {
-            return Err(wrong(format!("{asked} values are more than the {MOST_LEVELS} that an axis may have")));
+            return Err(wrong(too_many(asked as usize)));
         }
-        let (unit, paths, mut levels) = match config {
+        if let AxisConfig::Choices { .. } = axis {
+            config::check_name(name).map_err(|error| wrong(format!("name: {error}")))?;
+        }
+        let (unit, paths, mut levels) = match axis {
             AxisConfig::Choices { choices, .. } => {
                 let level = |(label, fields): &(String, std::collections::BTreeMap<String, Value>)| {
                     let mut assignments = Vec::new();
@@ -95,7 +99,7 @@ impl Axis {
                 let range = Range {
                     unit,
                     ends: (unit.read(from).map_err(&wrong)?, unit.read(to).map_err(&wrong)?),
-                    geometric: matches!(config, AxisConfig::Geometric { .. }),
+                    geometric: matches!(axis, AxisConfig::Geometric { .. }),
                 };
                 range.check().map_err(&wrong)?;
                 let shares: Vec<f64> = match (sample, points) {
@@ -121,12 +125,12 @@ impl Axis {
             return Err(wrong("it has no values".to_owned()));
         }
         if levels.len() > MOST_LEVELS {
-            return Err(wrong(format!(
-                "{} values are more than the {MOST_LEVELS} that an axis may have",
-                levels.len()
-            )));
+            return Err(wrong(too_many(levels.len())));
         }
-        let listed = matches!(config, AxisConfig::Values { .. } | AxisConfig::Choices { .. });
+        if let Some(error) = levels.iter().find_map(|level| config::check_shown(&level.label).err()) {
+            return Err(wrong(error.to_string()));
+        }
+        let listed = matches!(axis, AxisConfig::Values { .. } | AxisConfig::Choices { .. });
         if let (true, Some(sample)) = (listed, sample) {
             let last = levels.len() - 1;
             let of = |share: f64| levels[((share * levels.len() as f64) as usize).min(last)].clone();
@@ -144,6 +148,9 @@ impl Axis {
     pub(super) fn repeats(count: u32, seed: &str, base: &mut Fields) -> Result<Self, SweepError> {
         let wrong = |message: String| SweepError::Axis { axis: REPEAT.to_owned(), message };
         let hint = |message: String| wrong(format!("seed: {message}. Name the field that repeats count up with seed"));
+        if count as usize > MOST_LEVELS {
+            return Err(wrong(too_many(count as usize) + ": write fewer repeats"));
+        }
         let first = base.get(seed).map_err(|error| hint(error.to_string()))?;
         let first = first.as_u64().ok_or_else(|| hint(format!("'{seed}' is {first}, which does not count")))?;
         let level = |repeat: u32| {
@@ -168,6 +175,10 @@ impl Axis {
     pub fn is_numeric(&self) -> bool {
         self.levels.iter().all(|level| level.number.is_some())
     }
+}
+
+fn too_many(levels: usize) -> String {
+    format!("{levels} values are more than the {MOST_LEVELS} that an axis may have")
 }
 
 /// The name of the axis of repeats.

@@ -152,24 +152,24 @@ fn unit_of(axis: &Axis) -> &'static str {
     if axis.is_numeric() { axis.unit.name() } else { "text" }
 }
 
-/// How many rows the file at `path` has.
-pub(super) fn rows_of(path: &Path) -> Result<u64, SweepError> {
-    Ok(open(path)?.metadata().file_metadata().num_rows() as u64)
-}
-
-/// The figures of the file at `path`.
-pub(super) fn figures(plan: &Plan, path: &Path) -> Result<Vec<String>, SweepError> {
-    let reader = open(path)?;
+/// The figures of the file at `path`, which has these bytes.
+pub(super) fn figures(plan: &Plan, path: &Path, bytes: Vec<u8>) -> Result<Vec<String>, SweepError> {
+    let reader = open(path, bytes)?;
     let fields = reader.metadata().file_metadata().schema().get_fields().iter().map(|field| field.name());
     let figures = fields
         .filter(|name| !plan.axes().iter().any(|axis| axis.name == *name) && ![CELL, COMPLETE, ERROR].contains(name));
     Ok(figures.map(|name| name.strip_prefix("figure.").unwrap_or(name).to_owned()).collect())
 }
 
-/// The rows of the file at `path`, with those figures that are `wanted`.
-pub(super) fn decode(plan: &Plan, path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Row>, SweepError> {
+/// The rows of the file at `path`, which has these bytes, with those figures that are `wanted`.
+pub(super) fn decode(
+    plan: &Plan,
+    path: &Path,
+    bytes: Vec<u8>,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<Row>, SweepError> {
     let damaged = |error: ParquetError| SweepError::damaged(path, error);
-    let reader = open(path)?;
+    let reader = open(path, bytes)?;
     let fields: Vec<TypePtr> = reader.metadata().file_metadata().schema().get_fields().to_vec();
     let mut rows: Vec<Row> = Vec::new();
     for group in 0..reader.num_row_groups() {
@@ -248,8 +248,7 @@ fn each<T>(
     Ok(())
 }
 
-fn open(path: &Path) -> Result<SerializedFileReader<Bytes>, SweepError> {
-    let bytes = std::fs::read(path).map_err(|error| SweepError::write(path, error))?;
+fn open(path: &Path, bytes: Vec<u8>) -> Result<SerializedFileReader<Bytes>, SweepError> {
     SerializedFileReader::new(Bytes::from(bytes)).map_err(|error| SweepError::damaged(path, error))
 }
 
@@ -300,12 +299,9 @@ mod tests {
         #[test]
         fn what_is_written_reads_back(rows in rows(), split in 0usize..20) {
             let plan = plan();
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("part.parquet");
+            let path = Path::new("part.parquet");
             let bytes = encode(&plan, &rows).unwrap();
-            std::fs::write(&path, &bytes).unwrap();
-            let read = decode(&plan, &path, |_| true).unwrap();
-            prop_assert_eq!(rows_of(&path).unwrap(), rows.len() as u64);
+            let read = decode(&plan, path, bytes.clone(), |_| true).unwrap();
             let sorted = |rows: &[Row]| {
                 let mut rows = rows.to_vec();
                 rows.iter_mut().for_each(|row| row.figures.0.sort_by(|a, b| a.0.cmp(&b.0)));
@@ -316,10 +312,8 @@ mod tests {
             prop_assert_eq!(&encode(&plan, &read).unwrap(), &bytes);
             let (one, two) = rows.split_at(split.min(rows.len()));
             let mut merged = Vec::new();
-            for (index, part) in [two, one].into_iter().enumerate().filter(|(_, part)| !part.is_empty()) {
-                let path = folder.path().join(index.to_string());
-                std::fs::write(&path, encode(&plan, part).unwrap()).unwrap();
-                merged.extend(decode(&plan, &path, |_| true).unwrap());
+            for part in [two, one].into_iter().filter(|part| !part.is_empty()) {
+                merged.extend(decode(&plan, path, encode(&plan, part).unwrap(), |_| true).unwrap());
             }
             merged.sort_by_key(|row| row.cell);
             prop_assert_eq!(&encode(&plan, &merged).unwrap(), &bytes);
@@ -329,13 +323,11 @@ mod tests {
     #[test]
     fn a_damaged_file_is_an_error() {
         let plan = plan();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("part.parquet");
+        let path = Path::new("part.parquet");
         let rows: Vec<Row> = (0..20).map(|cell| Row::failed(cell, "no".to_owned())).collect();
         let bytes = encode(&plan, &rows).unwrap();
         for end in [0, 10, bytes.len() / 2, bytes.len() - 1] {
-            std::fs::write(&path, &bytes[..end]).unwrap();
-            assert!(decode(&plan, &path, |_| true).unwrap_err().to_string().contains("part.parquet"));
+            assert!(decode(&plan, path, bytes[..end].to_vec(), |_| true).unwrap_err().to_string().contains("part.parquet"));
         }
     }
 }

@@ -1,4 +1,5 @@
 use crate::config::ConfigError;
+use crate::simulation::NoRoom;
 use crate::units::Bytes;
 use std::path::Path;
 use thiserror::Error;
@@ -9,6 +10,8 @@ use thiserror::Error;
 pub enum SweepError {
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error("name: {0}")]
+    Name(String),
     #[error("base: {0}")]
     Base(String),
     #[error("set: {path}: {message}")]
@@ -32,6 +35,11 @@ pub enum SweepError {
         super::Plan::MOST_CELLS
     )]
     TooMany { cells: u128 },
+    #[error(
+        "axes, exclude: {values} values and {rules} rules take more memory than the {most} values that fit: write shorter axes or \
+         fewer rules"
+    )]
+    TooManyValues { values: usize, rules: usize, most: usize },
     #[error("the recorded trace '{file}' cannot be read: {message}")]
     Trace { file: String, message: String },
     #[error("'{folder}' holds no results of a sweep: it has no sweep.json")]
@@ -63,9 +71,13 @@ pub enum SweepError {
     #[error("interrupted")]
     Stopped,
     #[error(
-        "{cells} of the cells were not run, as they need up to {needed} of memory and --memory-limit leaves {limit}: the others are done; raise it and go on with --resume"
+        "{cells} of the cells were not run, as they need up to {} of memory and --memory-limit leaves {}: the others are done; raise it and go on with --resume",
+        needed.rounded(),
+        limit.rounded()
     )]
     MemoryLimit { cells: u64, needed: Bytes, limit: Bytes },
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     #[error("there is nothing to merge: name the folders of all shards")]
     NothingToMerge,
     #[error("cell {cell} differs between '{}' and '{}': they were not run alike", folders[0], folders[1])]

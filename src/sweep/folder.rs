@@ -1,5 +1,7 @@
+use super::checksums::Checksums;
 use super::journal::Journal;
 use super::{Plan, Row, Shard, SweepConfig, SweepError, dataset};
+use crate::report;
 use crate::simulation::open_trace;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -131,12 +133,13 @@ fn recorded(tree: &Value, files: &mut Vec<String>) {
 
 /// A sweep's results on disk.
 ///
-/// `sweep.json` says what they are of, `cells/` has a Parquet file for each block of cells that is complete, and `journal/` the
+/// `sweep.json` says what they are of, `checksums.json` what their bytes are, `cells/` has a Parquet file for each block of cells that is complete, and `journal/` the
 /// finished rows of blocks that are not. Of a complete sweep every byte depends on the sweep alone.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
     shard: Shard,
+    checksums: Checksums,
     /// Locked for as long as this process may write.
     _lock: Option<File>,
 }
@@ -168,7 +171,7 @@ impl Folder {
             fs::create_dir_all(path).map_err(|error| SweepError::write(path, error))?;
             let text =
                 serde_json::to_string_pretty(&manifest).map_err(|error| SweepError::Encode(error.to_string()))?;
-            match put(&file, format!("{text}\n").as_bytes(), false) {
+            match report::write_durably(&file, format!("{text}\n").as_bytes(), false) {
                 // Another process was here first.
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 result => result.map_err(|error| SweepError::write(&file, error))?,
@@ -186,8 +189,14 @@ impl Folder {
             let message = found.difference(&manifest).unwrap_or_else(|| "it holds another sweep".to_owned());
             return Err(SweepError::Foreign { folder: shown(path), message });
         }
-        let folder = Self { path: path.to_owned(), shard, _lock: Some(lock) };
-        folder.tidy()?;
+        let checksums = Checksums::read(path)?;
+        let folder = Self { path: path.to_owned(), shard, checksums, _lock: Some(lock) };
+        let written = fs::read(&file).map_err(|error| SweepError::write(&file, error))?;
+        folder.checksums.check(MANIFEST, &file, &written)?;
+        folder.checksums.note(MANIFEST, &written)?;
+        for within in [path.to_owned(), path.join(CELLS)] {
+            report::tidy(&within);
+        }
         let begun = has_entries(&path.join(JOURNAL)) || has_entries(&path.join(CELLS));
         if existing == Existing::Keep && begun && !folder.is_complete(plan)? {
             return Err(SweepError::Unfinished { folder: shown(path) });
@@ -205,22 +214,11 @@ impl Folder {
     pub fn open(path: &Path) -> Result<(Self, Plan), SweepError> {
         let manifest = read_manifest(path)?;
         let plan = Plan::new(manifest.sweep)?;
-        Ok((Self { path: path.to_owned(), shard: manifest.shard.unwrap_or(Shard::ALL), _lock: None }, plan))
-    }
-
-    /// Takes away what a process that was killed in mid-write has left.
-    fn tidy(&self) -> Result<(), SweepError> {
-        for folder in [self.path.clone(), self.path.join(CELLS)] {
-            let entries = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
-            let half_written = |path: &PathBuf| {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1)
-            };
-            for path in entries.filter(half_written) {
-                fs::remove_file(&path).map_err(|error| SweepError::write(&path, error))?;
-            }
-        }
-        Ok(())
+        let checksums = Checksums::read(path)?;
+        let file = path.join(MANIFEST);
+        let written = fs::read(&file).map_err(|error| SweepError::write(&file, error))?;
+        checksums.check(MANIFEST, &file, &written)?;
+        Ok((Self { path: path.to_owned(), shard: manifest.shard.unwrap_or(Shard::ALL), checksums, _lock: None }, plan))
     }
 
     /// Which part of the sweep it is.
@@ -260,7 +258,7 @@ impl Folder {
     }
 
     fn part(&self, block: u64) -> PathBuf {
-        self.path.join(CELLS).join(format!("part-{block:08}.parquet"))
+        self.path.join(part_name(block))
     }
 
     fn journal_path(&self, block: u64) -> PathBuf {
@@ -276,7 +274,9 @@ impl Folder {
     pub(super) fn publish(&self, plan: &Plan, block: u64, rows: &[Row]) -> Result<(), SweepError> {
         let path = self.part(block);
         let bytes = dataset::encode(plan, rows)?;
-        put(&path, &bytes, true).map_err(|error| SweepError::write(&path, error))?;
+        // The checksum first: a file that it is not of was cut off or damaged, whenever this process ends.
+        self.checksums.note(&part_name(block), &bytes)?;
+        report::write_durably(&path, &bytes, true).map_err(|error| SweepError::write(&path, error))?;
         let journal = self.journal_path(block);
         match fs::remove_file(&journal) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(SweepError::write(&journal, error)),
@@ -311,7 +311,13 @@ impl Folder {
     ) -> Result<Vec<Row>, SweepError> {
         let path = self.part(block);
         if path.is_file() {
-            return dataset::decode(plan, &path, wanted);
+            let rows = dataset::decode(plan, &path, self.bytes_of(block)?, wanted)?;
+            let expected = self.cells_of(plan, block);
+            if !rows.iter().map(|row| row.cell).eq(expected.iter().copied()) {
+                let found = format!("it has {} cells that are not the {} of this part", rows.len(), expected.len());
+                return Err(SweepError::damaged(&path, found));
+            }
+            return Ok(rows);
         }
         let journal = self.journal_path(block);
         if !journal.is_file() {
@@ -330,7 +336,7 @@ impl Folder {
     pub(super) fn figures(&self, plan: &Plan) -> Result<Vec<String>, SweepError> {
         for block in 0..plan.cells().div_ceil(BLOCK) {
             if self.has(block) {
-                let names = dataset::figures(plan, &self.part(block))?;
+                let names = dataset::figures(plan, &self.part(block), self.bytes_of(block)?)?;
                 if !names.is_empty() {
                     return Ok(names);
                 }
@@ -344,14 +350,24 @@ impl Folder {
         Ok(Vec::new())
     }
 
-    /// How many rows a block's file has.
-    pub(super) fn count(&self, block: u64) -> Result<u64, SweepError> {
-        dataset::rows_of(&self.part(block))
+    /// How many rows a block's file has, all of which can be read.
+    pub(super) fn count(&self, plan: &Plan, block: u64) -> Result<u64, SweepError> {
+        Ok(self.rows_of(plan, block, |_| true)?.len() as u64)
+    }
+
+    /// The bytes of a block's file, checked.
+    fn bytes_of(&self, block: u64) -> Result<Vec<u8>, SweepError> {
+        let path = self.part(block);
+        let bytes = fs::read(&path).map_err(|error| SweepError::write(&path, error))?;
+        self.checksums.check(&part_name(block), &path, &bytes)?;
+        Ok(bytes)
     }
 }
 
-/// What the names of files in mid-write begin and end with.
-const TEMPORARY: (&str, &str) = (".tiersim-", ".tmp");
+/// The name of a block's file, within the folder.
+fn part_name(block: u64) -> String {
+    format!("{CELLS}/part-{block:08}.parquet")
+}
 
 fn has_entries(folder: &Path) -> bool {
     fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
@@ -376,19 +392,4 @@ fn read_manifest(folder: &Path) -> Result<Manifest, SweepError> {
         )));
     }
     serde_json::from_str(&text).map_err(|error| foreign(format!("its sweep.json cannot be read: {error}")))
-}
-
-/// Writes a file so that it is there whole or not at all, whatever happens to the machine.
-fn put(path: &Path, bytes: &[u8], replace: bool) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1);
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    if replace { file.persist(path) } else { file.persist_noclobber(path) }.map_err(|error| error.error)?;
-    // The name as well; where a folder cannot be opened, the system sees to it.
-    File::open(folder).and_then(|folder| folder.sync_all()).or(Ok(()))
 }

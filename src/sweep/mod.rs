@@ -10,6 +10,7 @@
 //! goes. So a process may end at any moment, and a complete dataset depends on the sweep alone.
 
 mod axis;
+mod checksums;
 mod config;
 mod dataset;
 mod error;

@@ -2,7 +2,7 @@ use super::SweepError;
 use super::axis::{Axis, REPEAT};
 use super::config::SweepConfig;
 use super::sample;
-use crate::config::Reference;
+use crate::config::{self, Reference};
 use crate::simulation::{FieldError, Fields, ScenarioConfig};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -49,6 +49,7 @@ impl Plan {
             }
             fields.config().map_err(wrong)?;
         }
+        config::check_name(&config.name).map_err(|error| SweepError::Name(error.to_string()))?;
         if config.axes.is_empty() {
             return Err(SweepError::NoAxes);
         }
@@ -75,12 +76,15 @@ impl Plan {
             }
             check_levels(&axis, &seen)?;
             axes.push(axis);
+            check_distinct(&axes)?;
+            check_room(&axes, config.exclude.len())?;
         }
         let repeats = u64::from(config.repeats);
         if repeats > 1 {
             axes.push(Axis::repeats(config.repeats, &config.seed, &mut fields.clone())?);
+            check_distinct(&axes)?;
+            check_room(&axes, config.exclude.len())?;
         }
-        check_distinct(&axes)?;
         let points = config.sample.map(|sample| u64::from(sample.points()));
         let cells = match points {
             Some(points) => u128::from(points) * u128::from(repeats),
@@ -94,8 +98,18 @@ impl Plan {
             .ok_or(SweepError::TooMany { cells })?;
         let excluded = config.exclude.iter().map(|rule| exclusion(rule, &axes)).collect::<Result<_, _>>()?;
         config.base = Reference::Inline(spelled);
-        Ok(Self { config, base: fields, axes, points, repeats, excluded, cells })
+        let plan = Self { config, base: fields, axes, points, repeats, excluded, cells };
+        let left = || (0..cells).any(|cell| plan.levels(cell).is_some());
+        if cells <= Self::COUNTED && !plan.excluded.is_empty() && !left() {
+            return Err(SweepError::Exclude(format!(
+                "the rules leave out all {cells} combinations, so there is nothing to run: leave out fewer"
+            )));
+        }
+        Ok(plan)
     }
+
+    /// So many combinations are looked at one by one; of more, nobody counts how many are left out.
+    pub const COUNTED: u64 = 10_000_000;
 
     /// More cells than this cannot be numbered in a dataset.
     pub const MOST_CELLS: u64 = 1 << 53;
@@ -192,6 +206,18 @@ fn check_levels(axis: &Axis, base: &Fields) -> Result<(), SweepError> {
             fields.set(path, value.clone()).map_err(wrong)?;
         }
         fields.config().map_err(wrong)?;
+    }
+    Ok(())
+}
+
+/// The most values of all axes together, each counted once more for every rule of exclusion: what takes 400 MB.
+const MOST_VALUES: usize = 2_000_000;
+
+/// That all values fit in memory.
+fn check_room(axes: &[Axis], rules: usize) -> Result<(), SweepError> {
+    let values: usize = axes.iter().map(|axis| axis.levels.len()).sum();
+    if values.saturating_mul(1 + rules / 64) > MOST_VALUES {
+        return Err(SweepError::TooManyValues { values, rules, most: MOST_VALUES });
     }
     Ok(())
 }

@@ -3,15 +3,14 @@ use super::folder::{BLOCK, Folder};
 use super::journal::Journal;
 use super::shared::Shared;
 use super::{Plan, Row, SweepError};
-use crate::simulation::{Scenario, ScenarioConfig};
+use crate::simulation::{Room, Scenario, ScenarioConfig};
 use crate::units::Bytes;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How a sweep is to be run.
 #[derive(Clone, Copy, Debug)]
@@ -67,11 +66,7 @@ pub fn execute(
         costs: Costs::new(plan),
         shared: shares_skips(plan).then(|| Shared::new(room)),
         fits: Shared::new(Bytes::ZERO),
-        memory: Memory {
-            limit: settings.memory_limit.saturating_sub(room),
-            held: Mutex::new(Bytes::ZERO),
-            freed: Condvar::new(),
-        },
+        room: Room::new(settings.memory_limit.saturating_sub(room)),
         cancel: settings.cancel,
         stopped: AtomicBool::new(false),
     };
@@ -90,7 +85,7 @@ pub fn execute(
         drop(sender);
         let result = keep(&crew, folder, &queue, &receiver, &mut tally, watcher);
         crew.stopped.store(true, Ordering::Relaxed);
-        crew.memory.freed.notify_all();
+        crew.room.wake();
         result
     });
     result?;
@@ -106,8 +101,7 @@ const MOST_SHARED: Bytes = Bytes::new(2 << 30);
 
 /// How many cells of `plan` belong to `folder`.
 fn count(plan: &Plan, folder: &Folder) -> u64 {
-    const COUNTED: u64 = 10_000_000;
-    if plan.cells() <= COUNTED {
+    if plan.cells() <= Plan::COUNTED {
         return (0..plan.cells()).filter(|cell| folder.shard().owns(*cell) && plan.levels(*cell).is_some()).count()
             as u64;
     }
@@ -197,7 +191,8 @@ struct Crew<'a> {
     /// Skip sets in memory, where several cells have the same.
     shared: Option<Shared>,
     fits: Shared,
-    memory: Memory,
+    /// What cells that run at a time may take.
+    room: Room,
     cancel: &'a AtomicBool,
     /// Set when nothing more can be written.
     stopped: AtomicBool,
@@ -247,7 +242,7 @@ impl Crew<'_> {
 
     fn open(&self, folder: &Folder, block: u64, queue: &mut Queue, news: &Sender<News>) -> Result<(), SweepError> {
         if folder.has(block) {
-            let rows = folder.count(block)?;
+            let rows = folder.count(self.plan, block)?;
             let _ = news.send(News::Block { rows });
             return Ok(());
         }
@@ -283,10 +278,10 @@ impl Crew<'_> {
             Err(error) => return Some(News::Row(Row::failed(cell, error))),
         };
         let needed = scenario.memory_needed();
-        if needed > self.memory.limit {
+        if needed > self.room.limit() {
             return Some(News::TooLarge(needed));
         }
-        let _held = self.memory.hold(needed, || self.is_over())?;
+        let _held = self.room.hold(needed, || self.is_over())?;
         let scenario = match &self.shared {
             Some(shared) => shared.with_skips(scenario),
             None => scenario,
@@ -314,38 +309,6 @@ impl Crew<'_> {
             }
         });
         first.unwrap_or_else(|| new(ScenarioConfig { trace: trace.clone(), ..config }))
-    }
-}
-
-/// What cells that run at a time may take.
-struct Memory {
-    limit: Bytes,
-    held: Mutex<Bytes>,
-    freed: Condvar,
-}
-
-struct Held<'a>(&'a Memory, Bytes);
-
-impl Memory {
-    /// Waits until there is room for so much; `None` if the sweep is over before that.
-    fn hold(&self, bytes: Bytes, is_over: impl Fn() -> bool) -> Option<Held<'_>> {
-        let mut held = lock(&self.held);
-        while *held + bytes > self.limit {
-            if is_over() {
-                return None;
-            }
-            let waited = self.freed.wait_timeout(held, Duration::from_millis(100));
-            held = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        *held += bytes;
-        Some(Held(self, bytes))
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        *lock(&self.0.held) -= self.1;
-        self.0.freed.notify_all();
     }
 }
 
@@ -410,7 +373,7 @@ fn keep(
         return Err(error);
     }
     match too_large {
-        Some((cells, needed)) => Err(SweepError::MemoryLimit { cells, needed, limit: crew.memory.limit }),
+        Some((cells, needed)) => Err(SweepError::MemoryLimit { cells, needed, limit: crew.room.limit() }),
         None => Ok(()),
     }
 }

@@ -1,7 +1,8 @@
 use super::axis::{Range, expand};
 use super::{Quantity, Row, SweepError, Unit};
 use crate::results::Condition;
-use crate::simulation::{Fields, Scenario, ScenarioConfig};
+use crate::simulation::{Fields, Room, Scenario, ScenarioConfig};
+use crate::units::Bytes;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,13 +66,14 @@ pub struct Solution {
 pub const MOST_SAMPLES: u32 = 10_000;
 
 /// Looks at evenly placed values, then halves every stretch between whose ends the condition changes. Ranges over a factor of 8
-/// or more are divided at equal ratios. `progress` is told how many runs more are done.
+/// or more are divided at equal ratios. As many run at a time as have `room`. `progress` is told how many runs more are done.
 ///
 /// # Errors
 /// [`SweepError`] if the axis or its ends make no sense, the figure is none, or it was interrupted.
 pub fn solve(
     search: &Search,
     jobs: usize,
+    room: &Room,
     cancel: &AtomicBool,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Solution, SweepError> {
@@ -87,7 +89,7 @@ pub fn solve(
     let mut range = Range { unit, ends, geometric: false };
     let (from, to) = range.check().map_err(wrong)?;
     range.geometric = from > 0.0 && to / from >= 8.0;
-    let look = Look { search, base, paths, cancel, progress };
+    let look = Look { search, base, paths, room, cancel, progress };
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(jobs)
         .build()
@@ -153,6 +155,7 @@ struct Look<'a> {
     search: &'a Search,
     base: Fields,
     paths: Vec<String>,
+    room: &'a Room,
     cancel: &'a AtomicBool,
     progress: &'a (dyn Fn(u64) + Sync),
 }
@@ -196,7 +199,10 @@ impl Look<'_> {
             Ok(scenario) => scenario,
             Err(error) => return failed(&error),
         };
-        Row::simulated(0, &scenario, &|| self.cancel.load(Ordering::Relaxed)).ok_or(SweepError::Stopped)
+        let needed = self.room.check(&scenario, Bytes::ZERO)?;
+        let is_over = || self.cancel.load(Ordering::Relaxed);
+        let _held = self.room.hold(needed, is_over).ok_or(SweepError::Stopped)?;
+        Row::simulated(0, &scenario, &is_over).ok_or(SweepError::Stopped)
     }
 }
 
@@ -212,7 +218,7 @@ mod tests {
     }
 
     fn found(search: &Search) -> Solution {
-        solve(search, 2, &AtomicBool::new(false), &|_| {}).unwrap()
+        solve(search, 2, &Room::new(Bytes::new(1 << 30)), &AtomicBool::new(false), &|_| {}).unwrap()
     }
 
     /// The baseline reads all from HBM, so a token takes the bytes over its bandwidth, which can be solved by hand.

@@ -1,3 +1,4 @@
+use crate::config::{NameError, check_name};
 use crate::units::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -48,6 +49,8 @@ pub struct WeightsConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[allow(missing_docs)]
 pub enum ModelError {
+    #[error("name: {0}")]
+    Name(NameError),
     #[error("layers: there are none: list at least one run of layers")]
     NoLayers,
     #[error("layers: {0} of them in all, but at most {max} can be simulated", max = LanguageModel::MAX_LAYERS)]
@@ -118,6 +121,7 @@ impl LanguageModel {
     /// # Errors
     /// [`ModelError`], naming the field, the value and what to write instead.
     pub fn new(config: &ModelConfig) -> Result<Self, ModelError> {
+        check_name(&config.name).map_err(ModelError::Name)?;
         if config.layers.is_empty() {
             return Err(ModelError::NoLayers);
         }

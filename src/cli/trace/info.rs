@@ -34,7 +34,7 @@ struct Size {
 pub(super) fn info(args: &InfoArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
     let first = args.traces.first().map_or_else(PathBuf::new, Clone::clone);
     let folder = args.out.clone().unwrap_or_else(|| PathBuf::from("out/traces").join(stem(&first)));
-    report::check_folder(&folder)?;
+    let _claim = report::claim(&folder, &[] as &[&str])?;
     let mut size: Option<Size> = None;
     let mut compared: Vec<(String, TraceStatistics)> = Vec::new();
     for path in &args.traces {

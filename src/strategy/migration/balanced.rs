@@ -130,7 +130,7 @@ pub trait Outlook {
     fn steps(&self) -> usize;
 
     /// The memory that it takes for a layer of so many words.
-    fn memory(&self, words: usize) -> u64;
+    fn memory(&self, words: usize, steps: usize) -> u64;
 
     /// Brings the counts of a layer up to the present step.
     fn update(&mut self, view: &MigrationView<'_, Self::Knows>, counts: &mut Counts);
@@ -165,7 +165,7 @@ impl<O: Outlook> Migration for Balanced<O> {
 
     fn memory(&self, shape: Shape) -> Bytes {
         let words = shape.range().div_ceil(WORD_BITS);
-        let a_layer = self.outlook.memory(words) + Counts::bytes(words, self.outlook.steps()) + 512;
+        let a_layer = self.outlook.memory(words, shape.decode) + Counts::bytes(words, self.outlook.steps()) + 512;
         Bytes::new(shape.layers as u64 * a_layer + 2 * (words * 8) as u64)
     }
 
@@ -339,7 +339,7 @@ impl Outlook for Ahead {
         self.look_ahead()
     }
 
-    fn memory(&self, _words: usize) -> u64 {
+    fn memory(&self, _words: usize, _steps: usize) -> u64 {
         0
     }
 
@@ -432,8 +432,8 @@ impl Outlook for Behind {
         self.history.window()
     }
 
-    fn memory(&self, words: usize) -> u64 {
-        self.history.memory(words) + 8
+    fn memory(&self, words: usize, steps: usize) -> u64 {
+        self.history.memory(words, steps) + 8
     }
 
     fn update(&mut self, view: &MigrationView<'_, Past>, counts: &mut Counts) {

@@ -27,9 +27,9 @@ impl History {
         self.window
     }
 
-    /// The memory that a layer of so many words takes.
-    pub fn memory(&self, words: usize) -> u64 {
-        (self.window * (words * 8 + 64)) as u64
+    /// The memory that a layer of so many words takes in a run of so many steps.
+    pub fn memory(&self, words: usize, steps: usize) -> u64 {
+        (self.window.min(steps) as u64).saturating_mul((words * 8 + 64) as u64)
     }
 
     /// The present step has skipped `skipped` in `layer`, and read `read` tokens. `forget` is told what leaves the window for it.

@@ -14,7 +14,7 @@ impl Migration for PastWindow {
     type Knows = Past;
 
     fn memory(&self, shape: Shape) -> Bytes {
-        Bytes::new(shape.layers as u64 * self.0.memory(shape.range().div_ceil(WORD_BITS)))
+        Bytes::new(shape.layers as u64 * self.0.memory(shape.range().div_ceil(WORD_BITS), shape.decode))
     }
 
     fn decide(&mut self, view: &MigrationView<'_, Past>, plan: &mut MovePlan) {

@@ -1,0 +1,181 @@
+//! Folders for results: one process writes to a folder at a time, and what killed processes left there is removed.
+//!
+//! A [`Claim`] locks the folder itself, so no lock file is needed and a killed process leaves no lock behind. Files appear
+//! under temporary names first. A temporary file of a running process is recognized by its own lock or by that of its folder.
+
+use super::ReportError;
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+/// A folder that this process alone writes to, until this is dropped.
+#[derive(Clone, Debug)]
+#[must_use = "other processes may write to the folder when this is dropped"]
+pub struct Claim {
+    /// `None` where the file system has no locks: going on is better than refusing every run.
+    _lock: Option<Arc<File>>,
+}
+
+/// What this process has locked, by canonical path: a second lock of one file would wait for the first.
+static HELD: Mutex<Vec<(PathBuf, Weak<File>)>> = Mutex::new(Vec::new());
+
+/// Creates `folder` if need be and claims it, so that a long run neither ends in vain nor mixes with another one: files can be
+/// written there, no other process does so, and none of `files` (names within it) is a folder. Removes the temporary files of
+/// killed processes. A process may claim a folder several times.
+///
+/// # Errors
+/// [`ReportError::Write`], [`ReportError::Locked`] and [`ReportError::IsFolder`].
+pub fn claim<Name: AsRef<Path>>(folder: &Path, files: &[Name]) -> Result<Claim, ReportError> {
+    let claim = hold(folder)?;
+    temporary(folder).map_err(|source| ReportError::write(folder, source))?;
+    no_folders(files.iter().map(|name| folder.join(name)))?;
+    Ok(claim)
+}
+
+/// That none of `files` is a folder, which nothing can be renamed over.
+pub(super) fn no_folders(files: impl IntoIterator<Item = PathBuf>) -> Result<(), ReportError> {
+    match files.into_iter().find(|path| path.is_dir()) {
+        Some(path) => Err(ReportError::IsFolder { path: path.display().to_string() }),
+        None => Ok(()),
+    }
+}
+
+/// Creates and locks `folder`, and removes temporary files that nobody is writing.
+pub(super) fn hold(folder: &Path) -> Result<Claim, ReportError> {
+    let failed = |source| ReportError::write(folder, source);
+    fs::create_dir_all(folder).map_err(failed)?;
+    let path = fs::canonicalize(folder).map_err(failed)?;
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    held.retain(|(_, lock)| lock.strong_count() > 0);
+    if let Some(lock) = held.iter().find(|(known, _)| *known == path).and_then(|(_, lock)| lock.upgrade()) {
+        return Ok(Claim { _lock: Some(lock) });
+    }
+    // Some systems cannot open a folder.
+    let Ok(opened) = File::open(&path) else { return Ok(Claim { _lock: None }) };
+    match lock(&opened) {
+        Err(TryLockError::WouldBlock) => return Err(ReportError::Locked { folder: folder.display().to_string() }),
+        Err(TryLockError::Error(_)) => return Ok(Claim { _lock: None }),
+        Ok(()) => {}
+    }
+    for folder in [&path, &path.join(super::hgrm::FOLDER)] {
+        tidy(folder);
+    }
+    let lock = Arc::new(opened);
+    held.push((path, Arc::downgrade(&lock)));
+    Ok(Claim { _lock: Some(lock) })
+}
+
+/// Locks a folder, waiting only as long as another process may take to replace one file.
+fn lock(folder: &File) -> Result<(), TryLockError> {
+    for _ in 0..ATTEMPTS {
+        match folder.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            result => return result,
+        }
+    }
+    folder.try_lock()
+}
+
+/// How often, and how far apart, a lock is tried.
+const ATTEMPTS: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What the names of temporary files begin and end with.
+const TEMPORARY: (&str, &str) = (".tiersim-", ".tmp");
+
+/// Removes the temporary files in `folder` whose writers were killed. The caller has locked the folder. What cannot be removed
+/// stays: it is no reason to end.
+pub(crate) fn tidy(folder: &Path) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_temporary = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1) && path.is_file()
+    };
+    for path in entries.filter(is_temporary) {
+        // While this lock is held, a process that has just created the file waits for it, and then creates another.
+        let unused = File::open(&path).ok().filter(|file| !matches!(file.try_lock(), Err(TryLockError::WouldBlock)));
+        if unused.is_some() {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
+/// A new temporary file in `folder`, locked for as long as it is open.
+pub(crate) fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1);
+    // Results are for everyone to read, as far as the umask says; temporary files are private by default.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    loop {
+        let file = builder.tempfile_in(folder)?;
+        // A file system without locks has no process that would remove it either.
+        let locked = file.as_file().lock().is_ok();
+        if !locked || is_linked(file.as_file()) {
+            return Ok(file);
+        }
+    }
+}
+
+/// Whether a file still has a name: another process may have taken it for a leftover before it was locked.
+#[cfg(unix)]
+fn is_linked(file: &File) -> bool {
+    file.metadata().is_ok_and(|found| std::os::unix::fs::MetadataExt::nlink(&found) > 0)
+}
+
+#[cfg(not(unix))]
+fn is_linked(_: &File) -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leftovers_are_removed_but_not_what_is_being_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let left = [path.join(".tiersim-left.tmp"), path.join("histograms/.tiersim-left.tmp")];
+        fs::create_dir(path.join("histograms")).unwrap();
+        for leftover in &left {
+            fs::write(leftover, "half").unwrap();
+        }
+        let others = path.join(".tiersim-notes.txt");
+        fs::write(&others, "mine").unwrap();
+        let writing = temporary(path).unwrap();
+        let _claim = claim(path, &[] as &[&str]).unwrap();
+        assert!(left.iter().all(|leftover| !leftover.exists()));
+        assert!(writing.path().exists() && others.exists());
+        let names = fs::read_dir(path).unwrap().count();
+        assert_eq!(names, 3, "histograms, the notes and what is being written");
+    }
+
+    #[test]
+    fn a_folder_has_one_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        // As of another process.
+        let other = File::open(folder.path()).unwrap();
+        other.lock().unwrap();
+        let error = claim(folder.path(), &[] as &[&str]).unwrap_err();
+        assert!(error.to_string().contains("--out"), "{error}");
+        drop(other);
+        let first = claim(folder.path(), &[] as &[&str]).unwrap();
+        let second = claim(folder.path(), &[] as &[&str]).unwrap();
+        drop(first);
+        let other = File::open(folder.path()).unwrap();
+        assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
+        drop(second);
+        other.try_lock().unwrap();
+    }
+
+    #[test]
+    fn a_folder_in_a_files_place_is_found_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("report.html")).unwrap();
+        let error = claim(folder.path(), &["summary.json", "report.html"]).unwrap_err();
+        assert!(matches!(error, ReportError::IsFolder { .. }), "{error}");
+        assert!(error.to_string().contains("report.html"));
+    }
+}

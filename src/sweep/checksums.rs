@@ -1,0 +1,69 @@
+//! `checksums.json`: what the files of a sweep are to be, so that a damaged one is not taken for results.
+
+use super::SweepError;
+use crate::report;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// The name of the file.
+const FILE: &str = "checksums.json";
+
+/// The checksums of files in a folder, by their names within it. Files of earlier versions have none.
+#[derive(Debug)]
+pub(super) struct Checksums {
+    path: PathBuf,
+    known: Mutex<BTreeMap<String, Entry>>,
+}
+
+/// What a file is to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    /// CRC-32, 8 hexadecimal digits.
+    crc32: String,
+    bytes: u64,
+}
+
+impl Entry {
+    fn of(bytes: &[u8]) -> Self {
+        Self { crc32: format!("{:08x}", crc32fast::hash(bytes)), bytes: bytes.len() as u64 }
+    }
+}
+
+impl Checksums {
+    /// Those of `folder`; none if it has no such file.
+    pub fn read(folder: &Path) -> Result<Self, SweepError> {
+        let path = folder.join(FILE);
+        let known = match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| SweepError::damaged(&path, error))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) => return Err(SweepError::write(&path, error)),
+        };
+        Ok(Self { path, known: Mutex::new(known) })
+    }
+
+    /// Whether `bytes` are those of the file `name`, as far as is known.
+    pub fn check(&self, name: &str, path: &Path, bytes: &[u8]) -> Result<(), SweepError> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.get(name) {
+            Some(entry) if *entry != Entry::of(bytes) => {
+                Err(SweepError::damaged(path, format!("its checksum is not the one in {FILE}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes what the file `name` is. The file of checksums depends on the files alone, not on their order.
+    pub fn note(&self, name: &str, bytes: &[u8]) -> Result<(), SweepError> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = Entry::of(bytes);
+        if known.get(name) == Some(&entry) {
+            return Ok(());
+        }
+        known.insert(name.to_owned(), entry);
+        let text = serde_json::to_string_pretty(&*known).map_err(|error| SweepError::Encode(error.to_string()))?;
+        report::write_durably(&self.path, (text + "\n").as_bytes(), true)
+            .map_err(|error| SweepError::write(&self.path, error))
+    }
+}
