@@ -228,7 +228,9 @@ fn resolve(entry: &str, args: &CompareArgs) -> Result<Vec<(PathBuf, Source)>, Cl
     })?;
     let mut run = parsed.run;
     if run.out.is_some() || run.json || run.jobs.is_some() || run.memory_limit.is_some() {
-        return Err(usage("--out, --json, --jobs and --memory-limit are for the comparison as a whole: write them outside the quotes"));
+        return Err(usage(
+            "--out, --json, --jobs and --memory-limit are for the comparison as a whole: write them outside the quotes",
+        ));
     }
     run.set.extend(args.set.iter().cloned());
     let scenarios = scenarios(&run, &configure(&run)?)?;

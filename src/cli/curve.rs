@@ -43,6 +43,16 @@ pub(super) struct CurveArgs {
 }
 
 pub(super) fn run(args: &CurveArgs) -> Result<ExitCode, CliError> {
+    let twice = args.reads.iter().enumerate().find(|(index, share)| args.reads[..*index].contains(share));
+    if let Some((_, share)) = twice {
+        return Err(CliError::Usage(format!("--reads: {} % is there twice: leave one out", share.percent())));
+    }
+    if args.reads.len() > MOST_SHARES {
+        return Err(CliError::Usage(format!(
+            "--reads: {} shares are more curves than the {MOST_SHARES} that a picture can show: take fewer",
+            args.reads.len()
+        )));
+    }
     let mut config = catalog::memory(&args.memory)?;
     config.arbitration = args.arbitration.unwrap_or(config.arbitration);
     let system = MemorySystem::new(&config).map_err(|error| CliError::Usage(format!("{}: {error}", args.memory)))?;
@@ -71,6 +81,8 @@ pub(super) fn run(args: &CurveArgs) -> Result<ExitCode, CliError> {
 
 /// The largest transfer: more of them than anyone asks for still fit the clock.
 const LARGEST: Bytes = Bytes::new(1 << 30);
+/// The most shares of reads: each tier has a curve of each.
+const MOST_SHARES: usize = 16;
 /// The loads that the table shows, in percent.
 const SHOWN: [u32; 6] = [1, 50, 80, 90, 95, 98];
 

@@ -5,6 +5,7 @@ use super::{overrides, paths, print, tables, terminal};
 use crate::catalog;
 use crate::config::Reference;
 use crate::memory::{Arbitration, MemoryConfig};
+use crate::metrics::Timeline;
 use crate::report::pictures::Labelled;
 use crate::report::{self, Artifact, Column, Table, html};
 use crate::simulation::{Scenario, ScenarioConfig, file_name, open_trace};
@@ -171,6 +172,15 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
         return Err(CliError::Usage(format!(
             "--timeline {}..{}: the run has the steps 0..{shortest}",
             steps.start, steps.end
+        )));
+    }
+    let most = scenarios.iter().map(Timeline::most_steps).min().unwrap_or(1);
+    if let Some(Steps(steps)) = args.timeline.as_ref().filter(|steps| steps.0.len() > most) {
+        return Err(CliError::Usage(format!(
+            "--timeline {}..{}: {} steps would make a file of more than half a GB: take at most {most} of this model and memory system",
+            steps.start,
+            steps.end,
+            steps.len()
         )));
     }
     let mut claims = paths::prepare(&jobs)?;

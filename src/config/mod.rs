@@ -101,7 +101,11 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
 pub fn check_shown(text: &str) -> Result<(), NameError> {
     // Pictures and pages are XML, which has no place for the last two either.
     let hidden = |c: char| c.is_control() || ['\u{fffe}', '\u{ffff}'].contains(&c);
-    if text.chars().any(hidden) { Err(NameError::Control { name: text.chars().take(MAX_NAME).collect() }) } else { Ok(()) }
+    if text.chars().any(hidden) {
+        Err(NameError::Control { name: text.chars().take(MAX_NAME).collect() })
+    } else {
+        Ok(())
+    }
 }
 
 /// The text of a configuration file.

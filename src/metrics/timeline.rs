@@ -90,6 +90,18 @@ impl Timeline {
         }
     }
 
+    /// The most steps that a timeline of `scenario` may have; at least 1. Each layer has transfers on each lane, and whenever one
+    /// begins or ends the rates of all lanes are noted, so a layer takes about the square of the lanes.
+    #[must_use]
+    pub fn most_steps(scenario: &Scenario) -> usize {
+        let lanes = scenario.memory().lanes().len();
+        let a_step = scenario.model().layers().len().saturating_mul(lanes.saturating_mul(lanes));
+        (Self::MOST_RATES / a_step.max(1)).max(1)
+    }
+
+    /// So many noted rates are a file of about half a GB.
+    const MOST_RATES: usize = 1_000_000;
+
     /// When the first of its steps began and the last one ended; `None` if the run did not get there.
     #[must_use]
     pub fn span(&self) -> Option<(SimTime, SimTime)> {

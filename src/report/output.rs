@@ -38,7 +38,9 @@ pub enum ReportError {
     Write { path: String, source: std::io::Error },
     #[error("another process is writing to '{folder}': wait for it, or choose another folder with --out")]
     Locked { folder: String },
-    #[error("'{path}' is a folder, but a file is to be written there: move it away, or choose another folder with --out")]
+    #[error(
+        "'{path}' is a folder, but a file is to be written there: move it away, or choose another folder with --out"
+    )]
     IsFolder { path: String },
     #[error("cannot make {what}: {message}")]
     Format { what: String, message: String },

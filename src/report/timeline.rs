@@ -32,7 +32,7 @@ pub fn timeline_files(timeline: &Timeline) -> Result<Vec<Artifact>, ReportError>
 }
 
 fn trace(timeline: &Timeline) -> Vec<u8> {
-    let mut events = Vec::new();
+    let mut events = Events::default();
     for (pid, name) in [(DECODE, "decode"), (LANES, "lanes"), (CLASSES, "classes"), (COUNTERS, "counters")] {
         events.push(json!({"ph": "M", "pid": pid, "name": "process_name", "args": {"name": name}}));
         events.push(json!({"ph": "M", "pid": pid, "name": "process_sort_index", "args": {"sort_index": pid}}));
@@ -49,12 +49,33 @@ fn trace(timeline: &Timeline) -> Vec<u8> {
         track(timeline, &mut events, &mut rows, (CLASSES, class.name()), of_class.map(|it| (it.issued, it)).collect());
     }
     counters(timeline, &mut events);
-    // An event a line: large files can be looked at.
-    let lines: Vec<String> = events.iter().map(Value::to_string).collect();
-    format!("{{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n{}\n]}}\n", lines.join(",\n")).into_bytes()
+    events.finish()
 }
 
-fn decode(timeline: &Timeline, events: &mut Vec<Value>) {
+/// The text of the events so far: as trees of values they would take 15 times as much memory.
+struct Events(Vec<u8>);
+
+impl Default for Events {
+    fn default() -> Self {
+        Self(b"{\"displayTimeUnit\":\"ns\",\"traceEvents\":[".to_vec())
+    }
+}
+
+impl Events {
+    /// An event a line: large files can be looked at.
+    fn push(&mut self, event: Value) {
+        let separator: &[u8] = if self.0.ends_with(b"[") { b"\n" } else { b",\n" };
+        self.0.extend_from_slice(separator);
+        self.0.extend_from_slice(event.to_string().as_bytes());
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        self.0.extend_from_slice(b"\n]}\n");
+        self.0
+    }
+}
+
+fn decode(timeline: &Timeline, events: &mut Events) {
     for (tid, name) in [(1, "steps"), (2, "layers")] {
         events.push(thread_name(DECODE, tid, name));
     }
@@ -74,7 +95,7 @@ struct Rows(u64);
 /// A track, in as many rows as it takes for slices not to overlap.
 fn track(
     timeline: &Timeline,
-    events: &mut Vec<Value>,
+    events: &mut Events,
     rows: &mut Rows,
     (pid, name): (u32, &str),
     mut slices: Vec<(SimTime, &TimelineTransfer)>,
@@ -113,7 +134,7 @@ fn track(
     rows.0 += ends.len() as u64;
 }
 
-fn counters(timeline: &Timeline, events: &mut Vec<Value>) {
+fn counters(timeline: &Timeline, events: &mut Events) {
     for (at, rates) in &timeline.rates {
         for (lane, rate) in timeline.lanes.iter().zip(rates) {
             events.push(counter(&format!("{lane} (GB/s)"), *at, rate / 1e9));

@@ -21,7 +21,6 @@ impl Scenario {
         let Shape { layers, prefill, decode, page_tokens } = shape;
         let (layers, tiers) = (layers as u64, self.memory().tiers().len() as u64);
         let (tokens, pages) = ((prefill + decode) as u64, shape.range() as u64);
-        let set = |bits: u64| bits.div_ceil(64) * 8 + 32;
         let parts = self.strategy().build();
         let ahead = parts.look_ahead().min(decode) as u64;
 
@@ -29,15 +28,32 @@ impl Scenario {
         let window = (ahead + 1) * layers * set(pages) + if page_tokens > 1 { layers * set(tokens) } else { 0 };
         // A token is in one move at a time, in a list or as a part of a set; what grows has up to twice the room, and for a moment both.
         let moves = layers * pages * Convoy::most_bytes_a_token(shape.range()) + pages * 4 * tiers * 3;
-        let trace = match &self.resolved().trace {
-            TraceConfig::Generated(_) => layers * 2 * set(tokens),
-            TraceConfig::Lifelike(_) => of_lifelike(layers, tokens),
-            TraceConfig::Recorded(_) => A_RECORDING + 3 * layers * set(tokens) + of_lifelike(layers, tokens),
-        };
+        let trace = of_trace(&self.resolved().trace, layers, tokens);
         let series = decode as u64 * (A_STEP.0 + A_STEP.1 * tiers) * 3;
         let lanes = self.memory().lanes().len() as u64 * A_LANE;
         Bytes::new(BASE + residency + window + moves + trace + series + lanes) + parts.migration.memory(shape)
     }
+}
+
+/// What the source of skip sets takes for so many layers of so many tokens.
+fn of_trace(trace: &TraceConfig, layers: u64, tokens: u64) -> u64 {
+    match trace {
+        TraceConfig::Generated(_) => layers * 2 * set(tokens),
+        TraceConfig::Lifelike(_) => of_lifelike(layers, tokens),
+        TraceConfig::Recorded(_) => A_RECORDING + 3 * layers * set(tokens) + of_lifelike(layers, tokens),
+    }
+}
+
+/// The most memory that writing the skip sets of `trace` to a file takes: its source and the sets of a step and of the one before.
+#[must_use]
+pub fn memory_of_trace(trace: &TraceConfig, layers: usize, tokens: usize) -> Bytes {
+    let (layers, tokens) = (layers as u64, tokens as u64);
+    Bytes::new(BASE + of_trace(trace, layers, tokens) + 4 * layers * set(tokens))
+}
+
+/// A set of tokens, a bit each.
+fn set(bits: u64) -> u64 {
+    bits.div_ceil(64) * 8 + 32
 }
 
 /// A score and its change for each token of each layer, and of what they have in common.

@@ -327,7 +327,9 @@ mod tests {
         let rows: Vec<Row> = (0..20).map(|cell| Row::failed(cell, "no".to_owned())).collect();
         let bytes = encode(&plan, &rows).unwrap();
         for end in [0, 10, bytes.len() / 2, bytes.len() - 1] {
-            assert!(decode(&plan, path, bytes[..end].to_vec(), |_| true).unwrap_err().to_string().contains("part.parquet"));
+            assert!(
+                decode(&plan, path, bytes[..end].to_vec(), |_| true).unwrap_err().to_string().contains("part.parquet")
+            );
         }
     }
 }

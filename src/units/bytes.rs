@@ -86,7 +86,8 @@ impl Bytes {
     /// As a person reads it: at most one decimal of the largest binary unit that it reaches.
     #[must_use]
     pub fn rounded(self) -> String {
-        let units = [("B", 1u64), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40), ("PiB", 1 << 50)];
+        let units =
+            [("B", 1u64), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40), ("PiB", 1 << 50)];
         let (name, factor) = units.into_iter().rfind(|(_, factor)| self.0 >= *factor).unwrap_or(units[0]);
         let text = format!("{:.1}", self.0 as f64 / factor as f64);
         format!("{} {name}", text.trim_end_matches(".0"))

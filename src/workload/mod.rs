@@ -19,8 +19,8 @@ pub use compute::{ComputeConfig, ComputeError, Roofline};
 pub use model::{LanguageModel, Layer, LayersConfig, ModelConfig, ModelError, Sublayer, SublayerKind, WeightsConfig};
 pub use tokens::TokenSet;
 pub use trace::{
-    Ahead, Demand, Encoding, Extend, Fan, Fit, FittedTrace, Generator, GeneratorConfig, JsonLinesWriter, KvsWriter,
-    LAGS, LayerMap, Lifelike, LifelikeConfig, PAGE_TOKENS, ParquetWriter, Provenance, Recorded, RecordedConfig,
-    Recording, RecordingFormat, Shape, SkipSource, StepSkips, StepStatistics, StoredSkips, TraceConfig, TraceError,
-    TraceHeader, TraceStatistics, TraceWindow,
+    Ahead, Demand, Encoding, Extend, Fan, Fit, FittedTrace, Generator, GeneratorConfig, HeaderFields, JsonLinesWriter,
+    KvsWriter, LAGS, LayerMap, Lifelike, LifelikeConfig, PAGE_TOKENS, ParquetWriter, Provenance, Recorded,
+    RecordedConfig, Recording, RecordingFormat, Shape, SkipSource, StepSkips, StepStatistics, StoredSkips, TraceConfig,
+    TraceError, TraceHeader, TraceStatistics, TraceWindow,
 };

@@ -1,9 +1,10 @@
 use super::{Output, ParquetArgs, Watched};
 use crate::catalog;
 use crate::cli::error::CliError;
+use crate::simulation::{memory_of_trace, usable_memory};
 use crate::study::Cancel;
 use crate::units::Ratio;
-use crate::workload::{GeneratorConfig, MAX_TOKENS, Provenance, TraceConfig, TraceHeader};
+use crate::workload::{GeneratorConfig, HeaderFields, MAX_TOKENS, Provenance, TraceConfig, TraceHeader};
 use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,9 +54,6 @@ pub(super) fn generate(args: &GenerateArgs, cancel: &Cancel) -> Result<ExitCode,
     let output = Output::new(&args.out, args.parquet)?;
     let generator = configure(args)?;
     let (layers, prefill, steps) = (args.layers as usize, args.prefill as usize, args.decode as usize);
-    let source = generator
-        .made_up(layers, prefill, steps)?
-        .ok_or_else(|| CliError::Usage("a generator starts with Generated( or Lifelike(".to_owned()))?;
     let skip = match &generator {
         TraceConfig::Generated(config) => config.skip,
         TraceConfig::Lifelike(config) => config.skip,
@@ -63,22 +61,36 @@ pub(super) fn generate(args: &GenerateArgs, cancel: &Cancel) -> Result<ExitCode,
     };
     // A share that is no whole number of thousandths cannot be said so.
     let permille = skip.round_of(1000) as u32;
-    let header = TraceHeader {
-        layers,
-        prefill,
-        steps,
-        skip_permille: (Ratio::from_permille(permille) == Some(skip)).then_some(permille),
-        provenance: Provenance {
-            model: None,
-            source: Some("made up".to_owned()),
-            licence: None,
-            made_by: Some(format!(
-                "tiersim {} trace generate, {}",
-                env!("CARGO_PKG_VERSION"),
-                serde_json::to_string(&generator).map_err(|error| CliError::Usage(error.to_string()))?
-            )),
-        },
+    let provenance = Provenance {
+        model: None,
+        source: Some("made up".to_owned()),
+        licence: None,
+        made_by: Some(format!(
+            "tiersim {} trace generate, {}",
+            env!("CARGO_PKG_VERSION"),
+            serde_json::to_string(&generator).map_err(|error| CliError::Usage(error.to_string()))?
+        )),
     };
+    let fields = HeaderFields {
+        layers: layers as u64,
+        prefill: prefill as u64,
+        steps: steps as u64,
+        skip_permille: (Ratio::from_permille(permille) == Some(skip)).then(|| permille.into()),
+    };
+    // What could not be read back is not written.
+    let header = TraceHeader::checked(&args.out.display().to_string(), fields, provenance)?;
+    let (needed, limit) = (memory_of_trace(&generator, layers, prefill + steps), usable_memory());
+    if needed > limit {
+        return Err(CliError::Usage(format!(
+            "{layers} layers of {} tokens take up to {} of memory, but {} may be used: write fewer --layers or tokens, or free memory",
+            prefill + steps,
+            needed.rounded(),
+            limit.rounded()
+        )));
+    }
+    let source = generator
+        .made_up(layers, prefill, steps)?
+        .ok_or_else(|| CliError::Usage("a generator starts with Generated( or Lifelike(".to_owned()))?;
     output.write(&header, &mut Watched { source, cancel })?;
     note!(
         "{}: {steps} steps, {layers} layers, {prefill} tokens before step 0, as {}",

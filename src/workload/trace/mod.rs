@@ -24,7 +24,7 @@ pub use fan::Fan;
 pub use fit::Fit;
 pub use fitting::{Demand, FittedTrace};
 pub use generator::{Generator, GeneratorConfig};
-pub use header::{Provenance, TraceHeader};
+pub use header::{HeaderFields, Provenance, TraceHeader};
 pub use jsonl::JsonLinesWriter;
 pub use kvs::KvsWriter;
 pub use lifelike::{Lifelike, LifelikeConfig};
