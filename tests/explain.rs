@@ -22,12 +22,17 @@ use tiersim::memory::{
     MemorySystem, Pattern, PortId, Request, ResidencyKind, RouteId, TransferClass, Urgency,
 };
 use tiersim::metrics::WaitRecorder;
-use tiersim::simulation::{Ends, Ideal, Idealization, Probe, Scenario, ScenarioConfig, StepRecord, Waits, run};
+use tiersim::simulation::{Ends, Ideal, Idealization, Probe, Room, Scenario, ScenarioConfig, StepRecord, Waits, run};
 use tiersim::units::{Bytes, SimTime};
 use tiersim::workload::ComputeConfig;
 
+/// Enough for all of these.
+fn room() -> Room {
+    Room::new(Bytes::new(1 << 30))
+}
+
 fn climb(scenario: &Scenario) -> Ladder {
-    Ladder::climb(scenario, 1, &AtomicBool::new(false), &|_| ()).unwrap()
+    Ladder::climb(scenario, 1, &room(), &AtomicBool::new(false), &|_| ()).unwrap()
 }
 
 fn explain(config: &ScenarioConfig) -> Explanation {
@@ -229,7 +234,7 @@ proptest! {
     #[test]
     fn the_steps_add_up(config in scenarios()) {
         let Ok(scenario) = Scenario::new(config) else { return Ok(()) };
-        let ladder = match Ladder::climb(&scenario, 1, &AtomicBool::new(false), &|_| ()) {
+        let ladder = match Ladder::climb(&scenario, 1, &room(), &AtomicBool::new(false), &|_| ()) {
             Ok(ladder) => ladder,
             // Whole pages may not fit.
             Err(_) => return Ok(()),
@@ -255,7 +260,7 @@ proptest! {
         }
         let waited: u64 = explanation.waits.0.iter().map(|(_, wait)| wait.time_ps).sum();
         prop_assert_eq!(waited, explanation.achieved_ps);
-        let threads = Ladder::climb(&scenario, 3, &AtomicBool::new(false), &|_| ()).unwrap().explanation(&scenario).unwrap();
+        let threads = Ladder::climb(&scenario, 3, &room(), &AtomicBool::new(false), &|_| ()).unwrap().explanation(&scenario).unwrap();
         prop_assert_eq!(serde_json::to_string(&threads).unwrap(), serde_json::to_string(&explanation).unwrap());
     }
 
@@ -367,7 +372,7 @@ proptest! {
 #[test]
 fn steps_of_an_interrupted_ladder_are_not_told() {
     let scenario = Scenario::new(by_hand()).unwrap();
-    let interrupted = Ladder::climb(&scenario, 2, &AtomicBool::new(true), &|_| ());
+    let interrupted = Ladder::climb(&scenario, 2, &room(), &AtomicBool::new(true), &|_| ());
     assert!(interrupted.unwrap_err().to_string().contains("interrupted"));
 }
 

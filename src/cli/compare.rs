@@ -3,7 +3,7 @@ use super::hist;
 use super::progress::Bar;
 use super::run::{RunArgs, configure, scenarios};
 use super::{paths, print};
-use crate::explain::{Explanation, Ladder, Part, because, difference};
+use crate::explain::{ExplainError, Explanation, Ladder, Part, because, difference};
 use crate::report::html;
 use crate::report::pictures::{
     Labelled, MemoryPanel, alpha, latency_cdf, latency_percentiles, memory_in_use, token_latency,
@@ -12,7 +12,7 @@ use crate::report::{self, Artifact, Column, Table};
 use crate::results::{
     Condition, Difference, Figure, FinishedRun, Holds, Kind, differences, figures, named_parts, sentences,
 };
-use crate::simulation::{Scenario, ScenarioConfig, file_name, labels};
+use crate::simulation::{Room, Scenario, ScenarioConfig, file_name, labels};
 use crate::study::{self, Cancel, Job, Progress, Resources};
 use crate::units::Bytes;
 use clap::{Args, Parser};
@@ -94,7 +94,7 @@ pub(super) fn run(args: &CompareArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     let runs: Vec<FinishedRun> = folders.iter().map(|folder| FinishedRun::read(folder)).collect::<Result<_, _>>()?;
     let mut comparison = Comparison::new(labels, folders, runs, &conditions)?;
     if !args.no_why {
-        comparison.attribute(args.jobs.map_or(0, usize::from), cancel)?;
+        comparison.attribute(Resources::new(args.jobs, args.memory_limit), cancel)?;
     }
     let text = comparison.text(false);
     let mut files = vec![
@@ -286,9 +286,8 @@ fn run_first(
             }
         }
     }
-    paths::prepare(&jobs)?;
+    let _claims = paths::prepare(&jobs)?;
     if !jobs.is_empty() {
-        let _claims = run_folders(&jobs)?;
         let bar = Bar::new(jobs.iter().map(|job| job.scenario.decode() as u64).sum());
         let finished = study::simulate(&jobs, Resources::new(args.jobs, args.memory_limit), cancel, &bar);
         bar.finish();
@@ -321,7 +320,7 @@ impl Comparison {
     }
 
     /// Finds why the runs after the first take more or less time than the first, by the ladder of each, and adds it to the sentences.
-    fn attribute(&mut self, threads: usize, cancel: &Cancel) -> Result<(), CliError> {
+    fn attribute(&mut self, resources: Resources, cancel: &Cancel) -> Result<(), CliError> {
         let per_token = |run: &FinishedRun| run.report.summary.simulated_ns / run.report.summary.steps.max(1) as f64;
         let ended = |run: &FinishedRun| run.report.summary.complete && run.report.summary.steps > 0;
         let (first, others) = (&self.runs[0], &self.runs[1..]);
@@ -343,12 +342,20 @@ impl Comparison {
         let steps = |scenario: &Scenario| (Ladder::ideals(scenario).len() as u64 + 1) * scenario.decode() as u64;
         let bar = Bar::new(wanted.iter().flatten().map(steps).sum());
         let mut explained: Vec<Option<Explanation>> = Vec::new();
-        for scenario in &wanted {
+        let room = Room::new(resources.memory);
+        for scenario in wanted.iter().map(Option::as_ref) {
             let explain = |scenario: &Scenario| {
-                let ladder = Ladder::climb(scenario, threads, cancel, &|steps| bar.advance(steps))?;
+                let ladder = Ladder::climb(scenario, resources.threads, &room, cancel, &|steps| bar.advance(steps))?;
                 ladder.explanation(scenario)
             };
-            explained.push(scenario.as_ref().map(explain).transpose()?);
+            match scenario.map(explain).transpose() {
+                Ok(explanation) => explained.push(explanation),
+                Err(ExplainError::NoRoom(error)) => {
+                    note!("not said why: {error}");
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         bar.finish();
         let Some(first) = &explained[0] else { return Ok(()) };

@@ -59,7 +59,7 @@ impl Axis {
             return Err(wrong(too_many(asked as usize)));
         }
         if let AxisConfig::Choices { .. } = axis {
-            config::check_name(name).map_err(|error| wrong(format!("name: {error}")))?;
+            config::check_name(name).map_err(|error| SweepError::Name(format!("of an axis: {error}")))?;
         }
         let (unit, paths, mut levels) = match axis {
             AxisConfig::Choices { choices, .. } => {

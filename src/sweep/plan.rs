@@ -205,7 +205,8 @@ fn check_levels(axis: &Axis, base: &Fields) -> Result<(), SweepError> {
         for (path, value) in &level.assignments {
             fields.set(path, value.clone()).map_err(wrong)?;
         }
-        fields.config().map_err(wrong)?;
+        let config = fields.config().map_err(wrong)?;
+        config::check_name(&config.name).map_err(|error| SweepError::Name(format!("of a scenario: {error}")))?;
     }
     Ok(())
 }

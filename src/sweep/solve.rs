@@ -267,7 +267,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_searched_is_refused() {
-        let told = |search: Search| solve(&search, 1, &AtomicBool::new(false), &|_| {}).unwrap_err().to_string();
+        let told = |search: Search| {
+            solve(&search, 1, &Room::new(Bytes::new(1 << 30)), &AtomicBool::new(false), &|_| {})
+                .unwrap_err()
+                .to_string()
+        };
         assert!(told(search("memory.hbm.capasity", json!("1GiB"), json!("2GiB"), "time < 1s")).contains("capacity"));
         assert!(told(search("memory.hbm.capacity", json!("2GiB"), json!("2GiB"), "time < 1s")).contains("empty"));
         assert!(told(search("strategy", json!("baseline"), json!("best-ratio"), "time < 1s")).contains("no number"));
