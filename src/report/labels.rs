@@ -19,7 +19,7 @@ pub(super) fn wrapped(text: &str, room: f64, size: u32) -> Vec<String> {
         }
         let mut rest = word;
         while !fits(rest) {
-            let at = breaking_point(rest, &fits);
+            let at = breaking_point(rest, fits);
             let (head, tail) = rest.split_at(at);
             lines.push(head.to_owned());
             rest = tail;
