@@ -132,16 +132,22 @@ const NOTICEABLE: f64 = 5e-4;
 /// So many characters of a folder's name say what is compared.
 const LONGEST: usize = 120;
 
-/// `out/compare/A-vs-B`, by what is run or by the folders that are read; where that is long, with a checksum of all.
+/// `out/compare/A-vs-B`, by what is run or by the folders that are read; a strategy that all have comes last. Where that is long, with
+/// a checksum of all.
 fn default_folder(labels: &[String], sources: &[Source]) -> PathBuf {
-    let one = |(label, source): (&String, &Source)| match source {
-        Source::Folder(_) => file_name(label),
-        Source::Scenario(scenario) => {
-            let strategy = file_name(&scenario.strategy().name());
-            format!("{}+{strategy}", paths::identity(scenario).folder())
-        }
+    let strategy = |source: &Source| match source {
+        Source::Folder(_) => None,
+        Source::Scenario(scenario) => Some(file_name(&scenario.strategy().name())),
     };
-    let name = labels.iter().zip(sources).map(one).collect::<Vec<_>>().join("-vs-");
+    let strategies: Vec<Option<String>> = sources.iter().map(strategy).collect();
+    let common = strategies[0].clone().filter(|_| strategies.iter().all(|strategy| *strategy == strategies[0]));
+    let one = |((label, source), strategy): ((&String, &Source), &Option<String>)| match (source, strategy) {
+        (Source::Scenario(scenario), _) if common.is_some() => paths::identity(scenario).folder(),
+        (Source::Scenario(scenario), Some(strategy)) => format!("{},{strategy}", paths::identity(scenario).folder()),
+        _ => file_name(label),
+    };
+    let mut name = labels.iter().zip(sources).zip(&strategies).map(one).collect::<Vec<_>>().join("-vs-");
+    name += &common.as_ref().map_or_else(String::new, |strategy| format!(",{strategy}"));
     let name = match name.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}-{:08x}", &name[..end], crc32fast::hash(name.as_bytes())),
         None => name,
@@ -467,7 +473,7 @@ fn legend(index: usize, label: &str) -> String {
 
 /// A value as a table has room for it.
 fn shortened(value: &str) -> String {
-    const ROOM: usize = 40;
+    const ROOM: usize = 64;
     if value.chars().count() <= ROOM {
         value.to_owned()
     } else {

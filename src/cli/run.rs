@@ -8,7 +8,7 @@ use crate::memory::{Arbitration, MemoryConfig};
 use crate::metrics::Timeline;
 use crate::report::pictures::Labelled;
 use crate::report::{self, Artifact, Column, Table, html};
-use crate::simulation::{Scenario, ScenarioConfig, file_name, open_trace};
+use crate::simulation::{Scenario, ScenarioConfig, open_trace};
 use crate::strategy::{Budget, InitializationKind, Late, MigrationKind, PlacementKind, Strategy};
 use crate::study::{self, Cancel, Finished, Job, Resources};
 use crate::sweep::{AxisConfig, Plan, Shard, SweepConfig};
@@ -261,7 +261,7 @@ fn vary(args: &RunArgs, scenarios: &[Scenario], cancel: &Cancel) -> Result<ExitC
     }
     let config = SweepConfig::of(base.name.clone(), base, axes);
     let text = serde_json::to_string(&config).unwrap_or_default();
-    let name = format!("{}-{:08x}", file_name(&config.name), crc32fast::hash(text.as_bytes()));
+    let name = format!("{}-{:08x}", paths::identity(&scenarios[0]).folder(), crc32fast::hash(text.as_bytes()));
     let plan = Plan::new(config)?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("out/sweeps").join(name));
     let how = HowArgs { resume: true, jobs: args.jobs, memory_limit: args.memory_limit, yes: false };

@@ -53,7 +53,7 @@ fn setting(run: &RunReport) -> String {
         tokens => format!(", in pages of {tokens} tokens"),
     };
     format!(
-        "decoding {} tokens of {model} after {} on the memory system {memory}, {skipped}{pages}",
+        "decoding {} tokens of {model} after a context of {} on the memory system {memory}, {skipped}{pages}",
         scenario.decode_tokens, scenario.prefill_tokens
     )
 }
