@@ -422,7 +422,8 @@ fn a_runs_folder_is_explained_within_it() {
     let place = TempDir::new().unwrap();
     let folder = place.path().join("mine");
     tiersim(place.path(), &[&["run", "study"], &SHORT[..], &["--out", "mine"]].concat()).assert().success();
-    assert!(fs::read_to_string(folder.join("report.html")).unwrap().contains("href=\"explain.html\""));
+    // The run's page leads to no explanation that is not there; the explanation leads to the run's page.
+    assert!(!fs::read_to_string(folder.join("report.html")).unwrap().contains("href=\"explain.html\""));
     let output = tiersim(place.path(), &["explain", "mine"]).assert().success().get_output().stdout.clone();
     let text = String::from_utf8(output).unwrap();
     for part in ["| bound ", "| migration ", "| achieved ", "hbm.bus", "times the bound", "Of no effect here"] {
@@ -446,6 +447,7 @@ fn a_runs_folder_is_explained_within_it() {
         assert!(fs::read_to_string(folder.join(picture).with_extension("svg")).unwrap().contains("<svg"));
     }
     let page = fs::read_to_string(folder.join("explain.html")).unwrap();
+    assert!(page.contains("href=\"report.html\""));
     assert!(page.contains("times the bound") && page.contains("data:image/svg+xml;base64,"));
     // By its summary, it is the same; another run there takes the explanation away.
     let before = fs::read(folder.join("explain.json")).unwrap();

@@ -117,7 +117,10 @@ fn is_below_out(path: &Path) -> bool {
     let here = std::env::current_dir().unwrap_or_default();
     let path = path.strip_prefix(&here).unwrap_or(path);
     let mut parts = path.components().filter(|part| *part != Component::CurDir);
-    parts.next() == Some(Component::Normal(OUT.as_ref())) && parts.all(|part| matches!(part, Component::Normal(_)))
+    let in_out = parts.next() == Some(Component::Normal(OUT.as_ref()));
+    // A result may have `out` for its own folder, in which there is nothing else.
+    let below: Vec<Component<'_>> = parts.collect();
+    in_out && !below.is_empty() && below.iter().all(|part| matches!(part, Component::Normal(_)))
 }
 
 #[cfg(test)]
@@ -127,7 +130,7 @@ mod tests {
     #[test]
     fn what_is_below_out_is_listed() {
         let below = |path: &str| is_below_out(Path::new(path));
-        assert!(below("out/runs/study") && below("./out/x") && below("out"));
+        assert!(below("out/runs/study") && below("./out/x") && !below("out"));
         assert!(below(std::env::current_dir().unwrap().join("out/x").to_str().unwrap()));
         assert!(!below("elsewhere/out") && !below("/tmp/out") && !below("out/../x") && !below("outer/x"));
     }
