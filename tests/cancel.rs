@@ -340,10 +340,11 @@ fn what_waits_for_a_latency_or_a_place_has_carried_nothing() {
         read(&system, HBM, 0, 100_000),
     ];
     let found = found(&system, &plan).unwrap();
-    // The first never gets there; the second has the only place from 1 ns to 51; the third, in line, gives up; the last starts at 51.
-    assert_eq!(found.finishes, [500, 51_000, 20_000, 151_000]);
-    assert_eq!(found.carried, [Some(0), Some(50_000), Some(0), None]);
-    assert_eq!(found.started[3], 51_000);
+    // The first has the only place until 0.5 ns and never gets to its lanes; the second has it then, and its lanes from 1.5 ns
+    // to 51; the third, in line, gives up; the last is requested at 51 ns and starts at 52.
+    assert_eq!(found.finishes, [500, 51_000, 20_000, 152_000]);
+    assert_eq!(found.carried, [Some(0), Some(49_500), Some(0), None]);
+    assert_eq!(found.started[3], 52_000);
 }
 
 #[test]

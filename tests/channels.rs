@@ -243,10 +243,12 @@ proptest! {
                 planned.parts().iter().any(|(route, _)| system.route(*route).iter().any(|hold| hold.lane.0 == index))
             };
             let held: Vec<&Completed<usize>> = done.iter().filter(|done| holds(&plan[done.tag])).collect();
+            // From the request, so the latency counts, to the last byte.
+            let requested = |done: &Completed<usize>| SimTime::from_ps(found.requested[done.tag]);
             for first in &held {
-                // Something was received from the start on, and less than all before the end.
-                let at_once = held.iter().filter(|it| it.started <= first.started && first.started < it.finished);
-                prop_assert!(at_once.count() <= limit as usize, "{} at {}", lane.name, first.started);
+                let at = requested(first);
+                let at_once = held.iter().filter(|it| requested(it) <= at && at < it.finished);
+                prop_assert!(at_once.count() <= limit as usize, "{} at {at}", lane.name);
             }
         }
     }

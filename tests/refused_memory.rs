@@ -41,6 +41,8 @@ fn what_no_tier_can_have() {
         ("interleaving: Hash(page_tokens: 4)", &["interleaving", "Hash"]),
         ("stripe: \"0 B\"", &["stripe", "0 B"]),
         ("max_transfers: Some(0)", &["max_transfers", "0 transfers"]),
+        ("outstanding: Some(\"0 B\")", &["outstanding", "0 B in flight"]),
+        ("outstanding: Some(\"1 kB\"), latency: \"10 ms\"", &["outstanding", "1 kB", "10 ms", "less than 1 MB/s"]),
         ("transfer_cap: Some(\"0 GB/s\")", &["transfer_cap", "0 GB/s"]),
         ("latency: \"2 s\"", &["latency", "2 s"]),
     ]);
@@ -51,6 +53,10 @@ fn what_no_link_can_have() {
     refused_with(&[
         ("link: \"pcie9-x16\"", &["pcie9-x16", "pcie5-x16"]),
         ("link: (read: \"1 TB/s\", write: \"1 TB/s\", max_transfers: Some(0))", &["link.max_transfers", "0 transfers"]),
+        (
+            "link: (read: \"1 TB/s\", write: \"1 TB/s\", outstanding: Some(\"0 B\"))",
+            &["link.outstanding", "0 B in flight"],
+        ),
         (
             "link: (read: \"1 TB/s\", write: \"1 TB/s\", packet: (payload: \"0 B\", overhead: \"8 B\"))",
             &["payload", "0"],

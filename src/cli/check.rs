@@ -1,7 +1,7 @@
 use super::error::{BAD_INPUT, CliError};
 use super::print;
 use super::trace::describe;
-use crate::config;
+use crate::config::{self, Reference};
 use crate::memory::{MemoryConfig, MemorySystem};
 use crate::simulation::{Scenario, ScenarioConfig};
 use crate::study::Cancel;
@@ -59,13 +59,17 @@ fn check_one(path: &Path, cancel: &Cancel) -> Result<String, CliError> {
                 .iter()
                 .map(|tier| format!("{} of {} read at {}", tier.name, tier.capacity, tier.read_bandwidth))
                 .collect();
-            Ok(format!("the memory system '{}': {}", checked.name(), tiers.join(", ")))
+            Ok(format!("the memory system '{}': {}{}", checked.name(), tiers.join(", "), notes(&checked, &memory)))
         }
         Some("Scenario") => {
             let scenario =
                 Scenario::new(ScenarioConfig::load(&in_folder(path))?).map_err(CliError::of_scenario(&name))?;
+            let notes = match &scenario.resolved().memory {
+                Reference::Inline(memory) => notes(scenario.memory(), memory),
+                Reference::Name(_) => String::new(),
+            };
             Ok(format!(
-                "the scenario '{}': {} on {}, {} + {} tokens, {}",
+                "the scenario '{}': {} on {}, {} + {} tokens, {}{notes}",
                 scenario.resolved().name,
                 scenario.model().name(),
                 scenario.memory().name(),
@@ -84,6 +88,11 @@ fn check_one(path: &Path, cancel: &Cancel) -> Result<String, CliError> {
             "{name}: cannot tell what it is: start it with LanguageModel(, MemorySystem(, Scenario( or Sweep("
         ))),
     }
+}
+
+/// What the memory system assumes and limits, a line each.
+fn notes(system: &MemorySystem, config: &MemoryConfig) -> String {
+    system.notes(config).iter().map(|note| format!("\n  {note}")).collect()
 }
 
 /// The path, so written that it is not taken for a shipped name.

@@ -139,6 +139,9 @@ fn memory_system(name: &str) -> Result<ExitCode, CliError> {
     text.push_str(
         "\nEffective: what long reads, long writes, and as many of each achieve, behind the link where there is one.",
     );
+    for note in system.notes(&config) {
+        text.push_str(&format!("\n{note}"));
+    }
     for tier in &config.tiers {
         if let Some(efficiency) = &tier.efficiency {
             text.push_str(&format!("\n{}: {}", tier.name, efficiency.source));

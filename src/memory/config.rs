@@ -63,9 +63,14 @@ pub struct TierConfig {
     /// The most that one transfer gets of the tier, however idle it is.
     #[serde(default)]
     pub transfer_cap: Option<Bandwidth>,
-    /// How many transfers the tier carries at once; the others wait in line.
+    /// How many transfers the tier carries at once, each from its request to its last byte, so the latency included;
+    /// the others wait in line.
     #[serde(default)]
     pub max_transfers: Option<u32>,
+    /// How many bytes may be in flight on the tier at once, each from its request to its arrival, so the latency (the
+    /// link's as well) included. See [`Lane::window`](super::Lane::window).
+    #[serde(default)]
+    pub outstanding: Option<Bytes>,
     /// The chip-to-chip or expansion link that every transfer to or from this tier crosses, if there is one.
     #[serde(default)]
     pub link: Option<LinkConfig>,
@@ -96,6 +101,7 @@ impl TierConfig {
             latency: SimTime::ZERO,
             transfer_cap: None,
             max_transfers: None,
+            outstanding: None,
             link: None,
         }
     }
@@ -116,8 +122,12 @@ pub struct LinkConfig {
     pub latency: SimTime,
     /// The most that one transfer gets of the link, however idle it is.
     pub transfer_cap: Option<Bandwidth>,
-    /// How many transfers each direction carries at once; the others wait in line.
+    /// How many transfers each direction carries at once, each from its request to its last byte; the others wait in
+    /// line.
     pub max_transfers: Option<u32>,
+    /// How many bytes may be in flight in each direction at once, each from its request to its arrival, so the tier's
+    /// and the link's latency included. See [`Lane::window`](super::Lane::window).
+    pub outstanding: Option<Bytes>,
 }
 
 impl LinkConfig {
@@ -132,6 +142,7 @@ impl LinkConfig {
             latency: SimTime::ZERO,
             transfer_cap: None,
             max_transfers: None,
+            outstanding: None,
         }
     }
 }
@@ -153,12 +164,21 @@ impl<'de> Deserialize<'de> for LinkConfig {
             transfer_cap: Option<Bandwidth>,
             #[serde(default)]
             max_transfers: Option<u32>,
+            #[serde(default)]
+            outstanding: Option<Bytes>,
         }
         match Reference::<Parts>::deserialize(deserializer)? {
             Reference::Name(name) => presets::link(&name).map_err(serde::de::Error::custom),
-            Reference::Inline(Parts { read, write, combined, packet, latency, transfer_cap, max_transfers }) => {
-                Ok(Self { read, write, combined, packet, latency, transfer_cap, max_transfers })
-            }
+            Reference::Inline(Parts {
+                read,
+                write,
+                combined,
+                packet,
+                latency,
+                transfer_cap,
+                max_transfers,
+                outstanding,
+            }) => Ok(Self { read, write, combined, packet, latency, transfer_cap, max_transfers, outstanding }),
         }
     }
 }

@@ -213,6 +213,15 @@ impl Efficiency {
         }
     }
 
+    /// Whether granules of different sizes achieve differently.
+    #[must_use]
+    pub fn depends_on_granule(&self) -> bool {
+        match &self.model {
+            Model::Table(rows) => rows.len() > 1,
+            Model::Dram(_) => true,
+        }
+    }
+
     /// The granule from which on larger ones make no difference.
     #[must_use]
     pub fn largest_granule(&self) -> Bytes {

@@ -8,6 +8,7 @@
 //! * [`Fabric`] runs transfers over routes, in time, under the system's [`Arbitration`].
 //! * [`Ledger`] counts the bytes in use on each tier and refuses what does not fit.
 
+mod assumptions;
 mod config;
 mod dram;
 mod efficiency;
@@ -18,6 +19,7 @@ pub mod presets;
 mod system;
 mod transfer;
 
+pub use assumptions::Note;
 pub use config::{
     Arbitration, ClassWeights, Duplex, Interleaving, LinkConfig, MemoryConfig, Packet, ResidencyKind, TierConfig,
 };

@@ -52,7 +52,7 @@ pub struct Hold {
 #[allow(missing_docs)]
 pub enum MemoryError {
     /// Too few or too many tiers.
-    #[error("tiers: {0} of them, but a memory system has from 2 to {max}, the fastest first", max = MemorySystem::MAX_TIERS)]
+    #[error("tiers: {0} of them, but a memory system has from 1 to {max}, the fastest first", max = MemorySystem::MAX_TIERS)]
     TierCount(usize),
     /// The system's own name.
     #[error("name: {0}")]
@@ -86,6 +86,17 @@ pub enum MemoryError {
     /// Fewer than one transfer at once.
     #[error("tiers[{index}].{field}: '{name}' carries 0 transfers at once: write at least 1, or leave it out")]
     NoTransfers { index: usize, name: String, field: &'static str },
+    /// No bytes in flight.
+    #[error(
+        "tiers[{index}].{field}: '{name}' may have 0 B in flight: write a size such as \"64 KiB\", or leave it out"
+    )]
+    NoOutstanding { index: usize, name: String, field: &'static str },
+    /// So few bytes in flight that less than the least bandwidth is left.
+    #[error(
+        "tiers[{index}].{field}: {outstanding} in flight at a latency of {latency} leave '{name}' less than 1 MB/s: \
+         enlarge {field} or lower the latency"
+    )]
+    Outstanding { index: usize, name: String, field: &'static str, outstanding: Bytes, latency: SimTime },
     /// Packets that leave less than the least bandwidth.
     #[error("tiers[{index}].link.packet: '{name}' is left less than 1 MB/s: lower the overhead or enlarge the payload")]
     Packet { index: usize, name: String },
@@ -118,8 +129,13 @@ pub struct Tier {
     pub interleaving: Interleaving,
     /// The least that lies in one channel in a row, where bytes are spread over all of them.
     pub stripe: Bytes,
-    /// What it can be read at, in long granules: the least of its channels and its link, losses subtracted.
+    /// Whether what its channels achieve depends on how many bytes lie in a row.
+    pub granule_matters: bool,
+    /// What it can be read at, in long granules: the least of its channels, its link, and what may be in flight on it
+    /// ([`Lane::window`]); losses subtracted.
     pub read_bandwidth: Bandwidth,
+    /// The same, whatever may be in flight: what bounds are computed from.
+    pub wire_bandwidth: Bandwidth,
     /// What it can be written at, in long granules.
     pub write_bandwidth: Bandwidth,
     /// What it can be read and written at together, half and half, in long granules.
@@ -146,8 +162,22 @@ pub struct Lane {
     pub efficiency: Option<Arc<Efficiency>>,
     /// The most that one transfer gets of `whole`.
     pub transfer_cap: Option<Bandwidth>,
-    /// How many transfers it carries at once.
+    /// How many transfers it carries at once, each from its request to its last byte.
     pub max_transfers: Option<u32>,
+    /// How many bytes of the transfers that cross it may be in flight at once, where the lane stands for such a limit
+    /// and not for wires: `external.outstanding`, `external.link.read.outstanding`.
+    ///
+    /// A byte is in flight from its request to its arrival: at least the tier's latency. By Little's law (J. D. C.
+    /// Little, "A Proof for the Queuing Formula L = λW", Operations Research 9(3), 1961) no more than window / latency
+    /// arrive in the long run, which is the lane's [`whole`](Self::whole).
+    /// * A transfer that fits beside all that is in flight when it is requested asks for all its bytes at once. It does
+    ///   not hold this lane.
+    /// * Any other transfer asks for bytes as earlier ones arrive: it holds this lane along with the others of its
+    ///   route, and all that do share its bandwidth as they share any lane. So one that is larger than the window never
+    ///   gets more than window / latency, even alone; and never more than its `transfer_cap`, if that is less.
+    ///
+    /// From an idle start, at most `time * window / latency` bytes have arrived after any `time`.
+    pub window: Option<Bytes>,
 }
 
 impl Lane {
@@ -214,7 +244,7 @@ impl MemorySystem {
 
     fn lay(config: &MemoryConfig, every_channel: bool) -> Result<Self, MemoryError> {
         check_name(&config.name).map_err(MemoryError::SystemName)?;
-        if !(2..=Self::MAX_TIERS).contains(&config.tiers.len()) {
+        if !(1..=Self::MAX_TIERS).contains(&config.tiers.len()) {
             return Err(MemoryError::TierCount(config.tiers.len()));
         }
         for class in TransferClass::ALL {
@@ -238,22 +268,26 @@ impl MemorySystem {
             let channels: Vec<ChannelLanes> = (0..if one_by_one { tier.channels } else { 1 })
                 .map(|channel| lay_channel(tier, efficiency.as_ref(), one_by_one.then_some(channel), &mut lanes))
                 .collect();
-            let link = lay_link(index, tier, &mut lanes)?;
+            let mut shared = lay_link(index, tier, &mut lanes)?;
+            lay_windows(index, tier, &mut shared, &mut lanes)?;
             for of_port in channels {
-                let with_link = |own: LaneId, link: &[LaneId]| [&[own], link].concat();
+                let with_shared = |own: LaneId, shared: &[LaneId]| [&[own], shared].concat();
                 ports.push(Port {
                     tier: TierId(index),
-                    read: with_link(of_port.read, &link.read),
-                    write: with_link(of_port.write, &link.write),
+                    read: with_shared(of_port.read, &shared.read),
+                    write: with_shared(of_port.write, &shared.write),
                 });
             }
             let port = &ports[first_ports[index]];
-            let slowest =
-                |held: &[LaneId]| held.iter().map(|lane| lanes[lane.0].whole).min().expect("a port holds a lane");
-            let read_bandwidth = slowest(&port.read);
-            if let Some(before) = tiers.last().map(|tier| tier.read_bandwidth).filter(|before| read_bandwidth > *before)
+            let slowest = |windows: bool| {
+                let held = port.read.iter().map(|lane| &lanes[lane.0]);
+                let held = held.filter(|lane| windows || lane.window.is_none());
+                held.map(|lane| lane.whole).min().expect("a port holds a lane")
+            };
+            let (read_bandwidth, wire_bandwidth) = (slowest(true), slowest(false));
+            if let Some(before) = tiers.last().map(|tier| tier.wire_bandwidth).filter(|before| wire_bandwidth > *before)
             {
-                return Err(MemoryError::Order { index, name: tier.name.clone(), read: read_bandwidth, before });
+                return Err(MemoryError::Order { index, name: tier.name.clone(), read: wire_bandwidth, before });
             }
             tiers.push(Tier {
                 name: tier.name.clone(),
@@ -261,7 +295,9 @@ impl MemorySystem {
                 channels: tier.channels,
                 interleaving: tier.interleaving,
                 stripe: tier.stripe,
+                granule_matters: efficiency.as_ref().is_some_and(|efficiency| efficiency.depends_on_granule()),
                 read_bandwidth,
+                wire_bandwidth,
                 write_bandwidth: read_bandwidth,
                 mixed_bandwidth: read_bandwidth,
                 latency: latency(tier),
@@ -293,6 +329,9 @@ impl MemorySystem {
     pub fn without_losses(mut self) -> Self {
         for lane in &mut self.lanes {
             lane.efficiency = None;
+        }
+        for tier in &mut self.tiers {
+            tier.granule_matters = false;
         }
         self.measure_writes();
         self
@@ -545,6 +584,12 @@ fn check_tier(index: usize, tier: &TierConfig, before: &[TierConfig]) -> Result<
             return Err(MemoryError::NoTransfers { index, name, field });
         }
     }
+    let of_link = tier.link.as_ref().and_then(|link| link.outstanding);
+    for (field, outstanding) in [("outstanding", tier.outstanding), ("link.outstanding", of_link)] {
+        if outstanding == Some(Bytes::ZERO) {
+            return Err(MemoryError::NoOutstanding { index, name, field });
+        }
+    }
     Ok(())
 }
 
@@ -562,15 +607,15 @@ fn achieved(peak: Bandwidth, share: f64) -> Bandwidth {
     Bandwidth::new((peak.as_f64() * share) as u64).unwrap_or(peak)
 }
 
-/// The lanes of a link, by direction.
+/// The lanes of a link, and of limits on the bytes in flight, by direction: all ports of a tier share them.
 #[derive(Default)]
-struct LinkLanes {
+struct SharedLanes {
     read: Vec<LaneId>,
     write: Vec<LaneId>,
 }
 
-fn lay_link(index: usize, tier: &TierConfig, lanes: &mut Vec<Lane>) -> Result<LinkLanes, MemoryError> {
-    let Some(link) = &tier.link else { return Ok(LinkLanes::default()) };
+fn lay_link(index: usize, tier: &TierConfig, lanes: &mut Vec<Lane>) -> Result<SharedLanes, MemoryError> {
+    let Some(link) = &tier.link else { return Ok(SharedLanes::default()) };
     let LinkConfig { read, write, combined, packet, transfer_cap, max_transfers, .. } = *link;
     let mut lay = |part: &str, peak: Bandwidth| {
         let whole = payload(peak, packet)
@@ -586,16 +631,59 @@ fn lay_link(index: usize, tier: &TierConfig, lanes: &mut Vec<Lane>) -> Result<Li
             efficiency: None,
             transfer_cap,
             max_transfers,
+            window: None,
         });
         Ok(LaneId(lanes.len() - 1))
     };
-    let mut of_link = LinkLanes { read: vec![lay("read", read)?], write: vec![lay("write", write)?] };
+    let mut of_link = SharedLanes { read: vec![lay("read", read)?], write: vec![lay("write", write)?] };
     if let Some(combined) = combined {
         let both = lay("both", combined)?;
         of_link.read.push(both);
         of_link.write.push(both);
     }
     Ok(of_link)
+}
+
+/// Adds the lanes that stand for limits on the bytes in flight. Where there is no latency, nothing is in flight.
+fn lay_windows(
+    index: usize,
+    tier: &TierConfig,
+    shared: &mut SharedLanes,
+    lanes: &mut Vec<Lane>,
+) -> Result<(), MemoryError> {
+    let latency = latency(tier);
+    if latency == SimTime::ZERO {
+        return Ok(());
+    }
+    let mut lay = |part: &str, field: &'static str, outstanding: Bytes| {
+        let rate = u128::from(outstanding.get()) * u128::from(SimTime::PS_PER_SECOND) / u128::from(latency.as_ps());
+        let rate = u64::try_from(rate).unwrap_or(u64::MAX).min(Bandwidth::MAX_INPUT);
+        let whole = Bandwidth::new(rate)
+            .filter(|rate| rate.get() >= Bandwidth::MIN_INPUT)
+            .ok_or_else(|| MemoryError::Outstanding { index, name: tier.name.clone(), field, outstanding, latency })?;
+        lanes.push(Lane {
+            name: format!("{}.{part}", tier.name),
+            whole,
+            shared_by: 1,
+            peak: whole,
+            write_only: false,
+            efficiency: None,
+            transfer_cap: None,
+            max_transfers: None,
+            window: Some(outstanding),
+        });
+        Ok(LaneId(lanes.len() - 1))
+    };
+    if let Some(outstanding) = tier.link.as_ref().and_then(|link| link.outstanding) {
+        shared.read.push(lay("link.read.outstanding", "link.outstanding", outstanding)?);
+        shared.write.push(lay("link.write.outstanding", "link.outstanding", outstanding)?);
+    }
+    if let Some(outstanding) = tier.outstanding {
+        let both = lay("outstanding", "outstanding", outstanding)?;
+        shared.read.push(both);
+        shared.write.push(both);
+    }
+    Ok(())
 }
 
 /// The lanes of a channel, or of all channels of a tier together.
@@ -625,6 +713,7 @@ fn lay_channel(
             efficiency: efficiency.cloned(),
             transfer_cap: tier.transfer_cap,
             max_transfers: tier.max_transfers,
+            window: None,
         });
         LaneId(lanes.len() - 1)
     };

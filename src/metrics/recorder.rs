@@ -167,6 +167,9 @@ impl Recorder {
         };
         let bound: SimTime = self.series.steps().map(|step| step.bound).sum();
         let sum = |bytes: fn(&super::series::Step<'_>) -> u64| self.series.steps().map(|step| bytes(&step)).sum();
+        let read_beyond: u64 = sum(|step| step.read_beyond.get());
+        let kv_read: Bytes = self.bytes[TransferClass::KvRead.index()].iter().copied().sum();
+        let asked_for = kv_read.get().saturating_sub(read_beyond);
         let summary = Summary {
             schema: SCHEMA,
             strategy: scenario.strategy().name(),
@@ -175,6 +178,7 @@ impl Recorder {
             steps: outcome.steps as u64,
             simulated_ns: outcome.simulated.as_ns(),
             tokens_per_s: (measured_time > 0.0).then(|| measured().len() as f64 / measured_time),
+            drained_ns: outcome.drained.as_ns(),
             events: outcome.events,
             best_ratio: scenario.memory().best_ratio(),
             alpha: AlphaSummary {
@@ -203,7 +207,8 @@ impl Recorder {
                 compute_ns: self.waited[tiers.len()].as_ns(),
             }),
             lanes: lane_summaries(scenario.memory(), &outcome.lanes, outcome.drained),
-            read_beyond_bytes: sum(|step| step.read_beyond.get()),
+            read_beyond_bytes: read_beyond,
+            read_beyond_share: if asked_for > 0 { read_beyond as f64 / asked_for as f64 } else { 0.0 },
             migration: MigrationSummary {
                 in_bytes: sum(|step| step.migrated_in.get()),
                 out_bytes: sum(|step| step.migrated_out.get()),
@@ -264,7 +269,8 @@ pub fn lane_summaries(system: &MemorySystem, loads: &[LaneLoad], end: SimTime) -
         let summary = LaneSummary {
             busy_ns: load.busy.as_ns(),
             bytes: bytes.get(),
-            utilization: if could > 0.0 { bytes.as_f64() / could } else { 0.0 },
+            // Of several channels each counts whole bytes, so one may count a byte of another's.
+            utilization: if could > 0.0 { (bytes.as_f64() / could).min(1.0) } else { 0.0 },
             bytes_by_class: Named(by_class.to_vec()),
         };
         (lane.name.clone(), summary)

@@ -25,6 +25,10 @@ pub struct Summary {
     /// Tokens a second of simulated time, over the steps that are measured: all, or those after `scenario.warmup_steps`.
     #[serde(default)]
     pub tokens_per_s: Option<f64>,
+    /// From the start of the first step to the end of the last transfer: posted writes and moves may go on after the last
+    /// step. It is what `lanes` are counted over.
+    #[serde(default)]
+    pub drained_ns: f64,
     /// How many events were handled.
     pub events: u64,
     /// HBM's share of all read bandwidth.
@@ -49,11 +53,14 @@ pub struct Summary {
     /// What was waited for. Not in the summaries of earlier versions.
     #[serde(default)]
     pub waits: Option<WaitsSummary>,
-    /// By lane.
+    /// By lane, over `drained_ns`: what a lane carried is its utilization of its bandwidth over that time.
     pub lanes: Named<LaneSummary>,
     /// KV read of tokens that were to be skipped, as others of their pages were not.
     #[serde(default)]
     pub read_beyond_bytes: u64,
+    /// The same over the KV that the trace asks for: 0.02 is 2 % more than that.
+    #[serde(default)]
+    pub read_beyond_share: f64,
     /// What moved between steps.
     pub migration: MigrationSummary,
     /// The least that any placement could reach.
@@ -176,11 +183,11 @@ pub struct WaitsSummary {
 /// One lane.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct LaneSummary {
-    /// How long at least one transfer was active on it.
+    /// How long at least one transfer was active on it, of `drained_ns`.
     pub busy_ns: f64,
     /// What it carried.
     pub bytes: u64,
-    /// What it carried over what it could have, from the start to the last transfer's end.
+    /// What it carried over what it could have in `drained_ns`, from 0 to 1.
     pub utilization: f64,
     /// What it carried, by class.
     pub bytes_by_class: Named<u64>,

@@ -429,6 +429,11 @@ impl<'a, P: Probe> Decode<'a, P> {
         Ok(())
     }
 
+    /// Whether `layer` has KV: of one that has none, nothing is read, written or moved.
+    fn has_kv(&self, layer: usize) -> bool {
+        self.model.layers()[layer].kv_bytes > Bytes::ZERO
+    }
+
     fn read_weights(&mut self, sublayer: usize, urgency: Urgency) {
         debug_assert_eq!(sublayer, self.weights_issued);
         self.weights_issued += 1;
@@ -461,13 +466,16 @@ impl<'a, P: Probe> Decode<'a, P> {
         }
     }
 
-    /// Issues the KV reads of a layer and returns their size.
+    /// Issues the KV reads of a layer and returns their size: nothing for a layer without KV.
     fn read_kv(&mut self, step: usize, layer: usize) -> Bytes {
         let now = self.calendar.now();
         self.moves.sync(now, &self.fabric, &mut self.residency);
         let skips = self.window.step(0).expect("the window shows the present step");
         let skipped = &skips.sets[layer];
         self.measured.begin(2 * layer, now, &self.weights[2 * layer]);
+        if !self.has_kv(layer) {
+            return Bytes::ZERO;
+        }
         let (context, pages) =
             (self.scenario.prefill() + step, self.scenario.shape().pages(self.scenario.prefill() + step));
         let late = late_pages(self.residency.layer(layer), skipped, pages);
@@ -507,7 +515,7 @@ impl<'a, P: Probe> Decode<'a, P> {
             bytes -= missing;
             self.totals.attention_read[tier.0] += bytes;
             self.measured.read[tier.0] += bytes;
-            let granule = self.paging.granule(tier, tokens.kv_bytes);
+            let granule = self.paging.read_granule(self.system, tier, tokens, skipped, (pages, bytes));
             let parts = self.paging.reads(self.system, (tier, layer), tokens, skipped, (pages, missing));
             let path = parts.map_or(Path::Even(self.system.even_reads(tier)), Path::Parts);
             let request = Request {
@@ -538,6 +546,9 @@ impl<'a, P: Probe> Decode<'a, P> {
 
     /// Issues the write of the token just computed, which is posted.
     fn write_kv(&mut self, step: usize, layer: usize) -> Result<(), RunError> {
+        if !self.has_kv(layer) {
+            return Ok(());
+        }
         let now = self.calendar.now();
         self.moves.sync(now, &self.fabric, &mut self.residency);
         let token = self.context(step);
@@ -617,7 +628,8 @@ impl<'a, P: Probe> Decode<'a, P> {
 
     /// Decides what moves before the next step reads `layer`, and issues it.
     fn migrate(&mut self, step: usize, layer: usize) {
-        if step + 1 == self.scenario.decode() {
+        // With one tier there is nowhere to go.
+        if step + 1 == self.scenario.decode() || self.system.tiers().len() == 1 || !self.has_kv(layer) {
             return;
         }
         let now = self.calendar.now();

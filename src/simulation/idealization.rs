@@ -13,7 +13,8 @@ pub enum Ideal {
     /// Every lane carries what it carries of long reads, or long writes where it carries only these, whatever the granules and
     /// the mix: no row is opened, no bus turns around.
     NoLosses,
-    /// No transfer is capped, and none waits in line because a tier or a link carries only so many at once.
+    /// No transfer is capped, none waits in line because a tier or a link carries only so many at once, and any number of
+    /// bytes may be in flight.
     NoLimits,
     /// Every transfer is spread evenly over all channels of its tier, also where pages are hashed.
     EvenChannels,

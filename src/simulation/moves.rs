@@ -16,8 +16,8 @@ pub(super) struct Moves {
     undated: Vec<Vec<u32>>,
     /// The slots of each pair of tiers, by carriage, then source, then destination.
     by_route: Vec<Vec<u32>>,
-    /// The size of a token, where it is the same in all layers and tiers have one port each: then all moves of a pair of
-    /// tiers progress alike.
+    /// The size of a token, where it is the same in all layers that have KV and tiers have one port each: then all moves
+    /// of a pair of tiers progress alike.
     alike: Option<Bytes>,
     /// For each pair of tiers what tells how far its moves have come, where they all progress alike; not asked for before there are any.
     meters: Vec<Option<Option<Meter>>>,
@@ -56,7 +56,9 @@ impl Moves {
     pub fn new(kv_bytes: impl Iterator<Item = Bytes>, system: &MemorySystem) -> Self {
         let tiers = system.tiers().len();
         let kv_bytes: Vec<Bytes> = kv_bytes.collect();
-        let same = kv_bytes.iter().all(|bytes| *bytes == kv_bytes[0]);
+        let mut sizes = kv_bytes.iter().copied().filter(|bytes| *bytes > Bytes::ZERO);
+        let first = sizes.next();
+        let same = sizes.all(|bytes| Some(bytes) == first);
         let one_port = system.tier_ids().all(|tier| system.ports(tier).len() == 1);
         Self {
             tiers,
@@ -64,7 +66,7 @@ impl Moves {
             vacant: Vec::new(),
             undated: vec![Vec::with_capacity(4); kv_bytes.len()],
             by_route: vec![Vec::with_capacity(64); 2 * tiers * tiers],
-            alike: (same && one_port).then(|| kv_bytes[0]),
+            alike: first.filter(|_| same && one_port),
             meters: vec![None; 2 * tiers * tiers],
             next_arrival: vec![None; 2 * tiers * tiers],
             list: Vec::new(),

@@ -294,9 +294,9 @@ impl Scenario {
         for (index, tier) in memory.tiers.iter_mut().enumerate() {
             match ideal {
                 Ideal::NoLimits => {
-                    (tier.transfer_cap, tier.max_transfers) = (None, None);
+                    (tier.transfer_cap, tier.max_transfers, tier.outstanding) = (None, None, None);
                     if let Some(link) = &mut tier.link {
-                        (link.transfer_cap, link.max_transfers) = (None, None);
+                        (link.transfer_cap, link.max_transfers, link.outstanding) = (None, None, None);
                     }
                 }
                 Ideal::EvenChannels => tier.interleaving = Interleaving::Striped,
@@ -322,17 +322,19 @@ impl Scenario {
     #[must_use]
     pub fn is_affected_by(&self, ideal: Ideal) -> bool {
         let memory = &self.memory;
+        let has_kv = self.model.token_bytes() > Bytes::ZERO;
         match ideal {
-            Ideal::FreeMigration => self.strategy().migration != MigrationKind::None,
-            Ideal::FreeWrites => true,
+            Ideal::FreeMigration => self.strategy().migration != MigrationKind::None && memory.tiers().len() > 1,
+            Ideal::FreeWrites => has_kv,
             Ideal::NoLosses => memory.lanes().iter().any(|lane| lane.efficiency.is_some()),
-            Ideal::NoLimits => {
-                memory.lanes().iter().any(|lane| lane.transfer_cap.is_some() || lane.max_transfers.is_some())
-            }
+            Ideal::NoLimits => memory
+                .lanes()
+                .iter()
+                .any(|lane| lane.transfer_cap.is_some() || lane.max_transfers.is_some() || lane.window.is_some()),
             Ideal::EvenChannels => memory.tiers().iter().any(|tier| tier.interleaving != Interleaving::Striped),
             Ideal::NoLatencies => memory.tiers().iter().any(|tier| tier.latency > SimTime::ZERO),
             Ideal::AmpleHbm => memory.tiers()[0].capacity < self.stored_at_the_end(),
-            Ideal::SingleTokens => self.shape().page_tokens > 1,
+            Ideal::SingleTokens => self.shape().page_tokens > 1 && has_kv,
         }
     }
 

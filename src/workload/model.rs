@@ -29,8 +29,7 @@ pub struct LayersConfig {
     pub attention: WeightsConfig,
     /// The mlp sublayer's weights.
     pub mlp: WeightsConfig,
-    /// K and V of one token in one layer.
-    #[serde(deserialize_with = "crate::config::not_zero")]
+    /// K and V of one token in one layer; 0 where the layer has no KV.
     pub kv_bytes: Bytes,
 }
 
@@ -57,8 +56,6 @@ pub enum ModelError {
     TooManyLayers(u64),
     #[error("layers[{0}].count: 0 layers: write how many equal layers this entry stands for")]
     NoCount(usize),
-    #[error("layers[{0}].kv_bytes: 0 bytes: write the size of K and V of one token in one layer")]
-    NoKv(usize),
     #[error("layers[{index}].{sublayer}.read: {read} are read of nothing stored: give `stored` as well")]
     ReadOfNothing { index: usize, sublayer: SublayerKind, read: Bytes },
     #[error("layers: no weights are read at all: give at least one sublayer some")]
@@ -101,7 +98,7 @@ pub struct Sublayer {
 pub struct Layer {
     pub attention: Sublayer,
     pub mlp: Sublayer,
-    /// K and V of one token; not 0.
+    /// K and V of one token; 0 where the layer has no KV.
     pub kv_bytes: Bytes,
 }
 
@@ -133,9 +130,6 @@ impl LanguageModel {
         for (index, run) in config.layers.iter().enumerate() {
             if run.count == 0 {
                 return Err(ModelError::NoCount(index));
-            }
-            if run.kv_bytes == Bytes::ZERO {
-                return Err(ModelError::NoKv(index));
             }
             let sublayer = |weights: &WeightsConfig, sublayer: SublayerKind| {
                 let read = weights.read.unwrap_or(weights.stored);

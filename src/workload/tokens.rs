@@ -77,6 +77,21 @@ impl TokenSet {
         masks(range).map(|place| here(place).count_ones() as usize).sum()
     }
 
+    /// In how many runs the tokens lie that are in it and not in `other`, if those in it lie one after the other: tokens that
+    /// are in it and in `other` part runs, others do not. Neither set has a token from `end` on.
+    pub(crate) fn runs_without_below(&self, other: &Self, end: usize) -> usize {
+        let words = end.div_ceil(WORD_BITS);
+        runs(self.words()[..words].iter().zip(other.words()).map(|(mine, theirs)| (*mine, mine & !theirs)))
+    }
+
+    /// The same of the tokens in `range` alone, which must be within the range of both.
+    pub(crate) fn runs_without_in(&self, other: &Self, range: Range<usize>) -> usize {
+        runs(masks(range).map(|(word, mask)| {
+            let mine = self.words()[word] & mask;
+            (mine, mine & !other.words()[word])
+        }))
+    }
+
     /// Whether all tokens in `range`, which must be within the set's, are in it.
     #[must_use]
     pub fn contains_all(&self, range: Range<usize>) -> bool {
@@ -114,6 +129,24 @@ impl TokenSet {
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512vpopcntdq", "x86_64+avx2+bmi1+bmi2+popcnt"))]
 fn count_without(mine: &[Word], theirs: &[Word]) -> usize {
     mine.iter().zip(theirs).map(|(mine, theirs)| (mine & !theirs).count_ones() as usize).sum()
+}
+
+/// In how many runs the second bits of words come, where the first say which bits count: the others are as if they were not
+/// there.
+///
+/// A run goes on at a bit if the last bit before it that counts is in it. That is the carry of an addition: a bit of a run makes
+/// one, a bit that does not count passes it on, any other ends it.
+fn runs(words: impl Iterator<Item = (Word, Word)>) -> usize {
+    let (mut carry, mut runs) = (false, 0);
+    for (counts, inside) in words {
+        let passes = inside | !counts;
+        let (sum, first) = inside.overflowing_add(passes);
+        let (sum, second) = sum.overflowing_add(Word::from(carry));
+        let goes_on = sum ^ inside ^ passes;
+        runs += (inside & !goes_on).count_ones() as usize;
+        carry = first || second;
+    }
+    runs
 }
 
 /// How many bits `words` has.
@@ -168,6 +201,26 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn runs_are_as_counted_one_by_one(
+            tokens in prop::collection::vec((prop::bool::weighted(0.7), prop::bool::weighted(0.3)), 1..400),
+            from in 0usize..400, to in 0usize..400,
+        ) {
+            let set = |pick: fn(&(bool, bool)) -> bool| {
+                let mut set = TokenSet::new(tokens.len());
+                set.extend(tokens.iter().enumerate().filter(|(_, it)| pick(it)).map(|(token, _)| token));
+                set
+            };
+            let (mine, skipped) = (set(|it| it.0), set(|it| it.1));
+            let by_hand = |tokens: &[(bool, bool)]| {
+                let read: Vec<bool> = tokens.iter().filter(|it| it.0).map(|it| !it.1).collect();
+                read.chunk_by(|a, b| a == b).filter(|run| run[0]).count()
+            };
+            prop_assert_eq!(mine.runs_without_below(&skipped, tokens.len()), by_hand(&tokens));
+            let range = from.min(to).min(tokens.len())..from.max(to).min(tokens.len());
+            prop_assert_eq!(mine.runs_without_in(&skipped, range.clone()), by_hand(&tokens[range]));
+        }
+
         #[test]
         fn whole_words_are_as_token_by_token(
             words in prop::collection::vec((any::<Word>(), any::<Word>(), any::<Word>()), 0..70), others: bool,

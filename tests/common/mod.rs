@@ -9,7 +9,7 @@ use proptest::test_runner::TestCaseError;
 use std::collections::{BTreeMap, VecDeque};
 use tiersim::kernel::Calendar;
 use tiersim::memory::{
-    Arbitration, Cancelled, ClassWeights, Completed, Direction, Fabric, Interleaving, LaneLoad, MemoryConfig,
+    Arbitration, Cancelled, ClassWeights, Completed, Direction, Fabric, Interleaving, Lane, LaneLoad, MemoryConfig,
     MemorySystem, Path, Pattern, Request, ResidencyKind, RouteId, TierConfig, TierId, TransferClass, TransferId,
     Urgency,
 };
@@ -244,10 +244,37 @@ impl Flow {
 /// What the twin found out about a plan.
 pub struct Twin {
     pub finishes: Vec<u64>,
-    /// When each transfer had a slot on all its limited lanes.
-    pub admitted: Vec<u64>,
+    /// When each transfer was requested: it had a slot on all its limited lanes.
+    pub requested: Vec<u64>,
     /// What each transfer that was cancelled had received.
     pub carried: Vec<f64>,
+}
+
+/// The bytes in flight in each window, and who had to share its rate.
+struct InFlight<'a> {
+    system: &'a MemorySystem,
+    plan: &'a [Planned],
+    /// By lane, the transfers that count.
+    counted: Vec<Vec<usize>>,
+    /// By transfer, the lanes of windows in which it did not fit.
+    shares: Vec<Vec<usize>>,
+}
+
+impl InFlight<'_> {
+    fn request(&mut self, index: usize) {
+        for lane in lanes_with(self.system, &self.plan[index], |lane| lane.window.is_some()) {
+            let window = self.system.lanes()[lane].window.expect("a window").get();
+            let taken: u64 = self.counted[lane].iter().map(|&other| self.plan[other].bytes.min(window)).sum();
+            if taken + self.plan[index].bytes > window {
+                self.shares[index].push(lane);
+            }
+            self.counted[lane].push(index);
+        }
+    }
+
+    fn arrived(&mut self, index: usize) {
+        self.counted.iter_mut().for_each(|counted| counted.retain(|other| *other != index));
+    }
 }
 
 /// Carries out `plan` under `fair` or `priority`.
@@ -255,13 +282,19 @@ pub fn twin(system: &MemorySystem, plan: &[Planned]) -> Twin {
     let mut agenda = agenda(plan);
     let mut urgency: Vec<Urgency> = plan.iter().map(|planned| planned.urgency).collect();
     let mut finishes = vec![0; plan.len()];
-    let mut admitted = vec![0; plan.len()];
+    let mut requested = vec![0; plan.len()];
     let mut carried = vec![0.0; plan.len()];
     let mut cancelled = vec![false; plan.len()];
     let mut flows: Vec<Flow> = Vec::new();
-    // (arrival at the lanes, its order, transfer): under way, then in line.
-    let mut underway: Vec<(u64, usize)> = Vec::new();
+    // (precedence, order of arrival, transfer) in line; then (arrival at the lanes, transfer) under way.
     let mut line: Vec<(u8, usize, usize)> = Vec::new();
+    let mut underway: Vec<(u64, usize)> = Vec::new();
+    let mut in_flight = InFlight {
+        system,
+        plan,
+        counted: vec![Vec::new(); system.lanes().len()],
+        shares: vec![Vec::new(); plan.len()],
+    };
     let mut active: Vec<Vec<usize>> = vec![Vec::new(); system.lanes().len()];
     let (mut arrivals, mut now) = (0, 0u64);
     loop {
@@ -281,8 +314,12 @@ pub fn twin(system: &MemorySystem, plan: &[Planned]) -> Twin {
             for lane in lanes_of(transfer) {
                 active[lane].push(transfer);
             }
-            admitted[transfer] = now;
-            flows.extend(flows_of(system, plan, transfer, urgency[transfer]));
+            requested[transfer] = now;
+            in_flight.request(transfer);
+            underway.push((now + plan[transfer].latency(system), transfer));
+        }
+        for (_, index) in underway.extract_if(.., |(at, _)| *at <= now) {
+            flows.extend(flows_of(system, plan, index, urgency[index], &in_flight.shares[index]));
         }
         let rates = rates(system, &flows);
         let completion = flows.iter().zip(&rates).map(|(flow, rate)| now.saturating_add(flow.wait(*rate))).min();
@@ -290,7 +327,7 @@ pub fn twin(system: &MemorySystem, plan: &[Planned]) -> Twin {
         let arrival = underway.iter().map(|&(at, _)| at).min();
         let Some(next) = completion.into_iter().chain(outside).chain(arrival).min() else {
             assert!(line.is_empty(), "the twin leaves {line:?} in line");
-            return Twin { finishes, admitted, carried };
+            return Twin { finishes, requested, carried };
         };
         assert!(next < u64::MAX, "the twin starves {} flows", flows.len());
         for (flow, rate) in flows.iter_mut().zip(&rates) {
@@ -301,26 +338,33 @@ pub fn twin(system: &MemorySystem, plan: &[Planned]) -> Twin {
         for flow in done {
             if !flows.iter().any(|other| other.transfer == flow.transfer) {
                 finishes[flow.transfer] = now;
+                in_flight.arrived(flow.transfer);
                 active.iter_mut().for_each(|on_lane| on_lane.retain(|other| *other != flow.transfer));
             }
         }
-        let mut requested: Vec<usize> = Vec::new();
         while let Some((action, index)) = take_due(&mut agenda, now) {
             match action {
                 Action::Issue if plan[index].held.is_some() => {}
                 Action::Admit if cancelled[index] => {}
-                Action::Issue | Action::Admit => requested.push(index),
+                Action::Issue | Action::Admit if limited_lanes(system, &plan[index]).is_empty() => {
+                    requested[index] = now;
+                    in_flight.request(index);
+                    underway.push((now + plan[index].latency(system), index));
+                }
+                Action::Issue | Action::Admit => {
+                    line.push((precedence(system, plan[index].class, urgency[index]), arrivals, index));
+                    arrivals += 1;
+                }
                 Action::Cancel => {
                     cancelled[index] = true;
                     let missing: f64 =
                         flows.extract_if(.., |flow| flow.transfer == index).map(|flow| flow.missing).sum();
-                    // 0 while it is on its way to its lanes or in line.
-                    let waits = requested.contains(&index)
-                        || underway.iter().any(|it| it.1 == index)
+                    // 0 while it is in line or on its way to its lanes.
+                    let waits = underway.iter().any(|it| it.1 == index)
                         || line.iter().any(|it| it.2 == index)
                         || (plan[index].held.is_some_and(|held| plan[index].issued + held > now));
                     carried[index] = if waits { 0.0 } else { plan[index].bytes as f64 - missing };
-                    requested.retain(|other| *other != index);
+                    in_flight.arrived(index);
                     underway.retain(|it| it.1 != index);
                     line.retain(|it| it.2 != index);
                     active.iter_mut().for_each(|on_lane| on_lane.retain(|other| *other != index));
@@ -333,26 +377,26 @@ pub fn twin(system: &MemorySystem, plan: &[Planned]) -> Twin {
                 }
             }
         }
-        underway.extend(requested.into_iter().map(|index| (now + plan[index].latency(system), index)));
-        let arrived: Vec<(u64, usize)> = underway.extract_if(.., |(at, _)| *at <= now).collect();
-        for (_, index) in arrived {
-            line.push((precedence(system, plan[index].class, urgency[index]), arrivals, index));
-            arrivals += 1;
-        }
     }
 }
 
 /// The lanes of any part of it that carry only so many transfers at once.
 fn limited_lanes(system: &MemorySystem, planned: &Planned) -> Vec<usize> {
-    let parts = planned.parts();
-    let lanes = parts.iter().flat_map(|(route, _)| system.route(*route)).map(|hold| hold.lane.0);
-    let mut limited: Vec<usize> = lanes.filter(|lane| system.lanes()[*lane].max_transfers.is_some()).collect();
-    limited.sort_unstable();
-    limited.dedup();
-    limited
+    lanes_with(system, planned, |lane| lane.max_transfers.is_some())
 }
 
-fn flows_of(system: &MemorySystem, plan: &[Planned], transfer: usize, urgency: Urgency) -> Vec<Flow> {
+/// The lanes of any part of it of which `what` holds.
+pub fn lanes_with(system: &MemorySystem, planned: &Planned, what: impl Fn(&Lane) -> bool) -> Vec<usize> {
+    let parts = planned.parts();
+    let lanes = parts.iter().flat_map(|(route, _)| system.route(*route)).map(|hold| hold.lane.0);
+    let mut found: Vec<usize> = lanes.filter(|lane| what(&system.lanes()[*lane])).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// The parts of a transfer, which holds of all windows on its route only those that it `shares`.
+fn flows_of(system: &MemorySystem, plan: &[Planned], transfer: usize, urgency: Urgency, shares: &[usize]) -> Vec<Flow> {
     let planned = &plan[transfer];
     let ports: usize =
         [planned.source, planned.destination].into_iter().flatten().map(|tier| system.ports(tier).len()).product();
@@ -365,7 +409,8 @@ fn flows_of(system: &MemorySystem, plan: &[Planned], transfer: usize, urgency: U
     let crumb = if matches!(planned.way, Way::Even(_)) { CRUMB / parts.len() as f64 } else { CRUMB };
     let count = parts.len() as f64;
     let flow = |(route, bytes): (RouteId, f64)| {
-        let route = system.route(route);
+        let mut route = system.route(route);
+        route.retain(|hold| system.lanes()[hold.lane.0].window.is_none() || shares.contains(&hold.lane.0));
         let caps = route.iter().filter_map(|hold| system.lanes()[hold.lane.0].transfer_cap);
         let cap = caps.map(|cap| cap.as_f64() / PS_PER_SECOND / count).fold(f64::INFINITY, f64::min);
         let holds = route.iter().map(|hold| {
@@ -558,7 +603,7 @@ pub fn in_order(config: &MemoryConfig) -> MemoryConfig {
         let second = TierConfig { name: "other".to_owned(), ..TierConfig::new("other", Bytes::new(1), bandwidth(1)) };
         let tiers = vec![TierConfig { name: "one".to_owned(), ..tier.clone() }, second];
         let system = MemorySystem::new(&MemoryConfig { tiers, ..config.clone() }).expect("a tier is right");
-        system.tiers()[0].read_bandwidth
+        system.tiers()[0].wire_bandwidth
     };
     let mut tiers: Vec<(Bandwidth, TierConfig)> = config.tiers.iter().map(|tier| (alone(tier), tier.clone())).collect();
     tiers.sort_by_key(|(read, _)| std::cmp::Reverse(*read));
@@ -631,6 +676,8 @@ pub mod random {
         pub channels: bool,
         pub hashed: bool,
         pub latencies: bool,
+        /// Limits on the bytes in flight; they matter only with latencies.
+        pub windows: bool,
         /// Whether all channels are laid one by one.
         pub one_by_one: bool,
     }
@@ -667,6 +714,11 @@ pub mod random {
         })
     }
 
+    /// Not so small that what is left of a lane takes long.
+    fn window() -> impl Strategy<Value = Bytes> {
+        prop_oneof![1_000u64..=20_000, 1_000u64..=2_000_000].prop_map(Bytes::new)
+    }
+
     fn efficiency() -> impl Strategy<Value = EfficiencyConfig> {
         table().prop_map(|table| EfficiencyConfig { source: "a test".to_owned(), table: Some(table), dram: None })
     }
@@ -679,8 +731,10 @@ pub mod random {
             cap in prop::option::of(gigabytes()),
             limit in prop::option::of(1u32..4),
             latency in prop::sample::select(vec![0u64, 0, 1_000, 70_000]),
+            window in prop::option::of(window()),
         ) -> LinkConfig {
             LinkConfig {
+                outstanding: window.filter(|_| with.windows),
                 combined,
                 transfer_cap: cap.filter(|_| with.caps),
                 max_transfers: limit.filter(|_| with.limits),
@@ -702,8 +756,10 @@ pub mod random {
             hashed in prop::option::of(1u32..4),
             stripe in prop_oneof![Just(256u64), 1u64..2000],
             latency in prop::sample::select(vec![0u64, 0, 1_000, 70_000]),
+            window in prop::option::of(window()),
         ) -> TierConfig {
             TierConfig {
+                outstanding: window.filter(|_| with.windows),
                 duplex,
                 link,
                 efficiency: efficiency.filter(|_| with.efficiency),

@@ -1,8 +1,9 @@
 //! Limits on how many transfers a lane carries at once.
 //!
-//! A transfer takes a slot on each limited lane of its path when it is first in line on all of them and each has one free, and
-//! gives them back with its last byte. All lines have the same order (precedence, then arrival), so the first of all is
-//! first everywhere, and there is no deadlock.
+//! A transfer is requested when it is first in line on each limited lane of its path and each has a slot free. It takes
+//! these slots then, before its latency, and gives them back with its last byte: a lane with n slots completes at most
+//! n transfers in each latency (Little's law). All lines have the same order (precedence, then arrival), so the first of
+//! all is first everywhere, and there is no deadlock.
 
 use std::collections::BTreeSet;
 
@@ -58,18 +59,23 @@ impl Admission {
         });
         if turn {
             self.leave_line(place, lanes);
-            for &lane in lanes {
-                self.lanes[lane].active += 1;
-            }
+            self.lanes_with_limits(lanes, |line| line.active += 1);
         }
         turn
     }
 
+    fn lanes_with_limits(&mut self, lanes: &[usize], mut change: impl FnMut(&mut Line)) {
+        lanes.iter().for_each(|&lane| {
+            let line = &mut self.lanes[lane];
+            if line.limit.is_some() {
+                change(line);
+            }
+        });
+    }
+
     /// Gives back what [`try_take`](Self::try_take) took.
     pub fn give_back(&mut self, lanes: &[usize]) {
-        for &lane in lanes {
-            self.lanes[lane].active -= 1;
-        }
+        self.lanes_with_limits(lanes, |line| line.active -= 1);
     }
 
     /// The first of `lanes` that has no slot for `place` yet.

@@ -61,6 +61,7 @@ impl<Tag: Copy> Fabric<Tag> {
             self.admission.give_back(&lanes);
             self.turns.extend(lanes);
         }
+        self.leave_windows(id);
         self.vacate(id.0);
         let dropped = bytes - carried;
         self.completed[class.index()] += carried;

@@ -10,6 +10,7 @@ mod memo;
 mod profile;
 mod sharing;
 mod watch;
+mod windows;
 
 use super::{Arbitration, MemorySystem, Pattern, RouteId, TransferClass};
 use crate::kernel::{Calendar, EventId};
@@ -22,6 +23,7 @@ use profile::{Profiles, in_turns};
 use sharing::{Entries, Membership, Sharing};
 use std::collections::VecDeque;
 pub use watch::{HeldUp, InProgress};
+use windows::Windows;
 
 /// A transfer that was issued and is not complete. The fabric reuses ids of completed transfers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,7 +71,8 @@ pub struct Request<'a, Tag> {
     pub path: Path<'a>,
     /// How much; at least one byte.
     pub bytes: Bytes,
-    /// How many of the bytes lie in a row in memory. It matters only where a tier has an efficiency.
+    /// How many of the bytes lie in a row in memory: on average, where they are in several runs. It matters only where a
+    /// tier has an efficiency.
     pub granule: Bytes,
     /// Whether these runs lie anywhere, or one after the other. It matters only to a DRAM part's efficiency.
     pub pattern: Pattern,
@@ -129,10 +132,10 @@ enum State {
     Vacant,
     /// Issued, but not requested before [`Fabric::admit`].
     Held,
+    /// In line for a lane that carries only so many at once: not requested yet.
+    InLine,
     /// Requested; its bytes are not on the lanes yet.
     Underway,
-    /// In line for a lane that carries only so many at once.
-    InLine,
     Shared(Membership),
     Queued,
     Running {
@@ -166,12 +169,16 @@ struct Transfer<Tag> {
     issued: SimTime,
     /// When its lanes first gave it something; `SimTime::MAX` before.
     started: SimTime,
-    /// What its bytes take on their lanes, alone.
+    /// What its bytes take on the lanes that it holds, if nothing else does.
     carry: SimTime,
+    /// The same, if nothing else had been in flight when it was requested.
+    alone: SimTime,
     /// The order of admission to the lanes, or to the line for them; unique, so it also tells a slot's transfers apart.
     order: u64,
     state: State,
     has_slots: bool,
+    /// Whether its bytes count in the windows on its route.
+    in_windows: bool,
 }
 
 /// The parts of a transfer.
@@ -247,6 +254,7 @@ pub struct Fabric<Tag> {
     arbiter: Arbiter,
     profiles: Profiles,
     admission: Admission,
+    windows: Windows,
     /// For each latency, what is under way for it, in the order of arrival.
     underway: Vec<VecDeque<(SimTime, TransferId)>>,
     transfers: Vec<Transfer<Tag>>,
@@ -310,6 +318,7 @@ impl<Tag: Copy> Fabric<Tag> {
             arbiter,
             profiles: Profiles::new(system),
             admission: Admission::new(lanes.iter().map(|lane| lane.max_transfers)),
+            windows: Windows::new(lanes),
             underway: Vec::new(),
             transfers: Vec::with_capacity(256),
             vacant: Vec::with_capacity(256),
@@ -368,7 +377,8 @@ impl<Tag: Copy> Fabric<Tag> {
     }
 
     fn find_profile(&mut self, request: &Request<'_, Tag>, route: RouteId, parts: usize) -> u32 {
-        self.profiles.find(&mut self.arbiter, request.class, route, (request.pattern, request.granule), parts)
+        let kind = (request.pattern, request.granule);
+        self.profiles.find(&mut self.arbiter, request.class, route, kind, (request.bytes, parts))
     }
 
     /// All of `request` over one route, on which it takes `carry` alone; held.
@@ -384,9 +394,11 @@ impl<Tag: Copy> Fabric<Tag> {
             issued: now,
             started: SimTime::MAX,
             carry,
+            alone: carry,
             order: NO_ORDER,
             state: State::Held,
             has_slots: false,
+            in_windows: false,
         }
     }
 
@@ -439,24 +451,36 @@ impl<Tag: Copy> Fabric<Tag> {
         let head = self.occupy(now, request, first, (request.bytes, 1), count, Role::Gang(gang));
         let mut members = std::mem::take(&mut self.gangs[gang as usize]);
         members.parts.clear();
-        members.lanes.clear();
         for (route, bytes) in parts {
             let part = self.occupy(now, request, route, (bytes, evenly), count, Role::PartOf(head.0));
             members.parts.push(part.0);
-            members.lanes.extend_from_slice(self.profiles[self.transfers[part.0 as usize].profile].lanes());
+        }
+        members.even = evenly > 1;
+        members.left = members.parts.len();
+        self.gangs[gang as usize] = members;
+        self.measure_gang(head.0, gang);
+        self.transfers[head.0 as usize].alone = self.transfers[head.0 as usize].carry;
+        head
+    }
+
+    /// Notes which lanes the parts of a gang hold, and what it takes on them.
+    fn measure_gang(&mut self, head: u32, gang: u32) {
+        let mut members = std::mem::take(&mut self.gangs[gang as usize]);
+        members.lanes.clear();
+        for part in &members.parts {
+            members.lanes.extend_from_slice(self.profiles[self.transfers[*part as usize].profile].lanes());
         }
         members.lanes.sort_unstable();
-        members.even = evenly > 1;
-        let profile = &self.profiles[self.transfers[head.0 as usize].profile];
+        let evenly = if members.even { members.parts.len() as u64 } else { 1 };
+        let whole = &self.transfers[head as usize];
+        let profile = &self.profiles[whole.profile];
         let carry =
-            if evenly == profile.ways { profile.together.time_for(request.bytes, 1) } else { self.carry_of(&members) };
-        self.transfers[head.0 as usize].carry = carry;
+            if evenly == profile.ways { profile.together.time_for(whole.bytes, 1) } else { self.carry_of(&members) };
+        self.transfers[head as usize].carry = carry;
         let holds = members.lanes.len();
         members.lanes.dedup();
         members.overlap = members.lanes.len() < holds;
-        members.left = members.parts.len();
         self.gangs[gang as usize] = members;
-        head
     }
 
     /// What the parts of a gang take together, with all their lanes to themselves. `lanes` are those of all parts, sorted.
@@ -519,33 +543,15 @@ impl<Tag: Copy> Fabric<Tag> {
         (self.profiles[transfer.profile].level(transfer.urgency), transfer.order, slot)
     }
 
-    /// Requests a held transfer at `now`.
+    /// Lets a held transfer be requested: at `now` or, where a lane carries only so many at once, when its turn has come.
     pub fn admit(&mut self, now: SimTime, id: TransferId) {
-        let transfer = &mut self.transfers[id.0 as usize];
-        debug_assert!(matches!(transfer.state, State::Held), "admitted twice");
-        let profile = &self.profiles[transfer.profile];
-        if profile.latency == SimTime::ZERO {
-            self.enter(now, id);
-        } else {
-            transfer.state = State::Underway;
-            let timer = profile.timer;
-            if timer >= self.underway.len() {
-                self.underway.resize_with(timer + 1, VecDeque::new);
-            }
-            self.underway[timer].push_back((now + profile.latency, id));
-        }
-    }
-
-    /// Puts a transfer on its lanes at `now`, or in line for them.
-    fn enter(&mut self, now: SimTime, id: TransferId) {
         let transfer = &self.transfers[id.0 as usize];
-        let shared = matches!(self.arbiter, Arbiter::Sharing(_));
+        debug_assert!(matches!(transfer.state, State::Held), "admitted twice");
         let limited = match transfer.role {
             Role::Gang(gang) => self.admission.limits(&self.gangs[gang as usize].lanes),
             _ => self.admission.limits(self.profiles[transfer.profile].lanes()),
         };
-        // One at a time as it is, under `Fifo`.
-        if limited && shared {
+        if limited {
             let transfer = &mut self.transfers[id.0 as usize];
             transfer.order = self.admitted;
             self.admitted += 1;
@@ -555,7 +561,24 @@ impl<Tag: Copy> Fabric<Tag> {
             self.admission.wait(place, &lanes);
             self.turns.extend(lanes);
         } else {
+            self.request(now, id);
+        }
+    }
+
+    /// Requests a transfer at `now`: it is on its lanes when its latency is over.
+    fn request(&mut self, now: SimTime, id: TransferId) {
+        self.enter_windows(id);
+        let transfer = &mut self.transfers[id.0 as usize];
+        let profile = &self.profiles[transfer.profile];
+        if profile.latency == SimTime::ZERO {
             self.start(now, id);
+        } else {
+            transfer.state = State::Underway;
+            let timer = profile.timer;
+            if timer >= self.underway.len() {
+                self.underway.resize_with(timer + 1, VecDeque::new);
+            }
+            self.underway[timer].push_back((now + profile.latency, id));
         }
     }
 
@@ -567,9 +590,10 @@ impl<Tag: Copy> Fabric<Tag> {
         }
     }
 
-    /// Starts whoever's turn has come. Only once all that an instant brings is in line, so that precedence decides who goes
-    /// first, and not the order in which the owner speaks of it.
+    /// Requests the transfers whose turn has come, in the order of the line. Only once all that an instant brings is in
+    /// line, so that precedence decides which goes first, and not the order in which the owner issues them.
     fn take_turns(&mut self, now: SimTime) {
+        let mut chosen: Vec<Place> = Vec::new();
         while let Some(lane) = self.turns.pop() {
             while let Some(place) = self.admission.first(lane) {
                 let id = TransferId(place.2);
@@ -578,11 +602,13 @@ impl<Tag: Copy> Fabric<Tag> {
                     break;
                 }
                 self.transfers[id.0 as usize].has_slots = true;
-                self.start(now, id);
-                // Whoever was behind it is first now.
+                chosen.push(place);
+                // The one that was behind it is first now.
                 self.turns.extend(held);
             }
         }
+        chosen.sort_unstable();
+        chosen.iter().for_each(|place| self.request(now, TransferId(place.2)));
     }
 
     /// Puts a transfer, or all its parts, on the lanes.
@@ -637,7 +663,7 @@ impl<Tag: Copy> Fabric<Tag> {
             && at <= now
         {
             self.underway[timer].pop_front();
-            self.enter(now, id);
+            self.start(now, id);
         }
     }
 
@@ -821,10 +847,11 @@ impl<Tag: Copy> Fabric<Tag> {
             issued: transfer.issued,
             started: transfer.started.min(now),
             finished: now,
-            alone: self.profiles[transfer.profile].latency + transfer.carry,
+            alone: self.profiles[transfer.profile].latency + transfer.alone,
         });
         self.completed[transfer.class.index()] += transfer.bytes;
         let lanes = transfer.has_slots.then(|| self.lanes_of(TransferId(slot)));
+        self.leave_windows(TransferId(slot));
         self.vacate(slot);
         if let Some(lanes) = lanes {
             self.admission.give_back(&lanes);
@@ -947,10 +974,13 @@ impl<Tag: Copy> Fabric<Tag> {
     }
 
     /// What tells how far due transfers of `class` over `route` in granules of `granule` that lie anywhere have come. `None` where they do not
-    /// progress alike.
+    /// progress alike: under `Fifo`, and where some fit into a window of bytes in flight and some do not.
     #[must_use]
     pub fn meter(&mut self, route: RouteId, class: TransferClass, granule: Bytes) -> Option<Meter> {
-        let profile = self.profiles.find(&mut self.arbiter, class, route, (Pattern::Random, granule), 1);
+        let profile = self.profiles.find(&mut self.arbiter, class, route, (Pattern::Random, granule), (Bytes::ZERO, 1));
+        if self.profiles[profile].windows != 0 {
+            return None;
+        }
         match &self.arbiter {
             Arbiter::Sharing(_) => Some(Meter(self.profiles[profile].group(Urgency::Due))),
             Arbiter::Fifo(_) => None,
@@ -978,6 +1008,7 @@ const LEVELS: u8 = 4;
 /// Which transfers go before which: the lower level first.
 fn level(arbitration: Arbitration, class: TransferClass, urgency: Urgency) -> u8 {
     match (arbitration, class, urgency) {
+        (Arbitration::Fifo, ..) => 0,
         (Arbitration::Priority, TransferClass::KvWrite, _) => 2,
         (Arbitration::Priority, TransferClass::MigrateIn | TransferClass::MigrateOut, _) => 3,
         (_, _, Urgency::Early) => 1,

@@ -4,6 +4,7 @@
 use super::division::Divisor;
 use super::filling::{GroupHold, PLAIN, Pool, Rate};
 use super::sharing::{BYTE, SLACK, size};
+use super::windows::WindowSet;
 use super::{Arbiter, Urgency, level};
 use crate::memory::{Arbitration, Direction, Hold, Lane, MemorySystem, Pattern, RouteId, TransferClass};
 use crate::units::{Bandwidth, Bytes, SimTime};
@@ -28,6 +29,11 @@ pub(super) struct Profile {
     pub timer: usize,
     /// Whether a transfer is on its lanes as soon as it is requested: they have no latency, and carry any number at once.
     pub is_direct: bool,
+    /// The windows of bytes in flight on its route.
+    pub windows: WindowSet,
+    /// Those of them in which it fits: it does not hold their lanes.
+    pub fits: WindowSet,
+    key: Key,
     /// The precedence and, under sharing, the group: of due transfers, then of early ones.
     levels: [u8; 2],
     groups: [usize; 2],
@@ -160,6 +166,10 @@ pub(super) struct Profiles {
     by_granule: bool,
     /// Whether any lane has a cap, which a transfer's parts share.
     capped: bool,
+    /// The lanes that stand for windows of bytes in flight, and how large these are.
+    windows: Vec<(usize, Bytes)>,
+    /// The windows on each route, where there are any.
+    windows_on: FxHashMap<RouteId, WindowSet>,
     known: FxHashMap<Key, u32>,
     /// The same by route, then class, of the first routes, where neither granules nor caps make a difference.
     direct: Vec<u32>,
@@ -171,9 +181,9 @@ pub(super) struct Profiles {
     weight_unit: u64,
 }
 
-/// Route, class, what follows what, what a channel carries in a row of reads and of writes, and in how many parts a transfer is
-/// (0 where that makes no difference).
-type Key = (RouteId, TransferClass, Pattern, Bytes, Bytes, u32);
+/// Route, class, what follows what, what a channel carries in a row of reads and of writes, in how many parts a transfer is
+/// (0 where that makes no difference), and the windows in which it fits.
+type Key = (RouteId, TransferClass, Pattern, Bytes, Bytes, u32, WindowSet);
 
 /// How many routes and classes are looked up without a hash.
 const DIRECT: usize = 1 << 14;
@@ -192,6 +202,8 @@ impl Profiles {
         Self {
             capped: system.lanes().iter().any(|lane| lane.transfer_cap.is_some()),
             by_granule: system.lanes().iter().any(|lane| lane.efficiency.is_some()),
+            windows: (0..).zip(system.lanes()).filter_map(|(at, lane)| Some((at, lane.window?))).collect(),
+            windows_on: FxHashMap::default(),
             system: system.clone(),
             known: FxHashMap::default(),
             direct: Vec::new(),
@@ -207,7 +219,8 @@ impl Profiles {
         profile.holds.iter().any(|hold| self.system.lanes()[hold.lane.0].transfer_cap.is_some())
     }
 
-    /// The number of the profile of `class` over `route` in granules of `granule`, in one of so many parts.
+    /// The number of the profile of `class` over `route` in granules of `granule`, for a transfer of `bytes` in so many
+    /// parts that is requested while nothing else is in flight.
     #[inline]
     pub fn find(
         &mut self,
@@ -215,7 +228,7 @@ impl Profiles {
         class: TransferClass,
         route: RouteId,
         (pattern, granule): (Pattern, Bytes),
-        parts: usize,
+        (bytes, parts): (Bytes, usize),
     ) -> u32 {
         let direct = route.0 * TransferClass::COUNT + class.index();
         if let Some(&profile) = self.direct.get(direct)
@@ -223,22 +236,31 @@ impl Profiles {
         {
             return profile;
         }
-        self.find_by_key(arbiter, class, route, (pattern, granule), parts)
+        self.find_unlisted(arbiter, class, route, (pattern, granule), (bytes, parts))
     }
 
-    fn find_by_key(
+    fn find_unlisted(
         &mut self,
         arbiter: &mut Arbiter,
         class: TransferClass,
         route: RouteId,
         (pattern, granule): (Pattern, Bytes),
-        parts: usize,
+        (bytes, parts): (Bytes, usize),
     ) -> u32 {
         let direct = route.0 * TransferClass::COUNT + class.index();
         let (read, write) = if self.by_granule { self.in_a_row(route, granule) } else { (Bytes::ZERO, Bytes::ZERO) };
         let pattern = if self.by_granule { pattern } else { Pattern::Random };
         let parts = if self.capped { u32::try_from(parts).unwrap_or(u32::MAX) } else { 0 };
-        let key = (route, class, pattern, read, write, parts);
+        let fits = self.windows_on(route) & self.windows_of_at_least(bytes);
+        let number = self.find_by_key(arbiter, (route, class, pattern, read, write, parts, fits));
+        if !self.by_granule && !self.capped && self.windows.is_empty() && direct < DIRECT {
+            self.direct.resize(self.direct.len().max(direct + 1), UNKNOWN);
+            self.direct[direct] = number;
+        }
+        number
+    }
+
+    fn find_by_key(&mut self, arbiter: &mut Arbiter, key: Key) -> u32 {
         if let Some(&profile) = self.known.get(&key) {
             return profile;
         }
@@ -246,11 +268,31 @@ impl Profiles {
         self.all.push(profile);
         let number = self.all.len() as u32 - 1;
         self.known.insert(key, number);
-        if !self.by_granule && !self.capped && direct < DIRECT {
-            self.direct.resize(self.direct.len().max(direct + 1), UNKNOWN);
-            self.direct[direct] = number;
-        }
         number
+    }
+
+    /// As `profile`, of a transfer that fits in the windows `fits`, and in no others.
+    pub fn fitting(&mut self, arbiter: &mut Arbiter, profile: u32, fits: WindowSet) -> u32 {
+        let (route, class, pattern, read, write, parts, _) = self[profile].key;
+        self.find_by_key(arbiter, (route, class, pattern, read, write, parts, fits))
+    }
+
+    /// The windows on `route`.
+    fn windows_on(&mut self, route: RouteId) -> WindowSet {
+        if self.windows.is_empty() {
+            return 0;
+        }
+        let (windows, system) = (&self.windows, &self.system);
+        *self.windows_on.entry(route).or_insert_with(|| {
+            let holds = system.route(route);
+            let on_route = |lane: usize| holds.iter().any(|hold| hold.lane.0 == lane);
+            (0..).zip(windows).map(|(bit, (lane, _))| WindowSet::from(on_route(*lane)) << bit).sum()
+        })
+    }
+
+    /// The windows that `bytes` do not exceed.
+    fn windows_of_at_least(&self, bytes: Bytes) -> WindowSet {
+        (0..).zip(&self.windows).map(|(bit, (_, limit))| WindowSet::from(bytes <= *limit) << bit).sum()
     }
 
     /// What channels carry in a row, where it makes a difference: beyond the largest granule it makes none.
@@ -270,9 +312,16 @@ impl Profiles {
         (read.min(most.0), write.min(most.1))
     }
 
-    fn make(&mut self, arbiter: &mut Arbiter, (route, class, pattern, read, write, parts): Key) -> Profile {
+    fn make(&mut self, arbiter: &mut Arbiter, key: Key) -> Profile {
+        let (route, class, pattern, read, write, parts, fits) = key;
+        let windows = self.windows_on(route);
         let system = &self.system;
-        let holds: Box<[Hold]> = system.route(route).into();
+        let mut holds = system.route(route);
+        holds.retain(|hold| {
+            let window = self.windows.iter().position(|(lane, _)| *lane == hold.lane.0);
+            window.is_none_or(|window| fits >> window & 1 == 0)
+        });
+        let holds: Box<[Hold]> = holds.into();
         let costs: Vec<GroupHold> = holds
             .iter()
             .map(|hold| {
@@ -344,6 +393,9 @@ impl Profiles {
             latency,
             timer,
             is_direct,
+            windows,
+            fits,
+            key,
             levels,
             groups,
         }

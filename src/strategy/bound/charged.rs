@@ -1,5 +1,5 @@
 use super::{StepBound, hair, lower_bound};
-use crate::memory::{MemorySystem, ResidencyKind, TierId};
+use crate::memory::{MemorySystem, ResidencyKind, RouteId, TierId};
 use crate::units::SimTime;
 use crate::workload::{LanguageModel, Roofline, Shape, SkipSource, StepSkips, TraceError};
 use good_lp::{Expression, ProblemVariables, Solution, SolverModel, Variable, constraint, microlp, variable};
@@ -151,7 +151,7 @@ impl ChargedBound {
             stretch: Self::STRETCH,
             steps: StepBound::new(model, system, roofline, overlap),
             capacity: system.tiers().iter().map(|tier| tier.capacity.as_f64()).collect(),
-            bandwidth: system.tiers().iter().map(|tier| tier.read_bandwidth.as_f64() / per_second).collect(),
+            bandwidth: system.tiers().iter().map(|tier| tier.wire_bandwidth.as_f64() / per_second).collect(),
             roofline,
             overlap,
             kind_of,
@@ -426,20 +426,24 @@ fn lanes(system: &MemorySystem) -> Vec<LaneUse> {
     let single = |tier: TierId| (system.ports(tier).len() == 1).then(|| system.ports(tier).next()).flatten();
     for tier in system.tier_ids() {
         // What leaves a tier is read from it, at no more than it can be read at.
-        let mut reads = of(system.tiers()[tier.0].read_bandwidth.as_f64() / per_second);
+        let mut reads = of(system.tiers()[tier.0].wire_bandwidth.as_f64() / per_second);
         reads.reads[tier.0] = true;
         reads.moves[tier.0] = (0..tiers).map(|destination| destination != tier.0).collect();
         uses.push(reads);
         let Some(port) = single(tier) else { continue };
-        for hold in system.route(system.read_route(port)) {
+        // A bound is a bound whatever may be in flight.
+        let wires = |route: RouteId| {
+            system.route(route).into_iter().filter(|hold| system.lanes()[hold.lane.0].window.is_none())
+        };
+        for hold in wires(system.read_route(port)) {
             uses[hold.lane.0].reads[tier.0] = true;
         }
-        for hold in system.route(system.write_route(port)) {
+        for hold in wires(system.write_route(port)) {
             uses[hold.lane.0].promotions[tier.0] = true;
         }
         for destination in system.tier_ids().filter(|destination| *destination != tier) {
             let Some(to) = single(destination) else { continue };
-            for hold in system.route(system.move_route(port, to)) {
+            for hold in wires(system.move_route(port, to)) {
                 uses[hold.lane.0].moves[tier.0][destination.0] = true;
             }
         }

@@ -51,7 +51,7 @@ const GUARD: f64 = 1e-12;
 
 impl Knapsack {
     pub fn new(model: &LanguageModel, system: &MemorySystem, roofline: Option<Roofline>, overlap: bool) -> Self {
-        let bandwidth = |tier: usize| system.tiers()[tier].read_bandwidth.as_f64() / SimTime::PS_PER_SECOND as f64;
+        let bandwidth = |tier: usize| system.tiers()[tier].wire_bandwidth.as_f64() / SimTime::PS_PER_SECOND as f64;
         let density = |sublayer: Sublayer| match sublayer.stored {
             Bytes::ZERO => 0.0,
             stored => sublayer.read.as_f64() / stored.as_f64(),
@@ -161,7 +161,7 @@ mod tests {
     /// plus the price of what it stores, at one of few corners; the best price gives the bound (the problem is convex).
     fn by_prices(model: &LanguageModel, system: &MemorySystem, active: &[usize]) -> f64 {
         let (hbm, external) =
-            (system.tiers()[0].read_bandwidth.as_f64() / 1e12, system.tiers()[1].read_bandwidth.as_f64() / 1e12);
+            (system.tiers()[0].wire_bandwidth.as_f64() / 1e12, system.tiers()[1].wire_bandwidth.as_f64() / 1e12);
         let capacity = system.tiers()[0].capacity.as_f64();
         let at_price = |price: f64| -> f64 {
             let mut total = -price * capacity;

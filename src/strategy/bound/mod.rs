@@ -4,6 +4,7 @@
 mod charged;
 mod knapsack;
 mod program;
+mod single;
 
 pub use charged::{BoundKind, ChargedBound, ChargedError};
 
@@ -12,10 +13,13 @@ use crate::units::{Bytes, SimTime};
 use crate::workload::{LanguageModel, Roofline};
 use knapsack::Knapsack;
 use program::Program;
+use single::SingleTier;
 
-/// The bound of each step of a run: a fractional knapsack where HBM is the only limit of two tiers, else a linear program.
+/// The bound of each step of a run: with one tier what it takes to read all of it, with two tiers a fractional knapsack
+/// where HBM is their only limit, else a linear program.
 #[derive(Clone, Debug)]
 pub struct StepBound {
+    single: Option<SingleTier>,
     knapsack: Option<Knapsack>,
     program: Program,
     /// What the slowest tier holds, what all weights occupy, and what one token's KV does.
@@ -29,9 +33,10 @@ impl StepBound {
     /// place.
     #[must_use]
     pub fn new(model: &LanguageModel, system: &MemorySystem, roofline: Option<Roofline>, overlap: bool) -> Self {
-        let two_tiers = system.tiers().len() == 2;
+        let tiers = system.tiers().len();
         Self {
-            knapsack: two_tiers.then(|| Knapsack::new(model, system, roofline, overlap)),
+            single: (tiers == 1).then(|| SingleTier::new(model, system, roofline, overlap)),
+            knapsack: (tiers == 2).then(|| Knapsack::new(model, system, roofline, overlap)),
             program: Program::new(model, system, roofline, overlap),
             // With a copy of all on the slowest tier, what is read from it is not limited by what it holds.
             slowest: match system.residency() {
@@ -45,6 +50,9 @@ impl StepBound {
 
     /// The bound of a step with a context of `context` tokens that reads `active[l]` of them in layer l.
     pub fn step(&mut self, context: usize, active: &[usize]) -> SimTime {
+        if let Some(single) = &self.single {
+            return single.step(active);
+        }
         let all_fits_on_slowest = self.weights + self.token.times(context as u64) <= self.slowest;
         match &mut self.knapsack {
             Some(knapsack) if all_fits_on_slowest => knapsack.step(active),
@@ -64,7 +72,7 @@ fn lower_bound(picoseconds: f64, guard: f64, hair: f64) -> SimTime {
 /// as many parts as that has ports.
 fn hair(system: &MemorySystem, sublayers: usize) -> f64 {
     let of_tier = |(id, tier): (TierId, &Tier)| {
-        system.ports(id).len() as f64 * SimTime::PS_PER_SECOND as f64 / tier.read_bandwidth.as_f64()
+        system.ports(id).len() as f64 * SimTime::PS_PER_SECOND as f64 / tier.wire_bandwidth.as_f64()
     };
     let a_byte = system.tier_ids().zip(system.tiers()).map(of_tier).fold(0.0, f64::max);
     2.0 * sublayers as f64 * Fabric::<()>::SLACK * a_byte

@@ -53,7 +53,7 @@ impl Program {
                     if unlimited { f64::INFINITY } else { tier.capacity.as_f64() }
                 })
                 .collect(),
-            bandwidth: system.tiers().iter().map(|tier| tier.read_bandwidth.as_f64() / per_second).collect(),
+            bandwidth: system.tiers().iter().map(|tier| tier.wire_bandwidth.as_f64() / per_second).collect(),
             roofline,
             overlap,
             hair: hair(system, 2 * model.layers().len()),
