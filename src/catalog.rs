@@ -34,6 +34,7 @@ pub const MODELS: &[Shipped] = shipped! {
     "published" => "models/llm/published.ron",
     "smollm2-135m" => "models/llm/smollm2-135m.ron",
     "llama-3.1-70b" => "models/llm/llama-3.1-70b.ron",
+    "qwen3-235b-a22b" => "models/llm/qwen3-235b-a22b.ron",
 };
 
 /// The memory systems.
@@ -70,6 +71,7 @@ pub const SWEEPS: &[Shipped] = shipped! {
     "gh200-skip-and-migration" => "models/sweeps/gh200-skip-and-migration.ron",
     "strategies" => "models/sweeps/strategies.ron",
     "every-strategy" => "models/sweeps/every-strategy.ron",
+    "experts-and-dense" => "models/sweeps/experts-and-dense.ron",
 };
 
 /// The recorded traces: name, what it is, and its bytes.

@@ -60,7 +60,22 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 #[test]
 fn a_run_writes_its_files_and_prints_its_summary() {
     let place = folder();
-    let args = ["run", "--decode", "32", "--skip", "0.4", "--churn", "3%", "--seed", "7", "--out", "here", "--json"];
+    let args = [
+        "run",
+        "--strategy",
+        "best-ratio",
+        "--decode",
+        "32",
+        "--skip",
+        "0.4",
+        "--churn",
+        "3%",
+        "--seed",
+        "7",
+        "--out",
+        "here",
+        "--json",
+    ];
     let summary = json(place.path(), &args);
     assert_eq!(summary["schema"], 1);
     assert_eq!(summary["strategy"], "best-ratio");
@@ -124,7 +139,10 @@ fn histograms_read_back_with_the_same_figures() {
     use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
     let place = folder();
-    let summary = json(place.path(), &["run", "--decode", "32", "--skip", "0.4", "--out", "here", "--json"]);
+    let summary = json(
+        place.path(),
+        &["run", "--strategy", "best-ratio", "--decode", "32", "--skip", "0.4", "--out", "here", "--json"],
+    );
     let log = fs::read(place.path().join("here/histograms.hlog")).unwrap();
     let mut seen = Vec::new();
     for entry in IntervalLogIterator::new(&log) {
@@ -194,7 +212,18 @@ fn strategies_side_by_side() {
     let ratios: Vec<f64> = text.lines().skip(2).filter_map(|line| cell(line, 4)?.parse().ok()).collect();
     assert!(ratios.len() > 20 && ratios.is_sorted(), "{text}");
 
-    let args = ["run", "--decode", "8", "--migration", "Prior(threshold: 10%)", "--migration-budget", "1MiB", "--json"];
+    let args = [
+        "run",
+        "--strategy",
+        "best-ratio",
+        "--decode",
+        "8",
+        "--migration",
+        "Prior(threshold: 10%)",
+        "--migration-budget",
+        "1MiB",
+        "--json",
+    ];
     let summary = json(place.path(), &args);
     assert_eq!(summary["strategy"], "BestRatio/BestRatio/Prior(threshold: 0.1)/1 MiB");
     assert_eq!(summary["scenario"]["strategy"]["migration"]["Prior"]["tokens"], 64);
@@ -232,7 +261,19 @@ fn results_do_not_depend_on_the_number_of_threads() {
 #[test]
 fn a_run_can_be_repeated_from_its_summary() {
     let place = folder();
-    let args = ["run", "recorded", "--decode", "20", "--link-bandwidth", "450 GB/s", "--out", "first", "--json"];
+    let args = [
+        "run",
+        "recorded",
+        "--strategy",
+        "best-ratio",
+        "--decode",
+        "20",
+        "--link-bandwidth",
+        "450 GB/s",
+        "--out",
+        "first",
+        "--json",
+    ];
     let first = json(place.path(), &args);
     assert_eq!(first, json(place.path(), &["run", "first/summary.json", "--out", "second", "--json"]));
     fs::write(place.path().join("part.json"), serde_json::to_string(&first["scenario"]).unwrap()).unwrap();
@@ -246,6 +287,8 @@ fn flags_and_set_reach_their_fields() {
     let place = folder();
     let args = [
         "run",
+        "--strategy",
+        "baseline",
         "--decode",
         "4",
         "--hbm-capacity",
@@ -440,7 +483,7 @@ fn special_files_are_not_read_and_absurd_runs_not_begun() {
 #[test]
 fn an_interruption_leaves_no_half_written_file() {
     for args in [
-        vec!["run", "--decode", "16384", "--skip", "0.4", "--out", "here"],
+        vec!["run", "--strategy", "best-ratio", "--decode", "16384", "--skip", "0.4", "--out", "here"],
         vec!["trace", "generate", "like-recorded-40", "--decode", "100000", "--out", "here/x.parquet"],
     ] {
         let place = folder();
@@ -465,7 +508,7 @@ fn an_interruption_leaves_no_half_written_file() {
 #[test]
 fn a_folder_that_is_used_again_holds_only_the_last_run() {
     let place = folder();
-    let with = ["run", "--decode", "8", "--skip", "0.4", "--out", "here"];
+    let with = ["run", "--strategy", "best-ratio", "--decode", "8", "--skip", "0.4", "--out", "here"];
     tiersim(place.path(), &with).assert().success();
     assert!(place.path().join("here/histograms/MigrateOut_latency.hgrm").is_file());
     fs::write(place.path().join("here/notes.txt"), "mine").unwrap();

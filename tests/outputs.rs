@@ -27,12 +27,14 @@ fn summaries_are_as_their_schema_says() {
     let schema: Value = serde_json::from_str(&stdout(place.path(), &["schema"])).unwrap();
     let validator = jsonschema::validator_for(&schema).expect("a schema");
     let runs: [&[&str]; 4] = [
-        &["run", "--decode", "20", "--skip", "40%", "--out", "a"],
+        &["run", "--strategy", "best-ratio", "--decode", "20", "--skip", "40%", "--out", "a"],
         &["run", "--decode", "20", "--memory", "hbm-lpddr-cxl", "--strategy", "baseline", "--out", "b"],
-        &["run", "recorded", "--decode", "20", "--page-tokens", "16", "--out", "c"],
+        &["run", "recorded", "--strategy", "best-ratio", "--decode", "20", "--page-tokens", "16", "--out", "c"],
         // Ends for want of memory.
         &[
             "run",
+            "--strategy",
+            "best-ratio",
             "--decode",
             "999",
             "--set",
@@ -59,7 +61,8 @@ fn summaries_are_as_their_schema_says() {
 #[test]
 fn a_timeline_says_what_the_run_did() {
     let place = TempDir::new().unwrap();
-    let args = ["run", "--decode", "12", "--skip", "40%", "--timeline", "0..12", "--out", "run"];
+    let args =
+        ["run", "--strategy", "best-ratio", "--decode", "12", "--skip", "40%", "--timeline", "0..12", "--out", "run"];
     tiersim(place.path(), &args).assert().success();
     let summary = json(place.path(), "run/summary.json");
     let timeline = json(place.path(), "run/timeline.json");
@@ -111,7 +114,7 @@ fn a_timeline_says_what_the_run_did() {
     let (carried, all) = (rate("hbm.bus"), summary["lanes"]["hbm.bus"]["bytes"].as_f64().unwrap());
     assert!(carried <= all * 1.000_001 && carried > all * 0.99, "{carried} of {all}");
     // A later run without one leaves none behind.
-    tiersim(place.path(), &["run", "--decode", "2", "--out", "run"]).assert().success();
+    tiersim(place.path(), &["run", "--strategy", "best-ratio", "--decode", "2", "--out", "run"]).assert().success();
     assert!(!place.path().join("run/timeline.json").exists());
 }
 
@@ -155,7 +158,9 @@ fn shells_and_man_are_told_of_every_command() {
 #[test]
 fn quiet_tells_nothing_but_results_and_errors() {
     let place = TempDir::new().unwrap();
-    let quiet = tiersim(place.path(), &["run", "--decode", "3", "--quiet", "--out", "a"]).assert().success();
+    let quiet = tiersim(place.path(), &["run", "--strategy", "best-ratio", "--decode", "3", "--quiet", "--out", "a"])
+        .assert()
+        .success();
     assert!(quiet.get_output().stderr.is_empty());
     assert!(!quiet.get_output().stdout.is_empty());
     let refused = tiersim(place.path(), &["run", "--decode", "0", "-q"]).assert().code(2);

@@ -216,7 +216,7 @@ fn folders_that_are_not_whole_or_not_ours_are_refused() {
     let short = |text: String| text.lines().take(2).fold(String::new(), |all, line| all + line + "\n");
     check("short", &edit("histograms.hlog", short), &["no histogram"]);
     // Of another run: fewer steps.
-    tiersim(place.path(), &["run", "--decode", "8", "--out", "eight"]).assert().success();
+    tiersim(place.path(), &["run", "--strategy", "best-ratio", "--decode", "8", "--out", "eight"]).assert().success();
     let mixed = |folder: &Path| {
         fs::copy(place.path().join("eight/histograms.hlog"), folder.join("histograms.hlog")).unwrap();
     };
@@ -231,6 +231,8 @@ fn a_run_that_ended_early_is_compared_but_not_by_its_time() {
     let place = two_runs();
     let full = [
         "run",
+        "--strategy",
+        "best-ratio",
         "--decode",
         "2000",
         "--set",

@@ -336,7 +336,7 @@ impl Comparison {
         }
         let scenario = |run: &FinishedRun| {
             Scenario::new(run.report.summary.scenario.clone()).map_err(|error| {
-                note!("not said why, as {} cannot be run again: {error}", run.report.summary.strategy);
+                note!("not said why, as {} cannot be run again: {error}", run.report.summary.label());
             })
         };
         let wanted: Vec<Option<Scenario>> = std::iter::once(scenario(first).ok())
@@ -419,6 +419,7 @@ impl Comparison {
                 "label": label,
                 "folder": folder.display().to_string(),
                 "strategy": summary.strategy,
+                "knows": summary.scenario.strategy.knowledge().to_string(),
                 "complete": summary.complete,
             })
         });

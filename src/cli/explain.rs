@@ -91,7 +91,7 @@ pub(super) fn run(args: &ExplainArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     } else {
         let styled = std::io::stdout().is_terminal();
         let text = |explanation: &&Explanation| {
-            let heading = if several { format!("{}:\n\n", explanation.strategy) } else { String::new() };
+            let heading = if several { format!("{}:\n\n", explanation.label()) } else { String::new() };
             heading + &report::explanation_text(explanation, styled)
         };
         print(&explanations.iter().map(text).collect::<Vec<_>>().join("\n\n"))?;
@@ -104,7 +104,7 @@ pub(super) fn run(args: &ExplainArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
         for (run, error) in &explanation.errors {
             tell!(
                 "incomplete: {}, {run}: {error}. Only the {} steps that every run got to the end of are explained",
-                explanation.strategy,
+                explanation.label(),
                 explanation.steps
             );
             code = ExitCode::from(INCOMPLETE);

@@ -4,7 +4,7 @@ use crate::catalog;
 use crate::memory::{Efficiency, MemorySystem, Pattern, presets};
 use crate::report::{Column, Table};
 use crate::simulation::ScenarioConfig;
-use crate::strategy::{InitializationKind, MigrationKind, NAMED, PlacementKind};
+use crate::strategy::{InitializationKind, Knowledge, MigrationKind, NAMED, PlacementKind};
 use crate::sweep::SweepConfig;
 use crate::units::Bytes;
 use clap::Args;
@@ -61,17 +61,15 @@ fn all() -> Result<ExitCode, CliError> {
     sections.push(("Traces (--trace)", catalog::TRACES.iter().map(|(name, about, _)| pairs(name, about)).collect()));
     let generators = catalog::GENERATORS.iter().map(|file| pairs(file.name, first_comment(file.text)));
     sections.push(("Generators of skip sets (--trace, tiersim trace generate)", generators.collect()));
-    sections.push(("Strategies (--strategy)", NAMED.iter().map(|(name, about, _)| pairs(name, about)).collect()));
+    sections.push((
+        "Strategies (--strategy)",
+        NAMED.iter().map(|(name, about, strategy)| (name.to_string(), strategy.knowledge().label(about))).collect(),
+    ));
     // With parameters as they are written, and their defaults.
     let part = |name: &str, parameters: Vec<(String, String)>, ahead: usize, about: &str| {
         let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         let shown = if parameters.is_empty() { name.to_owned() } else { format!("{name}({})", parameters.join(", ")) };
-        let knows = match ahead {
-            0 => String::new(),
-            1 => " (knows the future: 1 step)".to_owned(),
-            steps => format!(" (knows the future: {steps} steps)"),
-        };
-        (shown, format!("{about}{knows}"))
+        (shown, Knowledge::of(ahead).label(about))
     };
     let parts = InitializationKind::ALL.iter().map(|kind| part(kind.name(), kind.parameters(), 0, kind.about()));
     sections.push(("Initializations (--initialization)", parts.collect()));

@@ -17,7 +17,7 @@ use crate::workload::{Extend, LayerMap, TraceConfig};
 use clap::Args;
 use std::io::IsTerminal;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -70,7 +70,7 @@ pub(super) struct RunArgs {
     /// So many tokens before the recorded ones, never skipped
     #[arg(long, value_name = "N")]
     prefill_offset: Option<u32>,
-    /// The strategy; several times to compare
+    /// The strategy, several times to compare [default: the scenario's, or baseline and balanced-online]
     #[arg(long, value_name = "STRATEGY")]
     pub strategy: Vec<Strategy>,
     /// What lies where at the start, in place of the strategy's
@@ -150,11 +150,12 @@ impl FromStr for Steps {
 
 pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
     let config = configure(args)?;
-    let scenarios = scenarios(args, &config)?;
     if !args.vary.is_empty() {
-        return vary(args, &scenarios, cancel);
+        return vary(args, &scenarios(args, &config)?, cancel);
     }
-    let out = args.out.clone().unwrap_or_else(|| paths::default_folder("runs", &paths::identity(&scenarios[0])));
+    let scenarios = scenarios_of(args, &config, with_reference(args, &config))?;
+    let main = scenarios.last().expect("a run has at least one strategy");
+    let out = args.out.clone().unwrap_or_else(|| paths::default_folder("runs", &paths::identity(main)));
     // A folder that was asked for holds the run itself, if there is but one.
     let itself = scenarios.len() == 1 && args.out.is_some();
     let folders = if itself { vec![out.clone()] } else { paths::strategy_folders(&out, &scenarios) };
@@ -205,7 +206,7 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
         columns.extend(tables::result_columns());
         let mut table = Table::new(columns);
         for run in &finished {
-            let mut row = vec![run.report.summary.strategy.clone()];
+            let mut row = vec![run.report.summary.label()];
             row.extend(tables::result_cells(&run.report, &finished[0].report));
             table.row(row);
         }
@@ -216,7 +217,7 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
         print(&format!("\n{}\n\n{}", report::layout_table(&runs).render(styled), html::sentence(&runs)))?;
         if std::io::stdout().is_terminal() && !terminal::is_quiet() {
             for run in &finished {
-                print(&format!("\n{}\n{}", run.report.summary.strategy, terminal::curves(&run.report).join("\n")))?;
+                print(&format!("\n{}\n{}", run.report.summary.label(), terminal::curves(&run.report).join("\n")))?;
             }
         }
     }
@@ -226,7 +227,7 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
             let tighter = 100.0 * (charged / bound.simulated_ns - 1.0);
             print(&format!(
                 "{}: {ratio:.4} times the bound that pays for what must move, which is {tighter:.2} % above the one that does not",
-                run.report.summary.strategy
+                run.report.summary.label()
             ))?;
         }
     }
@@ -234,7 +235,7 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
     let mut code = ExitCode::SUCCESS;
     for run in &finished {
         if let Some(error) = &run.outcome.error {
-            tell!("incomplete: {}: {error}", run.report.summary.strategy);
+            tell!("incomplete: {}: {error}", run.report.summary.label());
             code = ExitCode::from(INCOMPLETE);
         }
     }
@@ -384,11 +385,29 @@ fn configure_memory(args: &RunArgs, memory: &mut MemoryConfig) -> Result<(), Cli
 
 /// One scenario for each strategy asked for, or for the scenario's own.
 pub(super) fn scenarios(args: &RunArgs, config: &ScenarioConfig) -> Result<Vec<Scenario>, CliError> {
-    let mut strategies = args.strategy.clone();
-    if strategies.is_empty() {
-        strategies.push(config.strategy);
+    scenarios_of(args, config, strategies(args, config))
+}
+
+/// The strategies asked for, or the scenario's own.
+fn strategies(args: &RunArgs, config: &ScenarioConfig) -> Vec<Strategy> {
+    if args.strategy.is_empty() { vec![config.strategy] } else { args.strategy.clone() }
+}
+
+/// The same; where nothing was said about the strategy, after the reference that the default one is held against.
+///
+/// A `summary.json` says what its strategy was, so that it repeats that run alone.
+fn with_reference(args: &RunArgs, config: &ScenarioConfig) -> Vec<Strategy> {
+    let mut strategies = strategies(args, config);
+    let has_parts = args.initialization.is_some()
+        || args.placement.is_some()
+        || args.migration.is_some()
+        || args.migration_budget.is_some()
+        || args.migration_late.is_some();
+    let repeats = Path::new(&args.scenario).extension().is_some_and(|extension| extension == "json");
+    if args.strategy.is_empty() && !has_parts && !repeats && strategies == [Strategy::default()] {
+        strategies.insert(0, Strategy::REFERENCE);
     }
-    scenarios_of(args, config, strategies)
+    strategies
 }
 
 /// The same for these strategies.
@@ -427,7 +446,7 @@ pub(super) fn scenarios_of(
 }
 
 fn labels(finished: &[Finished]) -> Vec<String> {
-    finished.iter().map(|run| run.report.summary.strategy.clone()).collect()
+    finished.iter().map(|run| run.report.summary.label()).collect()
 }
 
 fn labelled<'a>(labels: &'a [String], finished: &'a [Finished]) -> Vec<Labelled<'a>> {

@@ -98,7 +98,12 @@ fn sentences(search: &Search, solution: &Solution) -> Vec<String> {
         figure.or_else(|| probed.error.clone()).unwrap_or_default()
     };
     let (field, until) = (&search.field, &search.until);
+    // Where the strategy is what varies, each value names its own.
+    let varies = field == "strategy" || field.starts_with("strategy.");
     let mut lines = Vec::new();
+    if !varies {
+        lines.push(format!("The strategy is {}.", search.base.strategy.label()));
+    }
     if let (true, Some(first), Some(last)) = (crossings.is_empty(), probed.first(), probed.last()) {
         let word = if first.holds { "everywhere" } else { "nowhere" };
         lines.push(format!(
@@ -146,6 +151,8 @@ fn as_json(search: &Search, solution: &Solution) -> Result<String, CliError> {
         |crossing: &crate::sweep::Crossing| json!({"below": point(&crossing.below), "above": point(&crossing.above)});
     let tree = json!({
         "field": search.field,
+        "strategy": search.base.strategy.name(),
+        "knows": search.base.strategy.knowledge().to_string(),
         "until": search.until.to_string(),
         "figure": search.until.path(),
         "crossings": solution.crossings.iter().map(crossing).collect::<Vec<_>>(),

@@ -70,7 +70,7 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
     let table = table(&order);
     let mut files = vec![Artifact::new("table.md", table.render(false) + "\n")];
     let picture = picture(&order)?;
-    let labels: Vec<String> = order.iter().map(|(_, run)| run.report.summary.strategy.clone()).collect();
+    let labels: Vec<String> = order.iter().map(|(_, run)| run.report.summary.label()).collect();
     let runs: Vec<Labelled<'_>> =
         labels.iter().zip(&order).map(|(label, (_, run))| Labelled { label, run: &run.report }).collect();
     files.push(page(&table, &picture, &runs)?);
@@ -84,7 +84,7 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
     let mut code = ExitCode::SUCCESS;
     for (_, run) in order {
         if let Some(error) = &run.outcome.error {
-            tell!("incomplete: {}: {error}", run.report.summary.strategy);
+            tell!("incomplete: {}: {error}", run.report.summary.label());
             code = ExitCode::from(INCOMPLETE);
         }
     }
@@ -96,13 +96,13 @@ fn table(order: &[(&Scenario, &Finished)]) -> Table {
     let mut columns = vec![Column::text("strategy")];
     columns.extend(tables::result_columns());
     columns.extend(report::share_columns(order.first().map_or("HBM", |(_, run)| run.report.tiers[0].as_str())));
-    columns.push(Column::number("sees ahead"));
+    columns.push(Column::text("knows"));
     let mut table = Table::new(columns);
     for (scenario, run) in order {
-        let mut row = vec![run.report.summary.strategy.clone()];
+        let mut row = vec![run.report.summary.label()];
         row.extend(tables::result_cells(&run.report, &order[0].1.report));
         row.extend(report::share_cells(&run.report.summary));
-        row.push(knows(scenario.strategy()));
+        row.push(scenario.strategy().knowledge().to_string());
         table.row(row);
     }
     table
@@ -121,21 +121,12 @@ fn page(table: &Table, picture: &[Artifact], runs: &[Labelled<'_>]) -> Result<Ar
     Ok(html::document(&Document { title: &title, question: &question, answer: &answer, sections: &[section] })?)
 }
 
-/// What a strategy must know of the future.
-fn knows(strategy: Strategy) -> String {
-    match strategy.look_ahead() {
-        0 => "nothing".to_owned(),
-        1 => "1 step".to_owned(),
-        steps => format!("{steps} steps"),
-    }
-}
-
 /// Time against alpha, a point a strategy: where they disagree is the story.
 fn picture(order: &[(&Scenario, &Finished)]) -> Result<Vec<Artifact>, CliError> {
     let point = |run: &Finished| {
         let summary = &run.report.summary;
         let alpha = summary.alpha.mean.filter(|_| summary.complete)?;
-        Some((summary.strategy.clone(), alpha, summary.simulated_ns / 1e6))
+        Some((summary.label(), alpha, summary.simulated_ns / 1e6))
     };
     let points: Vec<(String, f64, f64)> = order.iter().filter_map(|(_, run)| point(run)).collect();
     if points.is_empty() {

@@ -68,7 +68,7 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
         let mut row = vec![
             setting.scenario.decode().to_string(),
             format!("{} %", setting.skip.percent()),
-            setting.strategy.name(),
+            setting.strategy.label(),
         ];
         row.extend(tables::result_cells(&run.report, &finished[first].report));
         table.row(row);
@@ -120,7 +120,7 @@ fn churn_table(settings: &[study::ChurnSetting], finished: &[study::Finished]) -
     let mut table = Table::new(columns);
     for (index, (setting, run)) in settings.iter().zip(finished).enumerate() {
         let first = settings[..=index].iter().position(|other| other.recorded == setting.recorded).unwrap_or(index);
-        let mut row = vec![setting.trace().to_owned(), setting.strategy.name()];
+        let mut row = vec![setting.trace().to_owned(), setting.strategy.label()];
         row.extend(tables::result_cells(&run.report, &finished[first].report));
         table.row(row);
     }

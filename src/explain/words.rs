@@ -1,4 +1,8 @@
-//! What an explanation says in words, from its figures alone.
+//! The sentences of an explanation, from its figures alone.
+//!
+//! The first sentence says how far the run is from the bound. Then follow the things that cost most, each with what reads wait for
+//! because of it, things without which the run would be slower, what the run as it is waits for, and which part of the bound
+//! itself comes from scarce HBM or from pages.
 
 use super::{Cost, Explanation, PLACEMENT};
 use crate::memory::TransferClass;
@@ -16,104 +20,143 @@ pub fn label(name: &str) -> &'static str {
         Some(Ideal::NoLimits) => "caps and limits",
         Some(Ideal::EvenChannels) => "uneven channels",
         Some(Ideal::NoLatencies) => "latencies",
+        Some(Ideal::BoundLayout) => "initial layout",
         Some(Ideal::AmpleHbm) => "scarce HBM",
         Some(Ideal::SingleTokens) => "whole pages",
         None => "placement",
     }
 }
 
-/// A thing that costs less than that share of the loss is not worth a sentence.
+/// The same as the subject of a sentence, with its verb.
+fn causes(name: &str) -> &'static str {
+    match Ideal::ALL.into_iter().find(|ideal| ideal.name() == name) {
+        Some(Ideal::FreeMigration) => "Migration causes",
+        Some(Ideal::FreeWrites) => "KV writes cause",
+        Some(Ideal::NoLosses) => "Granules and turnaround cause",
+        Some(Ideal::NoLimits) => "Caps and limits cause",
+        Some(Ideal::EvenChannels) => "Unevenly loaded channels cause",
+        Some(Ideal::NoLatencies) => "Latencies cause",
+        Some(Ideal::BoundLayout) => "The initial layout causes",
+        Some(Ideal::AmpleHbm) => "Scarce HBM, whatever the initial layout, causes",
+        Some(Ideal::SingleTokens) => "Whole pages cause",
+        None => "Placement causes",
+    }
+}
+
+/// The condition of a run without that cost, at the beginning of a sentence.
+fn without(name: &str) -> &'static str {
+    match Ideal::ALL.into_iter().find(|ideal| ideal.name() == name) {
+        Some(Ideal::FreeMigration) => "Without migration traffic",
+        Some(Ideal::FreeWrites) => "Without KV writes",
+        Some(Ideal::NoLosses) => "Without losses by granules and turnaround",
+        Some(Ideal::NoLimits) => "Without caps and limits",
+        Some(Ideal::EvenChannels) => "With evenly loaded channels",
+        Some(Ideal::NoLatencies) => "Without latencies",
+        Some(Ideal::BoundLayout) => "From the layout that the bound uses",
+        Some(Ideal::AmpleHbm) => "With room for everything in HBM",
+        Some(Ideal::SingleTokens) => "With pages of one token",
+        None => "With the best placement",
+    }
+}
+
+/// A thing that costs less than that share of the loss is left out of the sentences.
 const WORTH_SAYING: f64 = 0.01;
-/// So many things are told of.
+/// At most so many costs, and so many waits, are in the sentences.
 const MOST: usize = 3;
 
 /// The explanation, a sentence each.
 #[must_use]
 pub fn sentences(explanation: &Explanation) -> Vec<String> {
     let mut said = vec![whole(explanation)];
-    if is_at_the_bound(explanation) {
-        said.extend(waited(explanation));
-        said.extend(of_the_bound(explanation));
-        return said;
+    if !is_at_the_bound(explanation) {
+        let worth_saying = |cost: &&Cost| cost.share.is_some_and(|share| share.abs() >= WORTH_SAYING);
+        let mut costs: Vec<&Cost> = explanation.costs.iter().filter(worth_saying).collect();
+        costs.sort_by_key(|cost| std::cmp::Reverse(cost.loss_ps));
+        let gains = costs.iter().filter(|cost| cost.loss_ps < 0).count();
+        let (costly, gainful) = costs.split_at(costs.len() - gains);
+        said.extend(costly.iter().take(MOST).map(|cost| costs_time(cost)));
+        said.extend(gainful.iter().map(|cost| saves_time(cost)));
     }
-    let mut costs: Vec<&Cost> =
-        explanation.costs.iter().filter(|cost| cost.share.is_some_and(|share| share.abs() >= WORTH_SAYING)).collect();
-    costs.sort_by_key(|cost| std::cmp::Reverse(cost.loss_ps));
-    let gains = costs.iter().filter(|cost| cost.loss_ps < 0).count();
-    let (costly, gainful) = costs.split_at(costs.len() - gains);
-    said.extend(costly.iter().take(MOST).map(|cost| costs_time(cost)));
-    said.extend(gainful.iter().map(|cost| {
-        format!(
-            "{} is worth {} ({} of the loss): the run that is spared it is the slower one, next to its bound.",
-            capitalized(label(&cost.name)),
-            time(-cost.loss_ps),
-            percent(cost.share.unwrap_or(0.0))
-        )
-    }));
     said.extend(waited(explanation));
     said.extend(of_the_bound(explanation));
     said
 }
 
-/// Whether so little is lost that there is nothing to tell of it.
+/// Whether so little is lost that no cost is worth a sentence.
 fn is_at_the_bound(explanation: &Explanation) -> bool {
     explanation.loss_ps as f64 <= 1e-4 * explanation.bound.time_ps as f64
 }
 
-/// What of the bound no placement can avoid, but another machine or shorter pages could.
+/// The part of the bound that another machine or shorter pages could avoid, but no placement.
 fn of_the_bound(explanation: &Explanation) -> Option<String> {
     let bound = &explanation.bound;
     let parts: Vec<String> = [("scarce HBM", bound.capacity_ps), ("reading whole pages", bound.pages_ps)]
         .into_iter()
         .filter(|(_, part)| *part as f64 >= WORTH_SAYING * bound.time_ps as f64)
-        .map(|(name, part)| format!("{} ({}) is {name}", percent(part as f64 / bound.time_ps as f64), time(part)))
+        .map(|(name, part)| {
+            format!("{} ({}) comes from {name}", percent(part as f64 / bound.time_ps as f64), time(part))
+        })
         .collect();
-    (!parts.is_empty()).then(|| format!("Of the bound itself, {}, whatever the placement.", parts.join(", ")))
+    (!parts.is_empty()).then(|| format!("Of the bound itself, {}: no placement can avoid that.", parts.join(", ")))
 }
 
 fn whole(explanation: &Explanation) -> String {
     let achieved = SimTime::from_ps(explanation.achieved_ps).rounded();
-    let of_run = format!("{} decodes {} tokens in {achieved}", explanation.strategy, explanation.steps);
+    let of_run = format!("{} decodes {} tokens in {achieved}", explanation.label(), explanation.steps);
     match explanation.achieved_over_bound {
         Some(ratio) if !is_at_the_bound(explanation) => {
-            format!("{of_run}, {ratio:.4} times the bound: {} are lost.", time(explanation.loss_ps))
+            format!("{of_run}, {ratio:.4} times the bound: the loss is {}.", time(explanation.loss_ps))
         }
         _ => {
-            format!("{of_run}, to 0.01 % the least that any placement could take ({} more).", time(explanation.loss_ps))
+            format!("{of_run}, within 0.01 % of the bound ({} above it).", time(explanation.loss_ps))
         }
     }
 }
 
-/// What a cost is, and what reads wait for because of it.
+/// What one thing costs, and which reads wait longer because of it.
 fn costs_time(cost: &Cost) -> String {
     let share = percent(cost.share.unwrap_or(0.0));
-    let head = format!("{share} of the loss ({}) is {}", time(cost.loss_ps), label(&cost.name));
-    let Some((cause, longer)) = cost.waits_ps.0.first().filter(|(_, longer)| *longer > 0) else { return head + "." };
+    let head = format!("{} {share} of the loss ({}).", causes(&cost.name), time(cost.loss_ps));
+    let Some((cause, longer)) = cost.waits_ps.0.first().filter(|(_, longer)| *longer > 0) else { return head };
     if cost.name == PLACEMENT {
         let all: i64 = cost.waits_ps.0.iter().map(|(_, time)| time).sum();
         let part = percent(*longer as f64 / all as f64);
-        return format!("{head}: with all else idealized, {part} of the time is spent waiting for {cause}.");
+        return format!("{head} With everything else idealized, the run waits for {cause} in {part} of the time.");
     }
-    // What is waited for less: reads that are no longer the last.
+    // Reads that are no longer the last to arrive are waited for less.
     let less = cost.waits_ps.0.last().filter(|(_, shorter)| *shorter < 0 && -shorter >= longer / 100);
-    let less = less.map_or_else(String::new, |(cause, shorter)| format!(" ({} less for {cause})", time(-shorter)));
+    let less = less.map_or_else(String::new, |(cause, shorter)| format!(", and {} less for {cause}", time(-shorter)));
     let ideal = Ideal::ALL.into_iter().find(|ideal| ideal.name() == cost.name);
-    let classes: &[TransferClass] = match ideal {
-        Some(Ideal::FreeMigration) => &[TransferClass::MigrateIn, TransferClass::MigrateOut],
-        Some(Ideal::FreeWrites) => &[TransferClass::KvWrite],
-        _ => &[],
+    let longer = format!("waits {} longer for {cause}{less}", time(*longer));
+    let (because, classes): (&str, &[TransferClass]) = match ideal {
+        Some(Ideal::FreeMigration) => ("migration", &[TransferClass::MigrateIn, TransferClass::MigrateOut]),
+        Some(Ideal::FreeWrites) => ("KV writes", &[TransferClass::KvWrite]),
+        Some(Ideal::BoundLayout) => {
+            return format!("{head} Compared with a start from the layout that the bound uses, the run {longer}.");
+        }
+        Some(Ideal::AmpleHbm) => return format!("{head} Compared with room for everything in HBM, the run {longer}."),
+        _ => ("", &[]),
     };
     let carried: f64 = classes.iter().filter_map(|class| cost.carried.get(class.name())).sum();
-    let longer = format!("{} longer than without{less}", time(*longer));
     if carried >= WORTH_SAYING {
         let part = percent(carried);
         return format!(
-            "{head} contending on {cause}: it has {part} of what that carries while it is waited for, which is {longer}."
+            "{head} While the run waits for {cause}, {part} of that lane's traffic is {because}; because of it, the run {longer}."
         );
     }
     let latency = cost.waits_ps.get(OTHERS[0]).filter(|_| ideal == Some(Ideal::NoLatencies) && cause != OTHERS[0]);
-    let latency = latency.map_or_else(String::new, |longer| format!("; {} are latency itself", time(*longer)));
-    format!("{head}: {cause} is waited for {longer}{latency}.")
+    let latency = latency.map_or_else(String::new, |longer| format!("; {} of it is latency itself", time(*longer)));
+    format!("{head} Because of this, the run {longer}{latency}.")
+}
+
+/// A thing without which the run would be slower, compared with its bound.
+fn saves_time(cost: &Cost) -> String {
+    format!(
+        "{}, the run would lose {} more ({} of the loss).",
+        without(&cost.name),
+        time(-cost.loss_ps),
+        percent(-cost.share.unwrap_or(0.0))
+    )
 }
 
 /// What the run waited for.
@@ -124,12 +167,12 @@ fn waited(explanation: &Explanation) -> Option<String> {
         .iter()
         .filter(|(_, wait)| wait.share >= WORTH_SAYING)
         .take(MOST)
-        .map(|(cause, wait)| format!("{cause} {} of the time{}", percent(wait.share), background(&wait.carried)))
+        .map(|(cause, wait)| format!("{cause} in {} of the time{}", percent(wait.share), background(&wait.carried)))
         .collect();
     (!shares.is_empty()).then(|| format!("The run as it is waits for {}.", shares.join(", ")))
 }
 
-/// What others than reads had of a lane.
+/// The share of a lane's traffic that was not reads.
 fn background(carried: &Named<f64>) -> String {
     let parts: Vec<String> = [TransferClass::KvWrite, TransferClass::MigrateIn, TransferClass::MigrateOut]
         .iter()
@@ -137,12 +180,7 @@ fn background(carried: &Named<f64>) -> String {
         .filter(|(_, share)| *share >= WORTH_SAYING)
         .map(|(class, share)| format!("{} {class}", percent(share)))
         .collect();
-    if parts.is_empty() { String::new() } else { format!(" (carrying {} meanwhile)", parts.join(" and ")) }
-}
-
-fn capitalized(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().collect::<String>() + chars.as_str())
+    if parts.is_empty() { String::new() } else { format!(" (its traffic meanwhile: {})", parts.join(", ")) }
 }
 
 /// A time with its sign.

@@ -173,6 +173,7 @@ impl Recorder {
         let summary = Summary {
             schema: SCHEMA,
             strategy: scenario.strategy().name(),
+            knows: scenario.strategy().knowledge().to_string(),
             complete: outcome.error.is_none(),
             error: outcome.error.as_ref().map(ToString::to_string),
             steps: outcome.steps as u64,

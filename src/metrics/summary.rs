@@ -13,6 +13,9 @@ pub struct Summary {
     pub schema: u32,
     /// The strategy's name.
     pub strategy: String,
+    /// What the strategy must know of the skip sets: `realizable` (the past alone), or `oracle: sees N steps`.
+    #[serde(default)]
+    pub knows: String,
     /// Whether the run got to its last step.
     pub complete: bool,
     /// Why not.
@@ -87,6 +90,12 @@ impl Summary {
         let read: u64 = self.transfers.get("KvRead")?.bytes.0.iter().map(|(_, bytes)| bytes).sum();
         let asked = read.checked_sub(self.read_beyond_bytes).filter(|asked| *asked > 0)?;
         Some(self.read_beyond_bytes as f64 / asked as f64)
+    }
+
+    /// The strategy's name as tables, legends and sentences show it: that of an oracle says what it sees.
+    #[must_use]
+    pub fn label(&self) -> String {
+        self.scenario.strategy.knowledge().label(&self.strategy)
     }
 
     /// The time over that of `first`, where both runs got to their end.

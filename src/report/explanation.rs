@@ -179,7 +179,7 @@ fn ladder_picture(explanation: &Explanation) -> Bars {
     legend.extend(saves.then(|| ("saves".to_owned(), colour::GREEN)));
     Bars {
         name: "explain_ladder".to_owned(),
-        title: format!("From the bound to the run: {}", explanation.strategy),
+        title: format!("From the bound to the run: {}", explanation.label()),
         x_label: format!("simulated time ({unit}{cut})"),
         x: (from, if most > from { most } else { from + 1.0 }),
         rows,
@@ -273,7 +273,7 @@ impl<'a> OverTokens<'a> {
         let coloured = self.causes.iter().zip(&self.colours).zip(parts);
         Shares {
             name: "explain_waits".to_owned(),
-            title: format!("What each token waits for: {}", explanation.strategy),
+            title: format!("What each token waits for: {}", explanation.label()),
             x_label: "decoded tokens".to_owned(),
             y_label: "share of the token's time (%)".to_owned(),
             x,

@@ -27,7 +27,7 @@ impl Exporter for RunPictures {
         if run.series.is_empty() {
             return Ok(Vec::new());
         }
-        let name = run.summary.strategy.as_str();
+        let name = &*run.summary.label();
         let labelled = [Labelled { label: name, run }];
         let [of_alpha, of_latency, of_cdf, of_memory] = PICTURES;
         let panels = [MemoryPanel { title: name, runs: vec![labelled[0]] }];

@@ -269,6 +269,15 @@ impl<'a, P: Probe> Decode<'a, P> {
         let mut ledger = Ledger::new(system);
         let shape = scenario.shape();
         let mut layout = Layout::new(model, system, &mut ledger, shape);
+        let initialization = if scenario.idealization().has(Ideal::BoundLayout) {
+            Box::new(scenario.layout_of_bound().map_err(|source| RunError::Trace { step: 0, source })?)
+        } else {
+            initialization
+        };
+        if initialization.uses_read_share() {
+            let share = scenario.read_share().map_err(|source| RunError::Trace { step: 0, source })?;
+            layout = layout.with_read_share(share);
+        }
         initialization.lay_out(&mut layout).map_err(RunError::Layout)?;
         let (stored, tokens) = layout.into_parts();
         let weights = model.sublayers().zip(&stored).map(|(sublayer, stored)| weight_reads(sublayer, stored)).collect();
@@ -305,7 +314,7 @@ impl<'a, P: Probe> Decode<'a, P> {
             budget,
             late,
             allowed: budget.map_or(Bytes::new(u64::MAX), |budget| budget.bytes(system, SimTime::ZERO)),
-            bound: StepBound::new(model, system, scenario.roofline(), scenario.weight_prefetch() > 0),
+            bound: scenario.step_bound(),
             weights,
             outstanding: vec![0; 2 * layers],
             early: vec![Vec::with_capacity(tiers); 2 * layers],

@@ -20,6 +20,9 @@ pub enum Ideal {
     EvenChannels,
     /// Tiers and links answer at once.
     NoLatencies,
+    /// The run starts from the layout that the bound of its first step uses. What scarce room costs from there on is what no
+    /// layout can mend.
+    BoundLayout,
     /// The first tier has room for all.
     AmpleHbm,
     /// KV is placed, moved and read token by token.
@@ -28,7 +31,7 @@ pub enum Ideal {
 
 impl Ideal {
     /// How many there are.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 9;
     /// All of them, in order.
     pub const ALL: [Self; Self::COUNT] = [
         Self::FreeMigration,
@@ -37,6 +40,7 @@ impl Ideal {
         Self::NoLimits,
         Self::EvenChannels,
         Self::NoLatencies,
+        Self::BoundLayout,
         Self::AmpleHbm,
         Self::SingleTokens,
     ];
@@ -51,6 +55,7 @@ impl Ideal {
             Self::NoLimits => "NoLimits",
             Self::EvenChannels => "EvenChannels",
             Self::NoLatencies => "NoLatencies",
+            Self::BoundLayout => "BoundLayout",
             Self::AmpleHbm => "AmpleHbm",
             Self::SingleTokens => "SingleTokens",
         }
@@ -65,7 +70,7 @@ impl fmt::Display for Ideal {
 
 /// What a run is spared; nothing by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Idealization(u8);
+pub struct Idealization(u16);
 
 impl Idealization {
     /// Nothing: a run as it is.
@@ -74,13 +79,13 @@ impl Idealization {
     /// This, and `ideal` as well.
     #[must_use]
     pub const fn with(self, ideal: Ideal) -> Self {
-        Self(self.0 | (1 << ideal as u8))
+        Self(self.0 | (1 << ideal as u16))
     }
 
     /// Whether `ideal` is among it.
     #[must_use]
     pub const fn has(self, ideal: Ideal) -> bool {
-        self.0 & (1 << ideal as u8) != 0
+        self.0 & (1 << ideal as u16) != 0
     }
 }
 

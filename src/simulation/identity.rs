@@ -219,7 +219,7 @@ pub fn labels(configs: &[&ScenarioConfig]) -> Vec<String> {
             Reference::Inline(memory) => memory.name.clone(),
             Reference::Name(name) => name.clone(),
         },
-        |config| config.strategy.name(),
+        |config| config.strategy.label(),
     ];
     let mut differs = [false; 4];
     for (part, differs) in parts.iter().zip(&mut differs) {

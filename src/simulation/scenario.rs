@@ -2,11 +2,11 @@ use super::idealization::{Ideal, Idealization};
 use crate::catalog;
 use crate::config::{self, ConfigError, NameError, Reference, check_name};
 use crate::memory::{Interleaving, MemoryConfig, MemoryError, MemorySystem, ResidencyKind};
-use crate::strategy::{BoundKind, ChargedBound, ChargedError, MigrationKind, Strategy};
+use crate::strategy::{AsBound, BoundKind, ChargedBound, ChargedError, MigrationKind, StepBound, Strategy};
 use crate::units::{Bytes, SimTime};
 use crate::workload::{
     ComputeConfig, ComputeError, Demand, FittedTrace, LanguageModel, MAX_TOKENS, ModelConfig, ModelError,
-    RecordedConfig, Recording, Roofline, Shape, SkipSource, StoredSkips, TraceConfig, TraceError,
+    RecordedConfig, Recording, Roofline, Shape, SkipSource, StoredSkips, TraceConfig, TraceError, TraceWindow,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -43,7 +43,8 @@ pub struct ScenarioConfig {
     /// Which tokens each step skips.
     #[serde(default)]
     pub trace: TraceConfig,
-    /// What lies where and what moves.
+    /// Where data is placed and what moves.
+    #[serde(default)]
     pub strategy: Strategy,
     /// How many sublayers ahead weights may be read early, within a step.
     #[serde(default)]
@@ -193,6 +194,8 @@ impl Scenario {
     pub const MAX_PAGE_TOKENS: u32 = 65_536;
     /// The most tokens times layers times tiers: each takes up to five bits, so this much takes 2.7 GB.
     pub const MAX_RESIDENCIES: u64 = 1 << 32;
+    /// Over so many steps [`read_share`](Self::read_share) is measured.
+    pub const MEASURED_STEPS: usize = 8;
 
     /// Reads in what `config` names and checks all of it.
     ///
@@ -333,6 +336,7 @@ impl Scenario {
                 .any(|lane| lane.transfer_cap.is_some() || lane.max_transfers.is_some() || lane.window.is_some()),
             Ideal::EvenChannels => memory.tiers().iter().any(|tier| tier.interleaving != Interleaving::Striped),
             Ideal::NoLatencies => memory.tiers().iter().any(|tier| tier.latency > SimTime::ZERO),
+            Ideal::BoundLayout => memory.tiers().len() > 1,
             Ideal::AmpleHbm => memory.tiers()[0].capacity < self.stored_at_the_end(),
             Ideal::SingleTokens => self.shape().page_tokens > 1 && has_kv,
         }
@@ -431,6 +435,57 @@ impl Scenario {
     #[must_use]
     pub fn weight_prefetch(&self) -> usize {
         self.resolved.weight_prefetch as usize
+    }
+
+    /// The bound of its steps.
+    #[must_use]
+    pub fn step_bound(&self) -> StepBound {
+        StepBound::new(&self.model, &self.memory, self.roofline, self.weight_prefetch() > 0)
+    }
+
+    /// The layout that the bound of the first step uses.
+    ///
+    /// # Errors
+    /// [`TraceError`] if the first step of a recorded trace cannot be read.
+    pub fn layout_of_bound(&self) -> Result<AsBound, TraceError> {
+        let shape = self.shape();
+        let window = TraceWindow::new(self.skips()?, shape, 0)?;
+        let skips = window.step(0).expect("a scenario has at least one step");
+        let pages = shape.pages(shape.prefill);
+        let missing = pages * shape.page_tokens - shape.prefill;
+        let active = skips.counts.iter().zip(&skips.sets).map(|(skipped, set)| {
+            let tokens = (pages - skipped) * shape.page_tokens;
+            if tokens > 0 && !set.contains(pages - 1) { tokens - missing } else { tokens }
+        });
+        let active: Vec<usize> = active.collect();
+        Ok(AsBound::new(self.step_bound().reads(shape.prefill, &active), skips))
+    }
+
+    /// The share of the tokens that the first steps read, between 0 and 1: what the `skip` of a generator leaves, or measured over the
+    /// first [`MEASURED_STEPS`](Self::MEASURED_STEPS) steps of a recorded trace. Of pages of several tokens it is measured in any case.
+    ///
+    /// # Errors
+    /// [`TraceError`] if these steps cannot be read.
+    pub fn read_share(&self) -> Result<f64, TraceError> {
+        match &self.resolved.trace {
+            TraceConfig::Generated(generator) if self.shape().page_tokens == 1 => Ok(1.0 - generator.skip.as_f64()),
+            TraceConfig::Lifelike(generator) if self.shape().page_tokens == 1 => Ok(1.0 - generator.skip.as_f64()),
+            _ => self.measured_read_share(),
+        }
+    }
+
+    fn measured_read_share(&self) -> Result<f64, TraceError> {
+        let shape = self.shape();
+        let mut window = TraceWindow::new(self.skips()?, shape, 0)?;
+        let (mut read, mut all) = (0, 0);
+        for step in 0..Self::MEASURED_STEPS.min(shape.decode) {
+            let Some(skips) = window.step(0) else { break };
+            let pages = shape.pages(shape.prefill + step);
+            all += pages * shape.layers;
+            read += skips.counts.iter().map(|skipped| pages - skipped).sum::<usize>();
+            window.advance()?;
+        }
+        Ok(if all > 0 { read as f64 / all as f64 } else { 1.0 })
     }
 
     fn charged(&self) -> Result<ChargedBound, ChargedError> {

@@ -1,7 +1,60 @@
 //! What a part of a strategy may know of the skip sets: in its type, and no more than that in what it sees.
 
 use crate::workload::{StepSkips, TraceWindow};
+use std::fmt;
 use std::marker::PhantomData;
+
+/// What a strategy must know of the skip sets: the past alone, as a real system does, or steps to come.
+///
+/// Every table, legend and sentence that names a strategy shows it, because a time that was reached with knowledge of the future
+/// is a bound on what can be built, not a design.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Knowledge {
+    /// Decides from the past alone: a real system could do the same.
+    Realizable,
+    /// Sees so many steps that are still to come; `usize::MAX` for all of them.
+    Oracle(usize),
+}
+
+impl Knowledge {
+    /// That of a strategy that sees `steps` steps of the future.
+    #[must_use]
+    pub const fn of(steps: usize) -> Self {
+        if steps == 0 { Self::Realizable } else { Self::Oracle(steps) }
+    }
+
+    /// The inverse of its text, as in `knows` of a `summary.json`.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let sees = text.strip_prefix("oracle: sees ");
+        match (text, sees) {
+            ("realizable", _) => Some(Self::Realizable),
+            (_, Some("all steps")) => Some(Self::Oracle(usize::MAX)),
+            (_, Some(sees)) => sees.split(' ').next()?.parse().ok().map(Self::Oracle),
+            _ => None,
+        }
+    }
+
+    /// `name` as tables, legends and sentences show it: an oracle's with what it sees, `best-ratio (oracle: sees 1 step)`.
+    #[must_use]
+    pub fn label(self, name: &str) -> String {
+        match self {
+            Self::Realizable => name.to_owned(),
+            Self::Oracle(_) => format!("{name} ({self})"),
+        }
+    }
+}
+
+impl fmt::Display for Knowledge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Realizable => f.pad("realizable"),
+            Self::Oracle(1) => f.pad("oracle: sees 1 step"),
+            Self::Oracle(usize::MAX) => f.pad("oracle: sees all steps"),
+            Self::Oracle(steps) => f.pad(&format!("oracle: sees {steps} steps")),
+        }
+    }
+}
 
 /// [`Past`] or [`Future`].
 pub trait Knows: Copy + Default + sealed::Sealed + 'static {
@@ -65,5 +118,22 @@ impl<'a, K> Skips<'a, K> {
     #[must_use]
     pub fn present(&self) -> &'a StepSkips {
         self.window.step(0).expect("the window shows the present step")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_back() {
+        for knowledge in
+            [Knowledge::Realizable, Knowledge::Oracle(1), Knowledge::Oracle(8), Knowledge::Oracle(usize::MAX)]
+        {
+            assert_eq!(Knowledge::from_text(&knowledge.to_string()), Some(knowledge));
+        }
+        assert_eq!(Knowledge::from_text("oracle: sees the end"), None);
+        assert_eq!(Knowledge::of(0).label("lru"), "lru");
+        assert_eq!(Knowledge::of(1).label("best-ratio"), "best-ratio (oracle: sees 1 step)");
     }
 }

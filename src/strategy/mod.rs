@@ -80,10 +80,10 @@ pub mod migration;
 pub mod placement;
 mod registry;
 
-pub use bound::{BoundKind, ChargedBound, ChargedError, StepBound};
+pub use bound::{BoundKind, BoundReads, ChargedBound, ChargedError, StepBound};
 pub use budget::Budget;
-pub use initialization::{Initialization, InitializationKind, Layout};
-pub use knowledge::{Future, Knows, Past, Skips};
+pub use initialization::{Active, AsBound, Initialization, InitializationKind, Layout};
+pub use knowledge::{Future, Knowledge, Knows, Past, Skips};
 pub use late::Late;
 pub use migration::{AnyMigration, Carriage, Convoy, Migration, MigrationKind, MigrationView, MovePlan, Piece};
 pub use placement::{AnyPlacement, Placement, PlacementKind, PlacementView};
@@ -146,66 +146,65 @@ pub struct UnknownName {
     pub known: String,
 }
 
+/// [`NAMED`]'s `baseline`.
+const BASELINE: Strategy = Strategy {
+    initialization: InitializationKind::HbmFirst,
+    placement: PlacementKind::PreferHbm,
+    migration: MigrationKind::None,
+    budget: None,
+    late: Late::Finish,
+};
+
+/// [`NAMED`]'s `best-ratio`.
+const BEST_RATIO: Strategy = Strategy {
+    initialization: InitializationKind::BestRatio,
+    placement: PlacementKind::BestRatio,
+    migration: MigrationKind::LookAhead,
+    budget: None,
+    late: Late::Finish,
+};
+
+/// [`NAMED`]'s `balanced-online`.
+const BALANCED_ONLINE: Strategy = Strategy {
+    initialization: InitializationKind::BY_ROOM,
+    placement: PlacementKind::Balance,
+    migration: MigrationKind::BALANCED_ONLINE,
+    budget: None,
+    late: Late::Finish,
+};
+
 /// The strategies that have names of their own, with what they are.
 pub const NAMED: [(&str, &str, Strategy); 5] = [
-    (
-        "baseline",
-        "fill HBM first, then spill; move nothing",
-        Strategy {
-            initialization: InitializationKind::HbmFirst,
-            placement: PlacementKind::PreferHbm,
-            migration: MigrationKind::None,
-            budget: None,
-            late: Late::Finish,
-        },
-    ),
+    ("baseline", "fill HBM first, then spill; move nothing", BASELINE),
     (
         "best-ratio",
         "keep HBM's share of every read at the best ratio, looking one step ahead (the study's self-derived strategy)",
-        Strategy {
-            initialization: InitializationKind::BestRatio,
-            placement: PlacementKind::BestRatio,
-            migration: MigrationKind::LookAhead,
-            budget: None,
-            late: Late::Finish,
-        },
+        BEST_RATIO,
     ),
     (
         "balanced",
         "move what gains more than it costs, looking some steps ahead: the densest bytes on HBM, up to its best ratio",
-        Strategy {
-            initialization: InitializationKind::ALL[6],
-            placement: PlacementKind::Balance,
-            migration: MigrationKind::ALL[2],
-            budget: None,
-            late: Late::Finish,
-        },
+        Strategy { migration: MigrationKind::BALANCED, ..BALANCED_ONLINE },
     ),
-    (
-        "balanced-online",
-        "as balanced, from the past alone: what a real system could do",
-        Strategy {
-            initialization: InitializationKind::ALL[6],
-            placement: PlacementKind::Balance,
-            migration: MigrationKind::ALL[3],
-            budget: None,
-            late: Late::Finish,
-        },
-    ),
+    ("balanced-online", "as balanced, from the past alone: what a real system could do", BALANCED_ONLINE),
     (
         "best-ratio-drop",
         "as best-ratio, but what has not arrived when it is read stays where it was",
-        Strategy {
-            initialization: InitializationKind::BestRatio,
-            placement: PlacementKind::BestRatio,
-            migration: MigrationKind::LookAhead,
-            budget: None,
-            late: Late::Drop,
-        },
+        Strategy { late: Late::Drop, ..BEST_RATIO },
     ),
 ];
 
+impl Default for Strategy {
+    /// What runs where no strategy is asked for: `balanced-online`, the fastest named strategy that a real system could run.
+    fn default() -> Self {
+        BALANCED_ONLINE
+    }
+}
+
 impl Strategy {
+    /// What others are held against: `baseline`, which fills HBM first and moves nothing.
+    pub const REFERENCE: Self = BASELINE;
+
     /// Its name, if it has one, or its parts' names: `HbmFirst/PreferHbm/LookAhead`.
     #[must_use]
     pub fn name(&self) -> String {
@@ -234,10 +233,22 @@ impl Strategy {
         }
     }
 
+    /// What it must know of the skip sets: whether a real system could run it, or how far into the future it sees.
+    #[must_use]
+    pub fn knowledge(&self) -> Knowledge {
+        Knowledge::of(self.look_ahead())
+    }
+
     /// How many steps of the future it sees: 0 for one that a real system could run.
     #[must_use]
     pub fn look_ahead(&self) -> usize {
         self.build().look_ahead()
+    }
+
+    /// Its name as tables, legends and sentences show it: that of an oracle says what it sees.
+    #[must_use]
+    pub fn label(&self) -> String {
+        self.knowledge().label(&self.name())
     }
 
     /// Everything that people try: the strategies with names; each migration on the layout and placement of best-ratio; each

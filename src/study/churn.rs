@@ -91,7 +91,7 @@ pub fn churn_conclusions(settings: &[ChurnSetting], finished: &[Finished]) -> Ve
             "With {} skip sets ({}), {} is {} than {} over {} tokens, and {} without its migration; migration moves {:.0} tokens in each layer of each step.",
             settings[0].trace(),
             if settings[0].recorded { "and, past their end, a generator like them" } else { "3 % churn, as in the study" },
-            settings[1].strategy,
+            settings[1].strategy.label(),
             gain(1),
             settings[0].strategy,
             settings[0].scenario.decode(),
@@ -119,7 +119,7 @@ pub(super) fn kinds<'a>(
 pub(super) fn labels(settings: &[ChurnSetting]) -> Vec<String> {
     let label = |setting: &ChurnSetting| match setting.strategy.migration {
         MigrationKind::None if setting.strategy != settings[0].strategy => "best-ratio, no migration".to_owned(),
-        _ => setting.strategy.name(),
+        _ => setting.strategy.label(),
     };
     settings.iter().map(label).collect()
 }

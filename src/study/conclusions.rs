@@ -44,7 +44,7 @@ pub fn conclusions(settings: &[Setting], finished: &[Finished]) -> Vec<String> {
     let losses: Vec<String> = gains.iter().filter(|gain| gain.share < 0.0).map(Gain::named).collect();
     let mut lines = vec![format!(
         "{} decodes faster than {} in {} of {} settings, by up to {}.",
-        most.setting.strategy,
+        most.setting.strategy.label(),
         settings[0].strategy,
         gains.iter().filter(|gain| gain.share > 0.0).count(),
         gains.len(),

@@ -4,6 +4,7 @@ use super::{ChurnSetting, Finished, STRATEGIES, Setting};
 use crate::report::html::{self, Group, Page};
 use crate::report::pictures::Labelled;
 use crate::report::{Artifact, ReportError};
+use crate::strategy::Strategy;
 
 const QUESTION: &str = "A model's weights and KV cache outgrow HBM. Does spreading them over HBM and external memory at the ratio of their \
 bandwidths, and moving KV between steps to stay there, decode faster than filling HBM first; at which lengths, with how much skipped by \
@@ -25,7 +26,7 @@ pub fn page(
     // Titles and labels, and the runs that they are of.
     let mut parts: Vec<(String, Vec<String>, Vec<&Finished>)> = Vec::new();
     for group in groups(&runs, |a, b| a.context == b.context && a.skip == b.skip) {
-        let names = group.iter().map(|(setting, _)| setting.strategy.name()).collect();
+        let names = group.iter().map(|(setting, _)| setting.strategy.label()).collect();
         parts.push((describe(group[0].0), names, group.into_iter().map(|(_, run)| run).collect()));
     }
     for (settings, runs) in super::churn::kinds(at_churn, finished_at_churn) {
@@ -39,6 +40,8 @@ pub fn page(
         })
         .collect();
     let groups: Vec<Group<'_>> = parts.iter().zip(&labelled).map(|((title, ..), runs)| Group { title, runs }).collect();
-    let title = format!("The study: {}", STRATEGIES.join(" and "));
+    let names =
+        STRATEGIES.map(|name| name.parse::<Strategy>().map_or_else(|_| name.to_owned(), |strategy| strategy.label()));
+    let title = format!("The study: {}", names.join(" and "));
     html::page(&Page { title: &title, question: QUESTION, answer, groups: &groups })
 }

@@ -21,7 +21,7 @@ pub fn pictures(settings: &[Setting], finished: &[Finished]) -> Result<Vec<Artif
     for &(setting, run) in &runs {
         drawings.push(Box::new(move || {
             let name = format!("alpha_{}", setting.folder());
-            let strategy = setting.strategy.name();
+            let strategy = setting.strategy.label();
             let labelled = [Labelled { label: &strategy, run: &run.report }];
             alpha(&name, &format!("Alpha, {strategy}: {}", describe(setting)), &labelled)
         }));
@@ -48,7 +48,7 @@ pub fn pictures(settings: &[Setting], finished: &[Finished]) -> Result<Vec<Artif
 
 /// Draws with runs that are called by their strategies.
 fn labelled<T>(group: &[(&Setting, &Finished)], draw: impl FnOnce(&[Labelled<'_>]) -> T) -> T {
-    let names: Vec<String> = group.iter().map(|(setting, _)| setting.strategy.name()).collect();
+    let names: Vec<String> = group.iter().map(|(setting, _)| setting.strategy.label()).collect();
     let runs: Vec<Labelled<'_>> =
         group.iter().zip(&names).map(|((_, run), label)| Labelled { label, run: &run.report }).collect();
     draw(&runs)
@@ -60,7 +60,7 @@ fn memory(group: &[(&Setting, &Finished)]) -> Result<[Artifact; 2], ReportError>
         group.iter().map(|(setting, _)| format!("{} % skipped", setting.skip.percent())).collect();
     let mut panels: Vec<(String, Vec<Labelled<'_>>)> = Vec::new();
     for ((setting, run), label) in group.iter().zip(&labels) {
-        let strategy = setting.strategy.name();
+        let strategy = setting.strategy.label();
         let labelled = Labelled { label, run: &run.report };
         match panels.iter_mut().find(|(title, _)| *title == strategy) {
             Some((_, runs)) => runs.push(labelled),

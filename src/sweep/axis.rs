@@ -3,6 +3,7 @@ use super::quantity::{Quantity, Unit};
 use super::{SweepError, sample};
 use crate::config;
 use crate::simulation::{Fields, open_trace, spelled_out};
+use crate::strategy::Knowledge;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::path::Path;
@@ -29,6 +30,8 @@ pub struct Level {
     pub number: Option<f64>,
     /// The fields that it sets.
     pub assignments: Vec<(String, Value)>,
+    /// What the strategy that it sets, in whole or in part, must know; `None` where it sets none.
+    pub knowledge: Option<Knowledge>,
 }
 
 /// The most levels of an axis; more are a mistake.
@@ -70,7 +73,7 @@ impl Axis {
                             assignments.push((path.clone(), resolved(&path, value).map_err(&wrong)?));
                         }
                     }
-                    Ok::<_, SweepError>(Level { label: label.clone(), number: None, assignments })
+                    Ok::<_, SweepError>(Level { label: label.clone(), number: None, assignments, knowledge: None })
                 };
                 let levels: Vec<Level> = choices.iter().map(level).collect::<Result<_, _>>()?;
                 let mut paths: Vec<String> = Vec::new();
@@ -156,18 +159,26 @@ impl Axis {
         let level = |repeat: u32| {
             let value = first.checked_add(repeat.into()).ok_or_else(|| wrong("the seeds run out".to_owned()))?;
             let assignments = vec![(seed.to_owned(), value.into())];
-            Ok::<_, SweepError>(Level { label: repeat.to_string(), number: Some(repeat.into()), assignments })
+            let (label, number) = (repeat.to_string(), Some(repeat.into()));
+            Ok::<_, SweepError>(Level { label, number, assignments, knowledge: None })
         };
         let levels = (0..count).map(level).collect::<Result<_, _>>()?;
         Ok(Self { name: REPEAT.to_owned(), unit: Unit::Whole, levels, paths: vec![seed.to_owned()] })
     }
 
-    /// A level as a person reads it: rounded where that is shorter, as of what a range computed.
+    /// A level as a person reads it: rounded where that is shorter, as of what a range computed; an oracle says what it sees.
     #[must_use]
     pub fn shown(&self, level: usize) -> String {
         let level = &self.levels[level];
         let rounded = level.number.map(|number| self.unit.shown(number));
-        rounded.filter(|rounded| rounded.len() < level.label.len()).unwrap_or_else(|| level.label.clone())
+        let label = rounded.filter(|rounded| rounded.len() < level.label.len()).unwrap_or_else(|| level.label.clone());
+        level.knowledge.map_or_else(|| label.clone(), |knowledge| knowledge.label(&label))
+    }
+
+    /// Whether it varies the strategy or a part of it.
+    #[must_use]
+    pub fn varies_strategy(&self) -> bool {
+        self.paths.iter().any(|path| path == "strategy" || path.starts_with("strategy."))
     }
 
     /// Whether its levels are numbers.
@@ -204,7 +215,7 @@ fn of_fields(paths: &[String], quantity: Quantity) -> Result<Level, String> {
             assignments.push(("decode_tokens".to_owned(), recording.steps().into()));
         }
     }
-    Ok(Level { label: quantity.label, number: quantity.number, assignments })
+    Ok(Level { label: quantity.label, number: quantity.number, assignments, knowledge: None })
 }
 
 fn resolved(path: &str, value: &Value) -> Result<Value, String> {

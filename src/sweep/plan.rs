@@ -4,6 +4,7 @@ use super::config::SweepConfig;
 use super::sample;
 use crate::config::{self, Reference};
 use crate::simulation::{FieldError, Fields, ScenarioConfig};
+use crate::strategy::Strategy;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -74,7 +75,7 @@ impl Plan {
             for level in &mut axis.levels {
                 level.assignments.retain(|(path, _)| axis.paths.contains(path) || !own.contains(path));
             }
-            check_levels(&axis, &seen)?;
+            check_levels(&mut axis, &seen)?;
             axes.push(axis);
             check_distinct(&axes)?;
             check_room(&axes, config.exclude.len())?;
@@ -181,6 +182,13 @@ impl Plan {
         Ok(fields)
     }
 
+    /// The strategy of all cells; `None` where an axis varies it.
+    #[must_use]
+    pub fn strategy(&self) -> Option<Strategy> {
+        let varies = self.axes.iter().any(Axis::varies_strategy);
+        if varies { None } else { self.base.config().ok().map(|config| config.strategy) }
+    }
+
     /// A cell in words: `memory.hbm.capacity 2 GiB, strategy baseline`.
     #[must_use]
     pub fn described(&self, levels: &[usize]) -> String {
@@ -192,21 +200,23 @@ impl Plan {
 /// The most levels of an axis that are all tried.
 const CHECKED_LEVELS: usize = 1_000;
 
-/// That the base takes each level; whether several go together is found when their cell is run.
-fn check_levels(axis: &Axis, base: &Fields) -> Result<(), SweepError> {
+/// Checks that the base takes each level, and notes what the strategies that levels set must know. Whether the levels of several
+/// axes go together is found when their cell is run.
+fn check_levels(axis: &mut Axis, base: &Fields) -> Result<(), SweepError> {
+    let varies_strategy = axis.varies_strategy();
     // Of a long axis, which is a range or a sample of one, the ends tell.
+    let name = axis.name.clone();
     let every = if axis.levels.len() > CHECKED_LEVELS { axis.levels.len() - 1 } else { 1 };
-    for level in axis.levels.iter().step_by(every) {
-        let wrong = |error: FieldError| SweepError::Axis {
-            axis: axis.name.clone(),
-            message: format!("{}: {error}", level.label),
-        };
+    for level in axis.levels.iter_mut().step_by(every) {
+        let wrong =
+            |error: FieldError| SweepError::Axis { axis: name.clone(), message: format!("{}: {error}", level.label) };
         let mut fields = base.clone();
         for (path, value) in &level.assignments {
             fields.set(path, value.clone()).map_err(wrong)?;
         }
         let config = fields.config().map_err(wrong)?;
         config::check_name(&config.name).map_err(|error| SweepError::Name(format!("of a scenario: {error}")))?;
+        level.knowledge = varies_strategy.then(|| config.strategy.knowledge());
     }
     Ok(())
 }

@@ -124,6 +124,9 @@ pub fn sentences(results: &Results, asked: &Asked) -> Vec<String> {
     if there < all {
         lines.push(format!("Only {there} of {all} cells are finished; this is what they say."));
     }
+    if let Some(strategy) = results.plan.strategy() {
+        lines.push(format!("All cells run {}.", strategy.label()));
+    }
     let name = results.name(&asked.figure);
     let sorted = sorted(results, &asked.figure);
     if let (Some(best), Some(worst)) = (sorted.first(), sorted.last()) {

@@ -53,8 +53,8 @@ pub(in crate::report) fn explanation_page(
     ];
     let names: Vec<&str> = explanation.without_effect.iter().map(|name| label(name)).collect();
     let view = ExplanationView {
-        title: format!("{}: {}", Identity::of(&explanation.scenario, None).title(), explanation.strategy),
-        question: format!("Why does {} take as long as it does?", explanation.strategy),
+        title: format!("{}: {}", Identity::of(&explanation.scenario, None).title(), explanation.label()),
+        question: format!("Why does {} take as long as it does?", explanation.label()),
         beside_run,
         style: STYLE,
         sentences: &explanation.sentences,

@@ -109,7 +109,8 @@ pub(super) struct RunPage;
 
 impl Exporter for RunPage {
     fn export(&self, run: &RunReport) -> Result<Vec<Artifact>, ReportError> {
-        let runs = [Labelled { label: &run.summary.strategy, run }];
+        let label = run.summary.label();
+        let runs = [Labelled { label: &label, run }];
         let groups = [Group { title: "", runs: &runs }];
         let (title, question) = (title(&runs), question(&runs));
         let page = Page { title: &title, question: &question, answer: &answer(&runs), groups: &groups };

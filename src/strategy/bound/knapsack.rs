@@ -1,4 +1,4 @@
-use super::{hair, lower_bound};
+use super::{BoundReads, hair, lower_bound};
 use crate::memory::{MemorySystem, TierId};
 use crate::units::{Bytes, SimTime};
 use crate::workload::{LanguageModel, Roofline, Sublayer};
@@ -85,6 +85,34 @@ impl Knapsack {
     }
 
     pub fn step(&mut self, active: &[usize]) -> SimTime {
+        let all = self.fill(active, |_, _, _| {});
+        let time = |reads: &Reads| {
+            let external = reads.weights + reads.kv - reads.on_hbm;
+            (external / self.external).max(reads.on_hbm / self.hbm).max(reads.compute)
+        };
+        let total = if self.overlap { time(&all) } else { self.sublayers.iter().map(time).sum() };
+        lower_bound(total, GUARD, self.hair)
+    }
+
+    /// What is read of everything from HBM, and the rest from external memory.
+    pub fn reads(&mut self, active: &[usize]) -> BoundReads {
+        let mut reads = BoundReads::nothing(self.sublayers.len(), 2);
+        self.fill(active, |index, kind, taken| match kind {
+            Kind::Weights => reads.weights[index][0] += taken,
+            Kind::Kv => reads.kv[index / 2][0] += taken,
+        });
+        for (index, sublayer) in self.sublayers.iter().enumerate() {
+            reads.weights[index][1] = sublayer.weights - reads.weights[index][0];
+            if index % 2 == 0 {
+                reads.kv[index / 2][1] = sublayer.kv - reads.kv[index / 2][0];
+            }
+        }
+        reads
+    }
+
+    /// Fills HBM for a step, and calls `taken` with the bytes of each item that are read from there. Returns the reads of the
+    /// step as a whole; those of each sublayer are in `self.sublayers`.
+    fn fill(&mut self, active: &[usize], mut take: impl FnMut(usize, Kind, f64)) -> Reads {
         let ratio = self.hbm / (self.hbm + self.external);
         let mut all = Reads::default();
         for (index, reads) in self.sublayers.iter_mut().enumerate() {
@@ -109,18 +137,14 @@ impl Knapsack {
             let taken = there.min(*useful).min(free * density);
             *useful -= taken;
             free -= taken / density;
+            take(index, kind, taken);
             if self.overlap {
                 all.on_hbm += taken;
             } else {
                 reads.on_hbm += taken;
             }
         }
-        let time = |reads: &Reads| {
-            let external = reads.weights + reads.kv - reads.on_hbm;
-            (external / self.external).max(reads.on_hbm / self.hbm).max(reads.compute)
-        };
-        let total = if self.overlap { time(&all) } else { self.sublayers.iter().map(time).sum() };
-        lower_bound(total, GUARD, self.hair)
+        all
     }
 }
 

@@ -59,6 +59,30 @@ impl StepBound {
             _ => self.program.step(context, active),
         }
     }
+
+    /// What the bound of that step reads from each tier. Of several layouts that reach the bound, one.
+    pub fn reads(&mut self, context: usize, active: &[usize]) -> BoundReads {
+        let all_fits_on_slowest = self.weights + self.token.times(context as u64) <= self.slowest;
+        match &mut self.knapsack {
+            Some(knapsack) if all_fits_on_slowest => knapsack.reads(active),
+            _ => self.program.reads(context, active),
+        }
+    }
+}
+
+/// What the bound reads of everything from each tier in one step: a layout that reaches the bound, in fractions of bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BoundReads {
+    /// By sublayer, in the order of a step, the bytes of its weights that are read from each tier.
+    pub weights: Vec<Vec<f64>>,
+    /// By layer, the bytes of its KV that are read from each tier.
+    pub kv: Vec<Vec<f64>>,
+}
+
+impl BoundReads {
+    fn nothing(sublayers: usize, tiers: usize) -> Self {
+        Self { weights: vec![vec![0.0; tiers]; sublayers], kv: vec![vec![0.0; tiers]; sublayers / 2] }
+    }
 }
 
 /// The least whole picosecond that a time may take which was computed to be `picoseconds`, right to a share of `guard` and to

@@ -1,4 +1,4 @@
-use super::{hair, lower_bound};
+use super::{BoundReads, hair, lower_bound};
 use crate::memory::{MemorySystem, ResidencyKind};
 use crate::units::SimTime;
 use crate::workload::{LanguageModel, Roofline};
@@ -33,6 +33,14 @@ struct Kind {
     compute: f64,
 }
 
+/// A solution of the program.
+struct Solved {
+    /// The least time of the step, in units of the program.
+    time: f64,
+    /// By kind, the bytes that one of the kind reads of its weights and of its KV from each tier.
+    split: Vec<[Vec<f64>; 2]>,
+}
+
 /// What the solver may be wrong by, relative to the whole.
 const GUARD: f64 = 1e-7;
 
@@ -63,6 +71,32 @@ impl Program {
     }
 
     pub fn step(&mut self, context: usize, active: &[usize]) -> SimTime {
+        let (unit, solved) = self.solution(context, active);
+        // Without a solution, what holds without capacities: all tiers at full bandwidth.
+        lower_bound(solved.map_or(1.0, |solved| solved.time) * unit, GUARD, self.hair)
+    }
+
+    /// What is read of everything from each tier; without a solution, in proportion to the bandwidths.
+    pub fn reads(&mut self, context: usize, active: &[usize]) -> BoundReads {
+        let (_, solved) = self.solution(context, active);
+        let mut reads = BoundReads::nothing(self.sublayers.len(), self.bandwidth.len());
+        let together: f64 = self.bandwidth.iter().sum();
+        let even = |bytes: f64| self.bandwidth.iter().map(|bandwidth| bytes * bandwidth / together).collect();
+        for (index, shape) in self.sublayers.iter().enumerate() {
+            let active = if shape[2] > 0.0 { active[index / 2] } else { 0 };
+            let kind = self.kinds.iter().position(|kind| kind.shape == *shape && kind.active == active);
+            let split = solved.as_ref().zip(kind).map(|(solved, kind)| solved.split[kind].clone());
+            let [weights, kv] = split.unwrap_or_else(|| [even(shape[1]), even(shape[2] * active as f64)]);
+            reads.weights[index] = weights;
+            if index % 2 == 0 {
+                reads.kv[index / 2] = kv;
+            }
+        }
+        reads
+    }
+
+    /// The unit of time of a step's program, and its solution in that unit.
+    fn solution(&mut self, context: usize, active: &[usize]) -> (f64, Option<Solved>) {
         self.sort_into_kinds(active);
         let kv_stored: f64 = self.sublayers.iter().map(|shape| shape[2] * context as f64).sum();
         let kv_read: f64 = self.kinds.iter().map(|kind| kind.count * kind.shape[2] * kind.active as f64).sum();
@@ -70,9 +104,7 @@ impl Program {
         let together: f64 = self.bandwidth.iter().sum();
         // In shares of all bytes read, and of the time that they take at all bandwidths together: numbers near 1.
         let unit = all / together;
-        let solved = self.solve(all, unit, kv_stored - kv_read);
-        // Without a solution, what holds without capacities: all tiers at full bandwidth.
-        lower_bound(solved.unwrap_or(1.0) * unit, GUARD, self.hair)
+        (unit, self.solve(all, unit, kv_stored - kv_read))
     }
 
     fn sort_into_kinds(&mut self, active: &[usize]) {
@@ -92,7 +124,7 @@ impl Program {
     }
 
     /// The least time in units of `unit`, with bytes in shares of `all`.
-    fn solve(&self, all: f64, unit: f64, unread: f64) -> Option<f64> {
+    fn solve(&self, all: f64, unit: f64, unread: f64) -> Option<Solved> {
         let mut variables = ProblemVariables::new();
         let tiers = self.bandwidth.len();
         let mut split = |total: f64, constraints: &mut Vec<_>| -> Vec<Variable> {
@@ -108,20 +140,24 @@ impl Program {
         }
         // By kind and tier, what one of the kind reads.
         let mut reads: Vec<Vec<Expression>> = Vec::new();
+        let mut parts_of_kinds: Vec<[Vec<Variable>; 2]> = Vec::new();
         for kind in &self.kinds {
             let [weights_stored, weights_read, kv] = kind.shape;
             let mut read = vec![Expression::from(0.0); tiers];
-            for (total, stored_per_read) in [
-                (weights_read, if weights_read > 0.0 { weights_stored / weights_read } else { 0.0 }),
-                (kv * kind.active as f64, 1.0),
+            let mut parts_of_kind = [Vec::new(), Vec::new()];
+            for (parts, total, stored_per_read) in [
+                (0, weights_read, if weights_read > 0.0 { weights_stored / weights_read } else { 0.0 }),
+                (1, kv * kind.active as f64, 1.0),
             ] {
                 if total > 0.0 {
-                    for (tier, part) in split(total / all, &mut constraints).into_iter().enumerate() {
+                    parts_of_kind[parts] = split(total / all, &mut constraints);
+                    for (tier, &part) in parts_of_kind[parts].iter().enumerate() {
                         read[tier] += part;
                         stored[tier] += kind.count * stored_per_read * part;
                     }
                 }
             }
+            parts_of_kinds.push(parts_of_kind);
             reads.push(read);
         }
         for (tier, stored) in stored.into_iter().enumerate() {
@@ -155,6 +191,12 @@ impl Program {
         for constraint in constraints {
             problem = problem.with(constraint);
         }
-        problem.solve().ok().map(|solution| solution.eval(objective))
+        let solution = problem.solve().ok()?;
+        let bytes = |parts: &Vec<Variable>| match parts.as_slice() {
+            [] => vec![0.0; tiers],
+            parts => parts.iter().map(|part| solution.value(*part).max(0.0) * all).collect(),
+        };
+        let split = parts_of_kinds.iter().map(|[weights, kv]| [bytes(weights), bytes(kv)]).collect();
+        Some(Solved { time: solution.eval(objective), split })
     }
 }

@@ -1,8 +1,7 @@
 use super::best_ratio::BestRatio;
 use super::density_first::DensityFirst;
-use super::{Initialization, Layout};
+use super::{Active, Initialization, Layout};
 use crate::memory::{Shortage, TierId};
-use crate::units::Ratio;
 use std::num::NonZeroU32;
 
 /// [`BestRatio`] where HBM has room for all weights and `growth` times the KV of the prefill, else [`DensityFirst`].
@@ -14,10 +13,14 @@ pub struct ByRoom {
     /// How many times the KV of the prefill there must be room for.
     pub growth: NonZeroU32,
     /// As of [`DensityFirst`].
-    pub active: Ratio,
+    pub active: Active,
 }
 
 impl Initialization for ByRoom {
+    fn uses_read_share(&self) -> bool {
+        self.active == Active::Auto
+    }
+
     fn lay_out(&self, layout: &mut Layout<'_>) -> Result<(), Shortage> {
         let weights = layout.sublayers().iter().map(|sublayer| sublayer.stored.get()).sum::<u64>();
         let token = (0..layout.layers()).map(|layer| layout.kv_bytes(layer).get()).sum::<u64>();

@@ -1,6 +1,6 @@
-use super::{Initialization, Layout};
+use super::{Active, Initialization, Layout};
 use crate::memory::{Shortage, TierId};
-use crate::units::{Bytes, Ratio};
+use crate::units::Bytes;
 
 /// Fills HBM with what is read most for each byte that it takes there, each sublayer up to HBM's best ratio of what it reads.
 ///
@@ -8,8 +8,8 @@ use crate::units::{Bytes, Ratio};
 /// sublayer, which reads KV besides, more of the weights lie on HBM, and fewer of the tokens: weights are read for certain, and
 /// tokens can move. Of a mixture of experts, tokens may be the denser ones; then they come first.
 pub struct DensityFirst {
-    /// The least share of the tokens that is assumed to be read in each step.
-    pub active: Ratio,
+    /// The share of the tokens that is assumed to be read in each step.
+    pub active: Active,
 }
 
 /// What goes on HBM as one.
@@ -28,8 +28,13 @@ enum What {
 }
 
 impl Initialization for DensityFirst {
+    fn uses_read_share(&self) -> bool {
+        self.active == Active::Auto
+    }
+
     fn lay_out(&self, layout: &mut Layout<'_>) -> Result<(), Shortage> {
         let best = layout.system().best_ratio();
+        let active = self.active.of(layout);
         let (prefill, layers) = (layout.prefill(), layout.layers());
         let next = TierId(1.min(layout.system().tiers().len() - 1));
         let sublayers = layout.sublayers();
@@ -39,14 +44,14 @@ impl Initialization for DensityFirst {
             .iter()
             .enumerate()
             .map(|(index, sublayer)| {
-                let kv = if index % 2 == 0 { self.active.as_f64() * tokens[index / 2] } else { 0.0 };
+                let kv = if index % 2 == 0 { active * tokens[index / 2] } else { 0.0 };
                 best * (sublayer.read.as_f64() + kv)
             })
             .collect();
         let density = |index: usize| sublayers[index].read.as_f64() / sublayers[index].stored.as_f64().max(1.0);
         let mut items: Vec<Item> =
             (0..sublayers.len()).map(|index| Item { density: density(index), what: What::Weights(index) }).collect();
-        let of_tokens = Item { density: self.active.as_f64(), what: What::Tokens };
+        let of_tokens = Item { density: active, what: What::Tokens };
         items.push(of_tokens);
         // Stable: sublayers of equal density in their order, tokens after weights.
         items.sort_by(|a, b| b.density.total_cmp(&a.density));
@@ -65,7 +70,7 @@ impl Initialization for DensityFirst {
                     let shares: Vec<f64> = (0..layers)
                         .map(|layer| {
                             let weights = sublayers[2 * layer].read.as_f64();
-                            let on_hbm = best * (weights + self.active.as_f64() * tokens[layer]) - allowance[2 * layer];
+                            let on_hbm = best * (weights + active * tokens[layer]) - allowance[2 * layer];
                             let wanted = best * (weights + tokens[layer]) - on_hbm;
                             if tokens[layer] > 0.0 { (wanted / tokens[layer]).clamp(0.0, 1.0) } else { 0.0 }
                         })

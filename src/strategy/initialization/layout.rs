@@ -9,6 +9,7 @@ pub struct Layout<'a> {
     system: &'a MemorySystem,
     ledger: &'a mut Ledger,
     prefill: usize,
+    read_share: f64,
     /// Of a token, by layer.
     kv_bytes: Vec<Bytes>,
     /// For each sublayer, in the order of a step, its stored bytes on each tier.
@@ -28,6 +29,7 @@ impl<'a> Layout<'a> {
             system,
             ledger,
             prefill,
+            read_share: 1.0,
             kv_bytes: model.layers().iter().map(|layer| layer.kv_bytes.times(shape.page_tokens as u64)).collect(),
             weights: vec![vec![Bytes::ZERO; tiers]; 2 * layers],
             tokens: vec![vec![TokenSet::new(range); tiers]; layers],
@@ -62,6 +64,19 @@ impl<'a> Layout<'a> {
     #[must_use]
     pub fn prefill(&self) -> usize {
         self.prefill
+    }
+
+    /// The same where the trace's first steps read that share of the tokens, or of the pages.
+    #[must_use]
+    pub fn with_read_share(self, share: f64) -> Self {
+        Self { read_share: share, ..self }
+    }
+
+    /// The share of the tokens (or of the pages) that the trace reads in its first steps, between 0 and 1. An initialization that
+    /// asks for it says so with [`uses_read_share`](super::Initialization::uses_read_share); to others it is 1.
+    #[must_use]
+    pub fn read_share(&self) -> f64 {
+        self.read_share
     }
 
     /// What still fits on `tier`.

@@ -1,5 +1,7 @@
 //! What lies where before step 0.
 
+mod active;
+mod as_bound;
 mod best_ratio;
 mod by_room;
 mod by_share;
@@ -8,6 +10,8 @@ mod hbm_first;
 mod in_order;
 mod layout;
 
+pub use active::Active;
+pub use as_bound::AsBound;
 pub use layout::Layout;
 
 use crate::memory::Shortage;
@@ -20,15 +24,28 @@ registry! {
     InitializationKind, "initialization", Initialization:
     HbmFirst => hbm_first::HbmFirst, "all weights, then all prefill KV, on HBM while it fits; the rest on the next tier";
     BestRatio => best_ratio::BestRatio, "of every sublayer's weights and every layer's prefill tokens, each tier's best ratio on it";
-    DensityFirst { active: Ratio = Ratio::from_permille(50).unwrap() } => density_first::DensityFirst { active }, "the most read bytes a stored byte first, each sublayer up to its best ratio; assumes that a share `active` of the tokens is read in each step";
+    DensityFirst { active: Active = Active::Auto } => density_first::DensityFirst { active }, "the most read bytes a stored byte first, each sublayer up to its best ratio; assumes that a share `active` of the tokens is read in each step";
     Static { weights: Ratio = Ratio::from_permille(850).unwrap(), kv: Ratio = Ratio::from_permille(850).unwrap() } => by_share::Static { weights, kv }, "HBM's shares of the weights and of the prefill KV, as FlexGen's percentages";
     WeightsFirst => in_order::InOrder(in_order::Order::Weights), "weights on HBM while they fit, then prefill KV layer by layer";
     KvFirst => in_order::InOrder(in_order::Order::Kv), "prefill KV on HBM while it fits, then weights";
-    ByRoom { growth: NonZeroU32 = NonZeroU32::new(2).unwrap(), active: Ratio = Ratio::from_permille(50).unwrap() } => by_room::ByRoom { growth, active }, "BestRatio where HBM has room for all weights and `growth` times the prefill's KV, else DensityFirst";
+    ByRoom { growth: NonZeroU32 = GROWTH, active: Active = Active::Auto } => by_room::ByRoom { growth, active }, "BestRatio where HBM has room for all weights and `growth` times the prefill's KV, else DensityFirst";
+}
+
+/// The default `growth` of `ByRoom`.
+const GROWTH: NonZeroU32 = NonZeroU32::new(2).unwrap();
+
+impl InitializationKind {
+    /// `ByRoom` with the defaults of its parameters.
+    pub(super) const BY_ROOM: Self = Self::ByRoom { growth: GROWTH, active: Active::Auto };
 }
 
 /// Lays weights and prefill KV out.
 pub trait Initialization {
+    /// Whether it asks for [`Layout::read_share`], which takes reading the trace's first steps.
+    fn uses_read_share(&self) -> bool {
+        false
+    }
+
     /// Puts every sublayer's stored bytes and every prefill token of every layer somewhere on `layout`.
     ///
     /// # Errors

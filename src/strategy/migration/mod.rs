@@ -31,8 +31,8 @@ registry! {
     MigrationKind, "migration", AnyMigration:
     None => none::None, "nothing moves";
     LookAhead => look_ahead::LookAhead::default(), "sees the next step: what it skips goes out; active tokens move until each tier serves its best ratio";
-    Balanced { steps: NonZeroU32 = nonzero(8) } => balanced::Balanced::new(balanced::Ahead { steps }), "sees some steps: moves what gains more over them than it costs; what was read from external stays in HBM where it is worth it";
-    BalancedOnline { window: NonZeroU32 = nonzero(16) } => balanced::Balanced::new(balanced::Behind::new(History::new(window))), "as Balanced, but sees the past alone: assumes that the next steps are like the last ones";
+    Balanced { steps: NonZeroU32 = STEPS } => balanced::Balanced::new(balanced::Ahead { steps }), "sees some steps: moves what gains more over them than it costs; what was read from external stays in HBM where it is worth it";
+    BalancedOnline { window: NonZeroU32 = WINDOW } => balanced::Balanced::new(balanced::Behind::new(History::new(window))), "as Balanced, but sees the past alone: assumes that the next steps are like the last ones";
     LookAheadBatch { steps: NonZeroU32 = nonzero(8) } => look_ahead_batch::LookAheadBatch { steps }, "sees some steps: what all of them skip goes out; what all of them read comes in";
     Prior { threshold: Ratio = Ratio::from_permille(900).unwrap(), tokens: u32 = 64 } => prior::Prior { threshold, tokens }, "where HBM is filled to a threshold, each layer's oldest tokens go out, so many at a time";
     SkippedTokens { threshold: Ratio = Ratio::from_permille(900).unwrap() } => skipped_tokens::SkippedTokens { threshold }, "where HBM is filled to a threshold, what the present step skipped goes out";
@@ -41,6 +41,17 @@ registry! {
     Lru => cache::Cache::new(cache::Worth::Recency), "HBM as a cache: what is read stays, what was read longest ago goes out";
     Lfu => cache::Cache::new(cache::Worth::Frequency), "HBM as a cache of heavy hitters: what was read most often stays";
     Predictive => predictive::Predictive(History::new(nonzero(3))), "as LookAhead with a guess for what it knows: the next step skips what most of the last three did";
+}
+
+/// The default `steps` of `Balanced`, and the default `window` of `BalancedOnline`.
+const STEPS: NonZeroU32 = nonzero(8);
+const WINDOW: NonZeroU32 = nonzero(16);
+
+impl MigrationKind {
+    /// `Balanced` with the default of its parameter.
+    pub(super) const BALANCED: Self = Self::Balanced { steps: STEPS };
+    /// `BalancedOnline` with the default of its parameter.
+    pub(super) const BALANCED_ONLINE: Self = Self::BalancedOnline { window: WINDOW };
 }
 
 const fn nonzero(number: u32) -> NonZeroU32 {
