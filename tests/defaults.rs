@@ -1,8 +1,6 @@
 //! What a plain command does: a strategy that a real system could run, the baseline beside it, oracles that are marked as such, and
 //! layouts that assume what the trace reads.
 
-mod common;
-
 use assert_cmd::Command;
 use serde_json::Value;
 use std::fs;
@@ -12,7 +10,7 @@ use tempfile::TempDir;
 use tiersim::config::Reference;
 use tiersim::explain::{Explanation, Ladder};
 use tiersim::metrics::{Recorder, Summary};
-use tiersim::simulation::{Scenario, ScenarioConfig, run};
+use tiersim::simulation::{Room, Scenario, ScenarioConfig, run};
 
 const ORACLE: &str = "best-ratio (oracle: sees 1 step)";
 
@@ -81,7 +79,7 @@ fn oracles_are_marked_wherever_they_are_named() {
     assert!(fs::read_to_string(place.join("grid/report/report.html")).unwrap().contains(ORACLE));
     let grid = [&["run", "study"], &short[..], &["--vary", "memory.hbm.capacity=2GiB,4GiB", "--out", "other"]];
     assert!(stdout(place, &grid.concat()).contains("All cells run balanced-online."));
-    let solved = ["solve", "study", "--vary", "memory.hbm.capacity=2GiB..4GiB", "--until", "time < 1h"];
+    let solved = ["solve", "study", "--vary", "memory.hbm.capacity=2GiB..4GiB", "--until", "time < 1s"];
     let solved = stdout(place, &[&solved, &short[..], &["--strategy", "best-ratio"]].concat());
     assert!(solved.contains(&format!("The strategy is {ORACLE}.")), "{solved}");
     assert!(stdout(place, &["list"]).contains("(oracle: sees 8 steps)"));
@@ -138,7 +136,9 @@ fn common_skipping() -> tiersim::workload::TraceConfig {
 
 fn explain(config: ScenarioConfig) -> Explanation {
     let scenario = Scenario::new(config).unwrap();
-    let ladder = Ladder::climb(&scenario, 1, &AtomicBool::new(false), &|_| ()).unwrap();
+    let ladder =
+        Ladder::climb(&scenario, 1, &Room::new(tiersim::units::Bytes::new(2 << 30)), &AtomicBool::new(false), &|_| ())
+            .unwrap();
     ladder.explanation(&scenario).unwrap()
 }
 
