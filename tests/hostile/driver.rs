@@ -131,7 +131,8 @@ impl Seeds {
             path.join(name)
         };
         let run = |args: &[&str]| {
-            let status = Command::new(binary()).current_dir(path).arg("-q").args(args).status().unwrap();
+            let status =
+                Command::new(binary()).current_dir(path).arg("-q").args(args).stdout(Stdio::null()).status().unwrap();
             assert!(status.success(), "{args:?}");
         };
         let scenario = text("scenario.ron", SCENARIO);
@@ -207,6 +208,17 @@ fn binary() -> PathBuf {
 
 /// Changes `bytes` as a damaged disk, a careless person or an attacker would.
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
+    // Most often one number alone, so that much of it is taken for right.
+    if random.below(2) == 0 {
+        let is_start = |at: &usize| bytes[*at].is_ascii_digit() && (*at == 0 || !bytes[*at - 1].is_ascii_digit());
+        let starts: Vec<usize> = (0..bytes.len()).filter(is_start).collect();
+        if !starts.is_empty() {
+            let start = starts[random.below(starts.len())];
+            let end = (start..bytes.len()).find(|at| !bytes[*at].is_ascii_digit()).unwrap_or(bytes.len());
+            bytes.splice(start..end, random.of(&WHOLE).bytes());
+        }
+        return;
+    }
     for _ in 0..1 + random.below(4) {
         let at = random.below(bytes.len() + 1);
         match random.below(12) {
@@ -384,79 +396,93 @@ fn mutated_file(seeds: &Seeds, random: &mut Random, folder: &Path) -> Outcome {
     run(kind, folder, &args)
 }
 
-/// Extreme values of flags and fields.
+/// Odd values that fields of a kind may have, and some that they may not.
+const WHOLE: [&str; 12] =
+    ["0", "1", "2", "3", "7", "16", "100", "1000", "65536", "4294967295", "999999999999", "18446744073709551615"];
+const SHARES: [&str; 9] = ["0", "1", "0.001", "99.9%", "50%", "33.3333%", "0.999999999", "100%", "1.5"];
+const SIZES: [&str; 9] = ["0 B", "1 B", "3 B", "4097 B", "1 MiB", "63.9 MiB", "1 GiB", "64 PiB", "1.5 B"];
+const RATES: [&str; 7] = ["1 MB/s", "1.000001 MB/s", "3 GB/s", "300 GB/s", "1000 GB/s", "1 PB/s", "100 PB/s"];
+const TIMES: [&str; 6] = ["0 ps", "1 ps", "999 ns", "1 ms", "1 s", "1.1 s"];
+const STRATEGIES: [&str; 6] = ["baseline", "best-ratio", "balanced", "balanced-online", "best-ratio-drop", "none"];
+const MIGRATIONS: [&str; 7] = [
+    "None",
+    "LookAhead",
+    "Lru",
+    "Lfu",
+    "PastWindow(steps: 4294967295)",
+    "Predictive",
+    "LookAheadBatch(steps: 4294967295)",
+];
+const OTHERS: [&str; 8] =
+    ["null", "Inclusive", "Exclusive", "fifo", "priority", "Charged", "{\"Hashed\":{\"page_tokens\":1}}", "[]"];
+
+/// Flags and fields, with the values of their kinds.
+const FLAGS: [(&str, &[&str]); 40] = [
+    ("--prefill", &WHOLE),
+    ("--decode", &WHOLE),
+    ("--page-tokens", &WHOLE),
+    ("--skip", &SHARES),
+    ("--churn", &SHARES),
+    ("--seed", &WHOLE),
+    ("--hbm-capacity", &SIZES),
+    ("--hbm-bandwidth", &RATES),
+    ("--link-bandwidth", &RATES),
+    ("--migration-budget", &SIZES),
+    ("--timeline", &WHOLE),
+    ("--jobs", &WHOLE),
+    ("--memory-limit", &SIZES),
+    ("--migration", &MIGRATIONS),
+    ("--strategy", &STRATEGIES),
+    ("--arbitration", &OTHERS),
+    ("prefill_tokens", &WHOLE),
+    ("decode_tokens", &WHOLE),
+    ("weight_prefetch", &WHOLE),
+    ("trace.skip", &SHARES),
+    ("trace.churn", &SHARES),
+    ("trace.sinks", &WHOLE),
+    ("trace.recent", &WHOLE),
+    ("trace.old_bias", &WHOLE),
+    ("memory.hbm.channels", &WHOLE),
+    ("memory.hbm.latency", &TIMES),
+    ("memory.external.link.read", &RATES),
+    ("memory.external.link.latency", &TIMES),
+    ("memory.external.capacity", &SIZES),
+    ("memory.hbm.max_transfers", &WHOLE),
+    ("memory.hbm.transfer_cap", &RATES),
+    ("memory.residency", &OTHERS),
+    ("memory.hbm.turnaround", &TIMES),
+    ("memory.hbm.stripe", &SIZES),
+    ("memory.hbm.interleaving", &OTHERS),
+    ("model.layers[0].count", &WHOLE),
+    ("model.layers[0].kv_bytes", &SIZES),
+    ("compute.flop_per_kv_byte", &SHARES),
+    ("bound", &OTHERS),
+    ("name", &STRATEGIES),
+];
+
+/// Odd and extreme values of flags and fields.
 fn extreme_flags(random: &mut Random, folder: &Path) -> Outcome {
     fs::write(folder.join("scenario.ron"), SCENARIO).unwrap();
-    let command = random.of(&["run", "run", "run", "explain", "strategies", "check"]);
-    if command == "check" {
+    let command = random.of(&["run", "run", "run", "explain", "strategies", "curve"]);
+    if command == "curve" {
         let args = ["-q", "curve", "--memory", "study", "--transfers", random.of(&["100", "0", "-1", "1e3", "1000"])];
         let more = ["--reads", random.of(&["0", "1", "-1", "2", "0.5,0.5", "NaN", "1e-9", "50%"]), "--out", "o"];
-        let bytes = ["--bytes", random.of(&["1", "0", "1 GiB", "2 GiB", "64 PiB", "-1", "1.5 B"])];
+        let bytes = ["--bytes", random.of(&["1 B", "0 B", "1 GiB", "2 GiB", "64 PiB", "-1", "1.5 B"])];
         return run("flags", folder, &words(&[&args[..], &more, &bytes].concat()));
     }
     let mut args = words(&["-q", command, "scenario.ron", "--out", "o"]);
-    let fields = [
-        "prefill_tokens",
-        "decode_tokens",
-        "page_tokens",
-        "weight_prefetch",
-        "trace.skip",
-        "trace.churn",
-        "trace.seed",
-        "trace.sinks",
-        "trace.recent",
-        "trace.old_bias",
-        "memory.hbm.capacity",
-        "memory.hbm.bandwidth",
-        "memory.hbm.channels",
-        "memory.hbm.latency",
-        "memory.external.link.read",
-        "memory.external.link.latency",
-        "memory.external.capacity",
-        "memory.hbm.max_transfers",
-        "memory.hbm.transfer_cap",
-        "memory.residency",
-        "memory.arbitration",
-        "model.layers",
-        "model.layers[0].count",
-        "model.layers[0].kv_bytes",
-        "compute.rate",
-        "compute.flop_per_kv_byte",
-        "bound",
-        "name",
-        "strategy",
-        "strategy.migration",
-        "memory.hbm.interleaving",
-        "memory.hbm.turnaround",
-        "memory.hbm.stripe",
-    ];
     for _ in 0..1 + random.below(3) {
-        let value = match random.below(3) {
+        let (name, usual) = FLAGS[random.below(FLAGS.len())];
+        let value = match random.below(8) {
             0 => random.of(&EXTREMES).to_owned(),
             1 => random.of(&EXTREMES).trim_matches('"').to_owned(),
-            _ => random.next().to_string(),
+            2 => random.next().to_string(),
+            _ => random.of(usual).to_owned(),
         };
-        let flags = [
-            "--prefill",
-            "--decode",
-            "--page-tokens",
-            "--skip",
-            "--churn",
-            "--seed",
-            "--hbm-capacity",
-            "--hbm-bandwidth",
-            "--link-bandwidth",
-            "--migration-budget",
-            "--timeline",
-            "--jobs",
-            "--memory-limit",
-            "--migration",
-            "--placement",
-        ];
-        if random.below(2) == 0 {
-            args.extend([random.of(&flags).to_owned(), value]);
+        if name.starts_with("--") {
+            args.push(format!("{name}={value}"));
         } else {
-            args.extend(["--set".to_owned(), format!("{}={value}", random.of(&fields))]);
+            args.extend(["--set".to_owned(), format!("{name}={value}")]);
         }
     }
     run("flags", folder, &args)
