@@ -184,10 +184,9 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
             steps.len()
         )));
     }
-    let mut claims = paths::prepare(&jobs)?;
-    if jobs.len() > 1 {
-        claims.push(report::claim(&out, &["report.html"])?);
-    }
+    // The folder around the others first: where it cannot be had, nothing is created in it.
+    let _around = (jobs.len() > 1).then(|| report::claim(&out, &["report.html"])).transpose()?;
+    let _claims = paths::prepare(&jobs)?;
     let pages = paths::pages_beside(&jobs);
     let bar = Bar::new(scenarios.iter().map(|scenario| scenario.decode() as u64).sum());
     let finished = study::simulate(&jobs, Resources::new(args.jobs, args.memory_limit), cancel, &bar);

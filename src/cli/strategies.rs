@@ -52,8 +52,8 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
     let folders = paths::strategy_folders(&out, &scenarios);
     let jobs: Vec<Job<'_>> =
         scenarios.iter().zip(folders).map(|(scenario, folder)| Job { scenario, folder, timeline: None }).collect();
-    let mut claims = paths::prepare(&jobs)?;
-    claims.push(report::claim(&out, &["table.md", "time_against_alpha.svg", "time_against_alpha.png"])?);
+    let _around = report::claim(&out, &["table.md", "time_against_alpha.svg", "time_against_alpha.png"])?;
+    let _claims = paths::prepare(&jobs)?;
     let pages = paths::pages_beside(&jobs);
     let bar = Bar::new(scenarios.iter().map(|scenario| scenario.decode() as u64).sum());
     let finished = study::simulate(&jobs, Resources::new(args.jobs, args.memory_limit), cancel, &bar);

@@ -203,7 +203,7 @@ fn a_folder_in_the_place_of_a_file_is_found_before_the_run() {
     for name in ["report.html", "steps.csv", "steps.parquet", "histograms.hlog", "alpha.png", "summary.json"] {
         fs::create_dir_all(path.join("o").join(name)).unwrap();
         // A run of an hour, if it began.
-        let message = refused(path, &["run", "--decode", "1000000", "--out", "o"]);
+        let message = refused(path, &["run", "--decode", "1000000", "--strategy", "baseline", "--out", "o"]);
         has(&message, &[name, "folder", "--out"]);
         assert_eq!(fs::read_dir(path.join("o")).unwrap().count(), 1, "nothing was written");
         fs::remove_dir(path.join("o").join(name)).unwrap();
@@ -213,7 +213,10 @@ fn a_folder_in_the_place_of_a_file_is_found_before_the_run() {
     let before = fs::read(path.join("o/summary.json")).unwrap();
     fs::remove_file(path.join("o/histograms/token_latency.hgrm")).unwrap();
     fs::create_dir(path.join("o/histograms/token_latency.hgrm")).unwrap();
-    has(&refused(path, &["run", "--decode", "2", "--out", "o"]), &["token_latency.hgrm", "folder"]);
+    has(
+        &refused(path, &["run", "--decode", "2", "--strategy", "baseline", "--out", "o"]),
+        &["token_latency.hgrm", "folder"],
+    );
     assert_eq!(fs::read(path.join("o/summary.json")).unwrap(), before);
 }
 
