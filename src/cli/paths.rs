@@ -106,7 +106,11 @@ pub(super) fn tell_removed(pages: &[PathBuf]) {
 
 /// Writes `out/index.html` anew if `written` lies below `out`.
 pub(super) fn refresh_index(written: &Path) {
+    // Where `out` is a result's own folder, what else is in it is that result's.
+    let is_result =
+        ["summary.json", "sweep.json", "report.html"].iter().any(|file| Path::new(OUT).join(file).is_file());
     if is_below_out(written)
+        && !is_result
         && let Err(error) = report::write_index(Path::new(OUT))
     {
         note!("the list of results is not up to date: {error}");
@@ -118,7 +122,6 @@ fn is_below_out(path: &Path) -> bool {
     let path = path.strip_prefix(&here).unwrap_or(path);
     let mut parts = path.components().filter(|part| *part != Component::CurDir);
     let in_out = parts.next() == Some(Component::Normal(OUT.as_ref()));
-    // A result may have `out` for its own folder, in which there is nothing else.
     let below: Vec<Component<'_>> = parts.collect();
     in_out && !below.is_empty() && below.iter().all(|part| matches!(part, Component::Normal(_)))
 }
