@@ -113,7 +113,7 @@ fn compare_is_a_gate_for_scripts() {
         refused(place.path(), &["compare", "a", "b", "--fail-if", condition], &[part]);
     };
     refused_gate("p99 > 5%", "+5% or 1.05x");
-    refused_gate("token_latency_ns.p98 > 3", "there is max, mean");
+    refused_gate("token_latency_ns.p98 > 3ns", "there is max, mean");
     refused_gate("p99", "FIGURE OPERATOR LIMIT");
 }
 

@@ -17,8 +17,9 @@ fn folder() -> TempDir {
     TempDir::new().expect("a temporary folder")
 }
 
+/// What a command tells that gets to its end: with 0, or with 1 where cells failed.
 fn told(folder: &Path, args: &[&str]) -> String {
-    let output = tiersim(folder, args).assert().success().get_output().clone();
+    let output = tiersim(folder, args).assert().code(&[0, 1] as &'static [i32]).get_output().clone();
     String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
 }
 
@@ -386,7 +387,7 @@ fn a_cell_is_the_run_that_it_says() {
     .clone();
     let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let time = summary["simulated_ns"].as_f64().unwrap();
-    let wanted = format!("simulated_ns == {time}");
+    let wanted = format!("simulated_ns == {time}ns");
     let text = told(place, &["sweep", "best", "grid", "--where", &wanted]);
     assert!(text.contains("1.5 GiB") && text.contains("best-ratio"), "{text}");
 }

@@ -1,6 +1,7 @@
 use super::error::{BAD_INPUT, CliError};
 use super::print;
 use super::trace::describe;
+use crate::catalog::{self, FileKind};
 use crate::config::{self, Reference};
 use crate::memory::{MemoryConfig, MemorySystem};
 use crate::simulation::{Scenario, ScenarioConfig};
@@ -39,54 +40,48 @@ fn check_one(path: &Path, cancel: &Cancel) -> Result<String, CliError> {
         return describe(path, cancel);
     }
     let text = config::read(path)?;
-    match kind(&text) {
-        Some("LanguageModel") => {
+    if text.trim_start().starts_with('{') {
+        return scenario(path, &name);
+    }
+    match FileKind::of(&text) {
+        Some(FileKind::Model) => {
             let model: ModelConfig = config::parse(&text, &name)?;
             let checked = LanguageModel::new(&model).map_err(|error| CliError::Usage(format!("{name}: {error}")))?;
             Ok(format!(
                 "the language model '{}': {} layers, {} of weights stored, {} of KV a token",
                 checked.name(),
                 checked.layers().len(),
-                checked.stored_weights(),
-                checked.token_bytes()
+                checked.stored_weights().rounded(),
+                checked.token_bytes().rounded()
             ))
         }
-        Some("MemorySystem") => {
+        Some(FileKind::Memory) => {
             let memory: MemoryConfig = config::parse(&text, &name)?;
             let checked = MemorySystem::new(&memory).map_err(|error| CliError::Usage(format!("{name}: {error}")))?;
             let tiers: Vec<String> = checked
                 .tiers()
                 .iter()
-                .map(|tier| format!("{} of {} read at {}", tier.name, tier.capacity, tier.read_bandwidth))
+                .map(|tier| {
+                    format!("{} of {} read at {}", tier.name, tier.capacity.rounded(), tier.read_bandwidth.rounded())
+                })
                 .collect();
             Ok(format!("the memory system '{}': {}{}", checked.name(), tiers.join(", "), notes(&checked, &memory)))
         }
-        Some("Scenario") => {
-            let scenario =
-                Scenario::new(ScenarioConfig::load(&in_folder(path))?).map_err(CliError::of_scenario(&name))?;
-            let notes = match &scenario.resolved().memory {
-                Reference::Inline(memory) => notes(scenario.memory(), memory),
-                Reference::Name(_) => String::new(),
-            };
-            Ok(format!(
-                "the scenario '{}': {} on {}, {} + {} tokens, {}{notes}",
-                scenario.resolved().name,
-                scenario.model().name(),
-                scenario.memory().name(),
-                scenario.prefill(),
-                scenario.decode(),
-                scenario.strategy()
-            ))
+        Some(FileKind::Scenario) => scenario(path, &name),
+        Some(FileKind::Generator) => {
+            let generator = catalog::generator(&in_folder(path))?;
+            // Whether its values are within their limits, a few steps tell.
+            let source = generator.as_ref().map(|it| it.made_up(1, 1024, 1)).transpose();
+            let source = source.map_err(|error| CliError::Usage(format!("{name}: {error}")))?;
+            source.map_or_else(|| Err(unknown(&name)), |_| Ok("a generator of skip sets".to_owned()))
         }
-        Some("Sweep") => {
-            let plan = Plan::new(SweepConfig::load(&in_folder(path))?)?;
+        Some(FileKind::Sweep) => {
+            let plan = Plan::new(SweepConfig::load(&in_folder(path))?).map_err(CliError::of_sweep(&name))?;
             let axes: Vec<String> =
                 plan.axes().iter().map(|axis| format!("{} ({})", axis.name, axis.levels.len())).collect();
             Ok(format!("the sweep '{}': {} combinations of {}", plan.config().name, plan.cells(), axes.join(", ")))
         }
-        _ => Err(CliError::Usage(format!(
-            "{name}: cannot tell what it is: start it with LanguageModel(, MemorySystem(, Scenario( or Sweep("
-        ))),
+        None => Err(unknown(&name)),
     }
 }
 
@@ -95,24 +90,32 @@ fn notes(system: &MemorySystem, config: &MemoryConfig) -> String {
     system.notes(config).iter().map(|note| format!("\n  {note}")).collect()
 }
 
+fn unknown(name: &str) -> CliError {
+    CliError::Usage(format!(
+        "{name}: cannot tell what it is: start it with LanguageModel(, MemorySystem(, Scenario(, Sweep(, Generated( or Lifelike("
+    ))
+}
+
+/// A scenario's file, or the summary of a run that holds one.
+fn scenario(path: &Path, name: &str) -> Result<String, CliError> {
+    let scenario = Scenario::new(ScenarioConfig::load(&in_folder(path))?).map_err(CliError::of_scenario(name))?;
+    let notes = match &scenario.resolved().memory {
+        Reference::Inline(memory) => notes(scenario.memory(), memory),
+        Reference::Name(_) => String::new(),
+    };
+    Ok(format!(
+        "the scenario '{}': {} on {}, {} + {} tokens, {}{notes}",
+        scenario.resolved().name,
+        scenario.model().name(),
+        scenario.memory().name(),
+        scenario.prefill(),
+        scenario.decode(),
+        scenario.strategy()
+    ))
+}
+
 /// The path, so written that it is not taken for a shipped name.
 fn in_folder(path: &Path) -> String {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     if folder.is_some() { path.display().to_string() } else { format!("./{}", path.display()) }
-}
-
-/// What a file is: the name that it starts with or, failing that, the one whose fields it has.
-fn kind(text: &str) -> Option<&'static str> {
-    const KINDS: [(&str, &str); 4] =
-        [("Sweep", "axes"), ("LanguageModel", "kv_bytes"), ("Scenario", "decode_tokens"), ("MemorySystem", "tiers")];
-    let code = || text.lines().map(|line| line.split("//").next().unwrap_or("").trim());
-    let first = code().find(|line| !line.is_empty() && !line.starts_with("#!"))?;
-    KINDS
-        .iter()
-        .find(|(kind, _)| first.starts_with(kind))
-        .or_else(|| {
-            let named = first.starts_with(|c: char| c.is_alphabetic());
-            KINDS.iter().find(|(_, field)| !named && code().any(|line| line.contains(&format!("{field}:"))))
-        })
-        .map(|(kind, _)| *kind)
 }

@@ -394,10 +394,12 @@ impl Comparison {
             }
         }
         let mut table = Table::new(columns);
+        let first = self.runs.first().map(|run| run.report.summary.size_style());
+        let style = first.unwrap_or(crate::units::SizeStyle::Binary);
         for figure in &self.figures {
             let mut row = vec![figure.path.clone()];
             for (index, value) in figure.values.iter().enumerate() {
-                row.push(value.map_or_else(dash, |value| Kind::of(&figure.path).shown(value)));
+                row.push(value.map_or_else(dash, |value| Kind::of(&figure.path).shown_in(value, style)));
                 if index > 0 {
                     row.push(figure.ratio(index).map_or_else(dash, |ratio| format!("{ratio:.3}")));
                 }

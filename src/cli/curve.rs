@@ -1,5 +1,5 @@
 use super::error::CliError;
-use super::print;
+use super::{arguments, print};
 use crate::catalog;
 use crate::curve::{Curve, CurveSettings, curves};
 use crate::memory::{Arbitration, MemorySystem};
@@ -14,7 +14,7 @@ use std::process::ExitCode;
 #[derive(Args)]
 pub(super) struct CurveArgs {
     /// The memory system, by name or path
-    #[arg(long, value_name = "MEMORY", default_value = "gh200")]
+    #[arg(long, value_name = "MEMORY", default_value = "gh200", value_parser = arguments::memory(), hide_possible_values = true)]
     memory: String,
     /// How transfers share lanes, in place of the memory system's
     #[arg(long, value_enum, ignore_case = true)]
@@ -35,7 +35,7 @@ pub(super) struct CurveArgs {
     #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(100..=100_000_000))]
     transfers: u32,
     /// The seed of the arrivals
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = arguments::seed, allow_negative_numbers = true)]
     seed: u64,
     /// The folder for curve.csv and the pictures [default: out/curves/MEMORY]
     #[arg(long, value_name = "DIR")]
@@ -68,7 +68,8 @@ pub(super) fn run(args: &CurveArgs) -> Result<ExitCode, CliError> {
         transfers: args.transfers,
         seed: args.seed,
     };
-    let measured = curves(&system, &settings)?;
+    let measured =
+        curves(&system, &settings).map_err(|source| CliError::Replay { file: args.memory.clone(), source })?;
     report::write(&out, &report::curve_files(&system, &measured)?)?;
     print(&table(&system, &measured).render(std::io::stdout().is_terminal()))?;
     note!(

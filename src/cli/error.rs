@@ -1,4 +1,4 @@
-use crate::config::{ConfigError, Invalid};
+use crate::config::{ConfigError, Invalid, is_control, printable, shortened};
 use crate::explain::ExplainError;
 use crate::replay::{ReplayError, TrafficError};
 use crate::report::ReportError;
@@ -32,12 +32,14 @@ pub(super) enum CliError {
     Usage(String),
     #[error(transparent)]
     Traffic(#[from] TrafficError),
-    #[error(transparent)]
-    Replay(#[from] ReplayError),
+    #[error("{file}: {source}")]
+    Replay { file: String, source: ReplayError },
     #[error(transparent)]
     Study(#[from] StudyError),
     #[error(transparent)]
     Sweep(#[from] SweepError),
+    #[error("{file}: {source}")]
+    SweepFile { file: String, source: Box<SweepError> },
     #[error(transparent)]
     Explain(#[from] ExplainError),
     #[error(transparent)]
@@ -55,6 +57,15 @@ impl CliError {
     pub fn of_scenario(name: &str) -> impl FnOnce(ScenarioError) -> Self {
         let name = name.to_owned();
         move |source| Self::Scenario { name, source: Box::new(source) }
+    }
+
+    /// For `map_err`: what is wrong with the sweep that was called `file`, where it does not say so itself.
+    pub fn of_sweep(file: &str) -> impl FnOnce(SweepError) -> Self {
+        let file = file.to_owned();
+        move |source| match source {
+            SweepError::Config(_) | SweepError::Trace { .. } => Self::Sweep(source),
+            source => Self::SweepFile { file, source: Box::new(source) },
+        }
     }
 
     fn code(&self) -> u8 {
@@ -82,25 +93,95 @@ impl CliError {
 
     /// Tells the user on stderr, with the place in the file where there is one.
     pub fn report(&self) -> ExitCode {
-        match self.invalid() {
-            Some(invalid) => {
-                let mut text = String::new();
-                let shown = GraphicalReportHandler::new().render_report(&mut text, &Located(invalid));
-                tell!("error: {invalid}");
-                if shown.is_ok() {
-                    // The first line repeats the message.
-                    tell!("{}", text.split_once('\n').map_or("", |(_, rest)| rest.trim_end()));
-                }
-            }
-            None => tell!("error: {self}"),
+        let message = match self.invalid() {
+            Some(invalid) => invalid.to_string(),
+            None => self.to_string(),
+        };
+        tell!("error: {}", shortened(&without_long_numbers(&message), MOST_TOLD));
+        if let Some(place) = self.invalid().and_then(place) {
+            use std::io::Write;
+            let _ = writeln!(std::io::stderr(), "{place}");
         }
         ExitCode::from(self.code())
     }
 }
 
+/// The longest message: longer ones repeat what is wrong in full, which may be a file of 20 MB.
+const MOST_TOLD: usize = 2_000;
+/// The longest number that is told digit by digit.
+const MOST_DIGITS: usize = 40;
+/// The longest line that is shown around a place.
+const MOST_SHOWN: usize = 400;
+
+/// `message` with numbers of hundreds of digits shortened to their first ones and their power of ten.
+fn without_long_numbers(message: &str) -> String {
+    let mut told = String::with_capacity(message.len().min(1 << 16));
+    let mut rest = message;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let digits = rest[start..].bytes().take_while(u8::is_ascii_digit).count();
+        let number = &rest[start..start + digits];
+        told.push_str(&rest[..start]);
+        if digits > MOST_DIGITS && !number.starts_with('0') {
+            told.push_str(&format!("{}.{}e{}", &number[..1], &number[1..4], digits - 1));
+        } else {
+            told.push_str(number);
+        }
+        rest = &rest[start + digits..];
+    }
+    told.push_str(rest);
+    told
+}
+
+/// The lines around the place of an error, or of long lines the part around it.
+fn place(invalid: &Invalid) -> Option<String> {
+    let start = invalid.span.start.min(invalid.text.len());
+    let first = invalid.text[..start].rfind('\n').map_or(0, |at| at + 1);
+    // miette shows the line before and the one after as well, each in full.
+    let from = invalid.text[..first.saturating_sub(1)].rfind('\n').map_or(0, |at| at + 1);
+    let shown = invalid.text[from..].lines().take(invalid.text[first..start].lines().count().max(1) + 3);
+    if shown.into_iter().any(|line| line.len() > MOST_SHOWN) {
+        return Some(part_of_line(invalid, first, start));
+    }
+    let mut text = String::new();
+    GraphicalReportHandler::new().render_report(&mut text, &Located::new(invalid)).ok()?;
+    // The first line repeats the message.
+    text.split_once('\n').map(|(_, rest)| rest.trim_end().to_owned())
+}
+
+/// The part of a long line around a place, with a mark below it.
+fn part_of_line(invalid: &Invalid, line: usize, at: usize) -> String {
+    const AROUND: usize = 60;
+    let end = invalid.text[at..].find('\n').map_or(invalid.text.len(), |end| at + end);
+    let before: Vec<char> = invalid.text[line..at].chars().rev().take(AROUND).collect();
+    let before: String = printable(&before.into_iter().rev().collect::<String>()).into_owned();
+    let after: String = printable(&invalid.text[at..end].chars().take(AROUND).collect::<String>()).into_owned();
+    let dots = |cut: bool| if cut { "..." } else { "" };
+    let front = dots(invalid.text[line..at].chars().nth(AROUND).is_some());
+    let back = dots(invalid.text[at..end].chars().nth(AROUND).is_some());
+    let origin = printable(&invalid.origin);
+    let indent = " ".repeat(front.len() + before.chars().count());
+    format!("  {origin}:{}:{}\n  {front}{before}{after}{back}\n  {indent}^ here", invalid.line, invalid.column)
+}
+
 /// An [`Invalid`] as miette shows it: the lines around the place, underlined.
 #[derive(Debug)]
-struct Located<'a>(&'a Invalid);
+struct Located<'a> {
+    invalid: &'a Invalid,
+    /// The file, with a mark in the place of each control character: as long, so that places stay what they are.
+    text: String,
+}
+
+impl<'a> Located<'a> {
+    fn new(invalid: &'a Invalid) -> Self {
+        let mark = |c: char| match c.len_utf8() {
+            _ if !is_control(c) || c == '\n' || c == '\t' || c == '\r' => c,
+            1 => '?',
+            2 => '\u{bf}',
+            _ => '\u{fffd}',
+        };
+        Self { invalid, text: invalid.text.chars().map(mark).collect() }
+    }
+}
 
 impl fmt::Display for Located<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -116,7 +197,7 @@ impl Diagnostic for Located<'_> {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let label = LabeledSpan::new(Some("here".to_owned()), self.0.span.start, self.0.span.len());
+        let label = LabeledSpan::new(Some("here".to_owned()), self.invalid.span.start, self.invalid.span.len());
         Some(Box::new(std::iter::once(label)))
     }
 }
@@ -128,14 +209,49 @@ impl SourceCode for Located<'_> {
         before: usize,
         after: usize,
     ) -> Result<Box<dyn miette::SpanContents<'a> + 'a>, miette::MietteError> {
-        let contents = self.0.text.read_span(span, before, after)?;
+        let contents = self.text.read_span(span, before, after)?;
         Ok(Box::new(miette::MietteSpanContents::new_named(
-            self.0.origin.clone(),
+            printable(&self.invalid.origin).into_owned(),
             contents.data(),
             *contents.span(),
             contents.line(),
             contents.column(),
             contents.line_count(),
         )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn long_numbers_are_shortened() {
+        assert_eq!(without_long_numbers("4096 of 12"), "4096 of 12");
+        let long = format!("'1{}' is too much", "0".repeat(308));
+        assert_eq!(without_long_numbers(&long), "'1.000e308' is too much");
+    }
+
+    /// miette cannot show what stands beyond column 65535 of a line.
+    #[test]
+    fn places_in_long_lines_are_shown_in_part() {
+        let text: Arc<str> = format!("Scenario({}x:1)", " ".repeat(70_000)).into();
+        let at = text.find('x').unwrap();
+        let invalid = Invalid {
+            origin: "f\u{1b}.ron".to_owned(),
+            line: 1,
+            column: at + 1,
+            field: String::new(),
+            message: String::new(),
+            text: Arc::clone(&text),
+            span: at..at + 1,
+        };
+        let shown = place(&invalid).unwrap();
+        assert!(shown.len() < 400 && shown.contains("x:1)") && !shown.contains('\u{1b}'), "{shown}");
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines[1].find("x:1"), lines[2].find('^'), "{shown}");
+        let short = Invalid { text: "(\n  a: \u{1b}[31m,\n)".into(), span: 4..5, line: 2, column: 3, ..invalid };
+        assert!(place(&short).unwrap().contains("a: ?[31m"));
     }
 }

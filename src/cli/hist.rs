@@ -1,5 +1,6 @@
 use super::error::CliError;
 use super::print;
+use crate::config::printable;
 use crate::metrics::Timings;
 use crate::report::{self, Artifact, Column, Table};
 use crate::results::{Distributions, LogUnit};
@@ -48,6 +49,7 @@ enum Unit {
     Ns,
     Us,
     Ms,
+    S,
 }
 
 impl From<Unit> for LogUnit {
@@ -57,6 +59,7 @@ impl From<Unit> for LogUnit {
             Unit::Ns => Self::Ns,
             Unit::Us => Self::Us,
             Unit::Ms => Self::Ms,
+            Unit::S => Self::S,
         }
     }
 }
@@ -119,8 +122,8 @@ fn combine(
         return Ok(vec![(name, rest)]);
     }
     let Some(merge) = args.merge else { return Ok(names.iter().cloned().zip(read).collect()) };
-    let merged = Distributions::merged(&read);
-    let merged = if merge == Merge::All { merged.as_one("merged") } else { merged };
+    let merged = Distributions::merged(&read)?;
+    let merged = if merge == Merge::All { merged.as_one("merged")? } else { merged };
     Ok(vec![("merged".to_owned(), merged)])
 }
 
@@ -129,9 +132,9 @@ fn files(results: &[(String, Distributions)]) -> Result<Vec<Artifact>, CliError>
     let mut files = Vec::new();
     if let [(_, result)] = results {
         // An interval without a time in it has no percentiles.
-        let filled = result.named.iter().filter(|(_, timings)| timings.count() > 0);
-        let named: Vec<(String, &Timings)> =
-            filled.map(|(tag, timings)| (crate::simulation::file_name(tag), timings)).collect();
+        let filled: Vec<&(String, Timings)> = result.named.iter().filter(|(_, timings)| timings.count() > 0).collect();
+        let names = distinct(filled.iter().map(|(tag, _)| crate::simulation::file_name(tag)).collect());
+        let named: Vec<(String, &Timings)> = names.into_iter().zip(filled.iter().map(|(_, timings)| timings)).collect();
         files.extend(report::distribution_files(&named, result.span)?);
     }
     let mut tags: Vec<&str> = Vec::new();
@@ -140,15 +143,16 @@ fn files(results: &[(String, Distributions)]) -> Result<Vec<Artifact>, CliError>
             tags.push(tag);
         }
     }
-    for tag in tags {
+    let names = distinct(tags.iter().map(|tag| crate::simulation::file_name(tag)).collect());
+    for (tag, file_name) in tags.into_iter().zip(names) {
         let of_tag = |(name, result): &'_ (String, Distributions)| {
             let found = result.named.iter().find(|(known, _)| known == tag);
-            found.map(|(_, timings)| (name.clone(), timings.clone()))
+            found.map(|(_, timings)| (printable(name).into_owned(), timings.clone()))
         };
         let lines: Vec<(String, Timings)> = results.iter().filter_map(of_tag).collect();
         let lines: Vec<(&str, &Timings)> = lines.iter().map(|(name, timings)| (name.as_str(), timings)).collect();
-        let name = format!("percentiles_{}", crate::simulation::file_name(tag));
-        files.extend(report::percentile_picture(&name, &format!("Percentiles: {tag}"), &lines)?);
+        let name = format!("percentiles_{file_name}");
+        files.extend(report::percentile_picture(&name, &format!("Percentiles: {}", printable(tag)), &lines)?);
     }
     Ok(files)
 }
@@ -203,7 +207,8 @@ pub(super) fn labels(paths: &[PathBuf]) -> Vec<String> {
     let all: Vec<Vec<String>> = paths.iter().map(|path| parts(path)).collect();
     let last = |parts: &[String], count: usize| parts[parts.len().saturating_sub(count)..].join("/");
     let longest = all.iter().map(Vec::len).max().unwrap_or(0);
-    all.iter()
+    let labels = all
+        .iter()
         .enumerate()
         .map(|(index, own)| {
             let alone = |count: usize| {
@@ -216,7 +221,20 @@ pub(super) fn labels(paths: &[PathBuf]) -> Vec<String> {
                 None => format!("{} ({})", last(own, 1), index + 1),
             }
         })
-        .collect()
+        .collect::<Vec<_>>();
+    distinct(labels)
+}
+
+/// `names`, with a number after each that is the same as one before it.
+fn distinct(names: Vec<String>) -> Vec<String> {
+    let mut taken: Vec<String> = Vec::with_capacity(names.len());
+    for (index, name) in names.iter().enumerate() {
+        let free = |name: &String| !taken.contains(name) && !names[index + 1..].contains(name);
+        let numbered = || (2..).map(|number| format!("{name}-{number}")).find(free).unwrap_or_default();
+        let unique = if taken.contains(name) { numbered() } else { name.clone() };
+        taken.push(unique);
+    }
+    taken
 }
 
 #[cfg(test)]
@@ -230,6 +248,9 @@ mod tests {
         assert_eq!(of(&["x/run", "y/run", "z"]), ["x/run", "y/run", "z"]);
         assert_eq!(of(&["run", "y/run"]), ["run", "y/run"]);
         assert_eq!(of(&["a", "a"]), ["a (1)", "a (2)"]);
+        assert_eq!(of(&["a", "a", "a (1)"]), ["a (1)", "a (2)", "a (1)-2"]);
+        let names = |names: &[&str]| distinct(names.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(names(&["x", "x", "x-2", "x"]), ["x", "x-3", "x-2", "x-4"]);
         assert_eq!(of(&[".."]), [".."]);
     }
 }

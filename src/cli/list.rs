@@ -1,12 +1,12 @@
 use super::error::CliError;
-use super::print;
-use crate::catalog;
+use super::{arguments, print, show};
+use crate::catalog::{self, FileKind};
 use crate::memory::{Efficiency, MemorySystem, Pattern, presets};
 use crate::report::{Column, Table};
 use crate::simulation::ScenarioConfig;
 use crate::strategy::{InitializationKind, Knowledge, MigrationKind, NAMED, PlacementKind};
 use crate::sweep::SweepConfig;
-use crate::units::Bytes;
+use crate::units::{Bandwidth, Bytes};
 use clap::Args;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -15,17 +15,54 @@ use std::process::ExitCode;
 #[derive(Args)]
 pub(super) struct ListArgs {
     /// Show the tiers of this memory system, by name or path: peak and effective bandwidths, latencies, best shares
-    #[arg(long, value_name = "MEMORY")]
+    #[arg(long, value_name = "MEMORY", group = "kind", value_parser = arguments::memory(), hide_possible_values = true)]
     memory: Option<String>,
     /// Show what this DRAM part achieves of its peak, by granule and read share
-    #[arg(long, value_name = "PART", conflicts_with = "memory")]
+    #[arg(long, value_name = "PART", group = "kind", value_parser = arguments::dram(), hide_possible_values = true)]
     dram: Option<String>,
+    /// Show this language model: layers, weights, KV
+    #[arg(long, value_name = "MODEL", group = "kind", value_parser = arguments::model(), hide_possible_values = true)]
+    model: Option<String>,
+    /// Show what this link carries
+    #[arg(long, value_name = "LINK", group = "kind", value_parser = arguments::link(), hide_possible_values = true)]
+    link: Option<String>,
+    /// Show the parts of this strategy
+    #[arg(long, value_name = "STRATEGY", group = "kind", value_parser = arguments::strategy(), hide_possible_values = true)]
+    strategy: Option<String>,
+    /// Show the file of this scenario
+    #[arg(long, value_name = "SCENARIO", group = "kind", value_parser = arguments::scenario(), hide_possible_values = true)]
+    scenario: Option<String>,
+    /// Show the file of this sweep
+    #[arg(long, value_name = "SWEEP", group = "kind", value_parser = arguments::sweep(), hide_possible_values = true)]
+    sweep: Option<String>,
+    /// Show the file of this generator of skip sets
+    #[arg(long, value_name = "GENERATOR", group = "kind", value_parser = arguments::generator(), hide_possible_values = true)]
+    generator: Option<String>,
+    /// Print the RON that it is written in, to start one's own file from
+    #[arg(long, requires = "kind")]
+    ron: bool,
 }
 
 pub(super) fn run(args: &ListArgs) -> Result<ExitCode, CliError> {
-    match (&args.memory, &args.dram) {
-        (Some(memory), _) => memory_system(memory),
-        (_, Some(part)) => dram(part),
+    let ListArgs { memory, dram: part, model, link, strategy, scenario, sweep, generator, ron } = args;
+    let files = [
+        (FileKind::Memory, memory.as_ref().filter(|_| *ron)),
+        (FileKind::Model, model.as_ref().filter(|_| *ron)),
+        (FileKind::Scenario, scenario.as_ref()),
+        (FileKind::Sweep, sweep.as_ref()),
+        (FileKind::Generator, generator.as_ref()),
+    ];
+    if let Some((kind, name)) = files.into_iter().find_map(|(kind, name)| Some((kind, name?))) {
+        return show::file(kind, name);
+    }
+    match (memory, part, model, link, strategy) {
+        (Some(name), ..) => memory_system(name),
+        (_, Some(name), ..) if *ron => show::part(presets::DRAM, name),
+        (_, Some(name), ..) => dram(name),
+        (_, _, Some(name), ..) => show::model(name),
+        (_, _, _, Some(name), _) if *ron => show::part(presets::LINKS, name),
+        (_, _, _, Some(name), _) => show::link(name),
+        (.., Some(name)) => show::strategy(name, *ron),
         _ => all(),
     }
 }
@@ -126,9 +163,9 @@ fn memory_system(name: &str) -> Result<ExitCode, CliError> {
                     }
                 },
             ),
-            gigabytes(tier.read_bandwidth.as_f64()),
-            gigabytes(tier.write_bandwidth.as_f64()),
-            gigabytes(tier.mixed_bandwidth.as_f64()),
+            Bandwidth::shown(tier.read_bandwidth.as_f64()),
+            Bandwidth::shown(tier.write_bandwidth.as_f64()),
+            Bandwidth::shown(tier.mixed_bandwidth.as_f64()),
             tier.latency.to_string(),
             format!("{:.4}", tier.read_bandwidth.as_f64() / total),
         ]);
@@ -147,10 +184,6 @@ fn memory_system(name: &str) -> Result<ExitCode, CliError> {
     }
     print(&text)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn gigabytes(bytes_per_second: f64) -> String {
-    format!("{:.1} GB/s", bytes_per_second / 1e9)
 }
 
 /// What a DRAM part achieves of its peak.

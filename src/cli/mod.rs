@@ -12,14 +12,16 @@ macro_rules! note {
     }};
 }
 
-/// A line to stderr. A reader that has gone away is no reason to end.
+/// A line to stderr, with control characters written out. A reader that has gone away is no reason to end.
 macro_rules! tell {
     ($($part:tt)+) => {{
         use std::io::Write;
-        let _ = writeln!(std::io::stderr(), $($part)+);
+        let line = format!($($part)+);
+        let _ = writeln!(std::io::stderr(), "{}", $crate::config::printable_lines(&line));
     }};
 }
 
+mod arguments;
 mod check;
 mod compare;
 mod curve;
@@ -33,6 +35,7 @@ mod progress;
 mod replay;
 mod run;
 mod shell;
+mod show;
 mod solve;
 mod strategies;
 mod study;
@@ -99,6 +102,19 @@ enum Command {
     Check(check::CheckArgs),
 }
 
+impl Command {
+    /// Whether it ends by itself once Ctrl-C was pressed, so that what is finished is kept.
+    fn looks_at_the_flag(&self) -> bool {
+        match self {
+            Self::Sweep(args) => args.runs_cells(),
+            Self::Study(_) | Self::Run(_) | Self::Strategies(_) | Self::Solve(_) | Self::Compare(_) => true,
+            Self::Explain(_) | Self::Trace(_) | Self::Check(_) => true,
+            Self::Hist(_) | Self::Replay(_) | Self::Curve(_) | Self::List(_) => false,
+            Self::Completions(_) | Self::Man(_) | Self::Schema(_) => false,
+        }
+    }
+}
+
 /// Runs the command that `std::env::args` asks for.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -107,8 +123,9 @@ pub fn main() -> ExitCode {
         terminal::be_quiet();
     }
     let cancel = Arc::new(AtomicBool::new(false));
-    interruptible(&cancel);
-    let result = match cli.command.unwrap_or_else(|| Command::Study(study::StudyArgs::default())) {
+    let command = cli.command.unwrap_or_else(|| Command::Study(study::StudyArgs::default()));
+    interruptible(&cancel, command.looks_at_the_flag());
+    let result = match command {
         Command::Study(args) => study::study(&args, &cancel),
         Command::Run(args) => run::run(&args, &cancel),
         Command::Strategies(args) => strategies::run(&args, &cancel),
@@ -132,11 +149,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Ctrl-C ends runs at their next step, so that no file stays half-written; a second one ends the process at once.
-fn interruptible(cancel: &Arc<AtomicBool>) {
+/// Ctrl-C ends runs at their next step, so that no file stays half-written; a second one ends the process at once, as the
+/// first one does of a command that does not look at the flag.
+fn interruptible(cancel: &Arc<AtomicBool>, looks_at_the_flag: bool) {
     let cancel = Arc::clone(cancel);
     let installed = ctrlc::set_handler(move || {
-        if cancel.swap(true, Ordering::Relaxed) {
+        if cancel.swap(true, Ordering::Relaxed) || !looks_at_the_flag {
             std::process::exit(error::INTERRUPTED.into());
         }
     });
@@ -145,10 +163,23 @@ fn interruptible(cancel: &Arc<AtomicBool>) {
     }
 }
 
-/// Prints results to stdout. A reader that has gone away is no error: `tiersim list | head`.
+/// What the heading of a table begins and ends with on a terminal.
+const STYLES: [&str; 2] = ["\u{1b}[1m", "\u{1b}[0m"];
+
+/// Prints results to stdout, with control characters of names written out. A reader that has gone away is no error:
+/// `tiersim list | head`.
 fn print(text: &str) -> Result<(), CliError> {
     use std::io::Write;
-    match writeln!(std::io::stdout(), "{text}") {
+    // Styles are ours; all else that steers a terminal is out of a file.
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((at, style)) = STYLES.iter().filter_map(|style| Some((rest.find(style)?, style))).min() {
+        shown.push_str(&crate::config::printable_lines(&rest[..at]));
+        shown.push_str(style);
+        rest = &rest[at + style.len()..];
+    }
+    shown.push_str(&crate::config::printable_lines(rest));
+    match writeln!(std::io::stdout(), "{shown}") {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(CliError::Stdout(error)),
         _ => Ok(()),
     }

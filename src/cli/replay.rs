@@ -1,5 +1,5 @@
 use super::error::CliError;
-use super::print;
+use super::{arguments, print};
 use crate::catalog;
 use crate::config;
 use crate::memory::{Arbitration, MemorySystem};
@@ -17,7 +17,7 @@ pub(super) struct ReplayArgs {
     #[arg(value_name = "TRANSFERS.csv")]
     transfers: String,
     /// The memory system, by name or path
-    #[arg(long, value_name = "MEMORY")]
+    #[arg(long, value_name = "MEMORY", value_parser = arguments::memory(), hide_possible_values = true)]
     memory: String,
     /// How transfers share lanes, in place of the memory system's
     #[arg(long, value_enum, ignore_case = true)]
@@ -42,7 +42,8 @@ pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode, CliError> {
         file.read_to_end(&mut text).map_err(unreadable)?;
     }
     let traffic = Traffic::read(text, &args.transfers, &system)?;
-    let replayed = replay(&system, &traffic)?;
+    let replayed =
+        replay(&system, &traffic).map_err(|source| CliError::Replay { file: args.transfers.clone(), source })?;
     if let Some(out) = &args.out {
         let mut files = vec![Artifact::new("summary.json", report::summary_json(&replayed.summary)? + "\n")];
         files.extend(report::histogram_files(&replayed.histograms, replayed.end)?);

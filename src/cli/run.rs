@@ -1,7 +1,7 @@
 use super::error::{CliError, INCOMPLETE};
 use super::progress::Bar;
 use super::sweep::{self, HowArgs};
-use super::{overrides, paths, print, tables, terminal};
+use super::{arguments, overrides, paths, print, tables, terminal};
 use crate::catalog;
 use crate::config::Reference;
 use crate::memory::{Arbitration, MemoryConfig};
@@ -26,25 +26,25 @@ use std::sync::Arc;
 #[derive(Args, Clone)]
 pub(super) struct RunArgs {
     /// The scenario, by name or path
-    #[arg(default_value = "study")]
+    #[arg(default_value = "study", value_parser = arguments::scenario(), hide_possible_values = true)]
     pub scenario: String,
     /// The language model, by name or path
-    #[arg(long, value_name = "MODEL")]
+    #[arg(long, value_name = "MODEL", value_parser = arguments::model(), hide_possible_values = true)]
     model: Option<String>,
     /// The memory system, by name or path
-    #[arg(long, value_name = "MEMORY")]
+    #[arg(long, value_name = "MEMORY", value_parser = arguments::memory(), hide_possible_values = true)]
     memory: Option<String>,
-    /// Tokens before step 0
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    /// Tokens before step 0: 131072, 131_072 or 128k
+    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     prefill: Option<u32>,
     /// Steps
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     decode: Option<u32>,
     /// Leave the first steps out of histograms, means and tokens/s; the simulated time is of all steps
-    #[arg(long, value_name = "STEPS")]
+    #[arg(long, value_name = "STEPS", value_parser = arguments::count, allow_negative_numbers = true)]
     warmup: Option<u32>,
     /// How many tokens of a layer make a page: KV is placed, moved and read in whole pages
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = arguments::count_from_1, allow_negative_numbers = true)]
     page_tokens: Option<u32>,
     /// The share of tokens that attention skips: 0.4 or 40%
     #[arg(long, value_name = "RATIO", allow_hyphen_values = true)]
@@ -53,10 +53,10 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "RATIO", allow_hyphen_values = true)]
     churn: Option<Ratio>,
     /// The seed of generated skip sets
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = arguments::seed, allow_negative_numbers = true)]
     seed: Option<u64>,
     /// A recorded trace (Parquet, .kvs) or a generator (RON), by name or path; a trace's length and prefill hold unless given
-    #[arg(long, value_name = "TRACE")]
+    #[arg(long, value_name = "TRACE", value_parser = arguments::trace(), hide_possible_values = true)]
     trace: Option<PathBuf>,
     /// Which recorded layer stands for which layer of the model: Same, Scale (by depth) or Repeat
     #[arg(long, value_name = "MAP")]
@@ -65,13 +65,13 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "HOW")]
     extend: Option<Extend>,
     /// Leave out so many recorded steps at the start; their tokens count as prefill
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     first_step: Option<u32>,
     /// So many tokens before the recorded ones, never skipped
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     prefill_offset: Option<u32>,
     /// The strategy, several times to compare [default: the scenario's, or baseline and balanced-online]
-    #[arg(long, value_name = "STRATEGY")]
+    #[arg(long, value_name = "STRATEGY", value_parser = arguments::strategies(strategy_named), hide_possible_values = true)]
     pub strategy: Vec<Strategy>,
     /// What lies where at the start, in place of the strategy's
     #[arg(long, value_name = "NAME")]
@@ -83,7 +83,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "NAME")]
     migration: Option<MigrationKind>,
     /// The most that migration may carry in a step: 64MiB, or 25% of what the slowest tier could be read at
-    #[arg(long, value_name = "BUDGET")]
+    #[arg(long, value_name = "BUDGET", allow_hyphen_values = true)]
     migration_budget: Option<Budget>,
     /// What becomes of moves that are not complete when the read that they were meant for is issued
     #[arg(long, value_enum, ignore_case = true, value_name = "RULE")]
@@ -117,10 +117,10 @@ pub(super) struct RunArgs {
     #[arg(long)]
     pub json: bool,
     /// How many runs at a time [default: one a core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), allow_negative_numbers = true)]
     pub jobs: Option<u16>,
     /// What the runs may take together [default: three quarters of the memory that is free]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub memory_limit: Option<Bytes>,
 }
 
@@ -146,6 +146,10 @@ impl FromStr for Steps {
         }
         Ok(Self(range))
     }
+}
+
+fn strategy_named(name: &str) -> Result<Strategy, crate::strategy::UnknownName> {
+    name.parse()
 }
 
 pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {

@@ -1,7 +1,7 @@
 //! What the command line says of itself: completions, manual pages, the schema of its results.
 
 use super::error::CliError;
-use super::{Cli, print};
+use super::{Cli, arguments, print};
 use crate::report::{self, Artifact};
 use clap::{Args, CommandFactory, ValueEnum};
 use clap_complete::Shell;
@@ -27,8 +27,27 @@ pub(super) struct ManArgs {
 pub(super) fn completions(args: &CompletionsArgs) -> Result<ExitCode, CliError> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "tiersim", &mut script);
-    print(String::from_utf8_lossy(&script).trim_end())?;
+    let script = with_files(args.shell, String::from_utf8_lossy(&script).into_owned());
+    print(script.trim_end())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// `script` with files beside the names of shipped ones: clap completes names or files, not both.
+fn with_files(shell: Shell, mut script: String) -> String {
+    for names in arguments::offered_beside_paths() {
+        let (names, first) = (names.join(" "), names.first().copied().unwrap_or_default());
+        let (only, beside) = match shell {
+            Shell::Bash => (format!("compgen -W \"{names}\""), format!("compgen -f -W \"{names}\"")),
+            Shell::Zsh => {
+                (format!(":({names})'"), format!(":{{_alternative \"names:name:({names})\" \"files:file:_files\"}}'"))
+            }
+            Shell::Fish => (format!("-r -f -a \"{first}\\t"), format!("-r -F -a \"{first}\\t")),
+            // The others complete files in any case, or nothing but flags.
+            _ => return script,
+        };
+        script = script.replace(&only, &beside);
+    }
+    script
 }
 
 pub(super) fn man(args: &ManArgs) -> Result<ExitCode, CliError> {

@@ -17,6 +17,9 @@ use std::sync::Arc;
 
 /// `tiersim strategies`.
 #[derive(Args)]
+#[command(mut_arg("timeline", |it| it.hide(true)))]
+#[command(mut_arg("vary", |it| it.hide(true)))]
+#[command(mut_arg("json", |it| it.help("Print the summaries as a JSON array on stdout, the fastest first, and nothing else there")))]
 pub(super) struct StrategiesArgs {
     #[command(flatten)]
     run: RunArgs,
@@ -27,9 +30,9 @@ const SHARED_SKIPS: Bytes = Bytes::new(2 << 30);
 
 pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
     let args = &args.run;
-    if !args.vary.is_empty() || args.timeline.is_some() || args.json {
+    if !args.vary.is_empty() || args.timeline.is_some() {
         return Err(CliError::Usage(
-            "strategies sets strategies side by side on one scenario: leave out --vary, --timeline and --json, which are for tiersim run"
+            "strategies sets strategies side by side on one scenario: leave out --vary and --timeline, which are for tiersim run"
                 .to_owned(),
         ));
     }
@@ -79,7 +82,13 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
     report::write(&out, &files)?;
     paths::tell_removed(&pages);
     paths::refresh_index(&out);
-    print(&format!("{}\n\n{}", table.render(std::io::stdout().is_terminal()), html::sentence(&runs)))?;
+    if args.json {
+        let summaries: Result<Vec<String>, _> =
+            order.iter().map(|(_, run)| report::summary_json(&run.report.summary)).collect();
+        print(&format!("[\n{}\n]", summaries?.join(",\n")))?;
+    } else {
+        print(&format!("{}\n\n{}", table.render(std::io::stdout().is_terminal()), html::sentence(&runs)))?;
+    }
     note!("results are in {}", out.display());
     let mut code = ExitCode::SUCCESS;
     for (_, run) in order {

@@ -1,6 +1,6 @@
 use super::error::CliError;
 use super::overrides::value;
-use super::{print, sweep_report, terminal};
+use super::{arguments, print, sweep_report, terminal};
 use crate::simulation::usable_memory;
 use crate::study::Cancel;
 use crate::sweep::{self, AxisConfig, Existing, Folder, Plan, Settings, Shard, SweepConfig, Tally, Watcher};
@@ -18,7 +18,7 @@ pub(super) struct SweepArgs {
     #[command(subcommand)]
     command: Option<SweepCommand>,
     /// The sweep, by name or path
-    #[arg(required = true)]
+    #[arg(required = true, value_parser = arguments::sweep(), hide_possible_values = true)]
     sweep: Option<String>,
     /// One axis more: FIELD=VALUE,VALUE,... or FIELD=FROM..TO/POINTS (x POINTS for equal ratios: FROM..TOxPOINTS)
     #[arg(long, value_name = "AXIS")]
@@ -46,14 +46,21 @@ pub(super) struct HowArgs {
     #[arg(long)]
     pub resume: bool,
     /// How many cells at a time [default: one a core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), allow_negative_numbers = true)]
     pub jobs: Option<u16>,
     /// What the cells that run at a time may take together [default: three quarters of the memory that is free]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub memory_limit: Option<Bytes>,
     /// Run however many cells there are
     #[arg(long)]
     pub yes: bool,
+}
+
+impl SweepArgs {
+    /// Whether it runs cells, rather than reading or writing what is there.
+    pub fn runs_cells(&self) -> bool {
+        self.command.is_none()
+    }
 }
 
 #[derive(Subcommand)]
@@ -128,7 +135,7 @@ pub(super) fn run(args: &SweepArgs, cancel: &Cancel) -> Result<ExitCode, CliErro
             .ok_or_else(|| CliError::Usage(format!("--set {assignment}: write it as path=value")))?;
         config.set.insert(path.to_owned(), value(text));
     }
-    let plan = Plan::new(config)?;
+    let plan = Plan::new(config).map_err(CliError::of_sweep(name))?;
     let shard = args.shard.unwrap_or(Shard::ALL);
     if args.dry_run {
         print(&described(&plan))?;
@@ -178,10 +185,10 @@ pub(super) fn carry_out(
     }
     drop(folder);
     if shard == Shard::ALL {
-        sweep_report::after(out)?;
-    } else {
-        note!("shard {shard}: {} cells are in {}", tally.done, out.display());
+        return sweep_report::after(out);
     }
+    note!("shard {shard}: {} cells are in {}", tally.done, out.display());
+    // A shard with a failed cell is done: whoever reads the whole is told of it.
     Ok(ExitCode::SUCCESS)
 }
 

@@ -17,7 +17,7 @@ pub(super) struct ReportArgs {
     #[arg(long, value_name = "FIGURE", default_value = "token_latency_ns.mean")]
     sort: String,
     /// How many rows the table has
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, allow_negative_numbers = true)]
     top: usize,
     /// The axes of the pictures: to the right, and a line each [default: those that matter most]
     #[arg(long, value_name = "AXIS,AXIS", value_delimiter = ',', num_args = 1..=2)]
@@ -45,7 +45,7 @@ pub(super) struct BestArgs {
     #[arg(long, value_name = "MEASURE")]
     max: Vec<String>,
     /// How many to show, the best first
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
     top: usize,
 }
 
@@ -78,11 +78,17 @@ pub(super) fn report(args: &ReportArgs) -> Result<ExitCode, CliError> {
     };
     let out = args.out.clone().unwrap_or_else(|| args.folder.join("report"));
     show(&results, &asked, &out)?;
+    let rows = reports::sorted(&results, &asked.figure).len();
+    if rows > asked.top {
+        note!("the first {} of {rows} points; --top shows more", asked.top);
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 /// What a sweep that has just ended says.
-pub(super) fn after(folder: &Path) -> Result<(), CliError> {
+///
+/// Exits with 1 where a cell failed: a script that goes on with the results should know.
+pub(super) fn after(folder: &Path) -> Result<ExitCode, CliError> {
     let results = Results::read(folder, &reports::needed())?;
     let Ok(figure) = reports::usual_figure(&results) else {
         let (levels, error) = results.first_failure.unwrap_or_default();
@@ -94,17 +100,23 @@ pub(super) fn after(folder: &Path) -> Result<(), CliError> {
     };
     let asked = Asked { figure, axes: Vec::new(), front: None, top: ROWS };
     show(&results, &asked, &folder.join("report"))?;
+    let rows = reports::sorted(&results, &asked.figure).len();
+    if rows > asked.top {
+        note!("the first {} of {rows} points; all: tiersim sweep report {} --top {rows}", asked.top, folder.display());
+    }
     note!("every cell is a row of {}", folder.join("cells").display());
-    Ok(())
+    if let Some((levels, error)) = results.first_failure.as_ref().filter(|_| results.failed > 0) {
+        let (failed, cells) = (results.failed, results.cells.0);
+        tell!("{failed} of {cells} cells failed; the first ({}): {error}", results.plan.described(levels));
+        return Ok(ExitCode::from(INCOMPLETE));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn show(results: &Results, asked: &Asked, out: &Path) -> Result<(), CliError> {
     let points = reports::sorted(results, &asked.figure);
     let terminal = std::io::stdout().is_terminal();
     print(&reports::table(results, &asked.figure, points.iter().copied().take(asked.top)).render(terminal))?;
-    if points.len() > asked.top {
-        note!("the first {} of {} points; --top shows more", asked.top, points.len());
-    }
     let all = sensitivities(results, &asked.figure);
     if all.len() > 1 {
         let table: Table = reports::sensitivity_table(results, &all);

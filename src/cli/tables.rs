@@ -1,6 +1,6 @@
 use crate::metrics::RunReport;
 use crate::report::{Column, rate};
-use crate::units::SimTime;
+use crate::units::{SimTime, SizeStyle};
 
 /// The columns that say how runs went, after those that say what they were.
 pub(super) fn result_columns() -> Vec<Column> {
@@ -26,7 +26,11 @@ pub(super) fn result_cells(run: &RunReport, first: &RunReport) -> Vec<String> {
     let quantile = |pick: fn(&crate::metrics::Distribution) -> f64| {
         summary.token_latency_ns.as_ref().map_or_else(dash, |latency| time(pick(latency)))
     };
-    let gib = |bytes: u64| format!("{:.3} GiB", bytes as f64 / (1u64 << 30) as f64);
+    // In the units in which the capacity was typed.
+    let size = |bytes: u64| match first.summary.size_style() {
+        SizeStyle::Binary => format!("{:.3} GiB", bytes as f64 / (1u64 << 30) as f64),
+        SizeStyle::Decimal => format!("{:.3} GB", bytes as f64 / 1e9),
+    };
     vec![
         if summary.complete {
             time(summary.simulated_ns)
@@ -39,9 +43,9 @@ pub(super) fn result_cells(run: &RunReport, first: &RunReport) -> Vec<String> {
         summary.alpha.mean.map_or_else(dash, |alpha| format!("{alpha:.4}")),
         quantile(|latency| latency.p50),
         quantile(|latency| latency.p99),
-        gib(summary.migration.bytes()),
+        size(summary.migration.bytes()),
         summary.migration.late_tokens.to_string(),
-        summary.peak_bytes.0.first().map_or_else(dash, |(_, bytes)| gib(*bytes)),
+        summary.peak_bytes.0.first().map_or_else(dash, |(_, bytes)| size(*bytes)),
     ]
 }
 

@@ -1,9 +1,15 @@
 //! Reading what people typed: RON files with errors that name file, line, column and field.
 
+mod count;
+mod nearest;
 mod not_zero;
+mod printable;
 mod reference;
 
+pub use count::{Counting, count, count_from_1};
+pub use nearest::{did_you_mean, nearest};
 pub use not_zero::not_zero;
+pub use printable::{is_control, printable, printable_lines, shortened};
 pub use reference::Reference;
 
 use ron::extensions::Extensions;
@@ -26,11 +32,11 @@ pub enum ConfigError {
     #[error("{origin}: {message}")]
     Meaning { origin: String, message: String },
     #[error(
-        "there is no {what} named '{name}', and no file of that path: use one of {known}, or the path of a RON file"
+        "there is no {what} named '{name}', and no file of that path: use one of {known}, or the path of a RON file.{meant}"
     )]
-    Unknown { what: &'static str, name: String, known: String },
-    #[error("there is no {what} named '{name}': use one of {known}, or spell it out in parentheses")]
-    UnknownPart { what: &'static str, name: String, known: String },
+    Unknown { what: &'static str, name: String, known: String, meant: String },
+    #[error("there is no {what} named '{name}': use one of {known}, or spell it out in parentheses.{meant}")]
+    UnknownPart { what: &'static str, name: String, known: String, meant: String },
 }
 
 /// A place in a configuration that is not right.
@@ -115,13 +121,38 @@ pub fn check_shown(text: &str) -> Result<(), NameError> {
 pub fn read(path: &Path) -> Result<String, ConfigError> {
     let error = |message: String| ConfigError::Read { path: path.display().to_string(), message };
     let failed = |source: std::io::Error| error(source.to_string());
-    let mut text = String::new();
     let (file, _) = open_regular(path).map_err(failed)?;
-    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(failed)?;
-    if text.len() as u64 > MAX_FILE {
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_FILE {
         return Err(error(format!("more than {MAX_FILE} bytes are too many for a configuration")));
     }
-    Ok(text)
+    utf8(bytes).map_err(error)
+}
+
+/// What serde says of a value, where JSON stands between the text and the value: it has no NaN and no infinity, so that
+/// these arrive as null.
+#[must_use]
+pub fn not_finite(message: String) -> String {
+    match message.strip_prefix("invalid type: null, ") {
+        Some(rest) if rest.contains("f64") || rest.contains("number") || rest.contains("ratio") => {
+            format!("it is no finite number (NaN and inf are none), {rest}")
+        }
+        _ => message,
+    }
+}
+
+/// The text that `bytes` are in UTF-8, without a byte order mark.
+///
+/// # Errors
+/// The line that is not UTF-8, in words.
+pub fn utf8(bytes: Vec<u8>) -> Result<String, String> {
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
+        format!("line {line} is not UTF-8: save the file as UTF-8 text")
+    })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// Reads a `T` from RON text that is called `origin` in messages.

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 /// A tier has not the room that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("'{tier}' has {free} free of {capacity}, {missing} too little for {needed}")]
+#[error("'{tier}' has {} free of {}, {} too little for {}", free.rounded(), capacity.rounded(), missing.rounded(), needed.rounded())]
 pub struct Shortage {
     /// The tier's name.
     pub tier: String,

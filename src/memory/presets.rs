@@ -79,6 +79,7 @@ fn find<T: DeserializeOwned>(what: &'static str, parts: &[Part], name: &str) -> 
             what,
             name: name.to_owned(),
             known: parts.iter().map(|(known, _, _)| *known).collect::<Vec<_>>().join(", "),
+            meant: config::did_you_mean(name, parts.iter().map(|(known, _, _)| *known)),
         }),
     }
 }

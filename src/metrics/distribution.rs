@@ -6,6 +6,9 @@ use hdrhistogram::Histogram;
 #[derive(Clone, Debug)]
 pub struct Timings {
     histogram: Histogram<u64>,
+    /// Of times that another tool recorded: what that tool reports, rising, with how often it occurred. The histogram
+    /// holds the same times in its own buckets.
+    reported: Option<Box<[(SimTime, u64)]>>,
     sum: u128,
     least: SimTime,
     greatest: SimTime,
@@ -14,7 +17,7 @@ pub struct Timings {
 impl Default for Timings {
     fn default() -> Self {
         // Many remain empty.
-        Self { histogram: up_to(2), sum: 0, least: SimTime::MAX, greatest: SimTime::ZERO }
+        Self { histogram: up_to(2), reported: None, sum: 0, least: SimTime::MAX, greatest: SimTime::ZERO }
     }
 }
 
@@ -40,7 +43,46 @@ impl Timings {
         });
         let ends =
             if histogram.is_empty() { (SimTime::MAX, 0) } else { (SimTime::from_ps(histogram.min()), histogram.max()) };
-        Self { sum, least: ends.0, greatest: SimTime::from_ps(ends.1), histogram }
+        Self { sum, least: ends.0, greatest: SimTime::from_ps(ends.1), reported: None, histogram }
+    }
+
+    /// Times that another tool recorded, in its buckets: each of `times`, which rise, stands for a bucket as that tool
+    /// reports it. Percentiles are among them; the last is the greatest.
+    ///
+    /// # Panics
+    /// If the counts add up to more than a `u64` holds.
+    #[must_use]
+    pub fn reported(times: Vec<(SimTime, u64)>, sum: u128, least: SimTime) -> Self {
+        let mut own = up_to(times.last().map_or(2, |(time, _)| time.as_ps().max(2)));
+        for (time, count) in &times {
+            own.record_n(time.as_ps(), *count).expect("a histogram that grows by itself has no greatest value");
+        }
+        let total = times.iter().try_fold(0u64, |sum, (_, count)| sum.checked_add(*count));
+        assert_eq!(total, Some(own.len()), "every time is counted");
+        let greatest = times.last().map_or(SimTime::ZERO, |(time, _)| *time);
+        let least = if times.is_empty() { SimTime::MAX } else { least.min(greatest) };
+        Self { histogram: own, reported: Some(times.into()), sum, least, greatest }
+    }
+
+    /// The times, rising, with how often each occurred: the top of each bucket in which there are any.
+    pub fn buckets(&self) -> impl Iterator<Item = (SimTime, u64)> + '_ {
+        let own = self.reported.is_none().then(|| {
+            let buckets = self.histogram.iter_recorded();
+            buckets.map(|it| (SimTime::from_ps(it.value_iterated_to()).min(self.greatest), it.count_at_value()))
+        });
+        own.into_iter().flatten().chain(self.reported.iter().flat_map(|reported| reported.iter().copied()))
+    }
+
+    /// The least time that at least `count` of all do not exceed, where another tool recorded them.
+    #[must_use]
+    pub fn reported_at(&self, count: u64) -> Option<SimTime> {
+        let mut below = 0u64;
+        let reached = |(_, here): &&(SimTime, u64)| {
+            below += here;
+            below >= count
+        };
+        let reported = self.reported.as_deref()?;
+        Some(reported.iter().find(reached).map_or(self.greatest, |(time, _)| *time))
     }
 
     /// The same with the exact figures of a summary, where a histogram alone was kept: their percentiles are the histogram's.
@@ -52,6 +94,13 @@ impl Timings {
 
     /// Adds all times of `other`, as if they had been recorded here.
     pub fn merge(&mut self, other: &Self) {
+        if self.reported.is_some() || other.reported.is_some() {
+            let mut all: std::collections::BTreeMap<SimTime, u64> = std::collections::BTreeMap::new();
+            self.buckets().chain(other.buckets()).for_each(|(time, count)| *all.entry(time).or_default() += count);
+            let (sum, least) = (self.sum.saturating_add(other.sum), self.least.min(other.least));
+            *self = Self::reported(all.into_iter().collect(), sum, least);
+            return;
+        }
         self.histogram.add(&other.histogram).expect("a histogram that grows by itself has no greatest value");
         self.sum = self.sum.saturating_add(other.sum);
         self.least = self.least.min(other.least);
@@ -61,6 +110,9 @@ impl Timings {
     /// Takes the times of `other` away; `None` where there are more of one length there than here.
     #[must_use]
     pub fn without(&self, other: &Self) -> Option<Self> {
+        if self.reported.is_some() || other.reported.is_some() {
+            return self.without_reported(other);
+        }
         let mut histogram = self.histogram.clone();
         histogram.subtract(&other.histogram).ok()?;
         let mut rest = Self::of_histogram(histogram);
@@ -73,6 +125,21 @@ impl Timings {
             rest.greatest = self.greatest;
         }
         Some(rest)
+    }
+
+    /// As [`without`](Self::without), where another tool recorded the times.
+    fn without_reported(&self, other: &Self) -> Option<Self> {
+        let mut all: std::collections::BTreeMap<SimTime, u64> = self.buckets().collect();
+        for (time, count) in other.buckets() {
+            let here = all.get_mut(&time)?;
+            *here = here.checked_sub(count)?;
+        }
+        all.retain(|_, count| *count > 0);
+        let least = all.keys().next().copied().unwrap_or(SimTime::MAX);
+        // The least of all is known to less than its bucket; that of the rest only where it is of the same bucket.
+        let same = self.buckets().next().is_some_and(|(first, _)| first == least);
+        let least = if same { self.least } else { least };
+        Some(Self::reported(all.into_iter().collect(), self.sum.saturating_sub(other.sum), least))
     }
 
     /// Gives up the room for longer times than were recorded, which may be most of it. What is recorded stays; a log or a file of it
@@ -122,6 +189,10 @@ impl Timings {
     /// The least time that at least `quantile` of all do not exceed, to 3 digits.
     #[must_use]
     pub fn at(&self, quantile: f64) -> SimTime {
+        let count = (quantile * self.count() as f64).ceil() as u64;
+        if let Some(time) = self.reported_at(count.max(1)) {
+            return time;
+        }
         // The histogram answers with the top of a bucket, which may lie above all that was recorded.
         SimTime::from_ps(self.histogram.value_at_quantile(quantile)).min(self.greatest)
     }

@@ -1,4 +1,5 @@
 use crate::simulation::ScenarioConfig;
+use crate::units::{Bytes, SizeStyle};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
@@ -96,6 +97,12 @@ impl Summary {
     #[must_use]
     pub fn label(&self) -> String {
         self.scenario.strategy.knowledge().label(&self.strategy)
+    }
+
+    /// The units in which the capacity of its first tier was most likely typed, for all sizes that are shown of it.
+    #[must_use]
+    pub fn size_style(&self) -> SizeStyle {
+        self.capacity_bytes.0.first().map_or(SizeStyle::Binary, |(_, bytes)| Bytes::new(*bytes).style())
     }
 
     /// The time over that of `first`, where both runs got to their end.

@@ -1,6 +1,6 @@
 use super::Times;
 use crate::memory::{Interleaving, MemorySystem, Pattern, PortId, RouteId, TierId, TransferClass};
-use crate::units::{Bytes, SimTime};
+use crate::units::{Bytes, QuantityError, SimTime};
 use rustc_hash::FxHashMap;
 use std::io::Write;
 use thiserror::Error;
@@ -222,12 +222,18 @@ fn row(
         }
     };
     let way = ways.find(system, (source.map(ports), destination.map(ports)));
-    let bytes: Bytes = field(4).parse().map_err(|error: crate::units::QuantityError| (4, error.to_string()))?;
+    let bytes = size(field(4)).map_err(|error| (4, error.to_string()))?;
     if bytes == Bytes::ZERO {
         return Err((4, "a transfer carries at least 1 byte".to_owned()));
     }
     let pattern = address.map_or(Pattern::Random, |address| streams.note((class, source, destination), address, bytes));
     Ok(Row { issue, class, way, pattern, tier, bytes })
+}
+
+/// A size: the column's name is the unit of a bare number.
+fn size(text: &str) -> Result<Bytes, QuantityError> {
+    let bare = !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
+    if bare { format!("{text} B").parse() } else { text.parse() }
 }
 
 /// A whole number, decimal or, after `0x`, hexadecimal.

@@ -2,6 +2,7 @@
 
 use super::output::{Artifact, ReportError};
 use super::raster::png;
+use crate::config::printable_lines;
 use kuva::backend::svg::SvgBackend;
 use kuva::plot::{ColorMap, Heatmap, LegendPosition, LinePlot, LineStyle, ScatterPlot, StackedAreaPlot};
 use kuva::render::figure::{Figure, FigureLegendPosition};
@@ -284,14 +285,20 @@ impl HeatMap {
 /// What was drawn, as `NAME.svg` and `NAME.png`.
 pub(super) fn pictures(name: &str, scene: Scene) -> Result<[Artifact; 2], ReportError> {
     let svg = numbered_anew(&SvgBackend::new().render_scene(&scene));
+    // XML has no control characters, but the names in legends and titles come from files.
+    let svg = printable_lines(&svg).into_owned();
     let png = png(&svg, PNG_SCALE).map_err(|error| ReportError::format(format!("{name}.png"), error))?;
     Ok([Artifact::new(format!("{name}.svg"), svg), Artifact::new(format!("{name}.png"), png)])
 }
 
-/// Where a share stands on an axis that gives each nine of it the same room: 0.9 at 1, 0.99 at 2, 0.999 at 3.
+/// Where a share stands on an axis that gives each nine of it the same room: 0.9 at 1, 0.99 at 2, 0.999 at 3. A share
+/// that no float tells from 1 stands at [`MOST_NINES`].
 pub(super) fn nines(share: f64) -> f64 {
-    -(1.0 - share).log10()
+    (-(1.0 - share).log10()).min(MOST_NINES)
 }
+
+/// The most nines of a share that a float tells from 1.
+const MOST_NINES: f64 = 16.0;
 
 impl Panel {
     /// Whether all lines keep within axes that start at 0 and end where [`draw`](Self::draw) says.

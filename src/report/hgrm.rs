@@ -1,5 +1,6 @@
 use super::{Artifact, Exporter, ReportError};
 use crate::metrics::{RunReport, Timings};
+use crate::units::SimTime;
 use std::fmt::Write;
 
 /// `histograms/NAME.hgrm`: percentile distributions in the text format of the HdrHistogram tools and plotters, in
@@ -37,7 +38,8 @@ fn percentiles(timings: &Timings) -> Result<String, std::fmt::Error> {
         total += point.count_since_last_iteration();
         let quantile = point.quantile_iterated_to();
         // A bucket's top may lie above all that was recorded.
-        let value = point.value_iterated_to().min(timings.greatest().as_ps()) as f64 / 1_000.0;
+        let own = SimTime::from_ps(point.value_iterated_to()).min(timings.greatest());
+        let value = timings.reported_at(total).unwrap_or(own).as_ps() as f64 / 1_000.0;
         if quantile < 1.0 {
             writeln!(text, "{value:12.3} {quantile:2.12} {total:10} {:14.2}", 1.0 / (1.0 - quantile))?;
         } else {

@@ -57,10 +57,10 @@ fn steps(timings: &Timings, unit: f64) -> Vec<(f64, f64)> {
     let end = nines(1.0 - 1.0 / (total + 1.0));
     let mut points = Vec::new();
     let mut below: u64 = 0;
-    for bucket in timings.histogram().iter_recorded() {
-        let time = bucket.value_iterated_to().min(timings.greatest().as_ps()) as f64 / unit;
+    for (time, count) in timings.buckets() {
+        let time = time.as_ps() as f64 / unit;
         points.push((nines(below as f64 / total).min(end), time));
-        below += bucket.count_at_value();
+        below += count;
         points.push((nines(below as f64 / total).min(end), time));
     }
     points

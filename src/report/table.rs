@@ -1,3 +1,4 @@
+use crate::config::printable;
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, presets};
 
 /// A column of a [`Table`].
@@ -70,12 +71,12 @@ impl Table {
         let mut table = comfy_table::Table::new();
         table.load_style(presets::ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(self.columns.iter().map(|column| {
-            let cell = Cell::new(&column.name).set_alignment(alignment(column));
+            let cell = Cell::new(printable(&column.name)).set_alignment(alignment(column));
             if bold { cell.add_attribute(Attribute::Bold) } else { cell }
         }));
         for row in &self.rows {
             let cells = row.iter().zip(&self.columns);
-            table.add_row(cells.map(|(text, column)| Cell::new(text).set_alignment(alignment(column))));
+            table.add_row(cells.map(|(text, column)| Cell::new(printable(text)).set_alignment(alignment(column))));
         }
         if bold {
             table.enforce_styling();

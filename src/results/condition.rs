@@ -1,4 +1,5 @@
-use super::figures::{Kind, find, full_name};
+use super::figures::{ALIASES, Kind, begins_as_a_figure, figure_meant, find, full_name, known_figures};
+use crate::config::did_you_mean;
 use crate::units::{Bytes, SimTime};
 use serde_json::Value;
 use std::fmt;
@@ -24,11 +25,15 @@ pub enum ConditionError {
     )]
     Form { text: String },
     #[error(
-        "'{text}': '{limit}' is no limit: write a number, 1.05x (times the first run's), +5% (more than the first run's){more}"
+        "'{text}': '{limit}' is no limit: write a number with its unit, 1.05x (times the first run's), +5% (more than the first run's){more}"
     )]
     Limit { text: String, limit: String, more: &'static str },
+    #[error("'{text}': '{limit}' has no unit: write {limit} and one of {units}")]
+    Unit { text: String, limit: String, units: &'static str },
     #[error("'{text}': '{limit}' of what? Write +{limit} or {factor}x to compare with the first run")]
     Percent { text: String, limit: String, factor: String },
+    #[error("'{text}': there is no figure '{name}'.{meant} Figures are {known}")]
+    NoFigure { text: String, name: String, meant: String, known: String },
     #[error("'{text}': {run} has no figure '{path}': {instead}")]
     Unknown { text: String, run: String, path: String, instead: String },
     #[error("'{text}': '{path}' is not a number in {run}: it is {found}")]
@@ -105,9 +110,24 @@ impl FromStr for Condition {
             return Err(form());
         }
         let path = full_name(path).to_owned();
+        if !begins_as_a_figure(&path) {
+            return Err(no_figure(text, &path));
+        }
         let limit = parse_limit(text, limit, Kind::of(&path))?;
         Ok(Self { text: text.to_owned(), path, operator, limit })
     }
+}
+
+fn no_figure(text: &str, name: &str) -> ConditionError {
+    let mut known: Vec<&str> = ALIASES.iter().map(|(short, _)| *short).collect();
+    let groups = known_figures().iter().filter_map(|path| path.split('.').next());
+    groups.for_each(|group| {
+        if !known.contains(&group) {
+            known.push(group);
+        }
+    });
+    let meant = figure_meant(name).map_or_else(String::new, |meant| format!(" Did you mean '{meant}'?"));
+    ConditionError::NoFigure { text: text.to_owned(), name: name.to_owned(), meant, known: known.join(", ") }
 }
 
 fn parse_limit(text: &str, limit: &str, kind: Kind) -> Result<Limit, ConditionError> {
@@ -128,18 +148,33 @@ fn parse_limit(text: &str, limit: &str, kind: Kind) -> Result<Limit, ConditionEr
     let (read, more) = match kind {
         Kind::Time => (limit.parse::<SimTime>().ok().map(SimTime::as_ns), " or a time: 400us"),
         Kind::Bytes => (limit.parse::<Bytes>().ok().map(Bytes::as_f64), " or a size: 2GiB"),
-        Kind::Share => (None, " or a share: 90%"),
-        Kind::Number | Kind::Rate => (None, ""),
+        Kind::Share => (number(limit), " or a share: 90%"),
+        Kind::Number | Kind::Rate => (number(limit), ""),
     };
-    let limit = number(limit).or(read).ok_or_else(|| ConditionError::Limit {
-        text: text.to_owned(),
-        limit: limit.to_owned(),
-        more,
-    })?;
-    Ok(Limit::Absolute(limit))
+    let (text, limit) = (text.to_owned(), limit.to_owned());
+    match read {
+        Some(limit) => Ok(Limit::Absolute(limit)),
+        None if number(&limit).is_some() => {
+            let units = if kind == Kind::Time { "ns, us, ms or s" } else { "B, KiB, MiB, GiB, kB, MB or GB" };
+            Err(ConditionError::Unit { text, limit, units })
+        }
+        None => Err(ConditionError::Limit { text, limit, more }),
+    }
 }
 
 impl Condition {
+    /// A condition on what is called `name`, such as an axis of a sweep: `<`, `<=`, `>`, `>=`, `==` or `!=` a number.
+    ///
+    /// # Errors
+    /// [`ConditionError::Form`] for another operator.
+    pub fn on_number(name: &str, operator: &str, limit: f64) -> Result<Self, ConditionError> {
+        let text = format!("{name} {operator} {limit}");
+        match OPERATORS.into_iter().find(|(sign, _)| *sign == operator) {
+            Some((_, operator)) => Ok(Self { text, path: name.to_owned(), operator, limit: Limit::Absolute(limit) }),
+            None => Err(ConditionError::Form { text }),
+        }
+    }
+
     /// The figure that it is about.
     #[must_use]
     pub fn path(&self) -> &str {
@@ -188,7 +223,8 @@ impl Condition {
             instead: if known.is_empty() {
                 "it has no parts there".to_owned()
             } else {
-                format!("there is {} there", known.join(", "))
+                let last = self.path.rsplit('.').next().unwrap_or_default();
+                format!("there is {} there.{}", known.join(", "), did_you_mean(last, known.iter().map(String::as_str)))
             },
         })?;
         found.as_f64().ok_or_else(|| ConditionError::NoNumber {
@@ -217,11 +253,11 @@ mod tests {
 
     #[test]
     fn limits_are_absolute_or_against_the_first() {
-        for yes in ["token_latency_ns.p99 > 1.05x", "p99>+5%", "p99 > 105", "p99 >= 105.5ns", "p99 < 1us", "p99 != 1x"]
+        for yes in ["token_latency_ns.p99 > 1.05x", "p99>+5%", "p99 > 105ns", "p99 >= 105.5ns", "p99 < 1us", "p99 > 0"]
         {
             assert!(holds(yes), "{yes}");
         }
-        for no in ["p99 > 1.06x", "p99 > +6%", "p99 < -1%", "p99 <= 105", "steps != 4", "steps > 1x"] {
+        for no in ["p99 > 1.06x", "p99 > +6%", "p99 < -1%", "p99 <= 105ns", "steps != 4", "steps > 1x"] {
             assert!(!holds(no), "{no}");
         }
         assert!(holds("lanes.a.b.utilization > 90%") && !holds("lanes.a.b.utilization > 0.96"));
@@ -236,14 +272,20 @@ mod tests {
         for text in ["p99 > much", "p99 > NaN", "p99 > infx", "steps > 4us", "p99 > > 3"] {
             assert!(refused(text).contains("is no limit"), "{text}: {}", refused(text));
         }
+        // A figure in nanoseconds says so, but whoever asks for 'p99 < 1' hardly means one of them.
+        for text in ["p99 < 1", "time > 1e9", "peak_bytes.hbm < 4", "simulated_ns == 1.5"] {
+            assert!(refused(text).contains("has no unit"), "{text}: {}", refused(text));
+        }
         assert!(refused("p99 > 5%").contains("+5% or 1.05x"), "{}", refused("p99 > 5%"));
-        let summary = json!({"token_latency_ns": {"p50": 1.0}, "complete": true});
+        let misspelt = refused("latency < 1ms");
+        assert!(misspelt.contains("no figure 'latency'. Did you mean '") && misspelt.contains("p99"), "{misspelt}");
+        let summary = json!({"token_latency_ns": {"p50": 1.0}, "alpha": true});
         let told = |text: &str| {
             let condition: Condition = text.parse().unwrap();
             condition.check(&[("A", &summary), ("B", &summary)]).unwrap_err().to_string()
         };
-        assert!(told("p99 > 3").contains("there is p50 there"), "{}", told("p99 > 3"));
-        assert!(told("token_latency_ns > 3").contains("{p50}"));
-        assert!(told("complete == 1").contains("true"));
+        assert!(told("p99 > 3ns").contains("there is p50 there"), "{}", told("p99 > 3ns"));
+        assert!(told("token_latency_ns > 3ns").contains("{p50}"));
+        assert!(told("alpha == 1").contains("true") || told("alpha == 1").contains("no figure"));
     }
 }

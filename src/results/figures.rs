@@ -1,8 +1,10 @@
 use super::FinishedRun;
-use crate::metrics::Named;
+use crate::config::nearest;
+use crate::metrics::{Named, Summary};
 use crate::report::rate;
-use crate::units::SimTime;
+use crate::units::{SimTime, SizeStyle};
 use serde_json::Value;
+use std::sync::OnceLock;
 
 /// What a figure is a number of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,14 +40,27 @@ impl Kind {
         }
     }
 
+    /// A value as a person reads it, sizes in the units of `style`.
+    #[must_use]
+    pub fn shown_in(self, value: f64, style: SizeStyle) -> String {
+        if self == Self::Bytes { Self::bytes(value, style) } else { self.shown(value) }
+    }
+
+    fn bytes(value: f64, style: SizeStyle) -> String {
+        match style {
+            _ if value < (1u64 << 20) as f64 => format!("{value} B"),
+            SizeStyle::Binary => format!("{:.3} GiB", value / (1u64 << 30) as f64),
+            SizeStyle::Decimal => format!("{:.3} GB", value / 1e9),
+        }
+    }
+
     /// A value as a person reads it.
     #[must_use]
     pub fn shown(self, value: f64) -> String {
         match self {
             // Beyond 213 days the clock has no name for it; before the start it has none either.
             Self::Time if value >= 0.0 => SimTime::from_ns(value).rounded(),
-            Self::Bytes if value >= (1u64 << 20) as f64 => format!("{:.3} GiB", value / (1u64 << 30) as f64),
-            Self::Bytes => format!("{value} B"),
+            Self::Bytes => Self::bytes(value, SizeStyle::Binary),
             Self::Share => format!("{value:.4}"),
             Self::Rate => rate(value),
             Self::Number if value.fract() != 0.0 => format!("{value:.4}"),
@@ -88,10 +103,68 @@ pub(super) const ALIASES: [(&str, &str); 12] = [
     ("max", "token_latency_ns.max"),
 ];
 
+/// The short names of figures.
+pub fn short_names() -> impl Iterator<Item = &'static str> {
+    ALIASES.iter().map(|(short, _)| *short)
+}
+
 /// The path of the figure that is called `name`, which may be its path or a short name.
 #[must_use]
 pub fn full_name(name: &str) -> &str {
     ALIASES.iter().find(|(short, _)| *short == name).map_or(name, |(_, long)| long)
+}
+
+/// The figures of a summary by their paths, as far as these are the same for all runs: those by tier, lane or class
+/// end before its name. They are those of its published schema.
+#[must_use]
+pub fn known_figures() -> &'static [String] {
+    static KNOWN: OnceLock<Vec<String>> = OnceLock::new();
+    KNOWN.get_or_init(|| {
+        let schema = schemars::schema_for!(Summary).to_value();
+        let mut paths = Vec::new();
+        numbers(&schema, &schema, String::new(), &mut paths);
+        paths
+    })
+}
+
+/// The paths below `place`, which is called `path`, at which there are numbers.
+fn numbers(schema: &Value, place: &Value, path: String, paths: &mut Vec<String>) {
+    if let Some(name) = place.get("$ref").and_then(Value::as_str) {
+        return schema
+            .pointer(name.trim_start_matches('#'))
+            .into_iter()
+            .for_each(|it| numbers(schema, it, path.clone(), paths));
+    }
+    if let Some(Value::Array(choices)) = place.get("anyOf") {
+        return choices.iter().for_each(|choice| numbers(schema, choice, path.clone(), paths));
+    }
+    if let Some(Value::Object(properties)) = place.get("properties") {
+        let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+        let figures = properties.iter().filter(|(name, _)| !["schema", "scenario"].contains(&name.as_str()));
+        return figures.for_each(|(name, inner)| numbers(schema, inner, below(name), paths));
+    }
+    let is = |name: &str| match &place["type"] {
+        Value::Array(types) => types.iter().any(|it| it == name),
+        it => it == name,
+    };
+    if is("number") || is("integer") || place.get("additionalProperties").is_some() {
+        paths.push(path);
+    }
+}
+
+/// The figure that was meant by `name`, which is none: a path or a short name.
+#[must_use]
+pub fn figure_meant(name: &str) -> Option<&'static str> {
+    let known = || ALIASES.iter().map(|(short, _)| *short).chain(known_figures().iter().map(String::as_str));
+    // Whoever asks for a latency hardly means the least or the greatest one, or that of a layer, without saying so.
+    let rarely = |path: &&str| path.starts_with("layer_latency") || path.ends_with(".max") || path.ends_with(".min");
+    nearest(name, known().filter(|path| !rarely(path))).or_else(|| nearest(name, known()))
+}
+
+/// Whether a path begins as one of a summary does.
+pub(super) fn begins_as_a_figure(path: &str) -> bool {
+    let first = |path: &'_ str| path.split('.').next().unwrap_or_default().to_owned();
+    known_figures().iter().any(|known| first(known) == first(path))
 }
 
 /// The figures of a comparison: time, token latency, alpha, transfers, memory and lanes. Those that no run has, or that are 0
@@ -196,6 +269,20 @@ mod tests {
         assert_eq!(find(&value, "lanes.hbm.bus.utilization").unwrap(), &json!(0.5));
         assert_eq!(find(&value, "lanes.hbm.bus.use").unwrap_err(), ["utilization"]);
         assert_eq!(find(&value, "lane").unwrap_err(), ["lanes"]);
+    }
+
+    #[test]
+    fn the_schema_names_the_figures() {
+        for path in
+            ["simulated_ns", "token_latency_ns.p99", "alpha.mlp.last", "peak_bytes", "lanes", "bound.simulated_ns"]
+        {
+            assert!(known_figures().iter().any(|known| known == path), "{path}: {:?}", known_figures());
+        }
+        assert!(!known_figures().iter().any(|known| known.starts_with("scenario") || known == "strategy"));
+        assert!(figure_meant("p98").is_some_and(|short| short.starts_with("p9")));
+        assert_eq!(figure_meant("tmie"), Some("time"));
+        assert!(figure_meant("latency").is_some_and(|path| path.contains("latency_ns")));
+        assert!(begins_as_a_figure("lanes.hbm.bus.utilization") && !begins_as_a_figure("latency"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod sentences;
 pub use crate::simulation::{Difference, differences};
 pub use condition::{Condition, ConditionError, Holds};
 pub use distributions::{Distributions, LogUnit};
-pub use figures::{Figure, Kind, figures, full_name};
+pub use figures::{Figure, Kind, figure_meant, figures, full_name, known_figures, short_names};
 pub use folder::FinishedRun;
 pub use parts::named_parts;
 pub use sentences::sentences;
@@ -47,11 +47,13 @@ pub enum ResultsError {
     #[error("{path}:{line}: {message}")]
     Place { path: String, line: usize, message: String },
     #[error(
-        "'{path}' does not say what its values are, as it is not a log of tiersim: say how long one is with --unit ps, ns, us or ms"
+        "'{path}' does not say what its values are, as it is not a log of tiersim: say how long a value of 1 is with --unit ps, ns, us, ms or s"
     )]
     NoUnit { path: String },
     #[error("'{path}' has no {what}: {message}")]
     Empty { path: String, what: &'static str, message: String },
+    #[error("cannot merge '{tag}': {message}")]
+    Merge { tag: String, message: String },
     #[error("cannot subtract '{tag}' of '{from}': {message}")]
     Subtract { tag: String, from: String, message: String },
 }

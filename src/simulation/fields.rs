@@ -1,6 +1,6 @@
 use super::scenario::{ScenarioConfig, open_trace};
 use crate::catalog;
-use crate::config::Reference;
+use crate::config::{Reference, did_you_mean, not_finite};
 use crate::strategy::Strategy;
 use crate::workload::TraceConfig;
 use serde::{Deserialize, Serialize};
@@ -35,7 +35,9 @@ pub struct Fields {
 pub enum FieldError {
     #[error("there is no '{name}' there: it has no fields")]
     NoFields { name: String },
-    #[error("there is no '{name}' there: use one of {}", known.join(", "))]
+    #[error("'{parent}' is not set, so there is no '{name}' in it: set the whole of it, as {parent}={{{name}: ...}}")]
+    Unset { parent: String, name: String },
+    #[error("there is no '{name}' there: use one of {}.{}", known.join(", "), did_you_mean(name, known.iter().map(String::as_str)))]
     Unknown { name: String, known: Vec<String> },
     #[error("{0}")]
     Value(String),
@@ -90,7 +92,7 @@ impl Fields {
             // Once more, for the field: keeping track of it takes longer than reading.
             serde_path_to_error::deserialize(&self.tree).map_err(|error| {
                 let field = error.path().to_string();
-                FieldError::Value(format!("{field}: {}", error.into_inner()))
+                FieldError::Value(format!("{field}: {}", not_finite(error.into_inner().to_string())))
             })
         })
     }
@@ -125,11 +127,18 @@ fn as_tree<T: Serialize>(value: &T) -> Result<Value, FieldError> {
 /// The place that `path` names.
 fn find<'a>(tree: &'a mut Value, path: &str) -> Result<&'a mut Value, FieldError> {
     let mut place = tree;
+    let mut parent = String::new();
     for name in path.split('.') {
+        let unset = place.is_null();
         place = step(place, name).map_err(|known| {
             let name = name.to_owned();
-            if known.is_empty() { FieldError::NoFields { name } } else { FieldError::Unknown { name, known } }
+            match known.is_empty() {
+                true if unset => FieldError::Unset { parent: parent.clone(), name },
+                true => FieldError::NoFields { name },
+                false => FieldError::Unknown { name, known },
+            }
         })?;
+        parent = if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") };
     }
     Ok(place)
 }

@@ -30,15 +30,16 @@ pub struct ScenarioConfig {
     /// The memory system.
     pub memory: Reference<MemoryConfig>,
     /// The tokens before step 0.
+    #[serde(deserialize_with = "crate::config::count")]
     pub prefill_tokens: u32,
     /// The steps.
-    #[serde(deserialize_with = "crate::config::not_zero")]
+    #[serde(deserialize_with = "crate::config::count_from_1")]
     pub decode_tokens: u32,
     /// How many of the first steps are left out of histograms, means and rates.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub warmup_steps: u32,
     /// How many tokens of a layer make a page: KV is placed, moved and read in whole pages.
-    #[serde(default = "one", deserialize_with = "crate::config::not_zero")]
+    #[serde(default = "one", deserialize_with = "crate::config::count_from_1")]
     pub page_tokens: u32,
     /// Which tokens each step skips.
     #[serde(default)]
@@ -81,6 +82,7 @@ impl ScenarioConfig {
                 Ok(config::parse_json::<SummaryWithScenario>(&text, &origin)?.scenario)
             };
         }
+        catalog::check_kind(&text, &origin, catalog::FileKind::Scenario)?;
         let mut scenario: Self = config::parse(&text, &origin)?;
         if let Some(folder) = Path::new(name_or_path).parent().filter(|_| origin == name_or_path) {
             scenario.relative_to(folder);
@@ -168,7 +170,11 @@ pub enum ScenarioError {
     #[error("decode_tokens: {steps} steps may read up to {bytes} B, more than can be counted: decode fewer tokens")]
     TooManyBytes { steps: u32, bytes: u128 },
     #[error(
-        "prefill_tokens: the weights ({weights}) and the KV of {prefill} tokens ({kv}) are {missing} more than the tiers hold ({capacity}; under inclusive residency, the last one): enlarge a tier or lower prefill_tokens"
+        "prefill_tokens: the weights ({}) and the KV of {prefill} tokens ({}) are {} more than the tiers hold ({}; under inclusive residency, the last one): enlarge a tier or lower prefill_tokens",
+        weights.rounded(),
+        kv.rounded(),
+        missing.rounded(),
+        capacity.rounded()
     )]
     DoesNotFit { weights: Bytes, prefill: u32, kv: Bytes, missing: Bytes, capacity: Bytes },
 }

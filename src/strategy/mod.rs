@@ -89,7 +89,7 @@ pub use migration::{AnyMigration, Carriage, Convoy, Migration, MigrationKind, Mi
 pub use placement::{AnyPlacement, Placement, PlacementKind, PlacementView};
 pub use registry::PartError;
 
-use crate::config::Reference;
+use crate::config::{Reference, did_you_mean};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -136,7 +136,7 @@ impl Parts {
 
 /// A name that no strategy or part of one has.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("there is no {what} named '{name}': use one of {known}")]
+#[error("there is no {what} named '{name}': use one of {known}.{}", did_you_mean(name, known.split(", ")))]
 pub struct UnknownName {
     /// `strategy`, `initialization`, `placement` or `migration`.
     pub what: &'static str,

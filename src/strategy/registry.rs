@@ -3,7 +3,9 @@
 //! A kind is written as its name, `Prior`, or with parameters, `Prior(threshold: 90%, tokens: 64)`; those that are not written have
 //! their defaults. In JSON parameters are `{"Prior": {"threshold": 0.9}}`, in RON as in text but for units in quotes.
 
+use crate::config::not_finite;
 use crate::strategy::UnknownName;
+use crate::units::parse_count;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -147,7 +149,10 @@ pub(super) fn read(text: &str) -> Result<(&str, Map<String, Value>), PartError> 
     for parameter in inner.split(',').map(str::trim).filter(|parameter| !parameter.is_empty()) {
         let (field, value) = parameter.split_once(':').ok_or_else(form)?;
         let value = value.trim();
-        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+        let value = serde_json::from_str(value)
+            .ok()
+            .or_else(|| parse_count(value, u64::MAX).ok().map(Value::from))
+            .unwrap_or_else(|| Value::String(value.to_owned()));
         given.insert(field.trim().to_owned(), value);
     }
     Ok((name.trim_end(), given))
@@ -155,9 +160,10 @@ pub(super) fn read(text: &str) -> Result<(&str, Map<String, Value>), PartError> 
 
 /// What is wrong, after the parameter that it is about.
 pub(super) fn described(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let message = not_finite(error.inner().to_string());
     match error.path().to_string().as_str() {
-        "." => error.inner().to_string(),
-        path => format!("{path}: {}", error.inner()),
+        "." => message,
+        path => format!("{path}: {message}"),
     }
 }
 

@@ -31,7 +31,7 @@ pub struct SweepConfig {
     #[serde(default)]
     pub exclude: Vec<BTreeMap<String, Value>>,
     /// How often each cell is run, with seeds that count up from the scenario's.
-    #[serde(default = "once", deserialize_with = "crate::config::not_zero")]
+    #[serde(default = "once", deserialize_with = "crate::config::count_from_1")]
     pub repeats: u32,
     /// The field that repeats count up.
     #[serde(default = "seed")]
@@ -98,7 +98,7 @@ pub enum SampleConfig {
     /// Each axis is cut into as many parts as there are points; each part has one.
     LatinHypercube {
         /// How many.
-        #[serde(deserialize_with = "crate::config::not_zero")]
+        #[serde(deserialize_with = "crate::config::count_from_1")]
         points: u32,
         /// Of the random numbers.
         #[serde(default)]
@@ -107,7 +107,7 @@ pub enum SampleConfig {
     /// Sobol's sequence, scrambled after Owen; even over all axes at once, best for powers of two.
     Sobol {
         /// How many.
-        #[serde(deserialize_with = "crate::config::not_zero")]
+        #[serde(deserialize_with = "crate::config::count_from_1")]
         points: u32,
         /// Of the scrambling.
         #[serde(default)]
@@ -148,6 +148,7 @@ impl SweepConfig {
     /// [`ConfigError`] if there is none or its file is not right.
     pub fn load(name_or_path: &str) -> Result<Self, ConfigError> {
         let (text, origin) = catalog::text("sweep", catalog::SWEEPS, name_or_path)?;
+        catalog::check_kind(&text, &origin, catalog::FileKind::Sweep)?;
         let mut sweep: Self = config::parse(&text, &origin)?;
         if origin == name_or_path
             && let Some(folder) = Path::new(name_or_path).parent()

@@ -1,4 +1,5 @@
-use crate::config::ConfigError;
+use crate::config::{ConfigError, did_you_mean};
+use crate::results::short_names;
 use crate::simulation::NoRoom;
 use crate::units::Bytes;
 use std::path::Path;
@@ -53,7 +54,8 @@ pub enum SweepError {
     #[error("another process is at work in '{folder}': wait for it, or choose another folder with --out")]
     Locked { folder: String },
     #[error(
-        "cannot read or write '{path}': {source}. Finished cells are kept: make room or choose another folder, then go on with --resume"
+        "cannot read or write '{path}': {source}. Finished cells are kept: {}, then go on with --resume",
+        remedy(source)
     )]
     Io { path: String, source: std::io::Error },
     #[error("'{path}' is damaged: {message}. Remove it and go on with --resume: its cells are run again")]
@@ -64,7 +66,7 @@ pub enum SweepError {
     Threads { jobs: usize, message: String },
     #[error("interrupted with {done} of {cells} cells done: go on with --resume")]
     Interrupted { done: u64, cells: u64 },
-    #[error("there is no axis or figure '{name}' in these results: there is {known}")]
+    #[error("there is no axis or figure '{name}' in these results: there is {known}.{}", meant(name, known))]
     Measure { name: String, known: String },
     #[error("'{text}': {message}")]
     Query { text: String, message: String },
@@ -84,6 +86,22 @@ pub enum SweepError {
     Differ { cell: u64, folders: [String; 2] },
     #[error("cell {cell} is in none of the shards {shards}: name the folders of all shards")]
     Missing { cell: u64, shards: String },
+}
+
+/// What to do where a file cannot be read or written.
+fn remedy(source: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind;
+    match source.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "make it readable and writable for you",
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "move away the file that is in the place of the folder",
+        ErrorKind::IsADirectory => "move away the folder that is in the place of the file",
+        _ => "make room or choose another folder",
+    }
+}
+
+fn meant(name: &str, known: &str) -> String {
+    let names: Vec<&str> = known.split(", ").chain(short_names().map(|short| -> &str { short })).collect();
+    did_you_mean(name, names)
 }
 
 impl SweepError {

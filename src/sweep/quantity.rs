@@ -1,4 +1,4 @@
-use crate::units::{Bandwidth, Bytes, Ratio, SimTime};
+use crate::units::{Bandwidth, Bytes, Ratio, SimTime, SizeStyle, parse_count};
 use serde_json::{Number, Value};
 
 /// What the values of an axis are values of.
@@ -10,8 +10,8 @@ pub enum Unit {
     Whole,
     /// A number, or a share of one.
     Real,
-    /// A size; its number is in bytes.
-    Bytes,
+    /// A size, typed in units of that style; its number is in bytes.
+    Bytes(SizeStyle),
     /// A bandwidth; its number is in bytes a second.
     Bandwidth,
     /// A time; its number is in nanoseconds.
@@ -35,13 +35,22 @@ impl Unit {
     pub fn of(present: &Value, values: &[Value]) -> Self {
         match present {
             Value::Null => {
-                values.first().filter(|value| !value.is_null()).map_or(Self::Text, |value| Self::of(value, &[]))
+                // 0 needs no unit, so it does not tell which one it has.
+                let telling = |value: &&Value| !value.is_null() && value.as_str().is_none_or(|text| text.trim() != "0");
+                values.iter().find(telling).map_or(Self::Text, |value| Self::of(value, &[]))
             }
             Value::Number(number) if number.is_f64() => Self::Real,
             Value::Number(_) => Self::Whole,
-            Value::String(text) => Self::of_text(text),
+            Value::String(text) => Self::of_text(text).as_typed(values),
             Value::Bool(_) | Value::Array(_) | Value::Object(_) => Self::Text,
         }
+    }
+
+    /// Sizes are shown in the units in which the first of `values` was typed.
+    fn as_typed(self, values: &[Value]) -> Self {
+        let Self::Bytes(usual) = self else { return self };
+        let sizes = values.iter().filter_map(Value::as_str).filter_map(|text| text.parse::<Bytes>().ok());
+        Self::Bytes(sizes.filter(|size| *size != Bytes::ZERO).map(Bytes::style).next().unwrap_or(usual))
     }
 
     fn of_text(text: &str) -> Self {
@@ -50,8 +59,8 @@ impl Unit {
             Self::Text
         } else if text.parse::<Bandwidth>().is_ok() {
             Self::Bandwidth
-        } else if text.parse::<Bytes>().is_ok() {
-            Self::Bytes
+        } else if let Ok(size) = text.parse::<Bytes>() {
+            Self::Bytes(size.style())
         } else if text.parse::<SimTime>().is_ok() {
             Self::Time
         } else if text.parse::<Ratio>().is_ok() {
@@ -73,18 +82,24 @@ impl Unit {
         let failed = |error: &dyn std::error::Error| error.to_string();
         Ok(match self {
             Self::Text => Quantity { label: text, number: None, value: value.clone() },
-            Self::Whole => match value.as_i64().or_else(|| text.parse().ok()) {
-                Some(whole) => Quantity { label: text, number: Some(whole as f64), value: whole.into() },
-                None => return Err(format!("'{text}' is no whole number")),
+            Self::Whole => match (value.as_i64().or_else(|| text.parse().ok()), parse_count(&text, u64::MAX)) {
+                (Some(whole), _) => Quantity { label: text, number: Some(whole as f64), value: whole.into() },
+                (None, Ok(count)) => {
+                    Quantity { label: count.to_string(), number: Some(count as f64), value: count.into() }
+                }
+                (None, Err(error)) => return Err(error.to_string()),
             },
             Self::Real => {
                 let percent = || text.ends_with('%').then(|| text.parse::<Ratio>().ok().map(Ratio::as_f64)).flatten();
                 match value.as_f64().or_else(percent) {
                     Some(real) => Self::real(real),
+                    None if value.is_null() => {
+                        return Err("NaN and inf are no numbers here: write 0.4 or \"40%\"".to_owned());
+                    }
                     None => return Err(format!("'{text}' is no number: write 0.4 or \"40%\"")),
                 }
             }
-            Self::Bytes => {
+            Self::Bytes(_) => {
                 let bytes: Bytes = text.parse().map_err(|error| failed(&error))?;
                 Self::named(bytes.as_f64(), bytes.to_string())
             }
@@ -107,7 +122,7 @@ impl Unit {
             Self::Text => return None,
             Self::Whole => Quantity { label: format!("{whole}"), number: Some(whole), value: (whole as i64).into() },
             Self::Real => Self::real(number),
-            Self::Bytes => {
+            Self::Bytes(_) => {
                 let bytes = Bytes::new(whole as u64);
                 Self::named(bytes.as_f64(), bytes.to_string())
             }
@@ -125,22 +140,15 @@ impl Unit {
     /// Whether its values are whole in their base.
     #[must_use]
     pub fn is_whole(self) -> bool {
-        matches!(self, Self::Whole | Self::Bytes | Self::Bandwidth)
+        matches!(self, Self::Whole | Self::Bytes(_) | Self::Bandwidth)
     }
 
     /// What numbers up to `most` are divided by to be read, and the name of that.
     #[must_use]
     pub fn scale(self, most: f64) -> (f64, &'static str) {
-        const KIB: f64 = 1024.0;
         let units: &[(f64, &'static str)] = match self {
             Self::Time => &[(1.0, "ns"), (1e3, "us"), (1e6, "ms"), (1e9, "s")],
-            Self::Bytes => &[
-                (1.0, "B"),
-                (KIB, "KiB"),
-                (KIB * KIB, "MiB"),
-                (KIB * KIB * KIB, "GiB"),
-                (KIB * KIB * KIB * KIB, "TiB"),
-            ],
+            Self::Bytes(style) => style.units(),
             Self::Bandwidth => &[(1.0, "B/s"), (1e6, "MB/s"), (1e9, "GB/s"), (1e12, "TB/s")],
             Self::Whole | Self::Real | Self::Text => &[(1.0, "")],
         };
@@ -151,7 +159,7 @@ impl Unit {
     #[must_use]
     pub fn shown(self, number: f64) -> String {
         match self {
-            Self::Bytes | Self::Bandwidth => {
+            Self::Bytes(_) | Self::Bandwidth => {
                 let (factor, name) = self.scale(number);
                 let value = number / factor;
                 let decimals = if value.fract() == 0.0 {
@@ -174,7 +182,7 @@ impl Unit {
         match self {
             Self::Text => "",
             Self::Whole | Self::Real => "number",
-            Self::Bytes => "bytes",
+            Self::Bytes(_) => "bytes",
             Self::Bandwidth => "bytes a second",
             Self::Time => "ns",
         }
@@ -211,6 +219,12 @@ mod tests {
         assert_eq!(read(json!(1024), json!("64")).unwrap().value, json!(64));
         assert_eq!(read(json!("best-ratio"), json!("baseline")).unwrap().number, None);
         assert_eq!(read(json!("100 ns"), json!("1us")).unwrap().number, Some(1000.0));
+        assert_eq!(read(json!(1024), json!("128k")).unwrap().value, json!(131_072));
+        assert_eq!(read(json!(1024), json!("131_072")).unwrap().label, "131072");
+        assert_eq!(read(json!(1), json!(18_446_744_073_709_551_614u64)).unwrap().label, "18446744073709551614");
+        assert!(read(json!("4 GiB"), json!("4")).unwrap_err().contains("no unit"));
+        assert!(read(json!("4 GiB"), json!(4)).unwrap_err().contains("no unit"));
+        assert!(read(json!("100 ns"), json!(1)).unwrap_err().contains("no unit"));
         assert!(read(json!("4 GiB"), json!("much")).unwrap_err().contains("much"));
         assert!(read(json!(1024), json!(0.5)).unwrap_err().contains("0.5"));
         assert_eq!(Unit::of(&Value::Null, &[json!("1 TB/s")]), Unit::Bandwidth);
@@ -219,9 +233,14 @@ mod tests {
     #[test]
     fn numbers_become_values_without_noise() {
         assert_eq!(Unit::Real.nearest(0.1 + 0.2).unwrap().value, json!(0.3));
-        assert_eq!(Unit::Bytes.nearest(2.0 * 1_073_741_824.0 + 0.2).unwrap().label, "2 GiB");
+        assert_eq!(Unit::Bytes(SizeStyle::Binary).nearest(2.0 * 1_073_741_824.0 + 0.2).unwrap().label, "2 GiB");
         assert_eq!(Unit::Whole.nearest(2.5).unwrap().value, json!(3));
         assert_eq!(Unit::Bandwidth.nearest(0.2), None);
-        assert_eq!(Unit::Bytes.shown(1.5 * 1_073_741_824.0), "1.500 GiB");
+        assert_eq!(Unit::Bytes(SizeStyle::Binary).shown(1.5 * 1_073_741_824.0), "1.500 GiB");
+        // Sizes are shown in the units that they were typed in.
+        let unit = Unit::of(&json!("4 GiB"), &[json!("0"), json!("96GB"), json!("144GB")]);
+        assert_eq!((unit, unit.shown(120.5e9).as_str()), (Unit::Bytes(SizeStyle::Decimal), "120.5 GB"));
+        assert_eq!(Unit::of(&json!("96 GB"), &[json!("64GiB")]), Unit::Bytes(SizeStyle::Binary));
+        assert_eq!(Unit::of(&json!("96 GB"), &[]), Unit::Bytes(SizeStyle::Decimal));
     }
 }

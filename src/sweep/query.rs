@@ -34,9 +34,7 @@ impl Query {
         let sign = rest[..rest.len() - value.len()].trim();
         let quantity = axis.unit.read(&serde_json::from_str(value).unwrap_or_else(|_| value.into())).map_err(wrong)?;
         if let Some(number) = quantity.number.filter(|_| axis.is_numeric()) {
-            let condition = format!("{name} {sign} {number}");
-            let condition: Condition =
-                condition.parse().map_err(|error: crate::results::ConditionError| wrong(error.to_string()))?;
+            let condition = Condition::on_number(name, sign, number).map_err(|error| wrong(error.to_string()))?;
             return Ok(Self(Test::Number(Measure::Axis(place), condition)));
         }
         let equal = match sign {

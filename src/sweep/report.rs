@@ -337,7 +337,7 @@ fn with_front(results: &Results, asked: &Asked, mut pictures: Vec<Picture>) -> R
 fn capacity(results: &Results) -> Option<Measure> {
     results
         .axes()
-        .find(|(_, axis)| axis.unit == Unit::Bytes && axis.is_numeric())
+        .find(|(_, axis)| matches!(axis.unit, Unit::Bytes(_)) && axis.is_numeric())
         .map(|(place, _)| Measure::Axis(place))
 }
 

@@ -1,6 +1,7 @@
 use super::axis::REPEAT;
 use super::{Axis, Folder, Plan, Row, SweepError, Unit};
 use crate::results::{Kind, full_name};
+use crate::units::SizeStyle;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -181,7 +182,7 @@ impl Results {
             Measure::Axis(place) => self.plan.axes()[*place].unit,
             Measure::Figure(path) => match Kind::of(path) {
                 Kind::Time => Unit::Time,
-                Kind::Bytes => Unit::Bytes,
+                Kind::Bytes => Unit::Bytes(SizeStyle::Binary),
                 Kind::Share | Kind::Number | Kind::Rate => Unit::Real,
             },
         };

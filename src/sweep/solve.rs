@@ -275,7 +275,9 @@ mod tests {
         assert!(told(search("memory.hbm.capasity", json!("1GiB"), json!("2GiB"), "time < 1s")).contains("capacity"));
         assert!(told(search("memory.hbm.capacity", json!("2GiB"), json!("2GiB"), "time < 1s")).contains("empty"));
         assert!(told(search("strategy", json!("baseline"), json!("best-ratio"), "time < 1s")).contains("no number"));
-        assert!(told(search("memory.hbm.capacity", json!("2GiB"), json!("4GiB"), "tmie < 1")).contains("simulated_ns"));
+        assert!(
+            told(search("memory.hbm.capacity", json!("2GiB"), json!("4GiB"), "steps.x < 1")).contains("simulated_ns")
+        );
         assert!(
             told(search("memory.hbm.capacity", json!("2GiB"), json!("4GiB"), "time < 1x")).contains("no first run")
         );

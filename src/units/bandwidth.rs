@@ -59,6 +59,31 @@ impl Bandwidth {
         SimTime::from_ps(u64::try_from(exact.div_ceil(u128::from(self.get()))).unwrap_or(u64::MAX))
     }
 
+    /// As a person reads it: exact where a few digits are, otherwise four significant digits.
+    #[must_use]
+    pub fn rounded(self) -> String {
+        let exact = self.to_string();
+        // `3598717948.717 kB/s` is exact, but nobody reads it.
+        if exact.bytes().filter(u8::is_ascii_digit).count() <= quantity::READ_EXACTLY {
+            exact
+        } else {
+            Self::shown(self.as_f64())
+        }
+    }
+
+    /// So many bytes a second with four significant digits, in MB/s, GB/s or, from ten of them, TB/s.
+    #[must_use]
+    pub fn shown(bytes_per_second: f64) -> String {
+        let (factor, unit) = match bytes_per_second {
+            rate if rate >= 1e13 => (1e12, "TB/s"),
+            rate if rate >= 1e9 => (1e9, "GB/s"),
+            rate if rate >= 1e6 => (1e6, "MB/s"),
+            rate if rate >= 1e3 => (1e3, "kB/s"),
+            _ => (1.0, "B/s"),
+        };
+        format!("{} {unit}", quantity::significant(bytes_per_second / factor))
+    }
+
     /// For ratios; exact up to 2^53 B/s.
     #[must_use]
     pub fn as_f64(self) -> f64 {
@@ -107,6 +132,18 @@ mod tests {
     fn prints_as_data_sheets_do() {
         for text in ["4915 GB/s", "900 GB/s", "1.5 GB/s", "10 TB/s"] {
             assert_eq!(text.parse::<Bandwidth>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn people_read_four_digits() {
+        for (rate, shown) in [
+            (3_598_717_948_717, "3599 GB/s"),
+            (900_000_000_000, "900 GB/s"),
+            (4_915_000_000_000, "4915 GB/s"),
+            (338_461_538_461, "338.5 GB/s"),
+        ] {
+            assert_eq!(Bandwidth::new(rate).unwrap().rounded(), shown);
         }
     }
 

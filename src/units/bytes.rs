@@ -6,9 +6,9 @@ use std::str::FromStr;
 
 /// A number of bytes, exact.
 ///
-/// Read from text as people write sizes: `"4GiB"`, `"512 MiB"`, `"1.5 GB"`, or a bare number of bytes. A size that
-/// falls between two bytes is rounded to the nearest. Printed in the largest unit that loses nothing, so that what is
-/// printed reads back as the same size.
+/// Read from text as people write sizes: `"4GiB"`, `"512 MiB"`, `"1.5 GB"`. Only 0 needs no unit. A size that falls
+/// between two bytes is rounded to the nearest. Displayed in the largest unit that loses nothing, so that the text
+/// reads back as the same size; [`rounded`](Self::rounded) is for people.
 ///
 /// ```
 /// use tiersim::units::Bytes;
@@ -24,7 +24,6 @@ const KIND: Kind = Kind {
     what: "size",
     example: "\"4GiB\"",
     units: &[
-        ("", 1),
         ("B", 1),
         ("KB", 1_000),
         ("kB", 1_000),
@@ -83,20 +82,71 @@ impl Bytes {
         self.0 / unit.0
     }
 
-    /// As a person reads it: at most one decimal of the largest binary unit that it reaches.
-    #[must_use]
-    pub fn rounded(self) -> String {
-        let units =
-            [("B", 1u64), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40), ("PiB", 1 << 50)];
-        let (name, factor) = units.into_iter().rfind(|(_, factor)| self.0 >= *factor).unwrap_or(units[0]);
-        let text = format!("{:.1}", self.0 as f64 / factor as f64);
-        format!("{} {name}", text.trim_end_matches(".0"))
-    }
-
     /// For ratios and axes; exact up to 2^53.
     #[must_use]
     pub fn as_f64(self) -> f64 {
         self.0 as f64
+    }
+
+    /// The units that this size was most likely typed in: decimal for `96 GB`, binary for `4 GiB` and for what no
+    /// unit holds in three decimals.
+    #[must_use]
+    pub fn style(self) -> SizeStyle {
+        let text = self.to_string();
+        let decimal = text.ends_with("kB") || text.ends_with("MB") || text.ends_with("GB");
+        if decimal || text.ends_with("TB") || text.ends_with("PB") { SizeStyle::Decimal } else { SizeStyle::Binary }
+    }
+
+    /// As a person reads it: exact where a few digits are, otherwise four significant digits in the units
+    /// of [`style`](Self::style).
+    #[must_use]
+    pub fn rounded(self) -> String {
+        let exact = self.to_string();
+        // `464346720 KiB` is exact, but nobody reads it.
+        let short = exact.bytes().filter(u8::is_ascii_digit).count() <= quantity::READ_EXACTLY;
+        if short { exact } else { self.rounded_in(self.style()) }
+    }
+
+    /// Four significant digits and the unit of that style that fits: for sizes beside others, such as those of tiers
+    /// whose capacities have that style.
+    #[must_use]
+    pub fn rounded_in(self, style: SizeStyle) -> String {
+        style.shown(self.as_f64())
+    }
+}
+
+/// Powers of 2 or of 10.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SizeStyle {
+    /// KiB, MiB, GiB, TiB.
+    Binary,
+    /// kB, MB, GB, TB.
+    Decimal,
+}
+
+impl SizeStyle {
+    /// The units, the smallest first, with their bytes.
+    #[must_use]
+    pub const fn units(self) -> &'static [(f64, &'static str)] {
+        match self {
+            Self::Binary => &[
+                (1.0, "B"),
+                (1024.0, "KiB"),
+                (1_048_576.0, "MiB"),
+                (1_073_741_824.0, "GiB"),
+                (1_099_511_627_776.0, "TiB"),
+                (1_125_899_906_842_624.0, "PiB"),
+            ],
+            Self::Decimal => &[(1.0, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB"), (1e12, "TB"), (1e15, "PB")],
+        }
+    }
+
+    /// So many bytes with four significant digits, and the unit that fits.
+    #[must_use]
+    pub fn shown(self, bytes: f64) -> String {
+        let units = self.units();
+        let (factor, name) = units.iter().rfind(|(factor, _)| bytes.abs() >= *factor).unwrap_or(&units[0]);
+        format!("{} {name}", quantity::significant(bytes / factor))
     }
 }
 
@@ -150,7 +200,7 @@ impl Sum for Bytes {
 }
 
 quantity::serialize_as_text!(Bytes);
-quantity::deserialize_from_text!(Bytes, "a size such as \"4GiB\", or a number of bytes");
+quantity::deserialize_from_text!(Bytes, "a size such as \"4GiB\"");
 
 #[cfg(test)]
 mod tests {
@@ -164,7 +214,7 @@ mod tests {
             (" 4 GiB ", 4 << 30),
             ("1.5 kB", 1_500),
             ("1_000 B", 1_000),
-            ("768", 768),
+            ("0", 0),
             ("0.3 B", 0),
             ("0.5 B", 1),
         ] {
@@ -174,9 +224,30 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_size() {
-        for text in ["", "GiB", "-4GiB", "4 Gb", "4 gib", "1.2.3 B", "99999999 PiB", "65 PiB", "4 GB/s"] {
+        for text in
+            ["", "GiB", "-4GiB", "4 Gb", "4 gib", "1.2.3 B", "99999999 PiB", "65 PiB", "4 GB/s", "4", "768", "0.5"]
+        {
             assert!(text.parse::<Bytes>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn people_read_the_units_that_they_typed() {
+        for (typed, shown) in [
+            ("96 GB", "96 GB"),
+            ("4GiB", "4 GiB"),
+            ("0 B", "0 B"),
+            ("475491041280 B", "442.8 GiB"),
+            ("464346720 KiB", "442.8 GiB"),
+            ("1.234567 GB", "1.235 GB"),
+            ("10240 MB", "10.24 GB"),
+        ] {
+            assert_eq!(typed.parse::<Bytes>().unwrap().rounded(), shown, "{typed}");
+        }
+        let peak: Bytes = "98765432100 B".parse().unwrap();
+        assert_eq!(peak.rounded_in(SizeStyle::Decimal), "98.77 GB");
+        assert_eq!(peak.rounded_in(SizeStyle::Binary), "91.98 GiB");
+        assert_eq!("480 GB".parse::<Bytes>().unwrap().style(), SizeStyle::Decimal);
     }
 
     #[test]

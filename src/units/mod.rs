@@ -6,13 +6,15 @@
 
 mod bandwidth;
 mod bytes;
+mod count;
 mod flops;
 mod quantity;
 mod ratio;
 mod time;
 
 pub use bandwidth::Bandwidth;
-pub use bytes::Bytes;
+pub use bytes::{Bytes, SizeStyle};
+pub use count::parse_count;
 pub use flops::FlopRate;
 pub use quantity::QuantityError;
 pub use ratio::Ratio;

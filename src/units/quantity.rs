@@ -9,6 +9,9 @@ pub enum QuantityError {
     /// The text does not start with a number.
     #[error("'{text}' is no {what}: write a number and a unit, such as {example}")]
     NoNumber { what: &'static str, text: String, example: &'static str },
+    /// The number is not whole, or there is none.
+    #[error("'{text}' is no whole number: write {example}")]
+    Whole { text: String, example: &'static str },
     /// The number is negative.
     #[error("'{text}' is negative, but a {what} must not be: write {example}")]
     Negative { what: &'static str, text: String, example: &'static str },
@@ -25,7 +28,7 @@ pub(super) struct Kind {
     pub what: &'static str,
     pub example: &'static str,
     /// Unit and how many base units it is, the smallest first; of two names for one, the one to print last. An empty name
-    /// allows a bare number.
+    /// allows a bare number; without one, only 0 needs no unit.
     pub units: &'static [(&'static str, u128)],
 }
 
@@ -41,6 +44,9 @@ impl Kind {
         let (number, unit) = trimmed.split_at(end);
         let unit = unit.trim();
         let (mantissa, scale) = decimal(number).ok_or_else(no_number)?;
+        if mantissa == 0 && unit.is_empty() {
+            return Ok(0);
+        }
         let factor = self.units.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor).ok_or_else(|| {
             QuantityError::Unit {
                 what: self.what,
@@ -86,6 +92,21 @@ pub(super) fn decimal(text: &str) -> Option<(u128, u128)> {
     let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
     let part: u128 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
     Some((whole.checked_mul(scale)?.checked_add(part)?, scale))
+}
+
+/// Quantities of so many digits are told exactly, longer ones rounded.
+pub(super) const READ_EXACTLY: usize = 5;
+
+/// `value` with four significant digits, without a unit.
+pub(super) fn significant(value: f64) -> String {
+    let decimals = match value.abs() {
+        v if v.fract() == 0.0 && v < 1e4 => 0,
+        v if v >= 1000.0 => 0,
+        v if v >= 100.0 => 1,
+        v if v >= 10.0 => 2,
+        _ => 3,
+    };
+    format!("{value:.decimals$}")
 }
 
 /// `value` in the largest of `units` that holds it with at most three decimals, so that it reads back as the same
@@ -141,7 +162,12 @@ macro_rules! deserialize_from_text {
                     }
 
                     fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<$type, E> {
-                        self.visit_str(&number.to_string())
+                        // Digits as they are typed, but no 309 of them.
+                        if number.is_finite() && (number == 0.0 || (1e-18..1e24).contains(&number.abs())) {
+                            self.visit_str(&number.to_string())
+                        } else {
+                            self.visit_str(&format!("{number:e}"))
+                        }
                     }
                 }
                 deserializer.deserialize_any(Text)

@@ -23,7 +23,7 @@ pub struct ModelConfig {
 #[serde(rename = "Layers", deny_unknown_fields)]
 pub struct LayersConfig {
     /// How many.
-    #[serde(deserialize_with = "crate::config::not_zero")]
+    #[serde(deserialize_with = "crate::config::count_from_1")]
     pub count: u32,
     /// The attention sublayer's weights.
     pub attention: WeightsConfig,

@@ -1,4 +1,5 @@
 use super::{Output, ParquetArgs, Watched};
+use crate::cli::arguments;
 use crate::cli::error::CliError;
 use crate::simulation::open_trace_with;
 use crate::study::Cancel;
@@ -17,7 +18,7 @@ pub(in crate::cli) struct ImportArgs {
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Tokens before step 0, for JSON Lines that do not say how many
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     prefill: Option<u32>,
     /// The model whose attention was recorded
     #[arg(long, value_name = "TEXT")]

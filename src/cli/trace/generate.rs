@@ -1,5 +1,6 @@
 use super::{Output, ParquetArgs, Watched};
 use crate::catalog;
+use crate::cli::arguments;
 use crate::cli::error::CliError;
 use crate::simulation::{memory_of_trace, usable_memory};
 use crate::study::Cancel;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 #[derive(Args)]
 pub(in crate::cli) struct GenerateArgs {
     /// A generator, by name or path of a RON file; `Generated()` if not given
-    #[arg(value_name = "GENERATOR")]
+    #[arg(value_name = "GENERATOR", value_parser = arguments::generator(), hide_possible_values = true)]
     generator: Option<String>,
     /// The file to write: its ending says the format, .parquet, .kvs or .jsonl
     #[arg(long, short, value_name = "FILE")]
@@ -22,35 +23,47 @@ pub(in crate::cli) struct GenerateArgs {
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
     layers: u32,
     /// Tokens before step 0
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(0..=1 << 23))]
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = up_to_8m, allow_negative_numbers = true)]
     prefill: u32,
     /// Steps
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1 << 23))]
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = from_1_up_to_8m, allow_negative_numbers = true)]
     decode: u32,
     /// The share of tokens that are skipped: 0.4 or 40%
     #[arg(long, value_name = "RATIO", allow_hyphen_values = true)]
     skip: Option<Ratio>,
     /// Same seed, same sets
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = arguments::seed, allow_negative_numbers = true)]
     seed: Option<u64>,
     /// So many tokens at the start are never skipped
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     sinks: Option<u32>,
     /// The share of the skipped tokens that is exchanged from a step to the next, for a `Generated(...)`
     #[arg(long, value_name = "RATIO", allow_hyphen_values = true)]
     churn: Option<Ratio>,
     /// So many of the newest tokens are never skipped, for a `Generated(...)`
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     recent: Option<u32>,
     /// Preference for skipping old tokens, for a `Generated(...)`
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     old_bias: Option<u32>,
     #[command(flatten)]
     parquet: ParquetArgs,
 }
 
+/// The most tokens before step 0, and the most steps.
+const MOST: u32 = 1 << 23;
+
+fn up_to_8m(text: &str) -> Result<u32, String> {
+    let count = arguments::count(text)?;
+    if count <= MOST { Ok(count) } else { Err(format!("'{text}' is too much: it may be at most {MOST}")) }
+}
+
+fn from_1_up_to_8m(text: &str) -> Result<u32, String> {
+    arguments::count_from_1(text).and_then(|_| up_to_8m(text))
+}
+
 pub(super) fn generate(args: &GenerateArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
-    const _: () = assert!((1 << 23) + (1 << 23) <= MAX_TOKENS, "any prefill and decode must be a trace together");
+    const _: () = assert!(2 * MOST as u64 <= MAX_TOKENS, "any prefill and decode must be a trace together");
     let output = Output::new(&args.out, args.parquet)?;
     let generator = configure(args)?;
     let (layers, prefill, steps) = (args.layers as usize, args.prefill as usize, args.decode as usize);
@@ -88,8 +101,10 @@ pub(super) fn generate(args: &GenerateArgs, cancel: &Cancel) -> Result<ExitCode,
             limit.rounded()
         )));
     }
+    let file = args.generator.as_deref().unwrap_or("the generator");
     let source = generator
-        .made_up(layers, prefill, steps)?
+        .made_up(layers, prefill, steps)
+        .map_err(|error| CliError::Usage(format!("{file}: {error}")))?
         .ok_or_else(|| CliError::Usage("a generator starts with Generated( or Lifelike(".to_owned()))?;
     output.write(&header, &mut Watched { source, cancel })?;
     note!(

@@ -2,6 +2,7 @@ use super::Watched;
 use crate::catalog;
 use crate::cli::error::CliError;
 use crate::cli::print;
+use crate::config::printable;
 use crate::report::trace_pictures::{self, Compared};
 use crate::report::{self, Column, Table};
 use crate::simulation::open_trace;
@@ -37,6 +38,8 @@ pub(super) fn info(args: &InfoArgs, cancel: &Cancel) -> Result<ExitCode, CliErro
     let _claim = report::claim(&folder, &[] as &[&str])?;
     let mut size: Option<Size> = None;
     let mut compared: Vec<(String, TraceStatistics)> = Vec::new();
+    // Printed when all traces have been read: of a damaged one nothing is.
+    let mut described: Vec<String> = Vec::new();
     for path in &args.traces {
         let mut name = stem(path);
         if compared.iter().any(|(other, _)| *other == name) {
@@ -51,7 +54,7 @@ pub(super) fn info(args: &InfoArgs, cancel: &Cancel) -> Result<ExitCode, CliErro
             (Some(_), None) => return Err(not_first(path)),
             (None, _) => {
                 let recording = open_trace(path)?;
-                print(&describe(path, &recording)?)?;
+                described.push(describe(path, &recording)?);
                 let header = recording.header().clone();
                 let of = Size { layers: header.layers, prefill: header.prefill, steps: header.steps };
                 size = size.or(Some(of));
@@ -61,6 +64,7 @@ pub(super) fn info(args: &InfoArgs, cancel: &Cancel) -> Result<ExitCode, CliErro
         };
         compared.push((name, statistics));
     }
+    described.iter().try_for_each(|text| print(text))?;
     print(&table(&compared).render(std::io::stdout().is_terminal()))?;
     let drawn: Vec<Compared<'_>> = compared.iter().map(|(label, statistics)| Compared { label, statistics }).collect();
     report::write(&folder, &trace_pictures::draw(&drawn)?)?;
@@ -84,7 +88,7 @@ fn describe(path: &Path, recording: &Recording) -> Result<String, CliError> {
     let header = recording.header();
     let mut lines = vec![format!("{}: {}", path.display(), recording.format())];
     for (name, value) in header.provenance.fields() {
-        lines.push(format!("  {:<9} {}", name.replace('_', " "), value.unwrap_or("not said")));
+        lines.push(format!("  {:<9} {}", name.replace('_', " "), printable(value.unwrap_or("not said"))));
     }
     let size = std::fs::metadata(path).map_or_else(|_| "shipped".to_owned(), |meta| format!("{} B", meta.len()));
     lines.push(format!(

@@ -17,12 +17,16 @@ pub struct GeneratorConfig {
     /// The share of the skipped tokens that is exchanged for others from a step to the next, to the nearest token.
     pub churn: Ratio,
     /// Same seed, same sets.
+    #[serde(deserialize_with = "crate::config::count")]
     pub seed: u64,
     /// So many tokens at the start are never skipped.
+    #[serde(deserialize_with = "crate::config::count")]
     pub sinks: u32,
     /// So many of the newest tokens are never skipped.
+    #[serde(deserialize_with = "crate::config::count")]
     pub recent: u32,
     /// Preference for skipping old tokens: a token newly skipped is the oldest of `1 + old_bias` drawn ones. 0: none.
+    #[serde(deserialize_with = "crate::config::count")]
     pub old_bias: u32,
 }
 

@@ -17,20 +17,24 @@ pub struct LifelikeConfig {
     /// The share of the context that is skipped: `floor(skip * context)` tokens in each layer, exactly.
     pub skip: Ratio,
     /// Same seed, same sets.
+    #[serde(deserialize_with = "crate::config::count")]
     pub seed: u64,
     /// So many tokens at the start are never skipped.
+    #[serde(deserialize_with = "crate::config::count")]
     pub sinks: u32,
     /// The share of a score's variance that is new in each step: what makes sets of successive steps differ.
     pub exchange: Ratio,
     /// The share of a score's variance that fades over `drift_steps`. What exchange and drift leave is fixed for good.
     pub drift: Ratio,
     /// After so many steps about a third of the drifting part is what it was.
+    #[serde(deserialize_with = "crate::config::count")]
     pub drift_steps: u32,
     /// The share of a score's variance that each layer has of its own; the rest is common to all layers.
     pub layer_independence: Ratio,
     /// The share of the fixed variance that neighbouring tokens have in common.
     pub patches: Ratio,
     /// Over so many tokens that share fades to about a third.
+    #[serde(deserialize_with = "crate::config::count")]
     pub patch_tokens: u32,
     /// What a token's age adds to its score: entry i holds at the age of 2^i - 1, where the newest token's age is 0; in between on
     /// a straight line, and past the last entry as there. The higher, the less such tokens are skipped.

@@ -104,9 +104,9 @@ struct Fields {
     layer_map: LayerMap,
     #[serde(default)]
     extend: Extend,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::config::count")]
     first_step: u32,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::config::count")]
     prefill_offset: u32,
 }
 
