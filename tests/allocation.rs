@@ -77,11 +77,13 @@ fn most_held(scenario: &Scenario) -> u64 {
 fn steps_do_not_allocate_and_memory_is_sets_of_tokens() {
     type Change = fn(&mut ScenarioConfig);
     // Not under `priority`, where migrations wait for reads to leave them something: there they pile up, each with its tokens.
-    let scenarios: [(&str, Change); 7] = [
+    let scenarios: [(&str, Change); 9] = [
         ("fair", |_| {}),
         ("baseline", |config| config.strategy = "baseline".parse().unwrap()),
         ("balanced", |config| config.strategy = "balanced".parse().unwrap()),
         ("balanced-online", |config| config.strategy = "balanced-online".parse().unwrap()),
+        ("lru", |config| config.strategy.migration = "Lru(writes: Allocate)".parse().unwrap()),
+        ("shared lfu", |config| config.strategy.migration = "Lfu(room: Shared)".parse().unwrap()),
         ("fifo", |config| arbitrated(config, Arbitration::Fifo)),
         ("pages", |config| config.page_tokens = 4),
         ("prefetch", |config| config.weight_prefetch = 2),

@@ -1,5 +1,7 @@
+mod migrate;
+
 use super::idealization::Ideal;
-use super::moves::{self, Moves};
+use super::moves::Moves;
 use super::paging::Paging;
 use super::probe::{Ends, Probe, StepRecord};
 use super::residency::{LayerTokens, Residency};
@@ -8,12 +10,11 @@ use super::stored::Stored;
 use super::waits::{Waiting, Waits};
 use crate::kernel::{Calendar, EventId};
 use crate::memory::{
-    Completed, Fabric, LaneLoad, Ledger, MemorySystem, Path, Pattern, Request, ResidencyKind, Shortage, TierId,
+    Completed, Fabric, LaneLoad, Ledger, MemorySystem, Path, Pattern, Request, ResidencyKind, Shortage, Tier, TierId,
     TransferClass, TransferId, Urgency,
 };
 use crate::strategy::{
-    AnyMigration, AnyPlacement, Budget, Carriage, Late, Layout, MigrationView, MovePlan, Parts, PlacementView, Skips,
-    StepBound,
+    AnyMigration, AnyPlacement, Budget, Convoy, Late, Layout, MovePlan, Parts, PlacementView, Skips, StepBound,
 };
 use crate::units::{Bytes, SimTime};
 use crate::workload::{Ahead, Fan, LanguageModel, Shape, SkipSource, Sublayer, TokenSet, TraceError, TraceWindow};
@@ -243,6 +244,10 @@ struct Decode<'a, P> {
     arrived: Option<(SimTime, TierId)>,
     at_start: Stored,
     plan: MovePlan,
+    /// Scratch space: tokens that another layer's decision evicts.
+    evicted: Convoy,
+    /// By tier: its capacity less the weights stored there.
+    kv_room: Vec<Bytes>,
     measured: Measured,
     totals: StepTotals,
     /// Scratch space, by tier.
@@ -283,6 +288,8 @@ impl<'a, P: Probe> Decode<'a, P> {
         let weights = model.sublayers().zip(&stored).map(|(sublayer, stored)| weight_reads(sublayer, stored)).collect();
         let stored: Vec<Bytes> =
             (0..tiers).map(|tier| stored.iter().map(|of_sublayer| of_sublayer[tier]).sum()).collect();
+        let beside = |(tier, weights): (&Tier, &Bytes)| tier.capacity.saturating_sub(*weights);
+        let kv_room = system.tiers().iter().zip(&stored).map(beside).collect();
         let page_bytes = model.layers().iter().map(|layer| layer.kv_bytes.times(shape.page_tokens as u64));
         let mut residency = Residency::new(tokens, page_bytes.clone(), shape.range(), ledger);
         let at_start = Stored::new(stored, &residency, layers);
@@ -328,6 +335,8 @@ impl<'a, P: Probe> Decode<'a, P> {
             arrived: None,
             at_start,
             plan: MovePlan::new(tiers),
+            evicted: Convoy::default(),
+            kv_room,
             measured: Measured {
                 sublayer: 0,
                 issued: SimTime::ZERO,
@@ -632,80 +641,6 @@ impl<'a, P: Probe> Decode<'a, P> {
     fn note_free(&mut self) {
         for tier in self.system.tier_ids() {
             self.free[tier.0] = self.residency.ledger.room(tier);
-        }
-    }
-
-    /// Decides what moves before the next step reads `layer`, and issues it.
-    fn migrate(&mut self, step: usize, layer: usize) {
-        // With one tier there is nowhere to go.
-        if step + 1 == self.scenario.decode() || self.system.tiers().len() == 1 || !self.has_kv(layer) {
-            return;
-        }
-        let now = self.calendar.now();
-        self.moves.sync(now, &self.fabric, &mut self.residency);
-        self.note_free();
-        let tokens = self.residency.layer(layer);
-        // Of a budget each layer leaves the others their part.
-        let allowed = match self.budget {
-            None => self.allowed,
-            Some(_) => {
-                let so_far = self.allowed.share(layer as u128 + 1, self.model.layers().len() as u128);
-                so_far.saturating_sub(self.totals.migrated_in + self.totals.migrated_out)
-            }
-        };
-        self.plan.reset(tokens.kv_bytes, &self.residency.ledger, allowed);
-        let view = MigrationView {
-            layer,
-            context: self.pages(step + 1),
-            kv_bytes: tokens.kv_bytes,
-            at: &tokens.at,
-            home: &tokens.home,
-            in_flight: &tokens.in_flight,
-            free: &self.free,
-            weights_read: &self.weights[2 * layer],
-            read: &self.measured.read,
-            waited: &self.measured.waited,
-            skips: Skips::all(&self.window),
-            system: self.system,
-        };
-        self.migration.decide(&view, &mut self.plan);
-        for (carriage, source, destination, tokens) in self.plan.moves() {
-            if self.residency.has_copy(destination) {
-                self.residency.drop_copies(layer, tokens, source, destination);
-                continue;
-            }
-            let bytes = self
-                .residency
-                .begin_move(layer, tokens, source, destination)
-                .expect("a plan counts the room of each destination");
-            let class = moves::class(source, destination);
-            match class {
-                TransferClass::MigrateIn => self.totals.migrated_in += bytes,
-                _ => self.totals.migrated_out += bytes,
-            }
-            if self.scenario.idealization().has(Ideal::FreeMigration) {
-                self.residency.end_move(layer, (tokens, 0..tokens.len()), source, destination);
-                continue;
-            }
-            let kv_bytes = self.residency.layer(layer).kv_bytes;
-            let way = (carriage, source, destination);
-            let (slot, path) = self.moves.begin(self.system, &self.paging, (layer, kv_bytes), tokens, way);
-            let granule = self.paging.granule(destination, kv_bytes);
-            let granule = match carriage {
-                Carriage::Move => granule.min(self.paging.granule(source, kv_bytes)),
-                Carriage::Promotion => granule,
-            };
-            let request = Request {
-                class,
-                path,
-                bytes,
-                granule,
-                pattern: Pattern::Random,
-                urgency: Urgency::Due,
-                tag: Purpose::Move { slot },
-            };
-            let transfer = self.fabric.issue(now, request);
-            self.moves.issued(now, self.system, &mut self.fabric, slot, transfer);
         }
     }
 

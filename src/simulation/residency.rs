@@ -1,5 +1,5 @@
 use crate::memory::{Ledger, Shortage, TierId};
-use crate::strategy::{Convoy, Piece};
+use crate::strategy::{Convoy, LayerKv, Layers, Piece};
 use crate::units::Bytes;
 use crate::workload::TokenSet;
 use crate::workload::tokens::{WORD_BITS, Word, move_words};
@@ -164,6 +164,17 @@ impl Residency {
             return;
         }
         self.ledger.release(source, layer.kv_bytes.times(count as u64));
+    }
+}
+
+impl Layers for Residency {
+    fn count(&self) -> usize {
+        self.layers.len()
+    }
+
+    fn layer(&self, layer: usize) -> LayerKv<'_> {
+        let LayerTokens { kv_bytes, at, count, in_flight, .. } = &self.layers[layer];
+        LayerKv { kv_bytes: *kv_bytes, at, count, in_flight }
     }
 }
 

@@ -85,7 +85,10 @@ pub use budget::Budget;
 pub use initialization::{Active, AsBound, Initialization, InitializationKind, Layout};
 pub use knowledge::{Future, Knowledge, Knows, Past, Skips};
 pub use late::Late;
-pub use migration::{AnyMigration, Carriage, Convoy, Migration, MigrationKind, MigrationView, MovePlan, Piece};
+pub use migration::{
+    AnyMigration, Carriage, Convoy, Horizon, LayerKv, Layers, Migration, MigrationKind, MigrationView, MovePlan, Piece,
+    Room, Writes,
+};
 pub use placement::{AnyPlacement, Placement, PlacementKind, PlacementView};
 pub use registry::PartError;
 

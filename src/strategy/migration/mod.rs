@@ -15,6 +15,7 @@ mod promote_on_read;
 mod select;
 mod skipped_tokens;
 
+pub use cache::{Horizon, Room, Writes};
 pub use convoy::{Convoy, Piece};
 pub use plan::{Carriage, MovePlan};
 
@@ -37,9 +38,11 @@ registry! {
     Prior { threshold: Ratio = Ratio::from_permille(900).unwrap(), tokens: u32 = 64 } => prior::Prior { threshold, tokens }, "where HBM is filled to a threshold, each layer's oldest tokens go out, so many at a time";
     SkippedTokens { threshold: Ratio = Ratio::from_permille(900).unwrap() } => skipped_tokens::SkippedTokens { threshold }, "where HBM is filled to a threshold, what the present step skipped goes out";
     PastWindow { window: NonZeroU32 = nonzero(8) } => past_window::PastWindow(History::new(window)), "what all of the last steps skipped goes out; what all of them read comes in";
-    PromoteOnRead => promote_on_read::PromoteOnRead, "what was read from elsewhere stays on HBM while there is room: no second read";
-    Lru => cache::Cache::new(cache::Worth::Recency), "HBM as a cache: what is read stays, what was read longest ago goes out";
-    Lfu => cache::Cache::new(cache::Worth::Frequency), "HBM as a cache of heavy hitters: what was read most often stays";
+    PromoteOnRead => promote_on_read::PromoteOnRead, "fills free HBM with tokens that were read from a slower tier, without a second read; evicts nothing, so it is no cache";
+    Lru { room: Room = Room::PerLayer, writes: Writes = Writes::Around } => cache::Cache::new(cache::Lru, room, writes), "HBM as a cache: every miss comes in, in place of the token that was used longest ago";
+    Lfu { room: Room = Room::PerLayer, writes: Writes = Writes::Around } => cache::Cache::new(cache::Lfu, room, writes), "HBM as a cache: every miss comes in, in place of the token that was used least often, the last step's tokens excepted";
+    Fifo { room: Room = Room::PerLayer, writes: Writes = Writes::Around } => cache::Cache::new(cache::Fifo, room, writes), "HBM as a cache: every miss comes in, in place of the token that has been in HBM longest";
+    Belady { steps: Horizon = Horizon::All, room: Room = Room::PerLayer, writes: Writes = Writes::Around } => cache::Cache::new(cache::Belady::new(steps), room, writes), "sees the whole run, or some steps: HBM as a cache that evicts the token whose next read is furthest away, the least misses possible";
     Predictive => predictive::Predictive(History::new(nonzero(3))), "as LookAhead with a guess for what it knows: the next step skips what most of the last three did";
 }
 
@@ -75,6 +78,10 @@ pub struct MigrationView<'a, K = Future> {
     pub in_flight: &'a TokenSet,
     /// What is free on each tier.
     pub free: &'a [Bytes],
+    /// What each tier has for KV in all: its capacity less the weights stored there.
+    pub kv_room: &'a [Bytes],
+    /// The KV of all layers, this one included.
+    pub layers: &'a dyn Layers,
     /// What the layer's attention sublayer reads of its weights on each tier in a step.
     pub weights_read: &'a [Bytes],
     /// What it read from each tier in the present step.
@@ -87,6 +94,34 @@ pub struct MigrationView<'a, K = Future> {
     pub system: &'a MemorySystem,
 }
 
+/// The KV of one layer at this moment.
+#[derive(Clone, Copy)]
+pub struct LayerKv<'a> {
+    /// The size of one token's KV in this layer.
+    pub kv_bytes: Bytes,
+    /// For each tier the tokens that lie there, a moving one at its source.
+    pub at: &'a [TokenSet],
+    /// For each tier how many tokens lie there or are moving there.
+    pub count: &'a [usize],
+    /// The tokens whose write or move is in flight.
+    pub in_flight: &'a TokenSet,
+}
+
+impl LayerKv<'_> {
+    /// The bytes that lie on HBM or are moving there.
+    pub(super) fn on_hbm(&self) -> i128 {
+        i128::from(self.kv_bytes.get()) * self.count[0] as i128
+    }
+}
+
+/// The KV of all layers at this moment.
+pub trait Layers {
+    /// How many layers there are.
+    fn count(&self) -> usize;
+    /// The KV of `layer`.
+    fn layer(&self, layer: usize) -> LayerKv<'_>;
+}
+
 impl<'a> MigrationView<'a, Future> {
     /// What step k+1 skips, for a migration that declared to see it.
     #[must_use]
@@ -96,10 +131,22 @@ impl<'a> MigrationView<'a, Future> {
 
     /// What one sees who knows no more than `K`, and of the future no more than `ahead` steps.
     fn restricted<K: Knows>(&self, ahead: usize) -> MigrationView<'a, K> {
-        let Self { layer, context, kv_bytes, at, home, in_flight, free, weights_read, read, waited, skips, system } =
-            *self;
-        let skips = skips.restricted(ahead);
-        MigrationView { layer, context, kv_bytes, at, home, in_flight, free, weights_read, read, waited, skips, system }
+        MigrationView {
+            layer: self.layer,
+            context: self.context,
+            kv_bytes: self.kv_bytes,
+            at: self.at,
+            home: self.home,
+            in_flight: self.in_flight,
+            free: self.free,
+            kv_room: self.kv_room,
+            layers: self.layers,
+            weights_read: self.weights_read,
+            read: self.read,
+            waited: self.waited,
+            skips: self.skips.restricted(ahead),
+            system: self.system,
+        }
     }
 }
 

@@ -22,8 +22,12 @@ pub struct MovePlan {
     /// What may be carried yet.
     budget: Bytes,
     kv_bytes: Bytes,
+    /// Whether the last tier has a copy of every token, so that an eviction to it carries nothing and frees its place at once.
+    copied: bool,
     /// By carriage, then source, then destination.
     convoys: Vec<Convoy>,
+    /// Evictions from other layers: layer, destination, token.
+    elsewhere: Vec<(usize, TierId, u32)>,
 }
 
 impl MovePlan {
@@ -35,7 +39,9 @@ impl MovePlan {
             free: vec![Bytes::ZERO; tiers],
             budget: Bytes::ZERO,
             kv_bytes: Bytes::ZERO,
+            copied: false,
             convoys: vec![Convoy::default(); 2 * tiers * tiers],
+            elsewhere: Vec::new(),
         }
     }
 
@@ -44,10 +50,12 @@ impl MovePlan {
     pub fn reset(&mut self, kv_bytes: Bytes, ledger: &Ledger, budget: Bytes) {
         self.kv_bytes = kv_bytes;
         self.budget = budget;
+        self.copied = ledger.has_copy(TierId(self.tiers - 1));
         for (tier, free) in self.free.iter_mut().enumerate() {
             *free = ledger.room_for_moves(TierId(tier));
         }
         self.convoys.iter_mut().for_each(Convoy::clear);
+        self.elsewhere.clear();
     }
 
     /// How many tokens more may be carried to `destination`: as many as fit and the budget allows.
@@ -55,6 +63,45 @@ impl MovePlan {
     pub fn room(&self, destination: TierId) -> usize {
         let bytes = self.free[destination.0].min(self.budget);
         usize::try_from(bytes.whole_units(self.kv_bytes)).unwrap_or(usize::MAX)
+    }
+
+    /// How many tokens more the budget allows to carry.
+    #[must_use]
+    pub fn allowed(&self) -> usize {
+        let tokens = self.budget.get().checked_div(self.kv_bytes.get());
+        tokens.and_then(|tokens| usize::try_from(tokens).ok()).unwrap_or(usize::MAX)
+    }
+
+    /// Evicts `token` from HBM, where it must lie and not be in flight, to the slowest tier that has room. Where the last tier has a
+    /// copy of it, nothing is carried, and its place is free at once for a token of the same plan; elsewhere when it has arrived.
+    /// False, and nothing evicted, if no tier has room for it or the budget is spent.
+    pub fn evict(&mut self, token: usize) -> bool {
+        let last = TierId(self.tiers - 1);
+        if self.copied && last != TierId::HBM {
+            self.convoys[last.0].push(token as u32);
+            self.free[0] += self.kv_bytes;
+            return true;
+        }
+        (1..self.tiers).rev().any(|tier| self.add(token, TierId::HBM, TierId(tier)))
+    }
+
+    /// As [`evict`](Self::evict), of a token of another layer, whose tokens take `kv_bytes` each.
+    pub fn evict_elsewhere(&mut self, layer: usize, token: usize, kv_bytes: Bytes) -> bool {
+        let last = TierId(self.tiers - 1);
+        let destination = if self.copied {
+            self.free[0] += kv_bytes;
+            Some(last)
+        } else {
+            let fits = |tier: &TierId| self.free[tier.0].min(self.budget) >= kv_bytes;
+            let destination = (1..self.tiers).rev().map(TierId).find(fits);
+            if let Some(tier) = destination {
+                self.free[tier.0] -= kv_bytes;
+                self.budget -= kv_bytes;
+            }
+            destination
+        };
+        self.elsewhere.extend(destination.map(|destination| (layer, destination, token as u32)));
+        destination.is_some()
     }
 
     /// Adds `token`, which must lie on `source` and not be in flight. False, and nothing added, if `destination` has no
@@ -102,7 +149,18 @@ impl MovePlan {
         &self.convoys[source.0 * self.tiers + destination.0]
     }
 
-    /// The moves, by carriage, then source, then destination; none is empty.
+    /// The evictions from other layers by layer, then destination: calls `evicted` with each of these, and the tokens in `convoy`, which
+    /// is used for them. They are to be carried out before the [`moves`](Self::moves), which may need their places.
+    pub fn evictions_elsewhere(&mut self, convoy: &mut Convoy, mut evicted: impl FnMut(usize, TierId, &Convoy)) {
+        self.elsewhere.sort_unstable();
+        for group in self.elsewhere.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+            convoy.clear();
+            group.iter().for_each(|(_, _, token)| convoy.push(*token));
+            evicted(group[0].0, group[0].1, convoy);
+        }
+    }
+
+    /// The moves, by carriage, then source, then destination; none is empty. So evictions come first.
     pub fn moves(&self) -> impl Iterator<Item = (Carriage, TierId, TierId, &Convoy)> {
         let pairs = self.tiers * self.tiers;
         self.convoys.iter().enumerate().filter(|(_, convoy)| !convoy.is_empty()).map(move |(index, convoy)| {

@@ -2,7 +2,10 @@ use super::select::promote_while;
 use super::{Migration, MigrationView, MovePlan};
 use crate::strategy::knowledge::Past;
 
-/// What a step has read from elsewhere stays on HBM, while that has room: there is no second read. Nothing goes out.
+/// Fills free HBM: tokens that a step has read from a slower tier are written to HBM while it has room, without a second read.
+///
+/// It is no cache, as it evicts nothing: once HBM is full, nothing moves any more, whatever later steps read. Until then, layers
+/// that decide earlier take the room first. `Lru`, `Lfu` and `Fifo` evict.
 pub struct PromoteOnRead;
 
 impl Migration for PromoteOnRead {

@@ -58,7 +58,7 @@ impl TraceWindow {
     /// [`TraceError`] if the first steps cannot be had.
     pub fn new(source: Box<dyn SkipSource + Send>, shape: Shape, look_ahead: usize) -> Result<Self, TraceError> {
         let Shape { layers, prefill, decode, page_tokens } = shape;
-        let shown = (look_ahead + 1).min(decode);
+        let shown = look_ahead.saturating_add(1).min(decode);
         let empty = || Shown { skips: StepSkips::none(layers, shape.range()), skipped_tokens: vec![0; layers] };
         let mut window = Self {
             source,

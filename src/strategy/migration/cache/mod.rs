@@ -1,0 +1,330 @@
+//! HBM as a cache of KV: `Lru`, `Lfu`, `Fifo`, and the oracle `Belady`.
+//!
+//! A miss is a token that a step reads from a slower tier. The step's own demand read fetches it, so it is on the chip when the
+//! layer ends, and admitting it costs a write to HBM and no second read. Admission and eviction are one decision per layer and
+//! step: each missed token takes a free place or the place of a token that is worth less. The best misses meet the worst
+//! residents first, and the decision ends where the resident is worth at least as much as the miss.
+//!
+//! | cache | what a token is worth | which misses it admits |
+//! | --- | --- | --- |
+//! | `Lru` | the step that used it last | all, unless the step alone reads more than the cache holds |
+//! | `Lfu` | first whether the last step used it, then how many steps have | as `Lru` |
+//! | `Fifo` | the step that brought it into HBM | all |
+//! | `Belady` | how soon it is read next | those that are read again sooner than what they replace |
+//!
+//! A step uses the tokens that it reads and the token that it writes. Between tokens of equal worth the one with the higher index
+//! stays. A token whose write or move is in flight can neither be admitted nor evicted.
+//!
+//! # The room
+//! `room: PerLayer` (default): every layer has an equal share, in bytes, of what HBM has for KV (its capacity less the weights
+//! stored there), rounded down to whole tokens. A layer that the initialization or the placement has given more than its share
+//! evicts down to it. `room: Shared`: one cache over all layers, whose victims may belong to other layers; uses are ordered by
+//! step, then by layer.
+//!
+//! # New KV
+//! The placement decides where the KV of a new token is written. `writes: Around` (default): the cache keeps no place free for it.
+//! With `PreferHbm` it is written to HBM while there is space and, once the cache is full, to external memory, from where its
+//! first read misses. `writes: Allocate`: the cache keeps one place per layer free, so that `PreferHbm` writes every new token
+//! into the cache. The place counts as part of the room.
+//!
+//! # Residency
+//! * **Inclusive**: external memory has a copy of every token, so an eviction carries nothing and its place is free at once, for
+//!   the miss of the same decision. Every admitted miss is on HBM as soon as its write has completed.
+//! * **Exclusive**: a victim must be carried to external memory first, and its place is free only when it has arrived there. So
+//!   the cache evicts ahead. Misses are admitted into the places that are free now; then, for each miss of this step, admitted or
+//!   not, the cache evicts a token that is worth less until as many places are free, or becoming free, as this step missed
+//!   tokens. The next step's misses take them. In steady state every miss is admitted, and the cache works with its room
+//!   less the misses of one step. After a step without misses nothing is evicted.
+//!
+//! Under inclusive residency, with moves and writes that complete within a step, `Belady` that sees the whole run has the least
+//! misses of all caches that have the same places free for new tokens: it keeps the tokens whose next reads are soonest (Belady
+//! 1966), and leaves a miss where it is if it would be the first to go. Under exclusive residency no such claim is made.
+//!
+//! # Cost
+//! Per layer and step, with n tokens of context, r tokens read, c resident and v victims: O(n / 64 + r + c + v log v) time for one
+//! layer's room; O(n / 64 + r + c log c + v L) for room that L layers share. `Belady` adds O(n) amortized, as the distances
+//! between successive reads of a token add up to the steps of the run. Memory: 4 bytes per token and layer and, for shared room,
+//! 16 bytes per resident.
+
+mod belady;
+mod order;
+mod victims;
+
+pub use belady::{Belady, Horizon};
+pub use order::{Fifo, Lfu, Lru, Order};
+
+use super::select::tokens;
+use super::{Migration, MigrationView, MovePlan};
+use crate::memory::{ResidencyKind, TierId};
+use crate::units::Bytes;
+use crate::workload::Shape;
+use crate::workload::tokens::{WORD_BITS, Word};
+use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
+use victims::{Residents, Victims};
+
+/// Whose tokens compete for the same places.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Room {
+    /// Every layer has an equal share, in bytes, of what HBM has for KV.
+    #[default]
+    PerLayer,
+    /// All layers together have all of it.
+    Shared,
+}
+
+/// Whether a cache keeps a place free for the token that each layer writes next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Writes {
+    /// No: new KV goes to HBM only while the cache is not full.
+    #[default]
+    Around,
+    /// Yes, one per layer: a placement that prefers HBM writes all new KV into the cache.
+    Allocate,
+}
+
+/// HBM as a cache that keeps the tokens that `order` values most.
+pub struct Cache<O> {
+    order: O,
+    room: Room,
+    writes: Writes,
+    layers: Vec<OfLayer>,
+    victims: Victims,
+    /// Scratch space: the present step's misses, by rank.
+    misses: Vec<Miss>,
+}
+
+/// What is known of a layer's tokens.
+pub(super) struct OfLayer {
+    /// By token, as [`Order`] defines it.
+    worth: Vec<u32>,
+    /// Decisions so far.
+    steps: u32,
+    /// How many tokens had KV after the last decision.
+    context: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Miss {
+    rank: u64,
+    token: u32,
+    tier: TierId,
+}
+
+/// Bytes of HBM that a decision may still fill. Negative where more is taken than the cache's room.
+#[derive(Clone, Copy)]
+struct Space {
+    /// At this moment.
+    now: i128,
+    /// When all that leaves has left.
+    later: i128,
+}
+
+impl<O: Order> Cache<O> {
+    /// A cache that knows of no uses yet.
+    pub fn new(order: O, room: Room, writes: Writes) -> Self {
+        Self { order, room, writes, layers: Vec::new(), victims: Victims::new(room), misses: Vec::new() }
+    }
+
+    /// What is known before the first decision.
+    fn begin(&mut self, view: &MigrationView<'_, O::Knows>) {
+        let range = view.in_flight.words().len() * WORD_BITS;
+        for layer in 0..view.layers.count() {
+            let mut worth = vec![self.order.initial(); range];
+            self.order.begin(view, layer, &mut worth);
+            self.layers.push(OfLayer { worth, steps: 0, context: view.context.saturating_sub(1) });
+            self.victims.outdated(layer);
+        }
+    }
+
+    /// Brings the worth of the layer's tokens up to date with the present step.
+    fn note(&mut self, view: &MigrationView<'_, O::Knows>) {
+        if self.layers.is_empty() {
+            self.begin(view);
+        }
+        let layer = &mut self.layers[view.layer];
+        layer.steps += 1;
+        self.order.note(view, &mut layer.worth, layer.steps, layer.context);
+        self.victims.outdated(view.layer);
+    }
+
+    /// Collects the tokens that the present step has read from slower tiers.
+    fn find_misses(&mut self, view: &MigrationView<'_, O::Knows>) {
+        let layers = self.layers.len();
+        let layer = &mut self.layers[view.layer];
+        // The token written in this step was not read: its write to HBM would be a second one.
+        let known = std::mem::replace(&mut layer.context, view.context);
+        let present = view.skips.present().sets[view.layer].words();
+        let order = &self.order;
+        self.misses.clear();
+        for tier in view.system.tier_ids().skip(1) {
+            for (index, at) in view.at[tier.0].words()[..known.div_ceil(WORD_BITS)].iter().enumerate() {
+                let here = [at & !view.in_flight.words()[index] & !present[index] & below(known, index)];
+                self.misses.extend(tokens(&here).filter_map(|bit| {
+                    let token = index * WORD_BITS + bit;
+                    let rank = order.rank(layer.worth[token], view.layer, layers);
+                    order.admits(rank).then_some(Miss { rank, token: token as u32, tier })
+                }));
+            }
+        }
+    }
+
+    /// What of HBM is free for this decision.
+    fn space(&self, view: &MigrationView<'_, O::Knows>) -> Space {
+        let kv = wide(view.kv_bytes);
+        let layers = || (0..view.layers.count()).map(|layer| view.layers.layer(layer));
+        let (room, taken, taken_later) = match self.room {
+            Room::PerLayer => {
+                let with_kv = layers().filter(|layer| layer.kv_bytes > Bytes::ZERO).count() as i128;
+                let share = wide(view.kv_room[0]) / with_kv;
+                let held = view.at[0].words().iter().zip(view.home[0].words());
+                let held: u32 = held.map(|(at, home)| (at | home).count_ones()).sum();
+                (share - share % kv, i128::from(held) * kv, view.layers.layer(view.layer).on_hbm())
+            }
+            Room::Shared => {
+                let on_hbm = layers().map(|layer| layer.on_hbm()).sum();
+                (wide(view.kv_room[0]), wide(view.kv_room[0]) - wide(view.free[0]), on_hbm)
+            }
+        };
+        let kept_free = match (self.writes, self.room) {
+            (Writes::Around, _) => 0,
+            (Writes::Allocate, Room::PerLayer) => kv,
+            (Writes::Allocate, Room::Shared) => layers().map(|layer| wide(layer.kv_bytes)).sum(),
+        };
+        let room = (room - kept_free).max(0);
+        Space { now: room - taken, later: room - taken_later }
+    }
+}
+
+impl<O: Order> Migration for Cache<O> {
+    type Knows = O::Knows;
+
+    fn look_ahead(&self) -> usize {
+        self.order.look_ahead()
+    }
+
+    fn memory(&self, shape: Shape) -> Bytes {
+        let range = shape.range().next_multiple_of(WORD_BITS) as u64;
+        // Lists grow by doubling, and for a moment the shorter one is there as well.
+        let list = 3 * size_of::<Miss>() as u64 * range;
+        let queues = if self.room == Room::Shared { shape.layers as u64 } else { 1 };
+        Bytes::new(shape.layers as u64 * (range * 4 + 128) + (queues + 2) * list)
+    }
+
+    fn decide(&mut self, view: &MigrationView<'_, O::Knows>, plan: &mut MovePlan) {
+        self.note(view);
+        self.find_misses(view);
+        if view.kv_bytes == Bytes::ZERO || view.system.tiers().len() == 1 {
+            return;
+        }
+        let kv = wide(view.kv_bytes);
+        let space = self.space(view);
+        let missed = self.misses.len() as i128;
+        let places = match view.system.residency() {
+            ResidencyKind::Inclusive => missed,
+            ResidencyKind::Exclusive => 2 * missed,
+        };
+        if space.later < kv * places {
+            self.misses.sort_unstable_by_key(|miss| Reverse((miss.rank, miss.token)));
+        }
+        let excess = (-space.later).max(0) as u128;
+        let most = usize::try_from(excess.div_ceil(kv as u128)).unwrap_or(usize::MAX);
+        let of =
+            Residents { order: &self.order, layers: &self.layers, view, most: most.saturating_add(self.misses.len()) };
+        let mut eviction = Eviction { of, victims: &mut self.victims, plan, later: space.later };
+        // What is above the cache's room goes first, whatever it is worth.
+        while eviction.later < 0 {
+            if !eviction.evict(u64::MAX) {
+                return;
+            }
+        }
+        match view.system.residency() {
+            ResidencyKind::Inclusive => exchange(&self.misses, kv, &mut eviction),
+            ResidencyKind::Exclusive => admit_and_evict_ahead(&self.misses, kv, space.now, &mut eviction),
+        }
+        if self.room == Room::Shared {
+            // What this decision admits can be evicted by the next one.
+            self.victims.outdated(view.layer);
+        }
+    }
+}
+
+/// Evictions of one decision.
+struct Eviction<'a, 'v, O: Order> {
+    of: Residents<'a, 'v, O>,
+    victims: &'a mut Victims,
+    plan: &'a mut MovePlan,
+    /// The bytes that are free when all that leaves has left.
+    later: i128,
+}
+
+impl<O: Order> Eviction<'_, '_, O> {
+    /// Evicts the resident that is worth least, if its rank is below `rank`. False, and nothing evicted, if there is none or the plan
+    /// does not allow it.
+    fn evict(&mut self, rank: u64) -> bool {
+        let Some(victim) = self.victims.worst(&self.of).filter(|victim| victim.rank < rank) else { return false };
+        let (view, token) = (self.of.view, victim.token as usize);
+        let kv_bytes = view.layers.layer(victim.layer).kv_bytes;
+        let evicted = if victim.layer == view.layer {
+            self.plan.evict(token)
+        } else {
+            self.plan.evict_elsewhere(victim.layer, token, kv_bytes)
+        };
+        if evicted {
+            self.victims.take(victim.layer);
+            self.later += wide(kv_bytes);
+        }
+        evicted
+    }
+
+    /// Admits `miss`. False if HBM has no room for it at this moment or the budget is spent.
+    fn admit(&mut self, miss: &Miss, kv: i128) -> bool {
+        let admitted = self.plan.promote(miss.token as usize, miss.tier, TierId::HBM);
+        self.later -= if admitted { kv } else { 0 };
+        admitted
+    }
+}
+
+/// Where an eviction frees its place at once: every miss takes a free place or that of a resident that is worth less.
+fn exchange<O: Order>(misses: &[Miss], kv: i128, eviction: &mut Eviction<'_, '_, O>) {
+    for miss in misses {
+        if eviction.plan.allowed() == 0 {
+            return;
+        }
+        while eviction.later < kv || eviction.plan.room(TierId::HBM) == 0 {
+            if !eviction.evict(miss.rank) {
+                return;
+            }
+        }
+        eviction.admit(miss, kv);
+    }
+}
+
+/// Where a victim holds its place until it has arrived elsewhere: misses take the places that are free, `now` bytes; then as
+/// many places are made free as there are misses, for those of the next step.
+fn admit_and_evict_ahead<O: Order>(misses: &[Miss], kv: i128, now: i128, eviction: &mut Eviction<'_, '_, O>) {
+    let places = usize::try_from(now.max(0) / kv).unwrap_or(usize::MAX);
+    let _ = misses.iter().take(places).all(|miss| eviction.admit(miss, kv));
+    let mut wanted = 0;
+    for miss in misses {
+        wanted += kv;
+        while eviction.later < wanted {
+            if !eviction.evict(miss.rank) {
+                return;
+            }
+        }
+    }
+}
+
+/// The bits of word `index` that stand for tokens below `end`.
+fn below(end: usize, index: usize) -> Word {
+    match end.saturating_sub(index * WORD_BITS) {
+        0 => 0,
+        tokens if tokens >= WORD_BITS => Word::MAX,
+        tokens => (1 << tokens) - 1,
+    }
+}
+
+fn wide(bytes: Bytes) -> i128 {
+    i128::from(bytes.get())
+}

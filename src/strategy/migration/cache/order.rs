@@ -1,0 +1,108 @@
+//! What a cache values: by last use, by number of uses, by arrival.
+
+use super::below;
+use crate::strategy::knowledge::{Knows, Past};
+use crate::strategy::migration::MigrationView;
+use crate::strategy::migration::select::tokens;
+use crate::workload::tokens::{WORD_BITS, Word};
+
+/// What a token is worth to a cache: a number per token, brought up to date once per layer and step.
+pub trait Order {
+    /// What it knows of the skip sets.
+    type Knows: Knows;
+
+    /// How many steps of the future it sees.
+    fn look_ahead(&self) -> usize {
+        0
+    }
+
+    /// The worth of a token that has not been used.
+    fn initial(&self) -> u32 {
+        0
+    }
+
+    /// Finds the worth of the tokens of `layer`, which has decided nothing yet, in the run's first step.
+    fn begin(&mut self, _view: &MigrationView<'_, Self::Knows>, _layer: usize, _worth: &mut [u32]) {}
+
+    /// Takes note of the present step, the layer's `step`th from 1 on. Tokens from `known` on were written in it.
+    fn note(&mut self, view: &MigrationView<'_, Self::Knows>, worth: &mut [u32], step: u32, known: usize);
+
+    /// Ranks a token of `layer`, one of `layers`, by its worth: a lower rank is evicted first. Of two layers' tokens that were used
+    /// in one step, that of the earlier layer has the lower rank.
+    fn rank(&self, worth: u32, layer: usize, layers: usize) -> u64;
+
+    /// Whether a miss of that rank is to come into the cache at all.
+    fn admits(&self, _rank: u64) -> bool {
+        true
+    }
+}
+
+/// The words of the tokens that the present step used: those that it read and those that it wrote.
+pub(super) fn used<'a, K>(view: &MigrationView<'a, K>) -> impl Iterator<Item = Word> + use<'a, K> {
+    let (skipped, context) = (view.skips.present().sets[view.layer].words(), view.context);
+    (0..context.div_ceil(WORD_BITS)).map(move |index| !skipped[index] & below(context, index))
+}
+
+/// Calls `use_of` with each token of a set given by its words.
+fn each(words: impl Iterator<Item = Word>, mut use_of: impl FnMut(usize)) {
+    for (index, word) in words.enumerate() {
+        tokens(&[word]).for_each(|bit| use_of(index * WORD_BITS + bit));
+    }
+}
+
+/// The later of two uses ranks higher: by step, then by layer.
+fn by_time(step: u32, layer: usize, layers: usize) -> u64 {
+    u64::from(step) * layers as u64 + layer as u64
+}
+
+/// Evicts the token that was used longest ago. Worth: the step of the last use.
+pub struct Lru;
+
+impl Order for Lru {
+    type Knows = Past;
+
+    fn note(&mut self, view: &MigrationView<'_, Past>, worth: &mut [u32], step: u32, _known: usize) {
+        each(used(view), |token| worth[token] = step);
+    }
+
+    fn rank(&self, worth: u32, layer: usize, layers: usize) -> u64 {
+        by_time(worth, layer, layers)
+    }
+}
+
+/// Evicts, of the tokens that the last step has not used, the one that the fewest steps have used. Worth: the number of uses, with a
+/// bit above it for a use in the last step.
+pub struct Lfu;
+
+const JUST_USED: u32 = 1 << 31;
+
+impl Order for Lfu {
+    type Knows = Past;
+
+    fn note(&mut self, view: &MigrationView<'_, Past>, worth: &mut [u32], _step: u32, _known: usize) {
+        worth[..view.context].iter_mut().for_each(|worth| *worth &= !JUST_USED);
+        each(used(view), |token| worth[token] = (worth[token] + 1) | JUST_USED);
+    }
+
+    fn rank(&self, worth: u32, _layer: usize, _layers: usize) -> u64 {
+        u64::from(worth)
+    }
+}
+
+/// Evicts the token that has been in HBM longest, used or not. Worth: the step that brought it there.
+pub struct Fifo;
+
+impl Order for Fifo {
+    type Knows = Past;
+
+    fn note(&mut self, view: &MigrationView<'_, Past>, worth: &mut [u32], step: u32, known: usize) {
+        // A miss comes in now, if it does.
+        let resident = view.home[0].words();
+        each(used(view).zip(resident).map(|(used, resident)| used & !resident), |token| worth[token] = step);
+        worth[known..view.context].fill(step);
+    }
+
+    fn rank(&self, worth: u32, layer: usize, layers: usize) -> u64 {
+        by_time(worth, layer, layers)
+    }
+}
