@@ -23,6 +23,7 @@ mod probe;
 mod residency;
 mod room;
 mod scenario;
+mod size;
 mod stored;
 mod waits;
 mod watch;

@@ -4,6 +4,7 @@
 //! `TIERSIM_HOSTILE=3000 cargo test --release --test hostile driver -- --ignored --nocapture`.
 
 mod driver;
+mod inputs;
 
 use assert_cmd::Command;
 use std::fs::{self, File};
