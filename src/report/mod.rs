@@ -6,6 +6,8 @@
 //! `html/page.html` has it between a group's settings and its plots.
 //!
 //! An [`Exporter`] turns a [`RunReport`] into [`Artifact`]s; [`write()`] puts them into a folder, each whole or not at all.
+//!
+#![doc = include_str!("README.md")]
 
 mod bars;
 mod canvas;

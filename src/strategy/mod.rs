@@ -70,6 +70,8 @@
 //!
 //! `--migration AFew` and `--migration 'AFew(tokens: 8)'` work from then on, `tiersim list` and `tiersim strategies` show it, and the
 //! tests that every part must pass take it in.
+//!
+#![doc = include_str!("README.md")]
 
 mod bound;
 mod budget;

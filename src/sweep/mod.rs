@@ -8,6 +8,8 @@
 //! complete, a line each with its checksum. A row counts when its line is synced; a torn line at the end of a journal is dropped
 //! when the sweep goes on. When a block is complete its file is written under another name, synced and renamed, and its journal
 //! goes. So a process may end at any moment, and a complete dataset depends on the sweep alone.
+//!
+#![doc = include_str!("README.md")]
 
 mod axis;
 mod checksums;

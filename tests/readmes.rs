@@ -1,0 +1,136 @@
+//! The examples of the READMEs: every command in a `console` block runs, in order and in one folder a file, and prints what the block
+//! shows, to the digit. A line `...` stands for any number of lines, and `[..]` within a line for any text.
+
+use assert_cmd::Command;
+use std::fs;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// A command and what it must print.
+struct Example {
+    command: String,
+    shown: Vec<String>,
+}
+
+/// The examples of a file, from its `console` blocks.
+fn examples(text: &str) -> Vec<Example> {
+    let mut examples: Vec<Example> = Vec::new();
+    let mut inside = false;
+    for line in text.lines() {
+        match line.strip_prefix("$ ") {
+            _ if line.starts_with("```") => inside = line == "```console",
+            Some(command) if inside => {
+                examples.push(Example { command: command.to_owned(), shown: Vec::new() });
+            }
+            _ if inside => examples.last_mut().expect("a block begins with a command").shown.push(line.to_owned()),
+            _ => {}
+        }
+    }
+    examples
+}
+
+/// As a shell splits it: at blanks outside of quotes.
+fn words(command: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for c in command.chars() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '"' | '\'') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, ' ') => words.extend(word.take()),
+            (_, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+/// Whether `line` is what `shown` says, with `[..]` for any text.
+fn line_matches(shown: &str, line: &str) -> bool {
+    let Some((start, rest)) = shown.split_once("[..]") else { return shown == line };
+    let Some(line) = line.strip_prefix(start) else { return false };
+    (0..=line.len()).filter(|at| line.is_char_boundary(*at)).any(|at| line_matches(rest, &line[at..]))
+}
+
+/// Whether `lines` are what `shown` says, with `...` for any number of them.
+fn matches(shown: &[String], lines: &[&str]) -> bool {
+    match shown {
+        [] => lines.is_empty(),
+        [any, rest @ ..] if any == "..." => (0..=lines.len()).any(|at| matches(rest, &lines[at..])),
+        [first, rest @ ..] => lines
+            .split_first()
+            .is_some_and(|(line, lines)| line_matches(first, line.trim_end()) && matches(rest, lines)),
+    }
+}
+
+fn check(path: &str) {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let place = TempDir::new().unwrap();
+    let examples = examples(&text);
+    assert!(!examples.is_empty(), "{path} has no examples");
+    for Example { command, shown } in examples {
+        let words = words(&command);
+        assert_eq!(words[0], "tiersim", "{path}: {command}");
+        let mut process = Command::cargo_bin("tiersim").expect("the binary is built for its tests");
+        let output = process.current_dir(place.path()).args(&words[1..]).output().unwrap();
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(0), "{path}: {command}\n{stderr}");
+        let lines: Vec<&str> = stdout.trim_end().lines().collect();
+        let shown: Vec<String> = shown.iter().map(|line| line.trim_end().to_owned()).collect();
+        let end = shown.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
+        assert!(matches(&shown[..end], &lines), "{path}: {command} prints\n{stdout}\n{stderr}");
+    }
+}
+
+#[test]
+fn readme() {
+    check("README.md");
+}
+
+#[test]
+fn strategies() {
+    check("src/strategy/README.md");
+}
+
+#[test]
+fn reports() {
+    check("src/report/README.md");
+}
+
+#[test]
+fn sweeps() {
+    check("src/sweep/README.md");
+}
+
+/// The `ron` blocks of `models/README.md` that are whole files are valid, and its sweep runs.
+#[test]
+fn models() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/README.md")).unwrap();
+    let place = TempDir::new().unwrap();
+    let whole = |block: &&str| {
+        ["MemorySystem(", "LanguageModel(", "Scenario(", "Sweep("].iter().any(|kind| block.starts_with(kind))
+    };
+    let blocks = text.split("```ron\n").skip(1).map(|rest| rest.split("```").next().unwrap_or(""));
+    let mut sweeps = 0;
+    for block in blocks.filter(whole) {
+        fs::write(place.path().join("example.ron"), block).unwrap();
+        let command = if block.starts_with("Sweep(") { "sweep" } else { "check" };
+        sweeps += usize::from(command == "sweep");
+        let mut process = Command::cargo_bin("tiersim").expect("the binary is built for its tests");
+        let output = process.current_dir(place.path()).args([command, "example.ron"]).output().unwrap();
+        assert!(output.status.success(), "{block}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_eq!(sweeps, 1);
+}
+
+#[test]
+fn a_line_may_leave_text_out() {
+    assert!(line_matches("a [..] c[..]", "a b c"));
+    assert!(!line_matches("a [..] c", "a b c d"));
+    let shown = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
+    assert!(matches(&shown(&["...", "b", "..."]), &["a", "b", "c"]));
+    assert!(!matches(&shown(&["...", "d"]), &["a", "b", "c"]));
+    assert_eq!(words("run 'a b' --set x=\"y z\""), ["run", "a b", "--set", "x=y z"]);
+}
