@@ -51,7 +51,7 @@ fn the_faster_machine_is_the_faster_one() {
     let found = json(place.path(), &["compare", entries[0], entries[1], "--json"]);
     let time = found["figures"].as_array().unwrap().iter().find(|figure| figure["path"] == "simulated_ns").unwrap();
     let ratio = time["ratios"][1].as_f64().unwrap();
-    assert!((0.6..0.95).contains(&ratio), "{ratio}");
+    assert!((0.4..0.95).contains(&ratio), "{ratio}");
     assert!(found["runs"].as_array().unwrap().iter().all(|run| run["strategy"] == "balanced-online"));
 }
 
@@ -110,7 +110,7 @@ fn a_layout_assumes_what_the_trace_reads() {
     assert!(a_token(&auto) < 34.0, "{}", a_token(&auto));
     assert_eq!(auto.simulated_ns, all.simulated_ns);
     let few = summary(experts("ByRoom(active: 5%)"));
-    assert!(a_token(&few) > 90.0, "{}", a_token(&few));
+    assert!(a_token(&few) > 2.0 * a_token(&auto), "{}", a_token(&few));
     // The share: of a generator what its skip leaves; of pages and of recordings it is measured.
     let share = |set: &dyn Fn(&mut ScenarioConfig)| {
         let mut config = ScenarioConfig::load("study").unwrap();
