@@ -37,7 +37,7 @@ pub struct ScenarioConfig {
     #[serde(deserialize_with = "crate::config::count_from_1")]
     pub decode_tokens: u32,
     /// How many of the first steps are left out of histograms, means and rates.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero", deserialize_with = "crate::config::count")]
     pub warmup_steps: u32,
     /// How many tokens of a layer make a page: KV is placed, moved and read in whole pages.
     #[serde(default = "one", deserialize_with = "crate::config::count_from_1")]
