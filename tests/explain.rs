@@ -451,6 +451,12 @@ fn a_runs_folder_is_explained_within_it() {
     let page = fs::read_to_string(folder.join("explain.html")).unwrap();
     assert!(page.contains("href=\"report.html\""));
     assert!(page.contains("times the bound") && page.contains("data:image/svg+xml;base64,"));
+    // Each row of the ladder has its own line; the bound is a time with a unit, and no cost.
+    let ladder = fs::read_to_string(folder.join("explain_ladder.svg")).unwrap();
+    let bound = explanation["bound"]["time_ps"].as_i64().unwrap();
+    let shown = tiersim::units::SimTime::from_ps(bound as u64).rounded();
+    assert!(ladder.contains(">bound</text>") && ladder.contains(&format!(">{shown}</text>")), "{shown}: {ladder}");
+    assert!(!ladder.contains(&format!(">+{shown}")));
     // By its summary, it is the same; another run there takes the explanation away.
     let before = fs::read(folder.join("explain.json")).unwrap();
     fs::remove_file(folder.join("explain.json")).unwrap();

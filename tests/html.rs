@@ -4,16 +4,20 @@
 //! (clicks, keys, the pointer) and tells the outer page what it found, whose document Chromium then prints.
 
 use assert_cmd::Command;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process;
 use tempfile::TempDir;
-use tiersim::metrics::{Recorder, RunReport};
+use tiersim::metrics::{Recorder, RunReport, Series, Step};
 use tiersim::report::html::{self, Group, Page};
 use tiersim::report::pictures::Labelled;
 use tiersim::simulation::{Scenario, ScenarioConfig, run};
+use tiersim::units::SimTime;
 
 /// What the page's own script is to be asked to do, and what it then shows.
 const READER: &str = include_str!("common/reader.js");
@@ -55,6 +59,9 @@ fn read(chromium: &Path, html: &str, width: u32) -> Value {
     let folder = TempDir::new().unwrap();
     let end = html.rfind("</body>").expect("a whole page");
     let page = format!("{}<script>{READER}</script>{}", &html[..end], &html[end..]);
+    // The page lets its own script run and no other: the reader is let in by its hash as well.
+    let reader = BASE64_STANDARD.encode(Sha256::digest(READER));
+    let page = page.replacen("script-src '", &format!("script-src 'sha256-{reader}' '"), 1);
     fs::write(folder.path().join("page.html"), page).unwrap();
     let frame = folder.path().join("frame.html");
     let around = format!(
@@ -100,7 +107,11 @@ fn a_reader_can_hover_zoom_and_toggle() {
             let found = read(&chromium, &html, width);
             let is = |name: &str, expected: Value| assert_eq!(found[name], expected, "{name} of {page} at {width}");
             is("errors", Value::Array(Vec::new()));
-            is("plots", 6.into());
+            let order: Vec<&str> = found["order"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect();
+            assert_eq!(order[..4], ["latency", "memory", "alpha", "migrated"], "{page} at {width}");
+            assert_eq!(order.last(), Some(&"cdf"), "{page} at {width}");
+            is("links", Value::Array(Vec::new()));
+            assert!(found["samples"].as_array().unwrap().iter().all(|long| long.as_f64() >= Some(40.0)), "{found}");
             // Alpha: a line a run and the best ratio.
             let lines = if page.contains("best-ratio") { 2 } else { 3 };
             is("lines", lines.into());
@@ -134,6 +145,101 @@ fn settings_are_chosen_one_at_a_time() {
     let found = read(&chromium, &html, 1000);
     assert_eq!(found["errors"], Value::Array(Vec::new()));
     assert_eq!(found["settings"], serde_json::json!([[false, true], [true, false]]));
+}
+
+/// Two runs of the same latency are drawn as two lines: the second has gaps, in which the first is seen.
+#[test]
+fn lines_that_coincide_are_seen_as_two() {
+    let Some(chromium) = chromium() else { return };
+    let (once, again) = (simulated("baseline", 40, "0"), simulated("baseline", 40, "0"));
+    let labelled = [Labelled { label: "once", run: &once }, Labelled { label: "again", run: &again }];
+    let html = text(&html::comparison("Two", "", "", &labelled).unwrap());
+    let found = read(&chromium, &html, 1000);
+    assert_eq!(found["latency_dashes"], serde_json::json!(["", "10 10", "8 4"]));
+}
+
+/// The first step moves all that the strategy wants elsewhere: it sets no scale, and the page says how long it took.
+#[test]
+fn the_spike_of_the_first_step_sets_no_scale() {
+    let mut run = simulated("baseline", 40, "0");
+    let mut spiked = Series::new(run.tiers.len());
+    for step in run.series.steps() {
+        let latency = if step.step == 0 { SimTime::from_ps(20 * step.latency.as_ps()) } else { step.latency };
+        spiked.append(&Step { latency, ..step });
+    }
+    run.series = spiked;
+    let html = text(&html::comparison("One", "", "", &[Labelled { label: "one", run: &run }]).unwrap());
+    let Some(chromium) = chromium() else { return };
+    let found = read(&chromium, &html, 1000);
+    assert_eq!(found["whole"], true, "{found}");
+    let notes = found["latency_notes"].as_str().unwrap();
+    assert!(notes.starts_with("One value is beyond the scale: token 0 of one, "), "{notes}");
+}
+
+/// A sweep's page: its panels share axes, scale and legend, and it is as interactive as a run's.
+#[test]
+fn a_sweep_can_be_hovered_zoomed_and_toggled() {
+    let Some(chromium) = chromium() else { return };
+    let folder = TempDir::new().unwrap();
+    let command = [
+        "run",
+        "study",
+        "--decode",
+        "16",
+        "--vary",
+        "memory.hbm.capacity=1GiB,2GiB,4GiB,8GiB",
+        "--vary",
+        "strategy=baseline,best-ratio",
+        "--vary",
+        "trace.skip=0,0.4",
+        "--vary",
+        "prefill_tokens=256,1024",
+        "--out",
+        "out",
+    ];
+    let mut tiersim = Command::cargo_bin("tiersim").unwrap();
+    tiersim.current_dir(folder.path()).args(command).assert().success();
+    let html = fs::read_to_string(folder.path().join("out/report/report.html")).unwrap();
+    for width in [1280, 390] {
+        let found = read(&chromium, &html, width);
+        let is = |name: &str, expected: Value| assert_eq!(found[name], expected, "{name} at {width}: {found}");
+        is("errors", Value::Array(Vec::new()));
+        is("panels", 4.into());
+        is("same_scale", true.into());
+        is("legends", 1.into());
+        is("overlapping_labels", Value::Array(Vec::new()));
+        is("lines", serde_json::json!([8, 4, 8]));
+        is("zoomed_together", true.into());
+        is("all_again", true.into());
+        // Four panels of 4 x 2, and 16 bars of two strategies each.
+        is("heat_cells", 32.into());
+        is("bars", 32.into());
+        is("overflow", 0.into());
+        let shows = |name: &str, what: &str| assert!(found[name].as_str().unwrap().contains(what), "{name}: {found}");
+        shows("point", "memory.hbm.capacity");
+        shows("tip", ": ");
+        shows("said", " ");
+    }
+}
+
+/// A page runs its own script and no other, whatever gets into it.
+#[test]
+fn a_page_runs_no_script_but_its_own() {
+    let run = simulated("baseline", 4, "0");
+    let html = text(&html::comparison("One", "", "", &[Labelled { label: "one", run: &run }]).unwrap());
+    let script = html.rsplit("<script>").next().unwrap().split("</script>").next().unwrap();
+    let hash = BASE64_STANDARD.encode(Sha256::digest(script));
+    let stale =
+        "openssl dgst -sha256 -binary src/report/html/page.js | base64, as SCRIPT_HASH in src/report/html/mod.rs";
+    assert!(html.contains(&format!("script-src 'sha256-{hash}';")), "the script has changed: {stale}");
+    assert!(!html.contains("script-src 'unsafe-inline'"));
+    let Some(chromium) = chromium() else { return };
+    let folder = TempDir::new().unwrap();
+    let page = folder.path().join("page.html");
+    fs::write(&page, html.replacen("<main>", "<main><script>document.title = 'injected'</script>", 1)).unwrap();
+    let (document, console) = opened(&chromium, &page);
+    assert!(!document.contains("injected</title>"), "an injected script ran");
+    assert!(console.iter().any(|line| line.contains("Content Security Policy")), "{console:?}");
 }
 
 /// The console is looked at: a page that complains is noticed.

@@ -330,7 +330,7 @@ fn the_cheapest_cell_that_is_fast_enough_is_found() {
         ],
     );
     assert!(text.contains("the first 3 of"), "{text}");
-    assert!(place.join("elsewhere/lines_trace.skip_strategy_1.png").is_file());
+    assert!(place.join("elsewhere/lines_trace.skip_strategy.png").is_file());
     assert!(place.join("elsewhere/front_memory.hbm.capacity_token_latency_ns.p99.svg").is_file());
 }
 

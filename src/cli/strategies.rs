@@ -2,7 +2,7 @@ use super::error::{CliError, INCOMPLETE};
 use super::progress::Bar;
 use super::run::{self, RunArgs};
 use super::{paths, print, tables};
-use crate::report::html::{self, Document, Section};
+use crate::report::html::{self, Cloud, Document, Part, Section};
 use crate::report::pictures::Labelled;
 use crate::report::{self, Artifact, Column, Table, grids};
 use crate::simulation::{RunError, Scenario, usable_memory};
@@ -72,13 +72,13 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
     });
     let table = table(&order);
     let mut files = vec![Artifact::new("table.md", table.render(false) + "\n")];
-    let picture = picture(&order)?;
+    let points = points(&order);
     let labels: Vec<String> = order.iter().map(|(_, run)| run.report.summary.label()).collect();
     let runs: Vec<Labelled<'_>> =
         labels.iter().zip(&order).map(|(label, (_, run))| Labelled { label, run: &run.report }).collect();
-    files.push(page(&table, &picture, &runs)?);
+    files.push(page(&table, &points, &runs)?);
     files.push(paths::shown(&jobs, &finished)?);
-    files.extend(picture);
+    files.extend(picture(points)?);
     report::write(&out, &files)?;
     paths::tell_removed(&pages);
     paths::refresh_index(&out);
@@ -117,30 +117,45 @@ fn table(order: &[(&Scenario, &Finished)]) -> Table {
     table
 }
 
-/// `report.html`: the table and the picture; each run has its own page in its folder.
-fn page(table: &Table, picture: &[Artifact], runs: &[Labelled<'_>]) -> Result<Artifact, CliError> {
+/// `report.html`: the table and the points of the picture; each run has its own page in its folder.
+fn page(table: &Table, points: &[(String, f64, f64)], runs: &[Labelled<'_>]) -> Result<Artifact, CliError> {
     let title = html::title(runs);
-    let section = Section {
+    let mut sections = vec![Section {
         title: "Strategies",
         note: "The fastest first; what the others take is held against it. Each has a page of its own in its folder.",
-        table: Some(table),
-        pictures: picture.iter().take(1).collect(),
-    };
+        part: Part::Table(table),
+    }];
+    if !points.is_empty() {
+        let (x_label, y_label) = (AXES.0.to_owned(), AXES.1.to_owned());
+        let cloud = Cloud { x_label, y_label, points: points.to_vec(), front: Vec::new() };
+        sections.push(Section {
+            title: "Time against alpha",
+            note: "A point for each strategy; point at one for its name. Where the two disagree is the story.",
+            part: Part::Cloud(cloud),
+        });
+    }
     let (question, answer) = (html::question(runs), [html::sentence(runs)]);
-    Ok(html::document(&Document { title: &title, question: &question, answer: &answer, sections: &[section] })?)
+    Ok(html::document(&Document { title: &title, question: &question, answer: &answer, sections: &sections })?)
 }
 
-/// Time against alpha, a point a strategy: where they disagree is the story.
-fn picture(order: &[(&Scenario, &Finished)]) -> Result<Vec<Artifact>, CliError> {
+/// The axes of the picture.
+const AXES: (&str, &str) = ("alpha, mean", "simulated time (ms)");
+
+/// A point for each strategy: its mean alpha and its time.
+fn points(order: &[(&Scenario, &Finished)]) -> Vec<(String, f64, f64)> {
     let point = |run: &Finished| {
         let summary = &run.report.summary;
         let alpha = summary.alpha.mean.filter(|_| summary.complete)?;
         Some((summary.label(), alpha, summary.simulated_ns / 1e6))
     };
-    let points: Vec<(String, f64, f64)> = order.iter().filter_map(|(_, run)| point(run)).collect();
+    order.iter().filter_map(|(_, run)| point(run)).collect()
+}
+
+/// Time against alpha, a point a strategy: where they disagree is the story.
+fn picture(points: Vec<(String, f64, f64)>) -> Result<Vec<Artifact>, CliError> {
     if points.is_empty() {
         return Ok(Vec::new());
     }
     let title = format!("Time against alpha: {} strategies", points.len());
-    Ok(grids::named_points(("time_against_alpha", &title), ("alpha, mean", "simulated time (ms)"), points)?.into())
+    Ok(grids::named_points(("time_against_alpha", &title), AXES, points)?.into())
 }

@@ -23,7 +23,6 @@ pub(super) struct Canvas {
     scene: Scene,
 }
 
-#[allow(dead_code)] // Legends and named points draw over plots of the crate, in the next commit.
 impl Canvas {
     /// An empty picture of that size in pixels.
     pub fn new(width: f64, height: f64) -> Self {

@@ -1,14 +1,18 @@
-//! The one place that knows the plotting crate.
+//! Lines over axes, in one panel or several, and areas: the plotting crate's plots with legends of our own (`legend.rs`).
 
+use super::apart::{below, dashes};
+use super::canvas::Canvas;
+use super::legend::{self, Entry, Sample};
 use super::output::{Artifact, ReportError};
 use super::raster::png;
 use crate::config::printable_lines;
 use kuva::backend::svg::SvgBackend;
-use kuva::plot::{ColorMap, Heatmap, LegendPosition, LinePlot, LineStyle, ScatterPlot, StackedAreaPlot};
-use kuva::render::figure::{Figure, FigureLegendPosition};
+use kuva::plot::{LinePlot, LineStyle, ScatterPlot, StackedAreaPlot};
+use kuva::render::figure::Figure;
 use kuva::render::layout::{Layout, TickFormat};
 use kuva::render::plots::Plot;
 use kuva::render::render::{Primitive, Scene, render_multiple};
+use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
 /// Colours of Okabe and Ito, which colour-blind readers can tell apart.
@@ -47,17 +51,21 @@ pub(super) struct Line {
 }
 
 /// One pair of axes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Panel {
     pub title: String,
+    /// Under the title: what a reader must know of the axes.
+    pub note: String,
     pub x_label: String,
     pub y_label: String,
     pub lines: Vec<Line>,
+    /// The end of the x axis, which starts at 0; chosen to fit the data where it is not given.
+    pub x_to: Option<f64>,
     /// The end of the y axis, which starts at 0; chosen to fit the data where it is not given.
     pub y_to: Option<f64>,
 }
 
-/// A picture of one panel, or of several side by side with a common legend.
+/// A picture of one panel, or of several on the same scale with a common legend.
 #[derive(Clone, Debug)]
 pub(super) struct Chart {
     /// The name of the files, without an ending.
@@ -85,8 +93,13 @@ impl Shares {
     pub fn artifacts(self) -> Result<[Artifact; 2], ReportError> {
         let (first, last) = (self.x.first().copied().unwrap_or(0.0), self.x.last().copied().unwrap_or(0.0));
         let mut plot = StackedAreaPlot::new().with_x(self.x);
-        for (label, colour, values) in self.parts {
-            plot = plot.with_series(values).with_color(colour).with_legend(label);
+        let mut entries = Vec::new();
+        // The highest first, as it is drawn.
+        for (label, colour, _) in self.parts.iter().rev() {
+            entries.push(Entry { label: label.clone(), colour: (*colour).to_owned(), sample: Sample::Fill });
+        }
+        for (_, colour, values) in self.parts {
+            plot = plot.with_series(values).with_color(colour);
         }
         let plots = vec![Plot::StackedArea(plot.with_fill_opacity(0.85))];
         let layout = Layout::auto_from_plots(&plots)
@@ -97,10 +110,11 @@ impl Shares {
             .with_x_axis_max(last.max(first + 1.0))
             .with_y_axis_min(0.0)
             .with_y_axis_max(100.0)
-            .with_width(720.0)
-            .with_height(340.0)
-            .with_legend_position(LegendPosition::OutsideRightMiddle);
-        pictures(&self.name, render_multiple(plots, layout))
+            .with_width(600.0)
+            .with_height(340.0);
+        let mut canvas = Canvas::over(render_multiple(plots, layout));
+        legend::add(&mut canvas, &entries);
+        canvas.artifacts(&self.name)
     }
 }
 
@@ -130,157 +144,85 @@ impl Chart {
         logarithmic: Option<(f64, f64)>,
     ) -> Result<[Artifact; 2], ReportError> {
         let lay_out = |layout: Layout| match logarithmic {
-            None => layout.with_title_wrap(TITLE_WIDTH),
-            Some((least, most)) => {
-                layout.with_title_wrap(TITLE_WIDTH).with_log_x().with_x_axis_min(least).with_x_axis_max(most)
-            }
+            None => layout,
+            Some((least, most)) => layout.with_log_x().with_x_axis_min(least).with_x_axis_max(most),
         };
         let name = self.name.clone();
-        pictures(&name, self.scene(points, lay_out))
+        self.canvas(points, lay_out).artifacts(&name)
     }
 
     fn drawn(self, lay_out: impl Fn(Layout) -> Layout) -> Result<[Artifact; 2], ReportError> {
         let name = self.name.clone();
-        let within = self.panels.iter().all(Panel::is_within_axes);
-        let mut scene = self.scene(Vec::new(), lay_out);
-        if within {
-            // There is nothing to clip, and to do so takes a rasterizer as long as all the rest.
-            scene.elements.retain(|it| !matches!(it, Primitive::ClipStart { .. } | Primitive::ClipEnd));
-        }
-        pictures(&name, scene)
+        self.canvas(Vec::new(), lay_out).artifacts(&name)
     }
 
     /// `points` go with a single panel.
-    fn scene(self, points: Vec<(f64, f64)>, lay_out: impl Fn(Layout) -> Layout) -> Scene {
+    fn canvas(self, points: Vec<(f64, f64)>, lay_out: impl Fn(Layout) -> Layout) -> Canvas {
         let mut panels = self.panels;
-        if panels.len() == 1 {
-            let panel = panels.remove(0);
-            let (plots, layout) = panel.draw(points);
-            let layout = lay_out(layout)
-                .with_width(620.0)
-                .with_height(340.0)
-                .with_legend_position(LegendPosition::OutsideRightMiddle);
-            render_multiple(plots, layout)
+        let within = points.is_empty() && panels.iter().all(Panel::is_within_axes);
+        let strokes = strokes(&panels);
+        let entries = entries(&panels, &strokes);
+        let mut scene = if panels.len() == 1 {
+            let (plots, layout) = panels.remove(0).draw(&strokes[0], points);
+            render_multiple(plots, lay_out(layout).with_width(520.0).with_height(340.0))
         } else {
-            let columns = panels.len();
-            let (plots, layouts): (Vec<_>, Vec<_>) = panels.into_iter().map(|panel| panel.draw(Vec::new())).unzip();
+            let columns = if panels.len() == 4 { 2 } else { panels.len().min(COLUMNS) };
+            let rows = panels.len().div_ceil(columns);
+            let cell = if rows == 1 { (430.0, 340.0) } else { (380.0, 270.0) };
+            let drawn = panels.into_iter().zip(&strokes).map(|(panel, strokes)| panel.draw(strokes, Vec::new()));
+            let (plots, layouts): (Vec<_>, Vec<_>) = drawn.unzip();
             let layouts = layouts.into_iter().map(lay_out).collect();
-            Figure::new(1, columns)
+            Figure::new(rows, columns)
                 .with_title(self.title)
                 .with_plots(plots)
                 .with_layouts(layouts)
                 .with_shared_y_all()
-                .with_shared_legend_position(FigureLegendPosition::RightMiddle)
-                .with_cell_size(430.0, 340.0)
+                .with_cell_size(cell.0, cell.1)
                 .render()
+        };
+        if within {
+            // There is nothing to clip, and to do so takes a rasterizer as long as all the rest.
+            scene.elements.retain(|it| !matches!(it, Primitive::ClipStart { .. } | Primitive::ClipEnd));
+        }
+        let mut canvas = Canvas::over(scene);
+        legend::add(&mut canvas, &entries);
+        canvas
+    }
+}
+
+/// The dash pattern of each line of each panel. A line of the same label has the same one in all, that of the panel where it lies
+/// over the most others.
+fn strokes(panels: &[Panel]) -> Vec<Vec<Option<String>>> {
+    let mut over: FxHashMap<&str, usize> = FxHashMap::default();
+    for panel in panels {
+        for (line, below) in panel.lines.iter().zip(panel.below()) {
+            let most = over.entry(&line.label).or_default();
+            *most = below.max(*most);
         }
     }
+    let of = |line: &Line| dashes(line.stroke, over.get(line.label.as_str()).copied().unwrap_or(0));
+    panels.iter().map(|panel| panel.lines.iter().map(of).collect()).collect()
 }
 
-/// Points with names.
-#[derive(Clone, Debug)]
-pub(super) struct Named {
-    /// The name of the files, without an ending.
-    pub name: String,
-    pub title: String,
-    pub x_label: String,
-    pub y_label: String,
-    pub points: Vec<(String, f64, f64)>,
-}
+/// So many panels stand side by side.
+const COLUMNS: usize = 3;
 
-impl Named {
-    /// The picture; its axes begin where the points do. Of points that lie on one another the first alone is named.
-    pub fn artifacts(self) -> Result<[Artifact; 2], ReportError> {
-        let ends = |of: fn(&(String, f64, f64)) -> f64| {
-            let values = self.points.iter().map(of);
-            let (least, most) = values.fold((f64::MAX, f64::MIN), |(least, most), at| (least.min(at), most.max(at)));
-            let margin = 0.08 * (most - least).max(1e-3 * most.abs());
-            (least - margin, most + margin)
-        };
-        let (x, y) = (ends(|point| point.1), ends(|point| point.2));
-        let near = |a: f64, b: f64, (least, most): (f64, f64)| (a - b).abs() < 0.03 * (most - least);
-        let label = |(index, point): (usize, &(String, f64, f64))| {
-            let hidden =
-                self.points[..index].iter().any(|other| near(other.1, point.1, x) && near(other.2, point.2, y));
-            if hidden { String::new() } else { point.0.clone() }
-        };
-        let labels: Vec<String> = self.points.iter().enumerate().map(label).collect();
-        let plot = ScatterPlot::new()
-            .with_data(self.points.iter().map(|(_, x, y)| (*x, *y)))
-            .with_color(colour::BLUE)
-            .with_size(3.5)
-            .with_labels(labels)
-            .with_repel_labels();
-        let plots = vec![Plot::Scatter(plot)];
-        let layout = Layout::auto_from_plots(&plots)
-            .with_x_axis_min(x.0)
-            .with_x_axis_max(x.1)
-            .with_y_axis_min(y.0)
-            .with_y_axis_max(y.1)
-            .with_x_label(self.x_label)
-            .with_y_label(self.y_label)
-            .with_title(self.title)
-            .with_width(860.0)
-            .with_height(520.0);
-        pictures(&self.name, render_multiple(plots, layout))
-    }
-}
-
-/// A colour for each pair of values of two axes.
-#[derive(Clone, Debug)]
-pub(super) struct HeatMap {
-    /// The name of the files, without an ending.
-    pub name: String,
-    pub title: String,
-    pub x_label: String,
-    pub y_label: String,
-    /// From the left.
-    pub x_values: Vec<String>,
-    /// From below.
-    pub y_values: Vec<String>,
-    /// From below, each from the left.
-    pub rows: Vec<Vec<Option<f64>>>,
-}
-
-/// How many characters of a title go into a line.
-const TITLE_WIDTH: usize = 60;
-/// Values are written into the fields of a heat map of at most so many columns: more leave no room.
-const WRITTEN_COLUMNS: usize = 10;
-
-/// The colour of a value between the least and the greatest: from pale to vermillion, on all of which black can be read.
-fn heat(share: f64) -> String {
-    const PALE: [f64; 3] = [255.0, 250.0, 226.0];
-    const STRONG: [f64; 3] = [213.0, 94.0, 0.0];
-    // What is missing has no colour.
-    if !share.is_finite() {
-        return "#dddddd".to_owned();
-    }
-    let share = share.clamp(0.0, 1.0);
-    let mixed: [f64; 3] = std::array::from_fn(|part| PALE[part] + (STRONG[part] - PALE[part]) * share);
-    format!("#{:02x}{:02x}{:02x}", mixed[0].round() as u8, mixed[1].round() as u8, mixed[2].round() as u8)
-}
-
-impl HeatMap {
-    pub fn artifacts(self) -> Result<[Artifact; 2], ReportError> {
-        let columns = self.x_values.len();
-        let values = self.rows.iter().map(|row| row.iter().map(|value| value.unwrap_or(f64::NAN)));
-        let mut map = Heatmap::new().with_data(values).with_color_map(ColorMap::Custom(Arc::new(heat)));
-        if columns <= WRITTEN_COLUMNS {
-            map = map.with_values();
+/// The entries of a legend of all panels: each line once, as the first panel that has it draws it.
+fn entries(panels: &[Panel], strokes: &[Vec<Option<String>>]) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::new();
+    for (line, dashes) in panels.iter().zip(strokes).flat_map(|(panel, strokes)| panel.lines.iter().zip(strokes)) {
+        let known = |entry: &Entry| entry.label == line.label && entry.colour == line.colour;
+        if !line.label.is_empty() && !entries.iter().any(known) {
+            let sample = Sample::Line(dashes.clone());
+            entries.push(Entry { label: line.label.clone(), colour: line.colour.to_owned(), sample });
         }
-        let plots = vec![Plot::Heatmap(map)];
-        let layout = Layout::auto_from_plots(&plots)
-            .with_x_categories(self.x_values)
-            .with_y_categories(self.y_values)
-            .with_x_label(self.x_label)
-            .with_y_label(self.y_label)
-            .with_title(self.title)
-            .with_title_wrap(TITLE_WIDTH)
-            .with_width(620.0)
-            .with_height(380.0);
-        pictures(&self.name, render_multiple(plots, layout))
     }
+    entries
 }
+
+/// How many characters of a title, and of a note, go into a line.
+pub(super) const TITLE_WIDTH: usize = 60;
+const NOTE_WIDTH: usize = 80;
 
 /// What was drawn, as `NAME.svg` and `NAME.png`.
 pub(super) fn pictures(name: &str, scene: Scene) -> Result<[Artifact; 2], ReportError> {
@@ -303,47 +245,49 @@ const MOST_NINES: f64 = 16.0;
 impl Panel {
     /// Whether all lines keep within axes that start at 0 and end where [`draw`](Self::draw) says.
     fn is_within_axes(&self) -> bool {
-        let y_to = self.y_to.unwrap_or(f64::MAX);
+        let (x_to, y_to) = (self.x_to.unwrap_or(f64::MAX), self.y_to.unwrap_or(f64::MAX));
         let mut points = self.lines.iter().flat_map(|line| &line.points);
-        points.all(|(x, y)| (0.0..=f64::MAX).contains(x) && (0.0..=y_to).contains(y))
+        points.all(|(x, y)| (0.0..=x_to).contains(x) && (0.0..=y_to).contains(y))
     }
 
-    fn draw(self, points: Vec<(f64, f64)>) -> (Vec<Plot>, Layout) {
-        let mut x_to = f64::MIN;
-        let mut y_most = f64::MIN;
+    /// The ends of the axes, with `points` beside the lines.
+    fn ends(&self, points: &[(f64, f64)]) -> (f64, f64) {
+        let all = || self.lines.iter().flat_map(|line| &line.points).chain(points);
+        let x_most = || all().map(|(x, _)| *x).fold(f64::MIN, f64::max);
+        let y_most = || all().map(|(_, y)| *y).fold(f64::MIN, f64::max) * 1.05;
+        (self.x_to.unwrap_or_else(x_most), self.y_to.unwrap_or_else(y_most))
+    }
+
+    /// For each line over how many others it is drawn.
+    fn below(&self) -> Vec<usize> {
+        let (x_to, y_to) = self.ends(&[]);
+        below(&self.lines, x_to, y_to)
+    }
+
+    fn draw(self, strokes: &[Option<String>], points: Vec<(f64, f64)>) -> (Vec<Plot>, Layout) {
+        let (x_to, y_to) = self.ends(&points);
         let mut plots = Vec::new();
         if !points.is_empty() {
-            for (x, y) in &points {
-                x_to = x_to.max(*x);
-                y_most = y_most.max(*y);
-            }
             plots.push(Plot::Scatter(ScatterPlot::new().with_data(points).with_color(colour::SKY).with_size(3.0)));
         }
-        for line in self.lines {
-            for (x, y) in &line.points {
-                x_to = x_to.max(*x);
-                y_most = y_most.max(*y);
-            }
-            let style = match line.stroke {
-                Stroke::Solid => LineStyle::Solid,
-                Stroke::Dashed => LineStyle::Dashed,
-                Stroke::Dotted => LineStyle::Dotted,
-            };
+        for (line, dashes) in self.lines.into_iter().zip(strokes) {
             let plot = LinePlot::new()
                 .with_data(straightened(&thinned(&line.points, MOST_POINTS)))
                 .with_color(line.colour)
                 .with_stroke_width(2.0)
-                .with_line_style(style)
-                .with_legend(line.label);
+                .with_line_style(dashes.clone().map_or(LineStyle::Solid, LineStyle::Custom));
             plots.push(Plot::Line(plot));
         }
-        let y_to = self.y_to.unwrap_or(y_most * 1.05);
         let mut layout = Layout::auto_from_plots(&plots)
             .with_x_label(self.x_label)
             .with_y_label(self.y_label)
             .with_title(self.title)
+            .with_title_wrap(TITLE_WIDTH)
             .with_x_axis_min(0.0)
             .with_y_axis_min(0.0);
+        if !self.note.is_empty() {
+            layout = layout.with_subtitle(self.note).with_subtitle_wrap(NOTE_WIDTH).with_subtitle_size(12);
+        }
         if x_to > 0.0 {
             layout = layout.with_x_axis_max(x_to);
         }
@@ -437,6 +381,26 @@ mod tests {
     fn straight_lines_lose_their_inner_points() {
         let bent: Vec<(f64, f64)> = (0..=100).map(|i| (f64::from(i), f64::from((i - 50).max(0)))).collect();
         assert_eq!(straightened(&bent), [(0.0, 0.0), (50.0, 0.0), (100.0, 50.0)]);
+    }
+
+    /// Two panels: in the second, the lines of both labels coincide.
+    #[test]
+    fn a_line_looks_the_same_in_all_panels_and_in_the_legend() {
+        let line = |label: &str, height: f64| Line {
+            label: label.to_owned(),
+            colour: colour::BLUE,
+            stroke: Stroke::Solid,
+            points: vec![(0.0, height), (10.0, height)],
+        };
+        let panel = |lines| Panel { lines, ..Panel::default() };
+        let panels =
+            [panel(vec![line("a", 1.0), line("b", 2.0)]), panel(vec![line("a", 2.0), line("b", 2.0), line("c", 1.0)])];
+        let strokes = strokes(&panels);
+        let gaps = Some("10 10".to_owned());
+        assert_eq!(strokes, [vec![None, gaps.clone()], vec![None, gaps.clone(), None]]);
+        let entries = entries(&panels, &strokes);
+        let shown: Vec<(&str, &Sample)> = entries.iter().map(|entry| (entry.label.as_str(), &entry.sample)).collect();
+        assert_eq!(shown, [("a", &Sample::Line(None)), ("b", &Sample::Line(gaps)), ("c", &Sample::Line(None))]);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub fn curve_files(system: &MemorySystem, curves: &[Curve]) -> Result<Vec<Artifa
             x_label: "offered (GB/s)".to_owned(),
             y_label: "mean latency (ns)".to_owned(),
             lines: lines.collect(),
-            y_to: None,
+            ..Panel::default()
         };
         let chart = Chart { name: format!("loaded_latency_{name}"), title: String::new(), panels: vec![panel] };
         files.extend(chart.artifacts()?);

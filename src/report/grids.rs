@@ -1,6 +1,9 @@
 //! Pictures of many runs at once: lines over an axis, heat maps over two, and fronts.
 
-use super::chart::{Chart, HeatMap, Line, Named, Panel, Stroke, colour};
+use super::chart::{Chart, Line, Panel, Stroke, colour};
+use super::heat::HeatMap;
+use super::named::Named;
+use super::scale::cut;
 use super::{Artifact, ReportError};
 
 /// A figure over one axis, a line each for the values of another.
@@ -14,7 +17,16 @@ pub struct Lines<'a> {
     pub x_label: &'a str,
     /// What is upwards.
     pub y_label: &'a str,
-    /// Their labels and points.
+    /// The panels, all on the same axes.
+    pub panels: Vec<LinesPanel>,
+}
+
+/// A panel of [`Lines`]; lines of the same label look the same in all.
+#[derive(Clone, Debug, Default)]
+pub struct LinesPanel {
+    /// What it is of; may be empty where there is but one.
+    pub title: String,
+    /// Labels and points.
     pub lines: Vec<(String, Vec<(f64, f64)>)>,
 }
 
@@ -26,14 +38,41 @@ pub const MOST_LINES: usize = 8;
 /// # Errors
 /// [`ReportError`] if it cannot be drawn.
 pub fn lines(picture: Lines<'_>) -> Result<[Artifact; 2], ReportError> {
-    let of = |(index, (label, points)): (usize, (String, Vec<(f64, f64)>))| Line {
-        label,
-        colour: colour::EIGHT[index % colour::EIGHT.len()],
-        stroke: [Stroke::Solid, Stroke::Dashed, Stroke::Dotted][index % 3],
-        points,
+    let mut labels: Vec<String> = Vec::new();
+    for (label, _) in picture.panels.iter().flat_map(|panel| &panel.lines) {
+        if !labels.contains(label) {
+            labels.push(label.clone());
+        }
+    }
+    let all: Vec<&[(f64, f64)]> =
+        picture.panels.iter().flat_map(|panel| &panel.lines).map(|(_, line)| &line[..]).collect();
+    let (least, x_most, y_most) =
+        all.iter().copied().flatten().fold((f64::MAX, 0.0f64, 0.0f64), |(least, x, y), point| {
+            (least.min(point.0), x.max(point.0), y.max(point.1))
+        });
+    let cut = cut(&all);
+    let note = cut.map_or_else(String::new, |cut| {
+        cut.note(&format!("{} of {}", cut.x, picture.x_label), &format!("{:.4}", cut.y))
+    });
+    let y_to = cut.map_or(1.05 * y_most, |cut| cut.end);
+    let several = picture.panels.len() > 1;
+    let line = |(label, points): (String, Vec<(f64, f64)>)| {
+        let index = labels.iter().position(|known| *known == label).unwrap_or(0);
+        let colour = colour::EIGHT[index % colour::EIGHT.len()];
+        Line { label, colour, stroke: [Stroke::Solid, Stroke::Dashed, Stroke::Dotted][index % 3], points }
     };
-    let lines: Vec<Line> = picture.lines.into_iter().enumerate().map(of).collect();
-    chart(picture.name, picture.title, picture.x_label, picture.y_label, lines, Vec::new())
+    let panel = |panel: LinesPanel| Panel {
+        title: if several { panel.title } else { picture.title.to_owned() },
+        note: note.clone(),
+        x_label: picture.x_label.to_owned(),
+        y_label: picture.y_label.to_owned(),
+        lines: panel.lines.into_iter().map(line).collect(),
+        x_to: Some(x_most),
+        y_to: Some(y_to),
+    };
+    let panels = picture.panels.into_iter().map(panel).collect();
+    let chart = Chart { name: picture.name.to_owned(), title: picture.title.to_owned(), panels };
+    chart.artifacts_with_points(Vec::new(), is_logarithmic(least, x_most).then_some((least, x_most)))
 }
 
 /// All points over two measures, and those that no other beats.
@@ -73,11 +112,21 @@ fn chart(
 ) -> Result<[Artifact; 2], ReportError> {
     let xs = || lines.iter().flat_map(|line| &line.points).chain(&points).map(|(x, _)| *x);
     let (least, most) = xs().fold((f64::MAX, f64::MIN), |(least, most), x| (least.min(x), most.max(x)));
-    let logarithmic = least > 0.0 && most / least >= 12.0;
-    let panel =
-        Panel { title: title.to_owned(), x_label: x_label.to_owned(), y_label: y_label.to_owned(), lines, y_to: None };
+    let panel = Panel {
+        title: title.to_owned(),
+        x_label: x_label.to_owned(),
+        y_label: y_label.to_owned(),
+        lines,
+        ..Panel::default()
+    };
     let chart = Chart { name: name.to_owned(), title: String::new(), panels: vec![panel] };
-    chart.artifacts_with_points(points, logarithmic.then_some((least, most)))
+    chart.artifacts_with_points(points, is_logarithmic(least, most).then_some((least, most)))
+}
+
+/// Whether an axis of these ends is logarithmic, as doublings want.
+#[must_use]
+pub fn is_logarithmic(least: f64, most: f64) -> bool {
+    least > 0.0 && most / least >= 12.0
 }
 
 /// All points over two measures.
@@ -92,7 +141,7 @@ pub fn points(
     chart(name, title, x_label, y_label, Vec::new(), all)
 }
 
-/// Points with names, on axes that begin where the points do. Of those that lie on one another the first alone is named.
+/// Points with names, on axes that begin where the points do. Every point is named, and no name lies on another.
 ///
 /// # Errors
 /// [`ReportError`] if it cannot be drawn.
@@ -111,7 +160,7 @@ pub fn named_points(
     .artifacts()
 }
 
-/// A figure over two axes.
+/// A figure over two axes. `ends` are the values of the palest and of the strongest colour: maps that are compared have the same.
 ///
 /// # Errors
 /// [`ReportError`] if it cannot be drawn.
@@ -120,6 +169,7 @@ pub fn heat_map(
     (x_label, x_values): (&str, Vec<String>),
     (y_label, y_values): (&str, Vec<String>),
     rows: Vec<Vec<Option<f64>>>,
+    ends: (f64, f64),
 ) -> Result<[Artifact; 2], ReportError> {
     HeatMap {
         name: name.to_owned(),
@@ -129,6 +179,7 @@ pub fn heat_map(
         x_values,
         y_values,
         rows,
+        ends,
     }
     .artifacts()
 }

@@ -52,7 +52,6 @@ fn breaking_point(word: &str, fits: impl Fn(&str) -> bool) -> usize {
 
 /// `labels` with at most `most` characters each. What is left out is in the middle, where labels are the same as others:
 /// those that differed still do.
-#[allow(dead_code)] // Used by legends, in the next commit.
 pub(super) fn shortened(labels: &[String], most: usize) -> Vec<String> {
     let short: Vec<String> = labels.iter().map(|label| without_middle(label, most, None)).collect();
     let clashes = |index: usize| {
@@ -83,7 +82,6 @@ pub(super) fn shortened(labels: &[String], most: usize) -> Vec<String> {
 
 /// At most `most` characters of `label`: its two ends, or, where they are the same in others, its start and what is around the
 /// place from which on it differs.
-#[allow(dead_code)]
 fn without_middle(label: &str, most: usize, differs_at: Option<usize>) -> String {
     let letters: Vec<char> = label.chars().collect();
     if letters.len() <= most {

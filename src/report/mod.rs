@@ -9,6 +9,7 @@
 //!
 #![doc = include_str!("README.md")]
 
+mod apart;
 mod bars;
 mod canvas;
 mod chart;
@@ -17,6 +18,7 @@ mod csv;
 mod curves;
 mod explanation;
 pub mod grids;
+mod heat;
 mod hgrm;
 mod hlog;
 pub mod html;
@@ -24,13 +26,16 @@ mod index;
 mod json;
 mod labels;
 mod layout;
+mod legend;
 mod lettering;
+mod named;
 mod output;
 mod parquet;
 mod percentiles;
 pub mod pictures;
 mod placement;
 mod raster;
+mod scale;
 mod several;
 mod shapes;
 mod table;

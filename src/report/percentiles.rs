@@ -46,7 +46,7 @@ pub(super) fn drawn(name: &str, title: &str, lines: &[Percentiles<'_>]) -> Resul
         x_label: "share of all".to_owned(),
         y_label: format!("at most ({unit})"),
         lines,
-        y_to: None,
+        ..Panel::default()
     };
     Ok(Chart { name: name.to_owned(), title: String::new(), panels: vec![panel] }.artifacts_over_shares()?.into())
 }

@@ -4,8 +4,11 @@ use super::Exporter;
 use super::chart::{Chart, Line, Panel, Stroke, colour};
 use super::output::{Artifact, ReportError};
 use super::percentiles::{Percentiles, drawn};
+use super::placement::TIER_COLOURS;
+use super::scale::{Cut, cut};
 use crate::metrics::{RunReport, Timings};
 use crate::strategy::NAMED;
+use crate::units::SimTime;
 
 /// A run among others: what to call it in a legend.
 #[derive(Clone, Copy)]
@@ -74,10 +77,8 @@ pub fn alpha(name: &str, title: &str, runs: &[Labelled<'_>]) -> Result<[Artifact
             points: vec![(0.0, best), (end, best)],
         }
     });
-    // Runs keep to their best ratios: where there are several to tell apart, they are drawn over them.
-    let at = if runs.len() > 1 { 0 } else { lines.len() };
-    lines.splice(at..at, ratios);
-    one_panel(name, title, "alpha (HBM's share of bytes read)", lines, Some(1.02))
+    lines.extend(ratios);
+    single(name, Panel { y_to: Some(1.02), ..over_tokens(title, "alpha (HBM's share of bytes read)", lines) })
 }
 
 /// Token latency over the tokens, with the bound.
@@ -90,7 +91,7 @@ pub fn token_latency(name: &str, title: &str, runs: &[Labelled<'_>]) -> Result<[
             label: run.label.to_owned(),
             colour,
             stroke: Stroke::Solid,
-            points: run.run.series.steps().map(|step| (step.step as f64, milliseconds(step.latency.as_ns()))).collect(),
+            points: latencies(run),
         })
         .collect();
     for reference in references(runs, same_bounds) {
@@ -106,7 +107,9 @@ pub fn token_latency(name: &str, title: &str, runs: &[Labelled<'_>]) -> Result<[
                 .collect(),
         });
     }
-    one_panel(name, title, "token latency (ms)", lines, None)
+    let panel = over_tokens(title, "token latency (ms)", lines);
+    let Some(cut) = latency_cut(runs) else { return single(name, panel) };
+    single(name, Panel { y_to: Some(cut.end), note: beyond(&cut, runs), ..panel })
 }
 
 /// The share of tokens that took at most so long.
@@ -128,8 +131,10 @@ pub fn latency_cdf(name: &str, title: &str, runs: &[Labelled<'_>]) -> Result<[Ar
         y_label: "share of tokens".to_owned(),
         lines,
         y_to: Some(1.0),
+        ..Panel::default()
     };
-    single(name, panel)
+    let Some(cut) = latency_cut(runs) else { return single(name, panel) };
+    single(name, Panel { x_to: Some(cut.end), note: beyond(&cut, runs), ..panel })
 }
 
 /// The token latency that a share of all tokens does not exceed, over the share.
@@ -157,16 +162,6 @@ pub struct MemoryPanel<'a> {
 /// [`ReportError`] if the picture cannot be drawn.
 pub fn memory_in_use(name: &str, title: &str, panels: &[MemoryPanel<'_>]) -> Result<[Artifact; 2], ReportError> {
     const GIB: f64 = (1u64 << 30) as f64;
-    let tier_colours = [
-        colour::BLUE,
-        colour::ORANGE,
-        colour::GREEN,
-        colour::PURPLE,
-        colour::VERMILLION,
-        colour::SKY,
-        colour::GREY,
-        colour::OLIVE,
-    ];
     let mut most: f64 = 0.0;
     let mut drawn = Vec::new();
     for panel in panels {
@@ -181,7 +176,7 @@ pub fn memory_in_use(name: &str, title: &str, panels: &[MemoryPanel<'_>]) -> Res
                     if panel.runs.len() > 1 { format!("{tier_name}, {}", labelled.label) } else { tier_name.clone() };
                 lines.push(Line {
                     label,
-                    colour: tier_colours[tier % tier_colours.len()],
+                    colour: TIER_COLOURS[tier % TIER_COLOURS.len()],
                     stroke: [Stroke::Solid, Stroke::Dashed][index.min(1)],
                     points,
                 });
@@ -209,26 +204,36 @@ pub fn memory_in_use(name: &str, title: &str, panels: &[MemoryPanel<'_>]) -> Res
             y_label: "in use (GiB)".to_owned(),
             lines,
             y_to: Some(most * 1.05),
+            ..Panel::default()
         })
         .collect();
     Chart { name: name.to_owned(), title: title.to_owned(), panels }.artifacts()
 }
 
-fn one_panel(
-    name: &str,
-    title: &str,
-    y_label: &str,
-    lines: Vec<Line>,
-    y_to: Option<f64>,
-) -> Result<[Artifact; 2], ReportError> {
-    let panel = Panel {
+fn over_tokens(title: &str, y_label: &str, lines: Vec<Line>) -> Panel {
+    Panel {
         title: title.to_owned(),
         x_label: "decoded tokens".to_owned(),
         y_label: y_label.to_owned(),
         lines,
-        y_to,
-    };
-    single(name, panel)
+        ..Panel::default()
+    }
+}
+
+/// The latency of each token of a run, in milliseconds.
+fn latencies(run: Labelled<'_>) -> Vec<(f64, f64)> {
+    run.run.series.steps().map(|step| (step.step as f64, milliseconds(step.latency.as_ns()))).collect()
+}
+
+/// Where a scale of token latency ends before the longest of them.
+fn latency_cut(runs: &[Labelled<'_>]) -> Option<Cut> {
+    let lines: Vec<Vec<(f64, f64)>> = runs.iter().map(|run| latencies(*run)).collect();
+    cut(&lines.iter().map(Vec::as_slice).collect::<Vec<_>>())
+}
+
+/// What a picture says of latencies beyond its scale.
+fn beyond(cut: &Cut, runs: &[Labelled<'_>]) -> String {
+    cut.note(&format!("token {} of {}", cut.x, runs[cut.line].label), &SimTime::from_ns(cut.y * 1e6).rounded())
 }
 
 fn single(name: &str, panel: Panel) -> Result<[Artifact; 2], ReportError> {

@@ -213,7 +213,7 @@ fn picture(timeline: &Timeline, from: SimTime, to: SimTime) -> Result<[Artifact;
         y_label: "GB/s".to_owned(),
         // A system of many channels has more lanes than can be told apart.
         lines: lines.take(colour::ALL.len() * strokes.len()).collect(),
-        y_to: None,
+        ..Panel::default()
     };
     Chart { name: PICTURE.to_owned(), title: String::new(), panels: vec![panel] }.artifacts()
 }

@@ -77,7 +77,7 @@ fn over_steps(traces: &[Compared<'_>], title: String, y_label: &str, y_to: Optio
             })
             .collect()
     });
-    Panel { title, x_label: "decoded tokens".to_owned(), y_label: y_label.to_owned(), lines, y_to }
+    Panel { title, x_label: "decoded tokens".to_owned(), y_label: y_label.to_owned(), lines, y_to, ..Panel::default() }
 }
 
 fn by_age(traces: &[Compared<'_>]) -> Panel {
@@ -90,6 +90,7 @@ fn by_age(traces: &[Compared<'_>]) -> Panel {
         y_label: "share skipped".to_owned(),
         lines,
         y_to: Some(1.0),
+        ..Panel::default()
     }
 }
 

@@ -18,6 +18,7 @@ mod dataset;
 mod error;
 mod folder;
 mod front;
+mod grid;
 mod journal;
 mod merge;
 mod plan;

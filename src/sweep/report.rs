@@ -1,10 +1,11 @@
 //! What a sweep says, as tables, sentences and pictures.
 
-use super::{Measure, Point, Results, Sensitivity, SweepError, Unit, front, sensitivities};
-use crate::report::grids::{self, Lines, MOST_LINES};
-use crate::report::html::{self, Document, Section};
+use super::grid::{self, Grid};
+use super::{Measure, Point, Results, Sensitivity, SweepError, sensitivities};
+use crate::report::grids::{self, Lines, LinesPanel, MOST_LINES};
+use crate::report::html::{self, Cloud, Document, Part, Section};
 use crate::report::{Artifact, Column, ReportError, Table};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// What a report is about.
 #[derive(Clone, Debug)]
@@ -19,7 +20,7 @@ pub struct Asked {
     pub top: usize,
 }
 
-/// The most pictures of one kind, where other axes vary besides those that a picture shows.
+/// The most heat maps, where other axes vary besides those that one shows.
 const MOST_PICTURES: usize = 8;
 
 /// What the names of pictures start with.
@@ -166,233 +167,170 @@ pub fn sentences(results: &Results, asked: &Asked) -> Vec<String> {
     lines
 }
 
-/// A picture with what it shows.
-struct Picture {
-    kind: Kind,
-    files: [Artifact; 2],
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Lines,
-    HeatMap,
-    Front,
-}
-
-/// `report.html` and its pictures, as SVG and PNG.
+/// `report.html` and the pictures, as SVG and PNG.
 ///
 /// # Errors
 /// [`ReportError`] if one cannot be made.
 pub fn files(results: &Results, asked: &Asked) -> Result<Vec<Artifact>, ReportError> {
-    let pictures = pictures(results, asked)?;
+    let grid = Grid::new(results, asked);
+    let mut files = vec![page(results, asked, &grid)?];
+    if results.plan.is_grid() {
+        if let Some(lines) = grid.lines() {
+            files.extend(line_pictures(&lines, &grid.label)?);
+        }
+        if let Some(heat) = grid.heat() {
+            files.extend(heat_pictures(&heat, &grid.label)?);
+        }
+    }
+    let clouds = if results.plan.is_grid() { Vec::new() } else { grid.clouds() };
+    for (name, Cloud { x_label, y_label, points, front }) in clouds.into_iter().chain(grid.front()) {
+        let points = points.into_iter().map(|(_, x, y)| (x, y)).collect();
+        let labels = (x_label.as_str(), y_label.as_str());
+        files.extend(if front.is_empty() {
+            grids::points((&name, ""), labels, points)?
+        } else {
+            grids::front((&name, ""), labels, points, &front)?
+        });
+    }
+    Ok(files)
+}
+
+fn page(results: &Results, asked: &Asked, grid: &Grid<'_>) -> Result<Artifact, ReportError> {
     let points = sorted(results, &asked.figure);
     let shown = table(results, &asked.figure, points.iter().copied().take(asked.top));
-    let sensitivities = sensitivities(results, &asked.figure);
-    let sensitivity_table = sensitivity_table(results, &sensitivities);
+    let sensitivity_table = sensitivity_table(results, &sensitivities(results, &asked.figure));
     let name = results.name(&asked.figure);
-    let of = |kind: Kind| {
-        pictures.iter().filter(move |picture| picture.kind == kind).map(|picture| &picture.files[0]).collect::<Vec<_>>()
-    };
     let cells_note = format!("{} of {} points, by {name}, the least first.", points.len().min(asked.top), points.len());
-    let mut sections = vec![
-        Section { title: "Cells", note: &cells_note, table: Some(&shown), pictures: Vec::new() },
-        Section {
-            title: "Which axis matters",
-            note: "What an axis explains by itself is the variance of the means over its values, of the logarithm of the figure. Worst over best \
-                   compares points that differ in that axis alone.",
-            table: Some(&sensitivity_table),
-            pictures: Vec::new(),
-        },
-    ];
-    for (kind, title, note) in [
-        (Kind::Lines, "Lines", "One axis to the right, a line for each value of another."),
-        (Kind::HeatMap, "Heat maps", "Two axes; less is better."),
-        (Kind::Front, "Front", "All points over two measures; on the line are those that none is better than in both."),
-    ] {
-        let pictures = of(kind);
-        if !pictures.is_empty() {
-            sections.push(Section { title, note, table: None, pictures });
+    let mut sections: Vec<(String, String, Part<'_>)> = Vec::new();
+    if results.plan.is_grid() {
+        if let Some(lines) = grid.lines() {
+            let of = lines.axes.get(1).map_or_else(String::new, |axis| format!(", a line for each {axis}"));
+            let note = format!(
+                "{} over {}{of}. {}",
+                grid.label,
+                lines.x_label,
+                same_scale(lines.panels.len(), grid.combinations(&lines.axes))
+            );
+            sections.push(("Lines".to_owned(), note, Part::Lines(lines.facets(&grid.label))));
+        }
+        if let Some((axis, tables)) = grid.bars() {
+            let note = format!(
+                "{name}, a bar for each {axis}, the least first. {}",
+                same_scale(tables.len(), grid.combinations(std::slice::from_ref(&axis)))
+            );
+            sections.push((format!("Choices of {axis}"), note, Part::Bars(tables)));
+        }
+        if let Some(heat) = grid.heat() {
+            let note = format!(
+                "{}: less is better, and paler. {}",
+                grid.label,
+                same_scale(heat.panels.len(), grid.combinations(&heat.axes))
+            );
+            sections.push(("Heat maps".to_owned(), note, Part::Heat(heat.tables())));
+        }
+    } else {
+        for (_, cloud) in grid.clouds() {
+            sections.push((cloud.x_label.clone(), String::new(), Part::Cloud(cloud)));
         }
     }
-    let answer = sentences(results, asked);
+    if let Some((_, cloud)) = grid.front() {
+        let which = match grid.every() {
+            1 => "All points".to_owned(),
+            every => format!("One of every {every} points"),
+        };
+        let note = format!("{which} over two measures; on the line are those that none is better than in both.");
+        sections.push(("Front".to_owned(), note, Part::Cloud(cloud)));
+    }
+    sections.push(("Cells".to_owned(), cells_note, Part::Table(&shown)));
+    let note = "What an axis explains by itself is the variance of the means over its values, of the logarithm of the figure. Worst over best \
+                compares points that differ in that axis alone.";
+    sections.push(("Which axis matters".to_owned(), note.to_owned(), Part::Table(&sensitivity_table)));
+    let sections: Vec<Section<'_>> =
+        sections.iter().map(|(title, note, part)| Section { title, note, part: part.clone() }).collect();
     let config = results.plan.config();
-    let page = html::document(&Document {
+    html::document(&Document {
         title: &config.name,
         question: &config.about,
-        answer: &answer,
+        answer: &sentences(results, asked),
         sections: &sections,
-    })?;
-    drop(sections);
-    Ok(std::iter::once(page).chain(pictures.into_iter().flat_map(|picture| picture.files)).collect())
+    })
 }
 
-fn pictures(results: &Results, asked: &Asked) -> Result<Vec<Picture>, ReportError> {
-    let mut pictures = Vec::new();
-    let most = results.points.iter().filter_map(|point| results.value(point, &asked.figure)).fold(0.0, f64::max);
-    let (factor, unit) = results.scale(&asked.figure, most);
-    let y_label = labelled(results.name(&asked.figure), unit);
-    let order: Vec<usize> = sensitivities(results, &asked.figure).into_iter().map(|found| found.axis).collect();
-    let numeric = |place: &usize| results.plan.axes()[*place].is_numeric();
-    if !results.plan.is_grid() {
-        for place in order.iter().copied().filter(numeric).take(2) {
-            let (x_factor, x_label) = scaled(results, place);
-            let point = |point: &Point| {
-                let x = results.value(point, &Measure::Axis(place))?;
-                Some((x / x_factor, results.value(point, &asked.figure)? / factor))
-            };
-            let all = results.points.iter().filter_map(point).collect();
-            let axis = &results.plan.axes()[place].name;
-            let files = grids::points((&file_name("lines", &[axis]), ""), (&x_label, &y_label), all)?;
-            pictures.push(Picture { kind: Kind::Lines, files });
-        }
-        return with_front(results, asked, pictures);
+/// What is said of so many panels, of so many combinations of the axes that they do not show.
+fn same_scale(panels: usize, combinations: usize) -> String {
+    match (panels, combinations) {
+        (0 | 1, 0 | 1) => String::new(),
+        _ if panels == combinations => "All have the same scale.".to_owned(),
+        _ => format!(
+            "All have the same scale. Shown are the first {panels} of {combinations} combinations of the other axes; \
+             “tiersim sweep report --axes” chooses which axes are shown."
+        ),
     }
-    let x = asked.axes.first().copied().or_else(|| order.iter().copied().find(numeric));
-    if let Some(x) = x.filter(numeric) {
-        let series = asked.axes.get(1).copied().or_else(|| order.iter().copied().find(|place| *place != x));
-        let shown: Vec<usize> = [Some(x), series].into_iter().flatten().collect();
-        for (title, name, points) in facets(results, &shown, "lines").into_iter().take(MOST_PICTURES) {
-            let (x_factor, x_label) = scaled(results, x);
-            let mut by_series: BTreeMap<usize, Vec<(f64, f64)>> = BTreeMap::new();
-            for point in points {
-                let value = (results.value(point, &Measure::Axis(x)), results.value(point, &asked.figure));
-                if let (Some(at), Some(value)) = value {
-                    by_series
-                        .entry(series.map_or(0, |place| point.levels[place]))
-                        .or_default()
-                        .push((at / x_factor, value / factor));
-                }
-            }
-            let every = by_series.len().div_ceil(MOST_LINES).max(1);
-            let lines = by_series.into_iter().step_by(every).map(|(level, mut points)| {
-                points.sort_by(|a, b| a.0.total_cmp(&b.0));
-                let label = series
-                    .map_or_else(|| results.name(&asked.figure).to_owned(), |place| level_label(results, place, level));
-                (label, points)
-            });
-            let lines = lines.collect();
-            let lines_of = series.map(|place| format!("a line each {}", results.plan.axes()[place].name));
-            let title = [title, lines_of.unwrap_or_default()]
-                .into_iter()
-                .filter(|part| !part.is_empty())
-                .collect::<Vec<_>>()
-                .join("; ");
-            let picture = Lines { name: &name, title: &title, x_label: &x_label, y_label: &y_label, lines };
-            pictures.push(Picture { kind: Kind::Lines, files: grids::lines(picture)? });
+}
+
+/// So many panels are in a picture; more are in further ones.
+const PANELS_OF_A_PICTURE: usize = 9;
+
+/// The figure over an axis in panels, `lines_X_SERIES.svg`, in several pictures where there are many.
+fn line_pictures(lines: &grid::Lines, y_label: &str) -> Result<Vec<Artifact>, ReportError> {
+    let name = grid::file_name("lines", &lines.axes);
+    let chosen = chosen_lines(lines);
+    let all = lines.panels.iter().flat_map(|panel| &panel.lines).map(|(label, _)| label).collect::<BTreeSet<_>>().len();
+    let mut title = lines.axes.get(1).map_or_else(String::new, |axis| format!("a line for each {axis}"));
+    if chosen.len() < all {
+        title += &format!(", {} of {all}", chosen.len());
+    }
+    let pictures = lines.panels.chunks(PANELS_OF_A_PICTURE);
+    let several = pictures.len() > 1;
+    let mut files = Vec::new();
+    for (index, panels) in pictures.enumerate() {
+        let panel = |panel: &LinesPanel| LinesPanel {
+            title: panel.title.clone(),
+            lines: panel.lines.iter().filter(|(label, _)| chosen.contains(label)).cloned().collect(),
+        };
+        files.extend(grids::lines(Lines {
+            name: &if several { format!("{name}_{}", index + 1) } else { name.clone() },
+            title: &title,
+            x_label: &lines.x_label,
+            y_label,
+            panels: panels.iter().map(panel).collect(),
+        })?);
+    }
+    Ok(files)
+}
+
+/// The lines of a picture, which has room for [`MOST_LINES`]: of values in an order some from all over, of others those that come
+/// lowest.
+fn chosen_lines(lines: &grid::Lines) -> BTreeSet<String> {
+    let mut least: Vec<(String, f64)> = Vec::new();
+    for (label, points) in lines.panels.iter().flat_map(|panel| &panel.lines) {
+        let lowest = points.iter().map(|(_, y)| *y).fold(f64::MAX, f64::min);
+        match least.iter_mut().find(|(known, _)| known == label) {
+            Some((_, known)) => *known = known.min(lowest),
+            None => least.push((label.clone(), lowest)),
         }
     }
-    let pair = if asked.axes.len() == 2 { asked.axes.clone() } else { order.iter().copied().take(2).collect() };
-    if let [first, second] = pair[..] {
-        // Numbers to the right, if one of the two has any.
-        let (x, y) = if numeric(&first) || !numeric(&second) { (first, second) } else { (second, first) };
-        for (title, name, points) in facets(results, &[x, y], "heat").into_iter().take(MOST_PICTURES) {
-            let (columns, rows) = (sorted_levels(results, x), sorted_levels(results, y));
-            let mut values = vec![vec![None; columns.len()]; rows.len()];
-            for point in points {
-                let place =
-                    |levels: &[usize], axis: usize| levels.iter().position(|level| *level == point.levels[axis]);
-                if let (Some(column), Some(row)) = (place(&columns, x), place(&rows, y)) {
-                    values[row][column] = results.value(point, &asked.figure).map(|value| value / factor);
-                }
-            }
-            let labels =
-                |axis: usize, levels: &[usize]| levels.iter().map(|level| level_label(results, axis, *level)).collect();
-            let title = if title.is_empty() { y_label.clone() } else { format!("{y_label}, {title}") };
-            let axis = |place: usize| results.plan.axes()[place].name.as_str();
-            let files =
-                grids::heat_map((&name, &title), (axis(x), labels(x, &columns)), (axis(y), labels(y, &rows)), values)?;
-            pictures.push(Picture { kind: Kind::HeatMap, files });
-        }
+    if lines.is_ordered {
+        let every = least.len().div_ceil(MOST_LINES).max(1);
+        return least.into_iter().step_by(every).map(|(label, _)| label).collect();
     }
-    with_front(results, asked, pictures)
+    least.sort_by(|a, b| a.1.total_cmp(&b.1));
+    least.into_iter().take(MOST_LINES).map(|(label, _)| label).collect()
 }
 
-fn with_front(results: &Results, asked: &Asked, mut pictures: Vec<Picture>) -> Result<Vec<Picture>, ReportError> {
-    let pair = asked.front.clone().or_else(|| Some((capacity(results)?, asked.figure.clone())));
-    let Some((x, y)) = pair else { return Ok(pictures) };
-    let most =
-        |measure: &Measure| results.points.iter().filter_map(|point| results.value(point, measure)).fold(0.0, f64::max);
-    let ((x_factor, x_unit), (y_factor, y_unit)) = (results.scale(&x, most(&x)), results.scale(&y, most(&y)));
-    let all = results
-        .points
-        .iter()
-        .filter_map(|point| Some((results.value(point, &x)? / x_factor, results.value(point, &y)? / y_factor)))
-        .collect();
-    let best: Vec<(f64, f64)> =
-        front(results, &x, &y).into_iter().map(|(_, a, b)| (a / x_factor, b / y_factor)).collect();
-    let labels = (labelled(results.name(&x), x_unit), labelled(results.name(&y), y_unit));
-    if !best.is_empty() {
-        let files = grids::front(
-            (&file_name("front", &[results.name(&x), results.name(&y)]), ""),
-            (&labels.0, &labels.1),
-            all,
-            &best,
-        )?;
-        pictures.push(Picture { kind: Kind::Front, files });
+/// A picture for each panel, `heat_X_Y.svg`; all have the same colours for the same values.
+fn heat_pictures(heat: &grid::Heat, label: &str) -> Result<Vec<Artifact>, ReportError> {
+    let name = grid::file_name("heat", &heat.axes);
+    let several = heat.panels.len() > 1;
+    let mut files = Vec::new();
+    for (index, (title, values)) in heat.panels.iter().enumerate().take(MOST_PICTURES) {
+        let [x, y] = &heat.axes;
+        let title = if title.is_empty() { label.to_owned() } else { format!("{label}, {title}") };
+        let name = if several { format!("{name}_{}", index + 1) } else { name.clone() };
+        let (columns, rows) = ((x.as_str(), heat.columns.clone()), (y.as_str(), heat.rows.clone()));
+        files.extend(grids::heat_map((&name, &title), columns, rows, values.clone(), heat.ends)?);
     }
-    Ok(pictures)
-}
-
-/// The capacity that varies: what people save on.
-fn capacity(results: &Results) -> Option<Measure> {
-    results
-        .axes()
-        .find(|(_, axis)| matches!(axis.unit, Unit::Bytes(_)) && axis.is_numeric())
-        .map(|(place, _)| Measure::Axis(place))
-}
-
-/// The points of each combination of the axes that are not `shown`, with a title and a file name.
-fn facets<'a>(results: &'a Results, shown: &[usize], kind: &str) -> Vec<(String, String, Vec<&'a Point>)> {
-    let others: Vec<usize> = results.axes().map(|(place, _)| place).filter(|place| !shown.contains(place)).collect();
-    let mut facets: BTreeMap<Vec<usize>, Vec<&Point>> = BTreeMap::new();
-    for point in &results.points {
-        facets.entry(others.iter().map(|place| point.levels[*place]).collect()).or_default().push(point);
-    }
-    let names: Vec<&str> = shown.iter().map(|place| results.plan.axes()[*place].name.as_str()).collect();
-    let several = facets.len() > 1;
-    let named = |(index, (levels, points)): (usize, (Vec<usize>, Vec<&'a Point>))| {
-        let pairs = others.iter().zip(&levels);
-        let parts = pairs.map(|(place, level)| {
-            format!("{} {}", results.plan.axes()[*place].name, level_label(results, *place, *level))
-        });
-        let file = file_name(kind, &names);
-        (parts.collect::<Vec<_>>().join(", "), if several { format!("{file}_{}", index + 1) } else { file }, points)
-    };
-    facets.into_iter().enumerate().map(named).collect()
-}
-
-/// The levels of an axis, numbers in their order.
-fn sorted_levels(results: &Results, place: usize) -> Vec<usize> {
-    let axis = &results.plan.axes()[place];
-    let mut levels: Vec<usize> = (0..axis.levels.len()).collect();
-    if axis.is_numeric() {
-        levels.sort_by(|a, b| axis.levels[*a].number.unwrap_or(0.0).total_cmp(&axis.levels[*b].number.unwrap_or(0.0)));
-    }
-    levels
-}
-
-fn level_label(results: &Results, place: usize, level: usize) -> String {
-    results.plan.axes()[place].shown(level)
-}
-
-/// What an axis's numbers are divided by for a picture, and its label.
-fn scaled(results: &Results, place: usize) -> (f64, String) {
-    let axis = &results.plan.axes()[place];
-    let most = axis.levels.iter().filter_map(|level| level.number).fold(0.0, f64::max);
-    let (factor, unit) = results.scale(&Measure::Axis(place), most);
-    (factor, labelled(&axis.name, unit))
-}
-
-fn labelled(name: &str, unit: &str) -> String {
-    let name = name.strip_suffix("_ns").unwrap_or(name).replace("_ns.", " ");
-    if unit.is_empty() { name } else { format!("{name} [{unit}]") }
-}
-
-/// `lines_memory.hbm.capacity_strategy`.
-fn file_name(kind: &str, names: &[&str]) -> String {
-    let usable = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '-' };
-    let names: Vec<String> = names.iter().map(|name| name.chars().map(usable).collect()).collect();
-    format!("{kind}_{}", names.join("_"))
+    Ok(files)
 }
 
 /// The figure that a sweep's report is about unless asked otherwise: the mean token latency, which runs of different lengths

@@ -28,15 +28,29 @@
 
   function look() {
     const figures = all("figure");
-    const [alpha, latency] = figures, cdf = figures[figures.length - 1];
-    const axes = alpha.querySelector("svg.axes");
-    const lines = () => all("path.line", alpha).length;
+    const named = (name) => document.querySelector("figure[id$='-" + name + "']");
+    const [alpha, latency, cdf] = ["alpha", "latency", "cdf"].map(named);
     found.plots = figures.length;
-    if (!axes) {
+    found.order = figures.map((figure) => figure.id.replace(/^g\d+-/, ""));
+    found.instead = all(".instead").map((note) => note.textContent).join(" ");
+    found.links = all("a[href]").map((link) => link.getAttribute("href"));
+    if (!alpha) {
       // A run without a single token: nothing to hover.
-      found.instead = alpha.textContent;
       parent.postMessage(JSON.stringify(found), "*");
       return;
+    }
+    const axes = alpha.querySelector("svg.axes");
+    const lines = () => all("path.line", alpha).length;
+    found.samples = all(".legend .swatch line", latency).map((line) => line.getBBox().width);
+    found.latency_dashes = all("path.line", latency).map((line) => line.getAttribute("stroke-dasharray"));
+    found.latency_notes = latency.querySelector(".note").textContent;
+    const tops = () => all("svg.axes text[text-anchor=end]", latency).map((text) => Number(text.textContent));
+    const whole = button(latency, "Show the values that are beyond the scale");
+    if (whole) {
+      const shown = tops();
+      whole.click();
+      found.whole = Math.max(...tops()) > Math.max(...shown);
+      whole.click();
     }
     found.overlapping_labels = overlaps();
     found.legend = alpha.querySelector(".legend button").textContent;
@@ -62,7 +76,7 @@
     fire(axes, "pointermove", edge.left + edge.width / 2, edge.top + 50);
     const tip = alpha.querySelector(".tip");
     found.tip = tip.textContent;
-    found.tip_by_pointer = !tip.hidden && /^token [\d,]+[a-z]/.test(tip.textContent) && /best-ratio: 0\.8\d+/.test(tip.textContent);
+    found.tip_by_pointer = !tip.hidden && /^token [\d,]+[a-z]/.test(tip.textContent) && /best-ratio[^:]*(: sees 1 step\))?: 0\.8\d+/.test(tip.textContent);
     fire(axes, "pointerdown", edge.left + edge.width * 0.5, edge.top + 50);
     fire(axes, "pointermove", edge.left + edge.width * 0.7, edge.top + 50);
     fire(axes, "pointerup", edge.left + edge.width * 0.7, edge.top + 50);
@@ -74,7 +88,7 @@
     press(axes, "ArrowRight");
     press(axes, "ArrowRight");
     found.said = document.getElementById("status").textContent;
-    found.read_by_keyboard = /^token [1-9][\d,]*\. .*best-ratio 0\.8\d+/.test(found.said);
+    found.read_by_keyboard = /^token [1-9][\d,]*\. .*best-ratio( \(oracle: sees 1 step\))? 0\.8\d+/.test(found.said);
     axes.blur();
 
     const tail = button(cdf, "Show the tail: percentiles on a logarithmic scale");
@@ -109,8 +123,50 @@
     }, 200);
   }
 
+  // The page of a sweep: panels on the same axes, one legend, tables of colours and bars, and a cloud.
+  function lookAtSweep() {
+    const panels = all("figure[id*='-facet']");
+    const axesOf = (panel) => panel.querySelector("svg.axes");
+    // The marks of the y axis: what is written to the left of the plot.
+    const heights = (panel) => all("text[text-anchor=end]", axesOf(panel)).map((text) => text.textContent).join("|");
+    const lines = () => panels.reduce((sum, panel) => sum + all("path.line", panel).length, 0);
+    found.panels = panels.length;
+    found.same_scale = new Set(panels.map(heights)).size === 1;
+    found.legends = all("section.group > .legend").length;
+    found.overlapping_labels = overlaps();
+    const toggle = document.querySelector("section.group > .legend button");
+    found.lines = [lines()];
+    toggle.click();
+    found.lines.push(lines());
+    toggle.click();
+    found.lines.push(lines());
+    const first = panels[0], axes = axesOf(first), edge = axes.getBoundingClientRect();
+    fire(axes, "pointermove", edge.left + edge.width / 2, edge.top + 50);
+    found.tip = first.querySelector(".tip").hidden ? "" : first.querySelector(".tip").textContent;
+    axes.focus();
+    press(axes, "ArrowRight");
+    found.said = document.getElementById("status").textContent;
+    axes.blur();
+    const before = panels.map(marks);
+    button(first, "Zoom in").click();
+    found.zoomed_together = panels.every((panel, index) => marks(panel) !== before[index]);
+    button(first, "Show all").click();
+    found.all_again = panels.every((panel, index) => marks(panel) === before[index]);
+    const cloud = document.querySelector("figure[id$='-cloud']");
+    if (cloud) {
+      const point = cloud.querySelector("circle.point").getBoundingClientRect();
+      fire(axesOf(cloud), "pointermove", point.left + point.width / 2, point.top + point.height / 2);
+      found.point = cloud.querySelector(".tip").textContent;
+    }
+    found.heat_cells = all("table.heat td[style]").length;
+    found.bars = all("table.lanes .bar i").length;
+    found.overflow = Math.max(0, document.documentElement.scrollWidth - innerWidth);
+    parent.postMessage(JSON.stringify(found), "*");
+  }
+
   try {
-    look();
+    if (document.querySelector("main.wide")) lookAtSweep();
+    else look();
   } catch (error) {
     found.errors.push(String(error.stack || error));
     parent.postMessage(JSON.stringify(found), "*");

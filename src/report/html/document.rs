@@ -1,8 +1,9 @@
-use super::{NAME, STYLE, failed};
+use super::facets::{Cloud, Facets};
+use super::plots::Plots;
+use super::{NAME, SCRIPT, SCRIPT_HASH, STYLE, data, failed};
+use crate::report::heat::heat;
 use crate::report::{Artifact, ReportError, Table};
 use askama::Template;
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 
 /// What a `report.html` that is not of single runs says.
 #[derive(Clone, Debug)]
@@ -17,17 +18,55 @@ pub struct Document<'a> {
     pub sections: &'a [Section<'a>],
 }
 
-/// A part of a [`Document`]: a table and pictures under a heading.
-#[derive(Clone, Debug, Default)]
+/// A part of a [`Document`], under a heading.
+#[derive(Clone, Debug)]
 pub struct Section<'a> {
     /// Its heading.
     pub title: &'a str,
     /// How to read it; may be empty.
     pub note: &'a str,
-    /// A table.
-    pub table: Option<&'a Table>,
-    /// SVG pictures; the name of each says what it shows.
-    pub pictures: Vec<&'a Artifact>,
+    /// What it shows.
+    pub part: Part<'a>,
+}
+
+/// What a [`Section`] shows.
+#[derive(Clone, Debug)]
+pub enum Part<'a> {
+    /// A table as it is printed.
+    Table(&'a Table),
+    /// Plots on the same axes.
+    Lines(Facets),
+    /// Points.
+    Cloud(Cloud),
+    /// Tables whose cells are coloured by their values, all on one scale.
+    Heat(Vec<HeatTable>),
+    /// Tables whose rows are bars, all on one scale.
+    Bars(Vec<BarTable>),
+}
+
+/// A figure over two axes, as a table.
+#[derive(Clone, Debug)]
+pub struct HeatTable {
+    /// What it is of; may be empty where there is but one.
+    pub caption: String,
+    /// The name of the axis of the rows, and of that of the columns.
+    pub axes: (String, String),
+    /// The heads of the columns.
+    pub columns: Vec<String>,
+    /// Each row's head and its cells.
+    pub rows: Vec<(String, Vec<HeatCell>)>,
+}
+
+/// A value as text, and where between the palest and the strongest colour it is, from 0 to 1; `None` where there is none.
+pub type HeatCell = Option<(String, f64)>;
+
+/// A figure over one axis, as bars.
+#[derive(Clone, Debug)]
+pub struct BarTable {
+    /// What it is of; may be empty where there is but one.
+    pub caption: String,
+    /// Each row's head, its value as text, and its length as a share of the longest.
+    pub rows: Vec<(String, String, f64)>,
 }
 
 #[derive(Template)]
@@ -37,6 +76,10 @@ struct DocumentView<'a> {
     question: &'a str,
     answer: &'a [String],
     style: &'static str,
+    script: &'static str,
+    script_hash: &'static str,
+    /// What the script draws; a group for each section with plots, by its number.
+    data: String,
     sections: Vec<SectionView<'a>>,
 }
 
@@ -44,8 +87,23 @@ struct SectionView<'a> {
     title: &'a str,
     note: &'a str,
     table: Option<&'a Table>,
-    /// The name of each, and its bytes in base64: apart from the page, as identifiers and styles of pictures clash.
-    pictures: Vec<(String, String)>,
+    /// The number of its group of plots, and whether its panels are narrow.
+    plots: Option<usize>,
+    /// Tables of colours: the cells with their style.
+    heat: &'a [HeatTable],
+    bars: Vec<BarView<'a>>,
+}
+
+struct BarView<'a> {
+    caption: &'a str,
+    /// Head, value, and length in percent.
+    rows: Vec<(&'a str, &'a str, String)>,
+}
+
+impl HeatTable {
+    fn colour(cell: &(String, f64)) -> String {
+        heat(cell.1)
+    }
 }
 
 /// `report.html`, all in one file.
@@ -54,17 +112,51 @@ struct SectionView<'a> {
 /// [`ReportError::Format`] where the page cannot be made; none of ours is such.
 pub fn document<'a>(document: &Document<'a>) -> Result<Artifact, ReportError> {
     let Document { title, question, answer, sections } = *document;
-    let picture = |picture: &&Artifact| {
-        let name = picture.path.file_stem().map(|name| name.to_string_lossy().into_owned());
-        (name.unwrap_or_default(), BASE64_STANDARD.encode(&picture.bytes))
+    let mut groups: Vec<Plots> = Vec::new();
+    let mut views = Vec::new();
+    for section in sections {
+        let mut view = SectionView {
+            title: section.title,
+            note: section.note,
+            table: None,
+            plots: None,
+            heat: &[],
+            bars: Vec::new(),
+        };
+        match &section.part {
+            Part::Table(table) => view.table = Some(table),
+            Part::Lines(facets) => {
+                view.plots = Some(groups.len());
+                groups.push(facets.plots());
+            }
+            Part::Cloud(cloud) => {
+                view.plots = Some(groups.len());
+                groups.push(cloud.plots());
+            }
+            Part::Heat(tables) => view.heat = tables,
+            Part::Bars(tables) => view.bars = tables.iter().map(BarView::new).collect(),
+        }
+        views.push(view);
+    }
+    let data = data(&groups)?;
+    let view = DocumentView {
+        title,
+        question,
+        answer,
+        style: STYLE,
+        script: SCRIPT,
+        script_hash: SCRIPT_HASH,
+        data,
+        sections: views,
     };
-    let section = |section: &Section<'a>| SectionView {
-        title: section.title,
-        note: section.note,
-        table: section.table,
-        pictures: section.pictures.iter().map(picture).collect(),
-    };
-    let sections = sections.iter().map(section).collect();
-    let view = DocumentView { title, question, answer, style: STYLE, sections };
     Ok(Artifact::new(NAME, view.render().map_err(failed)?))
+}
+
+impl<'a> BarView<'a> {
+    fn new(table: &'a BarTable) -> Self {
+        let row = |(head, value, share): &'a (String, String, f64)| {
+            (head.as_str(), value.as_str(), format!("{:.2}", 100.0 * share.clamp(0.0, 1.0)))
+        };
+        Self { caption: &table.caption, rows: table.rows.iter().map(row).collect() }
+    }
 }

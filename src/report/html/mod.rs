@@ -9,14 +9,16 @@
 
 mod document;
 mod explanation;
+mod facets;
 mod list;
 mod placement;
 mod plots;
 mod question;
 mod words;
 
-pub use document::{Document, Section, document};
+pub use document::{BarTable, Document, HeatTable, Part, Section, document};
 pub(super) use explanation::explanation_page;
+pub use facets::{Cloud, Facets};
 pub(super) use list::list;
 pub use placement::placement_bar;
 pub use question::{question, title};
@@ -36,6 +38,8 @@ use words::{dash, percent, time};
 const NAME: &str = "report.html";
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
+/// What a page's content security policy lets run: [`SCRIPT`] and nothing else, by its hash.
+const SCRIPT_HASH: &str = "sha256-s2b+PzCe+3QZ2wIVArR2u+O48g5xInV7nxWRUR6zp34=";
 
 /// What a page says.
 pub struct Page<'a> {
@@ -88,8 +92,8 @@ fn rendered(page: &Page<'_>, explainable: bool) -> Result<Artifact, ReportError>
         answer: page.answer.lines().filter(|line| !line.trim().is_empty()).collect(),
         style: STYLE,
         script: SCRIPT,
-        // Within a script element, text ends at what looks like a tag.
-        data: serde_json::to_string(&data).map_err(failed)?.replace('<', "\\u003c"),
+        script_hash: SCRIPT_HASH,
+        data: self::data(&data)?,
         classes: TransferClass::ALL.map(|class| (class.index(), class.name())),
         several: groups.len() > 1,
         // One run's configuration is there to read; those of many would bury the page.
@@ -98,6 +102,12 @@ fn rendered(page: &Page<'_>, explainable: bool) -> Result<Artifact, ReportError>
         groups,
     };
     Ok(Artifact::new(NAME, view.render().map_err(failed)?))
+}
+
+/// What the page's script draws, as JSON.
+fn data(plots: &[plots::Plots]) -> Result<String, ReportError> {
+    // Within a script element, text ends at what looks like a tag.
+    Ok(serde_json::to_string(plots).map_err(failed)?.replace('<', "\\u003c"))
 }
 
 fn failed(error: impl ToString) -> ReportError {
@@ -129,6 +139,7 @@ struct PageView<'a> {
     answer: Vec<&'a str>,
     style: &'static str,
     script: &'static str,
+    script_hash: &'static str,
     data: String,
     classes: [(usize, &'static str); TransferClass::COUNT],
     several: bool,

@@ -1,7 +1,11 @@
 // Draws the plots of a tiersim report: lines over common axes, to hover, zoom and toggle. No library, no network, no eval.
 (function () {
   "use strict";
-  const DASHES = ["", "7 4", "2 3", "9 3 2 3", "12 4", "4 2 1 2"];
+  const DASHES = ["", "8 4", "2 4", "12 4 2 4", "16 5", "5 3 2 3"];
+  // Of lines that coincide, those above have gaps: dashes of so many pixels in every PERIOD, so that those below show.
+  const OVER = [10, 6, 3], PERIOD = 20;
+  // Lines that have dashes anyhow have them at the end of each period, where the dashes below are not.
+  const REFERENCE = "0 14 6 0";
   const NS = "http://www.w3.org/2000/svg";
   const data = JSON.parse(document.getElementById("data").textContent);
   const status = document.getElementById("status");
@@ -24,11 +28,15 @@
   }
   const colour = (line) => (line.colour == null ? "var(--ink)" : "var(--s" + line.colour + ")");
   const dash = (line) => DASHES[line.dash % DASHES.length];
+  const same = (value) => value;
+  const power = (value) => Math.pow(10, value);
   const clamp = (value, least, most) => Math.min(Math.max(value, least), most);
 
   function swatch(line) {
-    return svg("svg", { class: "swatch", viewBox: "0 0 26 10", "aria-hidden": "true" },
-      svg("line", { x1: 0, x2: 26, y1: 5, y2: 5, style: "stroke:" + colour(line), "stroke-width": 2.5, "stroke-dasharray": dash(line) }));
+    const sample = line.names
+      ? svg("circle", { cx: 21, cy: 5, r: 4, style: "fill:" + colour(line) })
+      : svg("line", { x1: 0, x2: 42, y1: 5, y2: 5, style: "stroke:" + colour(line), "stroke-width": 2.5, "stroke-dasharray": line.pattern == null ? dash(line) : line.pattern });
+    return svg("svg", { class: "swatch", viewBox: "0 0 42 10", "aria-hidden": "true" }, sample);
   }
 
   // Round numbers over a range: 1, 2 or 5 times a power of ten apart.
@@ -71,13 +79,29 @@
     return { x: p[2 * near], y: p[2 * near + 1] };
   }
 
-  // A pair of axes. Plots with the same view zoom together.
+  // A line as a button that shows or hides it.
+  function entry(line, toggle) {
+    const made = html("button", { type: "button", "aria-pressed": "true", title: "Show or hide", onclick: () => {
+      made.setAttribute("aria-pressed", String(!toggle()));
+    } }, swatch(line), html("span", {}, line.label));
+    return made;
+  }
+
+  // Puts key into a set or takes it away; whether it is there now.
+  function flip(set, key) {
+    if (set.delete(key)) return false;
+    set.add(key);
+    return true;
+  }
+
+  // A pair of axes. Plots with the same view zoom together; where it is shared, they also have one scale and one legend.
   function Plot(spec, view, choices) {
     const plot = this;
-    this.hidden = new Set();
+    this.hidden = view.hidden || new Set();
     this.view = view;
     this.tail = false;
     this.fit = false;
+    this.whole = false;
     view.plots.push(this);
     const title = html("span", {}, spec.title);
     const tools = html("div", { class: "tools", role: "group", "aria-label": "View of " + spec.title });
@@ -104,14 +128,17 @@
     button("−", "Zoom out", () => plot.zoom(2));
     this.reset = button("All", "Show all", () => plot.range(null));
     if (choices) mode("Tail", "Show the tail: percentiles on a logarithmic scale", "tail");
-    else mode("Fit", "Fit the height to what is shown, instead of starting at 0", "fit");
+    else {
+      mode("Fit", "Fit the height to what is shown, instead of starting at 0", "fit");
+      if (spec.y_to != null) mode("Whole", "Show the values that are beyond the scale", "whole");
+    }
     this.legend = html("div", { class: "legend", role: "group" });
     this.axes = svg("svg", { class: "axes", tabindex: 0, role: "application", "aria-roledescription": "plot" });
     this.tip = html("div", { class: "tip", hidden: true });
     this.note = html("p", { class: "note" });
     this.table = html("div", { class: "scroll", tabindex: 0, role: "region" });
     this.details = html("details", { ontoggle: () => plot.details.open && plot.tabulate() }, html("summary", {}, "Values as a table"), this.table);
-    this.body = html("div", {}, tools, this.legend, this.axes, this.tip, this.note, this.details);
+    this.body = html("div", {}, tools, ...(view.hidden ? [] : [this.legend]), this.axes, this.tip, this.note, this.details);
     this.element = html("figure", { id: view.prefix + spec.id }, html("figcaption", {}, title), this.body);
     this.listen();
     this.show(spec, title);
@@ -120,42 +147,60 @@
   Plot.prototype.show = function (spec) {
     this.spec = spec;
     this.steps = spec.id === "cdf";
-    this.hidden.clear();
+    this.cloud = spec.lines.some((line) => line.names);
+    this.tokens = !this.steps && !this.cloud && !spec.snap;
+    // Along the x axis, and back from there.
+    [this.along, this.back] = spec.log ? [Math.log10, power] : [same, same];
+    if (!this.view.hidden) this.hidden.clear();
     let to = spec.x_to, from = 0;
     if (to == null) {
       const ends = spec.lines.filter((l) => l.points.length).map((l) => [l.points[0], l.points[l.points.length - 2]]);
-      from = Math.min(...ends.map((e) => e[0]));
-      to = Math.max(...ends.map((e) => e[1]));
-      const room = (to - from || to || 1) * 0.03;
-      from = Math.max(0, from - room);
-      to += room;
+      if (this.view.ends) ends.push(this.view.ends);
+      if (this.cloud) for (const line of spec.lines) for (let i = 0; i < line.points.length; i += 2) ends.push([line.points[i], line.points[i]]);
+      [from, to] = [Math.min(...ends.map((e) => e[0])), Math.max(...ends.map((e) => e[1]))].map(this.along);
+      const room = (to - from || Math.abs(to) || 1) * 0.03;
+      [from, to] = [spec.log ? from - room : Math.max(0, from - room), to + room].map(this.back);
     }
     this.full = [from, to];
-    if (this.steps) this.view.range = null;
+    this.stops = this.stopped();
+    if (this.steps) this.view.range = spec.x_view != null && spec.x_view < to ? [from, spec.x_view] : null;
     this.axes.setAttribute("aria-label", spec.title + ", " + spec.y + ", over " + spec.x +
       ". Left and right arrow keys read values, plus and minus zoom, Escape shows all. The values are also in the table below.");
     this.legend.setAttribute("aria-label", "Lines of " + spec.title);
     this.table.setAttribute("aria-label", "Values of " + spec.title);
     this.note.textContent = spec.note;
     this.note.hidden = !spec.note;
-    if (spec.empty) {
-      this.body.replaceChildren(html("p", { class: "note" }, spec.empty));
-      return;
-    }
-    this.legend.replaceChildren(...spec.lines.map((line, index) => {
-      const made = html("button", { type: "button", "aria-pressed": "true", title: "Show or hide", onclick: () => {
-        if (!this.hidden.delete(index)) this.hidden.add(index);
-        made.setAttribute("aria-pressed", String(!this.hidden.has(index)));
-        this.draw();
-      } }, swatch(line), line.label);
-      return made;
+    this.entries = spec.lines.map((line, index) => entry(line, () => {
+      const hidden = flip(this.hidden, this.key(line, index));
+      this.draw();
+      return hidden;
     }));
+    this.legend.replaceChildren(...this.entries);
     this.draw();
     if (this.details.open) this.tabulate();
   };
 
+  // What a hidden line is known by: its label where a legend is for several plots.
+  Plot.prototype.key = function (line, index) {
+    return this.view.hidden ? line.label : index;
+  };
+
+  // Where x has values, if it has some alone: of lines each x, of a cloud each point, from the left.
+  Plot.prototype.stopped = function () {
+    const stops = new Map();
+    if (!this.cloud && !this.spec.snap) return null;
+    for (const line of this.spec.lines) {
+      if (this.cloud && !line.names) continue;
+      for (let i = 0; 2 * i < line.points.length; i++) {
+        const [x, y] = [line.points[2 * i], line.points[2 * i + 1]];
+        stops.set(this.cloud ? i : x, { x, y, name: line.names && line.names[i], line });
+      }
+    }
+    return Array.from(stops.values()).sort((a, b) => a.x - b.x || a.y - b.y);
+  };
+
   Plot.prototype.lines = function () {
-    return this.spec.lines.filter((line, index) => !this.hidden.has(index));
+    return this.spec.lines.filter((line, index) => !this.hidden.has(this.key(line, index)));
   };
   Plot.prototype.shown = function () {
     return this.view.range || this.full;
@@ -163,19 +208,22 @@
   // Sets the range of x that is shown; null for all.
   Plot.prototype.range = function (range) {
     if (range) {
-      const least = this.steps ? (this.full[1] - this.full[0]) / 1e4 : Math.min(4, this.full[1]);
-      const width = Math.max(range[1] - range[0], least);
-      const from = clamp((range[0] + range[1] - width) / 2, this.full[0], Math.max(this.full[0], this.full[1] - width));
-      range = [from, Math.min(from + width, this.full[1])];
-      if (range[0] <= this.full[0] && range[1] >= this.full[1]) range = null;
+      const [first, last] = this.full.map(this.along);
+      let [from, to] = range.map(this.along);
+      const least = this.tokens ? Math.min(4, last) : (last - first) / 1e4;
+      const width = Math.max(to - from, least);
+      from = clamp((from + to - width) / 2, first, Math.max(first, last - width));
+      to = Math.min(from + width, last);
+      range = from <= first && to >= last ? null : [this.back(from), this.back(to)];
     }
     this.view.range = range;
     for (const plot of this.view.plots) plot.draw();
   };
   Plot.prototype.zoom = function (factor) {
-    const [from, to] = this.shown(), half = (to - from) / 2 * factor;
-    const middle = this.at != null && this.at >= from && this.at <= to ? this.at : (from + to) / 2;
-    this.range([middle - half, middle + half]);
+    const [from, to] = this.shown().map(this.along), half = (to - from) / 2 * factor;
+    const at = this.at == null ? null : this.along(this.at);
+    const middle = at != null && at >= from && at <= to ? at : (from + to) / 2;
+    this.range([middle - half, middle + half].map(this.back));
   };
 
   // Heights: as they are, or for the tail of a distribution by how many are above.
@@ -185,25 +233,86 @@
     return y < 1 ? -Math.log10(1 - y) : this.top;
   };
 
-  Plot.prototype.draw = function () {
-    if (this.spec.empty || !this.element.isConnected) return;
-    const width = printing ? 680 : Math.max(this.axes.parentNode.clientWidth, 240);
-    const tall = clamp(Math.round(width * 0.5), 230, 300);
-    const [from, to] = this.shown();
-    const lines = this.lines();
+  // The least and the most that lines reach within a range of x.
+  function extent(lines, from, to) {
     let least = Infinity, most = -Infinity;
     for (const line of lines) {
       const p = line.points;
-      for (let i = Math.max(before(p, from), 0); 2 * i < p.length && (p[2 * i] <= to || i === 0); i++) {
+      for (let i = line.names ? 0 : Math.max(before(p, from), 0); 2 * i < p.length && (line.names || p[2 * i] <= to || i === 0); i++) {
+        if (line.names && (p[2 * i] < from || p[2 * i] > to)) continue;
         least = Math.min(least, p[2 * i + 1]);
         most = Math.max(most, p[2 * i + 1]);
       }
     }
     // What the scale holds on to when no line is shown.
-    if (!(most > -Infinity)) [least, most] = [0, 1];
+    return most > -Infinity ? [least, most] : [0, 1];
+  }
+
+  // The marks of the x axis, no two over each other.
+  Plot.prototype.marks = function (from, to, box) {
+    const wide = box.right - box.left;
+    if (!this.spec.snap && !this.spec.log) return ticks(from, to, Math.max(2, Math.floor(wide / 85)), this.tokens);
+    let places = [];
+    if (this.spec.snap) places = this.stops.map((stop) => stop.x);
+    else for (let d = Math.floor(Math.log10(from)); d <= Math.log10(to); d++) for (const m of [1, 2, 5]) places.push(m * Math.pow(10, d));
+    let end = -Infinity;
+    return places.filter((at) => at >= from && at <= to).map((at) => [at, figure(at)]).filter(([at, text]) => {
+      const half = text.length * 3.6 + 4, middle = this.x(at);
+      if (middle - half < end) return false;
+      end = middle + half;
+      return true;
+    });
+  };
+
+  // How each line is drawn: where it coincides with others below it, with gaps.
+  Plot.prototype.apart = function (lines) {
+    const places = 120, box = this.box, [from, to] = this.shown().map(this.along);
+    const heights = lines.map((line) => Array.from({ length: places }, (_, place) => {
+      const p = line.points, x = this.back(from + (to - from) * place / (places - 1)), i = before(p, x);
+      // Where a distribution is all or nothing, lines coincide always.
+      if (this.steps && (i < 0 || p[2 * i + 1] === 1)) return null;
+      if (line.names || i < 0 || (2 * i + 2 >= p.length && !this.steps && p[2 * i] !== x)) return null;
+      if (this.steps || 2 * i + 2 >= p.length) return this.y(this.height(p[2 * i + 1]));
+      const share = (this.along(x) - this.along(p[2 * i])) / (this.along(p[2 * i + 2]) - this.along(p[2 * i]));
+      return this.y(this.height(p[2 * i + 1] + (p[2 * i + 3] - p[2 * i + 1]) * share));
+    }));
+    const near = (a, b) => a != null && b != null && Math.abs(a - b) <= 1.5 && a >= box.top - 1 && a <= box.bottom + 1;
+    let more = false;
+    const patterns = lines.map((line, index) => {
+      let below = 0;
+      for (let other = 0; other < index; other++) {
+        if (dash(lines[other]) || lines[other].names) continue;
+        const alike = heights[index].filter((height, place) => near(height, heights[other][place])).length;
+        if (alike >= 0.04 * places) below++;
+      }
+      // A line looks the same in all plots that have one legend.
+      if (this.view.below) {
+        const most = this.view.below.get(line.label) || 0;
+        if (below > most) {
+          this.view.below.set(line.label, below);
+          more = true;
+        }
+        below = Math.max(below, most);
+      }
+      const long = OVER[Math.min(below, OVER.length) - 1];
+      return !below ? dash(line) : dash(line) ? REFERENCE : long + " " + (PERIOD - long);
+    });
+    if (more) setTimeout(() => this.view.plots.forEach((plot) => plot !== this && plot.draw()));
+    return patterns;
+  };
+
+  Plot.prototype.draw = function () {
+    if (!this.element.isConnected) return;
+    const width = printing ? 680 : Math.max(this.axes.parentNode.clientWidth, 240);
+    const tall = clamp(Math.round(width * 0.5), 230, 300);
+    const [from, to] = this.shown();
+    const lines = this.lines();
+    const common = this.view.hidden && !this.fit ? this.view.plots.flatMap((plot) => plot.lines()) : lines;
+    const [least, most] = extent(common, from, to);
     let low = this.fit ? least - (most - least || Math.abs(most) || 1) * 0.06 : 0;
     let high = this.fit ? most + (most - least || Math.abs(most) || 1) * 0.06 : most > 0 ? most * 1.06 : 1;
     if (this.fit && least >= 0) low = Math.max(low, 0);
+    if (!this.fit && !this.whole && this.spec.y_to != null) high = Math.min(high, this.spec.y_to);
     const count = Math.max(2, Math.floor(tall / 48));
     let marks;
     if (this.steps) {
@@ -224,7 +333,8 @@
     }
     const wide = Math.max(...marks.map((mark) => mark[1].length)) * 7 + 10;
     const box = { left: wide + 20, right: width - 14, top: 10, bottom: tall - 42 };
-    const x = (v) => box.left + (v - from) / (to - from || 1) * (box.right - box.left);
+    const [first, last] = [from, to].map(this.along);
+    const x = (v) => box.left + (this.along(v) - first) / (last - first || 1) * (box.right - box.left);
     const y = (v) => box.bottom - (v - low) / (high - low || 1) * (box.bottom - box.top);
     Object.assign(this, { box, x, y, width, tall });
     const clip = this.view.prefix + this.spec.id + "clip";
@@ -233,7 +343,7 @@
       parts.push(svg("line", { class: "grid", x1: box.left, x2: box.right, y1: y(at), y2: y(at) }));
       parts.push(svg("text", { x: box.left - 6, y: y(at) + 4, "text-anchor": "end" }, text));
     }
-    for (const [at, text] of ticks(from, to, Math.max(2, Math.floor((box.right - box.left) / 85)), !this.steps)) {
+    for (const [at, text] of this.marks(from, to, box)) {
       parts.push(svg("line", { class: "axis", x1: x(at), x2: x(at), y1: box.bottom, y2: box.bottom + 5 }));
       parts.push(svg("text", { x: clamp(x(at), 0, width - text.length * 3.4), y: box.bottom + 18, "text-anchor": "middle" }, text));
     }
@@ -241,15 +351,29 @@
     parts.push(svg("text", { x: (box.left + box.right) / 2, y: tall - 6, "text-anchor": "middle" }, this.spec.x));
     parts.push(svg("text", { transform: "translate(12 " + (box.top + box.bottom) / 2 + ") rotate(-90)", "text-anchor": "middle" }, this.spec.y));
     const group = svg("g", { "clip-path": "url(#" + clip + ")" });
-    for (const line of lines) {
-      group.append(svg("path", { class: "line", d: this.path(line, from, to), style: "stroke:" + colour(line), "stroke-dasharray": dash(line) }));
+    const patterns = this.apart(lines);
+    lines.forEach((line, index) => {
+      line.pattern = patterns[index];
+      if (!line.names) {
+        group.append(svg("path", { class: "line", d: this.path(line, from, to), style: "stroke:" + colour(line), "stroke-dasharray": line.pattern }));
+        if (!this.spec.snap) return;
+      }
+      for (let i = 0; 2 * i < line.points.length; i++) {
+        if (line.points[2 * i] < from || line.points[2 * i] > to) continue;
+        const style = "fill:" + colour(line) + (line.names ? ";fill-opacity:.6" : "");
+        group.append(svg("circle", { class: "point", cx: x(line.points[2 * i]).toFixed(1), cy: y(line.points[2 * i + 1]).toFixed(1), r: line.names ? 4 : 2.5, style }));
+      }
+    });
+    for (const line of this.spec.lines) {
+      const made = this.view.hidden ? this.view.entries.get(line.label) : this.entries[this.spec.lines.indexOf(line)];
+      made.firstChild.replaceWith(swatch(line));
     }
     this.over = svg("g", { "aria-hidden": "true" });
     this.axes.replaceChildren(...parts, group, this.over);
     this.axes.setAttribute("viewBox", "0 0 " + width + " " + tall);
     this.reset.disabled = !this.view.range;
     this.tip.hidden = true;
-    if (this.at != null && document.activeElement === this.axes) this.read(this.at, false);
+    if (this.at != null && document.activeElement === this.axes) this.read(this.at, null, false);
   };
 
   Plot.prototype.path = function (line, from, to) {
@@ -269,24 +393,45 @@
     return parts.join("");
   };
 
-  // Shows what the lines say at x, and says it where a keyboard asked.
-  Plot.prototype.read = function (at, aloud) {
+  // The stop that is nearest to a place of the picture; y is null where x alone counts.
+  Plot.prototype.stop = function (at, y) {
+    const off = (stop) => Math.hypot(this.x(stop.x) - this.x(at), y == null || !this.cloud ? 0 : this.y(stop.y) - y);
+    const [from, to] = this.shown();
+    const shown = this.stops.filter((stop) => stop.x >= from && stop.x <= to);
+    return shown.reduce((best, stop) => (best && off(best) <= off(stop) ? best : stop), null);
+  };
+
+  // Shows what the lines say at x (of a cloud, the point next to x and y), and says it where a keyboard asked.
+  Plot.prototype.read = function (at, y, aloud) {
     const [from, to] = this.shown();
     at = clamp(at, from, to);
-    if (!this.steps) at = Math.round(at);
+    if (this.tokens) at = Math.round(at);
+    const stop = this.stops && (typeof y === "object" && y ? y : this.stop(at, y));
+    if (this.stops && !stop) return;
+    if (stop) at = stop.x;
     this.at = at;
-    const head = this.steps ? this.spec.x + ": " + figure(at) : "token " + at.toLocaleString("en-US");
+    this.held = stop;
+    const head = this.cloud ? stop.name : this.tokens ? "token " + at.toLocaleString("en-US") : this.spec.x + ": " + figure(at);
     const rows = [], words = [];
+    const line = (label, value, mark) => {
+      rows.push(html("div", {}, ...(mark ? [swatch(mark)] : []), label + ": " + value));
+      words.push(label + " " + value);
+    };
     this.over.replaceChildren(svg("line", { class: "cursor", x1: this.x(at), x2: this.x(at), y1: this.box.top, y2: this.box.bottom }));
-    for (const line of this.lines()) {
-      const found = reading(line, at, this.steps);
-      if (!found) continue;
+    if (this.cloud) {
+      line(this.spec.x, figure(stop.x));
+      line(this.spec.y, figure(stop.y));
+      this.over.append(svg("circle", { cx: this.x(stop.x), cy: this.y(stop.y), r: 5, style: "fill:" + colour(stop.line) }));
+    }
+    for (const one of this.cloud ? [] : this.lines()) {
+      const found = reading(one, at, this.steps);
+      if (!found || (this.stops && found.x !== at)) continue;
       const value = (this.steps ? figure(100 * found.y) + " %" : figure(found.y)) +
         (found.x !== at ? " (at token " + found.x.toLocaleString("en-US") + ")" : "");
-      rows.push(html("div", {}, swatch(line), line.label + ": " + value));
-      words.push(line.label + " " + value);
+      line(one.label, value, one);
       if (found.x >= from && found.x <= to) {
-        this.over.append(svg("circle", { cx: this.x(found.x), cy: this.y(this.height(found.y)), r: 3.5, style: "fill:" + colour(line) }));
+        const height = clamp(this.y(this.height(found.y)), this.box.top, this.box.bottom);
+        this.over.append(svg("circle", { cx: this.x(found.x), cy: height, r: 3.5, style: "fill:" + colour(one) }));
       }
     }
     this.tip.replaceChildren(html("strong", {}, head), ...rows);
@@ -309,12 +454,16 @@
     let start = null;
     // From a place on the screen to x.
     const at = (event) => {
-      const edge = axes.getBoundingClientRect(), [from, to] = this.shown();
+      const edge = axes.getBoundingClientRect(), [from, to] = this.shown().map(this.along);
       const place = (event.clientX - edge.left) * (this.width / edge.width);
-      return clamp(from + (place - this.box.left) / (this.box.right - this.box.left) * (to - from), from, to);
+      return this.back(clamp(from + (place - this.box.left) / (this.box.right - this.box.left) * (to - from), from, to));
+    };
+    const above = (event) => {
+      const edge = axes.getBoundingClientRect();
+      return (event.clientY - edge.top) * (this.tall / edge.height);
     };
     axes.addEventListener("pointermove", (event) => {
-      this.read(at(event), false);
+      this.read(at(event), above(event), false);
       if (start != null) {
         const [a, b] = [this.x(start), this.x(at(event))];
         this.over.append(svg("rect", { class: "drag", x: Math.min(a, b), y: this.box.top, width: Math.abs(b - a), height: this.box.bottom - this.box.top }));
@@ -322,7 +471,7 @@
     });
     axes.addEventListener("pointerdown", (event) => {
       // A finger reads values; the buttons zoom.
-      if (event.pointerType === "touch") return this.read(at(event), false);
+      if (event.pointerType === "touch") return this.read(at(event), above(event), false);
       if (event.button !== 0) return;
       start = at(event);
       try { axes.setPointerCapture(event.pointerId); } catch (gone) { /* The pointer has left already. */ }
@@ -339,13 +488,21 @@
     axes.addEventListener("dblclick", () => this.range(null));
     axes.addEventListener("keydown", (event) => {
       const [from, to] = this.shown();
-      const step = Math.max((to - from) / (event.shiftKey ? 10 : 100), this.steps ? 0 : 1);
+      const step = Math.max((to - from) / (event.shiftKey ? 10 : 100), this.tokens ? 1 : 0);
       const now = this.at == null ? from : this.at;
+      const stops = this.stops && this.stops.filter((stop) => stop.x >= from && stop.x <= to);
+      // On by so many stops, or by a stretch of x where there are none.
+      const go = (by) => {
+        if (!stops) return this.read(this.at == null ? from : now + by * step, null, true);
+        const place = this.at == null ? (by > 0 ? -1 : stops.length) : stops.indexOf(this.held);
+        const next = stops[clamp(place + by, 0, stops.length - 1)];
+        if (next) this.read(next.x, next, true);
+      };
       const keys = {
-        ArrowLeft: () => this.read(now - step, true),
-        ArrowRight: () => this.read(this.at == null ? from : now + step, true),
-        Home: () => this.read(from, true),
-        End: () => this.read(to, true),
+        ArrowLeft: () => go(-1),
+        ArrowRight: () => go(1),
+        Home: () => this.read(from, null, true),
+        End: () => this.read(to, null, true),
         "+": () => this.zoom(0.5),
         "=": () => this.zoom(0.5),
         "-": () => this.zoom(2),
@@ -358,20 +515,26 @@
     });
   };
 
-  // For readers who do not see the lines: 33 places over the range that is shown.
+  // For readers who do not see the lines: 33 places over the whole range, or all there are.
   Plot.prototype.tabulate = function () {
     const [from, to] = this.full, rows = [];
-    const lines = this.spec.lines;
-    const places = new Set();
-    for (let i = 0; i <= 32; i++) places.add(this.steps ? from + (to - from) * i / 32 : Math.round(from + (to - from) * i / 32));
-    for (const at of places) {
-      const cells = lines.map((line) => {
-        const found = reading(line, at, this.steps);
-        return html("td", {}, !found ? "–" : this.steps ? figure(100 * found.y) + " %" : figure(found.y));
-      });
-      rows.push(html("tr", {}, html("th", { scope: "row" }, this.steps ? figure(at) : at.toLocaleString("en-US")), ...cells));
+    const lines = this.cloud ? [] : this.spec.lines;
+    const cell = (text) => html("td", {}, text);
+    if (this.cloud) {
+      for (const stop of this.stops) rows.push(html("tr", {}, html("th", { scope: "row" }, stop.name), cell(figure(stop.x)), cell(figure(stop.y))));
+    } else {
+      const places = new Set(this.stops && this.stops.map((stop) => stop.x));
+      if (!this.stops) for (let i = 0; i <= 32; i++) places.add(this.steps ? from + (to - from) * i / 32 : Math.round(from + (to - from) * i / 32));
+      for (const at of places) {
+        const cells = lines.map((line) => {
+          const found = reading(line, at, this.steps);
+          return cell(!found || (this.stops && found.x !== at) ? "–" : this.steps ? figure(100 * found.y) + " %" : figure(found.y));
+        });
+        rows.push(html("tr", {}, html("th", { scope: "row" }, this.tokens ? at.toLocaleString("en-US") : figure(at)), ...cells));
+      }
     }
-    const head = [this.spec.x, ...lines.map((line) => line.label)].map((text) => html("th", { scope: "col", class: "number" }, text));
+    const heads = this.cloud ? ["point", this.spec.x, this.spec.y] : [this.spec.x, ...lines.map((line) => line.label)];
+    const head = heads.map((text) => html("th", { scope: "col", class: "number" }, text));
     this.table.replaceChildren(html("table", {}, html("caption", {}, this.spec.title + ", " + this.spec.y),
       html("thead", {}, html("tr", {}, ...head)), html("tbody", {}, ...rows)));
   };
@@ -382,6 +545,7 @@
     if (!place || place.childElementCount) return;
     const prefix = "g" + index + "-";
     const steps = { prefix, range: null, plots: [] };
+    if (group.shared) share(group, steps);
     const made = group.plots.map((spec) => new Plot(spec, steps, null));
     if (group.distributions.length) {
       const first = Object.assign({}, group.distributions[0]);
@@ -389,11 +553,33 @@
       cdf.element.querySelector("figcaption").textContent = "Latency and queueing: cumulative distribution";
       made.push(cdf);
     }
-    const hint = "Drag over a plot to zoom, double-click to show all again; plots over tokens zoom together. A click on a line’s name hides it.";
-    place.before(html("p", { class: "note hint" }, hint));
+    const together = group.distributions.length ? "; plots over tokens zoom together" : made.length > 1 ? "; all plots here zoom together" : "";
+    const hint = "Drag over a plot to zoom, double-click to show all again" + together + ". A click on a line’s name hides it.";
+    if (made.length) place.before(html("p", { class: "note hint" }, hint));
+    if (group.shared) place.before(steps.legend);
+    if (group.notes) place.after(html("p", { class: "note instead" }, group.notes.join(" ")));
     place.append(...made.map((plot) => plot.element));
     live.push(...made);
     for (const plot of made) plot.draw();
+  }
+
+  // One legend and one scale for all plots of a group: each of their lines once.
+  function share(group, view) {
+    const lines = new Map(), ends = [];
+    for (const line of group.plots.flatMap((spec) => spec.lines)) {
+      if (!lines.has(line.label)) lines.set(line.label, line);
+      if (line.points.length) ends.push(line.points[0], line.points[line.points.length - 2]);
+    }
+    view.hidden = new Set();
+    view.below = new Map();
+    view.ends = [Math.min(...ends), Math.max(...ends)];
+    const toggle = (label) => {
+      const hidden = flip(view.hidden, label);
+      for (const plot of view.plots) plot.draw();
+      return hidden;
+    };
+    view.entries = new Map(Array.from(lines, ([label, line]) => [label, entry(line, () => toggle(label))]));
+    view.legend = html("div", { class: "legend", role: "group", "aria-label": "Lines" }, ...view.entries.values());
   }
 
   function choose(index) {
@@ -415,7 +601,8 @@
     window.addEventListener("hashchange", () => { select.value = wanted(); choose(wanted()); });
     select.value = wanted();
   }
-  choose(wanted());
+  if (select) choose(wanted());
+  else data.forEach((group, index) => make(index));
 
   for (const button of document.querySelectorAll("button.all")) {
     button.hidden = false;

@@ -4,6 +4,7 @@ use super::words;
 use crate::metrics::{RunReport, Step, Timings};
 use crate::report::chart::{self, colour};
 use crate::report::pictures::Labelled;
+use crate::report::scale;
 use crate::strategy::NAMED;
 use serde::{Serialize, Serializer};
 
@@ -14,33 +15,63 @@ const LEAST_POINTS: usize = 100;
 /// How many lines a run has, in the mean: two for alpha and latency, those of its tiers, three of migration.
 const LINES_OF_A_RUN: usize = 8;
 
-/// All that the script draws of runs on the same axes.
-#[derive(Serialize)]
+/// All that the script draws in one place of a page.
+#[derive(Default, Serialize)]
 pub(super) struct Plots {
     pub title: String,
-    plots: Vec<Plot>,
+    pub plots: Vec<Plot>,
+    /// In words, what there is no plot of.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The choices of the plot of distributions.
-    distributions: Vec<Plot>,
+    pub distributions: Vec<Plot>,
+    /// Whether all plots have the same lines, in one legend, and the same scale.
+    #[serde(skip_serializing_if = "is_false")]
+    pub shared: bool,
+}
+
+impl Plots {
+    pub fn of(plots: Vec<Plot>) -> Self {
+        Self { plots, ..Self::default() }
+    }
 }
 
 /// One pair of axes.
-#[derive(Serialize)]
-struct Plot {
-    id: &'static str,
-    title: String,
-    x: String,
-    y: String,
+#[derive(Default, Serialize)]
+pub(super) struct Plot {
+    pub id: String,
+    pub title: String,
+    pub x: String,
+    pub y: String,
     /// The end of the x axis, where it is not the last point.
-    x_to: Option<f64>,
-    /// What a reader must know of the lines: that they were thinned, and how.
-    note: String,
-    /// In place of axes, where there is nothing to draw.
-    empty: &'static str,
-    lines: Vec<Line>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub x_to: Option<f64>,
+    /// The end of what is shown of the x axis at first, where a few values lie far beyond.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub x_view: Option<Number>,
+    /// The end of the y axis, where a few values lie far beyond.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub y_to: Option<Number>,
+    /// Whether x is logarithmic.
+    #[serde(skip_serializing_if = "is_false")]
+    pub log: bool,
+    /// Whether x has values where the lines have points alone, and not in between.
+    #[serde(skip_serializing_if = "is_false")]
+    pub snap: bool,
+    /// What a reader must know of the lines: that they were thinned, and how, or that some are beyond the scale.
+    pub note: String,
+    pub lines: Vec<Line>,
+}
+
+impl Plot {
+    /// A plot without anything yet; `id` is its own on the page.
+    pub fn new(id: String) -> Self {
+        Self { id, ..Self::default() }
+    }
 }
 
 #[derive(Serialize)]
-struct Line {
+pub(super) struct Line {
     label: String,
     /// An index of the page's colours; `None` for what all runs are measured against.
     colour: Option<usize>,
@@ -48,11 +79,25 @@ struct Line {
     dash: usize,
     /// x and y in turn.
     points: Vec<Number>,
+    /// A name for each of the points, which are then no line.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+}
+
+impl Line {
+    pub fn new(label: String, (colour, dash): (Option<usize>, usize), points: Vec<Number>) -> Self {
+        Self { label, colour, dash, points, names: Vec::new() }
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde has it.
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// A number that JSON shows in as few digits as it needs: whole ones without a fraction.
 #[derive(Clone, Copy)]
-struct Number(f64);
+pub(super) struct Number(pub f64);
 
 impl Serialize for Number {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -72,14 +117,27 @@ pub(super) fn most_points(runs: usize) -> usize {
     (POINTS_OF_A_PAGE / (LINES_OF_A_RUN * runs.max(1))).clamp(LEAST_POINTS, chart::MOST_POINTS)
 }
 
-/// The plots of `runs`, with at most `most` points a line.
+/// The plots of `runs`, with at most `most` points a line. What is the same all over is said and not drawn.
 pub(super) fn plots(title: &str, runs: &[Labelled<'_>], most: usize) -> Plots {
     let over = OverTokens::new(runs, most);
-    Plots {
-        title: title.to_owned(),
-        plots: vec![over.alpha(), over.latency(), over.memory(), over.migrated(), over.late()],
-        distributions: distributions(runs, &over.colours, most),
+    let mut plots =
+        Plots { title: title.to_owned(), distributions: distributions(runs, &over.colours, most), ..Plots::default() };
+    if over.steps == 0 {
+        plots.notes.push(NO_STEPS.to_owned());
+        return plots;
     }
+    // Time is what was asked for.
+    plots.plots.extend([over.latency(), over.memory(), over.alpha()]);
+    for (plot, nothing) in [
+        (over.migrated(), "Nothing moved between steps."),
+        (over.late(), "No token was read before its move had ended."),
+    ] {
+        match plot {
+            Some(plot) => plots.plots.push(plot),
+            None => plots.notes.push(nothing.to_owned()),
+        }
+    }
+    plots
 }
 
 /// What plots over the decoded tokens have in common.
@@ -100,8 +158,7 @@ impl<'a> OverTokens<'a> {
         self.steps.saturating_sub(1).max(1) as f64
     }
 
-    fn plot(&self, id: &'static str, title: &str, y: String, empty: &'static str, lines: Vec<Line>) -> Plot {
-        let empty = if self.steps == 0 { NO_STEPS } else { empty };
+    fn plot(&self, id: &str, title: &str, y: String, lines: Vec<Line>) -> Plot {
         let note = if self.steps > self.most {
             format!(
                 "Thinned: of every {} tokens each line shows the least and the greatest, so no peak is missing; all {} are in steps.csv.",
@@ -111,16 +168,20 @@ impl<'a> OverTokens<'a> {
         } else {
             String::new()
         };
-        Plot {
-            id,
-            title: title.to_owned(),
-            x: "decoded tokens".to_owned(),
-            y,
-            x_to: Some(self.end()),
-            note,
-            empty,
-            lines: if empty.is_empty() { lines } else { Vec::new() },
-        }
+        let x = "decoded tokens".to_owned();
+        Plot { title: title.to_owned(), x, y, x_to: Some(self.end()), note, lines, ..Plot::new(id.to_owned()) }
+    }
+
+    /// `plot` with a scale that a few values, as of the first step, do not set; `shown` has the unit of its values.
+    fn cut(&self, plot: Plot, value: impl Fn(&Step<'_>) -> f64, shown: impl Fn(f64) -> String) -> Plot {
+        let points = |run: &Labelled<'_>| -> Vec<(f64, f64)> {
+            run.run.series.steps().map(|step| (step.step as f64, value(&step))).collect()
+        };
+        let lines: Vec<Vec<(f64, f64)>> = self.runs.iter().map(points).collect();
+        let Some(cut) = scale::cut(&lines.iter().map(Vec::as_slice).collect::<Vec<_>>()) else { return plot };
+        let greatest = format!("token {} of {}", cut.x, self.runs[cut.line].label);
+        let note = cut.note(&greatest, &shown(cut.y)) + " “Whole” shows all. " + &plot.note;
+        Plot { y_to: Some(Number(rounded(cut.end))), note: note.trim_end().to_owned(), ..plot }
     }
 
     /// A line of one value a step; steps without one are left out.
@@ -132,7 +193,7 @@ impl<'a> OverTokens<'a> {
             .map(|step| (step.step as f64, value(&step)))
             .filter(|(_, value)| value.is_finite())
             .collect();
-        Line { label, colour: style.0, dash: style.1, points: numbers(&level(&with_ends(&points, self.most))) }
+        Line::new(label, style, numbers(&level(&with_ends(&points, self.most))))
     }
 
     /// The line of each run in its own colour.
@@ -148,7 +209,7 @@ impl<'a> OverTokens<'a> {
 
     /// A line at the same height all over.
     fn across(&self, label: String, dash: usize, height: f64) -> Line {
-        Line { label, colour: None, dash, points: numbers(&[(0.0, height), (self.end(), height)]) }
+        Line::new(label, (None, dash), numbers(&[(0.0, height), (self.end(), height)]))
     }
 
     fn alpha(&self) -> Plot {
@@ -162,7 +223,7 @@ impl<'a> OverTokens<'a> {
             }
         }
         let tier = self.runs.first().map_or("tier 0", |run| words::fastest_tier(run.run));
-        self.plot("alpha", "Alpha", format!("share of bytes read from {tier}"), "", lines)
+        self.plot("alpha", "Alpha", format!("share of bytes read from {tier}"), lines)
     }
 
     fn latency(&self) -> Plot {
@@ -186,7 +247,8 @@ impl<'a> OverTokens<'a> {
                 lines.extend(bounds);
             }
         }
-        self.plot("latency", "Token latency and its bound", format!("time a token ({unit})"), "", lines)
+        let plot = self.plot("latency", "Token latency and its bound", format!("time a token ({unit})"), lines);
+        self.cut(plot, |step| step.latency.as_ns() / factor, |time| format!("{time:.4} {unit}"))
     }
 
     fn memory(&self) -> Plot {
@@ -219,13 +281,17 @@ impl<'a> OverTokens<'a> {
                 }
             }
         }
-        self.plot("memory", "Memory in use on each tier", format!("in use at the token's end ({unit})"), "", lines)
+        self.plot("memory", "Memory in use on each tier", format!("in use at the token's end ({unit})"), lines)
     }
 
-    fn migrated(&self) -> Plot {
+    /// `None` where nothing moved.
+    fn migrated(&self) -> Option<Plot> {
         let (into, out) = (|step: &Step<'_>| step.migrated_in.as_f64(), |step: &Step<'_>| step.migrated_out.as_f64());
         let most = self.greatest(into).max(self.greatest(out));
         let (unit, factor) = byte_unit(most);
+        if most == 0.0 {
+            return None;
+        }
         let alone = self.runs.len() == 1;
         let mut lines = Vec::new();
         for (run, labelled) in self.runs.iter().enumerate() {
@@ -240,15 +306,17 @@ impl<'a> OverTokens<'a> {
                 lines.push(self.line(run, label(name_out), (Some(colour), dash + 1), |step| out(step) / factor));
             }
         }
-        let empty = if most > 0.0 { "" } else { "Nothing moved between steps." };
-        self.plot("migrated", "Migrated bytes", format!("moved after a token ({unit})"), empty, lines)
+        let plot = self.plot("migrated", "Migrated bytes", format!("moved after a token ({unit})"), lines);
+        let larger = |step: &Step<'_>| into(step).max(out(step)) / factor;
+        Some(self.cut(plot, larger, |bytes| format!("{bytes:.4} {unit}")))
     }
 
-    fn late(&self) -> Plot {
+    /// `None` where no token was late.
+    fn late(&self) -> Option<Plot> {
         let late = |step: &Step<'_>| step.late_tokens as f64;
-        let empty = if self.greatest(late) > 0.0 { "" } else { "No token was read before its move had ended." };
         let y = "late tokens, over all layers".to_owned();
-        self.plot("late", "Late tokens: read before their move had ended", y, empty, self.of_each(late))
+        let plot = || self.plot("late", "Late tokens: read before their move had ended", y, self.of_each(late));
+        (self.greatest(late) > 0.0).then(plot)
     }
 }
 
@@ -267,6 +335,9 @@ fn distributions(runs: &[Labelled<'_>], colours: &[(usize, usize)], most: usize)
     let plot = |(name, lines): (String, Vec<(usize, &Timings)>)| {
         let greatest = lines.iter().map(|(_, timings)| timings.greatest().as_ns()).fold(0.0, f64::max);
         let (unit, factor) = time_unit(greatest);
+        // The one longest of many transfers would press all others to the axis.
+        let usual = lines.iter().map(|(_, timings)| timings.at(0.99).as_ns()).fold(0.0, f64::max);
+        let end = scale::end(usual, greatest).map(|end| end / factor);
         let mut note = String::new();
         let mut drawn = Vec::new();
         for (run, timings) in lines {
@@ -276,18 +347,24 @@ fn distributions(runs: &[Labelled<'_>], colours: &[(usize, usize)], most: usize)
             }
             let (colour, dash) = colours[run];
             let label = runs[run].label.to_owned();
-            drawn.push(Line { label, colour: Some(colour), dash, points: numbers(&points) });
+            drawn.push(Line::new(label, (Some(colour), dash), numbers(&points)));
+        }
+        if end.is_some() {
+            note = format!(
+                "Up to {:.4} {unit} are shown at first; “All” shows up to the greatest, {:.4} {unit}. {note}",
+                end.unwrap_or(0.0),
+                greatest / factor
+            );
         }
         let name = spoken(&name);
         Plot {
-            id: "cdf",
             x: format!("{name} ({unit})"),
             title: name,
             y: "share that took at most so long".to_owned(),
-            x_to: None,
-            note,
-            empty: "",
+            x_view: end.map(|end| Number(rounded(end))),
+            note: note.trim_end().to_owned(),
             lines: drawn,
+            ..Plot::new("cdf".to_owned())
         }
     };
     plots.into_iter().map(plot).collect()
@@ -369,7 +446,7 @@ fn level(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     (0..points.len()).filter(|index| !inner(*index)).map(|index| points[index]).collect()
 }
 
-fn numbers(points: &[(f64, f64)]) -> Vec<Number> {
+pub(super) fn numbers(points: &[(f64, f64)]) -> Vec<Number> {
     points.iter().flat_map(|(x, y)| [Number(rounded(*x)), Number(rounded(*y))]).collect()
 }
 
@@ -396,7 +473,7 @@ fn rounded_by_arithmetic(value: f64) -> Option<f64> {
     is_safe.then(|| (scaled.round() / power).copysign(value))
 }
 
-const COLOURS: usize = colour::ALL.len();
+pub(super) const COLOURS: usize = colour::ALL.len();
 
 /// A colour and a dash for each run. A strategy with a name has the colour that it has in every picture, unless two runs have
 /// the same one; then they are coloured in turn.
