@@ -234,6 +234,7 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
             ))?;
         }
     }
+    tell_assumptions(main);
     note!("results are in {}", out.display());
     let mut code = ExitCode::SUCCESS;
     for run in &finished {
@@ -243,6 +244,20 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
         }
     }
     Ok(code)
+}
+
+/// Notes on the machine that change how far the times can be trusted: tiers without an efficiency, and limits that keep a tier
+/// below its bandwidth.
+fn tell_assumptions(scenario: &Scenario) {
+    let Reference::Inline(memory) = &scenario.resolved().memory else { return };
+    let ideal: Vec<&str> =
+        memory.tiers.iter().filter(|tier| tier.efficiency.is_none()).map(|tier| tier.name.as_str()).collect();
+    if !ideal.is_empty() {
+        note!("100 % of peak assumed, as no efficiency is given: {}", ideal.join(", "));
+    }
+    for warning in scenario.memory().notes(memory).iter().filter(|note| note.is_warning) {
+        note!("{warning}");
+    }
 }
 
 /// `run --vary`: a sweep. Its folder is named after what it is, so that the same one again goes on or is there already.
