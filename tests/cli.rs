@@ -586,7 +586,7 @@ fn the_study_writes_its_sixteen_runs_and_pictures() {
     };
     assert_eq!(rows(table), 16);
     assert_eq!(rows(at_churn), 4);
-    assert!(at_churn.contains("best-ratio is 3.3 % faster than baseline"), "{at_churn}");
+    assert!(at_churn.contains("best-ratio (oracle: sees 1 step) is 3.3 % faster than baseline"), "{at_churn}");
     let results = place.path().join("results");
     let mut runs = 0;
     for context in ["1_1_1", "1_1_4", "1_1_8", "1_1_16"] {
