@@ -63,8 +63,10 @@ struct Entry {
 /// More lines than that cannot be told apart in one picture.
 const MOST_RUNS: usize = 8;
 
-/// The characters of a label that a picture has room for.
+/// What was typed is a label where it has at most so many characters.
 const LEGEND_ROOM: usize = 24;
+/// The characters of a label that pictures and pages have room for, in several lines.
+const LABEL_ROOM: usize = 80;
 
 /// A run to compare, by where it comes from.
 enum Source {
@@ -443,7 +445,7 @@ impl Comparison {
 
     /// The page and the pictures of a run, with all runs on the same axes. A run without a step is left out.
     fn pictures(&self) -> Result<Vec<Artifact>, CliError> {
-        let short: Vec<String> = self.labels.iter().enumerate().map(|(index, label)| legend(index, label)).collect();
+        let short = report::shortened_labels(&self.labels, LABEL_ROOM);
         let all = short.iter().zip(&self.runs).map(|(label, run)| Labelled { label, run: &run.report });
         let runs: Vec<Labelled<'_>> = all.filter(|run| !run.run.series.is_empty()).collect();
         if runs.is_empty() {
@@ -463,15 +465,6 @@ impl Comparison {
         files.push(html::comparison(&title, &question, &self.sentences.join(" "), &runs)?);
         Ok(files)
     }
-}
-
-/// The label of the run of that index as a legend has room for it. Its number tells it from others with the same end.
-fn legend(index: usize, label: &str) -> String {
-    let count = label.chars().count();
-    if count <= LEGEND_ROOM {
-        return label.to_owned();
-    }
-    format!("{}: ...{}", index + 1, label.chars().skip(count - LEGEND_ROOM + 6).collect::<String>())
 }
 
 /// A value as a table has room for it.

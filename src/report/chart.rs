@@ -171,7 +171,8 @@ impl Chart {
             let cell = if rows == 1 { (430.0, 340.0) } else { (380.0, 270.0) };
             let drawn = panels.into_iter().zip(&strokes).map(|(panel, strokes)| panel.draw(strokes, Vec::new()));
             let (plots, layouts): (Vec<_>, Vec<_>) = drawn.unzip();
-            let layouts = layouts.into_iter().map(lay_out).collect();
+            let narrow = |layout: Layout| lay_out(layout).with_title_size(14).with_title_wrap(PANEL_TITLE_WIDTH);
+            let layouts = layouts.into_iter().map(narrow).collect();
             Figure::new(rows, columns)
                 .with_title(self.title)
                 .with_plots(plots)
@@ -223,6 +224,8 @@ fn entries(panels: &[Panel], strokes: &[Vec<Option<String>>]) -> Vec<Entry> {
 /// How many characters of a title, and of a note, go into a line.
 pub(super) const TITLE_WIDTH: usize = 60;
 const NOTE_WIDTH: usize = 80;
+/// The same of the title of one of several panels.
+const PANEL_TITLE_WIDTH: usize = 38;
 
 /// What was drawn, as `NAME.svg` and `NAME.png`.
 pub(super) fn pictures(name: &str, scene: Scene) -> Result<[Artifact; 2], ReportError> {

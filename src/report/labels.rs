@@ -50,9 +50,10 @@ fn breaking_point(word: &str, fits: impl Fn(&str) -> bool) -> usize {
     if sign_end > letter_end / 3 { sign_end } else { letter_end }
 }
 
-/// `labels` with at most `most` characters each. What is left out is in the middle, where labels are the same as others:
+/// `labels` with at most `most` characters each, besides a number that some may need. What is left out is in the middle, where labels are the same as others:
 /// those that differed still do.
-pub(super) fn shortened(labels: &[String], most: usize) -> Vec<String> {
+#[must_use]
+pub fn shortened(labels: &[String], most: usize) -> Vec<String> {
     let short: Vec<String> = labels.iter().map(|label| without_middle(label, most, None)).collect();
     let clashes = |index: usize| {
         short

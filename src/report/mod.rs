@@ -49,6 +49,7 @@ pub use explanation::{FILES as EXPLANATION, explain_schema, explanation_files, e
 pub(crate) use hlog::MARK as LOG_MARK;
 pub use index::write_index;
 pub use json::{summary_json, summary_schema};
+pub use labels::shortened as shortened_labels;
 pub use layout::{layout_table, share_cells, share_columns};
 pub(crate) use output::write_durably;
 pub use output::{Artifact, ReportError, replace, run_file_names, write, write_run, write_streamed};

@@ -105,7 +105,7 @@ struct Spot {
     end: (f64, f64),
 }
 
-/// Points so near to one another crowd together, and so many of them have a list of names.
+/// Points so near to one another crowd together; so many of them have a list of names, and so do two that lie on one another.
 const CROWDED: f64 = 40.0;
 const CROWD: usize = 4;
 /// Around a name there is so much room.
@@ -225,7 +225,8 @@ impl<'a> Layouter<'a> {
                 crowd.extend(joining);
                 left = others;
             }
-            if crowd.len() >= CROWD {
+            let at_one_place = crowd.iter().all(|member| distance(self.places[*member], self.places[first]) < RADIUS);
+            if crowd.len() >= CROWD || (crowd.len() > 1 && at_one_place) {
                 crowds.push(crowd);
             }
         }

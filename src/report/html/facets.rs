@@ -88,6 +88,8 @@ impl Cloud {
             x: self.x_label.clone(),
             y: self.y_label.clone(),
             log: is_logarithmic(xs().fold(f64::MAX, f64::min), xs().fold(f64::MIN, f64::max)),
+            // On a front, how little is left is what counts; else where the points lie to one another.
+            fit: self.front.is_empty(),
             lines,
             ..Plot::new("cloud".to_owned())
         };

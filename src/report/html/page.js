@@ -100,7 +100,7 @@
     this.hidden = view.hidden || new Set();
     this.view = view;
     this.tail = false;
-    this.fit = false;
+    this.fit = Boolean(spec.fit);
     this.whole = false;
     view.plots.push(this);
     const title = html("span", {}, spec.title);
@@ -117,7 +117,7 @@
         plot.draw();
       });
       made.classList.add("mode");
-      made.setAttribute("aria-pressed", "false");
+      made.setAttribute("aria-pressed", String(plot[key]));
     };
     if (choices) {
       const select = html("select", { "aria-label": "Distribution", onchange: () => plot.show(choices[select.value]) },

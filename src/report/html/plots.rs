@@ -52,6 +52,9 @@ pub(super) struct Plot {
     /// The end of the y axis, where a few values lie far beyond.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub y_to: Option<Number>,
+    /// Whether the height begins where the values do, and not at 0, unless a reader asks for that.
+    #[serde(skip_serializing_if = "is_false")]
+    pub fit: bool,
     /// Whether x is logarithmic.
     #[serde(skip_serializing_if = "is_false")]
     pub log: bool,
