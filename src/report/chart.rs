@@ -12,6 +12,7 @@ use kuva::render::figure::Figure;
 use kuva::render::layout::{Layout, TickFormat};
 use kuva::render::plots::Plot;
 use kuva::render::render::{Primitive, Scene, render_multiple};
+use kuva::render::render_utils::wrap_text;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -169,6 +170,7 @@ impl Chart {
             let columns = if panels.len() == 4 { 2 } else { panels.len().min(COLUMNS) };
             let rows = panels.len().div_ceil(columns);
             let cell = if rows == 1 { (430.0, 340.0) } else { (380.0, 270.0) };
+            equally_tall(&mut panels);
             let drawn = panels.into_iter().zip(&strokes).map(|(panel, strokes)| panel.draw(strokes, Vec::new()));
             let (plots, layouts): (Vec<_>, Vec<_>) = drawn.unzip();
             let narrow = |layout: Layout| lay_out(layout).with_title_size(14).with_title_wrap(PANEL_TITLE_WIDTH);
@@ -203,6 +205,16 @@ fn strokes(panels: &[Panel]) -> Vec<Vec<Option<String>>> {
     }
     let of = |line: &Line| dashes(line.stroke, over.get(line.label.as_str()).copied().unwrap_or(0));
     panels.iter().map(|panel| panel.lines.iter().map(of).collect()).collect()
+}
+
+/// Gives all titles as many lines as the longest has: the axes of a row of panels are then equally tall, so that the one scale at
+/// its left is that of all.
+fn equally_tall(panels: &mut [Panel]) {
+    let lines = |panel: &Panel| wrap_text(&panel.title, PANEL_TITLE_WIDTH).len();
+    let most = panels.iter().map(lines).max().unwrap_or(0);
+    for panel in panels {
+        panel.title.insert_str(0, &"\n".repeat(most - lines(panel)));
+    }
 }
 
 /// So many panels stand side by side.
@@ -404,6 +416,15 @@ mod tests {
         let entries = entries(&panels, &strokes);
         let shown: Vec<(&str, &Sample)> = entries.iter().map(|entry| (entry.label.as_str(), &entry.sample)).collect();
         assert_eq!(shown, [("a", &Sample::Line(None)), ("b", &Sample::Line(gaps)), ("c", &Sample::Line(None))]);
+    }
+
+    #[test]
+    fn titles_of_panels_have_as_many_lines() {
+        let panel = |title: &str| Panel { title: title.to_owned(), ..Panel::default() };
+        let mut panels = [panel("short"), panel("a title that is longer than a line of a panel has room for")];
+        equally_tall(&mut panels);
+        let lines = panels.map(|panel| wrap_text(&panel.title, PANEL_TITLE_WIDTH).len());
+        assert_eq!(lines, [2, 2]);
     }
 
     #[test]
