@@ -155,7 +155,7 @@ fn lines_that_coincide_are_seen_as_two() {
     let labelled = [Labelled { label: "once", run: &once }, Labelled { label: "again", run: &again }];
     let html = text(&html::comparison("Two", "", "", &labelled).unwrap());
     let found = read(&chromium, &html, 1000);
-    assert_eq!(found["latency_dashes"], serde_json::json!(["", "10 10", "8 4"]));
+    assert_eq!(found["latency_dashes"], serde_json::json!(["", "14 10", "8 4"]));
 }
 
 /// The first step moves all that the strategy wants elsewhere: it sets no scale, and the page says how long it took.

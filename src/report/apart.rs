@@ -9,8 +9,8 @@ const NEAR: f64 = 0.006;
 /// And are drawn apart where they coincide over so much of the axis.
 const ENOUGH: f64 = 0.04;
 /// How long the dashes of the second, third and fourth line at one place are, of [`PERIOD`] each: those below show in between.
-const DASHES: [f64; 3] = [10.0, 6.0, 3.0];
-const PERIOD: f64 = 20.0;
+const DASHES: [f64; 3] = [14.0, 9.0, 5.0];
+const PERIOD: f64 = 24.0;
 /// How long the dashes of a line are that has dashes anyhow.
 const REFERENCE: f64 = 6.0;
 
@@ -85,7 +85,7 @@ mod tests {
             [dashes(Stroke::Solid, 0), dashes(Stroke::Solid, 1), dashes(Stroke::Solid, 2), dashes(Stroke::Dashed, 3)];
         assert_eq!(
             patterns,
-            [None, Some("10 10"), Some("6 14"), Some("0 14 6 0")].map(|dashes| dashes.map(str::to_owned))
+            [None, Some("14 10"), Some("9 15"), Some("0 18 6 0")].map(|dashes| dashes.map(str::to_owned))
         );
     }
 

@@ -411,7 +411,7 @@ mod tests {
         let panels =
             [panel(vec![line("a", 1.0), line("b", 2.0)]), panel(vec![line("a", 2.0), line("b", 2.0), line("c", 1.0)])];
         let strokes = strokes(&panels);
-        let gaps = Some("10 10".to_owned());
+        let gaps = Some("14 10".to_owned());
         assert_eq!(strokes, [vec![None, gaps.clone()], vec![None, gaps.clone(), None]]);
         let entries = entries(&panels, &strokes);
         let shown: Vec<(&str, &Sample)> = entries.iter().map(|entry| (entry.label.as_str(), &entry.sample)).collect();

@@ -21,8 +21,8 @@ pub(super) enum Sample {
     Fill,
 }
 
-/// How long the sample of a line is: two of the longest dash patterns and more.
-const SAMPLE: f64 = 42.0;
+/// How long the sample of a line is: two of the longest dash patterns.
+const SAMPLE: f64 = 48.0;
 /// How wide a filled box is.
 const BOX: f64 = 20.0;
 const GAP: f64 = 8.0;

@@ -3,9 +3,9 @@
   "use strict";
   const DASHES = ["", "8 4", "2 4", "12 4 2 4", "16 5", "5 3 2 3"];
   // Of lines that coincide, those above have gaps: dashes of so many pixels in every PERIOD, so that those below show.
-  const OVER = [10, 6, 3], PERIOD = 20;
+  const OVER = [14, 9, 5], PERIOD = 24;
   // Lines that have dashes anyhow have them at the end of each period, where the dashes below are not.
-  const REFERENCE = "0 14 6 0";
+  const REFERENCE = "0 18 6 0";
   const NS = "http://www.w3.org/2000/svg";
   const data = JSON.parse(document.getElementById("data").textContent);
   const status = document.getElementById("status");
@@ -34,9 +34,9 @@
 
   function swatch(line) {
     const sample = line.names
-      ? svg("circle", { cx: 21, cy: 5, r: 4, style: "fill:" + colour(line) })
-      : svg("line", { x1: 0, x2: 42, y1: 5, y2: 5, style: "stroke:" + colour(line), "stroke-width": 2.5, "stroke-dasharray": line.pattern == null ? dash(line) : line.pattern });
-    return svg("svg", { class: "swatch", viewBox: "0 0 42 10", "aria-hidden": "true" }, sample);
+      ? svg("circle", { cx: 24, cy: 5, r: 4, style: "fill:" + colour(line) })
+      : svg("line", { x1: 0, x2: 48, y1: 5, y2: 5, style: "stroke:" + colour(line), "stroke-width": 2.5, "stroke-dasharray": line.pattern == null ? dash(line) : line.pattern });
+    return svg("svg", { class: "swatch", viewBox: "0 0 48 10", "aria-hidden": "true" }, sample);
   }
 
   // Round numbers over a range: 1, 2 or 5 times a power of ten apart.
@@ -276,7 +276,7 @@
       const share = (this.along(x) - this.along(p[2 * i])) / (this.along(p[2 * i + 2]) - this.along(p[2 * i]));
       return this.y(this.height(p[2 * i + 1] + (p[2 * i + 3] - p[2 * i + 1]) * share));
     }));
-    const near = (a, b) => a != null && b != null && Math.abs(a - b) <= 1.5 && a >= box.top - 1 && a <= box.bottom + 1;
+    const near = (a, b) => a != null && b != null && Math.abs(a - b) <= 1 && a >= box.top - 1 && a <= box.bottom + 1;
     let more = false;
     const patterns = lines.map((line, index) => {
       let below = 0;
