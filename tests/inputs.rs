@@ -329,7 +329,7 @@ fn a_grid_with_a_failed_cell_exits_with_1() {
 #[test]
 fn ctrl_c_ends_every_command() {
     let place = TempDir::new().unwrap();
-    let rows: String = (0..200_000).map(|row| format!("{row},KvRead,hbm,chip,1000000\n")).collect();
+    let rows: String = (0..3_000_000).map(|row| format!("{row},KvRead,hbm,chip,1000000\n")).collect();
     fs::write(place.path().join("t.csv"), format!("issue_ns,class,source,destination,bytes\n{rows}")).unwrap();
     for args in [&["curve", "--transfers", "50000000"][..], &["replay", "t.csv", "--memory", "study"]] {
         let binary = assert_cmd::cargo::cargo_bin("tiersim");

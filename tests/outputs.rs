@@ -281,7 +281,10 @@ fn the_index_lists_all_results_below_out() {
     assert_eq!(index.matches("<tr><td").count(), 7, "{index}");
     assert_eq!(links_lead_somewhere(&here.join("out")), 7);
     assert!(index.contains("study, decode 8, skip 0.5: baseline</a>") && !index.contains("elsewhere"), "{index}");
-    assert!(index.contains("Of 2 runs, ") && index.contains("Which is the fastest of baseline and best-ratio, "));
+    assert!(
+        index.contains("Of 2 runs, ")
+            && index.contains("Which is the fastest of baseline and best-ratio (oracle: sees 1 step), ")
+    );
     // Damaged, foreign and empty files, and links in a circle, do no harm; what is gone is no longer listed.
     fs::write(here.join("out/runs/report.html"), [0xff, 0xfe, b'<']).unwrap();
     fs::create_dir_all(here.join("out/other/foreign")).unwrap();
@@ -361,7 +364,12 @@ fn a_warm_up_is_left_out_of_histograms_and_means() {
     assert!(count(&warm) > 0 && count(&warm) * 20 == count(&all) * 15, "{} {}", count(&warm), count(&all));
     // It reads back, and is a field as any other.
     tiersim(place.path(), &["compare", "all", "warm", "--out", "c", "--no-why"]).assert().success();
-    tiersim(place.path(), &["run", "--decode", "4", "--set", "warmup_steps=2", "--out", "set"]).assert().success();
+    tiersim(
+        place.path(),
+        &["run", "--strategy", "baseline", "--decode", "4", "--set", "warmup_steps=2", "--out", "set"],
+    )
+    .assert()
+    .success();
     assert_eq!(json(place.path(), "set/summary.json")["scenario"]["warmup_steps"], 2);
     let refused = tiersim(place.path(), &["run", "--decode", "4", "--warmup", "4"]).assert().code(2);
     let message = String::from_utf8(refused.get_output().stderr.clone()).unwrap();

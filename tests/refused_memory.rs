@@ -108,7 +108,7 @@ fn an_efficiency_is_one_table_or_one_dram_part() {
         format!("efficiency: (source: \"test\", dram: {changed})")
     };
     let both = format!(
-        "efficiency: (source: \"test\", dram: {dram}, table: (granules: [64], read_shares: [1], achieved: [[0.5]]))"
+        "efficiency: (source: \"test\", dram: {dram}, table: (granules: [\"64 B\"], read_shares: [1], achieved: [[0.5]]))"
     );
     for (fields, parts) in [
         (both, ["either a table or a dram", "both"]),

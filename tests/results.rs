@@ -120,7 +120,8 @@ fn compare_is_a_gate_for_scripts() {
 #[test]
 fn scenarios_are_run_first() {
     let place = TempDir::new().unwrap();
-    let entries = ["compare", "whole=study", "half=study --link-bandwidth '450 GB/s'", "--set", "decode_tokens=30"];
+    let half = "half=study --strategy best-ratio --link-bandwidth '450 GB/s'";
+    let entries = ["compare", "whole=study --strategy best-ratio", half, "--set", "decode_tokens=30"];
     let found = json(place.path(), &[&entries[..], &["--set", "trace.skip=0.4", "--out", "c", "--json"]].concat());
     let sentence = found["sentences"][0].as_str().unwrap();
     let cause = "The only difference is memory.external.link (read and write), which is 450 GB/s instead of 900 GB/s.";

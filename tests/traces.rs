@@ -682,7 +682,7 @@ fn a_recorded_trace_is_made_to_fit_by_flags_and_set() {
     // Both forms of the configuration.
     let old = fs::read_to_string(in_repository("models/scenarios/recorded.ron")).unwrap();
     let start = old.find("trace: Recorded(").unwrap();
-    let end = old.find("strategy:").unwrap();
+    let end = old.rfind(')').unwrap();
     let short =
         format!("{}trace: Recorded(\"python_heapq_skip40\"), model: \"smollm2-135m\", {}", &old[..start], &old[end..]);
     let short = short.replace("    model: \"study\",\n", "").replace("decode_tokens: 4096", "decode_tokens: 4");

@@ -4,6 +4,7 @@ use super::pictures::Labelled;
 use super::placement::PlacementRow;
 use super::table::{Column, Table};
 use crate::metrics::{Named, StoredSummary, Summary};
+use crate::units::SizeStyle;
 
 /// Some bytes at one moment, by tier.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,14 +13,16 @@ pub struct Spread {
     pub bytes: u64,
     /// For each tier its name, its bytes and its share.
     pub parts: Vec<(String, u64, f64)>,
+    /// The units in which it is shown.
+    style: SizeStyle,
 }
 
 impl Spread {
-    fn new(bytes: &Named<u64>) -> Self {
+    fn new(bytes: &Named<u64>, style: SizeStyle) -> Self {
         let all: u64 = bytes.0.iter().map(|(_, bytes)| bytes).sum();
         let share = |bytes: u64| if all > 0 { bytes as f64 / all as f64 } else { 0.0 };
         let parts = bytes.0.iter().map(|(tier, bytes)| (tier.clone(), *bytes, share(*bytes))).collect();
-        Self { bytes: all, parts }
+        Self { bytes: all, parts, style }
     }
 
     /// In words: `85.0 % hbm, 15.0 % external of 1 GiB`.
@@ -31,7 +34,7 @@ impl Spread {
         let on =
             |(tier, bytes, share): &(String, u64, f64)| (*bytes > 0).then(|| format!("{:.1} % {tier}", 100.0 * share));
         let parts: Vec<String> = self.parts.iter().filter_map(on).collect();
-        format!("{} of {}", parts.join(", "), super::html::bytes(self.bytes))
+        format!("{} of {}", parts.join(", "), super::html::bytes_in(self.style, self.bytes))
     }
 }
 
@@ -52,8 +55,8 @@ pub fn stored(summary: &Summary) -> Vec<Stored> {
     let Some(layout) = &summary.layout else { return Vec::new() };
     let of = |what, pick: fn(&StoredSummary) -> &Named<u64>| Stored {
         what,
-        start: Spread::new(pick(&layout.start)),
-        end: Spread::new(pick(&layout.end)),
+        start: Spread::new(pick(&layout.start), summary.size_style()),
+        end: Spread::new(pick(&layout.end), summary.size_style()),
     };
     vec![of("weights", |stored| &stored.weights_bytes), of("KV", |stored| &stored.kv_bytes)]
 }
@@ -124,7 +127,8 @@ mod tests {
     #[test]
     fn shares_are_in_words() {
         let spread = |hbm: u64, external: u64| {
-            Spread::new(&Named(vec![("hbm".to_owned(), hbm), ("external".to_owned(), external)])).shown()
+            Spread::new(&Named(vec![("hbm".to_owned(), hbm), ("external".to_owned(), external)]), SizeStyle::Binary)
+                .shown()
         };
         assert_eq!(spread(3 << 30, 1 << 30), "75.0 % hbm, 25.0 % external of 4 GiB");
         assert_eq!(spread(1 << 30, 0), "100.0 % hbm of 1 GiB");

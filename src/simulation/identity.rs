@@ -377,7 +377,7 @@ mod tests {
         assert_eq!(of([&[], &[("memory", json!("h200-pcie"))]]), ["gh200", "h200-pcie"]);
         assert_eq!(
             of([&[("strategy", json!("baseline"))], &[("strategy", json!("balanced"))]]),
-            ["baseline", "balanced"]
+            ["baseline", "balanced (oracle: sees 8 steps)"]
         );
         let narrow =
             [("memory.external.link.read", json!("450 GB/s")), ("memory.external.link.write", json!("450 GB/s"))];

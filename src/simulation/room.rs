@@ -208,7 +208,7 @@ mod tests {
         let scenario = Scenario::new(config).unwrap();
         let room = Room::new(Bytes::new(1 << 20));
         let message = room.check(&scenario, Bytes::ZERO).unwrap_err().to_string();
-        for part in ["100 steps", "32 layers", "best-ratio", "1 MiB", "--memory-limit"] {
+        for part in ["100 steps", "32 layers", "balanced-online", "1 MiB", "--memory-limit"] {
             assert!(message.contains(part), "{message}");
         }
         assert!(Room::new(Bytes::new(1 << 30)).check(&scenario, Bytes::ZERO).is_ok());

@@ -22,8 +22,8 @@ pub use facets::{Cloud, Facets};
 pub(super) use list::list;
 pub use placement::placement_bar;
 pub use question::{question, title};
-pub(super) use words::bytes;
 pub use words::{answer, sentence};
+pub(super) use words::{bytes, bytes_in};
 
 use super::layout::placement_rows;
 use super::pictures::Labelled;
@@ -250,9 +250,9 @@ fn result(run: &RunReport, first: &RunReport) -> Vec<String> {
         words::quantile(summary, |latency| latency.p50),
         words::quantile(summary, |latency| latency.p99),
         words::quantile(summary, |latency| latency.p999),
-        bytes(summary.migration.bytes()),
+        bytes_in(summary.size_style(), summary.migration.bytes()),
         summary.migration.late_tokens.to_string(),
-        summary.peak_bytes.0.first().map_or_else(dash, |(_, peak)| bytes(*peak)),
+        summary.peak_bytes.0.first().map_or_else(dash, |(_, peak)| bytes_in(summary.size_style(), *peak)),
     ]
 }
 

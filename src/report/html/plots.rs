@@ -279,7 +279,8 @@ impl<'a> OverTokens<'a> {
             for (tier, capacity) in &run.run.summary.capacity_bytes.0 {
                 if (*capacity as f64) <= 2.0 * most && !shown.contains(&(tier, *capacity)) {
                     shown.push((tier, *capacity));
-                    let label = format!("capacity of {tier} ({})", words::bytes(*capacity));
+                    let label =
+                        format!("capacity of {tier} ({})", words::bytes_in(run.run.summary.size_style(), *capacity));
                     lines.push(self.across(label, 1 + shown.len(), *capacity as f64 / factor));
                 }
             }

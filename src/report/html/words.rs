@@ -3,7 +3,7 @@
 use crate::config::Reference;
 use crate::metrics::{Distribution, RunReport, Summary};
 use crate::report::pictures::Labelled;
-use crate::units::SimTime;
+use crate::units::{SimTime, SizeStyle};
 
 /// What runs say, in sentences made from their figures: one run by itself, or which of several is the fastest and what
 /// sets it apart from the first.
@@ -49,9 +49,12 @@ fn of_one(run: &Labelled<'_>) -> String {
     let moved = summary.migration.bytes();
     text += &match (moved, summary.migration.late_tokens) {
         (0, _) => " Nothing moved between steps.".to_owned(),
-        (_, 0) => format!(" {} moved between steps, all of it in time.", bytes(moved)),
+        (_, 0) => format!(" {} moved between steps, all of it in time.", bytes_in(summary.size_style(), moved)),
         (_, late) => {
-            format!(" {} moved between steps; {late} times a token was read before its move had ended.", bytes(moved))
+            format!(
+                " {} moved between steps; {late} times a token was read before its move had ended.",
+                bytes_in(summary.size_style(), moved)
+            )
         }
     };
     text
@@ -185,8 +188,8 @@ fn set_apart(run: &Labelled<'_>, first: &Labelled<'_>) -> String {
         alpha(theirs),
         p99(ours),
         p99(theirs),
-        bytes(ours.migration.bytes()),
-        bytes(theirs.migration.bytes()),
+        bytes_in(ours.size_style(), ours.migration.bytes()),
+        bytes_in(theirs.size_style(), theirs.migration.bytes()),
     );
     let (late, late_there) = (ours.migration.late_tokens, theirs.migration.late_tokens);
     if late + late_there > 0 {
@@ -213,8 +216,13 @@ fn setting(run: &RunReport) -> String {
     let scenario = &run.summary.scenario;
     let model = named(&scenario.model, |model| &model.name);
     let memory = named(&scenario.memory, |memory| &memory.name);
-    let tiers: Vec<String> =
-        run.summary.capacity_bytes.0.iter().map(|(tier, capacity)| format!("{tier} {}", bytes(*capacity))).collect();
+    let tiers: Vec<String> = run
+        .summary
+        .capacity_bytes
+        .0
+        .iter()
+        .map(|(tier, capacity)| format!("{tier} {}", bytes_in(run.summary.size_style(), *capacity)))
+        .collect();
     format!(
         "scenario {}, model {model} on memory {memory} ({}), {} tokens before the first step, {} to decode{}",
         scenario.name,
@@ -249,10 +257,20 @@ pub(super) fn time(nanoseconds: f64) -> String {
 
 /// A size in the unit that fits, to three decimals at most.
 pub(in crate::report) fn bytes(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let power = (0..UNITS.len()).rfind(|power| bytes >> (10 * power) > 0).unwrap_or(0);
-    let value = bytes as f64 / (1u64 << (10 * power)) as f64;
-    if value.fract() == 0.0 { format!("{value} {}", UNITS[power]) } else { format!("{value:.3} {}", UNITS[power]) }
+    bytes_in(SizeStyle::Binary, bytes)
+}
+
+/// The same in units of `style`: those in which the capacities of the machine were typed.
+pub(in crate::report) fn bytes_in(style: SizeStyle, bytes: u64) -> String {
+    const BINARY: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    const DECIMAL: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let (base, units) = match style {
+        SizeStyle::Binary => (1024u64, BINARY),
+        SizeStyle::Decimal => (1000, DECIMAL),
+    };
+    let power = (0..units.len()).rfind(|power| bytes >= base.pow(*power as u32)).unwrap_or(0);
+    let value = bytes as f64 / base.pow(power as u32) as f64;
+    if value.fract() == 0.0 { format!("{value} {}", units[power]) } else { format!("{value:.3} {}", units[power]) }
 }
 
 pub(super) fn percent(share: f64) -> String {

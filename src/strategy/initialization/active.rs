@@ -93,7 +93,7 @@ mod tests {
     fn a_share_or_auto() {
         let kind = |text: &str| text.parse::<InitializationKind>();
         assert_eq!(kind("ByRoom").unwrap(), kind("ByRoom(active: Auto)").unwrap());
-        assert_eq!(kind("ByRoom(active: 1)").unwrap().to_string(), "ByRoom(active: 1)");
+        assert_eq!(kind("ByRoom(active: 1)").unwrap().to_string(), "ByRoom(active: 1.0)");
         assert_eq!(kind("ByRoom(active: 5%)").unwrap(), kind("ByRoom(active: 0.05)").unwrap());
         for text in ["ByRoom(active: -1)", "ByRoom(active: 2)", "ByRoom(active: always)", "DensityFirst(active: true)"]
         {
