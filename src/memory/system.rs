@@ -129,7 +129,7 @@ pub struct Tier {
     pub interleaving: Interleaving,
     /// The least that lies in one channel in a row, where bytes are spread over all of them.
     pub stripe: Bytes,
-    /// Whether what its channels achieve depends on how many bytes lie in a row.
+    /// Whether what its channels achieve depends on how many bytes are contiguous.
     pub granule_matters: bool,
     /// What it can be read at, in long granules: the least of its channels, its link, and what may be in flight on it
     /// ([`Lane::window`]); losses subtracted.

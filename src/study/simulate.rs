@@ -67,7 +67,7 @@ impl Resources {
     }
 }
 
-/// Runs all `jobs`, those that share their skip sets abreast, and writes the files of each as it ends. The results are in the
+/// Runs all `jobs`, those that share their skip sets in lockstep, and writes the files of each as it ends. The results are in the
 /// order of `jobs` and do not depend on `resources`.
 ///
 /// # Errors
@@ -160,7 +160,7 @@ fn work(scenario: &Scenario) -> u64 {
 /// A run that has ended, by the place of its job, and what was seen of its timeline.
 type Ended = (usize, Finished, Option<Timeline>);
 
-/// Runs the jobs of a group abreast.
+/// Runs the jobs of a group in lockstep.
 fn together(
     jobs: &[Job<'_>],
     group: Vec<usize>,

@@ -71,7 +71,7 @@ pub struct Request<'a, Tag> {
     pub path: Path<'a>,
     /// How much; at least one byte.
     pub bytes: Bytes,
-    /// How many of the bytes lie in a row in memory: on average, where they are in several runs. It matters only where a
+    /// How many bytes are contiguous in memory: on average, where they are in several runs. It matters only where a
     /// tier has an efficiency.
     pub granule: Bytes,
     /// Whether these runs lie anywhere, or one after the other. It matters only to a DRAM part's efficiency.

@@ -181,7 +181,7 @@ pub(super) struct Profiles {
     weight_unit: u64,
 }
 
-/// Route, class, what follows what, what a channel carries in a row of reads and of writes, in how many parts a transfer is
+/// Route, class, what follows what, the contiguous bytes a channel of reads and of writes, in how many parts a transfer is
 /// (0 where that makes no difference), and the windows in which it fits.
 type Key = (RouteId, TransferClass, Pattern, Bytes, Bytes, u32, WindowSet);
 
