@@ -142,7 +142,7 @@ fn scenarios_are_run_first() {
     assert!(!silent["sentences"][0].as_str().unwrap().contains("Why ") && silent["why"][0]["parts"][0].is_null());
     let found =
         json(place.path(), &["compare", "study --decode 4 --strategy baseline --strategy best-ratio", "--json"]);
-    assert_eq!(found["runs"][1]["label"], "best-ratio");
+    assert_eq!(found["runs"][1]["label"], "best-ratio (oracle: sees 1 step)");
     refused(place.path(), &["compare", "study", "study --out x"], &["outside the quotes"]);
     refused(place.path(), &["compare", "study --set x='1"], &["quote"]);
     refused(place.path(), &["compare", "study --decoed 4", "study"], &["--decoed"]);
