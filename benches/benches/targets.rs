@@ -117,7 +117,7 @@ fn reports() {
     println!("{:>9} {:>11} {:>11} {:>11} {:>9}", "tokens", "run", "its files", "of a run", "MB");
     for tokens in [256, 1024, 4096, 16384] {
         let scenario = study(tokens, "0.4", "best-ratio");
-        let report = record(&scenario);
+        let mut report = record(&scenario);
         let mut bytes = 0;
         let times = least(
             5,
@@ -125,7 +125,7 @@ fn reports() {
                 &mut || {
                     black_box(record(black_box(&scenario)));
                 },
-                &mut || bytes = make_files(black_box(&report)),
+                &mut || bytes = make_files(black_box(&mut report)),
             ],
         );
         let ms: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1e3).collect();

@@ -61,7 +61,7 @@ pub fn record(scenario: &Scenario) -> RunReport {
 /// # Panics
 /// If one cannot be made.
 #[must_use]
-pub fn make_files(report: &RunReport) -> usize {
+pub fn make_files(report: &mut RunReport) -> usize {
     run_files(report).expect("a whole run has its files").iter().map(|file| file.bytes.len()).sum()
 }
 
