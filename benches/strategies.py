@@ -25,7 +25,7 @@ if args.recorded:
             settings.append((f"{name}, {hbm.replace('GiB', ' GiB')}", ["study", *trace]))
 
 NAMED = ("baseline", "best-ratio", "balanced", "balanced-online")
-print("| setting | baseline | best-ratio | best other | worst other | balanced | balanced-online |")
+print("| setting | baseline | best-ratio (oracle: sees 1 step) | best other | worst other | balanced (oracle: sees 8 steps) | balanced-online |")
 print("| --- | --- | --- | --- | --- | --- | --- |")
 for index, (title, command) in enumerate(settings):
     folder = args.out / str(index)
