@@ -151,7 +151,8 @@ pub enum FileKind {
 impl FileKind {
     const ALL: [Self; 5] = [Self::Sweep, Self::Model, Self::Scenario, Self::Memory, Self::Generator];
 
-    /// What a file says: the name that it starts with or, failing that, the kind whose fields it has.
+    /// What a file says: the name that it starts with or, failing that, the kind whose fields it
+    /// has.
     #[must_use]
     pub fn of(text: &str) -> Option<Self> {
         let code = || text.lines().map(|line| line.split("//").next().unwrap_or("").trim());

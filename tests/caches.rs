@@ -1,5 +1,5 @@
-//! HBM as a cache: `Lru`, `Lfu`, `Fifo` and `Belady`, against hand-counted runs, a slow twin, the best of all choices, and miss rates
-//! measured on recorded attention.
+//! HBM as a cache: `Lru`, `Lfu`, `Fifo` and `Belady`, against hand-counted runs, a slow twin, the
+//! best of all choices, and miss rates measured on recorded attention.
 
 #[path = "common/runs.rs"]
 mod runs;
@@ -37,8 +37,8 @@ impl SkipSource for Given<'_> {
 }
 
 const KV: u64 = 1000;
-/// So long to read that every write and every move completes before the next sublayer ends. What a layer decides is in place when
-/// its next step reads it, as another layer is computed in between.
+/// So long to read that every write and every move completes before the next sublayer ends. What a
+/// layer decides is in place when its next step reads it, as another layer is computed in between.
 const SLOW: u64 = 200_000_000;
 
 /// A run whose HBM has room for `tokens` tokens beside the weights.
@@ -81,8 +81,8 @@ fn in_all(layers: usize, steps: impl Iterator<Item = Vec<usize>>) -> Reads {
     steps.map(|reads| vec![reads.into_iter().collect(); layers]).collect()
 }
 
-/// Room for 2 tokens in each of 4 layers; tokens 0 and 1 are there at the start. A pair that is read anew is missed once, however
-/// full HBM is and whichever layer decides first.
+/// Room for 2 tokens in each of 4 layers; tokens 0 and 1 are there at the start. A pair that is
+/// read anew is missed once, however full HBM is and whichever layer decides first.
 #[test]
 fn a_full_cache_admits() {
     let pairs = [[0, 1], [2, 3], [2, 3], [2, 3], [0, 1], [0, 1], [2, 3], [2, 3]];
@@ -112,7 +112,8 @@ fn sinks_and_a_window_stay() {
     let steps = |before: usize| (before..before + 60).map(|context| (0..4).chain(context - 64..context).collect());
     let reads = in_all(8, steps(2000));
     let run = |cache: &str, residency| misses(&cached(8, 8 * 136, residency, kind(cache), &reads));
-    // The token that each layer has just written is the only one that is missed; 64 per layer are at first.
+    // The token that each layer has just written is the only one that is missed; 64 per layer are
+    // at first.
     for cache in ["Lru", "Lfu", "Belady", "Lru(room: Shared)", "Lfu(room: Shared)", "Belady(room: Shared)"] {
         let found = run(cache, ResidencyKind::Inclusive);
         assert!(found[0] == 512 && found[1..].iter().all(|missed| *missed == 8), "{cache}: {found:?}");
@@ -140,7 +141,8 @@ fn a_window_slides() {
     }
 }
 
-/// A hot set that fits stays with `Lfu` when single tokens pass by, and leaves with `Fifo` in its turn.
+/// A hot set that fits stays with `Lfu` when single tokens pass by, and leaves with `Fifo` in its
+/// turn.
 #[test]
 fn each_evicts_by_its_own_rule() {
     // Room for 4 tokens in each of 2 layers.
@@ -148,7 +150,8 @@ fn each_evicts_by_its_own_rule() {
         let scenario = of_reads(2, (40, 16), 8 * KV, ResidencyKind::Inclusive, (placement(false), kind(cache)), reads);
         misses(&scenario).iter().sum::<u64>() / 2
     };
-    // Tokens 0 and 1 are read in every second or third step, two others that are never read again in each of the other steps.
+    // Tokens 0 and 1 are read in every second or third step, two others that are never read again
+    // in each of the other steps.
     let turns = |every: usize| {
         let pair =
             move |step: usize| if step.is_multiple_of(every) { vec![0, 1] } else { vec![4 + 2 * step, 5 + 2 * step] };
@@ -158,8 +161,8 @@ fn each_evicts_by_its_own_rule() {
     assert_eq!(["Lfu", "Lru", "Belady"].map(|cache| total(&often, cache)), [16, 16, 16]);
     // The pair leaves after every second pair that passes by.
     assert_eq!(total(&often, "Fifo"), 16 + 2 * 4);
-    // With two pairs between its uses it is always the oldest when it is read again, but from its second use on the one that was used
-    // most.
+    // With two pairs between its uses it is always the oldest when it is read again, but from its
+    // second use on the one that was used most.
     let seldom = turns(3);
     assert_eq!(["Lfu", "Lru", "Belady"].map(|cache| total(&seldom, cache)), [20 + 2, 20 + 2 * 5, 20]);
 }
@@ -184,7 +187,8 @@ enum By {
     NextRead(usize),
 }
 
-/// A cache as ordered sets of tokens, one per layer, that knows nothing of time: every move has completed when the next layer decides.
+/// A cache as ordered sets of tokens, one per layer, that knows nothing of time: every move has
+/// completed when the next layer decides.
 struct Twin<'a> {
     setup: Setup,
     by: By,
@@ -199,7 +203,8 @@ struct Twin<'a> {
     decided: Vec<i64>,
     /// Admitted by the present decision.
     admitted: BTreeSet<usize>,
-    /// Layer and token of what it evicts that is to be carried: the layer computed next still reads it where it is.
+    /// Layer and token of what it evicts that is to be carried: the layer computed next still reads
+    /// it where it is.
     leaving: BTreeSet<(usize, usize)>,
 }
 
@@ -409,7 +414,8 @@ proptest! {
         prop_assert_eq!(misses(&scenario), Twin::new(setup, &reads).run(), "{}", cache);
     }
 
-    /// With the same places for new tokens, the oracle has no more misses than any other, and none in common room than in shares.
+    /// With the same places for new tokens, the oracle has no more misses than any other, and none
+    /// in common room than in shares.
     #[test]
     fn none_misses_less_than_belady(
         layers in 2usize..5, prefill in 1usize..60, decode in 2usize..25, skip in 300u32..=1000, churn in 0u32..=600,
@@ -434,7 +440,8 @@ proptest! {
                 prop_assert!(best <= run(other), "{}", other);
             }
         }
-        // Where places are kept free, the layout's first tokens leave before other layers have read them.
+        // Where places are kept free, the layout's first tokens leave before other layers have read
+        // them.
         prop_assert!(allocate || belady(Room::Shared) <= belady(Room::PerLayer));
     }
 
@@ -498,8 +505,8 @@ proptest! {
     }
 }
 
-/// The fewest misses of all ways to keep tokens, by trying all of them: after each layer's reads any of what was there and what was read.
-/// New tokens are written elsewhere.
+/// The fewest misses of all ways to keep tokens, by trying all of them: after each layer's reads
+/// any of what was there and what was read. New tokens are written elsewhere.
 fn least_misses(reads: &Reads, layers: usize, prefill: usize, tokens: usize) -> u64 {
     let range = prefill + reads.len();
     let bit = |layer: usize, token: usize| 1u32 << (layer * range + token);
@@ -530,7 +537,8 @@ fn least_misses(reads: &Reads, layers: usize, prefill: usize, tokens: usize) -> 
     states.into_values().min().unwrap()
 }
 
-/// Layers with KV of different sizes: shares are equal in bytes, and what leaves one layer makes room for another.
+/// Layers with KV of different sizes: shares are equal in bytes, and what leaves one layer makes
+/// room for another.
 #[test]
 fn layers_with_kv_of_different_sizes() {
     for cache in ["Lru", "Fifo(room: Shared)", "Belady(room: Shared, writes: Allocate)", "Lfu(writes: Allocate)"] {
@@ -588,9 +596,10 @@ fn parameters_of_caches() {
     assert_eq!([ahead("Lfu"), ahead("Fifo"), ahead("Belady(steps: 8)"), ahead("Belady")], [0, 0, 8, usize::MAX]);
 }
 
-/// Miss rates on recorded attention, in the order FIFO, LRU, Belady, for rooms of 1, 2 and 4 times what a step reads. They were found by
-/// another program, which keeps sets of tokens and no time: a cache per layer, every third layer, the steps after the first 64, a
-/// new token's KV written into the cache. The recordings are not shipped.
+/// Miss rates on recorded attention, in the order FIFO, LRU, Belady, for rooms of 1, 2 and 4 times
+/// what a step reads. They were found by another program, which keeps sets of tokens and no time: a
+/// cache per layer, every third layer, the steps after the first 64, a new token's KV written into
+/// the cache. The recordings are not shipped.
 #[test]
 fn miss_rates_on_recorded_attention() {
     let Some(folder) = std::env::var_os("TIERSIM_RECORDED") else {

@@ -340,8 +340,9 @@ fn what_waits_for_a_latency_or_a_place_has_carried_nothing() {
         read(&system, HBM, 0, 100_000),
     ];
     let found = found(&system, &plan).unwrap();
-    // The first has the only place until 0.5 ns and never gets to its lanes; the second has it then, and its lanes from 1.5 ns
-    // to 51; the third, in line, gives up; the last is requested at 51 ns and starts at 52.
+    // The first has the only place until 0.5 ns and never gets to its lanes; the second has it
+    // then, and its lanes from 1.5 ns to 51; the third, in line, gives up; the last is requested at
+    // 51 ns and starts at 52.
     assert_eq!(found.finishes, [500, 51_000, 20_000, 152_000]);
     assert_eq!(found.carried, [Some(0), Some(49_500), Some(0), None]);
     assert_eq!(found.started[3], 52_000);

@@ -1,5 +1,5 @@
-//! What a plain command does: a strategy that a real system could run, the baseline beside it, oracles that are marked as such, and
-//! layouts that assume what the trace reads.
+//! What a plain command does: a strategy that a real system could run, the baseline beside it,
+//! oracles that are marked as such, and layouts that assume what the trace reads.
 
 use assert_cmd::Command;
 use serde_json::Value;
@@ -31,7 +31,8 @@ fn a_plain_run_is_realizable_and_has_the_baseline_beside_it() {
     let names: Vec<&str> = both.as_array().unwrap().iter().map(|run| run["strategy"].as_str().unwrap()).collect();
     assert_eq!(names, ["baseline", "balanced-online"]);
     assert!(both.as_array().unwrap().iter().all(|run| run["knows"] == "realizable"));
-    // What says something of its strategy runs alone: a flag for it or for a part of it, and a run that is repeated.
+    // What says something of its strategy runs alone: a flag for it or for a part of it, and a run
+    // that is repeated.
     for flags in [&["--strategy", "best-ratio"][..], &["--migration", "None"], &["--set", "strategy=baseline"]] {
         let one = json(place.path(), &[&["run", "study", "--decode", "4", "--json"], flags].concat());
         assert!(one["strategy"].is_string(), "{flags:?}: {one}");
@@ -85,7 +86,8 @@ fn oracles_are_marked_wherever_they_are_named() {
     assert!(stdout(place, &["list"]).contains("(oracle: sees 8 steps)"));
 }
 
-/// Qwen3-235B-A22B with 131,072 tokens of dense attention on 96 GB of HBM: KV is read more often a byte than experts are.
+/// Qwen3-235B-A22B with 131,072 tokens of dense attention on 96 GB of HBM: KV is read more often a
+/// byte than experts are.
 fn experts(initialization: &str) -> ScenarioConfig {
     let mut config = ScenarioConfig::load("study").unwrap();
     config.model = Reference::Name("qwen3-235b-a22b".to_owned());

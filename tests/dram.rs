@@ -1,4 +1,5 @@
-//! The formulas of DRAM parts against figures of cycle-level simulators: what was published or given, and our own slow twin.
+//! The formulas of DRAM parts against figures of cycle-level simulators: what was published or
+//! given, and our own slow twin.
 
 #[path = "common/dram_commands.rs"]
 mod dram_commands;
@@ -18,9 +19,10 @@ fn model(config: &DramConfig, traffic: Traffic, read_share: f64) -> f64 {
 
 type Given = (&'static str, &'static [(&'static str, u32)], Traffic, f64, f64);
 
-/// Figures of cycle-level simulators that others ran: Ramulator 2.1 with queues of 128 reads and 64 writes for HBM3, 64 and 64
-/// for LPDDR5 and DDR5; random reads of DDR4 by the number of ranks; streams of HBM4 by the read queue; the limit that refresh sets.
-/// (part, fields to change, traffic, read share, achieved)
+/// Figures of cycle-level simulators that others ran: Ramulator 2.1 with queues of 128 reads and 64
+/// writes for HBM3, 64 and 64 for LPDDR5 and DDR5; random reads of DDR4 by the number of ranks;
+/// streams of HBM4 by the read queue; the limit that refresh sets. (part, fields to change,
+/// traffic, read share, achieved)
 #[rustfmt::skip]
 const GIVEN: [Given; 22] = [
     ("hbm3-6400", &[], Traffic::Streams(1 << 40), 1.0, 0.898),
@@ -66,8 +68,8 @@ fn given_figures_are_met_to_two_points() {
     }
 }
 
-/// What an earlier simulator of ours ran, written apart from the twin. (part, pattern, granule, read share, achieved, how near the
-/// model is)
+/// What an earlier simulator of ours ran, written apart from the twin. (part, pattern, granule,
+/// read share, achieved, how near the model is)
 #[rustfmt::skip]
 const BEYOND: [(&str, Pattern, u64, f64, f64, f64); 26] = [
     ("hbm3-6400", Pattern::Random, 256, 1.0, 0.592, 0.02),
@@ -107,7 +109,8 @@ fn an_earlier_simulator_agrees() {
     }
 }
 
-/// A cell of each kind for each part: streams, short and long granules, mixes. The limit of each kind is what the whole grid needs.
+/// A cell of each kind for each part: streams, short and long granules, mixes. The limit of each
+/// kind is what the whole grid needs.
 #[test]
 fn the_formulas_follow_the_twin() {
     let cells = [
@@ -127,8 +130,8 @@ fn the_formulas_follow_the_twin() {
     }
 }
 
-/// Pieces of a row's length in one bank group after another: a queue of half a piece keeps two groups going, a short one does
-/// not, and columns are t_ccd_l apart.
+/// Pieces of a row's length in one bank group after another: a queue of half a piece keeps two
+/// groups going, a short one does not, and columns are t_ccd_l apart.
 #[test]
 fn the_address_map_decides_whether_bank_groups_overlap() {
     let extras = PARTS.iter().find(|part| part.0 == "ddr4-3200").unwrap().1;

@@ -92,10 +92,12 @@ fn compute_and_latencies_are_waited_for() {
 #[test]
 fn the_ladder_by_hand() {
     let explanation = explain(&by_hand());
-    // The writes cost the 4 ns of the read that awaits one. Then 8 + 12 ns: the bound, as HBM holds the weights and nothing else;
-    // its layout is the same. With room for all in HBM, the bound's layout has the weights and one of the two tokens there, and the
-    // new token joins them: 5 + 6 ns. Both tiers together would take 6000 and 7000 B at 1250 GB/s: 4.8 + 5.6 ns. So 0.6 ns are
-    // placement's (tokens are whole), and scarce HBM costs the strategy as much less than the best placement.
+    // The writes cost the 4 ns of the read that awaits one. Then 8 + 12 ns: the bound, as HBM holds
+    // the weights and nothing else; its layout is the same. With room for all in HBM, the bound's
+    // layout has the weights and one of the two tokens there, and the new token joins them: 5 + 6
+    // ns. Both tiers together would take 6000 and 7000 B at 1250 GB/s: 4.8 + 5.6 ns. So 0.6 ns are
+    // placement's (tokens are whole), and scarce HBM costs the strategy as much less than the best
+    // placement.
     assert_eq!(explanation.achieved_ps, 24_000);
     assert_eq!((explanation.bound.time_ps, explanation.loss_ps), (20_000, 4000));
     let costs: Vec<(&str, i64)> = explanation.costs.iter().map(|cost| (cost.name.as_str(), cost.loss_ps)).collect();
@@ -425,7 +427,8 @@ fn a_runs_folder_is_explained_within_it() {
     tiersim(place.path(), &[&["run", "study", "--strategy", "best-ratio"], &SHORT[..], &["--out", "mine"]].concat())
         .assert()
         .success();
-    // The run's page leads to no explanation that is not there; the explanation leads to the run's page.
+    // The run's page leads to no explanation that is not there; the explanation leads to the run's
+    // page.
     assert!(!fs::read_to_string(folder.join("report.html")).unwrap().contains("href=\"explain.html\""));
     let output = tiersim(place.path(), &["explain", "mine"]).assert().success().get_output().stdout.clone();
     let text = String::from_utf8(output).unwrap();

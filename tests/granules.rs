@@ -1,4 +1,5 @@
-//! One rule for the granules of KV reads: read without gaps, KV is one long granule; in pieces, the mean length of its runs.
+//! One rule for the granules of KV reads: read without gaps, KV is one long granule; in pieces, the
+//! mean length of its runs.
 
 #[path = "common/runs.rs"]
 mod runs;
@@ -84,7 +85,8 @@ fn kv_without_gaps_is_read_as_fast_as_weights() {
         for (alone, bytes) in reads(&config(&efficiency, 1, 0)) {
             let expected = bytes.as_f64() / (PEAK * streaming) * 1e12;
             let ratio = alone.as_ps() as f64 / expected;
-            // 500 tokens of 4 KiB are 2 MB: all but what the table takes off below 4 MiB, or a part for the rows of one stream.
+            // 500 tokens of 4 KiB are 2 MB: all but what the table takes off below 4 MiB, or a part
+            // for the rows of one stream.
             assert!((0.999..1.02).contains(&ratio), "{}: {ratio}", efficiency.source);
         }
     }
@@ -103,7 +105,8 @@ fn tokens_that_lie_elsewhere_are_no_gaps() {
         let streaming = Efficiency::new(&efficiency).unwrap().streaming(1.0);
         let keep = spread(&efficiency);
         let external = keep.carried.iter().find(|it| it.0 == TransferClass::KvRead && it.6 == TierId(1)).unwrap();
-        // Behind a link of 250 GB/s, where a bus of 500 is not the limit in long granules, and is one at a quarter of its peak.
+        // Behind a link of 250 GB/s, where a bus of 500 is not the limit in long granules, and is
+        // one at a quarter of its peak.
         assert!(streaming > 0.5);
         assert_eq!(external.5.as_ps(), external.1.get() * 4, "{}", efficiency.source);
     }

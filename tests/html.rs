@@ -147,7 +147,8 @@ fn settings_are_chosen_one_at_a_time() {
     assert_eq!(found["settings"], serde_json::json!([[false, true], [true, false]]));
 }
 
-/// Two runs of the same latency are drawn as two lines: the second has gaps, in which the first is seen.
+/// Two runs of the same latency are drawn as two lines: the second has gaps, in which the first is
+/// seen.
 #[test]
 fn lines_that_coincide_are_seen_as_two() {
     let Some(chromium) = chromium() else { return };
@@ -158,7 +159,8 @@ fn lines_that_coincide_are_seen_as_two() {
     assert_eq!(found["latency_dashes"], serde_json::json!(["", "14 10", "8 4"]));
 }
 
-/// The first step moves all that the strategy wants elsewhere: it sets no scale, and the page says how long it took.
+/// The first step moves all that the strategy wants elsewhere: it sets no scale, and the page says
+/// how long it took.
 #[test]
 fn the_spike_of_the_first_step_sets_no_scale() {
     let mut run = simulated("baseline", 40, "0");

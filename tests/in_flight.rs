@@ -1,5 +1,5 @@
-//! Limits on what is in flight, `max_transfers` and `outstanding`, span the latency (Little's law): against the slow twin,
-//! figures by hand, and what must hold whatever the figures are.
+//! Limits on what is in flight, `max_transfers` and `outstanding`, span the latency (Little's law):
+//! against the slow twin, figures by hand, and what must hold whatever the figures are.
 
 mod common;
 #[path = "common/runs.rs"]
@@ -67,12 +67,14 @@ proptest! {
     ) {
         let system = lay(&memory);
         let mut plan = random::on(&system, &drafts);
-        // Not at round instants, at which others complete: which comes first may depend on a rounding.
+        // Not at round instants, at which others complete: which comes first may depend on a
+        // rounding.
         plan.iter_mut().zip(issued).for_each(|(planned, issued)| planned.issued = issued);
         agree(&finishes(&system, &plan), &twin(&system, &plan).finishes)?;
     }
 
-    /// Little's law: from an idle start, no more than `time * outstanding / latency` bytes have arrived after any time.
+    /// Little's law: from an idle start, no more than `time * outstanding / latency` bytes have
+    /// arrived after any time.
     #[test]
     fn no_more_arrives_than_may_be_in_flight(
         memory in random::memory(ALL, random::any_arbitration()),
@@ -96,7 +98,8 @@ proptest! {
         }
     }
 
-    /// What is not limited goes as if there were no limits; a limit never makes a transfer alone faster.
+    /// What is not limited goes as if there were no limits; a limit never makes a transfer alone
+    /// faster.
     #[test]
     fn a_window_that_all_fit_into_changes_nothing(
         memory in random::memory(With { windows: false, ..ALL }, random::any_arbitration()),
@@ -235,9 +238,10 @@ fn one_that_would_fit_alone_shares_while_others_are_in_flight() {
     ];
     let done = Replay::new(&system, &plan).finish();
     let times: Vec<u64> = done.iter().map(|done| done.finished.as_ps()).collect();
-    // The second shares the 100 GB/s until it has its 50 kB. Of the last three two fit, and the third has what the window
-    // gives, 100 of the bus's 1000 GB/s. The smaller has its 40 kB at 450 after 88.9 ns; the larger goes on at 900 until the
-    // third is complete at 100 ns, and has its last 10 kB at 1000.
+    // The second shares the 100 GB/s until it has its 50 kB. Of the last three two fit, and the
+    // third has what the window gives, 100 of the bus's 1000 GB/s. The smaller has its 40 kB at 450
+    // after 88.9 ns; the larger goes on at 900 until the third is complete at 100 ns, and has its
+    // last 10 kB at 1000.
     assert_eq!(times, [11_500_000, 2_000_000, 21_110_001, 21_088_889, 21_100_000]);
     // Alone, it would have taken its latency and 50 ns.
     assert_eq!(done[1].alone.as_ps(), 1_050_000);
@@ -252,7 +256,8 @@ fn beside_a_cap_the_smaller_one_counts() {
         let plan: Vec<Planned> = (0..reads).map(|_| read(&system, EXTERNAL, 0, 1_000_000)).collect();
         finishes(&system, &plan).into_iter().max().unwrap()
     };
-    // A cap of 50 GB/s: one has that, two have the window's 100 together, four a quarter of it each.
+    // A cap of 50 GB/s: one has that, two have the window's 100 together, four a quarter of it
+    // each.
     assert_eq!([end(50, 1), end(50, 2), end(50, 4)], [21_000_000, 21_000_000, 41_000_000]);
     // A cap above the window's rate makes no difference.
     assert_eq!(end(500, 1), 11_000_000);

@@ -1,5 +1,5 @@
-//! What people type and what other tools write: units, counts, misspelt names, files of another kind, histograms of
-//! HdrHistogram's own tools, and control characters in names.
+//! What people type and what other tools write: units, counts, misspelt names, files of another
+//! kind, histograms of HdrHistogram's own tools, and control characters in names.
 
 use assert_cmd::Command;
 use serde_json::Value;
@@ -123,7 +123,8 @@ fn logs_report_the_top_of_a_bucket() {
     output(place.path(), &["hist", "x", "--unit", "s"], 0);
 }
 
-/// A count of 2^54 and more leaves no float between a share and 1, and names that fold to one file stay apart.
+/// A count of 2^54 and more leaves no float between a share and 1, and names that fold to one file
+/// stay apart.
 #[test]
 fn histograms_with_great_counts_and_like_names_are_kept_apart() {
     let huge = "#[Histogram log format version 1.3]\n0.000,1.000,1.0,HISTEwAAAAsAAAAAAAAAAwAAAAAAAAABQAAAAAAAAAA/8AAAAAAAAACAgICAgICAgCAC\n";

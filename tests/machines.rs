@@ -1,4 +1,5 @@
-//! The shipped machines: every file is listed, and those that were measured achieve what was measured.
+//! The shipped machines: every file is listed, and those that were measured achieve what was
+//! measured.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -29,7 +30,8 @@ fn machines_with_one_memory_have_one_tier() {
     }
 }
 
-/// What long reads, writes, and mixes achieve in GB/s of a tier, behind its link if it has one, against what was measured.
+/// What long reads, writes, and mixes achieve in GB/s of a tier, behind its link if it has one,
+/// against what was measured.
 #[test]
 fn measured_machines_achieve_what_was_measured() {
     for (name, tier, reads, writes) in [

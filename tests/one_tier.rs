@@ -1,4 +1,5 @@
-//! A memory system of one tier, "everything in HBM", and layers without KV: under every strategy, and with every command.
+//! A memory system of one tier, "everything in HBM", and layers without KV: under every strategy,
+//! and with every command.
 
 #[path = "common/runs.rs"]
 mod runs;
@@ -52,7 +53,8 @@ fn any_arbitration() -> impl Strategy<Value = Arbitration> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
-    /// There is nothing to choose, so every strategy does what the baseline does, and the bound is what the reads take.
+    /// There is nothing to choose, so every strategy does what the baseline does, and the bound is
+    /// what the reads take.
     #[test]
     fn on_one_tier_every_strategy_is_the_baseline(
         strategy in any_strategy(),

@@ -203,8 +203,8 @@ fn links_lead_somewhere(folder: &Path) -> usize {
     links
 }
 
-/// Runs of different configurations have folders of their own; what takes the place of another is told, and no page shows what
-/// is gone.
+/// Runs of different configurations have folders of their own; what takes the place of another is
+/// told, and no page shows what is gone.
 #[test]
 fn results_are_not_lost_and_pages_not_stale() {
     let place = TempDir::new().unwrap();
@@ -242,7 +242,8 @@ fn results_are_not_lost_and_pages_not_stale() {
     assert!(!here.join("both/report.html").exists() && here.join("both/best-ratio/report.html").is_file());
 }
 
-/// A page is called by what was run, and asks what it answers: a scenario's own words are true of nothing else.
+/// A page is called by what was run, and asks what it answers: a scenario's own words are true of
+/// nothing else.
 #[test]
 fn pages_are_about_what_was_run() {
     let place = TempDir::new().unwrap();
@@ -285,7 +286,8 @@ fn the_index_lists_all_results_below_out() {
         index.contains("Of 2 runs, ")
             && index.contains("Which is the fastest of baseline and best-ratio (oracle: sees 1 step), ")
     );
-    // Damaged, foreign and empty files, and links in a circle, do no harm; what is gone is no longer listed.
+    // Damaged, foreign and empty files, and links in a circle, do no harm; what is gone is no
+    // longer listed.
     fs::write(here.join("out/runs/report.html"), [0xff, 0xfe, b'<']).unwrap();
     fs::create_dir_all(here.join("out/other/foreign")).unwrap();
     fs::write(here.join("out/other/foreign/report.html"), "<title>not ours</title>").unwrap();
@@ -302,7 +304,8 @@ fn the_index_lists_all_results_below_out() {
     );
 }
 
-/// HBM has room for the weights and half of the prefill's KV: 512 of 1024 tokens of 1 MiB, and none of the 8 that follow.
+/// HBM has room for the weights and half of the prefill's KV: 512 of 1024 tokens of 1 MiB, and none
+/// of the 8 that follow.
 #[test]
 fn runs_say_where_the_bytes_are_and_what_they_wait_for() {
     let place = TempDir::new().unwrap();
@@ -327,8 +330,8 @@ fn runs_say_where_the_bytes_are_and_what_they_wait_for() {
     let number = |pointer: &str| summary.pointer(pointer).unwrap().as_f64().unwrap();
     let waited = number("/waits/tiers_ns/hbm") + number("/waits/tiers_ns/external") + number("/waits/compute_ns");
     assert!((waited - number("/simulated_ns")).abs() < 1e-3, "{waited}");
-    // Weights are read from HBM, 16 MiB of them in each sublayer at 4915 GB/s; KV comes later, from external memory. So the mlp alone
-    // waits for HBM: 32 of them a step.
+    // Weights are read from HBM, 16 MiB of them in each sublayer at 4915 GB/s; KV comes later, from
+    // external memory. So the mlp alone waits for HBM: 32 of them a step.
     let mlp = (16u64 << 20) as f64 / 4915.0;
     assert!((number("/waits/tiers_ns/hbm") / (8.0 * 32.0 * mlp) - 1.0).abs() < 0.02, "{summary}");
     assert!((number("/tokens_per_s") - 8e9 / number("/simulated_ns")).abs() < 1e-6);

@@ -1,5 +1,6 @@
-//! The examples of the READMEs: every command in a `console` block runs, in order and in one folder a file, and prints what the block
-//! shows, to the digit. A line `...` stands for any number of lines, and `[..]` within a line for any text.
+//! The examples of the READMEs: every command in a `console` block runs, in order and in one folder
+//! a file, and prints what the block shows, to the digit. A line `...` stands for any number of
+//! lines, and `[..]` within a line for any text.
 
 use assert_cmd::Command;
 use std::fs;

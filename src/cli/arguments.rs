@@ -26,8 +26,8 @@ pub(super) fn seed(text: &str) -> Result<u64, String> {
     parse_count(text, u64::MAX).map_err(|error| error.to_string())
 }
 
-/// Reads values as `parser` does, and offers `names` to a shell that completes them. Others are read as well: whatever
-/// has a name here may also be the path of a file.
+/// Reads values as `parser` does, and offers `names` to a shell that completes them. Others are
+/// read as well: whatever has a name here may also be the path of a file.
 #[derive(Clone)]
 pub(super) struct Offering<P> {
     parser: P,

@@ -82,7 +82,8 @@ struct Comparison {
     differences: Vec<Difference>,
     figures: Vec<Figure>,
     sentences: Vec<String>,
-    /// For each run after the first, what the difference between its time and the first's is made of; empty where that was not found.
+    /// For each run after the first, what the difference between its time and the first's is made
+    /// of; empty where that was not found.
     why: Vec<Vec<Part>>,
     holds: Vec<Holds>,
 }
@@ -134,8 +135,8 @@ const NOTICEABLE: f64 = 5e-4;
 /// So many characters of a folder's name say what is compared.
 const LONGEST: usize = 120;
 
-/// `out/compare/A-vs-B`, by what is run or by the folders that are read; a strategy that all have comes last. Where that is long, with
-/// a checksum of all.
+/// `out/compare/A-vs-B`, by what is run or by the folders that are read; a strategy that all have
+/// comes last. Where that is long, with a checksum of all.
 fn default_folder(labels: &[String], sources: &[Source]) -> PathBuf {
     let strategy = |source: &Source| match source {
         Source::Folder(_) => None,
@@ -177,7 +178,8 @@ fn sources(args: &CompareArgs) -> Result<(Vec<String>, Vec<Source>), CliError> {
             }
         )));
     }
-    // Scenarios are called by what differs between them; folders, and what does not differ, by their paths.
+    // Scenarios are called by what differs between them; folders, and what does not differ, by
+    // their paths.
     let mut own = hist::labels(&paths);
     let scenarios: Vec<(usize, &ScenarioConfig)> = sources
         .iter()
@@ -327,7 +329,8 @@ impl Comparison {
         Ok(Self { differences, figures, sentences, why, holds, labels, folders, runs })
     }
 
-    /// Finds why the runs after the first take more or less time than the first, by the ladder of each, and adds it to the sentences.
+    /// Finds why the runs after the first take more or less time than the first, by the ladder of
+    /// each, and adds it to the sentences.
     fn attribute(&mut self, resources: Resources, cancel: &Cancel) -> Result<(), CliError> {
         let per_token = |run: &FinishedRun| run.report.summary.simulated_ns / run.report.summary.steps.max(1) as f64;
         let ended = |run: &FinishedRun| run.report.summary.complete && run.report.summary.steps > 0;

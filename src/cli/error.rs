@@ -59,7 +59,8 @@ impl CliError {
         move |source| Self::Scenario { name, source: Box::new(source) }
     }
 
-    /// For `map_err`: what is wrong with the sweep that was called `file`, where it does not say so itself.
+    /// For `map_err`: what is wrong with the sweep that was called `file`, where it does not say so
+    /// itself.
     pub fn of_sweep(file: &str) -> impl FnOnce(SweepError) -> Self {
         let file = file.to_owned();
         move |source| match source {
@@ -113,7 +114,8 @@ const MOST_DIGITS: usize = 40;
 /// The longest line that is shown around a place.
 const MOST_SHOWN: usize = 400;
 
-/// `message` with numbers of hundreds of digits shortened to their first ones and their power of ten.
+/// `message` with numbers of hundreds of digits shortened to their first ones and their power of
+/// ten.
 fn without_long_numbers(message: &str) -> String {
     let mut told = String::with_capacity(message.len().min(1 << 16));
     let mut rest = message;
@@ -167,7 +169,8 @@ fn part_of_line(invalid: &Invalid, line: usize, at: usize) -> String {
 #[derive(Debug)]
 struct Located<'a> {
     invalid: &'a Invalid,
-    /// The file, with a mark in the place of each control character: as long, so that places stay what they are.
+    /// The file, with a mark in the place of each control character: as long, so that places stay
+    /// what they are.
     text: String,
 }
 

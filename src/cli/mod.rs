@@ -12,7 +12,8 @@ macro_rules! note {
     }};
 }
 
-/// A line to stderr, with control characters written out. A reader that has gone away is no reason to end.
+/// A line to stderr, with control characters written out. A reader that has gone away is no reason
+/// to end.
 macro_rules! tell {
     ($($part:tt)+) => {{
         use std::io::Write;
@@ -149,8 +150,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Ctrl-C ends runs at their next step, so that no file stays half-written; a second one ends the process at once, as the
-/// first one does of a command that does not look at the flag.
+/// Ctrl-C ends runs at their next step, so that no file stays half-written; a second one ends the
+/// process at once, as the first one does of a command that does not look at the flag.
 fn interruptible(cancel: &Arc<AtomicBool>, looks_at_the_flag: bool) {
     let cancel = Arc::clone(cancel);
     let installed = ctrlc::set_handler(move || {
@@ -166,8 +167,8 @@ fn interruptible(cancel: &Arc<AtomicBool>, looks_at_the_flag: bool) {
 /// What the heading of a table begins and ends with on a terminal.
 const STYLES: [&str; 2] = ["\u{1b}[1m", "\u{1b}[0m"];
 
-/// Prints results to stdout, with control characters of names written out. A reader that has gone away is no error:
-/// `tiersim list | head`.
+/// Prints results to stdout, with control characters of names written out. A reader that has gone
+/// away is no error: `tiersim list | head`.
 fn print(text: &str) -> Result<(), CliError> {
     use std::io::Write;
     // Styles are ours; all else that steers a terminal is out of a file.

@@ -11,12 +11,14 @@ use std::sync::Arc;
 /// The folder of all results that have no folder of their own.
 const OUT: &str = "out";
 
-/// The default folder of results of one kind (`runs`, `strategies`, ...), by what is run: `out/runs/gh200+h200-pcie,prefill=32768`.
+/// The default folder of results of one kind (`runs`, `strategies`, ...), by what is run:
+/// `out/runs/gh200+h200-pcie,prefill=32768`.
 pub(super) fn default_folder(kind: &str, identity: &Identity) -> PathBuf {
     Path::new(OUT).join(kind).join(identity.folder())
 }
 
-/// What the scenario that was named says before flags change it. A `summary.json` is no such file: it says what was run.
+/// What the scenario that was named says before flags change it. A `summary.json` is no such file:
+/// it says what was run.
 pub(super) fn written(scenario: &str) -> Option<Arc<ScenarioConfig>> {
     if Path::new(scenario).file_name().is_some_and(|name| name == "summary.json") {
         return None;
@@ -29,7 +31,8 @@ pub(super) fn identity(scenario: &Scenario) -> Identity {
     Identity::of(scenario.resolved(), scenario.written().map(Arc::as_ref))
 }
 
-/// A folder for each scenario by its strategy, below `out`. Names that no path can tell apart get a number.
+/// A folder for each scenario by its strategy, below `out`. Names that no path can tell apart get a
+/// number.
 pub(super) fn strategy_folders(out: &Path, scenarios: &[Scenario]) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = Vec::with_capacity(scenarios.len());
     for scenario in scenarios {
@@ -49,7 +52,8 @@ pub(super) fn prepare(jobs: &[Job<'_>]) -> Result<Vec<Claim>, CliError> {
     Ok(claims)
 }
 
-/// Tells where the results in `folder`, of which `file` has the scenario, are of another configuration.
+/// Tells where the results in `folder`, of which `file` has the scenario, are of another
+/// configuration.
 pub(super) fn tell_replaced(folder: &Path, file: &str, scenario: &Scenario) {
     if let Some(changes) = replaced(&folder.join(file), scenario) {
         note!("{} holds the results of another configuration, which are replaced: {changes}", folder.display());
@@ -59,7 +63,8 @@ pub(super) fn tell_replaced(folder: &Path, file: &str, scenario: &Scenario) {
 /// So many differences are told of.
 const TOLD: usize = 3;
 
-/// In what the scenario of `file` differs from `scenario`; `None` where there is none, or where it is the same.
+/// In what the scenario of `file` differs from `scenario`; `None` where there is none, or where it
+/// is the same.
 fn replaced(file: &Path, scenario: &Scenario) -> Option<String> {
     let there = ScenarioConfig::load(file.to_str()?).ok()?;
     let trees = [&there, scenario.resolved()].map(|config| serde_json::to_value(config).unwrap_or_default());

@@ -40,7 +40,8 @@ pub(super) struct RunArgs {
     /// Steps
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     decode: Option<u32>,
-    /// Leave the first steps out of histograms, means and tokens/s; the simulated time is of all steps
+    /// Leave the first steps out of histograms, means and tokens/s; the simulated time is of all
+    /// steps
     #[arg(long, value_name = "STEPS", value_parser = arguments::count, allow_negative_numbers = true)]
     warmup: Option<u32>,
     /// How many tokens of a layer make a page: KV is placed, moved and read in whole pages
@@ -70,7 +71,8 @@ pub(super) struct RunArgs {
     /// So many tokens before the recorded ones, never skipped
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     prefill_offset: Option<u32>,
-    /// The strategy, several times to compare [default: the scenario's, or baseline and balanced-online]
+    /// The strategy, several times to compare [default: the scenario's, or baseline and
+    /// balanced-online]
     #[arg(long, value_name = "STRATEGY", value_parser = arguments::strategies(strategy_named), hide_possible_values = true)]
     pub strategy: Vec<Strategy>,
     /// What lies where at the start, in place of the strategy's
@@ -106,8 +108,9 @@ pub(super) struct RunArgs {
     /// Run a grid: FIELD=VALUE,VALUE,... or FIELD=FROM..TO/POINTS (FROM..TOxPOINTS at equal ratios); several times for several axes
     #[arg(long, value_name = "AXIS")]
     pub vary: Vec<String>,
-    /// The folder for the results; with several strategies, a folder each within it [default: a folder each in out/runs/SCENARIO, with
-    /// what was changed: out/runs/gh200+h200-pcie,prefill=32768]
+    /// The folder for the results; with several strategies, a folder each within it [default: a
+    /// folder each in out/runs/SCENARIO, with what was changed:
+    /// out/runs/gh200+h200-pcie,prefill=32768]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Write timeline.json (for ui.perfetto.dev and chrome://tracing) and a picture of these steps: 100, or 100..105
@@ -246,8 +249,8 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
     Ok(code)
 }
 
-/// Notes on the machine that change how far the times can be trusted: tiers without an efficiency, and limits that keep a tier
-/// below its bandwidth.
+/// Notes on the machine that change how far the times can be trusted: tiers without an efficiency,
+/// and limits that keep a tier below its bandwidth.
 fn tell_assumptions(scenario: &Scenario) {
     let Reference::Inline(memory) = &scenario.resolved().memory else { return };
     let ideal: Vec<&str> =
@@ -411,7 +414,8 @@ fn strategies(args: &RunArgs, config: &ScenarioConfig) -> Vec<Strategy> {
     if args.strategy.is_empty() { vec![config.strategy] } else { args.strategy.clone() }
 }
 
-/// The same; where nothing was said about the strategy, after the reference that the default one is held against.
+/// The same; where nothing was said about the strategy, after the reference that the default one is
+/// held against.
 ///
 /// A `summary.json` says what its strategy was, so that it repeats that run alone.
 fn with_reference(args: &RunArgs, config: &ScenarioConfig) -> Vec<Strategy> {
@@ -471,7 +475,8 @@ fn labelled<'a>(labels: &'a [String], finished: &'a [Finished]) -> Vec<Labelled<
     labels.iter().zip(finished).map(|(label, run)| Labelled { label, run: &run.report }).collect()
 }
 
-/// `report.html` of all runs, beside their folders, with the list of what it shows; each has its own within.
+/// `report.html` of all runs, beside their folders, with the list of what it shows; each has its
+/// own within.
 fn side_by_side(jobs: &[Job<'_>], finished: &[Finished]) -> Result<Vec<Artifact>, CliError> {
     let labels = labels(finished);
     let runs = labelled(&labels, finished);

@@ -1,4 +1,5 @@
-//! `tiersim list --KIND NAME`: one thing that has a name, or the RON that it is written in, to start one's own from.
+//! `tiersim list --KIND NAME`: one thing that has a name, or the RON that it is written in, to
+//! start one's own from.
 
 use super::error::CliError;
 use super::print;

@@ -17,8 +17,9 @@ impl Counting for u64 {
     const MOST: u64 = u64::MAX;
 }
 
-/// For `#[serde(deserialize_with = "...")]`: a number of tokens, steps or the like, which may also be written as text:
-/// `"128k"`, `"131_072"`. What is no whole number, or too great a one, is refused with what to write.
+/// For `#[serde(deserialize_with = "...")]`: a number of tokens, steps or the like, which may also
+/// be written as text: `"128k"`, `"131_072"`. What is no whole number, or too great a one, is
+/// refused with what to write.
 ///
 /// # Errors
 /// The deserializer's error.

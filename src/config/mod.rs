@@ -130,8 +130,8 @@ pub fn read(path: &Path) -> Result<String, ConfigError> {
     utf8(bytes).map_err(error)
 }
 
-/// What serde says of a value, where JSON stands between the text and the value: it has no NaN and no infinity, so that
-/// these arrive as null.
+/// What serde says of a value, where JSON stands between the text and the value: it has no NaN and
+/// no infinity, so that these arrive as null.
 #[must_use]
 pub fn not_finite(message: String) -> String {
     match message.strip_prefix("invalid type: null, ") {

@@ -1,7 +1,7 @@
 //! The name that was meant by one that is misspelt.
 
-/// Of `known`, the name that is most like `given`, if one is like it: the same but for case, `-` and `_`, one or two
-/// letters in ten apart, or one that starts with it.
+/// Of `known`, the name that is most like `given`, if one is like it: the same but for case, `-`
+/// and `_`, one or two letters in ten apart, or one that starts with it.
 ///
 /// ```
 /// use tiersim::config::nearest;
@@ -34,7 +34,8 @@ pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, name)| name)
 }
 
-/// ` Did you mean 'NAME'?`, or nothing where no name of `known` is like `given`; to end a message with.
+/// ` Did you mean 'NAME'?`, or nothing where no name of `known` is like `given`; to end a message
+/// with.
 #[must_use]
 pub fn did_you_mean<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(given, known).map_or_else(String::new, |name| format!(" Did you mean '{name}'?"))

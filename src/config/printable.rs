@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Whether a character does something to a terminal, or to the order of what it shows, instead of being shown.
-/// Line ends do as well.
+/// Whether a character does something to a terminal, or to the order of what it shows, instead of
+/// being shown. Line ends do as well.
 #[must_use]
 pub fn is_control(c: char) -> bool {
     // Besides control characters: marks of direction, which make a text read as another one.
@@ -12,7 +12,8 @@ pub fn is_control(c: char) -> bool {
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-/// `text` with control characters written out, such as `\u{1b}`, so that a name in a file cannot steer a terminal.
+/// `text` with control characters written out, such as `\u{1b}`, so that a name in a file cannot
+/// steer a terminal.
 ///
 /// ```
 /// use tiersim::config::printable;

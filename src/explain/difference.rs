@@ -9,14 +9,16 @@ use serde::Serialize;
 pub struct Part {
     /// What it is: a cost of the ladder, or a part of the bound.
     pub name: String,
-    /// How much more time the second run takes because of it; of a token, where the runs have other numbers of tokens.
+    /// How much more time the second run takes because of it; of a token, where the runs have other
+    /// numbers of tokens.
     pub difference_ps: f64,
     /// Its share of the whole difference.
     pub share: f64,
 }
 
-/// What the difference between the times of two runs is made of, the most first: the parts of their bounds, then what lies between
-/// bound and time in each, by the [ladder](super::Ladder). The parts add up to the difference.
+/// What the difference between the times of two runs is made of, the most first: the parts of their
+/// bounds, then what lies between bound and time in each, by the [ladder](super::Ladder). The parts
+/// add up to the difference.
 #[must_use]
 pub fn difference(first: &Explanation, run: &Explanation) -> Vec<Part> {
     let same_length = first.steps == run.steps;
@@ -53,7 +55,8 @@ const TOLD: usize = 4;
 /// And those alone that are so much of the difference.
 const WORTH_SAYING: f64 = 0.03;
 
-/// The same in a sentence: why `run` takes more or less time than `first`. `None` where it takes as long.
+/// The same in a sentence: why `run` takes more or less time than `first`. `None` where it takes as
+/// long.
 #[must_use]
 pub fn because((first_name, first): (&str, &Explanation), (name, run): (&str, &Explanation)) -> Option<String> {
     let parts = difference(first, run);

@@ -32,8 +32,9 @@ impl Ladder {
         Ideal::ALL.into_iter().filter(|ideal| scenario.is_affected_by(*ideal)).collect()
     }
 
-    /// Runs `scenario` and its idealizations, so many at a time (0: one a core), as far as they have `room`. `advance` is told how many steps more have been
-    /// simulated; `cancel` ends all runs at their next step. The result does not depend on the number of threads.
+    /// Runs `scenario` and its idealizations, so many at a time (0: one a core), as far as they
+    /// have `room`. `advance` is told how many steps more have been simulated; `cancel` ends all
+    /// runs at their next step. The result does not depend on the number of threads.
     ///
     /// # Errors
     /// [`ExplainError`]: as [`run`], or what stands against an idealized scenario.

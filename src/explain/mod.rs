@@ -1,25 +1,29 @@
-//! Why is a run as slow as it is? From its bound to its time, in costs that add up exactly, and what the run waited for.
+//! Why is a run as slow as it is? From its bound to its time, in costs that add up exactly, and
+//! what the run waited for.
 //!
 //! # The ladder
-//! The scenario runs as it is, then with one more thing idealized in each further run, in the order of [`Ideal::ALL`]: first the
-//! traffic that the strategy adds, on the machine as it is; then the losses of the machine, with nothing but demand reads on it;
-//! then the initial layout, the room in the first tier, and pages. An interaction cost is attributed to the first of the two: a bus
-//! that turns around because of migration is migration's. A thing that makes no difference to a scenario (no tier is hashed, say) has
-//! no run.
+//! The scenario runs as it is, then with one more thing idealized in each further run, in the order
+//! of [`Ideal::ALL`]: first the traffic that the strategy adds, on the machine as it is; then the
+//! losses of the machine, with nothing but demand reads on it; then the initial layout, the room in
+//! the first tier, and pages. An interaction cost is attributed to the first of the two: a bus that
+//! turns around because of migration is migration's. A thing that makes no difference to a scenario
+//! (no tier is hashed, say) has no run.
 //!
-//! The *loss* of a run is its time less its bound: the sum of its steps' latencies less the sum of their bounds. The cost of a thing
-//! is the loss of the run with it less that of the next run, without it. Most idealizations leave the bound as it is, so that is the
-//! difference of the two times; only [`Ideal::AmpleHbm`] and [`Ideal::SingleTokens`] lower the bound as well, and cost what
-//! they cost the strategy beyond what they cost the best placement.
+//! The *loss* of a run is its time less its bound: the sum of its steps' latencies less the sum of
+//! their bounds. The cost of a thing is the loss of the run with it less that of the next run,
+//! without it. Most idealizations leave the bound as it is, so that is the difference of the two
+//! times; only [`Ideal::AmpleHbm`] and [`Ideal::SingleTokens`] lower the bound as well, and cost
+//! what they cost the strategy beyond what they cost the best placement.
 //!
-//! [`Ideal::BoundLayout`] starts the run from the layout that the bound of its first step uses. It comes before
-//! [`Ideal::AmpleHbm`], so that a layout which puts the wrong bytes in a small HBM is not mistaken for a want of HBM: the cost of
-//! scarce HBM is what no initial layout can mend.
+//! [`Ideal::BoundLayout`] starts the run from the layout that the bound of its first step uses. It
+//! comes before [`Ideal::AmpleHbm`], so that a layout which puts the wrong bytes in a small HBM is
+//! not mistaken for a want of HBM: the cost of scarce HBM is what no initial layout can mend.
 //!
-//! The loss of the last run is [`PLACEMENT`]'s: where new KV and moved KV go even with room for all, and the parts of stages and
-//! compute that do not overlap. The costs of all things and of placement add up to the loss of the run as it is, in whole
-//! picoseconds: each loss but the first and the last is added once and subtracted once. No run beats its bound, so the last loss is
-//! not negative. The cost of a thing may be: then the run without it is the slower one.
+//! The loss of the last run is [`PLACEMENT`]'s: where new KV and moved KV go even with room for
+//! all, and the parts of stages and compute that do not overlap. The costs of all things and of
+//! placement add up to the loss of the run as it is, in whole picoseconds: each loss but the first
+//! and the last is added once and subtracted once. No run beats its bound, so the last loss is not
+//! negative. The cost of a thing may be: then the run without it is the slower one.
 //!
 //! The bound is split as well: what the best placement takes with room for all and token by token, what reading whole pages adds to
 //! that, and what scarce room in the first tier adds.
@@ -75,7 +79,8 @@ pub struct Explanation {
     pub schema: u32,
     /// The strategy's name.
     pub strategy: String,
-    /// What the strategy must know of the skip sets: `realizable` (the past alone), or `oracle: sees N steps`.
+    /// What the strategy must know of the skip sets: `realizable` (the past alone), or `oracle:
+    /// sees N steps`.
     #[serde(default)]
     pub knows: String,
     /// Whether every run got to its last step.
@@ -156,7 +161,8 @@ pub struct WaitShare {
 }
 
 impl Explanation {
-    /// The strategy's name as tables, legends and sentences show it: that of an oracle says what it sees.
+    /// The strategy's name as tables, legends and sentences show it: that of an oracle says what it
+    /// sees.
     #[must_use]
     pub fn label(&self) -> String {
         self.scenario.strategy.knowledge().label(&self.strategy)

@@ -1,8 +1,9 @@
 //! The sentences of an explanation, from its figures alone.
 //!
-//! The first sentence says how far the run is from the bound. Then follow the things that cost most, each with what reads wait for
-//! because of it, things without which the run would be slower, what the run as it is waits for, and which part of the bound
-//! itself comes from scarce HBM or from pages.
+//! The first sentence says how far the run is from the bound. Then follow the things that cost
+//! most, each with what reads wait for because of it, things without which the run would be slower,
+//! what the run as it is waits for, and which part of the bound itself comes from scarce HBM or
+//! from pages.
 
 use super::{Cost, Explanation, PLACEMENT};
 use crate::memory::TransferClass;

@@ -1,4 +1,5 @@
-//! What a memory system assumes, and what keeps its tiers below their bandwidths: shown wherever one is described.
+//! What a memory system assumes, and what keeps its tiers below their bandwidths: shown wherever
+//! one is described.
 
 use super::config::{LinkConfig, MemoryConfig, TierConfig};
 use super::{MemorySystem, Tier};
@@ -24,8 +25,8 @@ impl fmt::Display for Note {
 }
 
 impl MemorySystem {
-    /// What `config`, from which this system was made, assumes and limits, tier by tier: missing efficiencies, caps, limits
-    /// on what is in flight, packet overheads.
+    /// What `config`, from which this system was made, assumes and limits, tier by tier: missing
+    /// efficiencies, caps, limits on what is in flight, packet overheads.
     #[must_use]
     pub fn notes(&self, config: &MemoryConfig) -> Vec<Note> {
         let mut notes = Vec::new();
@@ -97,8 +98,8 @@ fn transfer_cap(field: &str, cap: Bandwidth, tier: &Tier, add: &mut impl FnMut(b
     add(keeps_below, format!("{field}: one transfer gets at most {cap}{against} {}", gigabytes(tier.wire_bandwidth)));
 }
 
-/// A transfer of `bytes` is in flight for latency + bytes / bandwidth. `limit` of them at a time reach half of the bandwidth
-/// where their bytes together take as long as the latency.
+/// A transfer of `bytes` is in flight for latency + bytes / bandwidth. `limit` of them at a time
+/// reach half of the bandwidth where their bytes together take as long as the latency.
 fn max_transfers(field: &str, limit: u32, tier: &Tier) -> String {
     let at_once = if limit == 1 { "1 transfer" } else { &format!("{limit} transfers") };
     let counted = format!("{field}: {at_once} at once, each from its request to its last byte");

@@ -63,12 +63,12 @@ pub struct TierConfig {
     /// The most that one transfer gets of the tier, however idle it is.
     #[serde(default)]
     pub transfer_cap: Option<Bandwidth>,
-    /// How many transfers the tier carries at once, each from its request to its last byte, so the latency included;
-    /// the others wait in line.
+    /// How many transfers the tier carries at once, each from its request to its last byte, so the
+    /// latency included; the others wait in line.
     #[serde(default)]
     pub max_transfers: Option<u32>,
-    /// How many bytes may be in flight on the tier at once, each from its request to its arrival, so the latency (the
-    /// link's as well) included. See [`Lane::window`](super::Lane::window).
+    /// How many bytes may be in flight on the tier at once, each from its request to its arrival,
+    /// so the latency (the link's as well) included. See [`Lane::window`](super::Lane::window).
     #[serde(default)]
     pub outstanding: Option<Bytes>,
     /// The chip-to-chip or expansion link that every transfer to or from this tier crosses, if there is one.
@@ -122,11 +122,12 @@ pub struct LinkConfig {
     pub latency: SimTime,
     /// The most that one transfer gets of the link, however idle it is.
     pub transfer_cap: Option<Bandwidth>,
-    /// How many transfers each direction carries at once, each from its request to its last byte; the others wait in
-    /// line.
+    /// How many transfers each direction carries at once, each from its request to its last byte;
+    /// the others wait in line.
     pub max_transfers: Option<u32>,
-    /// How many bytes may be in flight in each direction at once, each from its request to its arrival, so the tier's
-    /// and the link's latency included. See [`Lane::window`](super::Lane::window).
+    /// How many bytes may be in flight in each direction at once, each from its request to its
+    /// arrival, so the tier's and the link's latency included. See
+    /// [`Lane::window`](super::Lane::window).
     pub outstanding: Option<Bytes>,
 }
 

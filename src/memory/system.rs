@@ -131,8 +131,8 @@ pub struct Tier {
     pub stripe: Bytes,
     /// Whether what its channels achieve depends on how many bytes are contiguous.
     pub granule_matters: bool,
-    /// What it can be read at, in long granules: the least of its channels, its link, and what may be in flight on it
-    /// ([`Lane::window`]); losses subtracted.
+    /// What it can be read at, in long granules: the least of its channels, its link, and what may
+    /// be in flight on it ([`Lane::window`]); losses subtracted.
     pub read_bandwidth: Bandwidth,
     /// The same, whatever may be in flight: what bounds are computed from.
     pub wire_bandwidth: Bandwidth,
@@ -164,17 +164,20 @@ pub struct Lane {
     pub transfer_cap: Option<Bandwidth>,
     /// How many transfers it carries at once, each from its request to its last byte.
     pub max_transfers: Option<u32>,
-    /// How many bytes of the transfers that cross it may be in flight at once, where the lane stands for such a limit
-    /// and not for wires: `external.outstanding`, `external.link.read.outstanding`.
+    /// How many bytes of the transfers that cross it may be in flight at once, where the lane
+    /// stands for such a limit and not for wires: `external.outstanding`,
+    /// `external.link.read.outstanding`.
     ///
-    /// A byte is in flight from its request to its arrival: at least the tier's latency. By Little's law (J. D. C.
-    /// Little, "A Proof for the Queuing Formula L = λW", Operations Research 9(3), 1961) no more than window / latency
-    /// arrive in the long run, which is the lane's [`whole`](Self::whole).
-    /// * A transfer that fits beside all that is in flight when it is requested asks for all its bytes at once. It does
-    ///   not hold this lane.
-    /// * Any other transfer asks for bytes as earlier ones arrive: it holds this lane along with the others of its
-    ///   route, and all that do share its bandwidth as they share any lane. So one that is larger than the window never
-    ///   gets more than window / latency, even alone; and never more than its `transfer_cap`, if that is less.
+    /// A byte is in flight from its request to its arrival: at least the tier's latency. By
+    /// Little's law (J. D. C. Little, "A Proof for the Queuing Formula L = λW", Operations Research
+    /// 9(3), 1961) no more than window / latency arrive in the long run, which is the lane's
+    /// [`whole`](Self::whole).
+    /// * A transfer that fits beside all that is in flight when it is requested asks for all its
+    ///   bytes at once. It does not hold this lane.
+    /// * Any other transfer asks for bytes as earlier ones arrive: it holds this lane along with
+    ///   the others of its route, and all that do share its bandwidth as they share any lane. So
+    ///   one that is larger than the window never gets more than window / latency, even alone; and
+    ///   never more than its `transfer_cap`, if that is less.
     ///
     /// From an idle start, at most `time * window / latency` bytes have arrived after any `time`.
     pub window: Option<Bytes>,
@@ -607,7 +610,8 @@ fn achieved(peak: Bandwidth, share: f64) -> Bandwidth {
     Bandwidth::new((peak.as_f64() * share) as u64).unwrap_or(peak)
 }
 
-/// The lanes of a link, and of limits on the bytes in flight, by direction: all ports of a tier share them.
+/// The lanes of a link, and of limits on the bytes in flight, by direction: all ports of a tier
+/// share them.
 #[derive(Default)]
 struct SharedLanes {
     read: Vec<LaneId>,
@@ -644,7 +648,8 @@ fn lay_link(index: usize, tier: &TierConfig, lanes: &mut Vec<Lane>) -> Result<Sh
     Ok(of_link)
 }
 
-/// Adds the lanes that stand for limits on the bytes in flight. Where there is no latency, nothing is in flight.
+/// Adds the lanes that stand for limits on the bytes in flight. Where there is no latency, nothing
+/// is in flight.
 fn lay_windows(
     index: usize,
     tier: &TierConfig,

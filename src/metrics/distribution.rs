@@ -6,8 +6,8 @@ use hdrhistogram::Histogram;
 #[derive(Clone, Debug)]
 pub struct Timings {
     histogram: Histogram<u64>,
-    /// Of times that another tool recorded: what that tool reports, rising, with how often it occurred. The histogram
-    /// holds the same times in its own buckets.
+    /// Of times that another tool recorded: what that tool reports, rising, with how often it
+    /// occurred. The histogram holds the same times in its own buckets.
     reported: Option<Box<[(SimTime, u64)]>>,
     sum: u128,
     least: SimTime,
@@ -46,8 +46,8 @@ impl Timings {
         Self { sum, least: ends.0, greatest: SimTime::from_ps(ends.1), reported: None, histogram }
     }
 
-    /// Times that another tool recorded, in its buckets: each of `times`, which rise, stands for a bucket as that tool
-    /// reports it. Percentiles are among them; the last is the greatest.
+    /// Times that another tool recorded, in its buckets: each of `times`, which rise, stands for a
+    /// bucket as that tool reports it. Percentiles are among them; the last is the greatest.
     ///
     /// # Panics
     /// If the counts add up to more than a `u64` holds.
@@ -64,7 +64,8 @@ impl Timings {
         Self { histogram: own, reported: Some(times.into()), sum, least, greatest }
     }
 
-    /// The times, rising, with how often each occurred: the top of each bucket in which there are any.
+    /// The times, rising, with how often each occurred: the top of each bucket in which there are
+    /// any.
     pub fn buckets(&self) -> impl Iterator<Item = (SimTime, u64)> + '_ {
         let own = self.reported.is_none().then(|| {
             let buckets = self.histogram.iter_recorded();
@@ -136,7 +137,8 @@ impl Timings {
         }
         all.retain(|_, count| *count > 0);
         let least = all.keys().next().copied().unwrap_or(SimTime::MAX);
-        // The least of all is known to less than its bucket; that of the rest only where it is of the same bucket.
+        // The least of all is known to less than its bucket; that of the rest only where it is of
+        // the same bucket.
         let same = self.buckets().next().is_some_and(|(first, _)| first == least);
         let least = if same { self.least } else { least };
         Some(Self::reported(all.into_iter().collect(), self.sum.saturating_sub(other.sum), least))

@@ -14,7 +14,8 @@ pub struct Summary {
     pub schema: u32,
     /// The strategy's name.
     pub strategy: String,
-    /// What the strategy must know of the skip sets: `realizable` (the past alone), or `oracle: sees N steps`.
+    /// What the strategy must know of the skip sets: `realizable` (the past alone), or `oracle:
+    /// sees N steps`.
     #[serde(default)]
     pub knows: String,
     /// Whether the run got to its last step.
@@ -26,11 +27,12 @@ pub struct Summary {
     pub steps: u64,
     /// From the start of the first step to the end of the last.
     pub simulated_ns: f64,
-    /// Tokens a second of simulated time, over the steps that are measured: all, or those after `scenario.warmup_steps`.
+    /// Tokens a second of simulated time, over the steps that are measured: all, or those after
+    /// `scenario.warmup_steps`.
     #[serde(default)]
     pub tokens_per_s: Option<f64>,
-    /// From the start of the first step to the end of the last transfer: posted writes and moves may go on after the last
-    /// step. It is what `lanes` are counted over.
+    /// From the start of the first step to the end of the last transfer: posted writes and moves
+    /// may go on after the last step. It is what `lanes` are counted over.
     #[serde(default)]
     pub drained_ns: f64,
     /// How many events were handled.
@@ -57,7 +59,8 @@ pub struct Summary {
     /// What was waited for. Not in the summaries of earlier versions.
     #[serde(default)]
     pub waits: Option<WaitsSummary>,
-    /// By lane, over `drained_ns`: what a lane carried is its utilization of its bandwidth over that time.
+    /// By lane, over `drained_ns`: what a lane carried is its utilization of its bandwidth over
+    /// that time.
     pub lanes: Named<LaneSummary>,
     /// KV read of tokens that were to be skipped, as others of their pages were not.
     #[serde(default)]
@@ -69,8 +72,8 @@ pub struct Summary {
     pub migration: MigrationSummary,
     /// The least that any placement could reach.
     pub bound: BoundSummary,
-    /// The CRC-32 checksums (8 hexadecimal digits) of the files of the same run that are read back with this one, by name: a
-    /// folder with other files is of several runs.
+    /// The CRC-32 checksums (8 hexadecimal digits) of the files of the same run that are read back
+    /// with this one, by name: a folder with other files is of several runs.
     #[serde(default, skip_serializing_if = "Named::is_empty")]
     pub files: Named<String>,
     /// The whole resolved input: what `tiersim run` repeats the run from.
@@ -85,7 +88,8 @@ impl Summary {
         self.steps.saturating_sub(u64::from(self.scenario.warmup_steps))
     }
 
-    /// How much more KV was read than the trace asks for, as others of its pages were read: a share of what it asks for.
+    /// How much more KV was read than the trace asks for, as others of its pages were read: a share
+    /// of what it asks for.
     #[must_use]
     pub fn read_beyond_share(&self) -> Option<f64> {
         let read: u64 = self.transfers.get("KvRead")?.bytes.0.iter().map(|(_, bytes)| bytes).sum();
@@ -93,13 +97,15 @@ impl Summary {
         Some(self.read_beyond_bytes as f64 / asked as f64)
     }
 
-    /// The strategy's name as tables, legends and sentences show it: that of an oracle says what it sees.
+    /// The strategy's name as tables, legends and sentences show it: that of an oracle says what it
+    /// sees.
     #[must_use]
     pub fn label(&self) -> String {
         self.scenario.strategy.knowledge().label(&self.strategy)
     }
 
-    /// The units in which the capacity of its first tier was most likely typed, for all sizes that are shown of it.
+    /// The units in which the capacity of its first tier was most likely typed, for all sizes that
+    /// are shown of it.
     #[must_use]
     pub fn size_style(&self) -> SizeStyle {
         self.capacity_bytes.0.first().map_or(SizeStyle::Binary, |(_, bytes)| Bytes::new(*bytes).style())
@@ -152,7 +158,8 @@ pub struct Distribution {
 pub struct TransferSummary {
     /// How many completed in the steps that are measured: those that the distributions are of.
     pub count: u64,
-    /// The bytes of all steps: by the tier read from or written to, for a migration its destination.
+    /// The bytes of all steps: by the tier read from or written to, for a migration its
+    /// destination.
     pub bytes: Named<u64>,
     /// From issue to the last byte.
     pub latency_ns: Option<Distribution>,
@@ -172,8 +179,9 @@ pub struct LayoutSummary {
     pub end: StoredSummary,
 }
 
-/// Where the bytes were at one moment: by tier, in bytes and as shares of all. KV counts in whole pages, and on the destination of a
-/// move; under inclusive residency a byte counts on the tier that it is read from.
+/// Where the bytes were at one moment: by tier, in bytes and as shares of all. KV counts in whole
+/// pages, and on the destination of a move; under inclusive residency a byte counts on the tier
+/// that it is read from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StoredSummary {
     /// Stored weights.
@@ -186,8 +194,8 @@ pub struct StoredSummary {
     pub kv_share: Named<Option<f64>>,
 }
 
-/// For how long sublayers waited, by what arrived last: the reads of a tier, or compute. The times add up to `simulated_ns` of a
-/// complete run. `tiersim explain` has the same by lane and by cause.
+/// For how long sublayers waited, by what arrived last: the reads of a tier, or compute. The times
+/// add up to `simulated_ns` of a complete run. `tiersim explain` has the same by lane and by cause.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WaitsSummary {
     /// By the tier whose reads arrived last.

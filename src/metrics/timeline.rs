@@ -90,8 +90,9 @@ impl Timeline {
         }
     }
 
-    /// The most steps that a timeline of `scenario` may have; at least 1. Each layer has transfers on each lane, and whenever one
-    /// begins or ends the rates of all lanes are noted, so a layer takes about the square of the lanes.
+    /// The most steps that a timeline of `scenario` may have; at least 1. Each layer has transfers
+    /// on each lane, and whenever one begins or ends the rates of all lanes are noted, so a layer
+    /// takes about the square of the lanes.
     #[must_use]
     pub fn most_steps(scenario: &Scenario) -> usize {
         let lanes = scenario.memory().lanes().len();

@@ -8,14 +8,16 @@ const PLACES: usize = 200;
 const NEAR: f64 = 0.006;
 /// And are drawn apart where they coincide over so much of the axis.
 const ENOUGH: f64 = 0.04;
-/// How long the dashes of the second, third and fourth line at one place are, of [`PERIOD`] each: those below show in between.
+/// How long the dashes of the second, third and fourth line at one place are, of [`PERIOD`] each:
+/// those below show in between.
 const DASHES: [f64; 3] = [14.0, 9.0, 5.0];
 const PERIOD: f64 = 24.0;
 /// How long the dashes of a line are that has dashes anyhow.
 const REFERENCE: f64 = 6.0;
 
-/// How many of the lines that are drawn before each of `lines` it coincides with, on axes that end at `x_to` and `y_to`. Of those
-/// with a stroke of their own, whether there is any: what is below shows in their gaps, if these are long enough.
+/// How many of the lines that are drawn before each of `lines` it coincides with, on axes that end
+/// at `x_to` and `y_to`. Of those with a stroke of their own, whether there is any: what is below
+/// shows in their gaps, if these are long enough.
 pub(super) fn below(lines: &[Line], x_to: f64, y_to: f64) -> Vec<usize> {
     let heights: Vec<Vec<Option<f64>>> = lines.iter().map(|line| heights(&line.points, x_to)).collect();
     let coincide = |one: usize, other: usize| {

@@ -1,5 +1,6 @@
-//! Rows of horizontal bars. A row has its label to the left and its figure to the right, each in a column of its own, so
-//! that no text meets another, however many rows there are and however long their labels.
+//! Rows of horizontal bars. A row has its label to the left and its figure to the right, each in a
+//! column of its own, so that no text meets another, however many rows there are and however long
+//! their labels.
 
 use super::canvas::{Anchor, Canvas, TEXT, TITLE};
 use super::labels::wrapped;

@@ -1,5 +1,5 @@
-//! What pictures are drawn on where the plotting crate has no plot that fits, and where something is added to one of its
-//! plots: lines, boxes and text at places in pixels.
+//! What pictures are drawn on where the plotting crate has no plot that fits, and where something
+//! is added to one of its plots: lines, boxes and text at places in pixels.
 
 use super::chart::pictures;
 use super::output::{Artifact, ReportError};

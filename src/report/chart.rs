@@ -1,4 +1,5 @@
-//! Lines over axes, in one panel or several, and areas: the plotting crate's plots with legends of our own (`legend.rs`).
+//! Lines over axes, in one panel or several, and areas: the plotting crate's plots with legends of
+//! our own (`legend.rs`).
 
 use super::apart::{below, dashes};
 use super::canvas::Canvas;
@@ -193,8 +194,8 @@ impl Chart {
     }
 }
 
-/// The dash pattern of each line of each panel. A line of the same label has the same one in all, that of the panel where it lies
-/// over the most others.
+/// The dash pattern of each line of each panel. A line of the same label has the same one in all,
+/// that of the panel where it lies over the most others.
 fn strokes(panels: &[Panel]) -> Vec<Vec<Option<String>>> {
     let mut over: FxHashMap<&str, usize> = FxHashMap::default();
     for panel in panels {
@@ -207,8 +208,8 @@ fn strokes(panels: &[Panel]) -> Vec<Vec<Option<String>>> {
     panels.iter().map(|panel| panel.lines.iter().map(of).collect()).collect()
 }
 
-/// Gives all titles as many lines as the longest has: the axes of a row of panels are then equally tall, so that the one scale at
-/// its left is that of all.
+/// Gives all titles as many lines as the longest has: the axes of a row of panels are then equally
+/// tall, so that the one scale at its left is that of all.
 fn equally_tall(panels: &mut [Panel]) {
     let lines = |panel: &Panel| wrap_text(&panel.title, PANEL_TITLE_WIDTH).len();
     let most = panels.iter().map(lines).max().unwrap_or(0);
@@ -248,8 +249,8 @@ pub(super) fn pictures(name: &str, scene: Scene) -> Result<[Artifact; 2], Report
     Ok([Artifact::new(format!("{name}.svg"), svg), Artifact::new(format!("{name}.png"), png)])
 }
 
-/// Where a share stands on an axis that gives each nine of it the same room: 0.9 at 1, 0.99 at 2, 0.999 at 3. A share
-/// that no float tells from 1 stands at [`MOST_NINES`].
+/// Where a share stands on an axis that gives each nine of it the same room: 0.9 at 1, 0.99 at 2,
+/// 0.999 at 3. A share that no float tells from 1 stands at [`MOST_NINES`].
 pub(super) fn nines(share: f64) -> f64 {
     (-(1.0 - share).log10()).min(MOST_NINES)
 }

@@ -1,7 +1,9 @@
-//! Folders for results: one process writes to a folder at a time, and what killed processes left there is removed.
+//! Folders for results: one process writes to a folder at a time, and what killed processes left
+//! there is removed.
 //!
-//! A [`Claim`] locks the folder itself, so no lock file is needed and a killed process leaves no lock behind. Files appear
-//! under temporary names first. A temporary file of a running process is recognized by its own lock or by that of its folder.
+//! A [`Claim`] locks the folder itself, so no lock file is needed and a killed process leaves no
+//! lock behind. Files appear under temporary names first. A temporary file of a running process is
+//! recognized by its own lock or by that of its folder.
 
 use super::ReportError;
 use std::fs::{self, File, TryLockError};
@@ -17,12 +19,14 @@ pub struct Claim {
     _lock: Option<Arc<File>>,
 }
 
-/// What this process has locked, by canonical path: a second lock of one file would wait for the first.
+/// What this process has locked, by canonical path: a second lock of one file would wait for the
+/// first.
 static HELD: Mutex<Vec<(PathBuf, Weak<File>)>> = Mutex::new(Vec::new());
 
-/// Creates `folder` if need be and claims it, so that a long run neither ends in vain nor mixes with another one: files can be
-/// written there, no other process does so, and none of `files` (names within it) is a folder. Removes the temporary files of
-/// killed processes. A process may claim a folder several times.
+/// Creates `folder` if need be and claims it, so that a long run neither ends in vain nor mixes
+/// with another one: files can be written there, no other process does so, and none of `files`
+/// (names within it) is a folder. Removes the temporary files of killed processes. A process may
+/// claim a folder several times.
 ///
 /// # Errors
 /// [`ReportError::Write`], [`ReportError::Locked`] and [`ReportError::IsFolder`].
@@ -84,8 +88,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// What the names of temporary files begin and end with.
 const TEMPORARY: (&str, &str) = (".tiersim-", ".tmp");
 
-/// Removes the temporary files in `folder` whose writers were killed. The caller has locked the folder. What cannot be removed
-/// stays: it is no reason to end.
+/// Removes the temporary files in `folder` whose writers were killed. The caller has locked the
+/// folder. What cannot be removed stays: it is no reason to end.
 pub(crate) fn tidy(folder: &Path) {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let is_temporary = |path: &PathBuf| {
@@ -93,7 +97,8 @@ pub(crate) fn tidy(folder: &Path) {
         name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1) && path.is_file()
     };
     for path in entries.filter(is_temporary) {
-        // While this lock is held, a process that has just created the file waits for it, and then creates another.
+        // While this lock is held, a process that has just created the file waits for it, and then
+        // creates another.
         let unused = File::open(&path).ok().filter(|file| !matches!(file.try_lock(), Err(TryLockError::WouldBlock)));
         if unused.is_some() {
             let _ = fs::remove_file(&path);
@@ -105,7 +110,8 @@ pub(crate) fn tidy(folder: &Path) {
 pub(crate) fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1);
-    // Results are for everyone to read, as far as the umask says; temporary files are private by default.
+    // Results are for everyone to read, as far as the umask says; temporary files are private by
+    // default.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     loop {
@@ -118,7 +124,8 @@ pub(crate) fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFil
     }
 }
 
-/// Whether a file still has a name: another process may have taken it for a leftover before it was locked.
+/// Whether a file still has a name: another process may have taken it for a leftover before it was
+/// locked.
 #[cfg(unix)]
 fn is_linked(file: &File) -> bool {
     file.metadata().is_ok_and(|found| std::os::unix::fs::MetadataExt::nlink(&found) > 0)

@@ -20,8 +20,8 @@ pub const FILES: [&str; 7] = [
     "explain_waits.png",
 ];
 
-/// The files of an explanation: `explain.json`, `explain.csv`, `explain.html`, and its two pictures as SVG and PNG. Where they go
-/// `beside_run`, the page leads to the `report.html` there.
+/// The files of an explanation: `explain.json`, `explain.csv`, `explain.html`, and its two pictures
+/// as SVG and PNG. Where they go `beside_run`, the page leads to the `report.html` there.
 ///
 /// # Errors
 /// [`ReportError`] if one cannot be made.

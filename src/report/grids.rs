@@ -141,7 +141,8 @@ pub fn points(
     chart(name, title, x_label, y_label, Vec::new(), all)
 }
 
-/// Points with names, on axes that begin where the points do. Every point is named, and no name lies on another.
+/// Points with names, on axes that begin where the points do. Every point is named, and no name
+/// lies on another.
 ///
 /// # Errors
 /// [`ReportError`] if it cannot be drawn.
@@ -160,7 +161,8 @@ pub fn named_points(
     .artifacts()
 }
 
-/// A figure over two axes. `ends` are the values of the palest and of the strongest colour: maps that are compared have the same.
+/// A figure over two axes. `ends` are the values of the palest and of the strongest colour: maps
+/// that are compared have the same.
 ///
 /// # Errors
 /// [`ReportError`] if it cannot be drawn.

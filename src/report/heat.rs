@@ -29,7 +29,8 @@ pub(super) struct HeatMap {
 /// Values are written into the fields of a heat map of at most so many columns: more leave no room.
 const WRITTEN_COLUMNS: usize = 10;
 
-/// The colour of a value between the least and the greatest: from pale to vermillion, on all of which black can be read.
+/// The colour of a value between the least and the greatest: from pale to vermillion, on all of
+/// which black can be read.
 pub(super) fn heat(share: f64) -> String {
     const PALE: [f64; 3] = [255.0, 250.0, 226.0];
     const STRONG: [f64; 3] = [213.0, 94.0, 0.0];

@@ -1,7 +1,8 @@
 //! `index.html`: all results below a folder, by their pages.
 //!
-//! What a page asks and answers stands in its head, so that a list of thousands reads a few kilobytes of each. Whatever is no page of
-//! tiersim is left out, and what cannot be read as well: the list is made after a command has done its work, and must not fail it.
+//! What a page asks and answers stands in its head, so that a list of thousands reads a few
+//! kilobytes of each. Whatever is no page of tiersim is left out, and what cannot be read as well:
+//! the list is made after a command has done its work, and must not fail it.
 
 use super::{Artifact, ReportError, html, write};
 use std::fs::{self, File};
@@ -129,7 +130,8 @@ fn shortened(answer: &str) -> String {
 fn date(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (days, minutes) = (seconds / 86_400, seconds % 86_400 / 60);
-    // Days to a date of the Gregorian calendar, in years that begin in March (H. Hinnant, "chrono-compatible low-level date algorithms").
+    // Days to a date of the Gregorian calendar, in years that begin in March (H. Hinnant,
+    // "chrono-compatible low-level date algorithms").
     let shifted = days + 719_468;
     let (era, of_era) = (shifted / 146_097, shifted % 146_097);
     let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;

@@ -1,9 +1,10 @@
-//! Labels that fit where they are drawn: broken into lines, and shortened without losing what tells them apart.
+//! Labels that fit where they are drawn: broken into lines, and shortened without losing what tells
+//! them apart.
 
 use super::lettering::width;
 
-/// `text` in lines that are at most `room` pixels wide at `size`: broken at blanks, within a word only where the word alone
-/// is too wide, and then after a sign if there is one.
+/// `text` in lines that are at most `room` pixels wide at `size`: broken at blanks, within a word
+/// only where the word alone is too wide, and then after a sign if there is one.
 pub(super) fn wrapped(text: &str, room: f64, size: u32) -> Vec<String> {
     let fits = |line: &str| width(line, size) <= room;
     let mut lines = Vec::new();
@@ -32,8 +33,8 @@ pub(super) fn wrapped(text: &str, room: f64, size: u32) -> Vec<String> {
     lines
 }
 
-/// Where a word that does not fit is broken, in bytes: after the last sign that fits, else after the last letter; at least
-/// one letter goes.
+/// Where a word that does not fit is broken, in bytes: after the last sign that fits, else after
+/// the last letter; at least one letter goes.
 fn breaking_point(word: &str, fits: impl Fn(&str) -> bool) -> usize {
     let ends = word.char_indices().map(|(at, letter)| (at + letter.len_utf8(), letter));
     let (mut letter_end, mut sign_end) = (0, 0);
@@ -50,8 +51,8 @@ fn breaking_point(word: &str, fits: impl Fn(&str) -> bool) -> usize {
     if sign_end > letter_end / 3 { sign_end } else { letter_end }
 }
 
-/// `labels` with at most `most` characters each, besides a number that some may need. What is left out is in the middle, where labels are the same as others:
-/// those that differed still do.
+/// `labels` with at most `most` characters each, besides a number that some may need. What is left
+/// out is in the middle, where labels are the same as others: those that differed still do.
 #[must_use]
 pub fn shortened(labels: &[String], most: usize) -> Vec<String> {
     let short: Vec<String> = labels.iter().map(|label| without_middle(label, most, None)).collect();
@@ -81,8 +82,8 @@ pub fn shortened(labels: &[String], most: usize) -> Vec<String> {
     distinct
 }
 
-/// At most `most` characters of `label`: its two ends, or, where they are the same in others, its start and what is around the
-/// place from which on it differs.
+/// At most `most` characters of `label`: its two ends, or, where they are the same in others, its
+/// start and what is around the place from which on it differs.
 fn without_middle(label: &str, most: usize, differs_at: Option<usize>) -> String {
     let letters: Vec<char> = label.chars().collect();
     if letters.len() <= most {

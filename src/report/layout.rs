@@ -1,4 +1,5 @@
-//! Where the bytes are: each tier's share of the weights and of the KV, at the start and at the end of a run.
+//! Where the bytes are: each tier's share of the weights and of the KV, at the start and at the end
+//! of a run.
 
 use super::pictures::Labelled;
 use super::placement::PlacementRow;
@@ -74,7 +75,8 @@ pub fn layout_table(runs: &[Labelled<'_>]) -> Table {
     table
 }
 
-/// The same as bars: one a kind and moment of each run, all with the same tiers. What does not move has one bar.
+/// The same as bars: one a kind and moment of each run, all with the same tiers. What does not move
+/// has one bar.
 pub(super) fn placement_rows(runs: &[Labelled<'_>]) -> Vec<PlacementRow> {
     let mut tiers: Vec<&str> = Vec::new();
     for tier in runs.iter().flat_map(|run| &run.run.tiers) {

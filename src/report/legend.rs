@@ -1,4 +1,5 @@
-//! Legends: a sample that is long enough to tell dashes from dots, and a label that is broken into lines where it is long.
+//! Legends: a sample that is long enough to tell dashes from dots, and a label that is broken into
+//! lines where it is long.
 
 use super::canvas::{Anchor, Canvas, TEXT};
 use super::labels::{shortened, wrapped};

@@ -1,8 +1,9 @@
 //! Results as files and as text: a file of this folder a format.
 //!
-//! [`placement_bar`] draws where the bytes of runs are as stacked bars: a [`PlacementRow`] is a bar (what and when, and the
-//! bytes on each tier by name), and a run has one for each of its weights and its KV, at the start and at the end. The same
-//! rows become a part of a page with [`html::placement_bar`], whose text a template includes as `{{ placement|safe }}`;
+//! [`placement_bar`] draws where the bytes of runs are as stacked bars: a [`PlacementRow`] is a bar
+//! (what and when, and the bytes on each tier by name), and a run has one for each of its weights
+//! and its KV, at the start and at the end. The same rows become a part of a page with
+//! [`html::placement_bar`], whose text a template includes as `{{ placement|safe }}`;
 //! `html/page.html` has it between a group's settings and its plots.
 //!
 //! An [`Exporter`] turns a [`RunReport`] into [`Artifact`]s; [`write()`] puts them into a folder, each whole or not at all.
@@ -105,8 +106,8 @@ pub trait Exporter {
     fn export(&self, run: &RunReport) -> Result<Vec<Artifact>, ReportError>;
 }
 
-/// Every file of a run's folder, `summary.json` first: it names the others that are read back with it, by their checksums,
-/// which are also noted in the run's summary.
+/// Every file of a run's folder, `summary.json` first: it names the others that are read back with
+/// it, by their checksums, which are also noted in the run's summary.
 ///
 /// # Errors
 /// As [`Exporter::export`].
@@ -132,13 +133,15 @@ pub fn run_files(run: &mut RunReport) -> Result<Vec<Artifact>, ReportError> {
 /// The files that are read back with a run's `summary.json`.
 pub(crate) const READ_BACK: [&str; 2] = ["steps.csv", "histograms.hlog"];
 
-/// The memory that the files of a run of `scenario` take while they are made: rows, series and pictures of all steps.
+/// The memory that the files of a run of `scenario` take while they are made: rows, series and
+/// pictures of all steps.
 #[must_use]
 pub fn memory_needed(scenario: &Scenario) -> Bytes {
     let tiers = scenario.memory().tiers().len() as u64;
     Bytes::new(scenario.decode() as u64 * (A_STEP.0 + A_STEP.1 * tiers))
 }
 
-/// What the files take of a step, and what they take of it for each tier. A run of 60,000 short steps on two tiers takes 263 B a
-/// step more than one of 10,000, with its series (resident memory); wide numbers take up to twice as much.
+/// What the files take of a step, and what they take of it for each tier. A run of 60,000 short
+/// steps on two tiers takes 263 B a step more than one of 10,000, with its series (resident
+/// memory); wide numbers take up to twice as much.
 const A_STEP: (u64, u64) = (400, 64);

@@ -1,8 +1,10 @@
-//! Points with names: every point is named, and no name lies on another, on a point, or on the line to another's point.
+//! Points with names: every point is named, and no name lies on another, on a point, or on the line
+//! to another's point.
 //!
-//! The names of points that crowd together stand in a list beside them, in the order of the points, with a line to each. Any other
-//! name stands at the nearest free place around its point, with a line where it is not beside it. Names that find no free place
-//! stand in a column to the right of the plot.
+//! The names of points that crowd together stand in a list beside them, in the order of the points,
+//! with a line to each. Any other name stands at the nearest free place around its point, with a
+//! line where it is not beside it. Names that find no free place stand in a column to the right of
+//! the plot.
 
 use super::canvas::{Anchor, Canvas, TEXT};
 use super::chart::{TITLE_WIDTH, colour};
@@ -105,7 +107,8 @@ struct Spot {
     end: (f64, f64),
 }
 
-/// Points so near to one another crowd together; so many of them have a list of names, and so do two that lie on one another.
+/// Points so near to one another crowd together; so many of them have a list of names, and so do
+/// two that lie on one another.
 const CROWDED: f64 = 40.0;
 const CROWD: usize = 4;
 /// Around a name there is so much room.
@@ -181,8 +184,8 @@ impl<'a> Layouter<'a> {
         Self { places, widths, within, boxes: vec![None; places.len()] }
     }
 
-    /// A box for each name; those that find no place among the points are in a column that begins at `column`. O(n^2) for n
-    /// points.
+    /// A box for each name; those that find no place among the points are in a column that begins
+    /// at `column`. O(n^2) for n points.
     fn placed(mut self, column: f64) -> Vec<Spot> {
         let mut crowds = self.crowds();
         crowds.sort_by_key(|crowd| std::cmp::Reverse(crowd.len()));
@@ -235,8 +238,8 @@ impl<'a> Layouter<'a> {
 
     /// Puts the names of a crowd into a list beside it, if there is room for one.
     fn place_list(&mut self, mut crowd: Vec<usize>) {
-        // In the order of the points from the top, and of those at one height the nearest to the list first or last, so that few lines
-        // cross.
+        // In the order of the points from the top, and of those at one height the nearest to the
+        // list first or last, so that few lines cross.
         crowd.sort_by(|a, b| {
             let (a, b) = (self.places[*a], self.places[*b]);
             a.1.total_cmp(&b.1).then(b.0.total_cmp(&a.0))
@@ -301,8 +304,9 @@ impl<'a> Layouter<'a> {
         Some(Spot { area: best, end: best.nearest((x, y)) })
     }
 
-    /// Whether a name, or a list of names, may stand there: on no point, on no other name, and not on the line to another's point; nor
-    /// may the line from its own point, where it has one, lead over a name.
+    /// Whether a name, or a list of names, may stand there: on no point, on no other name, and not
+    /// on the line to another's point; nor may the line from its own point, where it has one, lead
+    /// over a name.
     fn is_free(&self, index: Option<usize>, candidate: &Area) -> bool {
         let around = |at: &(f64, f64)| {
             let room = RADIUS + 0.5;

@@ -23,7 +23,8 @@ impl Artifact {
         Self { path: path.into(), bytes: bytes.into() }
     }
 
-    /// The name and the checksum of a file that is read back with its run's summary; `None` for other files.
+    /// The name and the checksum of a file that is read back with its run's summary; `None` for
+    /// other files.
     pub(super) fn checksum(&self) -> Option<(String, String)> {
         let name = READ_BACK.into_iter().find(|name| self.path == Path::new(name))?;
         Some((name.to_owned(), format!("{:08x}", crc32fast::hash(&self.bytes))))
@@ -56,20 +57,23 @@ impl ReportError {
     }
 }
 
-/// Writes all artifacts under `folder`, so that it holds those of this call or of an earlier one and never some of each.
+/// Writes all artifacts under `folder`, so that it holds those of this call or of an earlier one
+/// and never some of each.
 ///
-/// All are written under temporary names first, so a full disk leaves the earlier files as they were. The first artifact is the
-/// folder's record (such as `summary.json`), by which readers know what is there: it is removed before the first file is
-/// replaced and is put in place after the last one. A process that is killed in between leaves a folder without a record.
+/// All are written under temporary names first, so a full disk leaves the earlier files as they
+/// were. The first artifact is the folder's record (such as `summary.json`), by which readers know
+/// what is there: it is removed before the first file is replaced and is put in place after the
+/// last one. A process that is killed in between leaves a folder without a record.
 ///
 /// # Errors
-/// [`ReportError`]; nothing is changed then, unless a file could not be renamed: the record is missing in that case.
+/// [`ReportError`]; nothing is changed then, unless a file could not be renamed: the record is
+/// missing in that case.
 pub fn write(folder: &Path, artifacts: &[Artifact]) -> Result<(), ReportError> {
     put_in_place(folder, artifacts, Vec::new())
 }
 
-/// Writes `artifacts` as [`write()`] does, and removes the pictures of an earlier call that this one does not write: those in
-/// `folder` whose names start with one of `kinds` and an underscore.
+/// Writes `artifacts` as [`write()`] does, and removes the pictures of an earlier call that this
+/// one does not write: those in `folder` whose names start with one of `kinds` and an underscore.
 ///
 /// # Errors
 /// As [`write()`].
@@ -82,8 +86,9 @@ pub fn replace(folder: &Path, artifacts: &[Artifact], kinds: &[&str]) -> Result<
     put_in_place(folder, artifacts, entries(folder).filter(ours).collect())
 }
 
-/// Writes a run's `artifacts` as [`write()`] does, and removes what an earlier run left in `folder`: histograms and
-/// pictures that this one does not write, the explanation of that run, and the page beside `folder` that shows it among others.
+/// Writes a run's `artifacts` as [`write()`] does, and removes what an earlier run left in
+/// `folder`: histograms and pictures that this one does not write, the explanation of that run, and
+/// the page beside `folder` that shows it among others.
 ///
 /// # Errors
 /// As [`write()`].
@@ -172,8 +177,9 @@ pub fn write_streamed<E: From<ReportError>>(
     Ok(())
 }
 
-/// Writes a file so that it appears whole or not at all, whatever happens to the machine: it is on the disk when this returns.
-/// Where there is a file already, it is replaced, or the error is [`ErrorKind::AlreadyExists`].
+/// Writes a file so that it appears whole or not at all, whatever happens to the machine: it is on
+/// the disk when this returns. Where there is a file already, it is replaced, or the error is
+/// [`ErrorKind::AlreadyExists`].
 ///
 /// # Errors
 /// What the system says.

@@ -5,12 +5,14 @@ use super::chart::colour;
 use super::html::bytes;
 use super::output::{Artifact, ReportError};
 
-/// A bar of [`placement_bar`] and of [`html::placement_bar`](super::html::placement_bar): bytes of one kind at one moment.
+/// A bar of [`placement_bar`] and of [`html::placement_bar`](super::html::placement_bar): bytes of
+/// one kind at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlacementRow {
     /// What they are, and when: `weights at the start`, `KV at the end`.
     pub label: String,
-    /// The bytes on each tier by its name, the fastest tier first. Every row of a bar has the same tiers in the same order.
+    /// The bytes on each tier by its name, the fastest tier first. Every row of a bar has the same
+    /// tiers in the same order.
     pub tiers: Vec<(String, u64)>,
 }
 
@@ -46,8 +48,8 @@ pub(super) const TIER_COLOURS: [&str; 8] = [
     colour::OLIVE,
 ];
 
-/// The picture as `NAME.svg` and `NAME.png`: a bar a row, each as long as all of the row's bytes, in the colours of the tiers.
-/// The size in bytes stands at the end of each.
+/// The picture as `NAME.svg` and `NAME.png`: a bar a row, each as long as all of the row's bytes,
+/// in the colours of the tiers. The size in bytes stands at the end of each.
 ///
 /// # Errors
 /// [`ReportError`] if it cannot be drawn.

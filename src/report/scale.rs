@@ -1,5 +1,6 @@
-//! Where a scale ends: at the greatest value, unless a few values lie so far above the others that nothing else could be
-//! read, as the first step of a run does that moves everything. What is beyond is counted, so that the picture can say so.
+//! Where a scale ends: at the greatest value, unless a few values lie so far above the others that
+//! nothing else could be read, as the first step of a run does that moves everything. What is
+//! beyond is counted, so that the picture can say so.
 
 /// A scale that ends before some of its values.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,7 +16,8 @@ pub(super) struct Cut {
 }
 
 impl Cut {
-    /// What is beyond, in a sentence; `greatest` names the value that is farthest, and `value` says how much it is.
+    /// What is beyond, in a sentence; `greatest` names the value that is farthest, and `value` says
+    /// how much it is.
     pub fn note(&self, greatest: &str, value: &str) -> String {
         match self.beyond {
             1 => format!("One value is beyond the scale: {greatest}, {value}."),
@@ -33,10 +35,12 @@ const FAR: f64 = 2.0;
 /// Above the greatest of the others so much room is left.
 const ROOM: f64 = 1.25;
 
-/// Where the common scale of `lines`, points of x and y, ends before its greatest value; `None` where it need not.
+/// Where the common scale of `lines`, points of x and y, ends before its greatest value; `None`
+/// where it need not.
 ///
-/// The rarest percent of each line, the greatest values, sets no scale where it is more than twice all others: a line of a slow run
-/// among fast ones is not rare, and a rise over all steps is not either. Sorts the values of each line: O(n log n).
+/// The rarest percent of each line, the greatest values, sets no scale where it is more than twice
+/// all others: a line of a slow run among fast ones is not rare, and a rise over all steps is not
+/// either. Sorts the values of each line: O(n log n).
 pub(super) fn cut(lines: &[&[(f64, f64)]]) -> Option<Cut> {
     let finite = |points: &[(f64, f64)]| -> Vec<f64> {
         let mut values: Vec<f64> = points.iter().map(|(_, y)| *y).filter(|y| y.is_finite()).collect();
@@ -55,7 +59,8 @@ pub(super) fn cut(lines: &[&[(f64, f64)]]) -> Option<Cut> {
     Some(Cut { end, beyond: all().filter(|(_, _, y)| *y > end).count(), line, x, y })
 }
 
-/// Where a scale ends that holds the `usual` values alone, where the greatest is far from them; `None` where it is not.
+/// Where a scale ends that holds the `usual` values alone, where the greatest is far from them;
+/// `None` where it is not.
 pub(super) fn end(usual: f64, greatest: f64) -> Option<f64> {
     (usual > 0.0 && greatest > FAR * usual).then_some(ROOM * usual)
 }

@@ -1,7 +1,7 @@
 //! Which runs a page of several shows: `report.runs.json` beside it.
 //!
-//! Such a page stands beside the folders of its runs. When another run is written into one of these, the page would show what is no
-//! longer there: it is [`stale`] then, and is removed.
+//! Such a page stands beside the folders of its runs. When another run is written into one of
+//! these, the page would show what is no longer there: it is [`stale`] then, and is removed.
 
 use super::{Artifact, ReportError, summary_json};
 use crate::metrics::Summary;
@@ -41,8 +41,8 @@ pub fn shown_runs(runs: &[(String, &Summary)]) -> Result<Artifact, ReportError> 
     Ok(Artifact::new(NAME, text.map_err(|error| ReportError::format(NAME, error))? + "\n"))
 }
 
-/// The page beside `folder` that shows another run of it than the one of these `artifacts`, and its list. A `report.runs.json`
-/// that cannot be read is not ours.
+/// The page beside `folder` that shows another run of it than the one of these `artifacts`, and its
+/// list. A `report.runs.json` that cannot be read is not ours.
 pub(super) fn stale(folder: &Path, artifacts: &[Artifact]) -> Vec<PathBuf> {
     let summary = artifacts.iter().find(|artifact| artifact.path == Path::new("summary.json"));
     let (Some(summary), Some(beside), Some(name)) = (summary, folder.parent(), folder.file_name()) else {

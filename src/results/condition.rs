@@ -163,7 +163,8 @@ fn parse_limit(text: &str, limit: &str, kind: Kind) -> Result<Limit, ConditionEr
 }
 
 impl Condition {
-    /// A condition on what is called `name`, such as an axis of a sweep: `<`, `<=`, `>`, `>=`, `==` or `!=` a number.
+    /// A condition on what is called `name`, such as an axis of a sweep: `<`, `<=`, `>`, `>=`, `==`
+    /// or `!=` a number.
     ///
     /// # Errors
     /// [`ConditionError::Form`] for another operator.

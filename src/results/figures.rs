@@ -114,8 +114,8 @@ pub fn full_name(name: &str) -> &str {
     ALIASES.iter().find(|(short, _)| *short == name).map_or(name, |(_, long)| long)
 }
 
-/// The figures of a summary by their paths, as far as these are the same for all runs: those by tier, lane or class
-/// end before its name. They are those of its published schema.
+/// The figures of a summary by their paths, as far as these are the same for all runs: those by
+/// tier, lane or class end before its name. They are those of its published schema.
 #[must_use]
 pub fn known_figures() -> &'static [String] {
     static KNOWN: OnceLock<Vec<String>> = OnceLock::new();
@@ -156,7 +156,8 @@ fn numbers(schema: &Value, place: &Value, path: String, paths: &mut Vec<String>)
 #[must_use]
 pub fn figure_meant(name: &str) -> Option<&'static str> {
     let known = || ALIASES.iter().map(|(short, _)| *short).chain(known_figures().iter().map(String::as_str));
-    // Whoever asks for a latency hardly means the least or the greatest one, or that of a layer, without saying so.
+    // Whoever asks for a latency hardly means the least or the greatest one, or that of a layer,
+    // without saying so.
     let rarely = |path: &&str| path.starts_with("layer_latency") || path.ends_with(".max") || path.ends_with(".min");
     nearest(name, known().filter(|path| !rarely(path))).or_else(|| nearest(name, known()))
 }

@@ -6,8 +6,9 @@ use crate::simulation::{Difference, ScenarioConfig};
 use crate::workload::{LanguageModel, ModelConfig};
 use serde_json::Value;
 
-/// `differences` between `scenarios`, with parts by their names: where the memory systems or the models are others, their names and
-/// what they are made of stand for all their fields; where a tier's efficiency is another, its name or its source.
+/// `differences` between `scenarios`, with parts by their names: where the memory systems or the
+/// models are others, their names and what they are made of stand for all their fields; where a
+/// tier's efficiency is another, its name or its source.
 #[must_use]
 pub fn named_parts(scenarios: &[&ScenarioConfig], differences: &[Difference]) -> Vec<Difference> {
     let mut named: Vec<Difference> = Vec::new();
@@ -70,7 +71,8 @@ fn models(scenarios: &[&ScenarioConfig]) -> Vec<Difference> {
     rows
 }
 
-/// The efficiency of the tier at `memory.TIER.efficiency`: the name of the DRAM part, or where its figures are from.
+/// The efficiency of the tier at `memory.TIER.efficiency`: the name of the DRAM part, or where its
+/// figures are from.
 fn efficiency(scenarios: &[&ScenarioConfig], path: &str) -> Difference {
     let name = path.trim_start_matches("memory.").trim_end_matches(".efficiency");
     let of = |scenario: &&ScenarioConfig| {

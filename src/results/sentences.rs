@@ -54,7 +54,8 @@ fn what_changed((first_name, first): &(&str, &Summary), (name, run): &(&str, &Su
     if changes.is_empty() { format!("{time}.") } else { format!("{time}; {}.", joined(&changes)) }
 }
 
-/// What else changed that a reader asks for: the slowest tokens, late tokens, and the use of the lane that changed most.
+/// What else changed that a reader asks for: the slowest tokens, late tokens, and the use of the
+/// lane that changed most.
 fn changes(first: &Summary, run: &Summary) -> Vec<String> {
     let mut changes = Vec::new();
     if let (Some(was), Some(is)) = (&first.token_latency_ns, &run.token_latency_ns)

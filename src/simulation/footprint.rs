@@ -44,7 +44,8 @@ fn of_trace(trace: &TraceConfig, layers: u64, tokens: u64) -> u64 {
     }
 }
 
-/// The most memory that writing the skip sets of `trace` to a file takes: its source and the sets of a step and of the one before.
+/// The most memory that writing the skip sets of `trace` to a file takes: its source and the sets
+/// of a step and of the one before.
 #[must_use]
 pub fn memory_of_trace(trace: &TraceConfig, layers: usize, tokens: usize) -> Bytes {
     let (layers, tokens) = (layers as u64, tokens as u64);

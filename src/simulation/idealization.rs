@@ -13,15 +13,15 @@ pub enum Ideal {
     /// Every lane carries what it carries of long reads, or long writes where it carries only these, whatever the granules and
     /// the mix: no row is opened, no bus turns around.
     NoLosses,
-    /// No transfer is capped, none waits in line because a tier or a link carries only so many at once, and any number of
-    /// bytes may be in flight.
+    /// No transfer is capped, none waits in line because a tier or a link carries only so many at
+    /// once, and any number of bytes may be in flight.
     NoLimits,
     /// Every transfer is spread evenly over all channels of its tier, also where pages are hashed.
     EvenChannels,
     /// Tiers and links answer at once.
     NoLatencies,
-    /// The run starts from the layout that the bound of its first step uses. What scarce room costs from there on is what no
-    /// layout can mend.
+    /// The run starts from the layout that the bound of its first step uses. What scarce room costs
+    /// from there on is what no layout can mend.
     BoundLayout,
     /// The first tier has room for all.
     AmpleHbm,

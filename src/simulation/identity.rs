@@ -1,8 +1,9 @@
 //! What was run, in a few words: which scenario, and what of it was changed.
 //!
-//! Titles, default folders and lists of results all call a run by its [`Identity`], so that two runs of one name are two runs of one
-//! configuration. It is made from the configuration itself, not from the flags that led to it: the scenario of a `summary.json` has
-//! the identity of the run that wrote it.
+//! Titles, default folders and lists of results all call a run by its [`Identity`], so that two
+//! runs of one name are two runs of one configuration. It is made from the configuration itself,
+//! not from the flags that led to it: the scenario of a `summary.json` has the identity of the run
+//! that wrote it.
 
 use super::differences::{Difference, differences};
 use super::scenario::{ScenarioConfig, open_trace};
@@ -21,8 +22,8 @@ pub struct Identity {
     pub instead: Vec<String>,
     /// Fields that were changed besides, by short names, with their values.
     pub changes: Vec<(String, String)>,
-    /// A checksum of all that was changed; where the scenario's file is not known, of the whole configuration. `None` where nothing
-    /// was changed.
+    /// A checksum of all that was changed; where the scenario's file is not known, of the whole
+    /// configuration. `None` where nothing was changed.
     pub checksum: Option<u32>,
     /// What the scenario asks, if nothing was changed.
     pub about: String,
@@ -38,7 +39,8 @@ const LONGEST: usize = 96;
 const TITLED: usize = 6;
 
 impl Identity {
-    /// The identity of `config`, which was made from `written`. A scenario that is called as a shipped one is held against that one.
+    /// The identity of `config`, which was made from `written`. A scenario that is called as a
+    /// shipped one is held against that one.
     #[must_use]
     pub fn of(config: &ScenarioConfig, written: Option<&ScenarioConfig>) -> Self {
         let shipped = catalog::SCENARIOS.iter().any(|file| file.name == config.name);
@@ -67,8 +69,9 @@ impl Identity {
         identity
     }
 
-    /// Takes the model, the memory system and the trace of `config` for those of `base`, and their names for the scenario's own, where
-    /// they are others: only what differs from these besides is a change.
+    /// Takes the model, the memory system and the trace of `config` for those of `base`, and their
+    /// names for the scenario's own, where they are others: only what differs from these besides is
+    /// a change.
     fn replace_parts(&mut self, base: &mut ScenarioConfig, config: &ScenarioConfig) {
         if let (Reference::Inline(own), Reference::Inline(other)) = (&base.model, &config.model)
             && own.name != other.name
@@ -107,7 +110,8 @@ impl Identity {
         }
     }
 
-    /// As a part of a path: `gh200+h200-pcie,prefill=32768`. With many changes, the first of them and a checksum of all.
+    /// As a part of a path: `gh200+h200-pcie,prefill=32768`. With many changes, the first of them
+    /// and a checksum of all.
     #[must_use]
     pub fn folder(&self) -> String {
         let parts = std::iter::once(&self.scenario).chain(&self.instead).map(|part| file_name(part));
@@ -203,8 +207,9 @@ fn checksum(of: &impl serde::Serialize) -> u32 {
     crc32fast::hash(serde_json::to_string(of).unwrap_or_default().as_bytes())
 }
 
-/// What tells `configs` apart, in a few words each: the name of the scenario, the model, the memory system and the strategy where
-/// these are others, then single fields. Configurations that are alike have empty labels.
+/// What tells `configs` apart, in a few words each: the name of the scenario, the model, the memory
+/// system and the strategy where these are others, then single fields. Configurations that are
+/// alike have empty labels.
 #[must_use]
 pub fn labels(configs: &[&ScenarioConfig]) -> Vec<String> {
     let spelled: Vec<ScenarioConfig> = configs.iter().map(|config| spelled_out((*config).clone())).collect();
@@ -250,7 +255,8 @@ pub fn labels(configs: &[&ScenarioConfig]) -> Vec<String> {
     words.into_iter().map(|words| words.join(", ")).collect()
 }
 
-/// Changes under short names with the values of one configuration, those that people change most first.
+/// Changes under short names with the values of one configuration, those that people change most
+/// first.
 fn in_short(changed: &[Difference], index: usize) -> Vec<(String, String)> {
     const FIRST: [&str; 6] =
         ["prefill_tokens", "decode_tokens", "trace.skip", "trace.churn", "trace.seed", "page_tokens"];

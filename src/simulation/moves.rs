@@ -16,8 +16,8 @@ pub(super) struct Moves {
     undated: Vec<Vec<u32>>,
     /// The slots of each pair of tiers, by carriage, then source, then destination.
     by_route: Vec<Vec<u32>>,
-    /// The size of a token, where it is the same in all layers that have KV and tiers have one port each: then all moves
-    /// of a pair of tiers progress alike.
+    /// The size of a token, where it is the same in all layers that have KV and tiers have one port
+    /// each: then all moves of a pair of tiers progress alike.
     alike: Option<Bytes>,
     /// For each pair of tiers what tells how far its moves have come, where they all progress alike; not asked for before there are any.
     meters: Vec<Option<Option<Meter>>>,

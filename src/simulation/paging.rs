@@ -36,9 +36,10 @@ impl Paging {
         page_bytes.times(self.run[tier.0].unwrap_or(1) as u64)
     }
 
-    /// The granule of a read of `bytes` of the pages of a layer that lie on `tier` and are not in `skipped`: the mean length of
-    /// its runs. On a tier, pages lie in their order; one that is skipped parts a run, as does the end of what a hash keeps in
-    /// one channel. So KV that is read without gaps is one long granule.
+    /// The granule of a read of `bytes` of the pages of a layer that lie on `tier` and are not in
+    /// `skipped`: the mean length of its runs. On a tier, pages lie in their order; one that is
+    /// skipped parts a run, as does the end of what a hash keeps in one channel. So KV that is read
+    /// without gaps is one long granule.
     pub fn read_granule(
         &self,
         system: &MemorySystem,
@@ -100,8 +101,9 @@ impl Paging {
     }
 }
 
-/// To the nearest of 16 to 31 times a power of 2. Granules that differ by less than 3 % cost the same within a hundredth or two,
-/// and a run must not meet a new granule in each step: what a granule costs is found once.
+/// To the nearest of 16 to 31 times a power of 2. Granules that differ by less than 3 % cost the
+/// same within a hundredth or two, and a run must not meet a new granule in each step: what a
+/// granule costs is found once.
 fn rounded(granule: Bytes) -> Bytes {
     const DIGITS: u32 = 5;
     let dropped = (u64::BITS - granule.get().leading_zeros()).saturating_sub(DIGITS);

@@ -93,8 +93,9 @@ pub trait Probe {
         let _ = (class, late);
     }
 
-    /// A sublayer has ended, `time` after it began. What arrived last is what it waited for: the reads of `awaited` (of those
-    /// that arrived at the same instant, the fastest tier's), or its compute where that is `None`.
+    /// A sublayer has ended, `time` after it began. What arrived last is what it waited for: the
+    /// reads of `awaited` (of those that arrived at the same instant, the fastest tier's), or its
+    /// compute where that is `None`.
     fn sublayer(&mut self, awaited: Option<TierId>, time: SimTime) {
         let _ = (awaited, time);
     }

@@ -1,4 +1,5 @@
-//! How much memory runs may take: an estimate is checked before a run, so that too large a one is an error and no abort.
+//! How much memory runs may take: an estimate is checked before a run, so that too large a one is
+//! an error and no abort.
 
 use super::Scenario;
 use crate::units::Bytes;
@@ -74,7 +75,8 @@ impl Room {
         })
     }
 
-    /// Takes `bytes`, at most the room's size, and waits until so much is free; `None` if `is_over` before that.
+    /// Takes `bytes`, at most the room's size, and waits until so much is free; `None` if `is_over`
+    /// before that.
     pub fn hold(&self, bytes: Bytes, is_over: impl Fn() -> bool) -> Option<Held<'_>> {
         let bytes = bytes.min(self.limit);
         let mut held = self.lock();
@@ -108,9 +110,10 @@ impl Drop for Held<'_> {
     }
 }
 
-/// What runs may take if nobody says how much: three quarters of the memory that this process can have. That is the least of
-/// what the machine has free, what the limits of its control groups leave, and what its resource limits leave (`ulimit -v`,
-/// `ulimit -d`). Where the system does not say, 16 GiB count as free.
+/// What runs may take if nobody says how much: three quarters of the memory that this process can
+/// have. That is the least of what the machine has free, what the limits of its control groups
+/// leave, and what its resource limits leave (`ulimit -v`, `ulimit -d`). Where the system does not
+/// say, 16 GiB count as free.
 #[must_use]
 pub fn usable_memory() -> Bytes {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
@@ -128,7 +131,8 @@ fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
 }
 
-/// What the limits of address space and data leave of `/proc/self/limits`, given `/proc/self/status`.
+/// What the limits of address space and data leave of `/proc/self/limits`, given
+/// `/proc/self/status`.
 fn resource_limits(limits: &str, status: &str) -> u64 {
     let left = |limit: &str, used: &str| -> Option<u64> {
         Some(field(limits, limit)?.saturating_sub(field(status, used).unwrap_or(0).saturating_mul(1024)))

@@ -468,8 +468,9 @@ impl Scenario {
         Ok(AsBound::new(self.step_bound().reads(shape.prefill, &active), skips))
     }
 
-    /// The share of the tokens that the first steps read, between 0 and 1: what the `skip` of a generator leaves, or measured over the
-    /// first [`MEASURED_STEPS`](Self::MEASURED_STEPS) steps of a recorded trace. Of pages of several tokens it is measured in any case.
+    /// The share of the tokens that the first steps read, between 0 and 1: what the `skip` of a
+    /// generator leaves, or measured over the first [`MEASURED_STEPS`](Self::MEASURED_STEPS) steps
+    /// of a recorded trace. Of pages of several tokens it is measured in any case.
     ///
     /// # Errors
     /// [`TraceError`] if these steps cannot be read.

@@ -2,10 +2,12 @@ use super::residency::Residency;
 use crate::memory::TierId;
 use crate::units::Bytes;
 
-/// Where the bytes are at one moment of a run: the stored weights and the KV on each tier, in bytes.
+/// Where the bytes are at one moment of a run: the stored weights and the KV on each tier, in
+/// bytes.
 ///
-/// KV is counted in whole pages, as they take room, and a page that moves is counted on its destination. Under inclusive residency
-/// a byte is counted on the tier that it is read from; the copies on the last tier are not counted besides.
+/// KV is counted in whole pages, as they take room, and a page that moves is counted on its
+/// destination. Under inclusive residency a byte is counted on the tier that it is read from; the
+/// copies on the last tier are not counted besides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
     /// Stored weights, by tier.

@@ -4,10 +4,11 @@ use crate::workload::{StepSkips, TraceWindow};
 use std::fmt;
 use std::marker::PhantomData;
 
-/// What a strategy must know of the skip sets: the past alone, as a real system does, or steps to come.
+/// What a strategy must know of the skip sets: the past alone, as a real system does, or steps to
+/// come.
 ///
-/// Every table, legend and sentence that names a strategy shows it, because a time that was reached with knowledge of the future
-/// is a bound on what can be built, not a design.
+/// Every table, legend and sentence that names a strategy shows it, because a time that was reached
+/// with knowledge of the future is a bound on what can be built, not a design.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Knowledge {
     /// Decides from the past alone: a real system could do the same.
@@ -35,7 +36,8 @@ impl Knowledge {
         }
     }
 
-    /// `name` as tables, legends and sentences show it: an oracle's with what it sees, `best-ratio (oracle: sees 1 step)`.
+    /// `name` as tables, legends and sentences show it: an oracle's with what it sees, `best-ratio
+    /// (oracle: sees 1 step)`.
     #[must_use]
     pub fn label(self, name: &str) -> String {
         match self {

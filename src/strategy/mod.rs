@@ -200,7 +200,8 @@ pub const NAMED: [(&str, &str, Strategy); 5] = [
 ];
 
 impl Default for Strategy {
-    /// What runs where no strategy is asked for: `balanced-online`, the fastest named strategy that a real system could run.
+    /// What runs where no strategy is asked for: `balanced-online`, the fastest named strategy that
+    /// a real system could run.
     fn default() -> Self {
         BALANCED_ONLINE
     }
@@ -238,7 +239,8 @@ impl Strategy {
         }
     }
 
-    /// What it must know of the skip sets: whether a real system could run it, or how far into the future it sees.
+    /// What it must know of the skip sets: whether a real system could run it, or how far into the
+    /// future it sees.
     #[must_use]
     pub fn knowledge(&self) -> Knowledge {
         Knowledge::of(self.look_ahead())

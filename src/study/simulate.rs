@@ -67,11 +67,12 @@ impl Resources {
     }
 }
 
-/// Runs all `jobs`, those that share their skip sets in lockstep, and writes the files of each as it ends. The results are in the
-/// order of `jobs` and do not depend on `resources`.
+/// Runs all `jobs`, those that share their skip sets in lockstep, and writes the files of each as
+/// it ends. The results are in the order of `jobs` and do not depend on `resources`.
 ///
 /// # Errors
-/// The first error; nothing half-written stays behind. [`StudyError::NoRoom`] is found before the first run.
+/// The first error; nothing half-written stays behind. [`StudyError::NoRoom`] is found before the
+/// first run.
 pub fn simulate(
     jobs: &[Job<'_>],
     resources: Resources,

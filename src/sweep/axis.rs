@@ -38,7 +38,8 @@ pub struct Level {
 const MOST_LEVELS: usize = 100_000;
 
 impl Axis {
-    /// The axis that `axis` means for a scenario with the fields of `base`. `place` is its number, for samples.
+    /// The axis that `axis` means for a scenario with the fields of `base`. `place` is its number,
+    /// for samples.
     pub(super) fn new(
         axis: &AxisConfig,
         base: &mut Fields,
@@ -166,7 +167,8 @@ impl Axis {
         Ok(Self { name: REPEAT.to_owned(), unit: Unit::Whole, levels, paths: vec![seed.to_owned()] })
     }
 
-    /// A level as a person reads it: rounded where that is shorter, as of what a range computed; an oracle says what it sees.
+    /// A level as a person reads it: rounded where that is shorter, as of what a range computed; an
+    /// oracle says what it sees.
     #[must_use]
     pub fn shown(&self, level: usize) -> String {
         let level = &self.levels[level];

@@ -1,4 +1,5 @@
-//! `checksums.json`: what the files of a sweep are to be, so that a damaged one is not taken for results.
+//! `checksums.json`: what the files of a sweep are to be, so that a damaged one is not taken for
+//! results.
 
 use super::SweepError;
 use crate::report;
@@ -10,7 +11,8 @@ use std::sync::{Mutex, PoisonError};
 /// The name of the file.
 const FILE: &str = "checksums.json";
 
-/// The checksums of files in a folder, by their names within it. Files of earlier versions have none.
+/// The checksums of files in a folder, by their names within it. Files of earlier versions have
+/// none.
 #[derive(Debug)]
 pub(super) struct Checksums {
     path: PathBuf,
@@ -54,7 +56,8 @@ impl Checksums {
         }
     }
 
-    /// Notes what the file `name` is. The file of checksums depends on the files alone, not on their order.
+    /// Notes what the file `name` is. The file of checksums depends on the files alone, not on
+    /// their order.
     pub fn note(&self, name: &str, bytes: &[u8]) -> Result<(), SweepError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = Entry::of(bytes);

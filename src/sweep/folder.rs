@@ -133,8 +133,9 @@ fn recorded(tree: &Value, files: &mut Vec<String>) {
 
 /// A sweep's results on disk.
 ///
-/// `sweep.json` says what they are of, `checksums.json` what their bytes are, `cells/` has a Parquet file for each block of cells that is complete, and `journal/` the
-/// finished rows of blocks that are not. Of a complete sweep every byte depends on the sweep alone.
+/// `sweep.json` says what they are of, `checksums.json` what their bytes are, `cells/` has a
+/// Parquet file for each block of cells that is complete, and `journal/` the finished rows of
+/// blocks that are not. Of a complete sweep every byte depends on the sweep alone.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -274,7 +275,8 @@ impl Folder {
     pub(super) fn publish(&self, plan: &Plan, block: u64, rows: &[Row]) -> Result<(), SweepError> {
         let path = self.part(block);
         let bytes = dataset::encode(plan, rows)?;
-        // The checksum first: a file that it is not of was cut off or damaged, whenever this process ends.
+        // The checksum first: a file that it is not of was cut off or damaged, whenever this
+        // process ends.
         self.checksums.note(&part_name(block), &bytes)?;
         report::write_durably(&path, &bytes, true).map_err(|error| SweepError::write(&path, error))?;
         let journal = self.journal_path(block);

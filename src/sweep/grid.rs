@@ -1,6 +1,8 @@
-//! What a sweep's pictures and its page show of its points: lines over an axis, tables over two, bars over one, and the front.
+//! What a sweep's pictures and its page show of its points: lines over an axis, tables over two,
+//! bars over one, and the front.
 //!
-//! Points that differ in other axes than those shown are apart, a panel for each combination; all panels share axes and scale.
+//! Points that differ in other axes than those shown are apart, a panel for each combination; all
+//! panels share axes and scale.
 
 use super::report::Asked;
 use super::{Measure, Point, Results, Unit, front, sensitivities};
@@ -94,7 +96,8 @@ impl<'a> Grid<'a> {
         (factor, labelled(&axis.name, unit))
     }
 
-    /// How many combinations there are of the axes that are not `shown`; the first of them have panels.
+    /// How many combinations there are of the axes that are not `shown`; the first of them have
+    /// panels.
     pub fn combinations(&self, shown: &[String]) -> usize {
         let others: Vec<usize> =
             self.results.axes().filter(|(_, axis)| !shown.contains(&axis.name)).map(|(place, _)| place).collect();
@@ -102,7 +105,8 @@ impl<'a> Grid<'a> {
         self.results.points.iter().map(of).collect::<BTreeSet<_>>().len()
     }
 
-    /// The points of each combination of the axes that are not `shown`, as many as are [`MOST_PANELS`] and [`MOST_CELLS`].
+    /// The points of each combination of the axes that are not `shown`, as many as are
+    /// [`MOST_PANELS`] and [`MOST_CELLS`].
     fn panels(&self, shown: &[usize]) -> Panels<'a> {
         let others: Vec<usize> =
             self.results.axes().map(|(place, _)| place).filter(|place| !shown.contains(place)).collect();
@@ -119,7 +123,8 @@ impl<'a> Grid<'a> {
         panels.into_iter().take((MOST_CELLS / largest).clamp(1, MOST_PANELS)).map(titled).collect()
     }
 
-    /// The figure over an axis of numbers, a line for each value of another; `None` where no axis has numbers.
+    /// The figure over an axis of numbers, a line for each value of another; `None` where no axis
+    /// has numbers.
     pub fn lines(&self) -> Option<Lines> {
         let numeric = || self.order.iter().copied().filter(|place| self.is_numeric(*place));
         // Two values make no curve.
@@ -189,8 +194,8 @@ impl<'a> Grid<'a> {
         })
     }
 
-    /// The figure over the axis that matters most of those without numbers, as choices between machines or strategies are: a bar
-    /// each, the least first; `None` where all axes have numbers.
+    /// The figure over the axis that matters most of those without numbers, as choices between
+    /// machines or strategies are: a bar each, the least first; `None` where all axes have numbers.
     pub fn bars(&self) -> Option<(String, Vec<BarTable>)> {
         let place = self.order.iter().copied().find(|place| !self.is_numeric(*place))?;
         let panels = self.panels(&[place]);
@@ -239,7 +244,8 @@ impl<'a> Grid<'a> {
         (!cloud.front.is_empty()).then_some((names, cloud))
     }
 
-    /// For a sample, in which no two points share a value: the figure over each of the two axes of numbers that matter most.
+    /// For a sample, in which no two points share a value: the figure over each of the two axes of
+    /// numbers that matter most.
     pub fn clouds(&self) -> Vec<(String, Cloud)> {
         let axes = self.order.iter().copied().filter(|place| self.is_numeric(*place)).take(2);
         let cloud = |place: usize| {

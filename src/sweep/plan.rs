@@ -200,8 +200,8 @@ impl Plan {
 /// The most levels of an axis that are all tried.
 const CHECKED_LEVELS: usize = 1_000;
 
-/// Checks that the base takes each level, and notes what the strategies that levels set must know. Whether the levels of several
-/// axes go together is found when their cell is run.
+/// Checks that the base takes each level, and notes what the strategies that levels set must know.
+/// Whether the levels of several axes go together is found when their cell is run.
 fn check_levels(axis: &mut Axis, base: &Fields) -> Result<(), SweepError> {
     let varies_strategy = axis.varies_strategy();
     // Of a long axis, which is a range or a sample of one, the ends tell.
@@ -221,7 +221,8 @@ fn check_levels(axis: &mut Axis, base: &Fields) -> Result<(), SweepError> {
     Ok(())
 }
 
-/// The most values of all axes together, each counted once more for every rule of exclusion: what takes 400 MB.
+/// The most values of all axes together, each counted once more for every rule of exclusion: what
+/// takes 400 MB.
 const MOST_VALUES: usize = 2_000_000;
 
 /// That all values fit in memory.

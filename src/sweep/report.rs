@@ -271,7 +271,8 @@ fn same_scale(panels: usize, combinations: usize) -> String {
 /// So many panels are in a picture; more are in further ones.
 const PANELS_OF_A_PICTURE: usize = 9;
 
-/// The figure over an axis in panels, `lines_X_SERIES.svg`, in several pictures where there are many.
+/// The figure over an axis in panels, `lines_X_SERIES.svg`, in several pictures where there are
+/// many.
 fn line_pictures(lines: &grid::Lines, y_label: &str) -> Result<Vec<Artifact>, ReportError> {
     let name = grid::file_name("lines", &lines.axes);
     let chosen = chosen_lines(lines);
@@ -299,8 +300,8 @@ fn line_pictures(lines: &grid::Lines, y_label: &str) -> Result<Vec<Artifact>, Re
     Ok(files)
 }
 
-/// The lines of a picture, which has room for [`MOST_LINES`]: of values in an order some from all over, of others those that come
-/// lowest.
+/// The lines of a picture, which has room for [`MOST_LINES`]: of values in an order some from all
+/// over, of others those that come lowest.
 fn chosen_lines(lines: &grid::Lines) -> BTreeSet<String> {
     let mut least: Vec<(String, f64)> = Vec::new();
     for (label, points) in lines.panels.iter().flat_map(|panel| &panel.lines) {

@@ -65,8 +65,9 @@ pub struct Solution {
 /// The most values of the first look.
 pub const MOST_SAMPLES: u32 = 10_000;
 
-/// Looks at evenly placed values, then halves every stretch between whose ends the condition changes. Ranges over a factor of 8
-/// or more are divided at equal ratios. As many run at a time as have `room`. `progress` is told how many runs more are done.
+/// Looks at evenly placed values, then halves every stretch between whose ends the condition
+/// changes. Ranges over a factor of 8 or more are divided at equal ratios. As many run at a time as
+/// have `room`. `progress` is told how many runs more are done.
 ///
 /// # Errors
 /// [`SweepError`] if the axis or its ends make no sense, the figure is none, or it was interrupted.

@@ -71,7 +71,8 @@ impl Bandwidth {
         }
     }
 
-    /// So many bytes a second with four significant digits, in MB/s, GB/s or, from ten of them, TB/s.
+    /// So many bytes a second with four significant digits, in MB/s, GB/s or, from ten of them,
+    /// TB/s.
     #[must_use]
     pub fn shown(bytes_per_second: f64) -> String {
         let (factor, unit) = match bytes_per_second {

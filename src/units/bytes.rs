@@ -6,9 +6,10 @@ use std::str::FromStr;
 
 /// A number of bytes, exact.
 ///
-/// Read from text as people write sizes: `"4GiB"`, `"512 MiB"`, `"1.5 GB"`. Only 0 needs no unit. A size that falls
-/// between two bytes is rounded to the nearest. Displayed in the largest unit that loses nothing, so that the text
-/// reads back as the same size; [`rounded`](Self::rounded) is for people.
+/// Read from text as people write sizes: `"4GiB"`, `"512 MiB"`, `"1.5 GB"`. Only 0 needs no unit. A
+/// size that falls between two bytes is rounded to the nearest. Displayed in the largest unit that
+/// loses nothing, so that the text reads back as the same size; [`rounded`](Self::rounded) is for
+/// people.
 ///
 /// ```
 /// use tiersim::units::Bytes;
@@ -88,8 +89,8 @@ impl Bytes {
         self.0 as f64
     }
 
-    /// The units that this size was most likely typed in: decimal for `96 GB`, binary for `4 GiB` and for what no
-    /// unit holds in three decimals.
+    /// The units that this size was most likely typed in: decimal for `96 GB`, binary for `4 GiB`
+    /// and for what no unit holds in three decimals.
     #[must_use]
     pub fn style(self) -> SizeStyle {
         let text = self.to_string();
@@ -97,8 +98,8 @@ impl Bytes {
         if decimal || text.ends_with("TB") || text.ends_with("PB") { SizeStyle::Decimal } else { SizeStyle::Binary }
     }
 
-    /// As a person reads it: exact where a few digits are, otherwise four significant digits in the units
-    /// of [`style`](Self::style).
+    /// As a person reads it: exact where a few digits are, otherwise four significant digits in the
+    /// units of [`style`](Self::style).
     #[must_use]
     pub fn rounded(self) -> String {
         let exact = self.to_string();
@@ -107,8 +108,8 @@ impl Bytes {
         if short { exact } else { self.rounded_in(self.style()) }
     }
 
-    /// Four significant digits and the unit of that style that fits: for sizes beside others, such as those of tiers
-    /// whose capacities have that style.
+    /// Four significant digits and the unit of that style that fits: for sizes beside others, such
+    /// as those of tiers whose capacities have that style.
     #[must_use]
     pub fn rounded_in(self, style: SizeStyle) -> String {
         style.shown(self.as_f64())

@@ -6,8 +6,8 @@ const KIND: Kind = Kind {
     units: &[("", 1), ("k", 1 << 10), ("K", 1 << 10), ("Ki", 1 << 10), ("M", 1 << 20), ("Mi", 1 << 20)],
 };
 
-/// A whole number up to `most`, as people write how many tokens there are: `1024`, `131_072`, `128k`. Contexts are
-/// named in powers of two, so `k` is 1024: `128k` tokens are 131,072 of them.
+/// A whole number up to `most`, as people write how many tokens there are: `1024`, `131_072`,
+/// `128k`. Contexts are named in powers of two, so `k` is 1024: `128k` tokens are 131,072 of them.
 ///
 /// ```
 /// use tiersim::units::parse_count;

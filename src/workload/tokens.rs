@@ -77,8 +77,9 @@ impl TokenSet {
         masks(range).map(|place| here(place).count_ones() as usize).sum()
     }
 
-    /// In how many runs the tokens lie that are in it and not in `other`, if those in it lie one after the other: tokens that
-    /// are in it and in `other` part runs, others do not. Neither set has a token from `end` on.
+    /// In how many runs the tokens lie that are in it and not in `other`, if those in it lie one
+    /// after the other: tokens that are in it and in `other` part runs, others do not. Neither set
+    /// has a token from `end` on.
     pub(crate) fn runs_without_below(&self, other: &Self, end: usize) -> usize {
         let words = end.div_ceil(WORD_BITS);
         runs(self.words()[..words].iter().zip(other.words()).map(|(mine, theirs)| (*mine, mine & !theirs)))
@@ -131,11 +132,11 @@ fn count_without(mine: &[Word], theirs: &[Word]) -> usize {
     mine.iter().zip(theirs).map(|(mine, theirs)| (mine & !theirs).count_ones() as usize).sum()
 }
 
-/// In how many runs the second bits of words come, where the first say which bits count: the others are as if they were not
-/// there.
+/// In how many runs the second bits of words come, where the first say which bits count: the others
+/// are as if they were not there.
 ///
-/// A run goes on at a bit if the last bit before it that counts is in it. That is the carry of an addition: a bit of a run makes
-/// one, a bit that does not count passes it on, any other ends it.
+/// A run goes on at a bit if the last bit before it that counts is in it. That is the carry of an
+/// addition: a bit of a run makes one, a bit that does not count passes it on, any other ends it.
 fn runs(words: impl Iterator<Item = (Word, Word)>) -> usize {
     let (mut carry, mut runs) = (false, 0);
     for (counts, inside) in words {

@@ -1,10 +1,12 @@
 //! A DRAM channel, command by command: the slow, obvious twin of the formulas in `src/memory/dram`.
 //!
-//! One channel with its pseudo channels, ranks, bank groups and banks; a controller with row hits first, open rows, a read and a
-//! write queue, writes drained between 0.8 and 0.2 of theirs, and refresh of all banks at once. The source offers the next access
-//! whenever a queue has room for it, in order. Each cycle issues at most one command (with separate buses, one for a row and one
-//! for a column): a column of a row that was just opened, else a refresh, else whichever command of the oldest request is allowed.
-//! It is written after the description of Ramulator 2.1, whose figures it meets to 0.04 of the peak.
+//! One channel with its pseudo channels, ranks, bank groups and banks; a controller with row hits
+//! first, open rows, a read and a write queue, writes drained between 0.8 and 0.2 of theirs, and
+//! refresh of all banks at once. The source offers the next access whenever a queue has room for
+//! it, in order. Each cycle issues at most one command (with separate buses, one for a row and one
+//! for a column): a column of a row that was just opened, else a refresh, else whichever command of
+//! the oldest request is allowed. It is written after the description of Ramulator 2.1, whose
+//! figures it meets to 0.04 of the peak.
 
 #![allow(dead_code)] // Each test file uses its part of this.
 
@@ -63,7 +65,8 @@ pub enum Traffic {
     Mixed,
 }
 
-/// Achieved over peak over at least so many microseconds of simulated time: whole refresh intervals, after a first one.
+/// Achieved over peak over at least so many microseconds of simulated time: whole refresh
+/// intervals, after a first one.
 pub fn achieved(config: &DramConfig, extras: Extras, traffic: Traffic, read_share: f64, micros: i64) -> f64 {
     let intervals = (micros * 1_000_000 + ps(config.t_refi) - 1) / ps(config.t_refi);
     Channel::new(config, extras).run(&mut Source::new(config, traffic, read_share), intervals)
@@ -297,7 +300,8 @@ impl<'a> Channel<'a> {
         bytes / (config.channel.as_f64() * 1e-12 * (end - warm) as f64)
     }
 
-    /// Where an address lies: pieces go to pseudo channels, then to bank groups, along their rows, then to ranks and banks.
+    /// Where an address lies: pieces go to pseudo channels, then to bank groups, along their rows,
+    /// then to ranks and banks.
     fn request(&self, (address, write): (i64, bool)) -> Request {
         let config = self.config;
         let mut rest = address / config.interleave.get() as i64;

@@ -286,7 +286,8 @@ pub fn twin(system: &MemorySystem, plan: &[Planned]) -> Twin {
     let mut carried = vec![0.0; plan.len()];
     let mut cancelled = vec![false; plan.len()];
     let mut flows: Vec<Flow> = Vec::new();
-    // (precedence, order of arrival, transfer) in line; then (arrival at the lanes, transfer) under way.
+    // (precedence, order of arrival, transfer) in line; then (arrival at the lanes, transfer) under
+    // way.
     let mut line: Vec<(u8, usize, usize)> = Vec::new();
     let mut underway: Vec<(u64, usize)> = Vec::new();
     let mut in_flight = InFlight {

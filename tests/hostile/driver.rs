@@ -1,8 +1,10 @@
-//! Thousands of hostile inputs at random: mutated files of every kind, extreme numbers, damaged folders of results, kills at
-//! random moments, several processes in one folder, full disks. Every process runs under limits of memory and time.
+//! Thousands of hostile inputs at random: mutated files of every kind, extreme numbers, damaged
+//! folders of results, kills at random moments, several processes in one folder, full disks. Every
+//! process runs under limits of memory and time.
 //!
-//! What must hold: the exit code is 0, 1, 2 or 130; no panic and no abort; an error message that says something, at moderate
-//! length and without control characters; no temporary file afterwards; a folder has the results of one run.
+//! What must hold: the exit code is 0, 1, 2 or 130; no panic and no abort; an error message that
+//! says something, at moderate length and without control characters; no temporary file afterwards;
+//! a folder has the results of one run.
 
 use super::inputs::{EXTREMES, FLAGS, GENERATOR, JSONL, Random, SCENARIO, SWEEP, TRAFFIC, mutate};
 use std::fmt::Write as _;

@@ -1,4 +1,5 @@
-//! Bad input and bad moments: what an attacker, a full disk or a kill would do. Each test stands for a kind of fault.
+//! Bad input and bad moments: what an attacker, a full disk or a kill would do. Each test stands
+//! for a kind of fault.
 //!
 //! `driver` makes thousands of such inputs at random. It is ignored unless asked for:
 //! `TIERSIM_HOSTILE=3000 cargo test --release --test hostile driver -- --ignored --nocapture`.
@@ -121,7 +122,8 @@ fn a_folder_with_files_of_two_runs_is_refused() {
     has(&refused(path, &["compare", "a", "c"]), &["'c'", "ns"]);
 }
 
-/// A process that is killed at any of its renames leaves the old run, the new one, or a folder without a summary.
+/// A process that is killed at any of its renames leaves the old run, the new one, or a folder
+/// without a summary.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_kill_between_renames_leaves_no_mixture() {

@@ -36,15 +36,15 @@
 //!
 //! A turn between random granules also closes and opens rows for the other direction; `RESTART` of
 //! both is not overlapped. The recovery of banks just written delays it by their closing time /
-//! banks. Activations that are slower than data hide what they would take longer for `HIDDEN` of the
-//! write queue, and while one rank turns around the others go on. Two streams of unequal rates meet
-//! in a bank now and then and close each other's rows. In bursts of `interleave` bytes or less both
-//! are taken for one stream, each piece of which is read or written.
+//! banks. Activations that are slower than data hide what they would take longer for `HIDDEN` of
+//! the write queue, and while one rank turns around the others go on. Two streams of unequal rates
+//! meet in a bank now and then and close each other's rows. In bursts of `interleave` bytes or less
+//! both are taken for one stream, each piece of which is read or written.
 //!
 //! The controller is the usual one: open rows, row hits first, refresh of all banks at once, writes
-//! drained from 0.8 to 0.2 of their queue. The constants are the same for all parts: they were chosen
-//! with the cycle-level twin in `tests/common/dram_commands.rs`, of which the formulas are 0.015 away
-//! on average. Figures of Ramulator 2.1 are met to 0.02. `tests/dram.rs` has both.
+//! drained from 0.8 to 0.2 of their queue. The constants are the same for all parts: they were
+//! chosen with the cycle-level twin in `tests/common/dram_commands.rs`, of which the formulas are
+//! 0.015 away on average. Figures of Ramulator 2.1 are met to 0.02. `tests/dram.rs` has both.
 
 mod timing;
 
@@ -57,8 +57,9 @@ use crate::units::{Bytes, SimTime};
 pub enum Pattern {
     /// Granules that lie anywhere.
     Random,
-    /// One stream of reads and one of writes, each sequential, that take turns after so many bytes. In bursts of
-    /// the interleave (a line) they are one sequential stream, each line of which is read or written.
+    /// One stream of reads and one of writes, each sequential, that take turns after so many bytes.
+    /// In bursts of the interleave (a line) they are one sequential stream, each line of which is
+    /// read or written.
     Streams,
 }
 
@@ -90,7 +91,8 @@ pub struct Dram {
     precharge: f64,
     read: Access,
     write: Access,
-    /// How long the data bus is idle in a change from reads to writes and back, if nothing hides it.
+    /// How long the data bus is idle in a change from reads to writes and back, if nothing hides
+    /// it.
     idle: f64,
 }
 
@@ -109,22 +111,23 @@ struct Access {
 const LINE: f64 = 64.0;
 /// A controller begins to drain its write queue when it is 0.8 full and ends when it is 0.2 full.
 const DRAINED: f64 = 0.6;
-/// What of the idle time of a turn is not hidden by commands that overlap it, between long bursts of streams. Nothing hides it
-/// where each line goes its own way.
+/// What of the idle time of a turn is not hidden by commands that overlap it, between long bursts
+/// of streams. Nothing hides it where each line goes its own way.
 const EXPOSED: f64 = 0.9;
 /// The same between random granules, of the idle time and of closing and opening a row.
 const RESTART: f64 = 0.8;
 /// For what share of the write queue activations that are slower than data hide what a turn costs.
 const HIDDEN: f64 = 0.4;
-/// How many lines, times the number of ranks, a controller that serves what is ready reads from a rank before it changes to another.
+/// How many lines, times the number of ranks, a controller that serves what is ready reads from a
+/// rank before it changes to another.
 const RANK_VISIT: f64 = 2.5;
 /// The exponent of the norm that combines limits: higher is nearer to their maximum.
 const NORM: i32 = 10;
 const PS_PER_SECOND: f64 = SimTime::PS_PER_SECOND as f64;
 
 impl Dram {
-    /// The read shares between which the engine takes the time of a byte as linear. It is, but for a kink that lies elsewhere
-    /// for each granule.
+    /// The read shares between which the engine takes the time of a byte as linear. It is, but for
+    /// a kink that lies elsewhere for each granule.
     pub(super) const READ_SHARES: [f64; 21] = [
         0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95,
         1.0,
@@ -169,7 +172,8 @@ impl Dram {
         })
     }
 
-    /// The share of the time that refreshes take of reads: 1 less this is what one endless stream achieves.
+    /// The share of the time that refreshes take of reads: 1 less this is what one endless stream
+    /// achieves.
     #[must_use]
     pub fn refresh_share(&self) -> f64 {
         self.read.refresh_share
@@ -187,13 +191,15 @@ impl Dram {
         SimTime::from_ps((EXPOSED * self.idle / 2.0).max(0.0).ceil() as u64)
     }
 
-    /// The granule from which on larger ones make no difference that matters: the least that one row of every bank holds.
+    /// The granule from which on larger ones make no difference that matters: the least that one
+    /// row of every bank holds.
     #[must_use]
     pub fn largest_granule(&self) -> Bytes {
         Bytes::new((256.0 * self.pseudo_channels * self.bank_groups * self.banks * self.row) as u64)
     }
 
-    /// Achieved over peak, where `read_share` of the bytes are reads, in granules (or bursts, of streams) of `granule`.
+    /// Achieved over peak, where `read_share` of the bytes are reads, in granules (or bursts, of
+    /// streams) of `granule`.
     #[must_use]
     pub fn achieved(&self, pattern: Pattern, granule: Bytes, read_share: f64) -> f64 {
         1.0 / self.time_of(pattern, granule.as_f64().max(1.0), read_share)
@@ -241,7 +247,8 @@ impl Dram {
     /// The same where both directions are granules that lie anywhere.
     fn lost_of_granules(&self, granule: f64, read_share: f64) -> f64 {
         let write_share = 1.0 - read_share;
-        // Whole granules until the queue is down to its low mark, and the writes that happen to follow at once.
+        // Whole granules until the queue is down to its low mark, and the writes that happen to
+        // follow at once.
         let drained = read_share * (DRAINED * self.write_queue / granule).ceil() + write_share;
         let turns = read_share * write_share / (granule * drained);
         let restart = RESTART * (self.idle + self.precharge + self.write.open) + self.write.close / self.banks;
@@ -261,18 +268,20 @@ impl Dram {
         if granule <= self.row_set() { (granule / self.interleave).clamp(1.0, across) } else { granule / self.row }
     }
 
-    /// How long the data bus is idle because a row is not open yet when all that was in front of it in the queue is served.
+    /// How long the data bus is idle because a row is not open yet when all that was in front of it
+    /// in the queue is served.
     fn late(&self, access: Access, queue: f64) -> f64 {
         (self.precharge + access.open - queue / self.peak).max(0.0)
     }
 
-    /// The time of columns in units of the time of their data: more than 1 where the pieces that the controller serves side by
-    /// side lie in so few bank groups that t_ccd_l limits the bus.
+    /// The time of columns in units of the time of their data: more than 1 where the pieces that
+    /// the controller serves side by side lie in so few bank groups that t_ccd_l limits the bus.
     fn columns(&self, pattern: Pattern, granule: f64, queue: f64) -> f64 {
         let granule = granule.max(LINE);
         let across = (granule / self.interleave).clamp(1.0, self.pseudo_channels);
-        // Of a pseudo channel: what is contiguous in a group, what the queue holds, and how many of the ones are served at once. A queue
-        // of half a piece keeps two going: while the older one's end is served, the next one's begin arrives.
+        // Of a pseudo channel: what is contiguous in a group, what the queue holds, and how many of
+        // the ones are served at once. A queue of half a piece keeps two going: while the older
+        // one's end is served, the next one's begin arrives.
         let piece = self.interleave.min(granule);
         let queued = queue / self.pseudo_channels / piece;
         let pieces = if queued < 0.5 { 1.0 / (1.0 - queued) } else { (1.0 + queued).max(2.0) };
@@ -313,8 +322,8 @@ impl Dram {
     }
 }
 
-/// `(a^NORM + b^NORM + ...)^(1/NORM)`. The root by Newton's method from above, with nothing but additions, multiplications and divisions,
-/// so that it is the same on every machine.
+/// `(a^NORM + b^NORM + ...)^(1/NORM)`. The root by Newton's method from above, with nothing but
+/// additions, multiplications and divisions, so that it is the same on every machine.
 fn norm(limits: [f64; 4]) -> f64 {
     let greatest = limits.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
     let sum: f64 = limits.iter().map(|limit| power(limit / greatest, NORM)).sum();

@@ -19,12 +19,14 @@ pub struct DramConfig {
     /// Banks of a bank group of one rank, over all stack ids.
     #[serde(deserialize_with = "crate::config::not_zero")]
     pub banks: u32,
-    /// Ranks of a channel: sets of chips that share its data bus, each with banks and limits on activations of its own. The
-    /// stack ids of HBM are no ranks in this sense, as those limits hold for all of a pseudo channel.
+    /// Ranks of a channel: sets of chips that share its data bus, each with banks and limits on
+    /// activations of its own. The stack ids of HBM are no ranks in this sense, as those limits
+    /// hold for all of a pseudo channel.
     #[serde(default = "one", deserialize_with = "crate::config::not_zero")]
     pub ranks: u32,
-    /// The address map: how many contiguous bytes lie in one bank group (and pseudo channel) before the next one's. Consecutive
-    /// pieces go to the pseudo channels first, then to the bank groups, along their rows; then to ranks and banks.
+    /// The address map: how many contiguous bytes lie in one bank group (and pseudo channel) before
+    /// the next one's. Consecutive pieces go to the pseudo channels first, then to the bank groups,
+    /// along their rows; then to ranks and banks.
     #[serde(default = "line", deserialize_with = "crate::config::not_zero")]
     pub interleave: Bytes,
     /// A row (page) of a bank of a pseudo channel.
@@ -41,7 +43,8 @@ pub struct DramConfig {
     pub write_queue: u32,
     /// What opening and closing a row take of the bus for row commands.
     pub row_commands: SimTime,
-    /// What reading or writing a column takes of that bus, where column commands have none of their own.
+    /// What reading or writing a column takes of that bus, where column commands have none of their
+    /// own.
     #[serde(default)]
     pub column_command: SimTime,
     /// From a read command to its data.
@@ -50,7 +53,8 @@ pub struct DramConfig {
     pub t_cwl: SimTime,
     /// The data of one column command on the bus.
     pub t_burst: SimTime,
-    /// From a column command to the next one in the same bank group; left out: no more than the data take.
+    /// From a column command to the next one in the same bank group; left out: no more than the
+    /// data take.
     #[serde(default)]
     pub t_ccd_l: SimTime,
     /// How long the data bus is idle between the data of two ranks.

@@ -1,9 +1,10 @@
 //! Limits on how many transfers a lane carries at once.
 //!
-//! A transfer is requested when it is first in line on each limited lane of its path and each has a slot free. It takes
-//! these slots then, before its latency, and gives them back with its last byte: a lane with n slots completes at most
-//! n transfers in each latency (Little's law). All lines have the same order (precedence, then arrival), so the first of
-//! all is first everywhere, and there is no deadlock.
+//! A transfer is requested when it is first in line on each limited lane of its path and each has a
+//! slot free. It takes these slots then, before its latency, and gives them back with its last
+//! byte: a lane with n slots completes at most n transfers in each latency (Little's law). All
+//! lines have the same order (precedence, then arrival), so the first of all is first everywhere,
+//! and there is no deadlock.
 
 use std::collections::BTreeSet;
 

@@ -71,8 +71,8 @@ pub struct Request<'a, Tag> {
     pub path: Path<'a>,
     /// How much; at least one byte.
     pub bytes: Bytes,
-    /// How many bytes are contiguous in memory: on average, where they are in several runs. It matters only where a
-    /// tier has an efficiency.
+    /// How many bytes are contiguous in memory: on average, where they are in several runs. It
+    /// matters only where a tier has an efficiency.
     pub granule: Bytes,
     /// Whether these runs lie anywhere, or one after the other. It matters only to a DRAM part's efficiency.
     pub pattern: Pattern,
@@ -543,7 +543,8 @@ impl<Tag: Copy> Fabric<Tag> {
         (self.profiles[transfer.profile].level(transfer.urgency), transfer.order, slot)
     }
 
-    /// Lets a held transfer be requested: at `now` or, where a lane carries only so many at once, when its turn has come.
+    /// Lets a held transfer be requested: at `now` or, where a lane carries only so many at once,
+    /// when its turn has come.
     pub fn admit(&mut self, now: SimTime, id: TransferId) {
         let transfer = &self.transfers[id.0 as usize];
         debug_assert!(matches!(transfer.state, State::Held), "admitted twice");
@@ -590,8 +591,9 @@ impl<Tag: Copy> Fabric<Tag> {
         }
     }
 
-    /// Requests the transfers whose turn has come, in the order of the line. Only once all that an instant brings is in
-    /// line, so that precedence decides which goes first, and not the order in which the owner issues them.
+    /// Requests the transfers whose turn has come, in the order of the line. Only once all that an
+    /// instant brings is in line, so that precedence decides which goes first, and not the order in
+    /// which the owner issues them.
     fn take_turns(&mut self, now: SimTime) {
         let mut chosen: Vec<Place> = Vec::new();
         while let Some(lane) = self.turns.pop() {
@@ -973,8 +975,9 @@ impl<Tag: Copy> Fabric<Tag> {
         bytes
     }
 
-    /// What tells how far due transfers of `class` over `route` in granules of `granule` that lie anywhere have come. `None` where they do not
-    /// progress alike: under `Fifo`, and where some fit into a window of bytes in flight and some do not.
+    /// What tells how far due transfers of `class` over `route` in granules of `granule` that lie
+    /// anywhere have come. `None` where they do not progress alike: under `Fifo`, and where some
+    /// fit into a window of bytes in flight and some do not.
     #[must_use]
     pub fn meter(&mut self, route: RouteId, class: TransferClass, granule: Bytes) -> Option<Meter> {
         let profile = self.profiles.find(&mut self.arbiter, class, route, (Pattern::Random, granule), (Bytes::ZERO, 1));

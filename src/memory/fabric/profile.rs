@@ -181,8 +181,8 @@ pub(super) struct Profiles {
     weight_unit: u64,
 }
 
-/// Route, class, what follows what, the contiguous bytes a channel of reads and of writes, in how many parts a transfer is
-/// (0 where that makes no difference), and the windows in which it fits.
+/// Route, class, what follows what, the contiguous bytes a channel of reads and of writes, in how
+/// many parts a transfer is (0 where that makes no difference), and the windows in which it fits.
 type Key = (RouteId, TransferClass, Pattern, Bytes, Bytes, u32, WindowSet);
 
 /// How many routes and classes are looked up without a hash.
@@ -219,8 +219,8 @@ impl Profiles {
         profile.holds.iter().any(|hold| self.system.lanes()[hold.lane.0].transfer_cap.is_some())
     }
 
-    /// The number of the profile of `class` over `route` in granules of `granule`, for a transfer of `bytes` in so many
-    /// parts that is requested while nothing else is in flight.
+    /// The number of the profile of `class` over `route` in granules of `granule`, for a transfer
+    /// of `bytes` in so many parts that is requested while nothing else is in flight.
     #[inline]
     pub fn find(
         &mut self,

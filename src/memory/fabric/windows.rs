@@ -1,15 +1,19 @@
-//! Limits on the bytes in flight (`outstanding`): which transfers have to share a window's bandwidth.
+//! Limits on the bytes in flight (`outstanding`): which transfers have to share a window's
+//! bandwidth.
 //!
-//! A byte is in flight from its request to its arrival. [`Lane::window`](crate::memory::Lane::window) defines what a
-//! transfer may do; here it is decided, once for each transfer, when it is requested. A transfer counts with all its
-//! bytes until the last of them has arrived, but with no more than the window, since it never has more in flight.
+//! A byte is in flight from its request to its arrival.
+//! [`Lane::window`](crate::memory::Lane::window) defines what a transfer may do; here it is
+//! decided, once for each transfer, when it is requested. A transfer counts with all its bytes
+//! until the last of them has arrived, but with no more than the window, since it never has more in
+//! flight.
 //!
 //! # Why no more than window / latency arrives
-//! Let W be the window, L the latency, and D(t) the bytes that have arrived t after an idle start. Claim: D(t) <= t W / L.
-//! Take the last moment s <= t - L at which a transfer was requested that fitted. By induction D(s) <= s W / L. What
-//! was in flight at s is at most W, for it fitted. Transfers that fitted later have not arrived by t, as they take at
-//! least L; those that did not fit share the lane, which carries at most (t - s - L) W / L from s + L on. The sum is
-//! at most t W / L. If there is no such s, the lane alone has carried all, from L on.
+//! Let W be the window, L the latency, and D(t) the bytes that have arrived t after an idle start.
+//! Claim: D(t) <= t W / L. Take the last moment s <= t - L at which a transfer was requested that
+//! fitted. By induction D(s) <= s W / L. What was in flight at s is at most W, for it fitted.
+//! Transfers that fitted later have not arrived by t, as they take at least L; those that did not
+//! fit share the lane, which carries at most (t - s - L) W / L from s + L on. The sum is at most t
+//! W / L. If there is no such s, the lane alone has carried all, from L on.
 
 use super::{Fabric, Role, TransferId};
 use crate::memory::Lane;
@@ -61,7 +65,8 @@ fn members(set: WindowSet) -> impl Iterator<Item = usize> {
 }
 
 impl<Tag: Copy> Fabric<Tag> {
-    /// What is requested now is in flight from here on. Where it does not fit, it holds the window's lane.
+    /// What is requested now is in flight from here on. Where it does not fit, it holds the
+    /// window's lane.
     pub(super) fn enter_windows(&mut self, id: TransferId) {
         let transfer = &mut self.transfers[id.0 as usize];
         let profile = &self.profiles[transfer.profile];
@@ -84,7 +89,8 @@ impl<Tag: Copy> Fabric<Tag> {
         }
     }
 
-    /// The transfer, and each of its parts, holds the lanes of all windows on its route but those in which it fits.
+    /// The transfer, and each of its parts, holds the lanes of all windows on its route but those
+    /// in which it fits.
     fn hold_windows(&mut self, id: TransferId, fits: WindowSet) {
         let head = id.0 as usize;
         self.transfers[head].profile = self.profiles.fitting(&mut self.arbiter, self.transfers[head].profile, fits);

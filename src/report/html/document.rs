@@ -57,7 +57,8 @@ pub struct HeatTable {
     pub rows: Vec<(String, Vec<HeatCell>)>,
 }
 
-/// A value as text, and where between the palest and the strongest colour it is, from 0 to 1; `None` where there is none.
+/// A value as text, and where between the palest and the strongest colour it is, from 0 to 1;
+/// `None` where there is none.
 pub type HeatCell = Option<(String, f64)>;
 
 /// A figure over one axis, as bars.

@@ -21,7 +21,8 @@ struct ExplanationView<'a> {
     without_effect: String,
 }
 
-/// `explain.html`, with the pictures of the ladder and of what was waited for as SVG. It leads to the run's page where that is beside it.
+/// `explain.html`, with the pictures of the ladder and of what was waited for as SVG. It leads to
+/// the run's page where that is beside it.
 ///
 /// # Errors
 /// [`ReportError::Format`] where the page cannot be made; none of ours is such.

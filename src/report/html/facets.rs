@@ -1,10 +1,12 @@
-//! Plots of many runs for the page's script: the same figure in several panels, and a cloud of points.
+//! Plots of many runs for the page's script: the same figure in several panels, and a cloud of
+//! points.
 
 use super::plots::{COLOURS, Line, Number, Plot, Plots, numbers};
 use crate::report::grids::{LinesPanel, is_logarithmic};
 use crate::report::scale::cut;
 
-/// A figure over one axis, a panel for each setting. All panels have the same axes, scale and legend.
+/// A figure over one axis, a panel for each setting. All panels have the same axes, scale and
+/// legend.
 #[derive(Clone, Debug)]
 pub struct Facets {
     /// What is to the right.
@@ -75,7 +77,8 @@ impl Cloud {
         points.names = self.points.iter().map(|(name, ..)| name.clone()).collect();
         let mut lines = vec![points];
         if !self.front.is_empty() {
-            // From one to the next the first measure buys nothing until it is reached: steps, not slopes.
+            // From one to the next the first measure buys nothing until it is reached: steps, not
+            // slopes.
             let mut steps: Vec<(f64, f64)> = Vec::new();
             for (x, y) in &self.front {
                 steps.extend(steps.last().map(|(_, before)| (*x, *before)));
@@ -88,7 +91,8 @@ impl Cloud {
             x: self.x_label.clone(),
             y: self.y_label.clone(),
             log: is_logarithmic(xs().fold(f64::MAX, f64::min), xs().fold(f64::MIN, f64::max)),
-            // On a front, how little is left is what counts; else where the points lie to one another.
+            // On a front, how little is left is what counts; else where the points lie to one
+            // another.
             fit: self.front.is_empty(),
             lines,
             ..Plot::new("cloud".to_owned())

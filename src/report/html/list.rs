@@ -12,7 +12,8 @@ struct ListView<'a> {
     left_out: usize,
 }
 
-/// A page with a row for each of `entries`, which are in the order of their paths; so many more are left out.
+/// A page with a row for each of `entries`, which are in the order of their paths; so many more are
+/// left out.
 ///
 /// # Errors
 /// [`ReportError::Format`] where the page cannot be made; none of ours is such.

@@ -61,7 +61,8 @@ pub(super) struct Plot {
     /// Whether x has values where the lines have points alone, and not in between.
     #[serde(skip_serializing_if = "is_false")]
     pub snap: bool,
-    /// What a reader must know of the lines: that they were thinned, and how, or that some are beyond the scale.
+    /// What a reader must know of the lines: that they were thinned, and how, or that some are
+    /// beyond the scale.
     pub note: String,
     pub lines: Vec<Line>,
 }
@@ -120,7 +121,8 @@ pub(super) fn most_points(runs: usize) -> usize {
     (POINTS_OF_A_PAGE / (LINES_OF_A_RUN * runs.max(1))).clamp(LEAST_POINTS, chart::MOST_POINTS)
 }
 
-/// The plots of `runs`, with at most `most` points a line. What is the same all over is said and not drawn.
+/// The plots of `runs`, with at most `most` points a line. What is the same all over is said and
+/// not drawn.
 pub(super) fn plots(title: &str, runs: &[Labelled<'_>], most: usize) -> Plots {
     let over = OverTokens::new(runs, most);
     let mut plots =
@@ -175,7 +177,8 @@ impl<'a> OverTokens<'a> {
         Plot { title: title.to_owned(), x, y, x_to: Some(self.end()), note, lines, ..Plot::new(id.to_owned()) }
     }
 
-    /// `plot` with a scale that a few values, as of the first step, do not set; `shown` has the unit of its values.
+    /// `plot` with a scale that a few values, as of the first step, do not set; `shown` has the
+    /// unit of its values.
     fn cut(&self, plot: Plot, value: impl Fn(&Step<'_>) -> f64, shown: impl Fn(f64) -> String) -> Plot {
         let points = |run: &Labelled<'_>| -> Vec<(f64, f64)> {
             run.run.series.steps().map(|step| (step.step as f64, value(&step))).collect()

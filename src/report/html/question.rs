@@ -1,5 +1,5 @@
-//! What a page asks and what it is called: from what was run, never from what a scenario's file says of itself once something was
-//! changed.
+//! What a page asks and what it is called: from what was run, never from what a scenario's file
+//! says of itself once something was changed.
 
 use super::words::named;
 use crate::metrics::RunReport;
@@ -19,7 +19,8 @@ pub fn title(runs: &[Labelled<'_>]) -> String {
 /// So many labels are part of a question.
 const NAMED: usize = 4;
 
-/// The question that `runs` of one scenario answer. Where nothing of the scenario was changed, what its file asks comes first.
+/// The question that `runs` of one scenario answer. Where nothing of the scenario was changed, what
+/// its file asks comes first.
 #[must_use]
 pub fn question(runs: &[Labelled<'_>]) -> String {
     let Some(first) = runs.first() else { return String::new() };

@@ -16,7 +16,8 @@ pub fn answer(runs: &[Labelled<'_>]) -> String {
     }
 }
 
-/// The first sentence of [`answer`]: which run is the fastest, by how much, at how many tokens a second, and what it waits for.
+/// The first sentence of [`answer`]: which run is the fastest, by how much, at how many tokens a
+/// second, and what it waits for.
 #[must_use]
 pub fn sentence(runs: &[Labelled<'_>]) -> String {
     match runs {
@@ -111,7 +112,8 @@ fn waits(summary: &Summary, subject: &str) -> String {
     format!("{subject} waits for reads from {tier} in {} of the time{lane}", percent(longest / all))
 }
 
-/// What whole pages make a run read that the trace does not ask for, where it is more than 2 % of what it asks for.
+/// What whole pages make a run read that the trace does not ask for, where it is more than 2 % of
+/// what it asks for.
 fn beyond(summary: &Summary) -> String {
     const WORTH_SAYING: f64 = 0.02;
     match summary.read_beyond_share() {
@@ -134,7 +136,8 @@ fn of_several(first: &Labelled<'_>, runs: &[Labelled<'_>]) -> String {
     sentences.join(" ")
 }
 
-/// Which of `runs` is the fastest, in a sentence; and the run itself, where it is another one than `first`, which ended too.
+/// Which of `runs` is the fastest, in a sentence; and the run itself, where it is another one than
+/// `first`, which ended too.
 fn winner<'a>(first: &Labelled<'_>, runs: &'a [Labelled<'a>]) -> (String, Option<&'a Labelled<'a>>) {
     let ended: Vec<&Labelled<'_>> =
         runs.iter().filter(|run| run.run.summary.complete && run.run.summary.steps > 0).collect();

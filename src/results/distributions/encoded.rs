@@ -1,8 +1,8 @@
-//! Encoded histograms, as they stand in the lines of interval logs: the formats V0, V1 and V2 of HdrHistogram, of
-//! integers or of doubles, compressed or not.
+//! Encoded histograms, as they stand in the lines of interval logs: the formats V0, V1 and V2 of
+//! HdrHistogram, of integers or of doubles, compressed or not.
 //!
-//! The histogram crate decodes V2 of integers only, and allocates what a header asks for. Here the counts that are
-//! there are kept, and nothing is allocated for those that are not.
+//! The histogram crate decodes V2 of integers only, and allocates what a header asks for. Here the
+//! counts that are there are kept, and nothing is allocated for those that are not.
 
 use base64::Engine as _;
 use std::io::Read;
@@ -119,8 +119,8 @@ fn plain(bytes: &[u8]) -> Result<Encoded, String> {
         return Err(damaged(&format_args!("its counts have {size} bytes each, not 2, 4 or 8")));
     }
     let counts = bytes.get(header..).ok_or_else(|| damaged(&NOT_WHOLE))?;
-    // V0 does not say how long its counts are. V1 and V2 also have an offset for histograms that shift; counts are
-    // written in the order of their values all the same.
+    // V0 does not say how long its counts are. V1 and V2 also have an offset for histograms that
+    // shift; counts are written in the order of their values all the same.
     let (digits, at, ratio) = if header == HEADER_V0 {
         (word(bytes, 4)?, 8, 1.0)
     } else {
@@ -177,7 +177,8 @@ fn each_count(bytes: &[u8], words: Words, each: &mut dyn FnMut(u64, u64) -> Resu
     Ok(())
 }
 
-/// A ZigZag LEB128 integer of at most nine bytes, the ninth of which has eight bits; and what follows.
+/// A ZigZag LEB128 integer of at most nine bytes, the ninth of which has eight bits; and what
+/// follows.
 fn variable(bytes: &[u8]) -> Option<(i64, &[u8])> {
     let mut value = 0u64;
     for (index, byte) in bytes.iter().take(9).enumerate() {
@@ -267,7 +268,8 @@ mod tests {
         }
     }
 
-    /// The same histogram in the older formats: all counts one after another, in words of 2, 4 or 8 bytes.
+    /// The same histogram in the older formats: all counts one after another, in words of 2, 4 or 8
+    /// bytes.
     #[test]
     fn reads_the_older_formats() {
         let histogram = recorded(&VALUES);

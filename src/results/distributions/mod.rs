@@ -53,11 +53,11 @@ const MAX_FILE: u64 = 1 << 30;
 const UNTAGGED: &str = "untagged";
 
 impl Distributions {
-    /// Reads an interval log or a percentile file, of tiersim or of any tool of HdrHistogram; in a folder, the
-    /// `histograms.hlog` of a run. What a file is, its content tells: a percentile file has the heading of its table.
-    /// Intervals of one tag are merged. Values are picoseconds in a log of tiersim and nanoseconds in a percentile
-    /// file, unless `unit` says other. Values that others recorded stand for the top of their bucket, as HdrHistogram's
-    /// tools report them.
+    /// Reads an interval log or a percentile file, of tiersim or of any tool of HdrHistogram; in a
+    /// folder, the `histograms.hlog` of a run. What a file is, its content tells: a percentile file
+    /// has the heading of its table. Intervals of one tag are merged. Values are picoseconds in a
+    /// log of tiersim and nanoseconds in a percentile file, unless `unit` says other. Values that
+    /// others recorded stand for the top of their bucket, as HdrHistogram's tools report them.
     ///
     /// # Errors
     /// [`ResultsError`] with the line that is not right.

@@ -1,4 +1,5 @@
-//! Percentile files (`.hgrm`): the table that the tools of HdrHistogram print, such as wrk2 or the plotter's input.
+//! Percentile files (`.hgrm`): the table that the tools of HdrHistogram print, such as wrk2 or the
+//! plotter's input.
 
 use super::{Distributions, LogUnit, UNTAGGED};
 use crate::metrics::Timings;
@@ -6,7 +7,8 @@ use crate::results::ResultsError;
 use crate::units::SimTime;
 use std::path::Path;
 
-/// Whether `text` has the heading of such a table. What comes before it is a title, or what else the tool printed.
+/// Whether `text` has the heading of such a table. What comes before it is a title, or what else
+/// the tool printed.
 pub(super) fn is_one(text: &str) -> bool {
     text.lines().any(is_heading)
 }
@@ -31,7 +33,8 @@ struct Footer {
 }
 
 impl Footer {
-    /// Takes what a line such as `#[Max = 2.000, Total count = 2]` says; its blanks differ from tool to tool.
+    /// Takes what a line such as `#[Max = 2.000, Total count = 2]` says; its blanks differ from
+    /// tool to tool.
     fn read(&mut self, line: &str) {
         let inner = line.trim().trim_start_matches("#[").trim_end_matches(']');
         for (name, value) in inner.split(',').filter_map(|part| part.split_once('=')) {
@@ -118,7 +121,8 @@ fn too_long(value: f64) -> String {
     format!("its value {value:e} is longer than 213 days; say with --unit how long one is")
 }
 
-/// The table's times with the mean, the greatest value and the count of the lines below it, where there are any.
+/// The table's times with the mean, the greatest value and the count of the lines below it, where
+/// there are any.
 fn with_footer(mut kept: Vec<(SimTime, u64)>, total: u64, footer: Footer, unit: f64) -> Result<Timings, String> {
     if let Some(count) = footer.count.filter(|count| *count != total) {
         return Err(format!(
@@ -127,7 +131,8 @@ fn with_footer(mut kept: Vec<(SimTime, u64)>, total: u64, footer: Footer, unit: 
     }
     if let Some(max) = footer.max {
         let greatest = picoseconds(max, unit).ok_or_else(|| too_long(max))?;
-        // Lines are rounded up to a bucket, or to the digits that are printed. The last one is the greatest.
+        // Lines are rounded up to a bucket, or to the digits that are printed. The last one is the
+        // greatest.
         kept.retain(|(time, _)| *time < greatest);
         let below: u64 = kept.iter().map(|(_, count)| count).sum();
         add(&mut kept, greatest, total - below);

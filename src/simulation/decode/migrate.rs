@@ -55,7 +55,8 @@ impl<P: Probe> Decode<'_, P> {
         (self.plan, self.evicted) = (plan, evicted);
     }
 
-    /// Tokens of `layer` move as a plan says: issues the transfer, or gives up copies where there is nothing to carry.
+    /// Tokens of `layer` move as a plan says: issues the transfer, or gives up copies where there
+    /// is nothing to carry.
     fn carry_out(
         &mut self,
         layer: usize,

@@ -110,8 +110,9 @@ impl Knapsack {
         reads
     }
 
-    /// Fills HBM for a step, and calls `taken` with the bytes of each item that are read from there. Returns the reads of the
-    /// step as a whole; those of each sublayer are in `self.sublayers`.
+    /// Fills HBM for a step, and calls `taken` with the bytes of each item that are read from
+    /// there. Returns the reads of the step as a whole; those of each sublayer are in
+    /// `self.sublayers`.
     fn fill(&mut self, active: &[usize], mut take: impl FnMut(usize, Kind, f64)) -> Reads {
         let ratio = self.hbm / (self.hbm + self.external);
         let mut all = Reads::default();

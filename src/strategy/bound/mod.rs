@@ -15,8 +15,8 @@ use knapsack::Knapsack;
 use program::Program;
 use single::SingleTier;
 
-/// The bound of each step of a run: with one tier what it takes to read all of it, with two tiers a fractional knapsack
-/// where HBM is their only limit, else a linear program.
+/// The bound of each step of a run: with one tier what it takes to read all of it, with two tiers a
+/// fractional knapsack where HBM is their only limit, else a linear program.
 #[derive(Clone, Debug)]
 pub struct StepBound {
     single: Option<SingleTier>,
@@ -60,7 +60,8 @@ impl StepBound {
         }
     }
 
-    /// What the bound of that step reads from each tier. Of several layouts that reach the bound, one.
+    /// What the bound of that step reads from each tier. Of several layouts that reach the bound,
+    /// one.
     pub fn reads(&mut self, context: usize, active: &[usize]) -> BoundReads {
         let all_fits_on_slowest = self.weights + self.token.times(context as u64) <= self.slowest;
         match &mut self.knapsack {
@@ -70,7 +71,8 @@ impl StepBound {
     }
 }
 
-/// What the bound reads of everything from each tier in one step: a layout that reaches the bound, in fractions of bytes.
+/// What the bound reads of everything from each tier in one step: a layout that reaches the bound,
+/// in fractions of bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BoundReads {
     /// By sublayer, in the order of a step, the bytes of its weights that are read from each tier.

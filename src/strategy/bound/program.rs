@@ -76,7 +76,8 @@ impl Program {
         lower_bound(solved.map_or(1.0, |solved| solved.time) * unit, GUARD, self.hair)
     }
 
-    /// What is read of everything from each tier; without a solution, in proportion to the bandwidths.
+    /// What is read of everything from each tier; without a solution, in proportion to the
+    /// bandwidths.
     pub fn reads(&mut self, context: usize, active: &[usize]) -> BoundReads {
         let (_, solved) = self.solution(context, active);
         let mut reads = BoundReads::nothing(self.sublayers.len(), self.bandwidth.len());

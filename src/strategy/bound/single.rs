@@ -3,8 +3,8 @@ use crate::memory::{MemorySystem, TierId};
 use crate::units::SimTime;
 use crate::workload::{LanguageModel, Roofline};
 
-/// The bound of a memory system of one tier, where there is nothing to place: all reads of a sublayer at the tier's
-/// bandwidth, or its compute where that takes longer.
+/// The bound of a memory system of one tier, where there is nothing to place: all reads of a
+/// sublayer at the tier's bandwidth, or its compute where that takes longer.
 #[derive(Clone, Debug)]
 pub(super) struct SingleTier {
     /// Bytes a picosecond.

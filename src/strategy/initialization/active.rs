@@ -7,12 +7,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
-/// The share of the tokens that an initialization assumes to be read in each step: it decides whether a byte of KV is read more
-/// often than a byte of weights, and so which of them belongs in HBM.
+/// The share of the tokens that an initialization assumes to be read in each step: it decides
+/// whether a byte of KV is read more often than a byte of weights, and so which of them belongs in
+/// HBM.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Active {
-    /// What the trace itself reads: what its generator's `skip` leaves, or measured over the first steps of a recorded trace, and
-    /// of any trace where KV is kept in pages of several tokens (a page is read if one of its tokens is).
+    /// What the trace itself reads: what its generator's `skip` leaves, or measured over the first
+    /// steps of a recorded trace, and of any trace where KV is kept in pages of several tokens (a
+    /// page is read if one of its tokens is).
     #[default]
     Auto,
     /// This share, whatever the trace reads.

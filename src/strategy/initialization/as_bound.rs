@@ -1,4 +1,5 @@
-//! The layout that the bound itself uses, for [`explain`](crate::explain): what is lost from there on is no layout's fault.
+//! The layout that the bound itself uses, for [`explain`](crate::explain): what is lost from there
+//! on is no layout's fault.
 
 use super::{Initialization, Layout};
 use crate::memory::{Shortage, TierId};
@@ -8,9 +9,10 @@ use crate::workload::{StepSkips, TokenSet};
 
 /// Places everything where the bound of the first step reads it from.
 ///
-/// The bound splits bytes, so a stage's weights are rounded to whole bytes and a layer's KV to whole tokens (or pages), spread evenly
-/// over those that the first step reads. The tokens that it skips are read in later steps, so they are split alike while there is
-/// room for them; the rest goes to the last tier. O(tokens x layers) time.
+/// The bound splits bytes, so a stage's weights are rounded to whole bytes and a layer's KV to
+/// whole tokens (or pages), spread evenly over those that the first step reads. The tokens that it
+/// skips are read in later steps, so they are split alike while there is room for them; the rest
+/// goes to the last tier. O(tokens x layers) time.
 pub struct AsBound {
     reads: BoundReads,
     /// By layer, the tokens that the first step skips.

@@ -72,8 +72,9 @@ impl<'a> Layout<'a> {
         Self { read_share: share, ..self }
     }
 
-    /// The share of the tokens (or of the pages) that the trace reads in its first steps, between 0 and 1. An initialization that
-    /// asks for it says so with [`uses_read_share`](super::Initialization::uses_read_share); to others it is 1.
+    /// The share of the tokens (or of the pages) that the trace reads in its first steps, between 0
+    /// and 1. An initialization that asks for it says so with
+    /// [`uses_read_share`](super::Initialization::uses_read_share); to others it is 1.
     #[must_use]
     pub fn read_share(&self) -> f64 {
         self.read_share

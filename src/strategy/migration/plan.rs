@@ -22,7 +22,8 @@ pub struct MovePlan {
     /// What may be carried yet.
     budget: Bytes,
     kv_bytes: Bytes,
-    /// Whether the last tier has a copy of every token, so that an eviction to it carries nothing and frees its place at once.
+    /// Whether the last tier has a copy of every token, so that an eviction to it carries nothing
+    /// and frees its place at once.
     copied: bool,
     /// By carriage, then source, then destination.
     convoys: Vec<Convoy>,
@@ -72,9 +73,10 @@ impl MovePlan {
         tokens.and_then(|tokens| usize::try_from(tokens).ok()).unwrap_or(usize::MAX)
     }
 
-    /// Evicts `token` from HBM, where it must lie and not be in flight, to the slowest tier that has room. Where the last tier has a
-    /// copy of it, nothing is carried, and its place is free at once for a token of the same plan; elsewhere when it has arrived.
-    /// False, and nothing evicted, if no tier has room for it or the budget is spent.
+    /// Evicts `token` from HBM, where it must lie and not be in flight, to the slowest tier that
+    /// has room. Where the last tier has a copy of it, nothing is carried, and its place is free at
+    /// once for a token of the same plan; elsewhere when it has arrived. False, and nothing
+    /// evicted, if no tier has room for it or the budget is spent.
     pub fn evict(&mut self, token: usize) -> bool {
         let last = TierId(self.tiers - 1);
         if self.copied && last != TierId::HBM {
@@ -149,8 +151,9 @@ impl MovePlan {
         &self.convoys[source.0 * self.tiers + destination.0]
     }
 
-    /// The evictions from other layers by layer, then destination: calls `evicted` with each of these, and the tokens in `convoy`, which
-    /// is used for them. They are to be carried out before the [`moves`](Self::moves), which may need their places.
+    /// The evictions from other layers by layer, then destination: calls `evicted` with each of
+    /// these, and the tokens in `convoy`, which is used for them. They are to be carried out before
+    /// the [`moves`](Self::moves), which may need their places.
     pub fn evictions_elsewhere(&mut self, convoy: &mut Convoy, mut evicted: impl FnMut(usize, TierId, &Convoy)) {
         self.elsewhere.sort_unstable();
         for group in self.elsewhere.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
@@ -160,7 +163,8 @@ impl MovePlan {
         }
     }
 
-    /// The moves, by carriage, then source, then destination; none is empty. So evictions come first.
+    /// The moves, by carriage, then source, then destination; none is empty. So evictions come
+    /// first.
     pub fn moves(&self) -> impl Iterator<Item = (Carriage, TierId, TierId, &Convoy)> {
         let pairs = self.tiers * self.tiers;
         self.convoys.iter().enumerate().filter(|(_, convoy)| !convoy.is_empty()).map(move |(index, convoy)| {

@@ -11,7 +11,8 @@ use std::num::NonZeroU32;
 /// How far an oracle sees: `All` to the end of the run, or a number of steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Horizon {
-    /// To the end of the run. All of its skip sets are in memory then, a bit for each token, layer and step.
+    /// To the end of the run. All of its skip sets are in memory then, a bit for each token, layer
+    /// and step.
     All,
     /// So many steps.
     Steps(NonZeroU32),
@@ -56,7 +57,8 @@ impl<'de> Deserialize<'de> for Horizon {
     }
 }
 
-/// Evicts the token whose next read is furthest away (Belady 1966). Worth: the step of the next read, from 0 on.
+/// Evicts the token whose next read is furthest away (Belady 1966). Worth: the step of the next
+/// read, from 0 on.
 pub struct Belady {
     horizon: Horizon,
     /// Scratch space: words of tokens whose next read is looked for.
@@ -74,7 +76,8 @@ impl Belady {
 }
 
 impl Belady {
-    /// Finds the next read of each token that is pending, from so many steps ahead of the present one on.
+    /// Finds the next read of each token that is pending, from so many steps ahead of the present
+    /// one on.
     fn find(
         &mut self,
         view: &MigrationView<'_, Future>,
@@ -121,8 +124,9 @@ impl Order for Belady {
         self.find(view, (layer, 0), 0, worth);
     }
 
-    /// A token's next read is looked for when it has been used, step by step until it is found: over a run a token's searches take no
-    /// more steps than the run has. A token whose next read was out of sight is found when that step comes into sight.
+    /// A token's next read is looked for when it has been used, step by step until it is found:
+    /// over a run a token's searches take no more steps than the run has. A token whose next read
+    /// was out of sight is found when that step comes into sight.
     fn note(&mut self, view: &MigrationView<'_, Future>, worth: &mut [u32], step: u32, _known: usize) {
         let (present, context) = (step - 1, view.context);
         self.pending.clear();

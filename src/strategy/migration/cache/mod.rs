@@ -1,9 +1,10 @@
 //! HBM as a cache of KV: `Lru`, `Lfu`, `Fifo`, and the oracle `Belady`.
 //!
-//! A miss is a token that a step reads from a slower tier. The step's own demand read fetches it, so it is on the chip when the
-//! layer ends, and admitting it costs a write to HBM and no second read. Admission and eviction are one decision per layer and
-//! step: each missed token takes a free place or the place of a token that is worth less. The best misses meet the worst
-//! residents first, and the decision ends where the resident is worth at least as much as the miss.
+//! A miss is a token that a step reads from a slower tier. The step's own demand read fetches it,
+//! so it is on the chip when the layer ends, and admitting it costs a write to HBM and no second
+//! read. Admission and eviction are one decision per layer and step: each missed token takes a free
+//! place or the place of a token that is worth less. The best misses meet the worst residents
+//! first, and the decision ends where the resident is worth at least as much as the miss.
 //!
 //! | cache | what a token is worth | which misses it admits |
 //! | --- | --- | --- |
@@ -12,33 +13,39 @@
 //! | `Fifo` | the step that brought it into HBM | all |
 //! | `Belady` | how soon it is read next | those that are read again sooner than what they replace |
 //!
-//! A step uses the tokens that it reads and the token that it writes. Between tokens of equal worth the one with the higher index
-//! stays. A token whose write or move is in flight can neither be admitted nor evicted.
+//! A step uses the tokens that it reads and the token that it writes. Between tokens of equal worth
+//! the one with the higher index stays. A token whose write or move is in flight can neither be
+//! admitted nor evicted.
 //!
 //! # The room
-//! `room: PerLayer` (default): every layer has an equal share, in bytes, of what HBM has for KV (its capacity less the weights
-//! stored there), rounded down to whole tokens. A layer that the initialization or the placement has given more than its share
-//! evicts down to it. `room: Shared`: one cache over all layers, whose victims may belong to other layers; uses are ordered by
-//! step, then by layer.
+//! `room: PerLayer` (default): every layer has an equal share, in bytes, of what HBM has for KV
+//! (its capacity less the weights stored there), rounded down to whole tokens. A layer that the
+//! initialization or the placement has given more than its share evicts down to it. `room: Shared`:
+//! one cache over all layers, whose victims may belong to other layers; uses are ordered by step,
+//! then by layer.
 //!
 //! # New KV
-//! The placement decides where the KV of a new token is written. `writes: Around` (default): the cache keeps no place free for it.
-//! With `PreferHbm` it is written to HBM while there is space and, once the cache is full, to external memory, from where its
-//! first read misses. `writes: Allocate`: the cache keeps one place per layer free, so that `PreferHbm` writes every new token
+//! The placement decides where the KV of a new token is written. `writes: Around` (default): the
+//! cache keeps no place free for it. With `PreferHbm` it is written to HBM while there is space
+//! and, once the cache is full, to external memory, from where its first read misses. `writes:
+//! Allocate`: the cache keeps one place per layer free, so that `PreferHbm` writes every new token
 //! into the cache. The place counts as part of the room.
 //!
 //! # Residency
-//! * **Inclusive**: external memory has a copy of every token, so an eviction carries nothing and its place is free at once, for
-//!   the miss of the same decision. Every admitted miss is on HBM as soon as its write has completed.
-//! * **Exclusive**: a victim must be carried to external memory first, and its place is free only when it has arrived there. So
-//!   the cache evicts ahead. Misses are admitted into the places that are free now; then, for each miss of this step, admitted or
-//!   not, the cache evicts a token that is worth less until as many places are free, or becoming free, as this step missed
-//!   tokens. The next step's misses take them. In steady state every miss is admitted, and the cache works with its room
-//!   less the misses of one step. After a step without misses nothing is evicted.
+//! * **Inclusive**: external memory has a copy of every token, so an eviction carries nothing and
+//!   its place is free at once, for the miss of the same decision. Every admitted miss is on HBM as
+//!   soon as its write has completed.
+//! * **Exclusive**: a victim must be carried to external memory first, and its place is free only
+//!   when it has arrived there. So the cache evicts ahead. Misses are admitted into the places that
+//!   are free now; then, for each miss of this step, admitted or not, the cache evicts a token that
+//!   is worth less until as many places are free, or becoming free, as this step missed tokens. The
+//!   next step's misses take them. In steady state every miss is admitted, and the cache works with
+//!   its room less the misses of one step. After a step without misses nothing is evicted.
 //!
-//! Under inclusive residency, with moves and writes that complete within a step, `Belady` that sees the whole run has the least
-//! misses of all caches that have the same places free for new tokens: it keeps the tokens whose next reads are soonest (Belady
-//! 1966), and leaves a miss where it is if it would be the first to go. Under exclusive residency no such claim is made.
+//! Under inclusive residency, with moves and writes that complete within a step, `Belady` that sees
+//! the whole run has the least misses of all caches that have the same places free for new tokens:
+//! it keeps the tokens whose next reads are soonest (Belady 1966), and leaves a miss where it is if
+//! it would be the first to go. Under exclusive residency no such claim is made.
 //!
 //! # Cost
 //! Per layer and step, with n tokens of context, r tokens read, c resident and v victims: O(n / 64 + r + c + v log v) time for one
@@ -259,8 +266,8 @@ struct Eviction<'a, 'v, O: Order> {
 }
 
 impl<O: Order> Eviction<'_, '_, O> {
-    /// Evicts the resident that is worth least, if its rank is below `rank`. False, and nothing evicted, if there is none or the plan
-    /// does not allow it.
+    /// Evicts the resident that is worth least, if its rank is below `rank`. False, and nothing
+    /// evicted, if there is none or the plan does not allow it.
     fn evict(&mut self, rank: u64) -> bool {
         let Some(victim) = self.victims.worst(&self.of).filter(|victim| victim.rank < rank) else { return false };
         let (view, token) = (self.of.view, victim.token as usize);
@@ -285,7 +292,8 @@ impl<O: Order> Eviction<'_, '_, O> {
     }
 }
 
-/// Where an eviction frees its place at once: every miss takes a free place or that of a resident that is worth less.
+/// Where an eviction frees its place at once: every miss takes a free place or that of a resident
+/// that is worth less.
 fn exchange<O: Order>(misses: &[Miss], kv: i128, eviction: &mut Eviction<'_, '_, O>) {
     for miss in misses {
         if eviction.plan.allowed() == 0 {
@@ -300,8 +308,9 @@ fn exchange<O: Order>(misses: &[Miss], kv: i128, eviction: &mut Eviction<'_, '_,
     }
 }
 
-/// Where a victim holds its place until it has arrived elsewhere: misses take the places that are free, `now` bytes; then as
-/// many places are made free as there are misses, for those of the next step.
+/// Where a victim holds its place until it has arrived elsewhere: misses take the places that are
+/// free, `now` bytes; then as many places are made free as there are misses, for those of the next
+/// step.
 fn admit_and_evict_ahead<O: Order>(misses: &[Miss], kv: i128, now: i128, eviction: &mut Eviction<'_, '_, O>) {
     let places = usize::try_from(now.max(0) / kv).unwrap_or(usize::MAX);
     let _ = misses.iter().take(places).all(|miss| eviction.admit(miss, kv));

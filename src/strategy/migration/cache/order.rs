@@ -6,7 +6,8 @@ use crate::strategy::migration::MigrationView;
 use crate::strategy::migration::select::tokens;
 use crate::workload::tokens::{WORD_BITS, Word};
 
-/// What a token is worth to a cache: a number per token, brought up to date once per layer and step.
+/// What a token is worth to a cache: a number per token, brought up to date once per layer and
+/// step.
 pub trait Order {
     /// What it knows of the skip sets.
     type Knows: Knows;
@@ -21,14 +22,16 @@ pub trait Order {
         0
     }
 
-    /// Finds the worth of the tokens of `layer`, which has decided nothing yet, in the run's first step.
+    /// Finds the worth of the tokens of `layer`, which has decided nothing yet, in the run's first
+    /// step.
     fn begin(&mut self, _view: &MigrationView<'_, Self::Knows>, _layer: usize, _worth: &mut [u32]) {}
 
-    /// Takes note of the present step, the layer's `step`th from 1 on. Tokens from `known` on were written in it.
+    /// Takes note of the present step, the layer's `step`th from 1 on. Tokens from `known` on were
+    /// written in it.
     fn note(&mut self, view: &MigrationView<'_, Self::Knows>, worth: &mut [u32], step: u32, known: usize);
 
-    /// Ranks a token of `layer`, one of `layers`, by its worth: a lower rank is evicted first. Of two layers' tokens that were used
-    /// in one step, that of the earlier layer has the lower rank.
+    /// Ranks a token of `layer`, one of `layers`, by its worth: a lower rank is evicted first. Of
+    /// two layers' tokens that were used in one step, that of the earlier layer has the lower rank.
     fn rank(&self, worth: u32, layer: usize, layers: usize) -> u64;
 
     /// Whether a miss of that rank is to come into the cache at all.
@@ -70,8 +73,8 @@ impl Order for Lru {
     }
 }
 
-/// Evicts, of the tokens that the last step has not used, the one that the fewest steps have used. Worth: the number of uses, with a
-/// bit above it for a use in the last step.
+/// Evicts, of the tokens that the last step has not used, the one that the fewest steps have used.
+/// Worth: the number of uses, with a bit above it for a use in the last step.
 pub struct Lfu;
 
 const JUST_USED: u32 = 1 << 31;
@@ -89,7 +92,8 @@ impl Order for Lfu {
     }
 }
 
-/// Evicts the token that has been in HBM longest, used or not. Worth: the step that brought it there.
+/// Evicts the token that has been in HBM longest, used or not. Worth: the step that brought it
+/// there.
 pub struct Fifo;
 
 impl Order for Fifo {

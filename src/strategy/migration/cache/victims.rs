@@ -25,7 +25,8 @@ pub(super) struct Residents<'a, 'v, O: Order> {
 /// Residents in the order in which they are evicted, sorted when a decision first asks for one.
 pub(super) struct Victims {
     room: Room,
-    /// One for each layer; a single one that is filled anew for every decision where layers have rooms of their own.
+    /// One for each layer; a single one that is filled anew for every decision where layers have
+    /// rooms of their own.
     queues: Vec<Queue>,
 }
 
@@ -80,7 +81,8 @@ impl Queue {
         if !self.is_filled {
             self.fill(of, layer, kv, most);
         }
-        // What was evicted by a decision of another layer was taken; what is in flight since the queue was filled is not evicted.
+        // What was evicted by a decision of another layer was taken; what is in flight since the
+        // queue was filled is not evicted.
         while let Some(&(rank, token)) = self.tokens.get(self.next) {
             if kv.at[0].contains(token as usize) && !kv.in_flight.contains(token as usize) {
                 return Some(Victim { rank, layer, token });
