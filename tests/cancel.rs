@@ -8,13 +8,13 @@ use common::*;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use tiersim::memory::{
-    Arbitration, Cancelled, ClassWeights, Interleaving, LinkConfig, MemoryConfig, MemorySystem, TierConfig, TierId,
-    TransferClass,
+    Arbitration, Cancelled, ClassWeights, Interleaving, LinkConfig, MemoryConfig, MemorySystem, PerClass, TierConfig,
+    TierId, TransferClass,
 };
 use tiersim::units::{Bytes, SimTime};
 
-const HBM: TierId = TierId(0);
-const EXTERNAL: TierId = TierId(1);
+const HBM: TierId = TierId::new(0);
+const EXTERNAL: TierId = TierId::new(1);
 
 /// When each transfer ended, and what each that was cancelled had carried.
 #[derive(Debug, PartialEq)]
@@ -51,7 +51,7 @@ fn found(system: &MemorySystem, plan: &[Planned]) -> Result<Found, TestCaseError
 
 fn conserved(replay: &Replay, plan: &[Planned], now: SimTime) -> Result<(), TestCaseError> {
     for class in TransferClass::ALL {
-        let sum = |bytes: [Bytes; TransferClass::COUNT]| bytes[class.index()].get();
+        let sum = |bytes: PerClass<Bytes>| bytes[class].get();
         let fabric = &replay.fabric;
         let in_flight: u64 =
             replay.in_flight.keys().filter(|tag| plan[**tag].class == class).map(|tag| plan[*tag].bytes).sum();
@@ -71,7 +71,7 @@ fn on_lanes(system: &MemorySystem, replay: &Replay, plan: &[Planned], found: &Fo
     let loads = replay.fabric.loads(replay.calendar.now());
     for (index, (lane, load)) in system.lanes().iter().zip(&loads).enumerate() {
         let over = |planned: &Planned| {
-            let holds = |route| system.route(route).iter().any(|hold| hold.lane.0 == index);
+            let holds = |route| system.route(route).iter().any(|hold| hold.lane.index() == index);
             planned.parts().iter().filter(|(route, _)| holds(*route)).map(|(_, bytes)| *bytes).sum::<f64>()
         };
         // Of one in parts, which part had how much is not told: at most all of what was to go over this lane.
@@ -82,7 +82,7 @@ fn on_lanes(system: &MemorySystem, replay: &Replay, plan: &[Planned], found: &Fo
             most += arrived.min(all);
             least += (all - (planned.bytes as f64 - arrived)).max(0.0);
         }
-        let carried: u64 = load.bytes.iter().map(|bytes| bytes.get()).sum();
+        let carried: u64 = load.bytes.values().map(|bytes| bytes.get()).sum();
         // Of what is spread evenly, the first lanes have the bytes that are left over.
         let crumbs = plan.iter().map(|planned| planned.parts().len()).sum::<usize>() as f64;
         prop_assert!(
@@ -206,7 +206,7 @@ proptest! {
 fn in_the_open(system: &MemorySystem, plan: &[Planned]) -> Found {
     let lanes = |index: usize| -> Vec<usize> {
         let parts = plan[index].parts();
-        system.route(parts[0].0).iter().map(|hold| hold.lane.0).collect()
+        system.route(parts[0].0).iter().map(|hold| hold.lane.index()).collect()
     };
     let slowest = |index: usize| {
         let lanes = lanes(index);
@@ -365,7 +365,7 @@ fn of_a_transfer_in_parts_each_part_has_what_its_channel_carried() {
         let found = found(&system, &plan).unwrap();
         assert_eq!(found.carried, [Some(400_000)], "{arbitration}");
         let lanes: Vec<u64> =
-            loads(&system, &plan).iter().take(4).map(|load| load.bytes.iter().map(|it| it.get()).sum()).collect();
+            loads(&system, &plan).iter().take(4).map(|load| load.bytes.values().map(|it| it.get()).sum()).collect();
         assert_eq!(lanes, [100_000, 150_000, 150_000, 0], "{arbitration}");
     }
 }

@@ -24,7 +24,7 @@ fn a_layers_read_takes_what_its_fullest_channel_takes() {
     let system = MemorySystem::new(memory(&mut config)).unwrap();
     let mut pages = vec![0u64; channels as usize];
     for token in 0..u64::from(tokens) {
-        pages[system.port_of_page(TierId::HBM, 0, token).0] += 1;
+        pages[system.port_of_page(TierId::HBM, 0, token).index()] += 1;
     }
     let fullest = *pages.iter().max().unwrap();
     assert!(fullest > u64::from(tokens / channels), "{pages:?}: this case is to be uneven");
@@ -125,8 +125,8 @@ proptest! {
         }
         prop_assert_eq!(keep.steps.iter().map(|kept| kept.latency).sum::<SimTime>(), outcome.simulated);
         // What is on the lanes is what was carried, to the byte.
-        let on_ports: u64 = outcome.lanes.iter().flat_map(|lane| lane.bytes).map(|bytes| bytes.get()).sum();
-        prop_assert!(on_ports >= outcome.completed.iter().map(|bytes| bytes.get()).sum());
+        let on_ports: u64 = outcome.lanes.iter().flat_map(|lane| lane.bytes.values()).map(|bytes| bytes.get()).sum();
+        prop_assert!(on_ports >= outcome.completed.values().map(|bytes| bytes.get()).sum());
         let (again, kept_again) = simulate(&config);
         prop_assert_eq!((again.events, again.drained), (outcome.events, outcome.drained));
         prop_assert_eq!(kept_again, keep);

@@ -8,12 +8,12 @@ use common::*;
 use proptest::prelude::*;
 use tiersim::memory::{
     Arbitration, ClassWeights, Completed, EfficiencyConfig, Interleaving, LinkConfig, MemoryConfig, MemorySystem,
-    Packet, TierConfig, TierId, TransferClass, Urgency,
+    Packet, TierConfig, TierId, Urgency,
 };
 use tiersim::units::{Bytes, SimTime};
 
-const HBM: TierId = TierId(0);
-const EXTERNAL: TierId = TierId(1);
+const HBM: TierId = TierId::new(0);
+const EXTERNAL: TierId = TierId::new(1);
 
 fn plain(arbitration: Arbitration, tiers: Vec<TierConfig>) -> MemoryConfig {
     config(arbitration, ClassWeights::default(), tiers)
@@ -240,7 +240,7 @@ proptest! {
         for (index, lane) in system.lanes().iter().enumerate() {
             let Some(limit) = lane.max_transfers else { continue };
             let holds = |planned: &Planned| {
-                planned.parts().iter().any(|(route, _)| system.route(*route).iter().any(|hold| hold.lane.0 == index))
+                planned.parts().iter().any(|(route, _)| system.route(*route).iter().any(|hold| hold.lane.index() == index))
             };
             let held: Vec<&Completed<usize>> = done.iter().filter(|done| holds(&plan[done.tag])).collect();
             // From the request, so the latency counts, to the last byte.
@@ -319,10 +319,10 @@ proptest! {
         }
         for (index, load) in loads(&system, &plan).iter().enumerate() {
             // Even parts count whole bytes, what is left over on the first lanes: each lane within a byte a transfer.
-            let holds = |route| system.route(route).iter().any(|hold| hold.lane.0 == index);
+            let holds = |route| system.route(route).iter().any(|hold| hold.lane.index() == index);
             let parts = plan.iter().flat_map(Planned::parts).filter(|(route, _)| holds(*route));
             let expected: f64 = parts.map(|(_, bytes)| bytes).sum();
-            let carried: u64 = TransferClass::ALL.iter().map(|class| load.bytes[class.index()].get()).sum();
+            let carried: u64 = load.bytes.values().map(|bytes| bytes.get()).sum();
             prop_assert!((carried as f64 - expected).abs() <= (plan.len() * 200) as f64, "lane {index}: {carried}, {expected}");
         }
     }

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use std::ops::ControlFlow;
 use tiersim::config::Reference;
 use tiersim::memory::{
-    Arbitration, Cancelled, ClassWeights, Completed, Duplex, LinkConfig, MemoryConfig, ResidencyKind, TierConfig,
-    TransferClass,
+    Arbitration, Cancelled, ClassWeights, Completed, Duplex, LinkConfig, MemoryConfig, PerClass, ResidencyKind,
+    TierConfig, TransferClass,
 };
 use tiersim::simulation::{
     Ends, Outcome, Probe, RunError, Scenario, ScenarioConfig, SkipsMade, StepRecord, run, run_abreast,
@@ -33,7 +33,7 @@ struct Kept {
 #[derive(Default)]
 struct Keep {
     steps: Vec<Kept>,
-    bytes: [u64; TransferClass::COUNT],
+    bytes: PerClass<u64>,
     last: SimTime,
 }
 
@@ -42,13 +42,13 @@ impl Probe for Keep {
         assert!(transfer.finished >= self.last, "time ran back");
         assert!(transfer.latency() >= transfer.alone, "faster than alone");
         self.last = transfer.finished;
-        self.bytes[transfer.class.index()] += transfer.bytes.get();
+        self.bytes[transfer.class] += transfer.bytes.get();
     }
 
     fn dropped<Tag>(&mut self, transfer: &Cancelled<Tag>, _ends: Ends) {
         assert!(transfer.at >= self.last && transfer.dropped > Bytes::ZERO);
         self.last = transfer.at;
-        self.bytes[transfer.class.index()] += transfer.carried.get();
+        self.bytes[transfer.class] += transfer.carried.get();
     }
 
     fn step(&mut self, step: &StepRecord<'_>) -> ControlFlow<()> {
@@ -75,8 +75,8 @@ fn simulate(config: &ScenarioConfig) -> (Outcome, Keep) {
 }
 
 /// What was issued of each class: carried, or dropped as it was late.
-fn accounted(outcome: &Outcome) -> [Bytes; TransferClass::COUNT] {
-    std::array::from_fn(|class| outcome.completed[class] + outcome.dropped[class])
+fn accounted(outcome: &Outcome) -> PerClass<Bytes> {
+    PerClass::from_fn(|class| outcome.completed[class] + outcome.dropped[class])
 }
 
 fn bandwidth(gigabytes: u64) -> Bandwidth {
@@ -388,7 +388,7 @@ fn what_fits_nowhere_ends_the_run_and_keeps_what_was_simulated() {
     assert!(matches!(error, RunError::OutOfMemory { step: 6, layer: 0, .. }), "{error}");
     let text = error.to_string();
     assert!(text.contains("step 6, layer 0") && text.contains("100 B"), "{text}");
-    for class in 0..TransferClass::COUNT {
+    for class in TransferClass::ALL {
         let accounted = outcome.completed[class] + outcome.in_flight[class];
         assert_eq!(outcome.issued[class], accounted);
     }
@@ -656,7 +656,7 @@ proptest! {
         }
         // Bytes, exactly.
         prop_assert_eq!(outcome.issued, accounted(&outcome));
-        prop_assert_eq!(outcome.in_flight, [Bytes::ZERO; TransferClass::COUNT]);
+        prop_assert_eq!(outcome.in_flight, PerClass::filled(Bytes::ZERO));
         let steps = u64::from(decode);
         let layer = &model(&config).layers[0];
         let weights = layer.attention.stored.get() + layer.mlp.read.unwrap().get();
@@ -667,14 +667,14 @@ proptest! {
             })
             .sum();
         let migrated = keep.steps.iter().fold((0, 0), |sum, kept| (sum.0 + kept.migrated.0, sum.1 + kept.migrated.1));
-        let expected = [
+        let expected = vec![
             steps * u64::from(layers) * weights,
             u64::from(layers) * read_tokens * kv,
             steps * u64::from(layers) * kv,
-            migrated.0 - outcome.dropped[TransferClass::MigrateIn.index()].get(),
-            migrated.1 - outcome.dropped[TransferClass::MigrateOut.index()].get(),
+            migrated.0 - outcome.dropped[TransferClass::MigrateIn].get(),
+            migrated.1 - outcome.dropped[TransferClass::MigrateOut].get(),
         ];
-        prop_assert_eq!(keep.bytes, expected);
+        prop_assert_eq!(keep.bytes.values().copied().collect::<Vec<_>>(), expected);
         // No step beats its bound; steps follow one another at once.
         for kept in &keep.steps {
             prop_assert!(kept.latency >= kept.bound, "{:?}", kept);
@@ -683,7 +683,7 @@ proptest! {
         // No lane carries more than it can.
         let scenario = Scenario::new(config.clone()).unwrap();
         for (lane, load) in scenario.memory().lanes().iter().zip(&outcome.lanes) {
-            let bytes: Bytes = load.bytes.iter().copied().sum();
+            let bytes: Bytes = load.bytes.values().copied().sum();
             prop_assert!(lane.whole.time_for(bytes) <= outcome.drained + SimTime::from_ps(1));
             prop_assert!(load.busy <= outcome.drained);
         }

@@ -60,8 +60,8 @@ proptest! {
     }
 }
 
-const HBM: TierId = TierId(0);
-const EXTERNAL: TierId = TierId(1);
+const HBM: TierId = TierId::new(0);
+const EXTERNAL: TierId = TierId::new(1);
 
 fn table(granules: &[u64], shares: &[&str], achieved: &[&[&str]]) -> EfficiencyConfig {
     let ratio = |text: &&str| text.parse::<Ratio>().unwrap();
@@ -216,7 +216,7 @@ proptest! {
         let system = lay(&config(arbitration, ClassWeights::default(), vec![hbm, external]));
         let plan = random::on(&system, &drafts);
         for (lane, load) in system.lanes().iter().zip(loads(&system, &plan)) {
-            let bytes: u64 = load.bytes.iter().map(|bytes| bytes.get()).sum();
+            let bytes: u64 = load.bytes.values().map(|bytes| bytes.get()).sum();
             prop_assert!(lane.whole.time_for(Bytes::new(bytes)) <= load.busy + SimTime::from_ps(plan.len() as u64));
         }
     }

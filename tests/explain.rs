@@ -19,7 +19,7 @@ use tiersim::explain::{Explanation, Ladder};
 use tiersim::kernel::Calendar;
 use tiersim::memory::{
     Arbitration, ClassWeights, Completed, Duplex, EfficiencyConfig, Fabric, HeldUp, Interleaving, LinkConfig,
-    MemorySystem, Pattern, PortId, Request, ResidencyKind, RouteId, TransferClass, Urgency,
+    MemorySystem, Pattern, PerClass, Request, ResidencyKind, TransferClass, Urgency,
 };
 use tiersim::metrics::WaitRecorder;
 use tiersim::simulation::{Ends, Ideal, Idealization, Probe, Room, Scenario, ScenarioConfig, StepRecord, Waits, run};
@@ -60,7 +60,7 @@ fn waits_by_hand() {
     assert_eq!(waits.total(1), [("external.link.read", ns(8))]);
     assert_eq!(waits.total(2), [("external.link.read", ns(20)), ("pending write", ns(4))]);
     let carried = waits.of_step(1)[0].carried;
-    assert_eq!(carried.map(f64::round), [0.0, 3000.0, 0.0, 0.0, 0.0]);
+    assert_eq!(carried.map(f64::round).iter().map(|(_, it)| *it).collect::<Vec<_>>(), [0.0, 3000.0, 0.0, 0.0, 0.0]);
 }
 
 #[test]
@@ -157,7 +157,7 @@ impl Probe for ByTier {
 
     fn transfer<Tag>(&mut self, it: &Completed<Tag>, ends: Ends) {
         if matches!(it.class, TransferClass::WeightRead | TransferClass::KvRead) {
-            self.reads.push((it.finished, it.class, ends.tier().0));
+            self.reads.push((it.finished, it.class, ends.tier().index()));
         }
     }
 
@@ -337,9 +337,9 @@ proptest! {
         let mut calendar = Calendar::with_capacity(16);
         let mut held = Vec::new();
         for (class, (route, bytes)) in TransferClass::ALL.into_iter().zip(&routes) {
-            let route = RouteId(*route);
+            let route = system.routes().nth(*route).unwrap();
             // A move within a tier is none.
-            if [system.move_route(PortId(0), PortId(0)), system.move_route(PortId(1), PortId(1))].contains(&route) {
+            if system.tier_ids().flat_map(|tier| system.ports(tier)).any(|port| system.move_route(port, port) == route) {
                 continue;
             }
             fabric.issue(SimTime::ZERO, Request {
@@ -354,17 +354,17 @@ proptest! {
             held.push((class, system.route(route)));
         }
         fabric.settle(&mut calendar);
-        let mut rates = vec![[0.0; TransferClass::COUNT]; system.lanes().len()];
+        let mut rates = vec![PerClass::filled(0.0); system.lanes().len()];
         fabric.add_class_rates(SimTime::ZERO, &mut rates);
         prop_assert_eq!(fabric.in_progress().count(), held.len());
         for transfer in fabric.in_progress() {
             let HeldUp::Lane(lane) = transfer.held_up else { return Err(TestCaseError::fail("no lane")) };
             let lanes = system.route(transfer.tag);
             prop_assert!(lanes.iter().any(|hold| hold.lane == lane));
-            let all: f64 = rates[lane.0].iter().sum();
-            let capacity = system.lanes()[lane.0].whole.as_f64();
+            let all: f64 = rates[lane.index()].values().sum();
+            let capacity = system.lanes()[lane.index()].whole.as_f64();
             prop_assert!(all >= capacity * (1.0 - 1e-9), "{all} of {capacity}");
-            let level = |class: TransferClass| rates[lane.0][class.index()] / f64::from(class_weights.of(class));
+            let level = |class: TransferClass| rates[lane.index()][class] / f64::from(class_weights.of(class));
             for class in TransferClass::ALL {
                 prop_assert!(level(class) <= level(transfer.class) * (1.0 + 1e-9));
             }

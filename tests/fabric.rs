@@ -13,16 +13,28 @@ use std::collections::{BTreeMap, VecDeque};
 use tiersim::kernel::Calendar;
 use tiersim::memory::{
     Arbitration, ClassWeights, Completed, Duplex, Fabric, LinkConfig, MemoryConfig, MemorySystem, Path, Pattern,
-    PortId, Request, ResidencyKind, RouteId, TierConfig, TierId, TransferClass, TransferId, Urgency,
+    PerClass, PortId, Request, ResidencyKind, RouteId, TierConfig, TierId, TransferClass, TransferId, Urgency,
 };
 use tiersim::units::{Bandwidth, Bytes, SimTime};
 
 const PS_PER_SECOND: u128 = SimTime::PS_PER_SECOND as u128;
 const GIGA: u64 = 1_000_000_000;
 const MEGA: u64 = 1_000_000;
-const EXTERNAL: TierId = TierId(1);
+const EXTERNAL: TierId = TierId::new(1);
 /// Reads and writes of two tiers, and moves from each to each.
 const ROUTES: usize = 8;
+
+/// Route `index` of every system of two tiers, each with one port.
+fn route(index: usize) -> RouteId {
+    let system = MemorySystem::new(&tiersim::catalog::memory("study").unwrap()).unwrap();
+    assert_eq!(system.routes().len(), ROUTES);
+    system.routes().nth(index).unwrap()
+}
+
+/// The only port of a tier.
+fn port(system: &MemorySystem, tier: TierId) -> PortId {
+    system.ports(tier).next().unwrap()
+}
 
 // ---- What is simulated ----
 
@@ -47,7 +59,7 @@ impl Planned {
     }
 
     fn holds(&self, system: &MemorySystem, lane: usize) -> bool {
-        system.route(self.route).iter().any(|hold| hold.lane.0 == lane)
+        system.route(self.route).iter().any(|hold| hold.lane.index() == lane)
     }
 }
 
@@ -244,7 +256,7 @@ fn flow(system: &MemorySystem, plan: &[Planned], index: usize, urgency: Urgency)
     };
     Flow {
         index,
-        lanes: system.route(route).iter().map(|hold| hold.lane.0).collect(),
+        lanes: system.route(route).iter().map(|hold| hold.lane.index()).collect(),
         weight: f64::from(weight),
         level: precedence(system, class, urgency),
         missing: bytes as f64,
@@ -301,18 +313,22 @@ fn in_line(system: &MemorySystem, plan: &[Planned]) -> Vec<u64> {
     for index in order {
         let planned = &plan[index];
         let lanes = system.route(planned.route);
-        let start =
-            lanes.iter().map(|hold| free[hold.lane.0]).max().expect("a route holds a lane").max(planned.admitted());
+        let start = lanes
+            .iter()
+            .map(|hold| free[hold.lane.index()])
+            .max()
+            .expect("a route holds a lane")
+            .max(planned.admitted());
         finishes[index] = start + alone(system, planned);
         for hold in lanes {
-            free[hold.lane.0] = finishes[index];
+            free[hold.lane.index()] = finishes[index];
         }
     }
     finishes
 }
 
 fn alone(system: &MemorySystem, planned: &Planned) -> u64 {
-    let slowest = system.route(planned.route).iter().map(|hold| system.lanes()[hold.lane.0].whole).min();
+    let slowest = system.route(planned.route).iter().map(|hold| system.lanes()[hold.lane.index()].whole).min();
     slowest.expect("a route holds a lane").time_for(Bytes::new(planned.bytes)).as_ps()
 }
 
@@ -424,7 +440,7 @@ prop_compose! {
     /// A due transfer that takes its lanes at once.
     fn plain()(
         class in prop::sample::select(TransferClass::ALL.to_vec()),
-        route in (0..ROUTES).prop_map(RouteId),
+        route in (0..ROUTES).prop_map(route),
         bytes in size(),
         issued in instant(),
     ) -> Planned {
@@ -597,7 +613,7 @@ fn two_tiers(arbitration: Arbitration) -> MemorySystem {
 fn read(issued: u64, bytes: u64) -> Planned {
     Planned {
         class: TransferClass::KvRead,
-        route: RouteId(0),
+        route: route(0),
         bytes,
         issued,
         held: None,
@@ -616,7 +632,11 @@ fn read_external(system: &MemorySystem, issued: u64, bytes: u64) -> Planned {
 }
 
 fn move_in(system: &MemorySystem, issued: u64, bytes: u64) -> Planned {
-    Planned { class: TransferClass::MigrateIn, route: system.move_route(PortId(1), PortId(0)), ..read(issued, bytes) }
+    Planned {
+        class: TransferClass::MigrateIn,
+        route: system.move_route(port(system, EXTERNAL), port(system, TierId::HBM)),
+        ..read(issued, bytes)
+    }
 }
 
 #[test]
@@ -720,7 +740,7 @@ fn carried(system: &MemorySystem, replay: &Replay, at: SimTime) -> Vec<u128> {
     let loads = replay.fabric.loads(at);
     (0..system.lanes().len())
         .map(|lane| {
-            let completed: u64 = loads[lane].bytes.iter().map(|bytes| bytes.get()).sum();
+            let completed: u64 = loads[lane].bytes.values().map(|bytes| bytes.get()).sum();
             let arrived: u64 = replay
                 .in_flight
                 .iter()
@@ -776,7 +796,7 @@ fn check_classes(replay: &Replay) -> Result<(), TestCaseError> {
             replay.in_flight.keys().filter(|index| of_class(**index)).map(|index| replay.plan[*index].bytes).sum();
         prop_assert_eq!(issued, completed + in_flight);
         let fabric = &replay.fabric;
-        let said = [fabric.issued(), fabric.completed(), fabric.in_flight()].map(|bytes| bytes[class.index()].get());
+        let said = [fabric.issued(), fabric.completed(), fabric.in_flight()].map(|bytes| bytes[class].get());
         prop_assert_eq!(said, [issued, completed, in_flight], "{}", class);
     }
     Ok(())
@@ -832,9 +852,9 @@ fn check_conservation(system: &MemorySystem, plan: &[Planned]) -> Result<(), Tes
 /// In the end each lane has carried what was routed over it, to the byte.
 fn check_totals(system: &MemorySystem, replay: &Replay) -> Result<(), TestCaseError> {
     for (lane, load) in replay.fabric.loads(replay.now()).iter().enumerate() {
-        let mut routed = [Bytes::ZERO; TransferClass::COUNT];
+        let mut routed = PerClass::filled(Bytes::ZERO);
         for planned in replay.plan.iter().filter(|planned| planned.holds(system, lane)) {
-            routed[planned.class.index()] += Bytes::new(planned.bytes);
+            routed[planned.class] += Bytes::new(planned.bytes);
         }
         prop_assert_eq!(load.bytes, routed);
     }
@@ -888,7 +908,7 @@ fn a_held_transfer_in_a_reused_slot_is_not_completed() {
     let (mut calendar, mut done) = (Calendar::with_capacity(8), Vec::new());
     let request = |bytes, urgency, tag| Request {
         class: TransferClass::WeightRead,
-        path: Path::Route(RouteId(0)),
+        path: Path::Route(route(0)),
         granule: Bytes::new(1),
         pattern: Pattern::Random,
         bytes: Bytes::new(bytes),
@@ -921,14 +941,14 @@ fn progress_goes_on_when_a_group_was_empty() {
     let (mut calendar, mut done) = (Calendar::with_capacity(8), Vec::new());
     let request = Request {
         class: TransferClass::KvRead,
-        path: Path::Route(RouteId(0)),
+        path: Path::Route(route(0)),
         granule: Bytes::new(1),
         pattern: Pattern::Random,
         bytes: Bytes::new(1000),
         urgency: Urgency::Due,
         tag: (),
     };
-    let meter = fabric.meter(RouteId(0), TransferClass::KvRead, Bytes::new(1)).unwrap();
+    let meter = fabric.meter(route(0), TransferClass::KvRead, Bytes::new(1)).unwrap();
     let progress = |fabric: &Fabric<()>, now| fabric.progress(now, meter).unwrap();
     let mut before = 0;
     for _ in 0..3 {

@@ -104,7 +104,7 @@ fn tokens_that_lie_elsewhere_are_no_gaps() {
     for efficiency in [table(), part()] {
         let streaming = Efficiency::new(&efficiency).unwrap().streaming(1.0);
         let keep = spread(&efficiency);
-        let external = keep.carried.iter().find(|it| it.0 == TransferClass::KvRead && it.6 == TierId(1)).unwrap();
+        let external = keep.carried.iter().find(|it| it.0 == TransferClass::KvRead && it.6 == TierId::new(1)).unwrap();
         // Behind a link of 250 GB/s, where a bus of 500 is not the limit in long granules, and is
         // one at a quarter of its peak.
         assert!(streaming > 0.5);

@@ -15,8 +15,8 @@ use tiersim::replay::{Traffic, replay};
 use tiersim::simulation::Ideal;
 use tiersim::units::{Bytes, SimTime};
 
-const HBM: TierId = TierId(0);
-const EXTERNAL: TierId = TierId(1);
+const HBM: TierId = TierId::new(0);
+const EXTERNAL: TierId = TierId::new(1);
 const MICROSECOND: u64 = 1_000_000;
 
 fn sharing() -> [Arbitration; 2] {

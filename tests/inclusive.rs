@@ -5,7 +5,7 @@ mod runs;
 
 use proptest::prelude::*;
 use runs::*;
-use tiersim::memory::{Arbitration, LinkConfig, ResidencyKind, TierConfig, TransferClass};
+use tiersim::memory::{Arbitration, LinkConfig, PerClass, ResidencyKind, TierConfig, TransferClass};
 use tiersim::simulation::{RunError, Scenario};
 use tiersim::strategy::{InitializationKind, Late, MigrationKind, PlacementKind, Strategy as Parts};
 use tiersim::units::{Bytes, SimTime};
@@ -139,10 +139,10 @@ proptest! {
             prop_assert_eq!(keep.bytes(TransferClass::MigrateOut), 0);
             prop_assert!(keep.steps.iter().all(|kept| kept.migrated.1 == 0));
         }
-        prop_assert!(keep.carried.iter().all(|it| it.0 != TransferClass::MigrateOut || it.6.0 != last));
-        prop_assert_eq!(outcome.in_flight, [Bytes::ZERO; TransferClass::COUNT]);
+        prop_assert!(keep.carried.iter().all(|it| it.0 != TransferClass::MigrateOut || it.6.index() != last));
+        prop_assert_eq!(outcome.in_flight, PerClass::filled(Bytes::ZERO));
         // Every token is written to the last tier, and once more if it goes elsewhere.
-        let writes = keep.carried.iter().filter(|it| it.0 == TransferClass::KvWrite && it.6.0 == last).count();
+        let writes = keep.carried.iter().filter(|it| it.0 == TransferClass::KvWrite && it.6.index() == last).count();
         prop_assert_eq!(writes, (layers * decode) as usize);
         let (again, kept_again) = simulate(&config);
         prop_assert_eq!((again.events, again.drained), (outcome.events, outcome.drained));

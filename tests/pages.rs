@@ -56,7 +56,7 @@ fn a_page_stays_together() {
     let writes = |tier: usize| {
         keep.carried
             .iter()
-            .filter(|it| it.0 == TransferClass::KvWrite && it.6.0 == tier)
+            .filter(|it| it.0 == TransferClass::KvWrite && it.6.index() == tier)
             .map(|it| it.1.get())
             .sum::<u64>()
     };

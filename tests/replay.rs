@@ -3,7 +3,7 @@
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use std::fmt::Write;
-use tiersim::memory::{Arbitration, MemorySystem, PortId};
+use tiersim::memory::{Arbitration, MemorySystem, TierId};
 use tiersim::replay::{Traffic, replay};
 
 fn system(arbitration: Arbitration) -> MemorySystem {
@@ -57,7 +57,8 @@ fn a_request_takes_its_lanes_when_its_latency_is_over() {
     config.tiers[1].latency = "150 ns".parse().unwrap();
     config.tiers[1].link.as_mut().unwrap().latency = "200 ns".parse().unwrap();
     let system = MemorySystem::new(&config).unwrap();
-    assert_eq!(system.route_latency(system.move_route(PortId(0), PortId(1))).as_ns(), 450.0);
+    let port = |tier| system.ports(TierId::new(tier)).next().unwrap();
+    assert_eq!(system.route_latency(system.move_route(port(0), port(1))).as_ns(), 450.0);
     for arbitration in [Arbitration::Fair, Arbitration::Priority, Arbitration::Fifo] {
         // The same as issuing each as much later to a system without latencies, but for what counts as waiting.
         let mut random = Xoshiro256PlusPlus::seed_from_u64(9);

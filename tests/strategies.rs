@@ -205,8 +205,9 @@ impl Migration for OneALayer {
     fn decide(&mut self, view: &MigrationView<'_, Past>, plan: &mut MovePlan) {
         let skipped = &view.skips.present().sets[view.layer];
         let external = view.system.last_tier();
-        let read =
-            view.at[external.0].iter().find(|token| !skipped.contains(*token) && !view.in_flight.contains(*token));
+        let read = view.at[external.index()]
+            .iter()
+            .find(|token| !skipped.contains(*token) && !view.in_flight.contains(*token));
         if let Some(token) = read {
             plan.promote(token, external, TierId::HBM);
         }
@@ -268,7 +269,7 @@ fn promotions_are_not_read() {
     let read: u64 = keep.steps.iter().map(|step| step.attention_read[1] + step.mlp_read[1]).sum();
     let lane = scenario.memory().lanes().iter().position(|lane| lane.name == "external.link.read").unwrap();
     assert!(keep.steps[0].migrated.0 > 0);
-    assert_eq!(outcome.lanes[lane].bytes.iter().map(|bytes| bytes.get()).sum::<u64>(), read);
+    assert_eq!(outcome.lanes[lane].bytes.values().map(|bytes| bytes.get()).sum::<u64>(), read);
 }
 
 /// Moves the first eight tokens of layer 0 to HBM after the first step, and nothing else.
@@ -279,7 +280,7 @@ impl Migration for Once {
 
     fn decide(&mut self, view: &MigrationView<'_, Past>, plan: &mut MovePlan) {
         if view.layer == 0 && view.context == 9 {
-            (0..8).for_each(|token| assert!(plan.add(token, TierId(1), TierId::HBM)));
+            (0..8).for_each(|token| assert!(plan.add(token, TierId::new(1), TierId::HBM)));
         }
     }
 }

@@ -258,7 +258,7 @@ pub fn delays(count: usize) -> Vec<u64> {
 pub fn calendar_loop(delays: &[u64], pending: usize) -> u64 {
     let mut calendar = Calendar::with_capacity(pending);
     for (id, delay) in (0..pending as u32).zip(delays) {
-        calendar.schedule(EventId(id), SimTime::from_ps(*delay));
+        calendar.schedule(EventId::new(id), SimTime::from_ps(*delay));
     }
     for delay in delays {
         let Some((now, id)) = calendar.pop() else { break };

@@ -100,7 +100,7 @@ fn table(system: &MemorySystem, curves: &[Curve]) -> Table {
                 .map_or_else(|| "-".to_owned(), |it| SimTime::from_ns(it.mean).rounded())
         };
         let mut row = vec![
-            system.tiers()[curve.tier.0].name.clone(),
+            system.tiers()[curve.tier.index()].name.clone(),
             format!("{} %", curve.read_share.percent()),
             format!("{:.1} GB/s", curve.most / 1e9),
         ];

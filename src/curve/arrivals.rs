@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn gaps_are_exponential_and_reads_as_many_as_asked_for() {
-        let route = [vec![RouteId(0)]];
+        let route = [vec![RouteId::new(0)]];
         let share: Ratio = "0.3".parse().unwrap();
         let arrivals = Arrivals::new(1, 1000.0, share, Bytes::new(1), &route, &route);
         let all: Vec<_> = arrivals.take(100_000).map(|(at, request)| (at.as_ps(), request.class)).collect();

@@ -43,7 +43,7 @@ pub use ladder::{Ladder, Run};
 pub use words::{label, sentences};
 pub(crate) use words::{percent, time};
 
-use crate::memory::TransferClass;
+use crate::memory::PerClass;
 use crate::metrics::Named;
 use crate::simulation::{Ideal, NoRoom, RunError, Scenario, ScenarioConfig, ScenarioError};
 use schemars::JsonSchema;
@@ -238,7 +238,7 @@ impl Ladder {
 }
 
 /// A cause: its name, for how long it was waited for, and what it carried of each class meanwhile.
-type Waited<'a> = (&'a str, u64, [f64; TransferClass::COUNT]);
+type Waited<'a> = (&'a str, u64, PerClass<f64>);
 
 /// What a run came to over the steps that are compared.
 struct Figures<'a> {
@@ -260,7 +260,7 @@ pub(crate) fn without_channel(cause: &str) -> &str {
 impl<'a> Figures<'a> {
     fn new(run: &'a Run, steps: usize) -> Self {
         let mut causes: Vec<Waited<'a>> =
-            run.waits.causes().iter().map(|cause| (cause.as_str(), 0, [0.0; TransferClass::COUNT])).collect();
+            run.waits.causes().iter().map(|cause| (cause.as_str(), 0, PerClass::filled(0.0))).collect();
         let (mut time, mut bound) = (0, 0);
         for step in 0..steps {
             let (latency, of_step) = run.waits.times(step);
@@ -299,8 +299,7 @@ impl<'a> Figures<'a> {
     }
 
     fn carried_while(&self, cause: &str) -> Named<f64> {
-        let carried =
-            self.waits.iter().find(|(name, ..)| *name == cause).map_or([0.0; TransferClass::COUNT], |wait| wait.2);
+        let carried = self.waits.iter().find(|(name, ..)| *name == cause).map_or(PerClass::filled(0.0), |wait| wait.2);
         class_shares(carried)
     }
 
@@ -317,9 +316,9 @@ impl<'a> Figures<'a> {
     }
 }
 
-fn add(sum: &mut Waited<'_>, time: u64, carried: [f64; TransferClass::COUNT]) {
+fn add(sum: &mut Waited<'_>, time: u64, carried: PerClass<f64>) {
     sum.1 += time;
-    for (sum, bytes) in sum.2.iter_mut().zip(carried) {
+    for (sum, bytes) in sum.2.values_mut().zip(carried.values()) {
         *sum += bytes;
     }
 }
@@ -332,8 +331,8 @@ fn shares(waits: Vec<Waited<'_>>, all: u64) -> Named<WaitShare> {
     waits.into_iter().map(of).collect()
 }
 
-fn class_shares(carried: [f64; TransferClass::COUNT]) -> Named<f64> {
-    let all: f64 = carried.iter().sum();
-    let shares = TransferClass::ALL.into_iter().zip(carried).filter(|(_, bytes)| *bytes > 0.0);
+fn class_shares(carried: PerClass<f64>) -> Named<f64> {
+    let all: f64 = carried.values().sum();
+    let shares = carried.iter().filter(|(_, bytes)| **bytes > 0.0);
     shares.map(|(class, bytes)| (class.name().to_owned(), bytes / all)).collect()
 }

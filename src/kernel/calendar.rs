@@ -5,7 +5,23 @@ use std::cmp::Reverse;
 
 /// What an event belongs to: a lane, a sharing group, a timer. Small and dense; its owner chooses the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EventId(pub u32);
+pub struct EventId(u32);
+
+impl EventId {
+    /// The event of the number `number`.
+    #[inline]
+    #[must_use]
+    pub const fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// Its number: of two events at one time, the smaller comes first.
+    #[inline]
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}
 
 /// The pending events, at most one for each [`EventId`], and the clock.
 ///
@@ -16,10 +32,10 @@ pub struct EventId(pub u32);
 /// use tiersim::kernel::{Calendar, EventId};
 /// use tiersim::units::SimTime;
 /// let mut calendar = Calendar::with_capacity(2);
-/// calendar.schedule(EventId(7), SimTime::from_ps(20));
-/// calendar.schedule(EventId(3), SimTime::from_ps(20));
-/// calendar.schedule(EventId(7), SimTime::from_ps(10)); // moved, not added
-/// assert_eq!(calendar.pop(), Some((SimTime::from_ps(10), EventId(7))));
+/// calendar.schedule(EventId::new(7), SimTime::from_ps(20));
+/// calendar.schedule(EventId::new(3), SimTime::from_ps(20));
+/// calendar.schedule(EventId::new(7), SimTime::from_ps(10)); // moved, not added
+/// assert_eq!(calendar.pop(), Some((SimTime::from_ps(10), EventId::new(7))));
 /// assert_eq!(calendar.now(), SimTime::from_ps(10));
 /// ```
 ///

@@ -1,4 +1,4 @@
-use super::{MemorySystem, ResidencyKind, TierId};
+use super::{MemorySystem, PerTier, ResidencyKind, TierId};
 use crate::units::Bytes;
 use thiserror::Error;
 
@@ -21,7 +21,7 @@ pub struct Shortage {
 /// The bytes in use on each tier: what lies there and what is reserved for data on its way. Never above capacity.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    tiers: Vec<Account>,
+    tiers: PerTier<Account>,
     residency: ResidencyKind,
 }
 
@@ -52,7 +52,7 @@ impl Ledger {
     /// [`Shortage`] if they do not fit; nothing is taken then.
     pub fn reserve(&mut self, tier: TierId, bytes: Bytes) -> Result<(), Shortage> {
         let free = self.free(tier);
-        let account = &mut self.tiers[tier.0];
+        let account = &mut self.tiers[tier];
         if bytes > free {
             return Err(Shortage {
                 tier: account.name.clone(),
@@ -69,14 +69,14 @@ impl Ledger {
 
     /// Gives back `bytes` that were reserved on `tier`.
     pub fn release(&mut self, tier: TierId, bytes: Bytes) {
-        debug_assert!(self.tiers[tier.0].used >= bytes, "more released than was held");
-        self.tiers[tier.0].used -= bytes;
+        debug_assert!(self.tiers[tier].used >= bytes, "more released than was held");
+        self.tiers[tier].used -= bytes;
     }
 
     /// What may still be reserved on `tier`.
     #[must_use]
     pub fn free(&self, tier: TierId) -> Bytes {
-        self.tiers[tier.0].capacity - self.tiers[tier.0].used
+        self.tiers[tier].capacity - self.tiers[tier].used
     }
 
     /// Takes `bytes` for data that is to lie on `tier`: there and, under inclusive residency, on the last tier as well.
@@ -84,7 +84,7 @@ impl Ledger {
     /// # Errors
     /// [`Shortage`] if they do not fit; nothing is taken then.
     pub fn store(&mut self, tier: TierId, bytes: Bytes) -> Result<(), Shortage> {
-        let last = TierId(self.tiers.len() - 1);
+        let last = self.tiers.last();
         let copied = self.residency == ResidencyKind::Inclusive && tier != last;
         if copied && bytes <= self.free(tier) {
             self.reserve(last, bytes)?;
@@ -95,7 +95,7 @@ impl Ledger {
     /// What may still be stored on `tier`: under inclusive residency no more than the last tier has free for the copy.
     #[must_use]
     pub fn room(&self, tier: TierId) -> Bytes {
-        let last = TierId(self.tiers.len() - 1);
+        let last = self.tiers.last();
         match self.residency {
             ResidencyKind::Exclusive => self.free(tier),
             ResidencyKind::Inclusive => self.free(tier).min(self.free(last)),
@@ -111,18 +111,18 @@ impl Ledger {
     /// Whether `tier` holds a copy of all.
     #[must_use]
     pub fn has_copy(&self, tier: TierId) -> bool {
-        self.residency == ResidencyKind::Inclusive && tier.0 + 1 == self.tiers.len()
+        self.residency == ResidencyKind::Inclusive && tier == self.tiers.last()
     }
 
     /// What is in use on `tier`.
     #[must_use]
     pub fn used(&self, tier: TierId) -> Bytes {
-        self.tiers[tier.0].used
+        self.tiers[tier].used
     }
 
     /// The most that was in use on `tier` at any moment.
     #[must_use]
     pub fn peak(&self, tier: TierId) -> Bytes {
-        self.tiers[tier.0].peak
+        self.tiers[tier].peak
     }
 }

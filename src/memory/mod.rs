@@ -13,6 +13,7 @@ mod config;
 mod dram;
 mod efficiency;
 mod fabric;
+mod ids;
 mod ledger;
 mod parts;
 pub mod presets;
@@ -28,8 +29,9 @@ pub use efficiency::{Efficiency, EfficiencyConfig, EfficiencyError, EfficiencyTa
 pub use fabric::{
     Cancelled, Completed, Fabric, HeldUp, InProgress, LaneLoad, Meter, Path, Request, TransferId, Urgency,
 };
+pub use ids::{LaneId, PerTier, PortId, RouteId, TierId};
 pub use ledger::{Ledger, Shortage};
 pub use parts::parts;
 pub use presets::{dram_name, link_name};
-pub use system::{Direction, Hold, Lane, LaneId, MemoryError, MemorySystem, PortId, RouteId, Tier, TierId};
-pub use transfer::TransferClass;
+pub use system::{Direction, Hold, Lane, MemoryError, MemorySystem, Tier};
+pub use transfer::{PerClass, TransferClass};

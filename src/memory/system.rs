@@ -3,31 +3,11 @@ use super::config::{
     Arbitration, ClassWeights, Duplex, Interleaving, LinkConfig, MemoryConfig, ResidencyKind, TierConfig,
 };
 use super::efficiency::{Efficiency, EfficiencyError, payload};
+use super::ids::{LaneId, PortId, RouteId, TierId};
 use crate::config::{NameError, check_name};
 use crate::units::{Bandwidth, Bytes, SimTime};
 use std::sync::Arc;
 use thiserror::Error;
-
-/// A tier's place in [`MemorySystem::tiers`]; 0 is HBM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TierId(pub usize);
-
-impl TierId {
-    /// The fastest tier.
-    pub const HBM: Self = Self(0);
-}
-
-/// A lane's place in [`MemorySystem::lanes`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LaneId(pub usize);
-
-/// What a transfer reads from or writes to: a channel of a tier whose pages are hashed, or all of a tier that is striped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PortId(pub usize);
-
-/// The lanes that a transfer holds at the same time, as a number: see [`MemorySystem::route`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RouteId(pub usize);
 
 /// Whether a lane is read from or written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -276,14 +256,14 @@ impl MemorySystem {
             for of_port in channels {
                 let with_shared = |own: LaneId, shared: &[LaneId]| [&[own], shared].concat();
                 ports.push(Port {
-                    tier: TierId(index),
+                    tier: TierId::new(index),
                     read: with_shared(of_port.read, &shared.read),
                     write: with_shared(of_port.write, &shared.write),
                 });
             }
             let port = &ports[first_ports[index]];
             let slowest = |windows: bool| {
-                let held = port.read.iter().map(|lane| &lanes[lane.0]);
+                let held = port.read.iter().map(|lane| &lanes[lane.index()]);
                 let held = held.filter(|lane| windows || lane.window.is_none());
                 held.map(|lane| lane.whole).min().expect("a port holds a lane")
             };
@@ -345,7 +325,7 @@ impl MemorySystem {
         for tier in self.tier_ids() {
             let at = |read_share| Bandwidth::new(self.saturation(tier, LONG, read_share) as u64);
             let (written, mixed) = (at(0.0), at(0.5));
-            let tier = &mut self.tiers[tier.0];
+            let tier = &mut self.tiers[tier.index()];
             tier.write_bandwidth = written.unwrap_or(tier.read_bandwidth);
             tier.mixed_bandwidth = mixed.unwrap_or(tier.read_bandwidth);
         }
@@ -383,13 +363,13 @@ impl MemorySystem {
 
     /// The ids of all tiers, the fastest first.
     pub fn tier_ids(&self) -> impl ExactSizeIterator<Item = TierId> + use<> {
-        (0..self.tiers.len()).map(TierId)
+        (0..self.tiers.len()).map(TierId::new)
     }
 
     /// The slowest tier.
     #[must_use]
     pub fn last_tier(&self) -> TierId {
-        TierId(self.tiers.len() - 1)
+        TierId::new(self.tiers.len() - 1)
     }
 
     /// All lanes.
@@ -400,8 +380,8 @@ impl MemorySystem {
 
     /// The ports of `tier`: one, unless its channels are simulated one by one.
     pub fn ports(&self, tier: TierId) -> impl ExactSizeIterator<Item = PortId> + use<> {
-        let end = self.first_ports.get(tier.0 + 1).copied().unwrap_or(self.ports.len());
-        (self.first_ports[tier.0]..end).map(PortId)
+        let end = self.first_ports.get(tier.index() + 1).copied().unwrap_or(self.ports.len());
+        (self.first_ports[tier.index()]..end).map(PortId::new)
     }
 
     /// The port of the page `page` of `layer` on `tier`: its channel, where pages are hashed. The same on every machine.
@@ -410,44 +390,50 @@ impl MemorySystem {
         let ports = self.ports(tier).len() as u64;
         let key = scrambled(layer as u64) ^ page;
         // A multiplication by `ports` in place of a remainder: the high bits of the hash are the good ones.
-        PortId(self.first_ports[tier.0] + ((u128::from(scrambled(key)) * u128::from(ports)) >> 64) as usize)
+        PortId::new(self.first_ports[tier.index()] + ((u128::from(scrambled(key)) * u128::from(ports)) >> 64) as usize)
+    }
+
+    /// All routes: a read and a write of each port, and a move from each port to each.
+    pub fn routes(&self) -> impl ExactSizeIterator<Item = RouteId> + use<> {
+        let ports = self.ports.len();
+        (0..ports * (2 + ports)).map(RouteId::new)
     }
 
     /// The route from `port` to the chip.
     #[must_use]
     pub fn read_route(&self, port: PortId) -> RouteId {
-        RouteId(port.0)
+        RouteId::new(port.index())
     }
 
     /// The route from the chip to `port`.
     #[must_use]
     pub fn write_route(&self, port: PortId) -> RouteId {
-        RouteId(self.ports.len() + port.0)
+        RouteId::new(self.ports.len() + port.index())
     }
 
     /// The route of a migration.
     #[must_use]
     pub fn move_route(&self, source: PortId, destination: PortId) -> RouteId {
         let ports = self.ports.len();
-        RouteId(2 * ports + source.0 * ports + destination.0)
+        RouteId::new(2 * ports + source.index() * ports + destination.index())
     }
 
     /// The routes over which what is spread evenly over `tier` is read: one, unless its channels are simulated one by one.
     #[must_use]
     pub fn even_reads(&self, tier: TierId) -> &[RouteId] {
-        &self.even_reads[tier.0]
+        &self.even_reads[tier.index()]
     }
 
     /// The routes over which what is spread evenly over `tier` is written.
     #[must_use]
     pub fn even_writes(&self, tier: TierId) -> &[RouteId] {
-        &self.even_writes[tier.0]
+        &self.even_writes[tier.index()]
     }
 
     /// The source and the destination of a route; a read has but a source, a write but a destination.
     fn ends(&self, route: RouteId) -> (Option<&Port>, Option<&Port>) {
         let ports = self.ports.len();
-        match (route.0 / ports, route.0 % ports) {
+        match (route.index() / ports, route.index() % ports) {
             (0, port) => (Some(&self.ports[port]), None),
             (1, port) => (None, Some(&self.ports[port])),
             (source, destination) => (Some(&self.ports[source - 2]), Some(&self.ports[destination])),
@@ -476,7 +462,7 @@ impl MemorySystem {
     #[must_use]
     pub fn route_latency(&self, route: RouteId) -> SimTime {
         let (source, destination) = self.ends(route);
-        source.into_iter().chain(destination).map(|port| self.tiers[port.tier.0].latency).sum()
+        source.into_iter().chain(destination).map(|port| self.tiers[port.tier.index()].latency).sum()
     }
 
     /// The bytes that a channel of each tier of `route` carries in a row, of a transfer of runs of `granule` bytes: the first
@@ -484,7 +470,7 @@ impl MemorySystem {
     #[must_use]
     pub fn in_a_row(&self, route: RouteId, granule: Bytes) -> (Bytes, Bytes) {
         let (source, destination) = self.ends(route);
-        let of = |port: Option<&Port>| port.map_or(granule, |port| self.tiers[port.tier.0].in_a_row(granule));
+        let of = |port: Option<&Port>| port.map_or(granule, |port| self.tiers[port.tier.index()].in_a_row(granule));
         (of(source), of(destination))
     }
 
@@ -498,10 +484,10 @@ impl MemorySystem {
     /// What `tier` carries at most, in bytes a second, of transfers in runs of `granule` bytes of which `read_share` are reads.
     #[must_use]
     pub fn saturation(&self, tier: TierId, granule: Bytes, read_share: f64) -> f64 {
-        let port = &self.ports[self.first_ports[tier.0]];
-        let granule = self.tiers[tier.0].in_a_row(granule);
+        let port = &self.ports[self.first_ports[tier.index()]];
+        let granule = self.tiers[tier.index()].in_a_row(granule);
         let of_lane = |id: &LaneId| {
-            let lane = &self.lanes[id.0];
+            let lane = &self.lanes[id.index()];
             // What crosses this lane, and the share of reads in that.
             let (crossing, reads) = match (port.read.contains(id), port.write.contains(id)) {
                 (true, true) => (1.0, read_share),
@@ -526,7 +512,7 @@ impl MemorySystem {
     /// HBM's share of all tiers' read bandwidth, section 2 of the model.
     #[must_use]
     pub fn best_ratio(&self) -> f64 {
-        self.tiers[TierId::HBM.0].read_bandwidth.as_f64() / self.total_read_bandwidth() as f64
+        self.tiers[TierId::HBM.index()].read_bandwidth.as_f64() / self.total_read_bandwidth() as f64
     }
 }
 
@@ -637,7 +623,7 @@ fn lay_link(index: usize, tier: &TierConfig, lanes: &mut Vec<Lane>) -> Result<Sh
             max_transfers,
             window: None,
         });
-        Ok(LaneId(lanes.len() - 1))
+        Ok(LaneId::new(lanes.len() - 1))
     };
     let mut of_link = SharedLanes { read: vec![lay("read", read)?], write: vec![lay("write", write)?] };
     if let Some(combined) = combined {
@@ -677,7 +663,7 @@ fn lay_windows(
             max_transfers: None,
             window: Some(outstanding),
         });
-        Ok(LaneId(lanes.len() - 1))
+        Ok(LaneId::new(lanes.len() - 1))
     };
     if let Some(outstanding) = tier.link.as_ref().and_then(|link| link.outstanding) {
         shared.read.push(lay("link.read.outstanding", "link.outstanding", outstanding)?);
@@ -720,7 +706,7 @@ fn lay_channel(
             max_transfers: tier.max_transfers,
             window: None,
         });
-        LaneId(lanes.len() - 1)
+        LaneId::new(lanes.len() - 1)
     };
     match tier.duplex {
         Duplex::Half => {

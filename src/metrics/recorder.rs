@@ -4,7 +4,7 @@ use super::summary::{
     AlphaSummary, BoundSummary, LaneSummary, LayoutSummary, MigrationSummary, Named, StoredSummary, SublayerAlpha,
     Summary, TransferSummary, WaitsSummary,
 };
-use crate::memory::{Cancelled, Completed, Lane, LaneLoad, MemorySystem, TierId, TransferClass};
+use crate::memory::{Cancelled, Completed, Lane, LaneLoad, MemorySystem, PerClass, TierId, TransferClass};
 use crate::simulation::{Ends, Identity, Outcome, Probe, Scenario, ScenarioConfig, StepRecord, Stored};
 use crate::units::{Bytes, SimTime};
 use crate::workload::TraceError;
@@ -37,11 +37,11 @@ pub struct Histograms {
     /// From a layer's start to its end.
     pub layer_latency: Timings,
     /// By class, from issue to the last byte.
-    pub latency: [Timings; TransferClass::COUNT],
+    pub latency: PerClass<Timings>,
     /// By class, latency less what each would have taken alone.
-    pub queueing: [Timings; TransferClass::COUNT],
+    pub queueing: PerClass<Timings>,
     /// By class, for migrations: how long after the reads that it was meant for each was complete.
-    pub lateness: [Timings; TransferClass::COUNT],
+    pub lateness: PerClass<Timings>,
 }
 
 impl RunReport {
@@ -69,13 +69,14 @@ impl RunReport {
 impl Histograms {
     /// Adds a transfer to its class.
     pub fn record<Tag>(&mut self, transfer: &Completed<Tag>) {
-        self.latency[transfer.class.index()].record(transfer.latency());
-        self.queueing[transfer.class.index()].record(transfer.queueing());
+        self.latency[transfer.class].record(transfer.latency());
+        self.queueing[transfer.class].record(transfer.queueing());
     }
 
     /// Gives up [room](Timings::shrink) that no distribution needs.
     pub fn shrink(&mut self) {
-        let by_class = [&mut self.latency, &mut self.queueing, &mut self.lateness].into_iter().flatten();
+        let by_class = [&mut self.latency, &mut self.queueing, &mut self.lateness];
+        let by_class = by_class.into_iter().flat_map(PerClass::values_mut);
         by_class.chain([&mut self.token_latency, &mut self.layer_latency]).for_each(Timings::shrink);
     }
 
@@ -87,7 +88,7 @@ impl Histograms {
             _ => {}
         }
         let (class, what) = name.rsplit_once('_')?;
-        let class = TransferClass::ALL.into_iter().find(|known| known.name() == class)?.index();
+        let class = TransferClass::ALL.into_iter().find(|known| known.name() == class)?;
         match what {
             "latency" => Some(&mut self.latency[class]),
             "queueing" => Some(&mut self.queueing[class]),
@@ -100,9 +101,9 @@ impl Histograms {
     pub fn named(&self) -> impl Iterator<Item = (String, &Timings)> {
         let classes = TransferClass::ALL.into_iter().flat_map(|class| {
             [
-                (format!("{class}_latency"), &self.latency[class.index()]),
-                (format!("{class}_queueing"), &self.queueing[class.index()]),
-                (format!("{class}_lateness"), &self.lateness[class.index()]),
+                (format!("{class}_latency"), &self.latency[class]),
+                (format!("{class}_queueing"), &self.queueing[class]),
+                (format!("{class}_lateness"), &self.lateness[class]),
             ]
         });
         [("token_latency".to_owned(), &self.token_latency), ("layer_latency".to_owned(), &self.layer_latency)]
@@ -118,7 +119,7 @@ pub struct Recorder {
     histograms: Histograms,
     series: Series,
     /// By class and tier.
-    bytes: [Vec<Bytes>; TransferClass::COUNT],
+    bytes: PerClass<Vec<Bytes>>,
     attention: Mean,
     mlp: Mean,
     /// By tier: the sum over steps of its share of the bytes read.
@@ -139,7 +140,7 @@ impl Recorder {
         Self {
             histograms: Histograms::default(),
             series: Series::with_capacity(tiers, scenario.decode()),
-            bytes: std::array::from_fn(|_| vec![Bytes::ZERO; tiers]),
+            bytes: PerClass::from_fn(|_| vec![Bytes::ZERO; tiers]),
             attention: Mean::default(),
             mlp: Mean::default(),
             shares: vec![Mean::default(); tiers],
@@ -168,7 +169,7 @@ impl Recorder {
         let bound: SimTime = self.series.steps().map(|step| step.bound).sum();
         let sum = |bytes: fn(&super::series::Step<'_>) -> u64| self.series.steps().map(|step| bytes(&step)).sum();
         let read_beyond: u64 = sum(|step| step.read_beyond.get());
-        let kv_read: Bytes = self.bytes[TransferClass::KvRead.index()].iter().copied().sum();
+        let kv_read: Bytes = self.bytes[TransferClass::KvRead].iter().copied().sum();
         let asked_for = kv_read.get().saturating_sub(read_beyond);
         let summary = Summary {
             schema: SCHEMA,
@@ -183,7 +184,7 @@ impl Recorder {
             events: outcome.events,
             best_ratio: scenario.memory().best_ratio(),
             alpha: AlphaSummary {
-                mean: self.shares[TierId::HBM.0].mean(),
+                mean: self.shares[TierId::HBM.index()].mean(),
                 min: alphas().min_by(f64::total_cmp),
                 max: alphas().max_by(f64::total_cmp),
                 first: alphas().next(),
@@ -214,7 +215,7 @@ impl Recorder {
                 in_bytes: sum(|step| step.migrated_in.get()),
                 out_bytes: sum(|step| step.migrated_out.get()),
                 late_tokens: sum(|step| step.late_tokens),
-                dropped_bytes: outcome.dropped.iter().map(|bytes| bytes.get()).sum(),
+                dropped_bytes: outcome.dropped.values().map(|bytes| bytes.get()).sum(),
             },
             bound: BoundSummary {
                 simulated_ns: bound.as_ns(),
@@ -243,17 +244,16 @@ fn shares(tiers: &[String], stored: &[Bytes]) -> Named<Option<f64>> {
 pub fn transfer_summaries(
     system: &MemorySystem,
     histograms: &Histograms,
-    bytes: &[Vec<Bytes>; TransferClass::COUNT],
+    bytes: &PerClass<Vec<Bytes>>,
 ) -> Named<TransferSummary> {
     let of_class = |class: TransferClass| {
-        let index = class.index();
-        let tiers = system.tiers().iter().zip(&bytes[index]);
+        let tiers = system.tiers().iter().zip(&bytes[class]);
         TransferSummary {
-            count: histograms.latency[index].count(),
+            count: histograms.latency[class].count(),
             bytes: tiers.map(|(tier, bytes)| (tier.name.clone(), bytes.get())).collect(),
-            latency_ns: histograms.latency[index].distribution(),
-            queueing_ns: histograms.queueing[index].distribution(),
-            lateness_ns: histograms.lateness[index].distribution(),
+            latency_ns: histograms.latency[class].distribution(),
+            queueing_ns: histograms.queueing[class].distribution(),
+            lateness_ns: histograms.lateness[class].distribution(),
         }
     };
     TransferClass::ALL.into_iter().map(|class| (class.name().to_owned(), of_class(class))).collect()
@@ -264,9 +264,9 @@ pub fn transfer_summaries(
 pub fn lane_summaries(system: &MemorySystem, loads: &[LaneLoad], end: SimTime) -> Named<LaneSummary> {
     let seconds = end.as_ps() as f64 / SimTime::PS_PER_SECOND as f64;
     let of_lane = |(lane, load): (&Lane, &LaneLoad)| {
-        let bytes: Bytes = load.bytes.iter().copied().sum();
+        let bytes: Bytes = load.bytes.values().copied().sum();
         let could = lane.bandwidth().as_f64() * seconds;
-        let by_class = TransferClass::ALL.map(|class| (class.name().to_owned(), load.bytes[class.index()].get()));
+        let by_class = TransferClass::ALL.map(|class| (class.name().to_owned(), load.bytes[class].get()));
         let summary = LaneSummary {
             busy_ns: load.busy.as_ns(),
             bytes: bytes.get(),
@@ -288,23 +288,23 @@ impl Probe for Recorder {
         if self.measures {
             self.histograms.record(transfer);
         }
-        self.bytes[transfer.class.index()][ends.tier().0] += transfer.bytes;
+        self.bytes[transfer.class][ends.tier().index()] += transfer.bytes;
     }
 
     /// It has no latency, as it never ended: what it carried counts, and what it did not.
     fn dropped<Tag>(&mut self, transfer: &Cancelled<Tag>, ends: Ends) {
-        self.bytes[transfer.class.index()][ends.tier().0] += transfer.carried;
+        self.bytes[transfer.class][ends.tier().index()] += transfer.carried;
     }
 
     fn lateness(&mut self, class: TransferClass, late: SimTime) {
         if self.measures {
-            self.histograms.lateness[class.index()].record(late);
+            self.histograms.lateness[class].record(late);
         }
     }
 
     fn sublayer(&mut self, awaited: Option<TierId>, time: SimTime) {
         let compute = self.waited.len() - 1;
-        self.waited[awaited.map_or(compute, |tier| tier.0)] += time;
+        self.waited[awaited.map_or(compute, |tier| tier.index())] += time;
     }
 
     fn layer(&mut self, _layer: usize, began: SimTime, ended: SimTime) {
@@ -319,8 +319,8 @@ impl Probe for Recorder {
             return ControlFlow::Continue(());
         }
         self.histograms.token_latency.record(step.latency);
-        self.attention.add(step.attention_read[TierId::HBM.0], step.attention_read.iter().copied().sum());
-        self.mlp.add(step.mlp_read[TierId::HBM.0], step.mlp_read.iter().copied().sum());
+        self.attention.add(step.attention_read[TierId::HBM.index()], step.attention_read.iter().copied().sum());
+        self.mlp.add(step.mlp_read[TierId::HBM.index()], step.mlp_read.iter().copied().sum());
         let read = |tier: usize| step.attention_read[tier] + step.mlp_read[tier];
         let all = (0..self.shares.len()).map(read).sum();
         for (tier, share) in self.shares.iter_mut().enumerate() {

@@ -131,7 +131,7 @@ impl Timeline {
             (None, None) => None,
         };
         let holds = route.map(|route| self.system.route(route)).unwrap_or_default();
-        holds.into_iter().map(|hold| hold.lane.0).collect()
+        holds.into_iter().map(|hold| hold.lane.index()).collect()
     }
 }
 

@@ -1,4 +1,4 @@
-use crate::memory::{HeldUp, MemorySystem, TransferClass};
+use crate::memory::{HeldUp, MemorySystem, PerClass};
 use crate::simulation::{Probe, StepRecord, Waiting, Waits};
 use crate::units::SimTime;
 use std::ops::ControlFlow;
@@ -45,7 +45,7 @@ pub struct Wait {
     /// For how long.
     pub time: SimTime,
     /// Where it is a lane, the bytes that it carried meanwhile, by class.
-    pub carried: [f64; TransferClass::COUNT],
+    pub carried: PerClass<f64>,
 }
 
 /// A step, and where its waits end.
@@ -68,7 +68,7 @@ struct Moment {
 struct Lacked {
     waiting: Waiting,
     /// What the lane that holds it up carries.
-    rates: [f64; TransferClass::COUNT],
+    rates: PerClass<f64>,
 }
 
 /// Causes that are no lanes: a latency, a write of what is to be read, what one transfer gets at most, the chip.
@@ -84,7 +84,7 @@ impl WaitRecorder {
     pub fn new(system: &MemorySystem) -> Self {
         let lanes = system.lanes().iter().map(|lane| lane.name.clone());
         let causes: Vec<String> = lanes.chain(OTHERS.map(str::to_owned)).collect();
-        let nothing = |cause| Wait { cause, time: SimTime::ZERO, carried: [0.0; TransferClass::COUNT] };
+        let nothing = |cause| Wait { cause, time: SimTime::ZERO, carried: PerClass::filled(0.0) };
         Self {
             present: (0..causes.len()).map(nothing).collect(),
             causes,
@@ -136,7 +136,7 @@ impl WaitRecorder {
     fn cause(&self, held_up: HeldUp) -> usize {
         let lanes = self.causes.len() - OTHERS.len();
         match held_up {
-            HeldUp::Lane(lane) => lane.0,
+            HeldUp::Lane(lane) => lane.index(),
             HeldUp::Latency => lanes + LATENCY,
             HeldUp::NotRequested => lanes + WRITE,
             HeldUp::Cap => lanes + CAP,
@@ -163,13 +163,13 @@ impl WaitRecorder {
             let seconds = span.as_ps() as f64 / SimTime::PS_PER_SECOND as f64;
             spans.push(match read {
                 Some(read) => (self.cause(read.waiting.held_up), span, read.rates.map(|rate| rate * seconds)),
-                None => (self.causes.len() - OTHERS.len() + COMPUTE, span, [0.0; TransferClass::COUNT]),
+                None => (self.causes.len() - OTHERS.len() + COMPUTE, span, PerClass::filled(0.0)),
             });
             debug_assert!(span == SimTime::ZERO || read.is_some() || self.moments[index].computing);
         }
         for (cause, span, carried) in spans {
             self.present[cause].time += span;
-            for (sum, bytes) in self.present[cause].carried.iter_mut().zip(carried) {
+            for (sum, bytes) in self.present[cause].carried.values_mut().zip(carried.values()) {
                 *sum += bytes;
             }
         }
@@ -181,7 +181,7 @@ impl WaitRecorder {
 impl Probe for WaitRecorder {
     fn begin_step(&mut self, _step: usize, _now: SimTime) {
         for wait in &mut self.present {
-            (wait.time, wait.carried) = (SimTime::ZERO, [0.0; TransferClass::COUNT]);
+            (wait.time, wait.carried) = (SimTime::ZERO, PerClass::filled(0.0));
         }
     }
 
@@ -198,8 +198,8 @@ impl Probe for WaitRecorder {
         self.lacked.extend(waits.reads.iter().map(|&waiting| Lacked {
             waiting,
             rates: match waiting.held_up {
-                HeldUp::Lane(lane) => waits.rates[lane.0],
-                _ => [0.0; TransferClass::COUNT],
+                HeldUp::Lane(lane) => waits.rates[lane.index()],
+                _ => PerClass::filled(0.0),
             },
         }));
     }

@@ -9,7 +9,7 @@ mod traffic;
 pub use carry::{Carried, carry};
 pub use traffic::{Row, Traffic, TrafficError};
 
-use crate::memory::{Completed, MemorySystem, Path, Request, TransferClass, Urgency};
+use crate::memory::{Completed, MemorySystem, Path, PerClass, Request, Urgency};
 use crate::metrics::{Histograms, LaneSummary, Named, TransferSummary, lane_summaries, transfer_summaries};
 use crate::units::{Bytes, SimTime};
 use serde::Serialize;
@@ -74,7 +74,7 @@ pub fn replay(system: &MemorySystem, traffic: &Traffic) -> Result<Replayed, Repl
     let mut record = Record {
         times: vec![Times::default(); rows.len()],
         histograms: Histograms::default(),
-        bytes: std::array::from_fn(|_| vec![Bytes::ZERO; system.tiers().len()]),
+        bytes: PerClass::from_fn(|_| vec![Bytes::ZERO; system.tiers().len()]),
     };
     let arrivals = order.into_iter().map(|row| {
         let transfer = &rows[row];
@@ -106,13 +106,13 @@ struct Record {
     times: Vec<Times>,
     histograms: Histograms,
     /// By class and tier.
-    bytes: [Vec<Bytes>; TransferClass::COUNT],
+    bytes: PerClass<Vec<Bytes>>,
 }
 
 impl Record {
     fn complete(&mut self, transfer: &Completed<usize>, traffic: &Traffic) {
         self.histograms.record(transfer);
-        self.bytes[transfer.class.index()][traffic.rows()[transfer.tag].tier.0] += transfer.bytes;
+        self.bytes[transfer.class][traffic.rows()[transfer.tag].tier.index()] += transfer.bytes;
         self.times[transfer.tag] =
             Times { start: transfer.started, finish: transfer.finished, queueing: transfer.queueing() };
     }

@@ -193,7 +193,7 @@ fn row(
         if name == CHIP {
             return Ok(None);
         }
-        let found = system.tiers().iter().position(|tier| tier.name == name).map(TierId);
+        let found = system.tiers().iter().position(|tier| tier.name == name).map(TierId::new);
         let names = || system.tiers().iter().map(|tier| tier.name.as_str()).collect::<Vec<_>>().join(", ");
         found.map(Some).ok_or_else(|| (column, format!("use one of {}, {CHIP}", names())))
     };
@@ -216,7 +216,7 @@ fn row(
         })?),
     };
     let ports = |tier: TierId| -> Vec<PortId> {
-        match (system.tiers()[tier.0].interleaving, address) {
+        match (system.tiers()[tier.index()].interleaving, address) {
             (Interleaving::Hashed { .. }, Some(address)) => vec![system.port_of_page(tier, 0, address)],
             _ => system.ports(tier).collect(),
         }

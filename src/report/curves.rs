@@ -12,7 +12,7 @@ use crate::memory::MemorySystem;
 pub fn curve_files(system: &MemorySystem, curves: &[Curve]) -> Result<Vec<Artifact>, ReportError> {
     let mut files = vec![Artifact::new("curve.csv", rows(system, curves)?)];
     for tier in system.tier_ids() {
-        let name = &system.tiers()[tier.0].name;
+        let name = &system.tiers()[tier.index()].name;
         let of_tier = curves.iter().filter(|curve| curve.tier == tier).enumerate();
         let lines = of_tier.map(|(index, curve)| Line {
             label: format!("{} % reads", curve.read_share.percent()),
@@ -65,8 +65,11 @@ fn rows(system: &MemorySystem, curves: &[Curve]) -> Result<Vec<u8>, ReportError>
                 latency.p99,
                 latency.max,
             ];
-            let mut row =
-                vec![system.tiers()[curve.tier.0].name.clone(), curve.read_share.to_string(), point.load.to_string()];
+            let mut row = vec![
+                system.tiers()[curve.tier.index()].name.clone(),
+                curve.read_share.to_string(),
+                point.load.to_string(),
+            ];
             row.extend(numbers.map(|number| format!("{number:.3}")));
             writer.write_record(&row).map_err(failed)?;
         }

@@ -110,7 +110,7 @@ fn track(
         });
         ends[free] = transfer.finished;
         let tier = |tier: Option<crate::memory::TierId>| {
-            tier.map_or("chip", |tier| timeline.tiers[tier.0].as_str()).to_owned()
+            tier.map_or("chip", |tier| timeline.tiers[tier.index()].as_str()).to_owned()
         };
         let mut details = json!({
             "bytes": transfer.bytes.get(),
@@ -122,7 +122,7 @@ fn track(
         if transfer.dropped > Bytes::ZERO {
             details["dropped_bytes"] = transfer.dropped.get().into();
         }
-        let called = format!("{} {}", transfer.class, timeline.tiers[transfer.ends.tier().0]);
+        let called = format!("{} {}", transfer.class, timeline.tiers[transfer.ends.tier().index()]);
         events.push(slice((pid, first + free as u64), &called, start, transfer.finished, details));
     }
     for row in 0..ends.len() as u64 {

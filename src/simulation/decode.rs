@@ -10,8 +10,8 @@ use super::stored::Stored;
 use super::waits::{Waiting, Waits};
 use crate::kernel::{Calendar, EventId};
 use crate::memory::{
-    Completed, Fabric, LaneLoad, Ledger, MemorySystem, Path, Pattern, Request, ResidencyKind, Shortage, Tier, TierId,
-    TransferClass, TransferId, Urgency,
+    Completed, Fabric, LaneLoad, Ledger, MemorySystem, Path, Pattern, PerClass, Request, ResidencyKind, Shortage, Tier,
+    TierId, TransferClass, TransferId, Urgency,
 };
 use crate::strategy::{
     AnyMigration, AnyPlacement, Budget, Convoy, Late, Layout, MovePlan, Parts, PlacementView, Skips, StepBound,
@@ -62,13 +62,13 @@ pub struct Outcome {
     /// What each lane did.
     pub lanes: Vec<LaneLoad>,
     /// Bytes issued, by class.
-    pub issued: [Bytes; TransferClass::COUNT],
+    pub issued: PerClass<Bytes>,
     /// Bytes completed, and what was carried of late moves before they were dropped, by class.
-    pub completed: [Bytes; TransferClass::COUNT],
+    pub completed: PerClass<Bytes>,
     /// Bytes of late moves that were dropped, by class: what is issued is completed, dropped or in flight.
-    pub dropped: [Bytes; TransferClass::COUNT],
+    pub dropped: PerClass<Bytes>,
     /// Bytes in flight when the run ended, by class: none after a complete run.
-    pub in_flight: [Bytes; TransferClass::COUNT],
+    pub in_flight: PerClass<Bytes>,
 }
 
 /// Simulates `scenario`, telling `probe` what happens.
@@ -302,7 +302,7 @@ impl<'a, P: Probe> Decode<'a, P> {
         let window =
             TraceWindow::new(skips, shape, look_ahead).map_err(|source| RunError::Trace { step: 0, source })?;
         let fabric = Fabric::new(system);
-        let compute_timer = EventId(Fabric::<Purpose>::OWNERS_EVENTS);
+        let compute_timer = EventId::new(Fabric::<Purpose>::OWNERS_EVENTS);
         Ok(Self {
             scenario,
             model,
@@ -459,7 +459,7 @@ impl<'a, P: Probe> Decode<'a, P> {
             if bytes == Bytes::ZERO {
                 continue;
             }
-            let tier = TierId(tier);
+            let tier = TierId::new(tier);
             let request = Request {
                 class: TransferClass::WeightRead,
                 path: Path::Even(self.system.even_reads(tier)),
@@ -521,18 +521,18 @@ impl<'a, P: Probe> Decode<'a, P> {
         let mut rest = active;
         for tier in self.system.tier_ids() {
             // The tiers partition the context, so the last one has what the others have not.
-            let last = tier.0 + 1 == tokens.at.len();
-            let count = if last { rest } else { tokens.at[tier.0].count_without_below(skipped, pages) };
+            let last = tier.index() + 1 == tokens.at.len();
+            let count = if last { rest } else { tokens.at[tier.index()].count_without_below(skipped, pages) };
             rest -= count;
             if count == 0 {
                 continue;
             }
             let mut bytes = tokens.kv_bytes.times(count as u64);
-            let partial = last_is_read && tokens.at[tier.0].contains(last_page);
+            let partial = last_is_read && tokens.at[tier.index()].contains(last_page);
             let missing = if partial { token_bytes.times(missing) } else { Bytes::ZERO };
             bytes -= missing;
-            self.totals.attention_read[tier.0] += bytes;
-            self.measured.read[tier.0] += bytes;
+            self.totals.attention_read[tier.index()] += bytes;
+            self.measured.read[tier.index()] += bytes;
             let granule = self.paging.read_granule(self.system, tier, tokens, skipped, (pages, bytes));
             let parts = self.paging.reads(self.system, (tier, layer), tokens, skipped, (pages, missing));
             let path = parts.map_or(Path::Even(self.system.even_reads(tier)), Path::Parts);
@@ -549,14 +549,14 @@ impl<'a, P: Probe> Decode<'a, P> {
             let mut writes = 0;
             for write in self.writes[layer].iter_mut().filter(|write| write.tier == tier) {
                 let page = write.token / self.page_tokens;
-                write.awaited = tokens.at[tier.0].contains(page) && !skipped.contains(page);
+                write.awaited = tokens.at[tier.index()].contains(page) && !skipped.contains(page);
                 writes += usize::from(write.awaited);
             }
             if writes == 0 {
                 self.fabric.issue(now, request);
             } else {
                 let transfer = self.fabric.issue_held(now, request);
-                self.held[tier.0] = Some(HeldRead { transfer, writes });
+                self.held[tier.index()] = Some(HeldRead { transfer, writes });
             }
         }
         token_bytes.times(read_tokens)
@@ -575,8 +575,11 @@ impl<'a, P: Probe> Decode<'a, P> {
             self.place(step, layer, page)?;
         }
         let tokens = self.residency.layer(layer);
-        let tier =
-            self.system.tier_ids().find(|tier| tokens.at[tier.0].contains(page)).expect("an open page lies on a tier");
+        let tier = self
+            .system
+            .tier_ids()
+            .find(|tier| tokens.at[tier.index()].contains(page))
+            .expect("an open page lies on a tier");
         let bytes = self.model.layers()[layer].kv_bytes;
         if self.scenario.idealization().has(Ideal::FreeWrites) {
             self.written[layer] = token + 1;
@@ -640,7 +643,7 @@ impl<'a, P: Probe> Decode<'a, P> {
 
     fn note_free(&mut self) {
         for tier in self.system.tier_ids() {
-            self.free[tier.0] = self.residency.ledger.room(tier);
+            self.free[tier.index()] = self.residency.ledger.room(tier);
         }
     }
 
@@ -697,7 +700,7 @@ impl<'a, P: Probe> Decode<'a, P> {
             .collect();
         reads.sort_by_key(|(tier, waiting)| (waiting.issued, waiting.class, *tier, waiting.read));
         let reads: Vec<Waiting> = reads.into_iter().map(|(_, waiting)| waiting).collect();
-        let mut rates = vec![[0.0; TransferClass::COUNT]; self.system.lanes().len()];
+        let mut rates = vec![PerClass::filled(0.0); self.system.lanes().len()];
         self.fabric.add_class_rates(self.calendar.now(), &mut rates);
         self.probe.waits(self.calendar.now(), &Waits { reads: &reads, computing: self.computing, rates: &rates });
     }
@@ -746,12 +749,12 @@ impl<'a, P: Probe> Decode<'a, P> {
             self.residency.end_write(layer, page);
         }
         if write.awaited
-            && let Some(held) = &mut self.held[write.tier.0]
+            && let Some(held) = &mut self.held[write.tier.index()]
         {
             held.writes -= 1;
             if held.writes == 0 {
                 self.fabric.admit(now, held.transfer);
-                self.held[write.tier.0] = None;
+                self.held[write.tier.index()] = None;
             }
         }
     }
@@ -767,7 +770,7 @@ impl<'a, P: Probe> Decode<'a, P> {
         }
         self.moves.sync(self.calendar.now(), &self.fabric, &mut self.residency);
         for tier in self.system.tier_ids() {
-            self.used[tier.0] = self.residency.ledger.used(tier);
+            self.used[tier.index()] = self.residency.ledger.used(tier);
         }
         let record = StepRecord {
             step,
@@ -826,7 +829,7 @@ impl Measured {
 
     fn arrived(&mut self, sublayer: usize, tier: TierId, now: SimTime) {
         if sublayer == self.sublayer {
-            self.waited[tier.0] = now.saturating_sub(self.issued);
+            self.waited[tier.index()] = now.saturating_sub(self.issued);
         }
     }
 }

@@ -173,7 +173,7 @@ impl Moves {
     /// What tells how far the moves between a pair of tiers have come; `None` of promotions.
     fn meter<Tag: Copy>(&self, system: &MemorySystem, fabric: &mut Fabric<Tag>, pair: usize) -> Option<Meter> {
         let kv_bytes = self.alike.filter(|_| pair < self.tiers.pow(2))?;
-        let (source, destination) = (TierId(pair / self.tiers), TierId(pair % self.tiers));
+        let (source, destination) = (TierId::new(pair / self.tiers), TierId::new(pair % self.tiers));
         let route = system.move_route(system.ports(source).next()?, system.ports(destination).next()?);
         fabric.meter(route, class(source, destination), kv_bytes)
     }
@@ -278,7 +278,7 @@ impl Moves {
     }
 
     fn pair(&self, carriage: Carriage, source: TierId, destination: TierId) -> usize {
-        carriage as usize * self.tiers.pow(2) + source.0 * self.tiers + destination.0
+        carriage as usize * self.tiers.pow(2) + source.index() * self.tiers + destination.index()
     }
 }
 

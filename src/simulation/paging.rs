@@ -28,12 +28,12 @@ impl Paging {
     }
 
     pub fn is_hashed(&self, tier: TierId) -> bool {
-        self.run[tier.0].is_some()
+        self.run[tier.index()].is_some()
     }
 
     /// What lies in a row on `tier` of KV of `page_bytes` a page.
     pub fn granule(&self, tier: TierId, page_bytes: Bytes) -> Bytes {
-        page_bytes.times(self.run[tier.0].unwrap_or(1) as u64)
+        page_bytes.times(self.run[tier.index()].unwrap_or(1) as u64)
     }
 
     /// The granule of a read of `bytes` of the pages of a layer that lie on `tier` and are not in
@@ -48,11 +48,11 @@ impl Paging {
         skipped: &TokenSet,
         (pages, bytes): (usize, Bytes),
     ) -> Bytes {
-        if !system.tiers()[tier.0].granule_matters {
+        if !system.tiers()[tier.index()].granule_matters {
             return self.granule(tier, tokens.kv_bytes);
         }
-        let at = &tokens.at[tier.0];
-        let runs = match self.run[tier.0] {
+        let at = &tokens.at[tier.index()];
+        let runs = match self.run[tier.index()] {
             None => at.runs_without_below(skipped, pages),
             // As many as there are pages.
             Some(1) => at.count_without_below(skipped, pages),
@@ -65,7 +65,7 @@ impl Paging {
 
     /// The port of a page, where channels are chosen by a hash.
     pub fn port(&self, system: &MemorySystem, tier: TierId, layer: usize, page: usize) -> Option<PortId> {
-        self.run[tier.0].map(|run| system.port_of_page(tier, layer, (page / run) as u64))
+        self.run[tier.index()].map(|run| system.port_of_page(tier, layer, (page / run) as u64))
     }
 
     /// Where channels are chosen by a hash, the routes over which the pages of `layer` that lie on `tier` and are not in
@@ -78,15 +78,15 @@ impl Paging {
         skipped: &TokenSet,
         (pages, missing): (usize, Bytes),
     ) -> Option<&[(RouteId, Bytes)]> {
-        let run = self.run[tier.0]?;
+        let run = self.run[tier.index()]?;
         let ports = system.ports(tier);
-        let first = system.ports(tier).next()?.0;
+        let first = system.ports(tier).next()?.index();
         self.counts.clear();
         self.counts.resize(ports.len(), 0);
         for group in 0..pages.div_ceil(run) {
             let range = group * run..((group + 1) * run).min(pages);
             let port = system.port_of_page(tier, layer, group as u64);
-            self.counts[port.0 - first] += tokens.at[tier.0].count_without_in(skipped, range);
+            self.counts[port.index() - first] += tokens.at[tier.index()].count_without_in(skipped, range);
         }
         self.parts.clear();
         let last = self.port(system, tier, layer, pages.saturating_sub(1));

@@ -62,9 +62,9 @@ impl Residency {
     pub fn begin_write(&mut self, layer: usize, token: usize, tier: TierId) -> Result<(), Shortage> {
         let tokens = &mut self.layers[layer];
         self.ledger.store(tier, tokens.kv_bytes)?;
-        tokens.at[tier.0].insert(token);
-        tokens.home[tier.0].insert(token);
-        tokens.count[tier.0] += 1;
+        tokens.at[tier.index()].insert(token);
+        tokens.home[tier.index()].insert(token);
+        tokens.count[tier.index()] += 1;
         self.keep_open(layer, token);
         Ok(())
     }
@@ -102,8 +102,8 @@ impl Residency {
         let mut sets = [from, to, layer.in_flight.words_mut()];
         tokens.all(|piece| change(&mut sets, piece, true));
         layer.in_flight_count += count;
-        layer.count[source.0] -= count;
-        layer.count[destination.0] += count;
+        layer.count[source.index()] -= count;
+        layer.count[destination.index()] += count;
         Ok(bytes)
     }
 
@@ -121,8 +121,8 @@ impl Residency {
         let mut sets = [to, from, layer.in_flight.words_mut()];
         tokens.pieces(range, |piece| change(&mut sets, piece, false));
         layer.in_flight_count -= count;
-        layer.count[source.0] += count;
-        layer.count[destination.0] -= count;
+        layer.count[source.index()] += count;
+        layer.count[destination.index()] -= count;
         self.ledger.release(destination, layer.kv_bytes.times(count as u64));
     }
 
@@ -141,8 +141,8 @@ impl Residency {
             let mut sets = [from, to, layer.in_flight.words_mut()];
             tokens.all(|piece| change(&mut sets, piece, false));
         }
-        layer.count[source.0] -= count;
-        layer.count[last.0] += count;
+        layer.count[source.index()] -= count;
+        layer.count[last.index()] += count;
         self.ledger.release(source, layer.kv_bytes.times(count as u64));
     }
 
@@ -181,8 +181,9 @@ impl Layers for Residency {
 impl LayerTokens {
     /// Whether all of `tokens` are on `tier` and not in flight.
     fn lie_still(&self, tokens: &Convoy, tier: TierId) -> bool {
-        let still =
-            |word: usize, bits: Word| bits & !(self.at[tier.0].words()[word] & !self.in_flight.words()[word]) == 0;
+        let still = |word: usize, bits: Word| {
+            bits & !(self.at[tier.index()].words()[word] & !self.in_flight.words()[word]) == 0
+        };
         let mut all = true;
         tokens.all(|piece| {
             all &= match piece {
@@ -199,7 +200,9 @@ impl LayerTokens {
 
 /// The words of two tiers' sets.
 fn pair(sets: &mut [TokenSet], source: TierId, destination: TierId) -> [&mut [Word]; 2] {
-    sets.get_disjoint_mut([source.0, destination.0]).expect("a move is between two tiers").map(TokenSet::words_mut)
+    sets.get_disjoint_mut([source.index(), destination.index()])
+        .expect("a move is between two tiers")
+        .map(TokenSet::words_mut)
 }
 
 /// The tokens of `piece` leave the first set for the second, and are in the third from now on or, unless `flying`, no more.

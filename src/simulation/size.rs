@@ -43,7 +43,7 @@ pub(super) fn check_room(
     let capacity: u128 = match memory.residency() {
         ResidencyKind::Exclusive => memory.tiers().iter().map(|tier| wide(tier.capacity)).sum(),
         // The last tier must hold a copy of all.
-        ResidencyKind::Inclusive => wide(memory.tiers()[memory.last_tier().0].capacity),
+        ResidencyKind::Inclusive => wide(memory.tiers()[memory.last_tier().index()].capacity),
     };
     let needed = wide(weights) + kv;
     if needed > capacity {

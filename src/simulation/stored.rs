@@ -22,10 +22,10 @@ impl Stored {
         let on = |tier: TierId| {
             let of_layer = |layer: usize| {
                 let tokens = residency.layer(layer);
-                tokens.kv_bytes.times(tokens.count[tier.0] as u64)
+                tokens.kv_bytes.times(tokens.count[tier.index()] as u64)
             };
             (0..layers).map(of_layer).sum()
         };
-        Self { kv: (0..weights.len()).map(TierId).map(on).collect(), weights }
+        Self { kv: (0..weights.len()).map(TierId::new).map(on).collect(), weights }
     }
 }

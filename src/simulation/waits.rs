@@ -1,4 +1,4 @@
-use crate::memory::{HeldUp, TransferClass};
+use crate::memory::{HeldUp, PerClass, TransferClass};
 use crate::units::SimTime;
 
 /// A demand read that the present sublayer lacks, or a part of one.
@@ -23,5 +23,5 @@ pub struct Waits<'a> {
     /// Whether it still computes.
     pub computing: bool,
     /// What each lane carries of each class, in bytes a second.
-    pub rates: &'a [[f64; TransferClass::COUNT]],
+    pub rates: &'a [PerClass<f64>],
 }

@@ -19,7 +19,7 @@ impl Budget {
         match self {
             Self::Bytes(bytes) => bytes,
             Self::Share(share) => {
-                let bandwidth = system.tiers()[system.last_tier().0].read_bandwidth;
+                let bandwidth = system.tiers()[system.last_tier().index()].read_bandwidth;
                 let whole =
                     u128::from(bandwidth.get()) * u128::from(before.as_ps()) / u128::from(SimTime::PS_PER_SECOND);
                 Bytes::new(share.floor_of(u64::try_from(whole).unwrap_or(u64::MAX)))

@@ -61,7 +61,11 @@ impl Planned {
     }
 
     pub fn latency(&self, system: &MemorySystem) -> u64 {
-        [self.source, self.destination].into_iter().flatten().map(|tier| system.tiers()[tier.0].latency.as_ps()).sum()
+        [self.source, self.destination]
+            .into_iter()
+            .flatten()
+            .map(|tier| system.tiers()[tier.index()].latency.as_ps())
+            .sum()
     }
 }
 
@@ -389,7 +393,7 @@ fn limited_lanes(system: &MemorySystem, planned: &Planned) -> Vec<usize> {
 /// The lanes of any part of it of which `what` holds.
 pub fn lanes_with(system: &MemorySystem, planned: &Planned, what: impl Fn(&Lane) -> bool) -> Vec<usize> {
     let parts = planned.parts();
-    let lanes = parts.iter().flat_map(|(route, _)| system.route(*route)).map(|hold| hold.lane.0);
+    let lanes = parts.iter().flat_map(|(route, _)| system.route(*route)).map(|hold| hold.lane.index());
     let mut found: Vec<usize> = lanes.filter(|lane| what(&system.lanes()[*lane])).collect();
     found.sort_unstable();
     found.dedup();
@@ -411,11 +415,11 @@ fn flows_of(system: &MemorySystem, plan: &[Planned], transfer: usize, urgency: U
     let count = parts.len() as f64;
     let flow = |(route, bytes): (RouteId, f64)| {
         let mut route = system.route(route);
-        route.retain(|hold| system.lanes()[hold.lane.0].window.is_none() || shares.contains(&hold.lane.0));
-        let caps = route.iter().filter_map(|hold| system.lanes()[hold.lane.0].transfer_cap);
+        route.retain(|hold| system.lanes()[hold.lane.index()].window.is_none() || shares.contains(&hold.lane.index()));
+        let caps = route.iter().filter_map(|hold| system.lanes()[hold.lane.index()].transfer_cap);
         let cap = caps.map(|cap| cap.as_f64() / PS_PER_SECOND / count).fold(f64::INFINITY, f64::min);
         let holds = route.iter().map(|hold| {
-            let lane = &system.lanes()[hold.lane.0];
+            let lane = &system.lanes()[hold.lane.index()];
             let reads = hold.direction == Direction::Read;
             let whole_picosecond = PS_PER_SECOND * f64::from(lane.shared_by);
             let times = match &lane.efficiency {
@@ -429,7 +433,7 @@ fn flows_of(system: &MemorySystem, plan: &[Planned], transfer: usize, urgency: U
                     efficiency.read_shares().iter().map(time).collect()
                 }
             };
-            Held { lane: hold.lane.0, reads, times }
+            Held { lane: hold.lane.index(), reads, times }
         });
         Flow {
             transfer,
@@ -446,7 +450,7 @@ fn flows_of(system: &MemorySystem, plan: &[Planned], transfer: usize, urgency: U
 
 /// What one channel carries in a row of runs of `granule` bytes.
 fn in_a_row(system: &MemorySystem, tier: TierId, granule: u64) -> u64 {
-    let tier = &system.tiers()[tier.0];
+    let tier = &system.tiers()[tier.index()];
     match tier.interleaving {
         Interleaving::Striped => (granule / u64::from(tier.channels)).max(tier.stripe.get()).min(granule),
         Interleaving::Hashed { .. } => granule,
@@ -851,8 +855,8 @@ pub mod random {
         /// The transfer, on `system`.
         pub fn on(&self, system: &MemorySystem) -> Planned {
             let tiers = system.tiers().len();
-            let first = TierId(self.ends[0] % tiers);
-            let second = TierId((first.0 + 1 + self.ends[1] % (tiers - 1)) % tiers);
+            let first = TierId::new(self.ends[0] % tiers);
+            let second = TierId::new((first.index() + 1 + self.ends[1] % (tiers - 1)) % tiers);
             let (faster, slower) = (first.min(second), first.max(second));
             let (source, destination) = match self.class {
                 TransferClass::WeightRead | TransferClass::KvRead => (Some(first), None),
@@ -861,7 +865,8 @@ pub mod random {
                 TransferClass::MigrateOut => (Some(faster), Some(slower)),
             };
             let mut planned = transfer(system, self.class, source, destination);
-            let hashed = |tier: TierId| matches!(system.tiers()[tier.0].interleaving, Interleaving::Hashed { .. });
+            let hashed =
+                |tier: TierId| matches!(system.tiers()[tier.index()].interleaving, Interleaving::Hashed { .. });
             let Way::Even(routes) = &planned.way else { panic!("a plan begins evenly") };
             planned.bytes = self.bytes;
             if [source, destination].into_iter().flatten().any(hashed) && self.class != TransferClass::WeightRead {

@@ -5,8 +5,8 @@
 use std::ops::ControlFlow;
 use tiersim::config::Reference;
 use tiersim::memory::{
-    Arbitration, Cancelled, ClassWeights, Completed, LinkConfig, MemoryConfig, ResidencyKind, TierConfig, TierId,
-    TransferClass,
+    Arbitration, Cancelled, ClassWeights, Completed, LinkConfig, MemoryConfig, PerClass, ResidencyKind, TierConfig,
+    TierId, TransferClass,
 };
 use tiersim::simulation::{Ends, Outcome, Probe, Scenario, ScenarioConfig, StepRecord, run};
 use tiersim::strategy::{InitializationKind, Late, MigrationKind, PlacementKind, Strategy as Parts};
@@ -81,8 +81,8 @@ pub fn simulate(config: &ScenarioConfig) -> (Outcome, Keep) {
 }
 
 /// What was issued of each class: carried, or dropped as it was late.
-pub fn accounted(outcome: &Outcome) -> [Bytes; TransferClass::COUNT] {
-    std::array::from_fn(|class| outcome.completed[class] + outcome.dropped[class])
+pub fn accounted(outcome: &Outcome) -> PerClass<Bytes> {
+    PerClass::from_fn(|class| outcome.completed[class] + outcome.dropped[class])
 }
 
 pub fn bandwidth(gigabytes: u64) -> Bandwidth {

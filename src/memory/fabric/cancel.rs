@@ -39,7 +39,7 @@ impl<Tag: Copy> Fabric<Tag> {
             State::Underway => {
                 let timer = self.profiles[whole.profile].timer;
                 self.underway[timer].retain(|(_, other)| *other != id);
-                self.obsolete.push(EventId(super::ARRIVALS + timer as u32));
+                self.obsolete.push(EventId::new(super::ARRIVALS + timer as u32));
             }
             State::InLine => {
                 self.admission.leave_line(self.place_of(id.0), &lanes);
@@ -64,8 +64,8 @@ impl<Tag: Copy> Fabric<Tag> {
         self.leave_windows(id);
         self.vacate(id.0);
         let dropped = bytes - carried;
-        self.completed[class.index()] += carried;
-        self.dropped[class.index()] += dropped;
+        self.completed[class] += carried;
+        self.dropped[class] += dropped;
         Cancelled { tag, class, carried, dropped, issued, started: started.min(now), at: now }
     }
 
@@ -137,7 +137,7 @@ impl<Tag: Copy> Fabric<Tag> {
     fn count_on_lanes(&mut self, slot: u32, carried: Bytes) {
         let transfer = &self.transfers[slot as usize];
         for &lane in self.profiles[transfer.profile].lanes() {
-            self.lanes[lane].load.bytes[transfer.class.index()] += carried;
+            self.lanes[lane].load.bytes[transfer.class] += carried;
         }
     }
 
@@ -149,7 +149,7 @@ impl<Tag: Copy> Fabric<Tag> {
             State::Running { .. } => {
                 fifo.leave(held);
                 leave(&mut self.lanes, held, now);
-                self.obsolete.push(EventId(held[0] as u32));
+                self.obsolete.push(EventId::new(held[0] as u32));
             }
             _ => {}
         }

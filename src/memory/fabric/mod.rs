@@ -12,7 +12,7 @@ mod sharing;
 mod watch;
 mod windows;
 
-use super::{Arbitration, MemorySystem, Pattern, RouteId, TransferClass};
+use super::{Arbitration, MemorySystem, Pattern, PerClass, RouteId, TransferClass};
 use crate::kernel::{Calendar, EventId};
 use crate::units::{Bytes, SimTime};
 use admission::{Admission, Place};
@@ -124,7 +124,7 @@ pub struct LaneLoad {
     pub busy: SimTime,
     /// Bytes of completed transfers, and what has arrived of cancelled ones, by class. Where a transfer is spread evenly, whole bytes: what is left over is counted
     /// on the first lanes.
-    pub bytes: [Bytes; TransferClass::COUNT],
+    pub bytes: PerClass<Bytes>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -269,9 +269,9 @@ pub struct Fabric<Tag> {
     /// Events that may be pending of what was cancelled.
     obsolete: Vec<EventId>,
     admitted: u64,
-    issued: [Bytes; TransferClass::COUNT],
-    completed: [Bytes; TransferClass::COUNT],
-    dropped: [Bytes; TransferClass::COUNT],
+    issued: PerClass<Bytes>,
+    completed: PerClass<Bytes>,
+    dropped: PerClass<Bytes>,
 }
 
 /// The transfers at one instant.
@@ -329,9 +329,9 @@ impl<Tag: Copy> Fabric<Tag> {
             arrived: Vec::with_capacity(64),
             obsolete: Vec::new(),
             admitted: 0,
-            issued: [Bytes::ZERO; TransferClass::COUNT],
-            completed: [Bytes::ZERO; TransferClass::COUNT],
-            dropped: [Bytes::ZERO; TransferClass::COUNT],
+            issued: PerClass::filled(Bytes::ZERO),
+            completed: PerClass::filled(Bytes::ZERO),
+            dropped: PerClass::filled(Bytes::ZERO),
         }
     }
 
@@ -341,7 +341,7 @@ impl<Tag: Copy> Fabric<Tag> {
         if let Path::Route(route) | Path::Even(&[route]) | Path::Parts(&[(route, _)]) = request.path {
             let profile = self.find_profile(&request, route, 1);
             if self.profiles[profile].is_direct {
-                self.issued[request.class.index()] += request.bytes;
+                self.issued[request.class] += request.bytes;
                 let slot = self.next_slot();
                 let size = sharing::size(request.bytes, 1);
                 let (order, state) = self.put_on_lanes(now, slot, profile, request.urgency, size);
@@ -358,7 +358,7 @@ impl<Tag: Copy> Fabric<Tag> {
     /// queueing.
     pub fn issue_held(&mut self, now: SimTime, request: Request<'_, Tag>) -> TransferId {
         debug_assert!(request.bytes > Bytes::ZERO, "nothing is issued for zero bytes");
-        self.issued[request.class.index()] += request.bytes;
+        self.issued[request.class] += request.bytes;
         match request.path {
             Path::Route(route) | Path::Even(&[route]) | Path::Parts(&[(route, _)]) => {
                 self.occupy(now, &request, route, (request.bytes, 1), 1, Role::Whole)
@@ -751,11 +751,11 @@ impl<Tag: Copy> Fabric<Tag> {
     /// Handles `event`, due at `now`: adds the transfers that are complete to `done`, in the order of completion, or puts on
     /// the lanes what has arrived there.
     pub fn complete(&mut self, now: SimTime, event: EventId, done: &mut Vec<Completed<Tag>>) {
-        if let Some(timer) = event.0.checked_sub(ARRIVALS) {
+        if let Some(timer) = event.number().checked_sub(ARRIVALS) {
             self.arrive(now, timer as usize);
             return;
         }
-        let index = event.0 as usize;
+        let index = event.number() as usize;
         let mut arrived = std::mem::take(&mut self.arrived);
         let transfers = &mut self.transfers;
         match &mut self.arbiter {
@@ -792,7 +792,7 @@ impl<Tag: Copy> Fabric<Tag> {
         for &slot in &members.parts {
             let part = &self.transfers[slot as usize];
             for &lane in self.profiles[part.profile].lanes() {
-                self.lanes[lane].load.bytes[part.class.index()] += part.bytes;
+                self.lanes[lane].load.bytes[part.class] += part.bytes;
             }
             self.vacate(slot);
         }
@@ -810,7 +810,7 @@ impl<Tag: Copy> Fabric<Tag> {
         let transfer = &self.transfers[slot as usize];
         let profile = &self.profiles[transfer.profile];
         for &lane in profile.lanes() {
-            self.lanes[lane].load.bytes[transfer.class.index()] += transfer.bytes;
+            self.lanes[lane].load.bytes[transfer.class] += transfer.bytes;
         }
         leave(&mut self.lanes, profile.lanes(), now);
         if let Arbiter::Fifo(fifo) = &mut self.arbiter {
@@ -851,7 +851,7 @@ impl<Tag: Copy> Fabric<Tag> {
             finished: now,
             alone: self.profiles[transfer.profile].latency + transfer.alone,
         });
-        self.completed[transfer.class.index()] += transfer.bytes;
+        self.completed[transfer.class] += transfer.bytes;
         let lanes = transfer.has_slots.then(|| self.lanes_of(TransferId(slot)));
         self.leave_windows(TransferId(slot));
         self.vacate(slot);
@@ -873,7 +873,7 @@ impl<Tag: Copy> Fabric<Tag> {
         }
         for (timer, underway) in self.underway.iter().enumerate() {
             if let Some((at, _)) = underway.front() {
-                calendar.schedule(EventId(ARRIVALS + timer as u32), *at);
+                calendar.schedule(EventId::new(ARRIVALS + timer as u32), *at);
             }
         }
         let Self { arbiter, transfers, gangs, profiles, lanes, .. } = self;
@@ -895,7 +895,7 @@ impl<Tag: Copy> Fabric<Tag> {
                         };
                         let since = now + turning;
                         enter(lanes, held, now);
-                        calendar.schedule(EventId(held[0] as u32), since + transfer.carry);
+                        calendar.schedule(EventId::new(held[0] as u32), since + transfer.carry);
                         let transfer = &mut transfers[slot as usize];
                         transfer.state = State::Running { since };
                         transfer.started = now;
@@ -946,30 +946,30 @@ impl<Tag: Copy> Fabric<Tag> {
 
     /// The bytes of every transfer issued so far, by class.
     #[must_use]
-    pub fn issued(&self) -> [Bytes; TransferClass::COUNT] {
+    pub fn issued(&self) -> PerClass<Bytes> {
         self.issued
     }
 
     /// The bytes of every transfer completed so far, and what has been carried of those that were cancelled, by class.
     #[must_use]
-    pub fn completed(&self) -> [Bytes; TransferClass::COUNT] {
+    pub fn completed(&self) -> PerClass<Bytes> {
         self.completed
     }
 
     /// The bytes that are not carried, as their transfers were [cancelled](Fabric::cancel), by class. Issued bytes are completed, dropped or in
     /// flight.
     #[must_use]
-    pub fn dropped(&self) -> [Bytes; TransferClass::COUNT] {
+    pub fn dropped(&self) -> PerClass<Bytes> {
         self.dropped
     }
 
     /// The bytes of every transfer that was issued and is not complete, by class.
     #[must_use]
-    pub fn in_flight(&self) -> [Bytes; TransferClass::COUNT] {
-        let mut bytes = [Bytes::ZERO; TransferClass::COUNT];
+    pub fn in_flight(&self) -> PerClass<Bytes> {
+        let mut bytes = PerClass::filled(Bytes::ZERO);
         for transfer in &self.transfers {
             if !matches!(transfer.state, State::Vacant) && !matches!(transfer.role, Role::PartOf(_)) {
-                bytes[transfer.class.index()] += transfer.bytes;
+                bytes[transfer.class] += transfer.bytes;
             }
         }
         bytes

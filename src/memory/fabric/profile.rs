@@ -45,7 +45,7 @@ impl Profile {
     }
 
     pub fn holds(&self) -> impl Iterator<Item = (usize, Direction)> + '_ {
-        self.holds.iter().map(|hold| (hold.lane.0, hold.direction))
+        self.holds.iter().map(|hold| (hold.lane.index(), hold.direction))
     }
 
     pub fn level(&self, urgency: Urgency) -> u8 {
@@ -59,7 +59,7 @@ impl Profile {
     /// What the slowest of those of `lanes` that it holds gives a transfer alone.
     pub fn rate_of(&self, lanes: &[usize]) -> Rate {
         let pairs = self.holds.iter().zip(&self.rates);
-        pairs.filter(|(hold, _)| lanes.contains(&hold.lane.0)).map(|(_, rate)| *rate).min().unwrap_or(Rate::MAX)
+        pairs.filter(|(hold, _)| lanes.contains(&hold.lane.index())).map(|(_, rate)| *rate).min().unwrap_or(Rate::MAX)
     }
 
     /// The time that `size` takes of each of its lanes, in picoseconds.
@@ -71,7 +71,7 @@ impl Profile {
     /// What the slowest of its other lanes gives.
     pub fn rate_but(&self, lanes: &[usize]) -> Rate {
         let pairs = self.holds.iter().zip(&self.rates);
-        pairs.filter(|(hold, _)| !lanes.contains(&hold.lane.0)).map(|(_, rate)| *rate).min().unwrap_or(Rate::MAX)
+        pairs.filter(|(hold, _)| !lanes.contains(&hold.lane.index())).map(|(_, rate)| *rate).min().unwrap_or(Rate::MAX)
     }
 }
 
@@ -216,7 +216,7 @@ impl Profiles {
 
     /// Whether a lane of `profile` has a cap.
     pub fn has_cap(&self, profile: &Profile) -> bool {
-        profile.holds.iter().any(|hold| self.system.lanes()[hold.lane.0].transfer_cap.is_some())
+        profile.holds.iter().any(|hold| self.system.lanes()[hold.lane.index()].transfer_cap.is_some())
     }
 
     /// The number of the profile of `class` over `route` in granules of `granule`, for a transfer
@@ -230,7 +230,7 @@ impl Profiles {
         (pattern, granule): (Pattern, Bytes),
         (bytes, parts): (Bytes, usize),
     ) -> u32 {
-        let direct = route.0 * TransferClass::COUNT + class.index();
+        let direct = route.index() * TransferClass::COUNT + class.index();
         if let Some(&profile) = self.direct.get(direct)
             && profile != UNKNOWN
         {
@@ -247,7 +247,7 @@ impl Profiles {
         (pattern, granule): (Pattern, Bytes),
         (bytes, parts): (Bytes, usize),
     ) -> u32 {
-        let direct = route.0 * TransferClass::COUNT + class.index();
+        let direct = route.index() * TransferClass::COUNT + class.index();
         let (read, write) = if self.by_granule { self.in_a_row(route, granule) } else { (Bytes::ZERO, Bytes::ZERO) };
         let pattern = if self.by_granule { pattern } else { Pattern::Random };
         let parts = if self.capped { u32::try_from(parts).unwrap_or(u32::MAX) } else { 0 };
@@ -285,7 +285,7 @@ impl Profiles {
         let (windows, system) = (&self.windows, &self.system);
         *self.windows_on.entry(route).or_insert_with(|| {
             let holds = system.route(route);
-            let on_route = |lane: usize| holds.iter().any(|hold| hold.lane.0 == lane);
+            let on_route = |lane: usize| holds.iter().any(|hold| hold.lane.index() == lane);
             (0..).zip(windows).map(|(bit, (lane, _))| WindowSet::from(on_route(*lane)) << bit).sum()
         })
     }
@@ -302,7 +302,7 @@ impl Profiles {
         let most = self.most.entry(route).or_insert_with(|| {
             let mut most = (Bytes::ZERO, Bytes::ZERO);
             for hold in system.route(route) {
-                if let Some(efficiency) = &system.lanes()[hold.lane.0].efficiency {
+                if let Some(efficiency) = &system.lanes()[hold.lane.index()].efficiency {
                     let most = if hold.direction == Direction::Read { &mut most.0 } else { &mut most.1 };
                     *most = (*most).max(efficiency.largest_granule());
                 }
@@ -318,7 +318,7 @@ impl Profiles {
         let system = &self.system;
         let mut holds = system.route(route);
         holds.retain(|hold| {
-            let window = self.windows.iter().position(|(lane, _)| *lane == hold.lane.0);
+            let window = self.windows.iter().position(|(lane, _)| *lane == hold.lane.index());
             window.is_none_or(|window| fits >> window & 1 == 0)
         });
         let holds: Box<[Hold]> = holds.into();
@@ -326,13 +326,13 @@ impl Profiles {
             .iter()
             .map(|hold| {
                 let granule = if hold.direction == Direction::Read { read } else { write };
-                group_hold(&system.lanes()[hold.lane.0], *hold, pattern, granule)
+                group_hold(&system.lanes()[hold.lane.index()], *hold, pattern, granule)
             })
             .collect();
         // A transfer over several routes at once has so much less on each.
         let ways = system.ways(route);
         let part = parts.max(1);
-        let caps = holds.iter().filter_map(|hold| system.lanes()[hold.lane.0].transfer_cap).min();
+        let caps = holds.iter().filter_map(|hold| system.lanes()[hold.lane.index()].transfer_cap).min();
         let weight = match system.arbitration() {
             Arbitration::Fair => u64::from(system.class_weights().of(class)),
             _ => 1,
@@ -349,7 +349,7 @@ impl Profiles {
             .iter()
             .zip(&costs)
             .map(|(hold, cost)| {
-                let lane = &system.lanes()[hold.lane.0];
+                let lane = &system.lanes()[hold.lane.index()];
                 rate(lane.whole, lane.shared_by) * Rate::from(PLAIN) / Rate::from(cost.cost)
             })
             .collect();
@@ -357,7 +357,7 @@ impl Profiles {
         let pace = |of_all: bool| {
             let shared_by = |lane: &Lane| if of_all { 1 } else { lane.shared_by };
             let cap = caps.map(|cap| (cap, if of_all { 1 } else { part }));
-            let lanes = holds.iter().map(|hold| &system.lanes()[hold.lane.0]);
+            let lanes = holds.iter().map(|hold| &system.lanes()[hold.lane.index()]);
             if costs.iter().all(|hold| hold.cost == PLAIN) {
                 let slowest = lanes
                     .map(|lane| (lane.whole, shared_by(lane)))
@@ -377,14 +377,14 @@ impl Profiles {
         };
         let (pace, together) = (pace(false), pace(true));
         let latency = system.route_latency(route);
-        let is_limited = holds.iter().any(|hold| system.lanes()[hold.lane.0].max_transfers.is_some());
+        let is_limited = holds.iter().any(|hold| system.lanes()[hold.lane.index()].max_transfers.is_some());
         let is_direct = latency == SimTime::ZERO && !is_limited;
         let timer = self.latencies.iter().position(|known| *known == latency).unwrap_or_else(|| {
             self.latencies.push(latency);
             self.latencies.len() - 1
         });
         Profile {
-            lanes: holds.iter().map(|hold| hold.lane.0).collect(),
+            lanes: holds.iter().map(|hold| hold.lane.index()).collect(),
             holds,
             rates,
             pace,
@@ -405,7 +405,7 @@ impl Profiles {
 fn group_hold(lane: &Lane, hold: Hold, pattern: Pattern, granule: Bytes) -> GroupHold {
     let Hold { lane: id, direction } = hold;
     let Some(efficiency) = &lane.efficiency else {
-        return GroupHold { lane: id.0, direction, cost: PLAIN, costs: None };
+        return GroupHold { lane: id.index(), direction, cost: PLAIN, costs: None };
     };
     let times = efficiency.times(pattern, granule);
     let last = times.len() - 1;
@@ -414,7 +414,7 @@ fn group_hold(lane: &Lane, hold: Hold, pattern: Pattern, granule: Bytes) -> Grou
     let costs: Vec<f64> = times.iter().map(|time| time / reference).collect();
     // Alone on a pair of lanes, or while a bus carries nothing else.
     let pure = if direction == Direction::Read { costs[last] } else { costs[0] };
-    GroupHold { lane: id.0, direction, cost: (pure * PLAIN as f64).ceil() as u64, costs: Some(costs.into()) }
+    GroupHold { lane: id.index(), direction, cost: (pure * PLAIN as f64).ceil() as u64, costs: Some(costs.into()) }
 }
 
 /// When the last of `sizes` is complete, if all share `together` equally and none gets more than `each`.

@@ -366,7 +366,7 @@ impl Sharing {
                 let (group, demand, (rate, limit)) = (&mut self.groups[index], &mut self.demands[index], &rates[index]);
                 demand.limit = *limit;
                 if group.changed || group.rate.get() != rate.get() {
-                    group.go_on(EventId(index as u32), rate, demand.count, calendar, entries);
+                    group.go_on(EventId::new(index as u32), rate, demand.count, calendar, entries);
                 }
             }
         } else {
@@ -387,7 +387,7 @@ impl Sharing {
         for &index in &self.members {
             let (demand, group) = (&self.demands[index], &mut self.groups[index]);
             if group.changed || group.rate.get() != demand.rate {
-                group.go_on(EventId(index as u32), &Divisor::new(demand.rate), demand.count, calendar, entries);
+                group.go_on(EventId::new(index as u32), &Divisor::new(demand.rate), demand.count, calendar, entries);
             }
         }
         // The shares of a lane with costs that carries both directions are found in floats, and their last digits depend

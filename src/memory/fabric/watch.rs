@@ -3,7 +3,7 @@
 use super::profile::Profile;
 use super::sharing::BYTE;
 use super::{Arbiter, Fabric, Role, State, Transfer, TransferId};
-use crate::memory::{LaneId, TransferClass};
+use crate::memory::{LaneId, PerClass, TransferClass};
 use crate::units::SimTime;
 
 /// Why a transfer does not receive more at this moment.
@@ -66,7 +66,7 @@ impl<Tag: Copy> Fabric<Tag> {
 
     fn held_up(&self, slot: u32, transfer: &Transfer<Tag>) -> HeldUp {
         let profile = &self.profiles[transfer.profile];
-        let lane = |index: usize| HeldUp::Lane(LaneId(index));
+        let lane = |index: usize| HeldUp::Lane(LaneId::new(index));
         match (&self.arbiter, transfer.state) {
             (_, State::Underway) => HeldUp::Latency,
             (_, State::InLine) => {
@@ -97,15 +97,15 @@ impl<Tag: Copy> Fabric<Tag> {
         // Of equals the first.
         let most = of_lanes.fold((0, -1.0), |most, lane| if lane.1 > most.1 * (1.0 + 1e-9) { lane } else { most });
         let capped = self.profiles.has_cap(profile) && transfer.carry.as_ps() as f64 > most.1 * (1.0 + 1e-9) + 1.0;
-        if capped { HeldUp::Cap } else { HeldUp::Lane(LaneId(most.0)) }
+        if capped { HeldUp::Cap } else { HeldUp::Lane(LaneId::new(most.0)) }
     }
 
     /// Adds to each lane what it carries of each class from `now` on, in bytes a second.
-    pub fn add_class_rates(&self, now: SimTime, rates: &mut [[f64; TransferClass::COUNT]]) {
+    pub fn add_class_rates(&self, now: SimTime, rates: &mut [PerClass<f64>]) {
         let second = SimTime::PS_PER_SECOND as f64;
         let mut add = |transfer: &Transfer<Tag>, rate: f64| {
             for &lane in self.profiles[transfer.profile].lanes() {
-                rates[lane][transfer.class.index()] += rate;
+                rates[lane][transfer.class] += rate;
             }
         };
         for transfer in &self.transfers {

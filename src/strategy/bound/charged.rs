@@ -426,25 +426,25 @@ fn lanes(system: &MemorySystem) -> Vec<LaneUse> {
     let single = |tier: TierId| (system.ports(tier).len() == 1).then(|| system.ports(tier).next()).flatten();
     for tier in system.tier_ids() {
         // What leaves a tier is read from it, at no more than it can be read at.
-        let mut reads = of(system.tiers()[tier.0].wire_bandwidth.as_f64() / per_second);
-        reads.reads[tier.0] = true;
-        reads.moves[tier.0] = (0..tiers).map(|destination| destination != tier.0).collect();
+        let mut reads = of(system.tiers()[tier.index()].wire_bandwidth.as_f64() / per_second);
+        reads.reads[tier.index()] = true;
+        reads.moves[tier.index()] = (0..tiers).map(|destination| destination != tier.index()).collect();
         uses.push(reads);
         let Some(port) = single(tier) else { continue };
         // A bound is a bound whatever may be in flight.
         let wires = |route: RouteId| {
-            system.route(route).into_iter().filter(|hold| system.lanes()[hold.lane.0].window.is_none())
+            system.route(route).into_iter().filter(|hold| system.lanes()[hold.lane.index()].window.is_none())
         };
         for hold in wires(system.read_route(port)) {
-            uses[hold.lane.0].reads[tier.0] = true;
+            uses[hold.lane.index()].reads[tier.index()] = true;
         }
         for hold in wires(system.write_route(port)) {
-            uses[hold.lane.0].promotions[tier.0] = true;
+            uses[hold.lane.index()].promotions[tier.index()] = true;
         }
         for destination in system.tier_ids().filter(|destination| *destination != tier) {
             let Some(to) = single(destination) else { continue };
             for hold in wires(system.move_route(port, to)) {
-                uses[hold.lane.0].moves[tier.0][destination.0] = true;
+                uses[hold.lane.index()].moves[tier.index()][destination.index()] = true;
             }
         }
     }

@@ -73,7 +73,7 @@ impl Knapsack {
         order.retain(|(_, _, density)| *density > 0.0);
         order.sort_by_key(|(_, _, density)| Reverse(OrderedFloat(*density)));
         Self {
-            capacity: system.tiers()[TierId::HBM.0].capacity.as_f64(),
+            capacity: system.tiers()[TierId::HBM.index()].capacity.as_f64(),
             hair: hair(system, sublayers.len()),
             hbm: bandwidth(0),
             external: bandwidth(1),

@@ -40,7 +40,7 @@ impl StepBound {
             program: Program::new(model, system, roofline, overlap),
             // With a copy of all on the slowest tier, what is read from it is not limited by what it holds.
             slowest: match system.residency() {
-                ResidencyKind::Exclusive => system.tiers()[system.last_tier().0].capacity,
+                ResidencyKind::Exclusive => system.tiers()[system.last_tier().index()].capacity,
                 ResidencyKind::Inclusive => Bytes::new(u64::MAX),
             },
             weights: model.stored_weights(),

@@ -26,7 +26,7 @@ impl SingleTier {
             [sublayer.read.as_f64(), kv]
         });
         Self {
-            bandwidth: system.tiers()[TierId::HBM.0].wire_bandwidth.as_f64() / SimTime::PS_PER_SECOND as f64,
+            bandwidth: system.tiers()[TierId::HBM.index()].wire_bandwidth.as_f64() / SimTime::PS_PER_SECOND as f64,
             roofline,
             overlap,
             hair: hair(system, 2 * model.layers().len()),

@@ -60,14 +60,14 @@ impl Deal {
 impl Initialization for AsBound {
     fn lay_out(&self, layout: &mut Layout<'_>) -> Result<(), Shortage> {
         let tiers = layout.system().tiers().len();
-        let last = TierId(tiers - 1);
+        let last = TierId::new(tiers - 1);
         for (index, sublayer) in layout.sublayers().into_iter().enumerate() {
             let stored_per_read = sublayer.stored.as_f64() / sublayer.read.as_f64().max(1.0);
             let mut left = sublayer.stored;
             for (tier, read) in self.reads.weights[index].iter().enumerate().take(tiers - 1) {
                 let part = Bytes::new((read * stored_per_read).round() as u64);
-                let part = part.min(left).min(layout.free(TierId(tier)));
-                layout.put_weights(index, TierId(tier), part)?;
+                let part = part.min(left).min(layout.free(TierId::new(tier)));
+                layout.put_weights(index, TierId::new(tier), part)?;
                 left -= part;
             }
             layout.spill_weights(index, last, left)?;
@@ -85,7 +85,7 @@ impl Initialization for AsBound {
                     if self.skipped[layer].contains(token) != skipped {
                         continue;
                     }
-                    let tier = TierId(deal.next());
+                    let tier = TierId::new(deal.next());
                     let has_room = !skipped || layout.free(tier) >= layout.kv_bytes(layer);
                     layout.spill_token(layer, token, if has_room { tier } else { last })?;
                 }

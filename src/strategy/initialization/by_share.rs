@@ -12,7 +12,7 @@ pub struct Static {
 
 impl Initialization for Static {
     fn lay_out(&self, layout: &mut Layout<'_>) -> Result<(), Shortage> {
-        let next = TierId(1.min(layout.system().tiers().len() - 1));
+        let next = TierId::new(1.min(layout.system().tiers().len() - 1));
         for (index, sublayer) in layout.sublayers().into_iter().enumerate() {
             let wanted = crate::units::Bytes::new(self.weights.round_of(sublayer.stored.get()));
             let on_hbm = wanted.min(layout.free(TierId::HBM));

@@ -36,7 +36,7 @@ impl Initialization for DensityFirst {
         let best = layout.system().best_ratio();
         let active = self.active.of(layout);
         let (prefill, layers) = (layout.prefill(), layout.layers());
-        let next = TierId(1.min(layout.system().tiers().len() - 1));
+        let next = TierId::new(1.min(layout.system().tiers().len() - 1));
         let sublayers = layout.sublayers();
         let tokens: Vec<f64> = (0..layers).map(|layer| layout.kv_bytes(layer).as_f64() * prefill as f64).collect();
         // What each sublayer may yet read from HBM.

@@ -92,7 +92,7 @@ impl<'a> Layout<'a> {
     /// [`Shortage`] if they do not fit.
     pub fn put_weights(&mut self, sublayer: usize, tier: TierId, bytes: Bytes) -> Result<(), Shortage> {
         self.ledger.store(tier, bytes)?;
-        self.weights[sublayer][tier.0] += bytes;
+        self.weights[sublayer][tier.index()] += bytes;
         Ok(())
     }
 
@@ -120,7 +120,7 @@ impl<'a> Layout<'a> {
         let bytes = self.kv_bytes(layer);
         let tier = self.tiers_from(tier).find(|&tier| self.free(tier) >= bytes).unwrap_or(self.last());
         self.ledger.store(tier, bytes)?;
-        self.tokens[layer][tier.0].insert(token);
+        self.tokens[layer][tier.index()].insert(token);
         Ok(())
     }
 
@@ -131,16 +131,16 @@ impl<'a> Layout<'a> {
     pub fn spill_token_of_layers(&mut self, token: usize, tier: impl Fn(usize) -> TierId) -> Result<(), Shortage> {
         let mut wanted = [Bytes::ZERO; MemorySystem::MAX_TIERS];
         for (layer, bytes) in self.kv_bytes.iter().enumerate() {
-            wanted[tier(layer).0] += *bytes;
+            wanted[tier(layer).index()] += *bytes;
         }
         // Where all fit where they are to go, none has to look for room.
-        let fits = |id: TierId| wanted[id.0] <= self.free(id);
+        let fits = |id: TierId| wanted[id.index()] <= self.free(id);
         if self.system.residency() == ResidencyKind::Exclusive && self.system.tier_ids().all(fits) {
             for id in self.system.tier_ids() {
-                self.ledger.store(id, wanted[id.0])?;
+                self.ledger.store(id, wanted[id.index()])?;
             }
             for (layer, tokens) in self.tokens.iter_mut().enumerate() {
-                tokens[tier(layer).0].insert(token);
+                tokens[tier(layer).index()].insert(token);
             }
             return Ok(());
         }
@@ -148,12 +148,12 @@ impl<'a> Layout<'a> {
     }
 
     fn last(&self) -> TierId {
-        TierId(self.system.tiers().len() - 1)
+        TierId::new(self.system.tiers().len() - 1)
     }
 
     /// The tiers from `tier` on, then the faster ones.
     fn tiers_from(&self, tier: TierId) -> impl Iterator<Item = TierId> + use<> {
-        (tier.0..self.system.tiers().len()).chain(0..tier.0).map(TierId)
+        (tier.index()..self.system.tiers().len()).chain(0..tier.index()).map(TierId::new)
     }
 
     /// What was laid out: for each sublayer its stored bytes on each tier, and for each layer the tokens on each tier.

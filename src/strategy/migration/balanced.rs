@@ -219,7 +219,7 @@ impl<O: Outlook> Migration for Balanced<O> {
                 if left == 0 {
                     break;
                 }
-                let read = |word: usize| view.at[tier.0].words()[word] & free(word) & !present.words()[word];
+                let read = |word: usize| view.at[tier.index()].words()[word] & free(word) & !present.words()[word];
                 if skipped_next {
                     choice.offer(words, |word| read(word) & next.words()[word]);
                 } else {

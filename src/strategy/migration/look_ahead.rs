@@ -25,38 +25,38 @@ impl Migration for LookAhead {
         let skipped = &next.sets[view.layer];
         let active = view.context - next.counts[view.layer];
         let tiers = view.system.tiers().len();
-        let last = TierId(tiers - 1);
+        let last = TierId::new(tiers - 1);
         if tiers > 2 {
             let range = view.at[0].words().len() * WORD_BITS;
             self.moved.get_or_insert_with(|| TokenSet::new(range)).clear();
         }
-        for tier in (0..last.0).map(TierId) {
+        for tier in (0..last.index()).map(TierId::new) {
             let skips = self.candidates(view, skipped, tier, false);
             plan.add_set(skips, Order::Ascending, tier, last, usize::MAX);
         }
         // What later tiers have more, or fewer, than at home by what earlier ones have taken or given.
         let mut change = [0isize; MemorySystem::MAX_TIERS];
         let mut rest = Rest::new(view, active);
-        for tier in (0..last.0).map(TierId) {
+        for tier in (0..last.index()).map(TierId::new) {
             let target = rest.target_on(view, tier);
-            let at_home = view.home[tier.0].count_without_below(skipped, view.context);
-            let mut here = at_home.saturating_add_signed(change[tier.0]);
+            let at_home = view.home[tier.index()].count_without_below(skipped, view.context);
+            let mut here = at_home.saturating_add_signed(change[tier.index()]);
             if here < target {
                 let mut wanted = (target - here).min(plan.room(tier));
-                for source in (tier.0 + 1..tiers).rev().map(TierId) {
+                for source in (tier.index() + 1..tiers).rev().map(TierId::new) {
                     let active = self.candidates(view, skipped, source, true);
                     let added = plan.add_set(active, Order::Descending, source, tier, wanted);
                     self.note(plan, source, tier, added);
-                    change[source.0] -= added as isize;
+                    change[source.index()] -= added as isize;
                     wanted -= added;
                     here += added;
                 }
             } else {
-                for to in (tier.0 + 1..tiers).map(TierId) {
+                for to in (tier.index() + 1..tiers).map(TierId::new) {
                     let active = self.candidates(view, skipped, tier, true);
                     let added = plan.add_set(active, Order::Ascending, tier, to, here - target);
                     self.note(plan, tier, to, added);
-                    change[to.0] += added as isize;
+                    change[to.index()] += added as isize;
                     here -= added;
                 }
             }
@@ -73,7 +73,7 @@ impl LookAhead {
         self.found.resize(words, 0);
         select(
             &mut self.found,
-            &view.at[tier.0].words()[..words],
+            &view.at[tier.index()].words()[..words],
             &view.in_flight.words()[..words],
             &skipped.words()[..words],
             active,
@@ -122,9 +122,9 @@ impl Rest {
     /// round((best * (read weights + active * kv) - weights read from the tier) / kv), within 0..active; halves up. With best =
     /// BW / sum(BW), numerator and denominator are multiplied by sum(BW): integers throughout.
     fn target_on(&self, view: &MigrationView<'_>, tier: TierId) -> usize {
-        let bandwidth = i128::from(view.system.tiers()[tier.0].read_bandwidth.get());
+        let bandwidth = i128::from(view.system.tiers()[tier.index()].read_bandwidth.get());
         let kv = i128::from(view.kv_bytes.get());
-        let here = i128::from(view.weights_read[tier.0].get());
+        let here = i128::from(view.weights_read[tier.index()].get());
         let numerator = bandwidth * (self.weights + self.active as i128 * kv) - self.bandwidth * here;
         let denominator = self.bandwidth * kv;
         let rounded = (2 * numerator + denominator).div_euclid(2 * denominator);
@@ -134,7 +134,7 @@ impl Rest {
     /// `tier` will serve its weights and `tokens` active tokens.
     fn take(&mut self, view: &MigrationView<'_>, tier: TierId, tokens: usize) {
         self.active = self.active.saturating_sub(tokens);
-        self.weights -= i128::from(view.weights_read[tier.0].get());
-        self.bandwidth -= i128::from(view.system.tiers()[tier.0].read_bandwidth.get());
+        self.weights -= i128::from(view.weights_read[tier.index()].get());
+        self.bandwidth -= i128::from(view.system.tiers()[tier.index()].read_bandwidth.get());
     }
 }

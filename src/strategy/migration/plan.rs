@@ -51,9 +51,9 @@ impl MovePlan {
     pub fn reset(&mut self, kv_bytes: Bytes, ledger: &Ledger, budget: Bytes) {
         self.kv_bytes = kv_bytes;
         self.budget = budget;
-        self.copied = ledger.has_copy(TierId(self.tiers - 1));
+        self.copied = ledger.has_copy(TierId::new(self.tiers - 1));
         for (tier, free) in self.free.iter_mut().enumerate() {
-            *free = ledger.room_for_moves(TierId(tier));
+            *free = ledger.room_for_moves(TierId::new(tier));
         }
         self.convoys.iter_mut().for_each(Convoy::clear);
         self.elsewhere.clear();
@@ -62,7 +62,7 @@ impl MovePlan {
     /// How many tokens more may be carried to `destination`: as many as fit and the budget allows.
     #[must_use]
     pub fn room(&self, destination: TierId) -> usize {
-        let bytes = self.free[destination.0].min(self.budget);
+        let bytes = self.free[destination.index()].min(self.budget);
         usize::try_from(bytes.whole_units(self.kv_bytes)).unwrap_or(usize::MAX)
     }
 
@@ -78,26 +78,26 @@ impl MovePlan {
     /// once for a token of the same plan; elsewhere when it has arrived. False, and nothing
     /// evicted, if no tier has room for it or the budget is spent.
     pub fn evict(&mut self, token: usize) -> bool {
-        let last = TierId(self.tiers - 1);
+        let last = TierId::new(self.tiers - 1);
         if self.copied && last != TierId::HBM {
-            self.convoys[last.0].push(token as u32);
+            self.convoys[last.index()].push(token as u32);
             self.free[0] += self.kv_bytes;
             return true;
         }
-        (1..self.tiers).rev().any(|tier| self.add(token, TierId::HBM, TierId(tier)))
+        (1..self.tiers).rev().any(|tier| self.add(token, TierId::HBM, TierId::new(tier)))
     }
 
     /// As [`evict`](Self::evict), of a token of another layer, whose tokens take `kv_bytes` each.
     pub fn evict_elsewhere(&mut self, layer: usize, token: usize, kv_bytes: Bytes) -> bool {
-        let last = TierId(self.tiers - 1);
+        let last = TierId::new(self.tiers - 1);
         let destination = if self.copied {
             self.free[0] += kv_bytes;
             Some(last)
         } else {
-            let fits = |tier: &TierId| self.free[tier.0].min(self.budget) >= kv_bytes;
-            let destination = (1..self.tiers).rev().map(TierId).find(fits);
+            let fits = |tier: &TierId| self.free[tier.index()].min(self.budget) >= kv_bytes;
+            let destination = (1..self.tiers).rev().map(TierId::new).find(fits);
             if let Some(tier) = destination {
-                self.free[tier.0] -= kv_bytes;
+                self.free[tier.index()] -= kv_bytes;
                 self.budget -= kv_bytes;
             }
             destination
@@ -119,12 +119,12 @@ impl MovePlan {
     }
 
     fn carry(&mut self, carriage: Carriage, token: usize, source: TierId, destination: TierId) -> bool {
-        if self.free[destination.0].min(self.budget) < self.kv_bytes {
+        if self.free[destination.index()].min(self.budget) < self.kv_bytes {
             return false;
         }
-        self.free[destination.0] -= self.kv_bytes;
+        self.free[destination.index()] -= self.kv_bytes;
         self.budget -= self.kv_bytes;
-        let pair = source.0 * self.tiers + destination.0;
+        let pair = source.index() * self.tiers + destination.index();
         self.convoys[carriage as usize * self.tiers * self.tiers + pair].push(token as u32);
         true
     }
@@ -140,15 +140,15 @@ impl MovePlan {
         most: usize,
     ) -> usize {
         let most = most.min(self.room(destination));
-        let added = self.convoys[source.0 * self.tiers + destination.0].push_set(set, order, most);
-        self.free[destination.0] -= self.kv_bytes.times(added as u64);
+        let added = self.convoys[source.index() * self.tiers + destination.index()].push_set(set, order, most);
+        self.free[destination.index()] -= self.kv_bytes.times(added as u64);
         self.budget -= self.kv_bytes.times(added as u64);
         added
     }
 
     /// The tokens that move from `source` to `destination`.
     pub(super) fn convoy(&self, source: TierId, destination: TierId) -> &Convoy {
-        &self.convoys[source.0 * self.tiers + destination.0]
+        &self.convoys[source.index() * self.tiers + destination.index()]
     }
 
     /// The evictions from other layers by layer, then destination: calls `evicted` with each of
@@ -170,7 +170,7 @@ impl MovePlan {
         self.convoys.iter().enumerate().filter(|(_, convoy)| !convoy.is_empty()).map(move |(index, convoy)| {
             let carriage = if index < pairs { Carriage::Move } else { Carriage::Promotion };
             let pair = index % pairs;
-            (carriage, TierId(pair / self.tiers), TierId(pair % self.tiers), convoy)
+            (carriage, TierId::new(pair / self.tiers), TierId::new(pair % self.tiers), convoy)
         })
     }
 }
@@ -192,7 +192,7 @@ mod tests {
             let mut memory = crate::catalog::memory("study").unwrap();
             memory.tiers[1].capacity = Bytes::new(room.max(1));
             let ledger = Ledger::new(&MemorySystem::new(&memory).unwrap());
-            let (source, destination) = (TierId(0), TierId(1));
+            let (source, destination) = (TierId::new(0), TierId::new(1));
             let mut fast = MovePlan::new(2);
             fast.reset(Bytes::new(1), &ledger, Bytes::new(budget));
             let mut twin = fast.clone();

@@ -159,7 +159,7 @@ fn candidates<K>(
     keep: impl Fn(usize) -> Word,
 ) -> impl Iterator<Item = usize> {
     (0..view.context.div_ceil(WORD_BITS)).flat_map(move |index| {
-        let mut left = view.at[tier.0].words()[index] & !view.in_flight.words()[index] & keep(index);
+        let mut left = view.at[tier.index()].words()[index] & !view.in_flight.words()[index] & keep(index);
         std::iter::from_fn(move || {
             (left != 0).then(|| {
                 let bit = left.trailing_zeros() as usize;

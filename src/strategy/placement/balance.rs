@@ -10,8 +10,8 @@ impl Placement for Balance {
     type Knows = Past;
 
     fn place(&mut self, view: &PlacementView<'_, Past>) -> Option<TierId> {
-        let bandwidth = |tier: TierId| u128::from(view.system.tiers()[tier.0].read_bandwidth.get());
-        let read = |tier: TierId| u128::from(view.read[tier.0].get());
+        let bandwidth = |tier: TierId| u128::from(view.system.tiers()[tier.index()].read_bandwidth.get());
+        let read = |tier: TierId| u128::from(view.read[tier.index()].get());
         let fitting = view.system.tier_ids().filter(|tier| view.fits(*tier));
         // read / bandwidth, without a division; of equals the fastest
         fitting

@@ -14,7 +14,8 @@ impl Placement for BestRatio {
         let mut bandwidth = view.system.total_read_bandwidth();
         let mut tokens = view.tokens.iter().sum::<usize>() as u128;
         for (tier, spec) in view.system.tier_ids().zip(view.system.tiers()) {
-            let (its_tokens, its_bandwidth) = (view.tokens[tier.0] as u128, u128::from(spec.read_bandwidth.get()));
+            let (its_tokens, its_bandwidth) =
+                (view.tokens[tier.index()] as u128, u128::from(spec.read_bandwidth.get()));
             // its tokens / tokens > its bandwidth / bandwidth, without a division
             let exceeds = its_tokens * bandwidth > its_bandwidth * tokens;
             if !exceeds && view.fits(tier) {

@@ -63,7 +63,7 @@ impl<K> PlacementView<'_, K> {
     /// Whether the token fits on `tier`.
     #[must_use]
     pub fn fits(&self, tier: TierId) -> bool {
-        self.free[tier.0] >= self.kv_bytes
+        self.free[tier.index()] >= self.kv_bytes
     }
 
     /// The fastest tier on which it fits.

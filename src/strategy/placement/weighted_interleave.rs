@@ -18,7 +18,7 @@ impl Placement for WeightedInterleave {
         let (hbm, beyond) = (self.hbm.get() as usize, self.beyond.get() as usize);
         let others = view.system.tiers().len() - 1;
         let place = view.token % (hbm + beyond * others);
-        let tier = if place < hbm { TierId::HBM } else { TierId(1 + (place - hbm) / beyond) };
+        let tier = if place < hbm { TierId::HBM } else { TierId::new(1 + (place - hbm) / beyond) };
         if view.fits(tier) { Some(tier) } else { view.fastest_that_fits() }
     }
 }

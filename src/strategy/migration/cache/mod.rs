@@ -165,7 +165,7 @@ impl<O: Order> Cache<O> {
         let order = &self.order;
         self.misses.clear();
         for tier in view.system.tier_ids().skip(1) {
-            for (index, at) in view.at[tier.0].words()[..known.div_ceil(WORD_BITS)].iter().enumerate() {
+            for (index, at) in view.at[tier.index()].words()[..known.div_ceil(WORD_BITS)].iter().enumerate() {
                 let here = [at & !view.in_flight.words()[index] & !present[index] & below(known, index)];
                 self.misses.extend(tokens(&here).filter_map(|bit| {
                     let token = index * WORD_BITS + bit;
