@@ -1,11 +1,8 @@
 //! What every strategy keeps to, and how one is written from outside. Capacity, conservation and the bound are tested for every part in
 //! decode.rs, inclusive.rs, pages.rs and channel_runs.rs.
 
-#[path = "common/runs.rs"]
-mod runs;
-
+use crate::common::runs::{self, Keep, carry_out, small};
 use proptest::prelude::*;
-use runs::{Keep, carry_out, small};
 use std::sync::Arc;
 use tiersim::config::Reference;
 use tiersim::memory::TierId;

@@ -1,10 +1,7 @@
 //! Whole decode runs over channels: striped ones give what their one lane gives, hashed ones never more.
 
-#[path = "common/runs.rs"]
-mod runs;
-
+use crate::common::runs::*;
 use proptest::prelude::*;
-use runs::*;
 use tiersim::memory::{
     Arbitration, EfficiencyConfig, Interleaving, LinkConfig, MemorySystem, ResidencyKind, TierId, TransferClass,
 };

@@ -1,7 +1,5 @@
 //! Small decode runs, and what a test keeps of them.
 
-#![allow(dead_code)] // Each test file uses its part of this.
-
 use std::ops::ControlFlow;
 use tiersim::config::Reference;
 use tiersim::memory::{

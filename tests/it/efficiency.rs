@@ -1,9 +1,7 @@
 //! Lanes on which a byte's cost depends on its granule and on what else is carried; caps on the rate of a transfer.
 
-mod common;
-
-use common::random::{self, With};
-use common::*;
+use crate::common::random::{self, With};
+use crate::common::*;
 use proptest::prelude::*;
 use tiersim::memory::{
     Arbitration, ClassWeights, Duplex, EfficiencyConfig, EfficiencyTable, LinkConfig, MemorySystem, TierConfig, TierId,

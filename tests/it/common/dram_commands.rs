@@ -8,8 +8,6 @@
 //! the oldest request is allowed. It is written after the description of Ramulator 2.1, whose
 //! figures it meets to 0.04 of the peak.
 
-#![allow(dead_code)] // Each test file uses its part of this.
-
 use std::collections::VecDeque;
 use tiersim::memory::{DramConfig, EfficiencyConfig};
 

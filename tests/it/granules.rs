@@ -1,11 +1,8 @@
 //! One rule for the granules of KV reads: read without gaps, KV is one long granule; in pieces, the
 //! mean length of its runs.
 
-#[path = "common/runs.rs"]
-mod runs;
-
+use crate::common::runs::*;
 use proptest::prelude::*;
-use runs::*;
 use tiersim::memory::{Efficiency, EfficiencyConfig, TierId, TransferClass};
 use tiersim::simulation::{Scenario, ScenarioConfig};
 use tiersim::units::{Bytes, SimTime};

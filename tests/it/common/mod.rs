@@ -3,7 +3,8 @@
 //! The twin knows no groups, heaps or fixed-point numbers: every part of a transfer is a flow of its own, a lane is full when
 //! the times of all bytes on it add up to the time there is, and at every event all rates are found anew by bisection.
 
-#![allow(dead_code)] // Each test file uses its part of this.
+pub mod dram_commands;
+pub mod runs;
 
 use proptest::test_runner::TestCaseError;
 use std::collections::{BTreeMap, VecDeque};
@@ -683,8 +684,6 @@ pub mod random {
         pub latencies: bool,
         /// Limits on the bytes in flight; they matter only with latencies.
         pub windows: bool,
-        /// Whether all channels are laid one by one.
-        pub one_by_one: bool,
     }
 
     pub fn gigabytes() -> impl Strategy<Value = Bandwidth> {

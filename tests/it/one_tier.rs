@@ -1,12 +1,9 @@
 //! A memory system of one tier, "everything in HBM", and layers without KV: under every strategy,
 //! and with every command.
 
-#[path = "common/runs.rs"]
-mod runs;
-
+use crate::common::runs::*;
 use assert_cmd::Command;
 use proptest::prelude::*;
-use runs::*;
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;

@@ -1,12 +1,9 @@
 //! Limits on what is in flight, `max_transfers` and `outstanding`, span the latency (Little's law):
 //! against the slow twin, figures by hand, and what must hold whatever the figures are.
 
-mod common;
-#[path = "common/runs.rs"]
-mod runs;
-
-use common::random::{self, With};
-use common::*;
+use crate::common::random::{self, With};
+use crate::common::runs;
+use crate::common::*;
 use proptest::prelude::*;
 use tiersim::memory::{
     Arbitration, ClassWeights, Interleaving, LinkConfig, MemoryConfig, MemorySystem, TierConfig, TierId, TransferClass,
@@ -53,7 +50,6 @@ const ALL: With = With {
     hashed: true,
     latencies: true,
     windows: true,
-    one_by_one: false,
 };
 
 proptest! {

@@ -100,7 +100,7 @@ fn what_no_efficiency_table_can_have() {
 
 #[test]
 fn an_efficiency_is_one_table_or_one_dram_part() {
-    let part = include_str!("../models/dram/hbm3-6400.ron");
+    let part = include_str!("../../models/dram/hbm3-6400.ron");
     let dram = part.split_once("dram: ").unwrap().1.trim().trim_end_matches(')').trim().trim_end_matches(',');
     let with = |from: &str, to: &str| {
         let changed = dram.replace(from, to);
@@ -136,7 +136,7 @@ fn an_efficiency_is_one_table_or_one_dram_part() {
 fn the_chips_name_is_taken() {
     // A second name in the same tier would be another error.
     let place = TempDir::new().expect("a temporary folder");
-    let study = include_str!("../models/memory/study.ron").replace("name: \"hbm\"", "name: \"chip\"");
+    let study = include_str!("../../models/memory/study.ron").replace("name: \"hbm\"", "name: \"chip\"");
     fs::write(place.path().join("bad.ron"), study).expect("a file");
     let mut command = Command::cargo_bin("tiersim").expect("the binary is built for its tests");
     let output = command.current_dir(place.path()).args(["check", "bad.ron"]).assert().code(2).get_output().clone();

@@ -1,10 +1,8 @@
 //! Channels one by one: a striped tier gives what its one lane gives, a hashed one waits for its most loaded channel; limits on
 //! how many transfers a lane carries; links of packets; buses that turn around.
 
-mod common;
-
-use common::random::{self, With};
-use common::*;
+use crate::common::random::{self, With};
+use crate::common::*;
 use proptest::prelude::*;
 use tiersim::memory::{
     Arbitration, ClassWeights, Completed, EfficiencyConfig, Interleaving, LinkConfig, MemoryConfig, MemorySystem,
@@ -266,7 +264,7 @@ proptest! {
         let hashed = TierConfig { link, ..hashed(800, channels) };
         let striped = TierConfig { interleaving: Interleaving::Striped, ..hashed.clone() };
         let last = |tier: TierConfig| {
-            let system = lay(&plain(arbitration, vec![tier, common::tier("slow", giga(1))]));
+            let system = lay(&plain(arbitration, vec![tier, crate::common::tier("slow", giga(1))]));
             let of = |bytes: &[u64]| {
                 let bytes = &bytes[..channels as usize];
                 let sum = bytes.iter().sum::<u64>();

@@ -1,14 +1,10 @@
 //! Why a run is as slow as it is: the ladder against figures computed by hand, what is waited for against a slow twin, what must
 //! always hold of both, and the command as a user meets it.
 
-mod common;
-#[path = "common/runs.rs"]
-mod runs;
-
+use crate::common::runs::{self, BASELINE, BEST_RATIO, Keep, bandwidth, memory, skipping, small};
+use crate::common::{config as memory_of, lay, tier};
 use assert_cmd::Command;
-use common::{config as memory_of, lay, tier};
 use proptest::prelude::*;
-use runs::{BASELINE, BEST_RATIO, Keep, bandwidth, memory, skipping, small};
 use serde_json::Value;
 use std::fs;
 use std::ops::ControlFlow;
@@ -438,7 +434,7 @@ fn a_runs_folder_is_explained_within_it() {
     let explanation = explained(&folder);
     let summary: Value = serde_json::from_slice(&fs::read(folder.join("summary.json")).unwrap()).unwrap();
     assert_eq!(explanation["scenario"], summary["scenario"]);
-    let schema: Value = serde_json::from_str(include_str!("../src/report/explain.schema.json")).unwrap();
+    let schema: Value = serde_json::from_str(include_str!("../../src/report/explain.schema.json")).unwrap();
     jsonschema::validate(&schema, &explanation).unwrap();
     assert_eq!(explanation["achieved_ps"].as_f64().unwrap() / 1000.0, summary["simulated_ns"].as_f64().unwrap());
     // The costs add up in the file, too.

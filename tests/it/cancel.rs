@@ -1,10 +1,8 @@
 //! Transfers that are cancelled: what has arrived stays carried, the rest is dropped, and the others go on as if it had never been
 //! more. Against the float twin of sharing, a line of `fifo` kept in the open, channels one by one, and figures computed by hand.
 
-mod common;
-
-use common::random::{self, With};
-use common::*;
+use crate::common::random::{self, With};
+use crate::common::*;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use tiersim::memory::{

@@ -1,10 +1,7 @@
 //! Inclusive residency: the last tier holds a copy of all, and the faster ones are caches of it.
 
-#[path = "common/runs.rs"]
-mod runs;
-
+use crate::common::runs::*;
 use proptest::prelude::*;
-use runs::*;
 use tiersim::memory::{Arbitration, LinkConfig, PerClass, ResidencyKind, TierConfig, TransferClass};
 use tiersim::simulation::{RunError, Scenario};
 use tiersim::strategy::{InitializationKind, Late, MigrationKind, PlacementKind, Strategy as Parts};

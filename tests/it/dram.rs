@@ -1,10 +1,7 @@
 //! The formulas of DRAM parts against figures of cycle-level simulators: what was published or
 //! given, and our own slow twin.
 
-#[path = "common/dram_commands.rs"]
-mod dram_commands;
-
-use dram_commands::{PARTS, Traffic, timing};
+use crate::common::dram_commands::{self, PARTS, Traffic, timing};
 use tiersim::memory::{Dram, DramConfig, Pattern};
 use tiersim::units::Bytes;
 

@@ -1,10 +1,7 @@
 //! KV in pages: placed, moved and read whole.
 
-#[path = "common/runs.rs"]
-mod runs;
-
+use crate::common::runs::*;
 use proptest::prelude::*;
-use runs::*;
 use tiersim::memory::{Interleaving, ResidencyKind, TierConfig, TransferClass};
 use tiersim::simulation::{RunError, Scenario};
 use tiersim::strategy::{InitializationKind, Late, MigrationKind, PlacementKind, Strategy as Parts};

@@ -1,11 +1,8 @@
 //! HBM as a cache: `Lru`, `Lfu`, `Fifo` and `Belady`, against hand-counted runs, a slow twin, the
 //! best of all choices, and miss rates measured on recorded attention.
 
-#[path = "common/runs.rs"]
-mod runs;
-
+use crate::common::runs::{self, Keep, carry_out, memory, simulate, skipping, small};
 use proptest::prelude::*;
-use runs::{Keep, carry_out, memory, simulate, skipping, small};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,0 +1,35 @@
+//! The tests of tiersim as one program, so that one link serves them all.
+//!
+//! A module is a subject: `cargo test --test it fabric::` runs that of the fabric. `common` has the
+//! transfers, systems and small decode runs that several of them carry out. Tests that count what a
+//! process allocates, or that bring it down, are programs of their own beside this one.
+
+mod common;
+
+mod caches;
+mod cancel;
+mod channel_runs;
+mod channels;
+mod cli;
+mod decode;
+mod defaults;
+mod dram;
+mod efficiency;
+mod explain;
+mod fabric;
+mod granules;
+mod html;
+mod in_flight;
+mod inclusive;
+mod inputs;
+mod machines;
+mod one_tier;
+mod outputs;
+mod pages;
+mod readmes;
+mod refused_memory;
+mod replay;
+mod results;
+mod strategies;
+mod sweeps;
+mod traces;
