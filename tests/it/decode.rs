@@ -1,152 +1,13 @@
 //! The decode loop against figures computed by hand, a slow model of its bytes, and what must always hold.
 
+use crate::common::runs::{BASELINE, BEST_RATIO, Steps, accounted, bandwidth, memory, simulate_steps, small};
 use proptest::prelude::*;
-use std::ops::ControlFlow;
 use tiersim::config::Reference;
-use tiersim::memory::{
-    Arbitration, Cancelled, ClassWeights, Completed, Duplex, LinkConfig, MemoryConfig, PerClass, ResidencyKind,
-    TierConfig, TransferClass,
-};
-use tiersim::simulation::{
-    Ends, Outcome, Probe, RunError, Scenario, ScenarioConfig, SkipsMade, StepRecord, run, run_abreast,
-};
+use tiersim::memory::{Arbitration, Duplex, LinkConfig, PerClass, TierConfig, TransferClass};
+use tiersim::simulation::{Probe, RunError, Scenario, ScenarioConfig, SkipsMade, run, run_abreast};
 use tiersim::strategy::{InitializationKind, Late, MigrationKind, PlacementKind, Strategy as Parts};
-use tiersim::units::{Bandwidth, Bytes, Ratio, SimTime};
-use tiersim::workload::{
-    ComputeConfig, Generator, GeneratorConfig, LayersConfig, ModelConfig, SkipSource, StepSkips, TraceConfig,
-    WeightsConfig,
-};
-
-/// What a test keeps of a step.
-#[derive(Clone, Debug, PartialEq)]
-struct Kept {
-    latency: SimTime,
-    bound: SimTime,
-    read_kv_tokens: u64,
-    attention_read: Vec<u64>,
-    mlp_read: Vec<u64>,
-    used: Vec<u64>,
-    migrated: (u64, u64),
-    late: u64,
-}
-
-#[derive(Default)]
-struct Keep {
-    steps: Vec<Kept>,
-    bytes: PerClass<u64>,
-    last: SimTime,
-}
-
-impl Probe for Keep {
-    fn transfer<Tag>(&mut self, transfer: &Completed<Tag>, _ends: Ends) {
-        assert!(transfer.finished >= self.last, "time ran back");
-        assert!(transfer.latency() >= transfer.alone, "faster than alone");
-        self.last = transfer.finished;
-        self.bytes[transfer.class] += transfer.bytes.get();
-    }
-
-    fn dropped<Tag>(&mut self, transfer: &Cancelled<Tag>, _ends: Ends) {
-        assert!(transfer.at >= self.last && transfer.dropped > Bytes::ZERO);
-        self.last = transfer.at;
-        self.bytes[transfer.class] += transfer.carried.get();
-    }
-
-    fn step(&mut self, step: &StepRecord<'_>) -> ControlFlow<()> {
-        let plain = |bytes: &[Bytes]| bytes.iter().map(|bytes| bytes.get()).collect();
-        self.steps.push(Kept {
-            latency: step.latency,
-            bound: step.bound,
-            read_kv_tokens: step.read_kv_tokens,
-            attention_read: plain(step.attention_read),
-            mlp_read: plain(step.mlp_read),
-            used: plain(step.used),
-            migrated: (step.migrated_in.get(), step.migrated_out.get()),
-            late: step.late_tokens,
-        });
-        ControlFlow::Continue(())
-    }
-}
-
-fn simulate(config: &ScenarioConfig) -> (Outcome, Keep) {
-    let scenario = Scenario::new(config.clone()).unwrap();
-    let mut keep = Keep::default();
-    let outcome = run(&scenario, &mut keep).unwrap();
-    (outcome, keep)
-}
-
-/// What was issued of each class: carried, or dropped as it was late.
-fn accounted(outcome: &Outcome) -> PerClass<Bytes> {
-    PerClass::from_fn(|class| outcome.completed[class] + outcome.dropped[class])
-}
-
-fn bandwidth(gigabytes: u64) -> Bandwidth {
-    Bandwidth::new(gigabytes * 1_000_000_000).unwrap()
-}
-
-const BASELINE: Parts = Parts {
-    initialization: InitializationKind::HbmFirst,
-    placement: PlacementKind::PreferHbm,
-    migration: MigrationKind::None,
-    budget: None,
-    late: Late::Finish,
-};
-
-const BEST_RATIO: Parts = Parts {
-    initialization: InitializationKind::BestRatio,
-    placement: PlacementKind::BestRatio,
-    migration: MigrationKind::LookAhead,
-    budget: None,
-    late: Late::Finish,
-};
-
-/// A small scenario: layers of (attention, mlp) weights, HBM at 1000 GB/s, a link at 250 GB/s.
-fn small(layers: u32, attention: u64, mlp: u64, kv: u64, hbm: u64, prefill: u32, decode: u32) -> ScenarioConfig {
-    let weights = |stored: u64| WeightsConfig { stored: Bytes::new(stored), read: None };
-    ScenarioConfig {
-        name: "small".to_owned(),
-        about: String::new(),
-        model: Reference::Inline(ModelConfig {
-            name: "small".to_owned(),
-            about: String::new(),
-            layers: vec![LayersConfig {
-                count: layers,
-                attention: weights(attention),
-                mlp: weights(mlp),
-                kv_bytes: Bytes::new(kv),
-            }],
-        }),
-        memory: Reference::Inline(MemoryConfig {
-            name: "small".to_owned(),
-            about: String::new(),
-            arbitration: Arbitration::Fair,
-            class_weights: ClassWeights::default(),
-            residency: ResidencyKind::Exclusive,
-            tiers: vec![
-                TierConfig::new("hbm", Bytes::new(hbm), bandwidth(1000)),
-                TierConfig {
-                    link: Some(LinkConfig::new(bandwidth(250), bandwidth(250))),
-                    ..TierConfig::new("external", Bytes::new(1 << 40), bandwidth(500))
-                },
-            ],
-        }),
-        prefill_tokens: prefill,
-        decode_tokens: decode,
-        warmup_steps: 0,
-        page_tokens: 1,
-        trace: TraceConfig::default(),
-        strategy: BASELINE,
-        weight_prefetch: 0,
-        bound: tiersim::strategy::BoundKind::Free,
-        compute: None,
-    }
-}
-
-fn memory(config: &mut ScenarioConfig) -> &mut MemoryConfig {
-    match &mut config.memory {
-        Reference::Inline(memory) => memory,
-        Reference::Name(name) => panic!("'{name}' is not spelled out"),
-    }
-}
+use tiersim::units::{Bytes, Ratio, SimTime};
+use tiersim::workload::{ComputeConfig, Generator, GeneratorConfig, ModelConfig, SkipSource, StepSkips, TraceConfig};
 
 fn model(config: &ScenarioConfig) -> &ModelConfig {
     match &config.model {
@@ -219,7 +80,7 @@ fn baseline_with_nothing_skipped_is_the_sum_of_the_slower_sides_in_the_study() {
         let mut config = ScenarioConfig::load("study").unwrap();
         config.decode_tokens = decode;
         config.strategy = "baseline".parse().unwrap();
-        let (outcome, keep) = simulate(&config);
+        let (outcome, keep) = simulate_steps(&config);
         let mut by_hand = ByHand::new(32, &[16 << 20, 16 << 20], 32 << 10, 4 << 30, 1024, 4915.0, 900.0);
         let mut total = 0.0;
         for (step, kept) in keep.steps.iter().enumerate() {
@@ -236,7 +97,7 @@ fn baseline_with_nothing_skipped_is_the_sum_of_the_slower_sides_in_the_study() {
 fn best_ratio_by_hand_in_the_first_step_of_the_study() {
     let mut config = ScenarioConfig::load("study").unwrap();
     config.decode_tokens = 1;
-    let (outcome, keep) = simulate(&config);
+    let (outcome, keep) = simulate_steps(&config);
     // round(16 MiB * 4915/5815) of each sublayer, round(1024 * 4915/5815) = 866 tokens of each layer on HBM.
     let weights = ((16u64 << 20) * 4915 * 2 + 5815) / (5815 * 2);
     assert_eq!(weights, 14_180_570);
@@ -260,9 +121,9 @@ fn best_ratio_by_hand_in_the_first_step_of_the_study() {
 #[test]
 fn the_read_of_a_token_waits_for_its_write() {
     // One layer, HBM so small that all lies outside: 1000 B of weights each, KV of 1000 B.
-    let mut config = small(1, 1000, 1000, 1000, 1, 1, 2);
+    let mut config = small(1, (1000, 1000), 1000, 1, 1, 2);
     memory(&mut config).tiers[1].link = Some(LinkConfig::new(bandwidth(250), bandwidth(10)));
-    let (_, keep) = simulate(&config);
+    let (_, keep) = simulate_steps(&config);
     // One byte of each step's first sublayer lies on HBM. Step 0: 999 B of weights and 1000 B of KV at 250 B/ns; then
     // the write of token 1 goes out at 10 B/ns for 100 ns, beside the mlp's 1000 B.
     let attention = 1999.0 / 250.0;
@@ -277,12 +138,12 @@ fn the_read_of_a_token_waits_for_its_write() {
 /// Found by a reviewer: reads of both tiers are issued while the HBM write of the token before is under way.
 #[test]
 fn a_read_that_waits_is_admitted_when_both_tiers_are_read() {
-    let mut config = small(1, 1 << 20, 0, 1 << 20, 120 << 20, 100, 50);
+    let mut config = small(1, (1 << 20, 0), 1 << 20, 120 << 20, 100, 50);
     for arbitration in [Arbitration::Fair, Arbitration::Priority, Arbitration::Fifo] {
         memory(&mut config).arbitration = arbitration;
         for strategy in [BASELINE, BEST_RATIO] {
             config.strategy = strategy;
-            let (outcome, keep) = simulate(&config);
+            let (outcome, keep) = simulate_steps(&config);
             assert!(outcome.error.is_none());
             assert_eq!(keep.steps.len(), 50);
         }
@@ -291,9 +152,9 @@ fn a_read_that_waits_is_admitted_when_both_tiers_are_read() {
 
 #[test]
 fn every_sublayer_waits_for_the_latency_of_its_slowest_tier() {
-    let mut config = small(2, 1_000_000, 500_000, 1000, 1 << 30, 100, 3);
+    let mut config = small(2, (1_000_000, 500_000), 1000, 1 << 30, 100, 3);
     memory(&mut config).tiers[0].latency = "1.5us".parse().unwrap();
-    let (_, keep) = simulate(&config);
+    let (_, keep) = simulate_steps(&config);
     for (step, kept) in keep.steps.iter().enumerate() {
         // All on HBM at 1000 B/ns; the write of a token takes its nanosecond of the bus beside the mlp's reads.
         let bytes = 2 * (1_000_000 + 500_000 + (100 + step as u64) * 1000);
@@ -304,20 +165,20 @@ fn every_sublayer_waits_for_the_latency_of_its_slowest_tier() {
 
 #[test]
 fn a_skipped_token_is_not_waited_for() {
-    let mut config = small(1, 1000, 1000, 1000, 1, 1, 2);
+    let mut config = small(1, (1000, 1000), 1000, 1, 1, 2);
     memory(&mut config).tiers[1].link = Some(LinkConfig::new(bandwidth(250), bandwidth(10)));
     config.trace = TraceConfig::Generated(GeneratorConfig { skip: "1".parse().unwrap(), ..GeneratorConfig::default() });
-    let (_, keep) = simulate(&config);
+    let (_, keep) = simulate_steps(&config);
     let total = keep.steps[0].latency.as_ns() + keep.steps[1].latency.as_ns();
     assert!((total - 2.0 * (999.0 / 250.0 + 4.0)).abs() < 0.01, "{total}");
 }
 
 #[test]
 fn compute_and_reads_overlap() {
-    let mut config = small(3, 2_000_000, 1_000_000, 1000, 1 << 30, 100, 3);
+    let mut config = small(3, (2_000_000, 1_000_000), 1000, 1 << 30, 100, 3);
     config.compute =
         Some(ComputeConfig { rate: "1 TFLOP/s".parse().unwrap(), flop_per_weight_byte: 1.5, flop_per_kv_byte: 0.0 });
-    let (_, keep) = simulate(&config);
+    let (_, keep) = simulate_steps(&config);
     // 1.5 FLOP a byte at 1000 FLOP/ns takes longer than a byte at 1000 B/ns; writes are hidden behind compute.
     for kept in &keep.steps {
         assert_eq!(kept.latency.as_ns(), 3.0 * (3_000.0 + 1_500.0));
@@ -327,36 +188,36 @@ fn compute_and_reads_overlap() {
 
 #[test]
 fn weights_read_early_hide_behind_compute() {
-    let mut config = small(2, 2_000_000, 2_000_000, 1, 1 << 30, 1, 2);
+    let mut config = small(2, (2_000_000, 2_000_000), 1, 1 << 30, 1, 2);
     // Compute as long as the reads, on KV so small that it does not count.
     config.compute =
         Some(ComputeConfig { rate: "1 TFLOP/s".parse().unwrap(), flop_per_weight_byte: 1.0, flop_per_kv_byte: 0.0 });
-    let (_, plain) = simulate(&config);
+    let (_, plain) = simulate_steps(&config);
     assert!((plain.steps[0].latency.as_ns() - 8_000.0).abs() < 1.0);
     // A prefetched sublayer has nothing to gain where the lanes are busy all the time: reads are as long as compute.
     config.weight_prefetch = 1;
-    let (_, early) = simulate(&config);
+    let (_, early) = simulate_steps(&config);
     assert!((early.steps[0].latency.as_ns() - 8_000.0).abs() < 1.0, "{:?}", early.steps[0]);
     // With compute twice as long, all reads but the first hide either way: compute alone counts, from the start on.
     config.compute.as_mut().unwrap().flop_per_weight_byte = 2.0;
-    let (_, hidden) = simulate(&config);
+    let (_, hidden) = simulate_steps(&config);
     assert_eq!(hidden.steps[0].latency.as_ns(), 16_000.0);
     // With unequal sublayers it pays: attention reads 1 MB and computes 8 us, mlp reads 4 MB and computes nothing more.
-    let mut uneven = small(1, 1_000_000, 4_000_000, 1, 1 << 30, 1, 1);
+    let mut uneven = small(1, (1_000_000, 4_000_000), 1, 1 << 30, 1, 1);
     uneven.compute = Some(ComputeConfig {
         rate: "1 TFLOP/s".parse().unwrap(),
         flop_per_weight_byte: 0.0,
         flop_per_kv_byte: 8_000_000.0,
     });
-    assert!((simulate(&uneven).1.steps[0].latency.as_ns() - 12_000.0).abs() < 1.0);
+    assert!((simulate_steps(&uneven).1.steps[0].latency.as_ns() - 12_000.0).abs() < 1.0);
     uneven.weight_prefetch = 1;
-    assert!((simulate(&uneven).1.steps[0].latency.as_ns() - 8_000.0).abs() < 1.0);
+    assert!((simulate_steps(&uneven).1.steps[0].latency.as_ns() - 8_000.0).abs() < 1.0);
 }
 
 #[test]
 fn moves_that_are_not_complete_are_late_and_read_at_their_source() {
     // A link so slow that moves of a step cannot complete in it.
-    let mut config = small(2, 100_000, 100_000, 10_000, 1 << 30, 64, 30);
+    let mut config = small(2, (100_000, 100_000), 10_000, 1 << 30, 64, 30);
     memory(&mut config).tiers[1].link = Some(LinkConfig::new(bandwidth(100), bandwidth(1)));
     config.strategy = BEST_RATIO;
     config.trace = TraceConfig::Generated(GeneratorConfig {
@@ -365,12 +226,12 @@ fn moves_that_are_not_complete_are_late_and_read_at_their_source() {
         seed: 3,
         ..GeneratorConfig::default()
     });
-    let (outcome, keep) = simulate(&config);
+    let (outcome, keep) = simulate_steps(&config);
     assert!(keep.steps.iter().map(|kept| kept.late).sum::<u64>() > 0);
     for (step, kept) in keep.steps.iter().enumerate() {
         let context = 64 + step as u64;
         let active = 2 * (context - context * 4 / 10);
-        assert_eq!(kept.read_kv_tokens, active);
+        assert_eq!(kept.read_tokens, active);
         assert_eq!(kept.attention_read.iter().sum::<u64>(), 2 * 100_000 + active * 10_000);
     }
     assert_eq!(outcome.issued, outcome.completed);
@@ -378,9 +239,9 @@ fn moves_that_are_not_complete_are_late_and_read_at_their_source() {
 
 #[test]
 fn what_fits_nowhere_ends_the_run_and_keeps_what_was_simulated() {
-    let mut config = small(2, 1000, 1000, 100, 5_000, 4, 100);
+    let mut config = small(2, (1000, 1000), 100, 5_000, 4, 100);
     memory(&mut config).tiers[1].capacity = Bytes::new(1_000);
-    let (outcome, keep) = simulate(&config);
+    let (outcome, keep) = simulate_steps(&config);
     // 6000 B in all, 4000 of weights, 800 of prefill: 1200 left for 6 tokens of 2 x 100 B.
     assert_eq!(keep.steps.len(), 6);
     assert_eq!(outcome.steps, 6);
@@ -396,7 +257,7 @@ fn what_fits_nowhere_ends_the_run_and_keeps_what_was_simulated() {
 
 #[test]
 fn a_layout_that_does_not_fit_is_refused() {
-    let mut config = small(2, 1000, 1000, 100, 2_000, 4, 1);
+    let mut config = small(2, (1000, 1000), 100, 2_000, 4, 1);
     memory(&mut config).tiers[1].capacity = Bytes::new(2_000);
     let error = Scenario::new(config).unwrap_err().to_string();
     assert!(error.contains("prefill_tokens") && error.contains("800 B"), "{error}");
@@ -490,7 +351,7 @@ impl SlowBytes {
 /// Where HBM is short, the tier after it serves its share of what HBM leaves, and not of the whole.
 #[test]
 fn a_middle_tier_takes_its_share_of_what_a_full_one_leaves() {
-    let mut config = small(8, 1 << 20, 1 << 20, 1 << 12, 20 << 20, 1000, 300);
+    let mut config = small(8, (1 << 20, 1 << 20), 1 << 12, 20 << 20, 1000, 300);
     let between = TierConfig::new("between", Bytes::new(1 << 40), bandwidth(400));
     memory(&mut config).tiers.insert(1, between);
     config.strategy = BEST_RATIO;
@@ -500,7 +361,7 @@ fn a_middle_tier_takes_its_share_of_what_a_full_one_leaves() {
         seed: 5,
         ..GeneratorConfig::default()
     });
-    let (_, keep) = simulate(&config);
+    let (_, keep) = simulate_steps(&config);
     let last = keep.steps.last().unwrap();
     let read: Vec<u64> = (0..3).map(|tier| last.attention_read[tier] + last.mlp_read[tier]).collect();
     let share = read[1] as f64 / (read[1] + read[2]) as f64;
@@ -510,7 +371,7 @@ fn a_middle_tier_takes_its_share_of_what_a_full_one_leaves() {
 /// 1000 : 400 : 250 GB/s. With nothing skipped and room everywhere, look-ahead has nothing to do but to round.
 #[test]
 fn three_tiers_share_every_read_in_proportion_to_their_bandwidths() {
-    let mut config = small(8, 1 << 20, 1 << 20, 1 << 12, 1 << 40, 1000, 100);
+    let mut config = small(8, (1 << 20, 1 << 20), 1 << 12, 1 << 40, 1000, 100);
     let tier = |name: &str, rate: u64| TierConfig::new(name, Bytes::new(1 << 40), bandwidth(rate));
     memory(&mut config).tiers = vec![tier("hbm", 1000), tier("dram", 400), tier("cxl", 250)];
     config.strategy = BEST_RATIO;
@@ -521,7 +382,7 @@ fn three_tiers_share_every_read_in_proportion_to_their_bandwidths() {
             seed: 5,
             ..GeneratorConfig::default()
         });
-        let (outcome, keep) = simulate(&config);
+        let (outcome, keep) = simulate_steps(&config);
         for kept in keep.steps.iter().skip(1) {
             for (tier, share) in [1000.0, 400.0, 250.0].map(|rate: f64| rate / 1650.0).into_iter().enumerate() {
                 let read = kept.attention_read[tier] + kept.mlp_read[tier];
@@ -549,7 +410,7 @@ proptest! {
         let (attention, mlp, kv) = (attention * 1_000_000, mlp * 1_000_000, kv * 100);
         let all = layers as u64 * (attention + mlp + u64::from(prefill + decode) * kv);
         let hbm = 1 + all * fill / 100;
-        let (_, keep) = simulate(&small(layers as u32, attention, mlp, kv, hbm, prefill, decode));
+        let (_, keep) = simulate_steps(&small(layers as u32, (attention, mlp), kv, hbm, prefill, decode));
         let mut by_hand = ByHand::new(layers, &[attention, mlp], kv, hbm, u64::from(prefill), 1000.0, 250.0);
         for kept in &keep.steps {
             let expected = by_hand.step();
@@ -567,7 +428,7 @@ proptest! {
         // Weights of 200 MB a sublayer: every write and move of a layer is over before its next step, as there are other
         // layers in between.
         let weights = 200_000_000;
-        let mut config = small(layers as u32, weights, weights, kv, 1 << 40, prefill as u32, decode as u32);
+        let mut config = small(layers as u32, (weights, weights), kv, 1 << 40, prefill as u32, decode as u32);
         let generator = GeneratorConfig {
             skip: Ratio::from_permille(skip).unwrap(),
             churn: Ratio::from_permille(churn).unwrap(),
@@ -576,7 +437,7 @@ proptest! {
         };
         config.trace = TraceConfig::Generated(generator.clone());
         config.strategy = BEST_RATIO;
-        let (_, keep) = simulate(&config);
+        let (_, keep) = simulate_steps(&config);
 
         let mut source = Generator::new(generator, layers, prefill + decode);
         let mut skips = |step: usize| {
@@ -612,7 +473,7 @@ proptest! {
         third in prop::option::of(0u64..100), latency in prop::sample::select(vec![0u64, 0, 1, 70_000, 2_000_000]),
     ) {
         let all = u64::from(layers) * (attention + mlp + u64::from(prefill + decode) * kv);
-        let mut config = small(layers, attention, mlp, kv, (all * fill / 100).max(1), prefill, decode);
+        let mut config = small(layers, (attention, mlp), kv, (all * fill / 100).max(1), prefill, decode);
         config.strategy = Parts { initialization, placement, migration, budget: None, late };
         config.trace = TraceConfig::Generated(GeneratorConfig {
             skip: Ratio::from_permille(skip).unwrap(),
@@ -641,7 +502,7 @@ proptest! {
             model.layers[0].mlp.read = Some(Bytes::new(mlp * reads));
         }
 
-        let (outcome, keep) = simulate(&config);
+        let (outcome, keep) = simulate_steps(&config);
         prop_assert!(outcome.error.is_none());
         // Capacity, at every moment.
         let memory = memory(&mut config).clone();
@@ -688,7 +549,7 @@ proptest! {
             prop_assert!(load.busy <= outcome.drained);
         }
         // The same again is the same.
-        let (again, kept_again) = simulate(&config);
+        let (again, kept_again) = simulate_steps(&config);
         prop_assert_eq!((again.events, again.drained), (outcome.events, outcome.drained));
         prop_assert_eq!(kept_again.steps, keep.steps);
     }
@@ -709,7 +570,7 @@ proptest! {
         late in prop::sample::select(vec![Late::Finish, Late::Drop]),
     ) {
         let all = u64::from(layers) * (attention + mlp + u64::from(prefill + decode) * kv);
-        let mut config = small(layers, attention, mlp, kv, (all * fill / 100).max(1), prefill, decode);
+        let mut config = small(layers, (attention, mlp), kv, (all * fill / 100).max(1), prefill, decode);
         config.strategy = Parts { initialization, placement, migration, budget: None, late };
         config.trace = TraceConfig::Generated(GeneratorConfig {
             skip: Ratio::from_permille(skip).unwrap(),
@@ -723,7 +584,7 @@ proptest! {
             let capacity = Bytes::new((all * fill / 100).max(1));
             memory(&mut config).tiers.insert(1, TierConfig::new("between", capacity, bandwidth(400)));
         }
-        let (outcome, keep) = simulate(&config);
+        let (outcome, keep) = simulate_steps(&config);
         let charged = Scenario::new(config).unwrap().charged_bound().unwrap().unwrap();
         let free: SimTime = keep.steps.iter().map(|kept| kept.bound).sum();
         prop_assert!(outcome.simulated >= charged, "{:?} beats {:?}", outcome.simulated, charged);
@@ -750,7 +611,7 @@ proptest! {
             .into_iter()
             .filter_map(|(initialization, placement, migration, late, hbm, external)| {
                 let hbm = (all * hbm / 100).max(1);
-                let mut config = small(layers, 20_000, 20_000, kv, hbm, prefill, decode);
+                let mut config = small(layers, (20_000, 20_000), kv, hbm, prefill, decode);
                 config.page_tokens = page_tokens;
                 config.strategy = Parts { initialization, placement, migration, budget: None, late };
                 config.trace = TraceConfig::Generated(GeneratorConfig {
@@ -766,12 +627,12 @@ proptest! {
             .filter(|scenario| run(scenario, &mut ()).is_ok())
             .collect();
         let abreast: Vec<&Scenario> = scenarios.iter().collect();
-        let mut kept: Vec<Keep> = scenarios.iter().map(|_| Keep::default()).collect();
+        let mut kept: Vec<Steps> = scenarios.iter().map(|_| Steps::default()).collect();
         let made = if ahead { SkipsMade::Ahead } else { SkipsMade::Between };
         let outcomes = run_abreast(&abreast, made, &mut kept).unwrap();
         prop_assert_eq!(outcomes.len(), scenarios.len());
         for ((scenario, outcome), kept) in scenarios.iter().zip(outcomes).zip(kept) {
-            let mut alone = Keep::default();
+            let mut alone = Steps::default();
             let expected = run(scenario, &mut alone).unwrap();
             prop_assert_eq!(format!("{outcome:?}"), format!("{expected:?}"));
             prop_assert_eq!((kept.steps, kept.bytes), (alone.steps, alone.bytes));

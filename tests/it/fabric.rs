@@ -7,18 +7,22 @@
 //!
 //! Cases whose figures a person can check come after the twins, then what must hold whatever the figures are.
 
+use crate::common::random::{any_arbitration, class_weights, delay, gigabytes, instant, sharing, size};
+use crate::common::{
+    self, Action, CRUMB, LOWEST_PRECEDENCE, Planned, Replay, Way, agenda, bandwidth, config, finishes, giga, lay,
+    precedence, take_due,
+};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use tiersim::kernel::Calendar;
 use tiersim::memory::{
-    Arbitration, ClassWeights, Completed, Duplex, Fabric, LinkConfig, MemoryConfig, MemorySystem, Path, Pattern,
-    PerClass, PortId, Request, ResidencyKind, RouteId, TierConfig, TierId, TransferClass, TransferId, Urgency,
+    Arbitration, ClassWeights, Completed, Duplex, Fabric, LinkConfig, MemorySystem, Path, Pattern, PerClass, PortId,
+    Request, RouteId, TierConfig, TierId, TransferClass, TransferId, Urgency,
 };
 use tiersim::units::{Bandwidth, Bytes, SimTime};
 
 const PS_PER_SECOND: u128 = SimTime::PS_PER_SECOND as u128;
-const GIGA: u64 = 1_000_000_000;
 const MEGA: u64 = 1_000_000;
 const EXTERNAL: TierId = TierId::new(1);
 /// Reads and writes of two tiers, and moves from each to each.
@@ -34,159 +38,6 @@ fn route(index: usize) -> RouteId {
 /// The only port of a tier.
 fn port(system: &MemorySystem, tier: TierId) -> PortId {
     system.ports(tier).next().unwrap()
-}
-
-// ---- What is simulated ----
-
-/// A transfer and what befalls it. Times in picoseconds.
-#[derive(Clone, Copy, Debug)]
-struct Planned {
-    class: TransferClass,
-    route: RouteId,
-    bytes: u64,
-    issued: u64,
-    /// How long it is held, if it is issued held.
-    held: Option<u64>,
-    /// How long after its issue it is promoted; an early one that never is stays early.
-    promoted: Option<u64>,
-    urgency: Urgency,
-}
-
-impl Planned {
-    /// When it takes its lanes.
-    fn admitted(&self) -> u64 {
-        self.issued + self.held.unwrap_or(0)
-    }
-
-    fn holds(&self, system: &MemorySystem, lane: usize) -> bool {
-        system.route(self.route).iter().any(|hold| hold.lane.index() == lane)
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Action {
-    Issue,
-    Admit,
-    Promote,
-}
-
-/// What is done from outside, by time. The position in the plan orders equal actions of an instant.
-fn agenda(plan: &[Planned]) -> VecDeque<(u64, Action, usize)> {
-    let mut agenda = Vec::new();
-    for (index, planned) in plan.iter().enumerate() {
-        agenda.push((planned.issued, Action::Issue, index));
-        agenda.extend(planned.held.map(|_| (planned.admitted(), Action::Admit, index)));
-        agenda.extend(planned.promoted.map(|delay| (planned.issued + delay, Action::Promote, index)));
-    }
-    agenda.sort_unstable();
-    agenda.into()
-}
-
-fn take_due(agenda: &mut VecDeque<(u64, Action, usize)>, now: u64) -> Option<(Action, usize)> {
-    let &(at, action, index) = agenda.front()?;
-    (at == now).then(|| {
-        agenda.pop_front();
-        (action, index)
-    })
-}
-
-/// A fabric that carries out a plan. The tags are positions in the plan.
-struct Replay<'a> {
-    plan: &'a [Planned],
-    agenda: VecDeque<(u64, Action, usize)>,
-    fabric: Fabric<usize>,
-    calendar: Calendar,
-    in_flight: BTreeMap<usize, TransferId>,
-    completed: Vec<Completed<usize>>,
-}
-
-impl<'a> Replay<'a> {
-    fn new(system: &MemorySystem, plan: &'a [Planned]) -> Self {
-        Self {
-            plan,
-            agenda: agenda(plan),
-            fabric: Fabric::new(system),
-            calendar: Calendar::with_capacity(64),
-            in_flight: BTreeMap::new(),
-            completed: Vec::new(),
-        }
-    }
-
-    fn now(&self) -> SimTime {
-        self.calendar.now()
-    }
-
-    fn next_instant(&self) -> Option<SimTime> {
-        let outside = self.agenda.front().map(|&(at, ..)| SimTime::from_ps(at));
-        outside.into_iter().chain(self.calendar.next_time()).min()
-    }
-
-    /// All that happens at `at`, completions first.
-    fn handle(&mut self, at: SimTime) {
-        // Without one of these, the same instant would come up for ever.
-        let mut moves_on = at > self.now();
-        while self.calendar.next_time() == Some(at) {
-            let (_, event) = self.calendar.pop().expect("an event is due");
-            let before = self.completed.len();
-            self.fabric.complete(at, event, &mut self.completed);
-            moves_on |= self.completed.len() > before;
-            for transfer in &self.completed[before..] {
-                self.in_flight.remove(&transfer.tag);
-            }
-        }
-        self.calendar.advance(at);
-        while let Some((action, index)) = take_due(&mut self.agenda, at.as_ps()) {
-            self.act(at, action, index);
-            moves_on = true;
-        }
-        assert!(moves_on, "an event at {at} completes nothing");
-        self.fabric.settle(&mut self.calendar);
-    }
-
-    fn act(&mut self, at: SimTime, action: Action, index: usize) {
-        let planned = &self.plan[index];
-        match action {
-            Action::Issue => {
-                let request = Request {
-                    class: planned.class,
-                    path: Path::Route(planned.route),
-                    bytes: Bytes::new(planned.bytes),
-                    granule: Bytes::new(planned.bytes),
-                    pattern: Pattern::Random,
-                    urgency: planned.urgency,
-                    tag: index,
-                };
-                let id = match planned.held {
-                    None => self.fabric.issue(at, request),
-                    Some(_) => self.fabric.issue_held(at, request),
-                };
-                self.in_flight.insert(index, id);
-            }
-            Action::Admit => self.fabric.admit(at, self.in_flight[&index]),
-            Action::Promote => {
-                if let Some(&id) = self.in_flight.get(&index) {
-                    self.fabric.promote(at, id);
-                }
-            }
-        }
-    }
-
-    fn finish(mut self) -> Vec<Completed<usize>> {
-        while let Some(at) = self.next_instant() {
-            self.handle(at);
-        }
-        assert!(self.in_flight.is_empty(), "never completed: {:?}", self.in_flight);
-        self.completed
-    }
-}
-
-/// When each transfer of `plan` finishes on the fabric, in picoseconds.
-fn finishes(system: &MemorySystem, plan: &[Planned]) -> Vec<u64> {
-    let mut finishes = vec![0; plan.len()];
-    for transfer in Replay::new(system, plan).finish() {
-        finishes[transfer.tag] = transfer.finished.as_ps();
-    }
-    finishes
 }
 
 // ---- The twins ----
@@ -206,9 +57,6 @@ impl Flow {
         ((self.missing - CRUMB) / rate).ceil() as u64
     }
 }
-
-/// The part of a byte that a complete transfer may lack: 2^-20, as the fabric says of itself.
-const CRUMB: f64 = 1.0 / 1_048_576.0;
 
 /// When each transfer finishes under `fair` or `priority`: at every arrival and departure all rates are found anew.
 /// A departure shows at the next whole picosecond, as it does on the fabric, whose clock knows no others.
@@ -237,6 +85,7 @@ fn filled(system: &MemorySystem, plan: &[Planned]) -> Vec<u64> {
             match action {
                 Action::Issue if plan[index].held.is_some() => {}
                 Action::Issue | Action::Admit => flows.push(flow(system, plan, index, urgency[index])),
+                Action::Cancel => panic!("this twin cancels nothing"),
                 Action::Promote => {
                     urgency[index] = Urgency::Due;
                     if let Some(flow) = flows.iter_mut().find(|flow| flow.index == index) {
@@ -249,28 +98,17 @@ fn filled(system: &MemorySystem, plan: &[Planned]) -> Vec<u64> {
 }
 
 fn flow(system: &MemorySystem, plan: &[Planned], index: usize, urgency: Urgency) -> Flow {
-    let Planned { class, route, bytes, .. } = plan[index];
+    let planned = &plan[index];
     let weight = match system.arbitration() {
-        Arbitration::Fair => system.class_weights().of(class),
+        Arbitration::Fair => system.class_weights().of(planned.class),
         _ => 1,
     };
     Flow {
         index,
-        lanes: system.route(route).iter().map(|hold| hold.lane.index()).collect(),
+        lanes: lanes(system, planned),
         weight: f64::from(weight),
-        level: precedence(system, class, urgency),
-        missing: bytes as f64,
-    }
-}
-
-const LOWEST_PRECEDENCE: u8 = 3;
-
-fn precedence(system: &MemorySystem, class: TransferClass, urgency: Urgency) -> u8 {
-    let early = u8::from(urgency == Urgency::Early);
-    match (system.arbitration(), class) {
-        (Arbitration::Fair, _) | (_, TransferClass::WeightRead | TransferClass::KvRead) => early,
-        (_, TransferClass::KvWrite) => 2,
-        (_, TransferClass::MigrateIn | TransferClass::MigrateOut) => LOWEST_PRECEDENCE,
+        level: precedence(system, planned.class, urgency),
+        missing: planned.bytes as f64,
     }
 }
 
@@ -312,23 +150,18 @@ fn in_line(system: &MemorySystem, plan: &[Planned]) -> Vec<u64> {
     let mut finishes = vec![0; plan.len()];
     for index in order {
         let planned = &plan[index];
-        let lanes = system.route(planned.route);
-        let start = lanes
-            .iter()
-            .map(|hold| free[hold.lane.index()])
-            .max()
-            .expect("a route holds a lane")
-            .max(planned.admitted());
+        let lanes = lanes(system, planned);
+        let start = lanes.iter().map(|&lane| free[lane]).max().expect("a route holds a lane").max(planned.admitted());
         finishes[index] = start + alone(system, planned);
-        for hold in lanes {
-            free[hold.lane.index()] = finishes[index];
+        for lane in lanes {
+            free[lane] = finishes[index];
         }
     }
     finishes
 }
 
 fn alone(system: &MemorySystem, planned: &Planned) -> u64 {
-    let slowest = system.route(planned.route).iter().map(|hold| system.lanes()[hold.lane.index()].whole).min();
+    let slowest = lanes(system, planned).iter().map(|&lane| system.lanes()[lane].whole).min();
     slowest.expect("a route holds a lane").time_for(Bytes::new(planned.bytes)).as_ps()
 }
 
@@ -353,15 +186,6 @@ fn picosecond_by_picosecond(bandwidth: Bandwidth, transfers: &[(u64, u64)]) -> V
 
 // ---- Random systems and plans ----
 
-fn bandwidth(bytes_per_second: u64) -> Bandwidth {
-    Bandwidth::new(bytes_per_second).expect("a bandwidth is not 0")
-}
-
-/// Whole gigabytes a second: what two lanes of these leave of each other is never so slow that a [`CRUMB`] takes long.
-fn gigabytes() -> impl Strategy<Value = Bandwidth> {
-    prop_oneof![Just(900), Just(1000), 1u64..=5000].prop_map(|giga| bandwidth(giga * GIGA))
-}
-
 fn link() -> impl Strategy<Value = LinkConfig> {
     (gigabytes(), gigabytes(), prop::option::of(gigabytes()))
         .prop_map(|(read, write, combined)| LinkConfig { combined, ..LinkConfig::new(read, write) })
@@ -373,67 +197,33 @@ prop_compose! {
         duplex in prop_oneof![Just(Duplex::Half), Just(Duplex::Full)],
         link in prop::option::of(link()),
     ) -> TierConfig {
-        TierConfig { duplex, link, ..TierConfig::new("tier", Bytes::new(1), bandwidth) }
+        TierConfig { duplex, link, ..common::tier("tier", bandwidth) }
     }
-}
-
-fn class_weights() -> impl Strategy<Value = ClassWeights> {
-    prop_oneof![Just([1; 5]), prop::array::uniform5(1u32..=5)].prop_map(
-        |[weight_read, kv_read, kv_write, migrate_in, migrate_out]| ClassWeights {
-            weight_read,
-            kv_read,
-            kv_write,
-            migrate_in,
-            migrate_out,
-        },
-    )
-}
-
-fn read_bandwidth(tier: &TierConfig) -> Bandwidth {
-    let link = tier.link.iter().flat_map(|link| link.combined.into_iter().chain([link.read]));
-    link.chain([tier.bandwidth]).min().expect("a tier has a bandwidth")
-}
-
-fn lay(arbitration: Arbitration, class_weights: ClassWeights, mut tiers: [TierConfig; 2]) -> MemorySystem {
-    tiers.sort_by_key(|tier| std::cmp::Reverse(read_bandwidth(tier)));
-    for (tier, name) in tiers.iter_mut().zip(["hbm", "external"]) {
-        tier.name = name.to_owned();
-    }
-    let config = MemoryConfig {
-        name: "test".to_owned(),
-        about: String::new(),
-        arbitration,
-        class_weights,
-        residency: ResidencyKind::Exclusive,
-        tiers: tiers.into(),
-    };
-    MemorySystem::new(&config).expect("the tiers are in order")
 }
 
 fn system(arbitration: Arbitration) -> impl Strategy<Value = MemorySystem> {
-    (class_weights(), tier(), tier()).prop_map(move |(weights, a, b)| lay(arbitration, weights, [a, b]))
+    (class_weights(), tier(), tier()).prop_map(move |(weights, a, b)| lay(&config(arbitration, weights, vec![a, b])))
 }
 
-fn any_arbitration() -> impl Strategy<Value = Arbitration> {
-    prop::sample::select(vec![Arbitration::Fair, Arbitration::Priority, Arbitration::Fifo])
+/// A due transfer over one route, which takes its lanes as it is issued.
+fn on_route(class: TransferClass, route: RouteId, issued: u64, bytes: u64) -> Planned {
+    Planned {
+        class,
+        source: None,
+        destination: None,
+        way: Way::One(route),
+        bytes,
+        granule: bytes,
+        issued,
+        held: None,
+        promoted: None,
+        cancelled: None,
+        urgency: Urgency::Due,
+    }
 }
 
-fn sharing_arbitration() -> impl Strategy<Value = Arbitration> {
-    prop::sample::select(vec![Arbitration::Fair, Arbitration::Priority])
-}
-
-/// Up to 10 MB, as many small ones as large ones.
-fn size() -> impl Strategy<Value = u64> {
-    prop_oneof![1u64..=16, 1u64..=10_000, 1u64..=10_000_000, Just(1_000_000)]
-}
-
-/// Often the same as another's.
-fn instant() -> impl Strategy<Value = u64> {
-    prop_oneof![Just(0), (0u64..20).prop_map(|step| step * 1_000_000), 0u64..1_000, 0u64..20_000_000]
-}
-
-fn delay() -> impl Strategy<Value = u64> {
-    prop_oneof![Just(0), 0u64..1_000, 0u64..10_000_000]
+fn lanes(system: &MemorySystem, planned: &Planned) -> Vec<usize> {
+    common::lanes_with(system, planned, |_| true)
 }
 
 prop_compose! {
@@ -444,7 +234,7 @@ prop_compose! {
         bytes in size(),
         issued in instant(),
     ) -> Planned {
-        Planned { class, route, bytes, issued, held: None, promoted: None, urgency: Urgency::Due }
+        on_route(class, route, issued, bytes)
     }
 }
 
@@ -499,7 +289,7 @@ proptest! {
 
     #[test]
     fn early_transfers_get_what_due_ones_leave_and_keep_it(
-        system in sharing_arbitration().prop_flat_map(system),
+        system in sharing().prop_flat_map(system),
         plan in plan(early()),
     ) {
         agree(&finishes(&system, &plan), &filled(&system, &plan))?;
@@ -507,7 +297,7 @@ proptest! {
 
     #[test]
     fn held_transfers_share_from_their_admission(
-        system in sharing_arbitration().prop_flat_map(system),
+        system in sharing().prop_flat_map(system),
         plan in plan(any_planned()),
     ) {
         agree(&finishes(&system, &plan), &filled(&system, &plan))?;
@@ -524,7 +314,7 @@ proptest! {
 
     #[test]
     fn a_crowd_shares_as_a_few_do(
-        system in sharing_arbitration().prop_flat_map(system),
+        system in sharing().prop_flat_map(system),
         plan in prop::collection::vec(any_planned(), 300..400),
     ) {
         agree(&finishes(&system, &plan), &filled(&system, &plan))?;
@@ -536,14 +326,14 @@ proptest! {
 
     #[test]
     fn fair_on_one_lane_is_processor_sharing(
-        giga in 20u64..=3000,
+        gigabytes in 20u64..=3000,
         transfers in prop::collection::vec((0u64..500, 1u64..=40), 1..=6),
     ) {
-        let system = one_lane(Arbitration::Fair, bandwidth(giga * GIGA));
+        let system = one_lane(Arbitration::Fair, giga(gigabytes));
         let plan: Vec<Planned> = transfers.iter().map(|&(issued, bytes)| read(issued, bytes)).collect();
         prop_assert_eq!(
             finishes(&system, &plan),
-            picosecond_by_picosecond(bandwidth(giga * GIGA), &transfers)
+            picosecond_by_picosecond(giga(gigabytes), &transfers)
         );
     }
 
@@ -587,61 +377,55 @@ proptest! {
         system in any_arbitration().prop_flat_map(system),
         planned in any_planned(),
     ) {
-        prop_assert_eq!(finishes(&system, &[planned]), [planned.admitted() + alone(&system, &planned)]);
+        prop_assert_eq!(finishes(&system, &[planned.clone()]), [planned.admitted() + alone(&system, &planned)]);
     }
 }
 
 // ---- Figures that a person can check ----
 
+/// A tier that is its bus alone.
 fn bus(bandwidth: Bandwidth) -> TierConfig {
-    TierConfig::new("tier", Bytes::new(1), bandwidth)
+    common::tier("tier", bandwidth)
 }
 
 /// A system of which [`read`] and [`write`] use one lane.
 fn one_lane(arbitration: Arbitration, lane: Bandwidth) -> MemorySystem {
-    lay(arbitration, ClassWeights::default(), [bus(lane), bus(lane)])
+    lay(&config(arbitration, ClassWeights::default(), vec![bus(lane), bus(lane)]))
 }
 
 /// HBM of a byte a picosecond; external memory of 0.7 behind a link of 0.4 either way.
 fn two_tiers(arbitration: Arbitration) -> MemorySystem {
-    let link = LinkConfig::new(bandwidth(400 * GIGA), bandwidth(400 * GIGA));
-    let external = TierConfig { link: Some(link), ..bus(bandwidth(700 * GIGA)) };
-    lay(arbitration, ClassWeights::default(), [bus(bandwidth(1000 * GIGA)), external])
+    let link = LinkConfig::new(giga(400), giga(400));
+    let external = TierConfig { link: Some(link), ..bus(giga(700)) };
+    lay(&config(arbitration, ClassWeights::default(), vec![bus(giga(1000)), external]))
 }
 
 /// Reads `bytes` from HBM, whose read route is the first in every system.
 fn read(issued: u64, bytes: u64) -> Planned {
-    Planned {
-        class: TransferClass::KvRead,
-        route: route(0),
-        bytes,
-        issued,
-        held: None,
-        promoted: None,
-        urgency: Urgency::Due,
-    }
+    on_route(TransferClass::KvRead, route(0), issued, bytes)
 }
 
 /// Writes `bytes` to HBM.
 fn write(system: &MemorySystem, issued: u64, bytes: u64) -> Planned {
-    Planned { class: TransferClass::KvWrite, route: system.even_writes(TierId::HBM)[0], ..read(issued, bytes) }
+    on_route(TransferClass::KvWrite, system.even_writes(TierId::HBM)[0], issued, bytes)
 }
 
 fn read_external(system: &MemorySystem, issued: u64, bytes: u64) -> Planned {
-    Planned { route: system.even_reads(EXTERNAL)[0], ..read(issued, bytes) }
+    on_route(TransferClass::KvRead, system.even_reads(EXTERNAL)[0], issued, bytes)
 }
 
 fn move_in(system: &MemorySystem, issued: u64, bytes: u64) -> Planned {
-    Planned {
-        class: TransferClass::MigrateIn,
-        route: system.move_route(port(system, EXTERNAL), port(system, TierId::HBM)),
-        ..read(issued, bytes)
-    }
+    on_route(
+        TransferClass::MigrateIn,
+        system.move_route(port(system, EXTERNAL), port(system, TierId::HBM)),
+        issued,
+        bytes,
+    )
 }
 
 #[test]
 fn two_reads_that_partly_overlap_share_the_bus_while_they_do() {
-    let byte_a_picosecond = one_lane(Arbitration::Fair, bandwidth(1000 * GIGA));
+    let byte_a_picosecond = one_lane(Arbitration::Fair, giga(1000));
     // At 200 ns the first lacks 800 kB; the second has its 500 kB after another 1000 ns, when the first lacks 300 kB.
     let plan = [read(0, 1_000_000), read(200_000, 500_000)];
     assert_eq!(finishes(&byte_a_picosecond, &plan), [1_500_000, 1_200_000]);
@@ -649,7 +433,7 @@ fn two_reads_that_partly_overlap_share_the_bus_while_they_do() {
 
 #[test]
 fn an_instant_between_two_picoseconds_is_rounded_up() {
-    let system = one_lane(Arbitration::Fair, bandwidth(900 * GIGA));
+    let system = one_lane(Arbitration::Fair, giga(900));
     // The second takes 300 kB / 0.45 = 666,666.7 ps; the first then lacks 509,999.85 B, which take 566,666.5 ps.
     let plan = [read(0, 900_000), read(100_000, 300_000)];
     assert_eq!(finishes(&system, &plan), [1_333_334, 766_667]);
@@ -658,8 +442,8 @@ fn an_instant_between_two_picoseconds_is_rounded_up() {
 #[test]
 fn a_class_of_weight_three_gets_three_times_the_share() {
     let weights = ClassWeights { kv_read: 3, ..ClassWeights::default() };
-    let lane = bus(bandwidth(1000 * GIGA));
-    let system = lay(Arbitration::Fair, weights, [lane.clone(), lane]);
+    let lane = bus(giga(1000));
+    let system = lay(&config(Arbitration::Fair, weights, vec![lane.clone(), lane]));
     let plan = [read(0, 300_000), write(&system, 0, 300_000)];
     assert_eq!(finishes(&system, &plan), [400_000, 600_000]);
 }
@@ -675,17 +459,14 @@ fn what_a_link_keeps_a_move_from_using_goes_to_the_reads_of_hbm() {
 
 #[test]
 fn only_a_half_duplex_bus_is_shared_by_reads_and_writes() {
-    let half = bus(bandwidth(1000 * GIGA));
+    let half = bus(giga(1000));
     let full = TierConfig { duplex: Duplex::Full, ..half.clone() };
     let through_link = TierConfig {
-        link: Some(LinkConfig {
-            combined: Some(bandwidth(1250 * GIGA)),
-            ..LinkConfig::new(bandwidth(1000 * GIGA), bandwidth(1000 * GIGA))
-        }),
+        link: Some(LinkConfig { combined: Some(giga(1250)), ..LinkConfig::new(giga(1000), giga(1000)) }),
         ..full.clone()
     };
     for (tier, expected) in [(half, 200_000), (full, 100_000), (through_link, 160_000)] {
-        let system = lay(Arbitration::Fair, ClassWeights::default(), [tier.clone(), tier]);
+        let system = lay(&config(Arbitration::Fair, ClassWeights::default(), vec![tier.clone(), tier]));
         let plan = [read(0, 100_000), write(&system, 0, 100_000)];
         assert_eq!(finishes(&system, &plan), [expected; 2]);
     }
@@ -702,10 +483,10 @@ fn a_demand_read_preempts_a_write_which_preempts_a_move() {
 #[test]
 fn an_early_read_waits_for_due_ones_unless_it_is_promoted() {
     for arbitration in [Arbitration::Fair, Arbitration::Priority] {
-        let system = one_lane(arbitration, bandwidth(1000 * GIGA));
+        let system = one_lane(arbitration, giga(1000));
         let early = Planned { urgency: Urgency::Early, ..read(0, 500_000) };
         let due = read(100_000, 300_000);
-        assert_eq!(finishes(&system, &[early, due]), [800_000, 400_000], "{arbitration}");
+        assert_eq!(finishes(&system, &[early.clone(), due.clone()]), [800_000, 400_000], "{arbitration}");
         // With 100 kB received and 200 kB to go for the due one, they share.
         let promoted = Planned { promoted: Some(200_000), ..early };
         assert_eq!(finishes(&system, &[promoted, due]), [800_000, 600_000], "{arbitration}");
@@ -723,7 +504,7 @@ fn under_fifo_a_lane_is_idle_while_its_first_in_line_waits_for_another() {
 #[test]
 fn a_held_read_waits_and_the_wait_is_queueing() {
     for arbitration in [Arbitration::Fair, Arbitration::Priority, Arbitration::Fifo] {
-        let system = one_lane(arbitration, bandwidth(1000 * GIGA));
+        let system = one_lane(arbitration, giga(1000));
         let plan = [write(&system, 0, 100_000), Planned { held: Some(100_000), ..read(0, 200_000) }];
         let completed = Replay::new(&system, &plan).finish();
         let read = completed.iter().find(|transfer| transfer.tag == 1).expect("the read completes");
@@ -789,7 +570,7 @@ fn check_classes(replay: &Replay) -> Result<(), TestCaseError> {
         let issued_by_plan = replay
             .plan
             .iter()
-            .filter(|planned| planned.class == class && SimTime::from_ps(planned.issued) <= replay.now());
+            .filter(|planned| planned.class == class && SimTime::from_ps(planned.issued) <= replay.calendar.now());
         let issued: u64 = issued_by_plan.map(|planned| planned.bytes).sum();
         let completed: u64 = replay.completed.iter().filter(|c| of_class(c.tag)).map(|c| c.bytes.get()).sum();
         let in_flight: u64 =
@@ -819,9 +600,9 @@ fn check_conservation(system: &MemorySystem, plan: &[Planned]) -> Result<(), Tes
     let mut replay = Replay::new(system, plan);
     let mut before = (SimTime::ZERO, vec![0; system.lanes().len()]);
     while let Some(at) = replay.next_instant() {
-        prop_assert!(at >= replay.now(), "time ran back from {} to {at}", replay.now());
-        let at_last = arrived(&replay, replay.now());
-        let midway = SimTime::from_ps(replay.now().as_ps().midpoint(at.as_ps()));
+        prop_assert!(at >= replay.calendar.now(), "time ran back from {} to {at}", replay.calendar.now());
+        let at_last = arrived(&replay, replay.calendar.now());
+        let midway = SimTime::from_ps(replay.calendar.now().as_ps().midpoint(at.as_ps()));
         let at_midway = arrived(&replay, midway);
         check_lanes(system, &replay, midway, &before)?;
         let due = arrived(&replay, at);
@@ -832,7 +613,7 @@ fn check_conservation(system: &MemorySystem, plan: &[Planned]) -> Result<(), Tes
 
         let completed = replay.completed.len();
         replay.handle(at);
-        prop_assert_eq!(replay.now(), at);
+        prop_assert_eq!(replay.calendar.now(), at);
         for transfer in &replay.completed[completed..] {
             prop_assert_eq!(transfer.finished, at);
             prop_assert_eq!(due[&transfer.tag], transfer.bytes, "complete before the last byte has arrived");
@@ -851,7 +632,7 @@ fn check_conservation(system: &MemorySystem, plan: &[Planned]) -> Result<(), Tes
 
 /// In the end each lane has carried what was routed over it, to the byte.
 fn check_totals(system: &MemorySystem, replay: &Replay) -> Result<(), TestCaseError> {
-    for (lane, load) in replay.fabric.loads(replay.now()).iter().enumerate() {
+    for (lane, load) in replay.fabric.loads(replay.calendar.now()).iter().enumerate() {
         let mut routed = PerClass::filled(Bytes::ZERO);
         for planned in replay.plan.iter().filter(|planned| planned.holds(system, lane)) {
             routed[planned.class] += Bytes::new(planned.bytes);
@@ -863,8 +644,9 @@ fn check_totals(system: &MemorySystem, replay: &Replay) -> Result<(), TestCaseEr
 
 /// The completions in their order, with all that tells one run from another.
 fn sequence(system: &MemorySystem, plan: &[Planned]) -> Vec<(usize, TransferId, SimTime)> {
-    let completed = Replay::new(system, plan).finish();
-    completed.iter().map(|transfer| (transfer.tag, transfer.id, transfer.finished)).collect()
+    let mut replay = Replay::new(system, plan);
+    replay.run();
+    replay.completed.iter().map(|transfer| (transfer.tag, transfer.id, transfer.finished)).collect()
 }
 
 proptest! {
@@ -889,10 +671,10 @@ proptest! {
     /// What is issued at one instant shares the lanes from that instant on, whatever the order of issue.
     #[test]
     fn under_sharing_the_order_of_issue_within_an_instant_makes_no_difference(
-        system in sharing_arbitration().prop_flat_map(system),
+        system in sharing().prop_flat_map(system),
         plan in plan(any_planned()),
     ) {
-        let reversed: Vec<Planned> = plan.iter().rev().copied().collect();
+        let reversed: Vec<Planned> = plan.iter().rev().cloned().collect();
         let mut finishes_reversed = finishes(&system, &reversed);
         finishes_reversed.reverse();
         prop_assert_eq!(finishes(&system, &plan), finishes_reversed);
@@ -903,7 +685,7 @@ proptest! {
 #[test]
 fn a_held_transfer_in_a_reused_slot_is_not_completed() {
     // 0.3 B/ps is rounded down, so the two marks differ by less than the slack.
-    let system = one_lane(Arbitration::Fair, bandwidth(300 * GIGA));
+    let system = one_lane(Arbitration::Fair, giga(300));
     let mut fabric: Fabric<&str> = Fabric::new(&system);
     let (mut calendar, mut done) = (Calendar::with_capacity(8), Vec::new());
     let request = |bytes, urgency, tag| Request {
@@ -936,7 +718,7 @@ fn a_held_transfer_in_a_reused_slot_is_not_completed() {
 /// Whoever remembers how far a group had come must be able to compare: also when all have left and others come later.
 #[test]
 fn progress_goes_on_when_a_group_was_empty() {
-    let system = one_lane(Arbitration::Fair, bandwidth(1000 * GIGA));
+    let system = one_lane(Arbitration::Fair, giga(1000));
     let mut fabric: Fabric<()> = Fabric::new(&system);
     let (mut calendar, mut done) = (Calendar::with_capacity(8), Vec::new());
     let request = Request {

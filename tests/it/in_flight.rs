@@ -42,15 +42,8 @@ fn windowed() -> TierConfig {
 
 // ---- The twin ----
 
-const ALL: With = With {
-    efficiency: false,
-    caps: true,
-    limits: true,
-    channels: true,
-    hashed: true,
-    latencies: true,
-    windows: true,
-};
+const ALL: With =
+    With { efficiency: false, caps: true, limits: true, channels: true, hashed: true, latencies: true, windows: true };
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]

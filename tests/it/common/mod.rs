@@ -19,7 +19,7 @@ use tiersim::units::{Bandwidth, Bytes, SimTime};
 pub const GIGA: u64 = 1_000_000_000;
 const PS_PER_SECOND: f64 = SimTime::PS_PER_SECOND as f64;
 /// What a complete transfer may lack: 2^-20 byte, as the fabric says of itself.
-const CRUMB: f64 = 1.0 / 1_048_576.0;
+pub const CRUMB: f64 = 1.0 / 1_048_576.0;
 
 // ---- What is carried ----
 
@@ -61,6 +61,15 @@ impl Planned {
         }
     }
 
+    /// When it takes its lanes.
+    pub fn admitted(&self) -> u64 {
+        self.issued + self.held.unwrap_or(0)
+    }
+
+    pub fn holds(&self, system: &MemorySystem, lane: usize) -> bool {
+        lanes_with(system, self, |_| true).contains(&lane)
+    }
+
     pub fn latency(&self, system: &MemorySystem) -> u64 {
         [self.source, self.destination]
             .into_iter()
@@ -79,11 +88,11 @@ pub enum Action {
 }
 
 /// What is done from outside, by time. The position in the plan orders equal actions of an instant.
-fn agenda(plan: &[Planned]) -> VecDeque<(u64, Action, usize)> {
+pub fn agenda(plan: &[Planned]) -> VecDeque<(u64, Action, usize)> {
     let mut agenda = Vec::new();
     for (index, planned) in plan.iter().enumerate() {
         agenda.push((planned.issued, Action::Issue, index));
-        agenda.extend(planned.held.map(|delay| (planned.issued + delay, Action::Admit, index)));
+        agenda.extend(planned.held.map(|_| (planned.admitted(), Action::Admit, index)));
         agenda.extend(planned.promoted.map(|delay| (planned.issued + delay, Action::Promote, index)));
         agenda.extend(planned.cancelled.map(|delay| (planned.issued + delay, Action::Cancel, index)));
     }
@@ -91,7 +100,7 @@ fn agenda(plan: &[Planned]) -> VecDeque<(u64, Action, usize)> {
     agenda.into()
 }
 
-fn take_due(agenda: &mut VecDeque<(u64, Action, usize)>, now: u64) -> Option<(Action, usize)> {
+pub fn take_due(agenda: &mut VecDeque<(u64, Action, usize)>, now: u64) -> Option<(Action, usize)> {
     let &(at, action, index) = agenda.front()?;
     (at == now).then(|| {
         agenda.pop_front();
@@ -101,7 +110,7 @@ fn take_due(agenda: &mut VecDeque<(u64, Action, usize)>, now: u64) -> Option<(Ac
 
 /// A fabric that carries out a plan. The tags are positions in the plan.
 pub struct Replay<'a> {
-    plan: &'a [Planned],
+    pub plan: &'a [Planned],
     agenda: VecDeque<(u64, Action, usize)>,
     pub fabric: Fabric<usize>,
     pub calendar: Calendar,
@@ -458,7 +467,7 @@ fn in_a_row(system: &MemorySystem, tier: TierId, granule: u64) -> u64 {
     }
 }
 
-const LOWEST_PRECEDENCE: u8 = 3;
+pub const LOWEST_PRECEDENCE: u8 = 3;
 
 pub fn precedence(system: &MemorySystem, class: TransferClass, urgency: Urgency) -> u8 {
     let early = u8::from(urgency == Urgency::Early);

@@ -24,9 +24,62 @@ pub struct Kept {
     pub read_beyond: u64,
 }
 
+impl Kept {
+    fn of(step: &StepRecord<'_>) -> Self {
+        let plain = |bytes: &[Bytes]| bytes.iter().map(|bytes| bytes.get()).collect();
+        Self {
+            latency: step.latency,
+            bound: step.bound,
+            attention_read: plain(step.attention_read),
+            mlp_read: plain(step.mlp_read),
+            used: plain(step.used),
+            migrated: (step.migrated_in.get(), step.migrated_out.get()),
+            late: step.late_tokens,
+            read_tokens: step.read_kv_tokens,
+            read_beyond: step.read_beyond.get(),
+        }
+    }
+}
+
 /// A transfer, complete or dropped, without its id and tag: class, bytes carried, issue, start, end, alone, and the tier it counts for.
 pub type Carried = (TransferClass, Bytes, SimTime, SimTime, SimTime, SimTime, TierId);
 
+/// The steps of a run and the bytes of each class, for runs whose single transfers would fill the
+/// memory. It checks each transfer's times.
+#[derive(Default)]
+pub struct Steps {
+    pub steps: Vec<Kept>,
+    pub bytes: PerClass<u64>,
+    last: SimTime,
+}
+
+impl Probe for Steps {
+    fn transfer<Tag>(&mut self, transfer: &Completed<Tag>, _ends: Ends) {
+        assert!(transfer.finished >= self.last, "time ran back");
+        assert!(transfer.latency() >= transfer.alone, "faster than alone");
+        self.last = transfer.finished;
+        self.bytes[transfer.class] += transfer.bytes.get();
+    }
+
+    fn dropped<Tag>(&mut self, transfer: &Cancelled<Tag>, _ends: Ends) {
+        assert!(transfer.at >= self.last && transfer.dropped > Bytes::ZERO);
+        self.last = transfer.at;
+        self.bytes[transfer.class] += transfer.carried.get();
+    }
+
+    fn step(&mut self, step: &StepRecord<'_>) -> ControlFlow<()> {
+        self.steps.push(Kept::of(step));
+        ControlFlow::Continue(())
+    }
+}
+
+pub fn simulate_steps(config: &ScenarioConfig) -> (Outcome, Steps) {
+    let mut steps = Steps::default();
+    let outcome = run(&Scenario::new(config.clone()).unwrap(), &mut steps).unwrap();
+    (outcome, steps)
+}
+
+/// The steps of a run and all its transfers.
 #[derive(Default, Debug, PartialEq)]
 pub struct Keep {
     pub steps: Vec<Kept>,
@@ -50,18 +103,7 @@ impl Probe for Keep {
     }
 
     fn step(&mut self, step: &StepRecord<'_>) -> ControlFlow<()> {
-        let plain = |bytes: &[Bytes]| bytes.iter().map(|bytes| bytes.get()).collect();
-        self.steps.push(Kept {
-            latency: step.latency,
-            bound: step.bound,
-            attention_read: plain(step.attention_read),
-            mlp_read: plain(step.mlp_read),
-            used: plain(step.used),
-            migrated: (step.migrated_in.get(), step.migrated_out.get()),
-            late: step.late_tokens,
-            read_tokens: step.read_kv_tokens,
-            read_beyond: step.read_beyond.get(),
-        });
+        self.steps.push(Kept::of(step));
         ControlFlow::Continue(())
     }
 }
