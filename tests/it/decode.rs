@@ -4,7 +4,7 @@ use crate::common::runs::{BASELINE, BEST_RATIO, Steps, accounted, bandwidth, mem
 use proptest::prelude::*;
 use tiersim::config::Reference;
 use tiersim::memory::{Arbitration, Duplex, LinkConfig, PerClass, TierConfig, TransferClass};
-use tiersim::simulation::{Probe, RunError, Scenario, ScenarioConfig, SkipsMade, run, run_abreast};
+use tiersim::simulation::{RunError, Scenario, ScenarioConfig, SkipsMade, run, run_abreast};
 use tiersim::strategy::{InitializationKind, Late, MigrationKind, PlacementKind, Strategy as Parts};
 use tiersim::units::{Bytes, Ratio, SimTime};
 use tiersim::workload::{ComputeConfig, Generator, GeneratorConfig, ModelConfig, SkipSource, StepSkips, TraceConfig};
