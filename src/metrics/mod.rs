@@ -5,6 +5,7 @@
 //!
 //! A [`WaitRecorder`] watches what a run waits for.
 
+mod columns;
 mod distribution;
 mod recorder;
 mod series;
@@ -12,9 +13,10 @@ mod summary;
 mod timeline;
 mod waits;
 
+pub use columns::{RunColumn, STEP_COLUMNS, StepColumn, StepDraft, StepUnit, StepValue, step_columns};
 pub use distribution::Timings;
 pub use recorder::{Histograms, Recorder, RunReport, SCHEMA, lane_summaries, transfer_summaries};
-pub use series::{Series, Step};
+pub use series::{Series, Step, StepValues, TierBytes};
 pub use summary::{
     AlphaSummary, BoundSummary, Distribution, LaneSummary, LayoutSummary, MigrationSummary, Named, StoredSummary,
     SublayerAlpha, Summary, TransferSummary, WaitsSummary,

@@ -122,6 +122,8 @@ pub struct Recorder {
     bytes: PerClass<Vec<Bytes>>,
     attention: Mean,
     mlp: Mean,
+    /// KV read of tokens that were to be skipped, as others of their pages were not.
+    read_beyond: Bytes,
     /// By tier: the sum over steps of its share of the bytes read.
     shares: Vec<Mean>,
     /// By tier, then compute: for how long sublayers waited for it.
@@ -143,6 +145,7 @@ impl Recorder {
             bytes: PerClass::from_fn(|_| vec![Bytes::ZERO; tiers]),
             attention: Mean::default(),
             mlp: Mean::default(),
+            read_beyond: Bytes::ZERO,
             shares: vec![Mean::default(); tiers],
             waited: vec![SimTime::ZERO; tiers + 1],
             warmup: scenario.warmup(),
@@ -168,7 +171,7 @@ impl Recorder {
         };
         let bound: SimTime = self.series.steps().map(|step| step.bound).sum();
         let sum = |bytes: fn(&super::series::Step<'_>) -> u64| self.series.steps().map(|step| bytes(&step)).sum();
-        let read_beyond: u64 = sum(|step| step.read_beyond.get());
+        let read_beyond = self.read_beyond.get();
         let kv_read: Bytes = self.bytes[TransferClass::KvRead].iter().copied().sum();
         let asked_for = kv_read.get().saturating_sub(read_beyond);
         let summary = Summary {
@@ -315,6 +318,7 @@ impl Probe for Recorder {
 
     fn step(&mut self, step: &StepRecord<'_>) -> ControlFlow<()> {
         self.series.push(step);
+        self.read_beyond += step.read_beyond;
         if !self.measures {
             return ControlFlow::Continue(());
         }

@@ -1,50 +1,86 @@
 use crate::simulation::StepRecord;
 use crate::units::{Bytes, SimTime};
+use std::ops::Deref;
 
-/// What is kept of every step.
-#[derive(Clone, Debug)]
+/// The values of every step of a run that are kept in memory and in `steps.csv`.
+///
+/// The columns of that file are in [`super::STEP_COLUMNS`]; reading a folder back fills a series
+/// through the same table, so a series that was read back equals the one that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Series {
     tiers: usize,
-    rows: Vec<Row>,
-    /// For each step and tier: bytes read, bytes in use.
-    by_tier: Vec<(Bytes, Bytes)>,
+    steps: Vec<StepValues>,
+    /// By step, then tier.
+    by_tier: Vec<TierBytes>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Row {
-    context: usize,
-    read_kv_tokens: u64,
-    read_beyond: Bytes,
-    latency: SimTime,
-    bound: SimTime,
-    migrated_in: Bytes,
-    migrated_out: Bytes,
-    late_tokens: u64,
-}
-
-/// One step of a [`Series`].
-#[derive(Clone, Copy, Debug)]
-#[allow(missing_docs)]
-pub struct Step<'a> {
-    pub step: usize,
+/// The values of one step that do not belong to a tier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepValues {
+    /// Tokens in the KV cache before the step.
     pub context: usize,
+    /// Tokens whose KV was read: the sum over layers.
     pub read_kv_tokens: u64,
-    pub read_beyond: Bytes,
+    /// From the step's start to its end.
     pub latency: SimTime,
+    /// The least time that any placement could give.
     pub bound: SimTime,
+    /// Migration towards faster tiers, as it was issued.
     pub migrated_in: Bytes,
+    /// Migration towards slower tiers, as it was issued.
     pub migrated_out: Bytes,
+    /// Tokens read at the source of a move that was not complete.
     pub late_tokens: u64,
-    /// For each tier: bytes read, bytes in use at the end.
-    pub by_tier: &'a [(Bytes, Bytes)],
+}
+
+/// The bytes of one step on one tier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TierBytes {
+    /// Weights and KV read from the tier.
+    pub read: Bytes,
+    /// Bytes in use at the end of the step.
+    pub used: Bytes,
+}
+
+/// One step of a [`Series`]; its [values](StepValues) can be read as if they were its own fields.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// The step's number, from 0.
+    pub step: usize,
+    /// What does not belong to a tier.
+    pub values: StepValues,
+    /// What does, the fastest tier first.
+    pub by_tier: &'a [TierBytes],
+}
+
+impl Deref for Step<'_> {
+    type Target = StepValues;
+
+    fn deref(&self) -> &StepValues {
+        &self.values
+    }
 }
 
 impl Step<'_> {
-    /// Tier 0's share of the bytes read.
+    /// Tier 0's share of the bytes read; not a number where nothing was read.
     #[must_use]
     pub fn alpha(&self) -> f64 {
-        let all: Bytes = self.by_tier.iter().map(|(read, _)| *read).sum();
-        self.by_tier[0].0.as_f64() / all.as_f64()
+        let all: Bytes = self.by_tier.iter().map(|tier| tier.read).sum();
+        self.by_tier[0].read.as_f64() / all.as_f64()
+    }
+}
+
+impl From<&StepRecord<'_>> for StepValues {
+    fn from(step: &StepRecord<'_>) -> Self {
+        Self {
+            context: step.context,
+            read_kv_tokens: step.read_kv_tokens,
+            latency: step.latency,
+            bound: step.bound,
+            migrated_in: step.migrated_in,
+            migrated_out: step.migrated_out,
+            late_tokens: step.late_tokens,
+        }
     }
 }
 
@@ -55,69 +91,45 @@ impl Series {
         Self::with_capacity(tiers, 0)
     }
 
-    /// The same with room for so many steps.
+    /// The same with room for so many steps: no step that fits allocates.
     #[must_use]
     pub fn with_capacity(tiers: usize, steps: usize) -> Self {
-        Self { tiers, rows: Vec::with_capacity(steps), by_tier: Vec::with_capacity(steps * tiers) }
+        Self { tiers, steps: Vec::with_capacity(steps), by_tier: Vec::with_capacity(steps * tiers) }
     }
 
     pub(super) fn push(&mut self, step: &StepRecord<'_>) {
-        debug_assert_eq!(step.step, self.rows.len());
-        self.rows.push(Row {
-            context: step.context,
-            read_kv_tokens: step.read_kv_tokens,
-            read_beyond: step.read_beyond,
-            latency: step.latency,
-            bound: step.bound,
-            migrated_in: step.migrated_in,
-            migrated_out: step.migrated_out,
-            late_tokens: step.late_tokens,
-        });
-        for tier in 0..self.tiers {
-            self.by_tier.push((step.attention_read[tier] + step.mlp_read[tier], step.used[tier]));
-        }
+        debug_assert_eq!(step.step, self.steps.len());
+        self.steps.push(step.into());
+        let of_tier =
+            |tier: usize| TierBytes { read: step.attention_read[tier] + step.mlp_read[tier], used: step.used[tier] };
+        self.by_tier.extend((0..self.tiers).map(of_tier));
     }
 
-    /// Adds a step that was read back. Its number is its place; its tiers must be as many as the series'.
+    /// Adds a step that was read back. Its number is its place; its tiers must be as many as the
+    /// series'.
     pub fn append(&mut self, step: &Step<'_>) {
-        debug_assert_eq!((step.step, step.by_tier.len()), (self.rows.len(), self.tiers));
-        self.rows.push(Row {
-            context: step.context,
-            read_kv_tokens: step.read_kv_tokens,
-            read_beyond: step.read_beyond,
-            latency: step.latency,
-            bound: step.bound,
-            migrated_in: step.migrated_in,
-            migrated_out: step.migrated_out,
-            late_tokens: step.late_tokens,
-        });
+        debug_assert_eq!((step.step, step.by_tier.len()), (self.steps.len(), self.tiers));
+        self.steps.push(step.values);
         self.by_tier.extend_from_slice(step.by_tier);
     }
 
     /// How many steps there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.steps.len()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.steps.is_empty()
     }
 
     /// All steps, in order.
     pub fn steps(&self) -> impl ExactSizeIterator<Item = Step<'_>> {
-        self.rows.iter().enumerate().map(|(step, row)| Step {
+        self.steps.iter().enumerate().map(|(step, values)| Step {
             step,
-            context: row.context,
-            read_kv_tokens: row.read_kv_tokens,
-            read_beyond: row.read_beyond,
-            latency: row.latency,
-            bound: row.bound,
-            migrated_in: row.migrated_in,
-            migrated_out: row.migrated_out,
-            late_tokens: row.late_tokens,
+            values: *values,
             by_tier: &self.by_tier[step * self.tiers..(step + 1) * self.tiers],
         })
     }

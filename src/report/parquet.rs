@@ -1,5 +1,5 @@
 use super::{Artifact, Exporter, ReportError};
-use crate::metrics::{RunReport, Step};
+use crate::metrics::{RunColumn, RunReport, StepUnit, StepValue, step_columns};
 use parquet::basic::{Compression, LogicalType, Repetition, Type as PhysicalType, ZstdLevel};
 use parquet::data_type::{DoubleType, Int64Type};
 use parquet::errors::ParquetError;
@@ -32,33 +32,20 @@ impl Exporter for StepsParquet {
 }
 
 fn columns(run: &RunReport) -> Vec<Column> {
-    // No count comes near 2^63.
-    let whole = |name: &str, of: &dyn Fn(&Step<'_>) -> u64| Column {
-        name: name.to_owned(),
-        values: Values::Whole(run.series.steps().map(|step| of(&step) as i64).collect()),
+    step_columns(&run.tiers).into_iter().map(|column| values(run, column)).collect()
+}
+
+/// A column of all steps.
+fn values(run: &RunReport, column: RunColumn) -> Column {
+    let steps = || run.series.steps().map(|step| column.value(&step));
+    let values = match column.column.unit {
+        // No count comes near 2^63.
+        StepUnit::Step | StepUnit::Tokens | StepUnit::Bytes => {
+            Values::Whole(steps().map(|it| it.whole() as i64).collect())
+        }
+        StepUnit::Nanoseconds | StepUnit::Share => Values::Real(steps().map(StepValue::real).collect()),
     };
-    let real = |name: &str, of: &dyn Fn(&Step<'_>) -> f64| Column {
-        name: name.to_owned(),
-        values: Values::Real(run.series.steps().map(|step| of(&step)).collect()),
-    };
-    let mut columns = vec![
-        whole("step", &|step| step.step as u64),
-        whole("context_tokens", &|step| step.context as u64),
-        whole("read_kv_tokens", &|step| step.read_kv_tokens),
-        real("alpha", &|step| step.alpha()),
-        real("latency_ns", &|step| step.latency.as_ns()),
-        real("bound_ns", &|step| step.bound.as_ns()),
-    ];
-    for (tier, name) in run.tiers.iter().enumerate() {
-        columns.push(whole(&format!("{name}_read_bytes"), &|step| step.by_tier[tier].0.get()));
-        columns.push(whole(&format!("{name}_used_bytes"), &|step| step.by_tier[tier].1.get()));
-    }
-    columns.extend([
-        whole("migrated_in_bytes", &|step| step.migrated_in.get()),
-        whole("migrated_out_bytes", &|step| step.migrated_out.get()),
-        whole("late_tokens", &|step| step.late_tokens),
-    ]);
-    columns
+    Column { name: column.name, values }
 }
 
 fn write(columns: &[Column]) -> Result<Vec<u8>, ParquetError> {
@@ -99,7 +86,7 @@ mod tests {
     use bytes::Bytes;
     use parquet::file::reader::{FileReader, SerializedFileReader};
 
-    /// The two files are made apart; they must say the same.
+    /// Both files are made from one table; text and binary values must agree.
     #[test]
     fn says_what_steps_csv_says() {
         let mut config = ScenarioConfig::load("study").unwrap();

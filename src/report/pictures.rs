@@ -170,7 +170,7 @@ pub fn memory_in_use(name: &str, title: &str, panels: &[MemoryPanel<'_>]) -> Res
             let run = labelled.run;
             for (tier, tier_name) in run.tiers.iter().enumerate() {
                 let points: Vec<(f64, f64)> =
-                    run.series.steps().map(|step| (step.step as f64, step.by_tier[tier].1.as_f64() / GIB)).collect();
+                    run.series.steps().map(|step| (step.step as f64, step.by_tier[tier].used.as_f64() / GIB)).collect();
                 most = points.iter().fold(most, |most, (_, y)| most.max(*y));
                 let label =
                     if panel.runs.len() > 1 { format!("{tier_name}, {}", labelled.label) } else { tier_name.clone() };

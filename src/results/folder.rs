@@ -1,8 +1,10 @@
 use super::{Distributions, ResultsError};
 use crate::config;
-use crate::metrics::{Histograms, RunReport, SCHEMA, Series, Step, Summary};
+use crate::metrics::{
+    Histograms, RunColumn, RunReport, SCHEMA, Series, Step, StepDraft, Summary, TierBytes, step_columns,
+};
 use crate::report::READ_BACK;
-use crate::units::{Bytes, SimTime};
+use crate::units::SimTime;
 use serde_json::Value;
 use std::fs;
 use std::io::Read;
@@ -11,8 +13,7 @@ use std::path::Path;
 /// A run whose files were read back.
 #[derive(Clone, Debug)]
 pub struct FinishedRun {
-    /// As the run itself had it, but for what no file holds: what a step read beyond need, and exact ends of distributions
-    /// that are not in the summary.
+    /// As the run itself had it, but for exact ends of distributions that are not in the summary.
     pub report: RunReport,
     /// `summary.json` as it is, with what this version of tiersim does not know.
     pub summary: Value,
@@ -123,18 +124,6 @@ fn read_summary(path: &Path) -> Result<(Value, Summary), ResultsError> {
     Ok((value, summary))
 }
 
-/// The columns of `steps.csv` that are not a tier's.
-const COLUMNS: [&str; 8] = [
-    "context_tokens",
-    "read_kv_tokens",
-    "latency_ns",
-    "bound_ns",
-    "migrated_in_bytes",
-    "migrated_out_bytes",
-    "late_tokens",
-    "step",
-];
-
 fn read_steps(path: &Path, tiers: &[String]) -> Result<Series, ResultsError> {
     let shown = path.display().to_string();
     let place = |line: u64, message: String| ResultsError::Place { path: shown.clone(), line: line as usize, message };
@@ -148,56 +137,29 @@ fn read_steps(path: &Path, tiers: &[String]) -> Result<Series, ResultsError> {
         let found = heading.iter().position(|column| column == name);
         found.ok_or_else(|| place(1, format!("it has no column '{name}'")))
     };
-    let plain: Vec<usize> = COLUMNS.iter().map(|name| column(name)).collect::<Result<_, _>>()?;
-    let of_tiers: Vec<(usize, usize)> = tiers
-        .iter()
-        .map(|tier| Ok((column(&format!("{tier}_read_bytes"))?, column(&format!("{tier}_used_bytes"))?)))
-        .collect::<Result<_, ResultsError>>()?;
+    let columns: Vec<(RunColumn, usize)> = step_columns(tiers)
+        .into_iter()
+        .filter(RunColumn::is_read_back)
+        .map(|known| column(&known.name).map(|index| (known, index)))
+        .collect::<Result<_, _>>()?;
     let mut series = Series::new(tiers.len());
     let mut row = csv::StringRecord::new();
-    let mut by_tier = Vec::with_capacity(tiers.len());
+    let mut draft = StepDraft { by_tier: vec![TierBytes::default(); tiers.len()], ..StepDraft::default() };
     while reader.read_record(&mut row).map_err(unreadable)? {
         let line = row.position().map_or(0, csv::Position::line);
-        let cell = |index: usize| (row.get(index).unwrap_or(""), heading.get(index).unwrap_or(""));
-        let wrong = |text: &str, name: &str| place(line, format!("{name}: '{text}' is not what tiersim writes there"));
-        let count = |index: usize| {
-            let (text, name) = cell(index);
-            text.parse::<u64>().map_err(|_| wrong(text, name))
-        };
-        let time = |index: usize| {
-            let (text, name) = cell(index);
-            exact_ns(text).ok_or_else(|| wrong(text, name))
-        };
-        by_tier.clear();
-        for (read, used) in &of_tiers {
-            by_tier.push((Bytes::new(count(*read)?), Bytes::new(count(*used)?)));
+        for (column, index) in &columns {
+            let text = row.get(*index).unwrap_or("");
+            column
+                .read(text, &mut draft)
+                .ok_or_else(|| place(line, format!("{}: '{text}' is not what tiersim writes there", column.name)))?;
         }
         let step = series.len();
-        if count(plain[7])? != step as u64 {
-            return Err(place(line, format!("step: {} stands where step {step} is due", cell(plain[7]).0)));
+        if draft.step != step as u64 {
+            return Err(place(line, format!("step: {} stands where step {step} is due", draft.step)));
         }
-        series.append(&Step {
-            step,
-            context: count(plain[0])? as usize,
-            read_kv_tokens: count(plain[1])?,
-            read_beyond: Bytes::ZERO,
-            latency: time(plain[2])?,
-            bound: time(plain[3])?,
-            migrated_in: Bytes::new(count(plain[4])?),
-            migrated_out: Bytes::new(count(plain[5])?),
-            late_tokens: count(plain[6])?,
-            by_tier: &by_tier,
-        });
+        series.append(&Step { step, values: draft.values, by_tier: &draft.by_tier });
     }
     Ok(series)
-}
-
-/// What [`SimTime::exact_ns`] writes.
-fn exact_ns(text: &str) -> Option<SimTime> {
-    let (whole, part) = text.split_once('.')?;
-    let digits = |text: &str| text.bytes().all(|digit| digit.is_ascii_digit()).then(|| text.parse::<u64>().ok())?;
-    let ps = digits(whole)?.checked_mul(1_000)?.checked_add(digits(part).filter(|_| part.len() == 3)?)?;
-    Some(SimTime::from_ps(ps))
 }
 
 fn read_histograms(path: &Path, summary: &Summary) -> Result<Histograms, ResultsError> {
@@ -225,19 +187,4 @@ fn read_histograms(path: &Path, summary: &Summary) -> Result<Histograms, Results
         }
     }
     Ok(histograms)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_read_to_the_picosecond() {
-        for ps in [0, 7, 123_456_789_012, u64::MAX] {
-            assert_eq!(exact_ns(&SimTime::from_ps(ps).exact_ns()), Some(SimTime::from_ps(ps)));
-        }
-        for text in ["", "1", "1.5", "1.5000", "-1.000", "+1.000", "1e3.000", "18446744073709552.000"] {
-            assert_eq!(exact_ns(text), None, "{text}");
-        }
-    }
 }

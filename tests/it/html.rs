@@ -13,7 +13,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process;
 use tempfile::TempDir;
-use tiersim::metrics::{Recorder, RunReport, Series, Step};
+use tiersim::metrics::{Recorder, RunReport, Series, Step, StepValues};
 use tiersim::report::html::{self, Group, Page};
 use tiersim::report::pictures::Labelled;
 use tiersim::simulation::{Scenario, ScenarioConfig, run};
@@ -167,7 +167,8 @@ fn the_spike_of_the_first_step_sets_no_scale() {
     let mut spiked = Series::new(run.tiers.len());
     for step in run.series.steps() {
         let latency = if step.step == 0 { SimTime::from_ps(20 * step.latency.as_ps()) } else { step.latency };
-        spiked.append(&Step { latency, ..step });
+        let values = StepValues { latency, ..step.values };
+        spiked.append(&Step { values, ..step });
     }
     run.series = spiked;
     let html = text(&html::comparison("One", "", "", &[Labelled { label: "one", run: &run }]).unwrap());

@@ -259,12 +259,12 @@ impl<'a> OverTokens<'a> {
 
     fn memory(&self) -> Plot {
         let (unit, factor) =
-            byte_unit(self.greatest(|step| step.by_tier.iter().map(|(_, used)| used.as_f64()).fold(0.0, f64::max)));
+            byte_unit(self.greatest(|step| step.by_tier.iter().map(|tier| tier.used.as_f64()).fold(0.0, f64::max)));
         let alone = self.runs.len() == 1;
         let mut lines = Vec::new();
         for (run, labelled) in self.runs.iter().enumerate() {
             for (tier, name) in labelled.run.tiers.iter().enumerate() {
-                let used = |step: &Step<'_>| step.by_tier[tier].1.as_f64() / factor;
+                let used = |step: &Step<'_>| step.by_tier[tier].used.as_f64() / factor;
                 let (label, style) = if alone {
                     // In the order of the pictures: blue for the first tier.
                     (name.clone(), (Some([1, 4, 2, 3, 0, 5][tier % COLOURS]), tier / COLOURS))
@@ -276,7 +276,7 @@ impl<'a> OverTokens<'a> {
             }
         }
         // A capacity far above all that is in use would press the lines to the ground; the table has it.
-        let most = self.greatest(|step| step.by_tier.iter().map(|(_, used)| used.as_f64()).fold(0.0, f64::max));
+        let most = self.greatest(|step| step.by_tier.iter().map(|tier| tier.used.as_f64()).fold(0.0, f64::max));
         let mut shown: Vec<(&str, u64)> = Vec::new();
         for run in self.runs {
             for (tier, capacity) in &run.run.summary.capacity_bytes.0 {
