@@ -4,13 +4,14 @@ use super::progress::Bar;
 use super::run::{RunArgs, configure, scenarios};
 use super::{paths, print};
 use crate::explain::{ExplainError, Explanation, Ladder, Part, because, difference};
+use crate::metrics::figure_unit;
 use crate::report::html;
 use crate::report::pictures::{
     Labelled, MemoryPanel, alpha, latency_cdf, latency_percentiles, memory_in_use, token_latency,
 };
 use crate::report::{self, Artifact, Column, Table};
 use crate::results::{
-    Condition, Difference, Figure, FinishedRun, Holds, Kind, differences, figures, named_parts, sentences,
+    Condition, Difference, FigureOfRuns, FinishedRun, Holds, differences, figures, named_parts, sentences,
 };
 use crate::simulation::{Room, Scenario, ScenarioConfig, file_name, labels};
 use crate::study::{self, Cancel, Job, Progress, Resources};
@@ -80,7 +81,7 @@ struct Comparison {
     folders: Vec<PathBuf>,
     runs: Vec<FinishedRun>,
     differences: Vec<Difference>,
-    figures: Vec<Figure>,
+    figures: Vec<FigureOfRuns>,
     sentences: Vec<String>,
     /// For each run after the first, what the difference between its time and the first's is made
     /// of; empty where that was not found.
@@ -404,7 +405,7 @@ impl Comparison {
         for figure in &self.figures {
             let mut row = vec![figure.path.clone()];
             for (index, value) in figure.values.iter().enumerate() {
-                row.push(value.map_or_else(dash, |value| Kind::of(&figure.path).shown_in(value, style)));
+                row.push(value.map_or_else(dash, |value| figure_unit(&figure.path).shown_in(value, style)));
                 if index > 0 {
                     row.push(figure.ratio(index).map_or_else(dash, |ratio| format!("{ratio:.3}")));
                 }

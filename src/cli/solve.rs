@@ -2,8 +2,9 @@ use super::error::{CliError, INCOMPLETE};
 use super::overrides::value;
 use super::run::{RunArgs, configure, scenarios};
 use super::{print, terminal};
+use crate::metrics::figure_unit;
 use crate::report::{Column, Table};
-use crate::results::{Condition, Kind};
+use crate::results::Condition;
 use crate::simulation::Room;
 use crate::study::{Cancel, Resources};
 use crate::sweep::{Probed, Search, Solution, solve};
@@ -73,7 +74,7 @@ pub(super) fn run(args: &SolveArgs, cancel: &Cancel) -> Result<ExitCode, CliErro
     if args.run.json {
         print(&as_json(&search, &solution)?)?;
     } else {
-        let kind = Kind::of(until.path());
+        let kind = figure_unit(until.path());
         let mut table =
             Table::new(vec![Column::number(field), Column::number(until.path()), Column::text(&args.until)]);
         for probed in &solution.probed {
@@ -91,7 +92,7 @@ pub(super) fn run(args: &SolveArgs, cancel: &Cancel) -> Result<ExitCode, CliErro
 
 fn sentences(search: &Search, solution: &Solution) -> Vec<String> {
     let Solution { unit, probed, crossings, against_trend } = solution;
-    let kind = Kind::of(search.until.path());
+    let kind = figure_unit(search.until.path());
     let at = |probed: &Probed| unit.shown(probed.value.number.unwrap_or(f64::NAN));
     let with = |probed: &Probed| {
         let figure = probed.figure.map(|figure| kind.shown(figure));

@@ -1,5 +1,5 @@
-use crate::metrics::RunReport;
-use crate::report::{Column, rate};
+use crate::metrics::{RunReport, rate};
+use crate::report::Column;
 use crate::units::{SimTime, SizeStyle};
 
 /// The columns that say how runs went, after those that say what they were.

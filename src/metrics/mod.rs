@@ -7,6 +7,7 @@
 
 mod columns;
 mod distribution;
+mod figures;
 mod recorder;
 mod series;
 mod summary;
@@ -15,6 +16,10 @@ mod waits;
 
 pub use columns::{RunColumn, STEP_COLUMNS, StepColumn, StepDraft, StepUnit, StepValue, step_columns};
 pub use distribution::Timings;
+pub use figures::{
+    Figure, FigureUnit, FigureValue, compared_paths, figure_unit, figures, full_name, known_figures, rate, short_names,
+    swept_figures,
+};
 pub use recorder::{Histograms, Recorder, RunReport, SCHEMA, lane_summaries, transfer_summaries};
 pub use series::{Series, Step, StepValues, TierBytes};
 pub use summary::{

@@ -66,19 +66,6 @@ use crate::units::{Bytes, SimTime};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::time::Duration;
 
-/// Tokens a second as a person reads them: four digits, or all before the point.
-#[must_use]
-pub fn rate(tokens_per_s: f64) -> String {
-    let digits = match tokens_per_s {
-        rate if rate >= 1_000.0 => 0,
-        rate if rate >= 100.0 => 1,
-        rate if rate >= 10.0 => 2,
-        rate if rate >= 1.0 => 3,
-        _ => 4,
-    };
-    format!("{tokens_per_s:.digits$}")
-}
-
 /// The files of a run's distributions, for what has no other series: a `.hgrm` each and the log of all.
 ///
 /// # Errors

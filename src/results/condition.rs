@@ -1,5 +1,6 @@
-use super::figures::{ALIASES, Kind, begins_as_a_figure, figure_meant, find, full_name, known_figures};
+use super::figures::{begins_as_a_figure, figure_meant, find};
 use crate::config::did_you_mean;
+use crate::metrics::{FigureUnit, figure_unit, full_name, known_figures, short_names};
 use crate::units::{Bytes, SimTime};
 use serde_json::Value;
 use std::fmt;
@@ -113,13 +114,13 @@ impl FromStr for Condition {
         if !begins_as_a_figure(&path) {
             return Err(no_figure(text, &path));
         }
-        let limit = parse_limit(text, limit, Kind::of(&path))?;
+        let limit = parse_limit(text, limit, figure_unit(&path))?;
         Ok(Self { text: text.to_owned(), path, operator, limit })
     }
 }
 
 fn no_figure(text: &str, name: &str) -> ConditionError {
-    let mut known: Vec<&str> = ALIASES.iter().map(|(short, _)| *short).collect();
+    let mut known: Vec<&str> = short_names().collect();
     let groups = known_figures().iter().filter_map(|path| path.split('.').next());
     groups.for_each(|group| {
         if !known.contains(&group) {
@@ -130,7 +131,7 @@ fn no_figure(text: &str, name: &str) -> ConditionError {
     ConditionError::NoFigure { text: text.to_owned(), name: name.to_owned(), meant, known: known.join(", ") }
 }
 
-fn parse_limit(text: &str, limit: &str, kind: Kind) -> Result<Limit, ConditionError> {
+fn parse_limit(text: &str, limit: &str, unit: FigureUnit) -> Result<Limit, ConditionError> {
     let number = |text: &str| text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
     if let Some(factor) = limit.strip_suffix(['x', 'X']).and_then(number) {
         return Ok(Limit::OfFirst(factor));
@@ -139,23 +140,23 @@ fn parse_limit(text: &str, limit: &str, kind: Kind) -> Result<Limit, ConditionEr
         if limit.starts_with(['+', '-']) {
             return Ok(Limit::OfFirst(1.0 + percent / 100.0));
         }
-        if kind == Kind::Share {
+        if unit == FigureUnit::Share {
             return Ok(Limit::Absolute(percent / 100.0));
         }
         let factor = (1.0 + percent / 100.0).to_string();
         return Err(ConditionError::Percent { text: text.to_owned(), limit: limit.to_owned(), factor });
     }
-    let (read, more) = match kind {
-        Kind::Time => (limit.parse::<SimTime>().ok().map(SimTime::as_ns), " or a time: 400us"),
-        Kind::Bytes => (limit.parse::<Bytes>().ok().map(Bytes::as_f64), " or a size: 2GiB"),
-        Kind::Share => (number(limit), " or a share: 90%"),
-        Kind::Number | Kind::Rate => (number(limit), ""),
+    let (read, more) = match unit {
+        FigureUnit::Time => (limit.parse::<SimTime>().ok().map(SimTime::as_ns), " or a time: 400us"),
+        FigureUnit::Bytes => (limit.parse::<Bytes>().ok().map(Bytes::as_f64), " or a size: 2GiB"),
+        FigureUnit::Share => (number(limit), " or a share: 90%"),
+        FigureUnit::Number | FigureUnit::Rate => (number(limit), ""),
     };
     let (text, limit) = (text.to_owned(), limit.to_owned());
     match read {
         Some(limit) => Ok(Limit::Absolute(limit)),
         None if number(&limit).is_some() => {
-            let units = if kind == Kind::Time { "ns, us, ms or s" } else { "B, KiB, MiB, GiB, kB, MB or GB" };
+            let units = if unit == FigureUnit::Time { "ns, us, ms or s" } else { "B, KiB, MiB, GiB, kB, MB or GB" };
             Err(ConditionError::Unit { text, limit, units })
         }
         None => Err(ConditionError::Limit { text, limit, more }),
@@ -197,19 +198,19 @@ impl Condition {
     /// [`ConditionError`] if a run does not have the figure.
     pub fn check(&self, runs: &[(&str, &Value)]) -> Result<Vec<Holds>, ConditionError> {
         let Some(((name, summary), others)) = runs.split_first() else { return Ok(Vec::new()) };
-        let kind = Kind::of(&self.path);
+        let unit = figure_unit(&self.path);
         let (limit, against) = match self.limit {
-            Limit::Absolute(limit) => (limit, kind.shown(limit)),
+            Limit::Absolute(limit) => (limit, unit.shown(limit)),
             Limit::OfFirst(factor) => {
                 let first = self.value(name, summary)?;
-                (first * factor, format!("{factor} times the {} of {name}", kind.shown(first)))
+                (first * factor, format!("{factor} times the {} of {name}", unit.shown(first)))
             }
         };
         let mut holds = Vec::new();
         for (run, summary) in others {
             let value = self.value(run, summary)?;
             if self.operator.holds(value, limit) {
-                let detail = format!("{} is {}, held against {against}", self.path, kind.shown(value));
+                let detail = format!("{} is {}, held against {against}", self.path, unit.shown(value));
                 holds.push(Holds { condition: self.text.clone(), run: (*run).to_owned(), detail });
             }
         }

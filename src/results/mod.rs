@@ -14,7 +14,7 @@ mod sentences;
 pub use crate::simulation::{Difference, differences};
 pub use condition::{Condition, ConditionError, Holds};
 pub use distributions::{Distributions, LogUnit};
-pub use figures::{Figure, Kind, figure_meant, figures, full_name, known_figures, short_names};
+pub use figures::{FigureOfRuns, figure_meant, figures};
 pub use folder::FinishedRun;
 pub use parts::named_parts;
 pub use sentences::sentences;

@@ -1,5 +1,4 @@
-use crate::metrics::Summary;
-use crate::report::rate;
+use crate::metrics::{Summary, rate};
 use crate::simulation::{Difference, one_thing, same};
 use crate::units::SimTime;
 

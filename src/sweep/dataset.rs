@@ -1,7 +1,7 @@
 //! The dataset of a sweep: Parquet files of a block of cells each, with a row a cell.
 
-use super::{Axis, Figure, Plan, Row, SweepError};
-use crate::metrics::Named;
+use super::{Axis, Plan, Row, SweepError};
+use crate::metrics::{FigureValue, Named, figures as figures_of_runs};
 use bytes::Bytes;
 use parquet::basic::{Compression, LogicalType, Repetition, Type as PhysicalType, ZstdLevel};
 use parquet::column::reader::ColumnReader;
@@ -15,19 +15,6 @@ use parquet::schema::types::{Type, TypePtr};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-
-/// The figures that stand before the others, which are sorted by name: the columns of a file depend on its rows alone, not on
-/// who wrote them or when.
-const FIRST: [&str; 8] = [
-    "simulated_ns",
-    "token_latency_ns.p50",
-    "token_latency_ns.p99",
-    "bound.achieved_over_bound",
-    "alpha.mean",
-    "migration.in_bytes",
-    "migration.out_bytes",
-    "steps",
-];
 
 /// The columns that are no figures.
 const CELL: &str = "cell";
@@ -81,16 +68,18 @@ fn columns(plan: &Plan, rows: &[Row]) -> Vec<Column> {
         values: Values::Text(rows.iter().map(|row| row.error.as_deref().and_then(text)).collect()),
         optional: true,
     });
-    let rank = |name: &str| FIRST.iter().position(|first| *first == name).unwrap_or(FIRST.len());
-    let names: BTreeSet<(usize, &str)> =
+    // The columns of a file depend on its rows alone, not on who wrote them or when.
+    let rank =
+        |name: &str| figures_of_runs().iter().find(|it| it.path == name).and_then(|it| it.rank).unwrap_or(u8::MAX);
+    let names: BTreeSet<(u8, &str)> =
         rows.iter().flat_map(|row| &row.figures.0).map(|(name, _)| (rank(name), name.as_str())).collect();
     for (_, name) in names {
-        let figures: Vec<Option<Figure>> = rows.iter().map(|row| row.figures.get(name).copied()).collect();
-        let real = figures.iter().any(|figure| matches!(figure, Some(Figure::Real(_))));
+        let figures: Vec<Option<FigureValue>> = rows.iter().map(|row| row.figures.get(name).copied()).collect();
+        let real = figures.iter().any(|figure| matches!(figure, Some(FigureValue::Real(_))));
         let values = if real {
-            Values::Real(figures.into_iter().map(|figure| figure.map(Figure::as_f64)).collect())
+            Values::Real(figures.into_iter().map(|figure| figure.map(FigureValue::as_f64)).collect())
         } else {
-            let whole = |figure: Figure| if let Figure::Whole(whole) = figure { whole as i64 } else { 0 };
+            let whole = |figure: FigureValue| if let FigureValue::Whole(whole) = figure { whole as i64 } else { 0 };
             Values::Whole(figures.into_iter().map(|figure| figure.map(whole)).collect())
         };
         // A figure may have the name of an axis; the axis is there already.
@@ -192,7 +181,7 @@ pub(super) fn decode(
             match column {
                 ColumnReader::Int64ColumnReader(mut column) => {
                     let mut take = |index: usize, value: i64| match figure {
-                        true => rows[index].figures.0.push((path_of.to_owned(), Figure::Whole(value as u64))),
+                        true => rows[index].figures.0.push((path_of.to_owned(), FigureValue::Whole(value as u64))),
                         false => rows[index].cell = value as u64,
                     };
                     each(count, optional, |levels, values| column.read_records(count, levels, None, values), &mut take)
@@ -200,7 +189,7 @@ pub(super) fn decode(
                 }
                 ColumnReader::DoubleColumnReader(mut column) if figure => {
                     let mut take = |index: usize, value: f64| {
-                        rows[index].figures.0.push((path_of.to_owned(), Figure::Real(value)))
+                        rows[index].figures.0.push((path_of.to_owned(), FigureValue::Real(value)))
                     };
                     each(count, optional, |levels, values| column.read_records(count, levels, None, values), &mut take)
                         .map_err(damaged)?;
@@ -275,11 +264,17 @@ mod tests {
 
     fn rows() -> impl Strategy<Value = Vec<Row>> {
         let names = ["simulated_ns", "steps", "alpha.mean", "zebra", "events", "lanes.a.b.utilization"];
-        let figure =
-            prop_oneof![any::<u32>().prop_map(|it| Figure::Whole(it.into())), (-1e9..1e9).prop_map(Figure::Real)];
+        let figure = prop_oneof![
+            any::<u32>().prop_map(|it| FigureValue::Whole(it.into())),
+            (-1e9..1e9).prop_map(FigureValue::Real)
+        ];
         // A name is always of one kind.
-        let kind = |index: usize, figure: Figure| {
-            if index % 2 == 1 { Figure::Whole(figure.as_f64().abs() as u64) } else { Figure::Real(figure.as_f64()) }
+        let kind = |index: usize, figure: FigureValue| {
+            if index % 2 == 1 {
+                FigureValue::Whole(figure.as_f64().abs() as u64)
+            } else {
+                FigureValue::Real(figure.as_f64())
+            }
         };
         let row =
             (proptest::option::of("[a-z ]{0,9}"), proptest::collection::vec(proptest::option::of(figure), names.len()));

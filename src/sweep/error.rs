@@ -1,5 +1,5 @@
 use crate::config::{ConfigError, did_you_mean};
-use crate::results::short_names;
+use crate::metrics::short_names;
 use crate::simulation::NoRoom;
 use crate::units::Bytes;
 use std::path::Path;

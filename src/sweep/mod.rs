@@ -44,7 +44,7 @@ pub use plan::Plan;
 pub use quantity::{Quantity, Unit};
 pub use query::{Query, ranked, subject};
 pub use results::{Measure, Point, Results};
-pub use row::{Figure, Row};
+pub use row::Row;
 pub use run::{Settings, Tally, Watcher, execute};
 pub use sensitivity::{Sensitivity, sensitivities};
 pub use shard::Shard;

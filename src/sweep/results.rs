@@ -1,6 +1,6 @@
 use super::axis::REPEAT;
 use super::{Axis, Folder, Plan, Row, SweepError, Unit};
-use crate::results::{Kind, full_name};
+use crate::metrics::{FigureUnit, figure_unit, full_name};
 use crate::units::SizeStyle;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -171,7 +171,7 @@ impl Results {
     pub fn shown(&self, measure: &Measure, value: f64) -> String {
         match measure {
             Measure::Axis(place) => self.plan.axes()[*place].unit.shown(value),
-            Measure::Figure(path) => Kind::of(path).shown(value),
+            Measure::Figure(path) => figure_unit(path).shown(value),
         }
     }
 
@@ -180,10 +180,10 @@ impl Results {
     pub fn scale(&self, measure: &Measure, most: f64) -> (f64, &'static str) {
         let unit = match measure {
             Measure::Axis(place) => self.plan.axes()[*place].unit,
-            Measure::Figure(path) => match Kind::of(path) {
-                Kind::Time => Unit::Time,
-                Kind::Bytes => Unit::Bytes(SizeStyle::Binary),
-                Kind::Share | Kind::Number | Kind::Rate => Unit::Real,
+            Measure::Figure(path) => match figure_unit(path) {
+                FigureUnit::Time => Unit::Time,
+                FigureUnit::Bytes => Unit::Bytes(SizeStyle::Binary),
+                FigureUnit::Share | FigureUnit::Number | FigureUnit::Rate => Unit::Real,
             },
         };
         unit.scale(most)
@@ -202,9 +202,9 @@ const COUNTED: u64 = 10_000_000;
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::{AxisConfig, Figure, SweepConfig};
+    use super::super::{AxisConfig, SweepConfig};
     use super::*;
-    use crate::metrics::Named;
+    use crate::metrics::{FigureValue, Named};
     use crate::simulation::ScenarioConfig;
     use serde_json::json;
 
@@ -225,9 +225,11 @@ pub(super) mod tests {
             let levels = plan.levels(cell).unwrap();
             let number = |axis: usize| plan.axes()[axis].levels[levels[axis]].number.unwrap();
             match time(number(0) / 1073741824.0, number(1), levels[2] as u64) {
-                Some(time) => {
-                    Row { cell, error: None, figures: Named(vec![("simulated_ns".to_owned(), Figure::Real(time))]) }
-                }
+                Some(time) => Row {
+                    cell,
+                    error: None,
+                    figures: Named(vec![("simulated_ns".to_owned(), FigureValue::Real(time))]),
+                },
                 None => Row::failed(cell, "no".to_owned()),
             }
         };

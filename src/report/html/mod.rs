@@ -27,10 +27,9 @@ pub(super) use words::{bytes, bytes_in};
 
 use super::layout::placement_rows;
 use super::pictures::Labelled;
-use super::rate;
 use super::{Artifact, Exporter, ReportError};
 use crate::memory::TransferClass;
-use crate::metrics::{LaneSummary, RunReport, Timings};
+use crate::metrics::{LaneSummary, RunReport, Timings, rate};
 use askama::Template;
 use words::{dash, percent, time};
 

@@ -92,7 +92,7 @@ fn at_rate(summary: &Summary) -> String {
         0 => String::new(),
         steps => format!(" after a warm-up of {steps} steps"),
     };
-    format!(" ({} tokens/s{warmup})", crate::report::rate(rate))
+    format!(" ({} tokens/s{warmup})", crate::metrics::rate(rate))
 }
 
 /// What most of the time is spent waiting for.
