@@ -1,5 +1,6 @@
 //! What runs write for other programs: the schema of `summary.json`, timelines, completions, manual pages.
 
+use crate::common::schema::violations;
 use assert_cmd::Command;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -25,7 +26,6 @@ fn json(folder: &Path, file: &str) -> Value {
 fn summaries_are_as_their_schema_says() {
     let place = TempDir::new().unwrap();
     let schema: Value = serde_json::from_str(&stdout(place.path(), &["schema"])).unwrap();
-    let validator = jsonschema::validator_for(&schema).expect("a schema");
     let runs: [&[&str]; 4] = [
         &["run", "--strategy", "best-ratio", "--decode", "20", "--skip", "40%", "--out", "a"],
         &["run", "--decode", "20", "--memory", "hbm-lpddr-cxl", "--strategy", "baseline", "--out", "b"],
@@ -49,11 +49,10 @@ fn summaries_are_as_their_schema_says() {
         let code = tiersim(place.path(), args).output().unwrap().status.code();
         assert_eq!(code, Some(i32::from(args.contains(&"999"))), "{args:?}");
         let summary = json(place.path(), &format!("{}/summary.json", args[args.len() - 1]));
-        let errors: Vec<String> = validator.iter_errors(&summary).map(|error| error.to_string()).collect();
-        assert!(errors.is_empty(), "{args:?}: {errors:?}");
+        assert_eq!(violations(&schema, &summary), [""; 0], "{args:?}");
         let mut wrong = summary.clone();
         wrong["simulated_ns"] = "soon".into();
-        assert!(!validator.is_valid(&wrong), "a schema that accepts anything");
+        assert_eq!(violations(&schema, &wrong).len(), 1, "a schema that accepts anything");
     }
 }
 

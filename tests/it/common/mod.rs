@@ -5,6 +5,7 @@
 
 pub mod dram_commands;
 pub mod runs;
+pub mod schema;
 
 use proptest::test_runner::TestCaseError;
 use std::collections::{BTreeMap, VecDeque};
