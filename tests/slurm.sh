@@ -4,14 +4,15 @@
 #
 #     tests/slurm.sh [TIERSIM]        # or TIERSIM=PATH; the default is what target/ has
 #
-# It needs root and Slurm (Debian: apt-get install slurm-wlm munge), and ends with 77 (skipped) where one of them is missing. munged,
+# It needs root and Slurm (Debian: apt-get install slurm-wlm munge), and ends with 77 (skipped) where one of them is missing, or with 1 if TIERSIM_NO_SKIPS=1. munged,
 # slurmctld and slurmd are its own, in a temporary folder and at free ports; it touches nothing of a Slurm that is there. KEEP=1 keeps the
 # folder. LOSE_AFTER=N loses a task after N finished cells; SCRIPT=FILE tries another script than tiersim's.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 
 skip() {
-    echo "tests/slurm.sh: skipped: $1"
+    echo "skipped: tests/slurm.sh: $1" >&2
+    [ "${TIERSIM_NO_SKIPS:-0}" = 0 ] || exit 1
     exit 77
 }
 [ "$(id -u)" -eq 0 ] || skip "it needs root, as slurmd does"

@@ -2,6 +2,7 @@
 //! best of all choices, and miss rates measured on recorded attention.
 
 use crate::common::runs::{self, Keep, carry_out, memory, simulate, skipping, small};
+use crate::skip;
 use proptest::prelude::*;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -598,10 +599,10 @@ fn parameters_of_caches() {
 /// cache per layer, every third layer, the steps after the first 64, a new token's KV written into
 /// the cache. The recordings are not shipped.
 #[test]
+#[ignore = "needs recordings: TIERSIM_RECORDED=FOLDER cargo test --test it recorded -- --ignored"]
 fn miss_rates_on_recorded_attention() {
     let Some(folder) = std::env::var_os("TIERSIM_RECORDED") else {
-        println!("skipped: TIERSIM_RECORDED names no folder of recorded traces");
-        return;
+        skip!("TIERSIM_RECORDED names no folder of recorded traces");
     };
     let tables = [
         ("forced_python_argparse_top1024.parquet", [[34.0, 9.9, 1.5], [23.1, 5.4, 0.7], [13.8, 2.5, 0.4]]),
@@ -612,7 +613,6 @@ fn miss_rates_on_recorded_attention() {
     for (name, rates) in tables {
         let file = std::path::Path::new(&folder).join(name);
         if !file.exists() {
-            println!("skipped: there is no {name} in TIERSIM_RECORDED");
             continue;
         }
         for (cache, rates) in ["Fifo", "Lru", "Belady"].into_iter().zip(rates) {
@@ -636,7 +636,7 @@ fn miss_rates_on_recorded_attention() {
             }
         }
     }
-    assert!(compared > 0, "neither recording is in TIERSIM_RECORDED");
+    assert!(compared > 0, "none of the recordings is in TIERSIM_RECORDED");
 }
 
 fn percent_missed(keep: &Keep, kv: u64) -> f64 {

@@ -1,15 +1,16 @@
-//! `report.html` in a real browser, as a reader meets it: Chromium, headless. Where there is none, these tests say so and pass.
+//! `report.html` in a real browser, as a reader meets it: Chromium, headless. Where there is none,
+//! these tests are skipped.
 //!
 //! The page is opened from disk in a frame of a desktop's and of a phone's width. A script at its end does what a reader does
 //! (clicks, keys, the pointer) and tells the outer page what it found, whose document Chromium then prints.
 
+use crate::skip;
 use assert_cmd::Command;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process;
 use tempfile::TempDir;
@@ -22,21 +23,17 @@ use tiersim::units::SimTime;
 /// What the page's own script is to be asked to do, and what it then shows.
 const READER: &str = include_str!("common/reader.js");
 
+const NO_CHROMIUM: &str = "no chromium in the PATH or TIERSIM_CHROMIUM; Debian has it: apt-get install chromium";
+
 /// A Chromium, from `TIERSIM_CHROMIUM` or the path.
 fn chromium() -> Option<PathBuf> {
     if let Some(asked) = std::env::var_os("TIERSIM_CHROMIUM") {
         return Some(PathBuf::from(asked));
     }
     let names = ["chromium", "chromium-browser", "google-chrome"];
-    let found = std::env::split_paths(&std::env::var_os("PATH")?)
+    std::env::split_paths(&std::env::var_os("PATH")?)
         .flat_map(|folder| names.map(|name| folder.join(name)))
-        .find(|path| path.is_file());
-    if found.is_none() {
-        // Not println: that is captured, and a test that did not run must say so.
-        let message = "skipped: no chromium in the PATH or TIERSIM_CHROMIUM; Debian has it: apt-get install chromium";
-        let _ = writeln!(std::io::stderr(), "{message}");
-    }
-    found
+        .find(|path| path.is_file())
 }
 
 /// Opens a page of disk; its document when its scripts have run, and what it wrote to the console.
@@ -95,7 +92,7 @@ fn text(artifact: &tiersim::report::Artifact) -> String {
 
 #[test]
 fn a_reader_can_hover_zoom_and_toggle() {
-    let Some(chromium) = chromium() else { return };
+    let Some(chromium) = chromium() else { skip!("{NO_CHROMIUM}") };
     let folder = TempDir::new().unwrap();
     // Long enough that lines are thinned.
     let command = ["run", "--decode", "1500", "--skip", "40%", "--strategy", "baseline", "--strategy", "best-ratio"];
@@ -135,7 +132,7 @@ fn a_reader_can_hover_zoom_and_toggle() {
 
 #[test]
 fn settings_are_chosen_one_at_a_time() {
-    let Some(chromium) = chromium() else { return };
+    let Some(chromium) = chromium() else { skip!("{NO_CHROMIUM}") };
     let reports = [simulated("baseline", 40, "0"), simulated("best-ratio", 40, "0"), simulated("baseline", 60, "0.4")];
     let labelled: Vec<Labelled<'_>> =
         reports.iter().map(|run| Labelled { label: &run.summary.strategy, run }).collect();
@@ -151,7 +148,7 @@ fn settings_are_chosen_one_at_a_time() {
 /// seen.
 #[test]
 fn lines_that_coincide_are_seen_as_two() {
-    let Some(chromium) = chromium() else { return };
+    let Some(chromium) = chromium() else { skip!("{NO_CHROMIUM}") };
     let (once, again) = (simulated("baseline", 40, "0"), simulated("baseline", 40, "0"));
     let labelled = [Labelled { label: "once", run: &once }, Labelled { label: "again", run: &again }];
     let html = text(&html::comparison("Two", "", "", &labelled).unwrap());
@@ -172,7 +169,7 @@ fn the_spike_of_the_first_step_sets_no_scale() {
     }
     run.series = spiked;
     let html = text(&html::comparison("One", "", "", &[Labelled { label: "one", run: &run }]).unwrap());
-    let Some(chromium) = chromium() else { return };
+    let Some(chromium) = chromium() else { skip!("{NO_CHROMIUM}") };
     let found = read(&chromium, &html, 1000);
     assert_eq!(found["whole"], true, "{found}");
     let notes = found["latency_notes"].as_str().unwrap();
@@ -182,7 +179,7 @@ fn the_spike_of_the_first_step_sets_no_scale() {
 /// A sweep's page: its panels share axes, scale and legend, and it is as interactive as a run's.
 #[test]
 fn a_sweep_can_be_hovered_zoomed_and_toggled() {
-    let Some(chromium) = chromium() else { return };
+    let Some(chromium) = chromium() else { skip!("{NO_CHROMIUM}") };
     let folder = TempDir::new().unwrap();
     let command = [
         "run",
@@ -236,7 +233,7 @@ fn a_page_runs_no_script_but_its_own() {
         "openssl dgst -sha256 -binary src/report/html/page.js | base64, as SCRIPT_HASH in src/report/html/mod.rs";
     assert!(html.contains(&format!("script-src 'sha256-{hash}';")), "the script has changed: {stale}");
     assert!(!html.contains("script-src 'unsafe-inline'"));
-    let Some(chromium) = chromium() else { return };
+    let Some(chromium) = chromium() else { skip!("{NO_CHROMIUM}") };
     let folder = TempDir::new().unwrap();
     let page = folder.path().join("page.html");
     fs::write(&page, html.replacen("<main>", "<main><script>document.title = 'injected'</script>", 1)).unwrap();
@@ -248,7 +245,7 @@ fn a_page_runs_no_script_but_its_own() {
 /// The console is looked at: a page that complains is noticed.
 #[test]
 fn complaints_of_a_page_are_noticed() {
-    let Some(chromium) = chromium() else { return };
+    let Some(chromium) = chromium() else { skip!("{NO_CHROMIUM}") };
     let folder = TempDir::new().unwrap();
     let page = folder.path().join("page.html");
     fs::write(&page, "<!DOCTYPE html><script>console.error('a complaint')</script>").unwrap();
@@ -266,7 +263,7 @@ fn text_cannot_become_markup() {
     let html = text(&html::comparison("<b>title</b>", "a < b?", &html::answer(&labelled), &labelled).unwrap());
     assert!(!html.contains("<img") && !html.contains("<b>") && !html.contains("alert('about')</script>"), "{html}");
     assert_eq!(html.matches("</script>").count(), 2, "the data's and the script's own");
-    let Some(chromium) = chromium() else { return };
+    let Some(chromium) = chromium() else { skip!("{NO_CHROMIUM}") };
     assert_eq!(read(&chromium, &html, 800)["legend"], label);
 }
 
@@ -348,7 +345,7 @@ fn incomplete_runs_say_so() {
     {
         let html = page(capacity);
         assert!(html.contains(says), "{capacity}");
-        let Some(chromium) = chromium() else { return };
+        let Some(chromium) = chromium() else { skip!("{NO_CHROMIUM}") };
         let found = read(&chromium, &html, 1000);
         assert_eq!(found["errors"], Value::Array(Vec::new()), "{found}");
         let instead = found["instead"].as_str().is_some_and(|text| text.contains("No token was decoded to its end."));

@@ -2,7 +2,7 @@
 //!
 //! A module is a subject: `cargo test --test it fabric::` runs that of the fabric. `common` has the
 //! transfers, systems and small decode runs that several of them carry out. Tests that count what a
-//! process allocates, or that bring it down, are programs of their own beside this one.
+//! process allocates are programs of their own beside this one.
 
 mod common;
 
@@ -18,6 +18,7 @@ mod efficiency;
 mod explain;
 mod fabric;
 mod granules;
+mod hostile;
 mod html;
 mod in_flight;
 mod inclusive;

@@ -1,5 +1,7 @@
 //! Results read back: other implementations of HdrHistogram read ours, and what is not ours or not whole is refused.
 
+use crate::common::python;
+use crate::skip;
 use assert_cmd::Command;
 use serde_json::Value;
 use std::fs;
@@ -336,9 +338,8 @@ fn damaged_logs_are_read_or_refused() {
 /// HdrHistogram for Python reads the log and finds the figures of the summary; tiersim reads what it writes.
 #[test]
 fn another_implementation_reads_the_log_and_writes_one() {
-    let Some(python) = python() else {
-        println!("skipped: no python3 with hdrhistogram, and none can be installed here");
-        return;
+    let Some(python) = python::with("hdrh.log", &["hdrhistogram"]) else {
+        skip!("no python3 with hdrhistogram, and none can be installed here");
     };
     let place = two_runs();
     let code = "\
@@ -383,26 +384,6 @@ with open('python.hlog', 'w') as file:
     assert_eq!(back["python.hlog"]["untagged"]["count"], 48);
     let ours = json(place.path(), &["hist", "--merge", "b", "b", "--tag", "token_latency", "--json"]);
     assert_eq!(back["python.hlog"]["untagged"]["p90"], ours["merged"]["token_latency"]["p90"]);
-}
-
-/// A Python with hdrhistogram: the one that is there, or one in a virtual environment under target/.
-fn python() -> Option<PathBuf> {
-    let done = |command: &mut std::process::Command| command.output().is_ok_and(|output| output.status.success());
-    let works = |python: &Path| done(std::process::Command::new(python).args(["-c", "import hdrh.log"]));
-    let plain = PathBuf::from("python3");
-    if works(&plain) {
-        return Some(plain);
-    }
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python-hdrhistogram");
-    let own = folder.join("bin/python");
-    if !works(&own) {
-        let made = done(std::process::Command::new(&plain).args(["-m", "venv"]).arg(&folder));
-        let install = ["-m", "pip", "install", "--quiet", "--retries", "0", "--timeout", "10", "hdrhistogram"];
-        if !made || !done(std::process::Command::new(&own).args(install)) {
-            return None;
-        }
-    }
-    works(&own).then_some(own)
 }
 
 /// A file-size limit stands for a disk that is full: the write fails in mid-file.

@@ -1,5 +1,7 @@
 //! Recorded traces: every format reads back what was written, and no damaged file does any harm.
 
+use crate::common::python;
+use crate::skip;
 use assert_cmd::Command;
 use bytes::Bytes;
 use parquet::basic::{Compression, LogicalType, Repetition, Type as PhysicalType};
@@ -694,9 +696,8 @@ fn a_recorded_trace_is_made_to_fit_by_flags_and_set() {
 /// what tiersim writes.
 #[test]
 fn python_writes_and_reads_traces() {
-    let Some(python) = python() else {
-        println!("skipped: no python3 with pyarrow and pyroaring, and none can be installed here");
-        return;
+    let Some(python) = python::with("pyarrow.parquet, pyroaring", &["pyarrow", "pyroaring"]) else {
+        skip!("no python3 with pyarrow and pyroaring, and none can be installed here");
     };
     let place = TempDir::new().unwrap();
     let readme = fs::read_to_string(in_repository("traces/README.md")).unwrap();
@@ -733,29 +734,6 @@ fn python_writes_and_reads_traces() {
     }
 }
 
-/// A Python with pyarrow and pyroaring: the one that is there, or one in a virtual environment under target/.
-fn python() -> Option<PathBuf> {
-    let works = |python: &Path| {
-        let output = std::process::Command::new(python).args(["-c", "import pyarrow.parquet, pyroaring"]).output();
-        output.is_ok_and(|output| output.status.success())
-    };
-    let plain = PathBuf::from("python3");
-    if works(&plain) {
-        return Some(plain);
-    }
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
-    let own = folder.join("bin/python");
-    let done = |command: &mut std::process::Command| command.output().is_ok_and(|output| output.status.success());
-    if !works(&own) {
-        let made = done(std::process::Command::new(&plain).args(["-m", "venv"]).arg(&folder));
-        let install = ["-m", "pip", "install", "--quiet", "--retries", "0", "--timeout", "10", "pyarrow", "pyroaring"];
-        if !made || !done(std::process::Command::new(&own).args(install)) {
-            return None;
-        }
-    }
-    works(&own).then_some(own)
-}
-
 #[test]
 fn the_shipped_trace_is_small_and_the_scenario_goes_on_with_the_shipped_generator() {
     assert!(fs::metadata(in_repository(SHIPPED)).unwrap().len() < 1_000_000);
@@ -769,10 +747,10 @@ fn the_shipped_trace_is_small_and_the_scenario_goes_on_with_the_shipped_generato
 
 /// The generator is as like the whole recording as `trace info` would say; the recording is not shipped.
 #[test]
-fn the_shipped_generator_is_like_the_recording() {
+#[ignore = "needs recordings: TIERSIM_RECORDED=FOLDER cargo test --test it recorded -- --ignored"]
+fn the_shipped_generator_is_like_the_recorded_trace() {
     let Some(folder) = std::env::var_os("TIERSIM_RECORDED") else {
-        println!("skipped: TIERSIM_RECORDED names no folder of recorded .kvs files");
-        return;
+        skip!("TIERSIM_RECORDED names no folder of recorded .kvs files");
     };
     let mut compared = 0;
     for entry in fs::read_dir(folder).unwrap() {

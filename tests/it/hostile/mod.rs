@@ -2,11 +2,12 @@
 //! for a kind of fault.
 //!
 //! `driver` makes thousands of such inputs at random. It is ignored unless asked for:
-//! `TIERSIM_HOSTILE=3000 cargo test --release --test hostile driver -- --ignored --nocapture`.
+//! `TIERSIM_HOSTILE=3000 cargo test --release --test it hostile::driver -- --ignored --nocapture`.
 
 mod driver;
 mod inputs;
 
+use crate::skip;
 use assert_cmd::Command;
 use std::fs::{self, File};
 use std::path::Path;
@@ -139,7 +140,7 @@ fn a_kill_between_renames_leaves_no_mixture() {
     let folder = folder();
     let path = folder.path();
     if strace(path, "inject=/rename:signal=SIGKILL:when=1").is_err() {
-        return println!("strace is not installed: not tested");
+        skip!("strace is not installed");
     }
     small_run(path, "other", "1000GB/s");
     for when in [1, 2, 3, 9, 20] {

@@ -491,7 +491,7 @@ fn case(seeds: &Seeds, number: usize, seed: u64) -> Option<Outcome> {
 }
 
 #[test]
-#[ignore = "takes minutes: TIERSIM_HOSTILE=3000 cargo test --release --test hostile driver -- --ignored --nocapture"]
+#[ignore = "takes minutes: TIERSIM_HOSTILE=3000 cargo test --release --test it hostile::driver -- --ignored --nocapture"]
 fn driver() {
     let number =
         |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().expect("a whole number"));
