@@ -4,7 +4,7 @@ use crate::catalog;
 use crate::strategy::NAMED;
 use crate::units::parse_count;
 use clap::Arg;
-use clap::builder::{PossibleValue, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use std::ffi::OsStr;
 
 /// A number of tokens, steps or the like: `1024`, `131_072`, `128k`.
@@ -24,6 +24,18 @@ pub(super) fn count_from_1(text: &str) -> Result<u32, String> {
 /// A seed: a whole number of 64 bits.
 pub(super) fn seed(text: &str) -> Result<u64, String> {
     parse_count(text, u64::MAX).map_err(|error| error.to_string())
+}
+
+/// One of a few choices, each of a name, what it does, and a value. Upper and lower case are the
+/// same.
+pub(super) fn choice<T: Copy + Send + Sync + 'static>(
+    choices: &'static [(&'static str, &'static str, T)],
+) -> impl TypedValueParser<Value = T> {
+    let names = choices.iter().map(|(name, about, _)| PossibleValue::new(*name).help(*about));
+    PossibleValuesParser::new(names).try_map(|typed| {
+        let found = choices.iter().find(|(name, ..)| name.eq_ignore_ascii_case(&typed));
+        found.map(|(.., value)| *value).ok_or("it is none of the choices")
+    })
 }
 
 /// Reads values as `parser` does, and offers `names` to a shell that completes them. Others are
@@ -76,11 +88,11 @@ pub(super) fn generator() -> Offering<clap::builder::StringValueParser> {
 }
 
 pub(super) fn dram() -> Offering<clap::builder::StringValueParser> {
-    offering(crate::memory::presets::DRAM.iter().map(|(name, _, _)| *name).collect())
+    offering(catalog::DRAM.iter().map(|(name, _, _)| *name).collect())
 }
 
 pub(super) fn link() -> Offering<clap::builder::StringValueParser> {
-    offering(crate::memory::presets::LINKS.iter().map(|(name, _, _)| *name).collect())
+    offering(catalog::LINKS.iter().map(|(name, _, _)| *name).collect())
 }
 
 pub(super) fn trace() -> Offering<clap::builder::PathBufValueParser> {

@@ -56,7 +56,7 @@ fn check_one(path: &Path, cancel: &Cancel) -> Result<String, CliError> {
             ))
         }
         Some(FileKind::Memory) => {
-            let memory: MemoryConfig = config::parse(&text, &name)?;
+            let memory = catalog::memory_of(&text, &name)?;
             let checked = MemorySystem::new(&memory).map_err(|error| CliError::Usage(format!("{name}: {error}")))?;
             let tiers: Vec<String> = checked
                 .tiers()

@@ -17,7 +17,7 @@ pub(super) struct CurveArgs {
     #[arg(long, value_name = "MEMORY", default_value = "gh200", value_parser = arguments::memory(), hide_possible_values = true)]
     memory: String,
     /// How transfers share lanes, in place of the memory system's
-    #[arg(long, value_enum, ignore_case = true)]
+    #[arg(long, value_parser = arguments::choice(&Arbitration::ALL), ignore_case = true)]
     arbitration: Option<Arbitration>,
     /// The size of each transfer
     #[arg(long, value_name = "SIZE", default_value = "4KiB", allow_hyphen_values = true)]

@@ -1,7 +1,7 @@
 use super::error::CliError;
 use super::{arguments, print, show};
 use crate::catalog::{self, FileKind};
-use crate::memory::{Efficiency, MemorySystem, Pattern, presets};
+use crate::memory::{Efficiency, MemorySystem, Pattern};
 use crate::report::{Column, Table};
 use crate::simulation::ScenarioConfig;
 use crate::strategy::{InitializationKind, Knowledge, MigrationKind, NAMED, PlacementKind};
@@ -57,10 +57,10 @@ pub(super) fn run(args: &ListArgs) -> Result<ExitCode, CliError> {
     }
     match (memory, part, model, link, strategy) {
         (Some(name), ..) => memory_system(name),
-        (_, Some(name), ..) if *ron => show::part(presets::DRAM, name),
+        (_, Some(name), ..) if *ron => show::part(catalog::DRAM, name),
         (_, Some(name), ..) => dram(name),
         (_, _, Some(name), ..) => show::model(name),
-        (_, _, _, Some(name), _) if *ron => show::part(presets::LINKS, name),
+        (_, _, _, Some(name), _) if *ron => show::part(catalog::LINKS, name),
         (_, _, _, Some(name), _) => show::link(name),
         (.., Some(name)) => show::strategy(name, *ron),
         _ => all(),
@@ -80,9 +80,9 @@ fn all() -> Result<ExitCode, CliError> {
         systems.push((file.name.to_owned(), catalog::memory(file.name)?.about));
     }
     sections.push(("Memory systems (--memory)", systems));
-    let links = presets::LINKS.iter().map(|(name, _, _)| Ok((name.to_string(), presets::about_link(name)?)));
+    let links = catalog::LINKS.iter().map(|(name, _, _)| Ok((name.to_string(), catalog::about_link(name)?)));
     sections.push(("Links (link: \"NAME\" in a tier)", links.collect::<Result<_, CliError>>()?));
-    let parts = presets::DRAM.iter().map(|(name, _, _)| Ok((name.to_string(), presets::about_dram(name)?)));
+    let parts = catalog::DRAM.iter().map(|(name, _, _)| Ok((name.to_string(), catalog::about_dram(name)?)));
     sections.push(("DRAM parts (efficiency: \"NAME\" in a tier; --dram)", parts.collect::<Result<_, CliError>>()?));
     let mut scenarios = Vec::new();
     for file in catalog::SCENARIOS {
@@ -153,7 +153,7 @@ fn memory_system(name: &str) -> Result<ExitCode, CliError> {
             tier.capacity.to_string(),
             tier.channels.to_string(),
             given.bandwidth.to_string(),
-            given.link.as_ref().map_or_else(
+            given.link().map_or_else(
                 || "-".to_owned(),
                 |link| {
                     if link.read == link.write {
@@ -178,7 +178,7 @@ fn memory_system(name: &str) -> Result<ExitCode, CliError> {
         text.push_str(&format!("\n{note}"));
     }
     for tier in &config.tiers {
-        if let Some(efficiency) = &tier.efficiency {
+        if let Some(efficiency) = tier.efficiency() {
             text.push_str(&format!("\n{}: {}", tier.name, efficiency.source));
         }
     }
@@ -188,7 +188,8 @@ fn memory_system(name: &str) -> Result<ExitCode, CliError> {
 
 /// What a DRAM part achieves of its peak.
 fn dram(name: &str) -> Result<ExitCode, CliError> {
-    let efficiency = Efficiency::preset(name)?;
+    let efficiency =
+        Efficiency::new(&catalog::efficiency(name)?).map_err(|error| CliError::Usage(format!("{name}: {error}")))?;
     let part = efficiency.dram().ok_or_else(|| CliError::Usage(format!("--dram {name}: it has no timing")))?;
     let shares = [1.0, 0.9, 0.75, 0.67, 0.5, 0.25, 0.1, 0.0];
     let heading = |what: &str| {
@@ -197,7 +198,7 @@ fn dram(name: &str) -> Result<ExitCode, CliError> {
     };
     let mut text = format!(
         "{name}: {}\nRefreshes take {:.1} % of the time; opening rows is no limit from {} a row on; a change of direction costs {}.\n",
-        presets::about_dram(name)?,
+        catalog::about_dram(name)?,
         100.0 * part.refresh_share(),
         part.bytes_per_activation(),
         part.turnaround()

@@ -20,7 +20,7 @@ pub(super) struct ReplayArgs {
     #[arg(long, value_name = "MEMORY", value_parser = arguments::memory(), hide_possible_values = true)]
     memory: String,
     /// How transfers share lanes, in place of the memory system's
-    #[arg(long, value_enum, ignore_case = true)]
+    #[arg(long, value_parser = arguments::choice(&Arbitration::ALL), ignore_case = true)]
     arbitration: Option<Arbitration>,
     /// A folder for summary.json and the histograms
     #[arg(long, value_name = "DIR")]

@@ -2,13 +2,13 @@ use super::error::{CliError, INCOMPLETE};
 use super::progress::Bar;
 use super::sweep::{self, HowArgs};
 use super::{arguments, overrides, paths, print, tables, terminal};
-use crate::catalog;
+use crate::catalog::{self, open_trace};
 use crate::config::Reference;
-use crate::memory::{Arbitration, MemoryConfig};
+use crate::memory::{Arbitration, MemoryConfig, TierConfig};
 use crate::metrics::Timeline;
 use crate::report::pictures::Labelled;
 use crate::report::{self, Artifact, Column, Table, html};
-use crate::simulation::{Scenario, ScenarioConfig, open_trace};
+use crate::simulation::{Scenario, ScenarioConfig};
 use crate::strategy::{Budget, InitializationKind, Late, MigrationKind, PlacementKind, Strategy};
 use crate::study::{self, Cancel, Finished, Job, Resources};
 use crate::sweep::{AxisConfig, Plan, Shard, SweepConfig};
@@ -88,10 +88,10 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "BUDGET", allow_hyphen_values = true)]
     migration_budget: Option<Budget>,
     /// What becomes of moves that are not complete when the read that they were meant for is issued
-    #[arg(long, value_enum, ignore_case = true, value_name = "RULE")]
+    #[arg(long, value_parser = arguments::choice(&Late::ALL), ignore_case = true, value_name = "RULE")]
     migration_late: Option<Late>,
     /// How transfers share lanes
-    #[arg(long, value_enum, ignore_case = true)]
+    #[arg(long, value_parser = arguments::choice(&Arbitration::ALL), ignore_case = true)]
     arbitration: Option<Arbitration>,
     /// The capacity of the first tier: 8GiB
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
@@ -319,10 +319,7 @@ pub(super) fn configure(args: &RunArgs) -> Result<ScenarioConfig, CliError> {
     if let Reference::Name(name) = &config.model {
         config.model = Reference::Inline(catalog::model(name)?);
     }
-    let mut memory = match config.memory {
-        Reference::Name(name) => catalog::memory(&name)?,
-        Reference::Inline(memory) => memory,
-    };
+    let mut memory = catalog::resolved(config.memory)?;
     configure_memory(args, &mut memory)?;
     config.memory = Reference::Inline(memory);
     overrides::apply(&config, &args.set)
@@ -395,7 +392,7 @@ fn configure_memory(args: &RunArgs, memory: &mut MemoryConfig) -> Result<(), Cli
         hbm.bandwidth = args.hbm_bandwidth.unwrap_or(hbm.bandwidth);
     }
     if let Some(bandwidth) = args.link_bandwidth {
-        let link = memory.tiers.iter_mut().find_map(|tier| tier.link.as_mut()).ok_or_else(|| {
+        let link = memory.tiers.iter_mut().find_map(TierConfig::link_mut).ok_or_else(|| {
             CliError::Usage(format!("--link-bandwidth: no tier of the memory system '{}' has a link", memory.name))
         })?;
         link.read = bandwidth;

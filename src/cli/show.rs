@@ -4,7 +4,6 @@
 use super::error::CliError;
 use super::print;
 use crate::catalog::{self, FileKind};
-use crate::memory::presets;
 use crate::strategy::{NAMED, Strategy};
 use crate::workload::LanguageModel;
 use std::process::ExitCode;
@@ -51,7 +50,7 @@ pub(super) fn model(name: &str) -> Result<ExitCode, CliError> {
 }
 
 pub(super) fn link(name: &str) -> Result<ExitCode, CliError> {
-    print(&format!("{name}: {}", presets::about_link(name)?))?;
+    print(&format!("{name}: {}", catalog::about_link(name)?))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -213,6 +213,39 @@ pub fn parse_json<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, Co
     Ok(value)
 }
 
+/// The error of a value that is well-formed but wrong, with its place in `text`: the first
+/// `key: "value"`, which `typed` has.
+pub(crate) fn invalid_value(
+    text: &str,
+    origin: &str,
+    typed: (&str, &str),
+    field: String,
+    message: String,
+) -> ConfigError {
+    let (key, value) = (typed.0, format!("{:?}", typed.1));
+    let is_value_of_key = |at: &usize| {
+        let before = text[..*at].trim_end().strip_suffix(':').map(str::trim_end);
+        before.is_some_and(|before| before.ends_with(key))
+    };
+    match text.match_indices(&value).map(|(at, _)| at).find(is_value_of_key) {
+        Some(at) => {
+            let line = text[..at].bytes().filter(|byte| *byte == b'\n').count() + 1;
+            let column = text[text[..at].rfind('\n').map_or(0, |end| end + 1)..at].chars().count() + 1;
+            let (origin, text) = (origin.to_owned(), text.into());
+            ConfigError::Invalid(Box::new(Invalid {
+                origin,
+                line,
+                column,
+                field,
+                message,
+                text,
+                span: at..at + value.len(),
+            }))
+        }
+        None => ConfigError::Meaning { origin: origin.to_owned(), message: format!("{field}: {message}") },
+    }
+}
+
 /// The byte at which a place, counted in lines and characters from 1, starts.
 fn offset(text: &str, line: usize, column: usize) -> usize {
     let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();

@@ -13,6 +13,34 @@ pub enum Reference<T> {
     Inline(T),
 }
 
+impl<T> Reference<T> {
+    /// The thing itself, where it is spelled out.
+    #[must_use]
+    pub fn inline(&self) -> Option<&T> {
+        match self {
+            Self::Name(_) => None,
+            Self::Inline(value) => Some(value),
+        }
+    }
+
+    /// The thing itself: as it is spelled out, or as `find` finds it by its name.
+    ///
+    /// # Errors
+    /// Those of `find`.
+    pub fn resolve<E>(self, find: impl FnOnce(&str) -> Result<T, E>) -> Result<T, E> {
+        match self {
+            Self::Name(name) => find(&name),
+            Self::Inline(value) => Ok(value),
+        }
+    }
+}
+
+impl<T> From<T> for Reference<T> {
+    fn from(value: T) -> Self {
+        Self::Inline(value)
+    }
+}
+
 impl<T: Serialize> Serialize for Reference<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {

@@ -35,10 +35,10 @@ impl MemorySystem {
                 notes.push(Note { tier: tier.name.clone(), text, is_warning });
             };
             efficiency(given, &mut add);
-            if let Some(link) = &given.link {
+            let of_link = given.link();
+            if let Some(link) = of_link {
                 packets(link, &mut add);
             }
-            let of_link = given.link.as_ref();
             for (field, cap) in [
                 ("transfer_cap", given.transfer_cap),
                 ("link.transfer_cap", of_link.and_then(|link| link.transfer_cap)),
@@ -68,7 +68,7 @@ impl MemorySystem {
 }
 
 fn efficiency(given: &TierConfig, add: &mut impl FnMut(bool, String)) {
-    let Some(efficiency) = &given.efficiency else {
+    let Some(efficiency) = given.efficiency() else {
         add(false, "100 % of peak assumed (no efficiency is given)".to_owned());
         return;
     };
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     fn notes(tiers: &str) -> Vec<String> {
-        let config: MemoryConfig = crate::config::parse(&format!("(name: \"m\", tiers: [{tiers}])"), "memory").unwrap();
+        let config = crate::catalog::memory_of(&format!("(name: \"m\", tiers: [{tiers}])"), "memory").unwrap();
         MemorySystem::new(&config).unwrap().notes(&config).iter().map(ToString::to_string).collect()
     }
 

@@ -1,10 +1,8 @@
 use super::TransferClass;
 use super::efficiency::EfficiencyConfig;
-use super::presets;
 use crate::config::Reference;
 use crate::units::{Bandwidth, Bytes, SimTime};
-use clap::ValueEnum;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A memory system as a person writes it: a RON file in `models/memory/`.
@@ -54,9 +52,10 @@ pub struct TierConfig {
     /// Whether reads and writes share the bandwidth.
     #[serde(default)]
     pub duplex: Duplex,
-    /// What of the peak is achieved, by granule and read share; all of it where not given.
+    /// What of the peak is achieved, by granule and read share; all of it where not given. The name
+    /// of a DRAM part stands for its efficiency: `"hbm3-6400"`.
     #[serde(default)]
-    pub efficiency: Option<EfficiencyConfig>,
+    pub efficiency: Option<Reference<EfficiencyConfig>>,
     /// From a request's arrival at the tier to its first byte.
     #[serde(default)]
     pub latency: SimTime,
@@ -71,9 +70,10 @@ pub struct TierConfig {
     /// so the latency (the link's as well) included. See [`Lane::window`](super::Lane::window).
     #[serde(default)]
     pub outstanding: Option<Bytes>,
-    /// The chip-to-chip or expansion link that every transfer to or from this tier crosses, if there is one.
+    /// The chip-to-chip or expansion link that every transfer to or from this tier crosses, if there
+    /// is one; a shipped one may be given by its name: `"pcie5-x16"`.
     #[serde(default)]
-    pub link: Option<LinkConfig>,
+    pub link: Option<Reference<LinkConfig>>,
 }
 
 fn one() -> u32 {
@@ -105,29 +105,56 @@ impl TierConfig {
             link: None,
         }
     }
+
+    /// The link, where there is one and it is spelled out.
+    #[must_use]
+    pub fn link(&self) -> Option<&LinkConfig> {
+        self.link.as_ref().and_then(Reference::inline)
+    }
+
+    /// The same, to change it.
+    pub fn link_mut(&mut self) -> Option<&mut LinkConfig> {
+        match &mut self.link {
+            Some(Reference::Inline(link)) => Some(link),
+            _ => None,
+        }
+    }
+
+    /// The efficiency, where there is one and it is spelled out.
+    #[must_use]
+    pub fn efficiency(&self) -> Option<&EfficiencyConfig> {
+        self.efficiency.as_ref().and_then(Reference::inline)
+    }
 }
 
-/// The lanes between the chip and a tier. Configurations may also give the name of a preset: `"pcie5-x16"`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// The lanes between the chip and a tier.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "Link", deny_unknown_fields)]
 pub struct LinkConfig {
     /// Towards the chip, headers included.
     pub read: Bandwidth,
     /// Away from the chip, headers included.
     pub write: Bandwidth,
     /// A limit on both directions together, where there is one.
+    #[serde(default)]
     pub combined: Option<Bandwidth>,
-    /// What of the bandwidths packets cost.
+    /// The part of the bandwidth that packet headers take.
+    #[serde(default)]
     pub packet: Option<Packet>,
     /// What the link adds to the tier's latency, there and back.
+    #[serde(default)]
     pub latency: SimTime,
     /// The most that one transfer gets of the link, however idle it is.
+    #[serde(default)]
     pub transfer_cap: Option<Bandwidth>,
     /// How many transfers each direction carries at once, each from its request to its last byte;
     /// the others wait in line.
+    #[serde(default)]
     pub max_transfers: Option<u32>,
     /// How many bytes may be in flight in each direction at once, each from its request to its
     /// arrival, so the tier's and the link's latency included. See
     /// [`Lane::window`](super::Lane::window).
+    #[serde(default)]
     pub outstanding: Option<Bytes>,
 }
 
@@ -144,42 +171,6 @@ impl LinkConfig {
             transfer_cap: None,
             max_transfers: None,
             outstanding: None,
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for LinkConfig {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(rename = "Link", deny_unknown_fields)]
-        struct Parts {
-            read: Bandwidth,
-            write: Bandwidth,
-            #[serde(default)]
-            combined: Option<Bandwidth>,
-            #[serde(default)]
-            packet: Option<Packet>,
-            #[serde(default)]
-            latency: SimTime,
-            #[serde(default)]
-            transfer_cap: Option<Bandwidth>,
-            #[serde(default)]
-            max_transfers: Option<u32>,
-            #[serde(default)]
-            outstanding: Option<Bytes>,
-        }
-        match Reference::<Parts>::deserialize(deserializer)? {
-            Reference::Name(name) => presets::link(&name).map_err(serde::de::Error::custom),
-            Reference::Inline(Parts {
-                read,
-                write,
-                combined,
-                packet,
-                latency,
-                transfer_cap,
-                max_transfers,
-                outstanding,
-            }) => Ok(Self { read, write, combined, packet, latency, transfer_cap, max_transfers, outstanding }),
         }
     }
 }
@@ -236,8 +227,7 @@ pub enum ResidencyKind {
 }
 
 /// How transfers that are active on a lane share it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[value(rename_all = "lower")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Arbitration {
     /// Max-min fair over all lanes of all routes.
     #[default]
@@ -249,6 +239,15 @@ pub enum Arbitration {
     /// In the order of arrival on each lane, one at a time.
     #[serde(alias = "fifo")]
     Fifo,
+}
+
+impl Arbitration {
+    /// Each with its name and with what it does, in a line.
+    pub const ALL: [(&'static str, &'static str, Self); 3] = [
+        ("fair", "Max-min fair over all lanes of all routes", Self::Fair),
+        ("priority", "Demand reads before KV writes before migration, fair within a class; preemptive", Self::Priority),
+        ("fifo", "In the order of arrival on each lane, one at a time", Self::Fifo),
+    ];
 }
 
 impl fmt::Display for Arbitration {

@@ -1,38 +1,21 @@
 use super::dram::{Dram, DramConfig, DramError, Pattern};
-use super::presets;
-use crate::config::Reference;
 use crate::units::{Bandwidth, Bytes, Ratio, SimTime};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// What of a tier's peak bandwidth is achieved, as a person writes it: a measured table, or a model of the DRAM part.
-/// Configurations may also give the name of a preset: `"hbm3-6400"`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// The share of a tier's peak bandwidth that is achieved, as a person writes it: a measured table,
+/// or a model of the DRAM part.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "Efficiency", deny_unknown_fields)]
 pub struct EfficiencyConfig {
     /// Where the figures are from.
     pub source: String,
     /// Measured figures.
+    #[serde(default)]
     pub table: Option<EfficiencyTable>,
     /// A DRAM part by its timing.
+    #[serde(default)]
     pub dram: Option<DramConfig>,
-}
-
-impl<'de> Deserialize<'de> for EfficiencyConfig {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(rename = "Efficiency", deny_unknown_fields)]
-        struct Parts {
-            source: String,
-            #[serde(default)]
-            table: Option<EfficiencyTable>,
-            #[serde(default)]
-            dram: Option<DramConfig>,
-        }
-        match Reference::<Parts>::deserialize(deserializer)? {
-            Reference::Name(name) => presets::efficiency(&name).map_err(serde::de::Error::custom),
-            Reference::Inline(Parts { source, table, dram }) => Ok(Self { source, table, dram }),
-        }
-    }
 }
 
 /// Achieved over peak bandwidth, measured.
@@ -87,7 +70,7 @@ pub enum EfficiencyError {
 /// ```
 /// use tiersim::memory::Efficiency;
 /// use tiersim::units::Bytes;
-/// let hbm3 = Efficiency::preset("hbm3-6400")?;
+/// let hbm3 = Efficiency::new(&tiersim::catalog::efficiency("hbm3-6400")?)?;
 /// let streaming = hbm3.achieved(Bytes::new(1 << 20), 1.0);
 /// assert!((streaming - 0.9).abs() < 0.02);
 /// assert!(hbm3.achieved(Bytes::new(64), 1.0) < 0.7 * streaming);
@@ -127,18 +110,6 @@ impl Efficiency {
             (Some(_), Some(_)) => Err(EfficiencyError::Source("both")),
             (None, None) => Err(EfficiencyError::Source("neither")),
         }
-    }
-
-    /// The shipped efficiency of that name.
-    ///
-    /// # Errors
-    /// [`ConfigError`](crate::config::ConfigError) if there is none.
-    pub fn preset(name: &str) -> Result<Self, crate::config::ConfigError> {
-        let config = presets::efficiency(name)?;
-        Self::new(&config).map_err(|error| crate::config::ConfigError::Meaning {
-            origin: name.to_owned(),
-            message: error.to_string(),
-        })
     }
 
     fn of_table(table: &EfficiencyTable) -> Result<Self, EfficiencyError> {
@@ -320,7 +291,7 @@ fn grows_with_both((from, before): (f64, f64), (to, after): (f64, f64)) -> bool 
 }
 
 /// What of a link's bandwidth packets leave for data, rounded down.
-pub(super) fn payload(bandwidth: Bandwidth, packet: Option<super::config::Packet>) -> Option<Bandwidth> {
+pub(crate) fn payload(bandwidth: Bandwidth, packet: Option<super::config::Packet>) -> Option<Bandwidth> {
     let Some(packet) = packet else { return Some(bandwidth) };
     let (payload, overhead) = (u128::from(packet.payload.get()), u128::from(packet.overhead.get()));
     let rate = u128::from(bandwidth.get()) * payload / (payload + overhead).max(1);

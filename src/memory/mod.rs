@@ -15,8 +15,6 @@ mod efficiency;
 mod fabric;
 mod ids;
 mod ledger;
-mod parts;
-pub mod presets;
 mod system;
 mod transfer;
 
@@ -25,13 +23,12 @@ pub use config::{
     Arbitration, ClassWeights, Duplex, Interleaving, LinkConfig, MemoryConfig, Packet, ResidencyKind, TierConfig,
 };
 pub use dram::{Dram, DramConfig, DramError, Pattern};
+pub(crate) use efficiency::payload;
 pub use efficiency::{Efficiency, EfficiencyConfig, EfficiencyError, EfficiencyTable};
 pub use fabric::{
     Cancelled, Completed, Fabric, HeldUp, InProgress, LaneLoad, Meter, Path, Request, TransferId, Urgency,
 };
 pub use ids::{LaneId, PerTier, PortId, RouteId, TierId};
 pub use ledger::{Ledger, Shortage};
-pub use parts::parts;
-pub use presets::{dram_name, link_name};
 pub use system::{Direction, Hold, Lane, MemoryError, MemorySystem, Tier};
 pub use transfer::{PerClass, TransferClass};

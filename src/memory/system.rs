@@ -4,7 +4,7 @@ use super::config::{
 };
 use super::efficiency::{Efficiency, EfficiencyError, payload};
 use super::ids::{LaneId, PortId, RouteId, TierId};
-use crate::config::{NameError, check_name};
+use crate::config::{NameError, Reference, check_name};
 use crate::units::{Bandwidth, Bytes, SimTime};
 use std::sync::Arc;
 use thiserror::Error;
@@ -83,6 +83,11 @@ pub enum MemoryError {
     /// An efficiency that makes no sense.
     #[error("tiers[{index}].efficiency of '{name}': {source}")]
     Efficiency { index: usize, name: String, source: EfficiencyError },
+    /// A name that was not looked up.
+    #[error(
+        "tiers[{index}].{field}: '{name}' is a name, and names are looked up in the catalog: resolve the configuration first"
+    )]
+    Unresolved { index: usize, field: &'static str, name: String },
     /// A class weight of 0 or beyond reason.
     #[error("class_weights: the weight of {class} is {weight}, but it must be between 1 and {max}", max = ClassWeights::MAX)]
     Weight { class: TransferClass, weight: u32 },
@@ -242,7 +247,7 @@ impl MemorySystem {
         let mut first_ports = Vec::new();
         for (index, tier) in config.tiers.iter().enumerate() {
             check_tier(index, tier, &config.tiers[..index])?;
-            let efficiency = tier.efficiency.as_ref().map(Efficiency::new).transpose();
+            let efficiency = tier.efficiency().map(Efficiency::new).transpose();
             let efficiency = efficiency
                 .map_err(|source| MemoryError::Efficiency { index, name: tier.name.clone(), source })?
                 .map(Arc::new);
@@ -553,6 +558,12 @@ fn check_tier(index: usize, tier: &TierConfig, before: &[TierConfig]) -> Result<
     if latency(tier) > MemorySystem::MAX_LATENCY {
         return Err(MemoryError::Latency { index, name, latency: latency(tier) });
     }
+    if let Some(Reference::Name(name)) = &tier.link {
+        return Err(MemoryError::Unresolved { index, field: "link", name: name.clone() });
+    }
+    if let Some(Reference::Name(name)) = &tier.efficiency {
+        return Err(MemoryError::Unresolved { index, field: "efficiency", name: name.clone() });
+    }
     if tier.capacity == Bytes::ZERO {
         return Err(MemoryError::NoCapacity { index, name });
     }
@@ -567,13 +578,13 @@ fn check_tier(index: usize, tier: &TierConfig, before: &[TierConfig]) -> Result<
     if tier.stripe == Bytes::ZERO {
         return Err(MemoryError::Stripe { index, name });
     }
-    let of_link = tier.link.as_ref().and_then(|link| link.max_transfers);
+    let of_link = tier.link().and_then(|link| link.max_transfers);
     for (field, limit) in [("max_transfers", tier.max_transfers), ("link.max_transfers", of_link)] {
         if limit == Some(0) {
             return Err(MemoryError::NoTransfers { index, name, field });
         }
     }
-    let of_link = tier.link.as_ref().and_then(|link| link.outstanding);
+    let of_link = tier.link().and_then(|link| link.outstanding);
     for (field, outstanding) in [("outstanding", tier.outstanding), ("link.outstanding", of_link)] {
         if outstanding == Some(Bytes::ZERO) {
             return Err(MemoryError::NoOutstanding { index, name, field });
@@ -584,7 +595,7 @@ fn check_tier(index: usize, tier: &TierConfig, before: &[TierConfig]) -> Result<
 
 /// A tier's latency and its link's.
 fn latency(tier: &TierConfig) -> SimTime {
-    tier.latency + tier.link.as_ref().map_or(SimTime::ZERO, |link| link.latency)
+    tier.latency + tier.link().map_or(SimTime::ZERO, |link| link.latency)
 }
 
 /// A granule beyond which longer ones make no difference.
@@ -605,7 +616,7 @@ struct SharedLanes {
 }
 
 fn lay_link(index: usize, tier: &TierConfig, lanes: &mut Vec<Lane>) -> Result<SharedLanes, MemoryError> {
-    let Some(link) = &tier.link else { return Ok(SharedLanes::default()) };
+    let Some(link) = tier.link() else { return Ok(SharedLanes::default()) };
     let LinkConfig { read, write, combined, packet, transfer_cap, max_transfers, .. } = *link;
     let mut lay = |part: &str, peak: Bandwidth| {
         let whole = payload(peak, packet)
@@ -665,7 +676,7 @@ fn lay_windows(
         });
         Ok(LaneId::new(lanes.len() - 1))
     };
-    if let Some(outstanding) = tier.link.as_ref().and_then(|link| link.outstanding) {
+    if let Some(outstanding) = tier.link().and_then(|link| link.outstanding) {
         shared.read.push(lay("link.read.outstanding", "link.outstanding", outstanding)?);
         shared.write.push(lay("link.write.outstanding", "link.outstanding", outstanding)?);
     }

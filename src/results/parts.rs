@@ -1,7 +1,8 @@
 //! Differences between configurations as a person names them: parts, not every field of them.
 
+use crate::catalog;
 use crate::config::Reference;
-use crate::memory::{self, MemoryConfig};
+use crate::memory::MemoryConfig;
 use crate::simulation::{Difference, ScenarioConfig};
 use crate::workload::{LanguageModel, ModelConfig};
 use serde_json::Value;
@@ -43,7 +44,7 @@ fn difference(path: &str, values: impl Iterator<Item = Option<String>>) -> Diffe
 /// The name of the memory system, and a line a tier where that is another.
 fn memories(scenarios: &[&ScenarioConfig]) -> Vec<Difference> {
     let systems: Vec<Option<&MemoryConfig>> = scenarios.iter().map(|scenario| inline(&scenario.memory)).collect();
-    let parts: Vec<Vec<String>> = systems.iter().map(|system| system.map(memory::parts).unwrap_or_default()).collect();
+    let parts: Vec<Vec<String>> = systems.iter().map(|system| system.map(catalog::parts).unwrap_or_default()).collect();
     let most = parts.iter().map(Vec::len).max().unwrap_or(0);
     let mut rows = vec![difference("memory", systems.iter().map(|system| system.map(|it| it.name.clone())))];
     for tier in 0..most {
@@ -77,8 +78,8 @@ fn efficiency(scenarios: &[&ScenarioConfig], path: &str) -> Difference {
     let name = path.trim_start_matches("memory.").trim_end_matches(".efficiency");
     let of = |scenario: &&ScenarioConfig| {
         let tier = inline(&scenario.memory)?.tiers.iter().find(|tier| tier.name == name)?;
-        let efficiency = tier.efficiency.as_ref()?;
-        Some(memory::dram_name(efficiency).map_or_else(|| efficiency.source.clone(), str::to_owned))
+        let efficiency = tier.efficiency()?;
+        Some(catalog::dram_name(efficiency).map_or_else(|| efficiency.source.clone(), str::to_owned))
     };
     difference(path, scenarios.iter().map(of))
 }

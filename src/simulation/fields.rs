@@ -1,11 +1,12 @@
-use super::scenario::{ScenarioConfig, open_trace};
-use crate::catalog;
-use crate::config::{Reference, did_you_mean, not_finite};
+use super::scenario::ScenarioConfig;
+use crate::catalog::{self, open_trace};
+use crate::config::{ConfigError, did_you_mean, not_finite};
 use crate::strategy::Strategy;
-use crate::workload::TraceConfig;
+use crate::workload::{TraceConfig, TraceError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::Path;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// The fields of a scenario by path: what `--set`, sweeps and searches change.
@@ -30,9 +31,13 @@ pub struct Fields {
 }
 
 /// Why a field cannot be had or set.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, Error)]
 #[allow(missing_docs)]
 pub enum FieldError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Trace(#[from] Arc<TraceError>),
     #[error("there is no '{name}' there: it has no fields")]
     NoFields { name: String },
     #[error("'{parent}' is not set, so there is no '{name}' in it: set the whole of it, as {parent}={{{name}: ...}}")]
@@ -44,23 +49,20 @@ pub enum FieldError {
 }
 
 impl Fields {
-    /// The fields of `config`, with the model and the memory system that it names spelled out.
+    /// The fields of `config`, with all that it names spelled out: the model, the memory system, its
+    /// links and its DRAM parts.
     ///
     /// # Errors
-    /// [`FieldError::Value`] if what is named cannot be read.
+    /// [`FieldError::Config`] if what is named cannot be read.
     pub fn new(config: &ScenarioConfig) -> Result<Self, FieldError> {
-        let mut fields = Self { tree: as_tree(config)? };
+        let config = ScenarioConfig {
+            model: config.model.clone().resolve(catalog::model)?.into(),
+            memory: catalog::resolved(config.memory.clone())?.into(),
+            ..config.clone()
+        };
+        let mut fields = Self { tree: as_tree(&config)? };
         // Not written where it is 0, but a field all the same.
         fields.tree["warmup_steps"] = config.warmup_steps.into();
-        for (name, named) in [
-            ("model", matches!(config.model, Reference::Name(_))),
-            ("memory", matches!(config.memory, Reference::Name(_))),
-        ] {
-            if named {
-                let value = spelled_out(name, fields.tree[name].take())?;
-                fields.tree[name] = value;
-            }
-        }
         Ok(fields)
     }
 
@@ -72,7 +74,8 @@ impl Fields {
         find(&mut self.tree, path).map(|value| &*value)
     }
 
-    /// Sets the value at `path`. A `model`, a `memory`, a `strategy` or a `trace` may be given by name or path.
+    /// Sets the value at `path`. A `model`, a `memory`, a `strategy` or a `trace` may be given by name
+    /// or path, and so may the `link` and the `efficiency` of a tier by name.
     ///
     /// # Errors
     /// [`FieldError`] if there is no such field, or nothing of that name. Whether the value is right for the field is found by
@@ -83,39 +86,46 @@ impl Fields {
         Ok(())
     }
 
-    /// The scenario.
+    /// The scenario, with all that it names spelled out but for the trace.
     ///
     /// # Errors
-    /// [`FieldError::Value`] if a value is not right for its field, naming the field.
+    /// [`FieldError::Value`] if a value is not right for its field, naming the field;
+    /// [`FieldError::Config`] if it names what is not there.
     pub fn config(&self) -> Result<ScenarioConfig, FieldError> {
-        ScenarioConfig::deserialize(&self.tree).or_else(|_| {
+        let config = ScenarioConfig::deserialize(&self.tree).or_else(|_| {
             // Once more, for the field: keeping track of it takes longer than reading.
             serde_path_to_error::deserialize(&self.tree).map_err(|error| {
                 let field = error.path().to_string();
                 FieldError::Value(format!("{field}: {}", not_finite(error.into_inner().to_string())))
             })
-        })
+        })?;
+        // A value that spells out a tier may name its link.
+        let memory = catalog::resolved(config.memory)?;
+        Ok(ScenarioConfig { memory: memory.into(), ..config })
     }
 }
 
-/// What a `model`, a `memory`, a `strategy` or a `trace` of that name is; any other value as it is.
+/// What a `model`, a `memory`, a `strategy`, a `trace` or a part of a tier of that name is; any other
+/// value as it is.
 ///
 /// # Errors
-/// [`FieldError::Value`] if there is nothing of that name.
+/// [`FieldError`] if there is nothing of that name.
 pub fn spelled_out(path: &str, value: Value) -> Result<Value, FieldError> {
     let Value::String(name) = &value else { return Ok(value) };
-    let wrong = |error: &dyn std::error::Error| FieldError::Value(error.to_string());
-    match path {
-        "model" => as_tree(&catalog::model(name).map_err(|error| wrong(&error))?),
-        "memory" => as_tree(&catalog::memory(name).map_err(|error| wrong(&error))?),
-        "strategy" => as_tree(&name.parse::<Strategy>().map_err(|error| wrong(&error))?),
-        "trace" => match catalog::generator(name).map_err(|error| wrong(&error))? {
+    let of_tier = path.strip_prefix("memory.").and_then(|path| path.rsplit_once('.')).map(|(_, field)| field);
+    match (path, of_tier) {
+        ("model", _) => as_tree(&catalog::model(name)?),
+        ("memory", _) => as_tree(&catalog::memory(name)?),
+        ("strategy", _) => as_tree(&name.parse::<Strategy>().map_err(|error| FieldError::Value(error.to_string()))?),
+        ("trace", _) => match catalog::generator(name)? {
             Some(generator) => as_tree(&generator),
             None => {
-                open_trace(Path::new(name)).map_err(|error| wrong(&error))?;
+                open_trace(Path::new(name)).map_err(Arc::new)?;
                 as_tree(&TraceConfig::Recorded(Path::new(name).to_path_buf().into()))
             }
         },
+        (_, Some("link")) => as_tree(&catalog::link(name)?),
+        (_, Some("efficiency")) => as_tree(&catalog::efficiency(name)?),
         _ => Ok(value),
     }
 }

@@ -6,8 +6,8 @@
 //! that wrote it.
 
 use super::differences::{Difference, differences};
-use super::scenario::{ScenarioConfig, open_trace};
-use crate::catalog;
+use super::scenario::ScenarioConfig;
+use crate::catalog::{self, open_trace};
 use crate::config::Reference;
 use crate::workload::TraceConfig;
 use serde_json::Value;
@@ -162,9 +162,7 @@ fn spelled_out(mut config: ScenarioConfig) -> ScenarioConfig {
     {
         config.model = Reference::Inline(model);
     }
-    if let Reference::Name(name) = &config.memory
-        && let Ok(memory) = catalog::memory(name)
-    {
+    if let Ok(memory) = catalog::resolved(config.memory.clone()) {
         config.memory = Reference::Inline(memory);
     }
     config

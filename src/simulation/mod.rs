@@ -37,7 +37,7 @@ pub use idealization::{Ideal, Idealization};
 pub use identity::{Identity, file_name, labels};
 pub use probe::{Ends, Probe, StepRecord};
 pub use room::{Held, NoRoom, Room, usable_memory};
-pub use scenario::{Scenario, ScenarioConfig, ScenarioError, open_trace, open_trace_with};
+pub use scenario::{Scenario, ScenarioConfig, ScenarioError};
 pub use stored::Stored;
 pub use waits::{Waiting, Waits};
 pub use watch::Watch;

@@ -1,13 +1,13 @@
 use super::idealization::{Ideal, Idealization};
 use super::size::{check_room, check_size};
-use crate::catalog;
+use crate::catalog::{self, open_trace};
 use crate::config::{self, ConfigError, NameError, Reference, check_name};
 use crate::memory::{Interleaving, MemoryConfig, MemoryError, MemorySystem};
 use crate::strategy::{AsBound, BoundKind, ChargedBound, ChargedError, MigrationKind, StepBound, Strategy};
 use crate::units::{Bytes, SimTime};
 use crate::workload::{
     ComputeConfig, ComputeError, Demand, FittedTrace, LanguageModel, MAX_TOKENS, ModelConfig, ModelError,
-    RecordedConfig, Recording, Roofline, Shape, SkipSource, StoredSkips, TraceConfig, TraceError, TraceWindow,
+    RecordedConfig, Roofline, Shape, SkipSource, StoredSkips, TraceConfig, TraceError, TraceWindow,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -209,14 +209,8 @@ impl Scenario {
     /// # Errors
     /// [`ScenarioError`], naming the field, the value and what to write instead.
     pub fn new(mut config: ScenarioConfig) -> Result<Self, ScenarioError> {
-        let model_config = match config.model {
-            Reference::Name(name) => catalog::model(&name)?,
-            Reference::Inline(model) => model,
-        };
-        let memory_config = match config.memory {
-            Reference::Name(name) => catalog::memory(&name)?,
-            Reference::Inline(memory) => memory,
-        };
+        let model_config = config.model.resolve(catalog::model)?;
+        let memory_config = catalog::resolved(config.memory)?;
         check_name(&config.name).map_err(ScenarioError::Name)?;
         let model = LanguageModel::new(&model_config)?;
         let memory = MemorySystem::new(&memory_config)?;
@@ -305,14 +299,14 @@ impl Scenario {
             match ideal {
                 Ideal::NoLimits => {
                     (tier.transfer_cap, tier.max_transfers, tier.outstanding) = (None, None, None);
-                    if let Some(link) = &mut tier.link {
+                    if let Some(link) = tier.link_mut() {
                         (link.transfer_cap, link.max_transfers, link.outstanding) = (None, None, None);
                     }
                 }
                 Ideal::EvenChannels => tier.interleaving = Interleaving::Striped,
                 Ideal::NoLatencies => {
                     tier.latency = SimTime::ZERO;
-                    if let Some(link) = &mut tier.link {
+                    if let Some(link) = tier.link_mut() {
                         link.latency = SimTime::ZERO;
                     }
                 }
@@ -554,29 +548,5 @@ impl Scenario {
         let file = recorded.file.clone();
         let demand = Demand { model: &self.model, prefill: self.prefill(), decode: self.decode() };
         FittedTrace::new(move || open_trace(&file), recorded, demand)
-    }
-}
-
-/// The shipped trace of that name, or the file of that path.
-///
-/// # Errors
-/// [`TraceError`] if there is none or its header is not right.
-pub fn open_trace(path: &Path) -> Result<Recording, TraceError> {
-    open_trace_with(path, None)
-}
-
-/// As [`open_trace`], with the tokens before step 0 for JSON Lines that do not say how many they are.
-///
-/// # Errors
-/// As [`open_trace`].
-pub fn open_trace_with(path: &Path, prefill: Option<u32>) -> Result<Recording, TraceError> {
-    let name = path.to_string_lossy();
-    match catalog::trace(&name) {
-        Some(bytes) => Recording::embedded(&name, bytes),
-        None if !path.exists() => {
-            let known: Vec<&str> = catalog::TRACES.iter().map(|(known, _, _)| *known).collect();
-            Err(TraceError::Unknown { name: name.into_owned(), known: known.join(", ") })
-        }
-        None => Recording::open_with(path, prefill),
     }
 }

@@ -1,12 +1,10 @@
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What becomes of a move that is not complete when the read that it was meant for is issued.
 ///
 /// Either way the read takes every token where it lies: what has not arrived is read at its source.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
-#[value(rename_all = "lower")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Late {
     /// It goes on, beside the reads, until all has arrived.
     #[default]
@@ -19,6 +17,17 @@ pub enum Late {
 }
 
 impl Late {
+    /// Each with its name and with what it does, in a line.
+    pub const ALL: [(&'static str, &'static str, Self); 2] = [
+        ("finish", "The move goes on, beside the reads, until all has arrived", Self::Finish),
+        (
+            "drop",
+            "What has not arrived stays where it was, and its room at the destination is free again. A token that was on \
+             its way has been carried in vain",
+            Self::Drop,
+        ),
+    ];
+
     /// Whether it is the default, which configurations need not spell out.
     #[must_use]
     pub fn is_default(&self) -> bool {

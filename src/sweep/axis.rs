@@ -1,8 +1,9 @@
 use super::config::{AxisConfig, SampleConfig};
 use super::quantity::{Quantity, Unit};
 use super::{SweepError, sample};
+use crate::catalog::open_trace;
 use crate::config;
-use crate::simulation::{Fields, open_trace, spelled_out};
+use crate::simulation::{Fields, spelled_out};
 use crate::strategy::Knowledge;
 use serde_json::Value;
 use std::collections::HashSet;

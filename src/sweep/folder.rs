@@ -1,8 +1,8 @@
 use super::checksums::Checksums;
 use super::journal::Journal;
 use super::{Plan, Row, Shard, SweepConfig, SweepError, dataset};
+use crate::catalog::open_trace;
 use crate::report;
-use crate::simulation::open_trace;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;

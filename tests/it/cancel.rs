@@ -272,7 +272,7 @@ fn plain(arbitration: Arbitration, tiers: Vec<TierConfig>) -> MemoryConfig {
 /// HBM of a byte a picosecond; external memory of 0.7 behind a link of 0.4 either way.
 fn two_tiers(arbitration: Arbitration) -> MemorySystem {
     let link = LinkConfig::new(giga(400), giga(400));
-    let external = TierConfig { link: Some(link), ..tier("external", giga(700)) };
+    let external = TierConfig { link: Some(link.into()), ..tier("external", giga(700)) };
     lay(&plain(arbitration, vec![tier("hbm", giga(1000)), external]))
 }
 

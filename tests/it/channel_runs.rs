@@ -2,9 +2,7 @@
 
 use crate::common::runs::*;
 use proptest::prelude::*;
-use tiersim::memory::{
-    Arbitration, EfficiencyConfig, Interleaving, LinkConfig, MemorySystem, ResidencyKind, TierId, TransferClass,
-};
+use tiersim::memory::{Arbitration, Interleaving, LinkConfig, MemorySystem, ResidencyKind, TierId, TransferClass};
 use tiersim::simulation::{Scenario, ScenarioConfig};
 use tiersim::strategy::{InitializationKind, Late, MigrationKind, PlacementKind, Strategy as Parts};
 use tiersim::units::SimTime;
@@ -72,13 +70,15 @@ fn with_channels(mut config: ScenarioConfig, channels: [u32; 2], losses: bool, l
     for (tier, channels) in memory.tiers.iter_mut().zip(channels) {
         tier.channels = channels;
         if losses {
-            tier.efficiency = Some(serde_json::from_str::<EfficiencyConfig>("\"hbm3-6400\"").unwrap());
+            tier.efficiency = Some(tiersim::catalog::efficiency("hbm3-6400").unwrap().into());
         }
     }
     memory.tiers[1].link = match link {
         0 => None,
-        1 => Some(LinkConfig::new(bandwidth(250), bandwidth(200))),
-        _ => Some(LinkConfig { combined: Some(bandwidth(300)), ..LinkConfig::new(bandwidth(250), bandwidth(200)) }),
+        1 => Some(LinkConfig::new(bandwidth(250), bandwidth(200)).into()),
+        _ => Some(
+            LinkConfig { combined: Some(bandwidth(300)), ..LinkConfig::new(bandwidth(250), bandwidth(200)) }.into(),
+        ),
     };
     config
 }

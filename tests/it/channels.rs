@@ -100,7 +100,7 @@ fn a_transfer_in_parts_waits_for_its_most_loaded_channel() {
 #[test]
 fn what_parts_take_of_a_link_alone_is_known() {
     let tiers = |arbitration| {
-        let external = TierConfig { link: Some(LinkConfig::new(giga(400), giga(400))), ..hashed(800, 4) };
+        let external = TierConfig { link: Some(LinkConfig::new(giga(400), giga(400)).into()), ..hashed(800, 4) };
         lay(&plain(arbitration, vec![tier("hbm", giga(1000)), external]))
     };
     // Channels of 0.2 B/ps behind a link of 0.4. Three parts share the link at 0.1333 B/ps each until the first has its 100 kB at
@@ -137,7 +137,7 @@ fn packets_leave_their_payload_of_a_link() {
     // 64 B of 80: 0.8 of 500 GB/s towards the chip and of 250 away from it.
     let packet = Some(Packet { payload: Bytes::new(64), overhead: Bytes::new(16) });
     let link = LinkConfig { packet, combined: Some(giga(600)), ..LinkConfig::new(giga(500), giga(250)) };
-    let external = TierConfig { link: Some(link), ..tier("external", giga(900)) };
+    let external = TierConfig { link: Some(link.into()), ..tier("external", giga(900)) };
     let system = lay(&plain(Arbitration::Fair, vec![tier("hbm", giga(1000)), external]));
     assert_eq!(system.tiers()[1].read_bandwidth, giga(400));
     assert_eq!(system.tiers()[1].write_bandwidth, giga(200));
@@ -150,10 +150,10 @@ fn packets_leave_their_payload_of_a_link() {
 
 #[test]
 fn under_fifo_a_dram_bus_turns_around_between_reads_and_writes() {
-    let part: EfficiencyConfig = serde_json::from_str("\"hbm3-6400\"").unwrap();
+    let part: EfficiencyConfig = tiersim::catalog::efficiency("hbm3-6400").unwrap();
     let turnaround = tiersim::memory::Efficiency::new(&part).unwrap().turnaround();
     assert!(turnaround > SimTime::ZERO);
-    let hbm = TierConfig { efficiency: Some(part), ..tier("hbm", giga(1000)) };
+    let hbm = TierConfig { efficiency: Some(part.into()), ..tier("hbm", giga(1000)) };
     let system = lay(&plain(Arbitration::Fifo, vec![hbm, tier("external", giga(1))]));
     let reads = read(&system, HBM, 0, 1_000_000);
     let writes = write(&system, HBM, 0, 1_000_000);
@@ -261,7 +261,7 @@ proptest! {
         arbitration in random::sharing(),
     ) {
         let link = linked.then(|| LinkConfig::new(giga(300), giga(300)));
-        let hashed = TierConfig { link, ..hashed(800, channels) };
+        let hashed = TierConfig { link: link.map(Into::into), ..hashed(800, channels) };
         let striped = TierConfig { interleaving: Interleaving::Striped, ..hashed.clone() };
         let last = |tier: TierConfig| {
             let system = lay(&plain(arbitration, vec![tier, crate::common::tier("slow", giga(1))]));
@@ -293,7 +293,7 @@ proptest! {
     ) {
         let [weight_read, kv_read, kv_write, migrate_in, migrate_out] = weights;
         let weights = ClassWeights { weight_read, kv_read, kv_write, migrate_in, migrate_out };
-        let steep = serde_json::from_str::<EfficiencyConfig>("\"lpddr5x-8533\"").unwrap();
+        let steep = tiersim::catalog::efficiency("lpddr5x-8533").unwrap();
         let mut rates: Vec<u64> = rates[..channels.len()].to_vec();
         rates.sort_unstable_by_key(|rate| std::cmp::Reverse(*rate));
         let tiers = channels.iter().enumerate().map(|(index, &channels)| TierConfig {
@@ -303,7 +303,7 @@ proptest! {
             transfer_cap: caps[index].map(bandwidth),
             max_transfers: limits[index],
             latency: SimTime::from_ps(index as u64),
-            efficiency: (index == 0).then(|| steep.clone()),
+            efficiency: (index == 0).then(|| steep.clone().into()),
             ..tier(&format!("tier{index}"), bandwidth(rates[index]))
         });
         let config = config(arbitration, weights, tiers.collect());

@@ -122,7 +122,7 @@ fn best_ratio_by_hand_in_the_first_step_of_the_study() {
 fn the_read_of_a_token_waits_for_its_write() {
     // One layer, HBM so small that all lies outside: 1000 B of weights each, KV of 1000 B.
     let mut config = small(1, (1000, 1000), 1000, 1, 1, 2);
-    memory(&mut config).tiers[1].link = Some(LinkConfig::new(bandwidth(250), bandwidth(10)));
+    memory(&mut config).tiers[1].link = Some(LinkConfig::new(bandwidth(250), bandwidth(10)).into());
     let (_, keep) = simulate_steps(&config);
     // One byte of each step's first sublayer lies on HBM. Step 0: 999 B of weights and 1000 B of KV at 250 B/ns; then
     // the write of token 1 goes out at 10 B/ns for 100 ns, beside the mlp's 1000 B.
@@ -166,7 +166,7 @@ fn every_sublayer_waits_for_the_latency_of_its_slowest_tier() {
 #[test]
 fn a_skipped_token_is_not_waited_for() {
     let mut config = small(1, (1000, 1000), 1000, 1, 1, 2);
-    memory(&mut config).tiers[1].link = Some(LinkConfig::new(bandwidth(250), bandwidth(10)));
+    memory(&mut config).tiers[1].link = Some(LinkConfig::new(bandwidth(250), bandwidth(10)).into());
     config.trace = TraceConfig::Generated(GeneratorConfig { skip: "1".parse().unwrap(), ..GeneratorConfig::default() });
     let (_, keep) = simulate_steps(&config);
     let total = keep.steps[0].latency.as_ns() + keep.steps[1].latency.as_ns();
@@ -218,7 +218,7 @@ fn weights_read_early_hide_behind_compute() {
 fn moves_that_are_not_complete_are_late_and_read_at_their_source() {
     // A link so slow that moves of a step cannot complete in it.
     let mut config = small(2, (100_000, 100_000), 10_000, 1 << 30, 64, 30);
-    memory(&mut config).tiers[1].link = Some(LinkConfig::new(bandwidth(100), bandwidth(1)));
+    memory(&mut config).tiers[1].link = Some(LinkConfig::new(bandwidth(100), bandwidth(1)).into());
     config.strategy = BEST_RATIO;
     config.trace = TraceConfig::Generated(GeneratorConfig {
         skip: "0.4".parse().unwrap(),
@@ -489,7 +489,7 @@ proptest! {
         });
         memory(&mut config).arbitration = arbitration;
         if combined {
-            memory(&mut config).tiers[1].link.as_mut().unwrap().combined = Some(bandwidth(300));
+            memory(&mut config).tiers[1].link_mut().unwrap().combined = Some(bandwidth(300));
         }
         memory(&mut config).tiers[1].latency = SimTime::from_ps(latency);
         if let Some(fill) = third {

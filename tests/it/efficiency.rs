@@ -75,7 +75,7 @@ fn table(granules: &[u64], shares: &[&str], achieved: &[&[&str]]) -> EfficiencyC
 }
 
 fn with_efficiency(efficiency: EfficiencyConfig) -> MemorySystem {
-    let hbm = TierConfig { efficiency: Some(efficiency), ..tier("hbm", giga(1000)) };
+    let hbm = TierConfig { efficiency: Some(efficiency.into()), ..tier("hbm", giga(1000)) };
     lay(&config(Arbitration::Fair, ClassWeights::default(), vec![hbm, tier("external", giga(1))]))
 }
 
@@ -114,10 +114,10 @@ impl MapEach for Vec<u64> {
 /// A move each way over a bus with losses that neither fills: the other one's lanes decide, as if the bus had none.
 #[test]
 fn a_bus_that_is_far_from_full_slows_nobody() {
-    let hbm = TierConfig { efficiency: Some(table(&[1], &["1"], &[&["0.4"]])), ..tier("hbm", giga(2050)) };
+    let hbm = TierConfig { efficiency: Some(table(&[1], &["1"], &[&["0.4"]]).into()), ..tier("hbm", giga(2050)) };
     for slow in 1..300 {
         let link = LinkConfig::new(bandwidth(slow * 700_000_001), bandwidth(slow * 300_000_007));
-        let external = TierConfig { link: Some(link), duplex: Duplex::Full, ..tier("external", giga(400)) };
+        let external = TierConfig { link: Some(link.into()), duplex: Duplex::Full, ..tier("external", giga(400)) };
         let system = lay(&config(Arbitration::Fair, ClassWeights::default(), vec![hbm.clone(), external]));
         let plan = [moved(&system, EXTERNAL, HBM, 0, 100_000), moved(&system, HBM, EXTERNAL, 0, 100_000)];
         let alone = [&plan[..1], &plan[1..]].map(|alone| finishes(&system, alone)[0]);
@@ -131,10 +131,10 @@ fn a_bus_that_is_far_from_full_slows_nobody() {
 fn more_writes_that_make_reads_cheaper_leave_the_bus_no_more_than_full() {
     // A byte takes (1 + 9 s) of its time at peak in granules of 64 B, where s is the share of reads; 1 in granules of 64 KiB.
     let steep = table(&[64, 65_536], &["0", "1"], &[&["1", "0.1"], &["1", "1"]]);
-    let hbm = TierConfig { efficiency: Some(steep), ..tier("hbm", giga(1000)) };
+    let hbm = TierConfig { efficiency: Some(steep.into()), ..tier("hbm", giga(1000)) };
     for read_gigabytes in [50, 120, 150, 180, 200] {
         let link = LinkConfig::new(giga(900), giga(read_gigabytes));
-        let external = TierConfig { link: Some(link), duplex: Duplex::Full, ..tier("external", giga(900)) };
+        let external = TierConfig { link: Some(link.into()), duplex: Duplex::Full, ..tier("external", giga(900)) };
         let system = lay(&config(Arbitration::Fair, ClassWeights::default(), vec![hbm.clone(), external]));
         // Out of HBM in short granules, limited by the link; writes to HBM.
         let out = Planned { granule: 64, ..moved(&system, HBM, EXTERNAL, 0, 1_000_000) };
@@ -161,7 +161,7 @@ proptest! {
     ) {
         let efficiency = EfficiencyConfig { source: "a test".to_owned(), table: Some(table), dram: None };
         let known = tiersim::memory::Efficiency::new(&efficiency).unwrap();
-        let hbm = TierConfig { efficiency: Some(efficiency), ..tier("hbm", giga(1000)) };
+        let hbm = TierConfig { efficiency: Some(efficiency.into()), ..tier("hbm", giga(1000)) };
         let weights = ClassWeights { kv_read: reads, kv_write: 10 - reads, ..ClassWeights::default() };
         let system = lay(&config(Arbitration::Fair, weights, vec![hbm, tier("external", bandwidth(1_000_000))]));
         let bytes = |weight: u32| 10_000_000 * u64::from(weight);
@@ -183,9 +183,9 @@ proptest! {
         bytes in random::size(),
         of_link: bool,
     ) {
-        let mut external = TierConfig { link: Some(LinkConfig::new(giga(1000), giga(950))), ..tier("external", giga(2000)) };
+        let mut external = TierConfig { link: Some(LinkConfig::new(giga(1000), giga(950)).into()), ..tier("external", giga(2000)) };
         if of_link {
-            external.link.as_mut().unwrap().transfer_cap = Some(giga(cap));
+            external.link_mut().unwrap().transfer_cap = Some(giga(cap));
         } else {
             external.transfer_cap = Some(giga(cap));
         }
@@ -202,14 +202,14 @@ proptest! {
     /// Shipped DRAM parts, whose costs are steep: no twin agrees on every share there, but bytes are conserved.
     #[test]
     fn on_dram_parts_everything_completes_and_no_bus_carries_more_than_its_peak(
-        part in prop::sample::select(tiersim::memory::presets::DRAM.iter().map(|part| part.0).collect::<Vec<_>>()),
+        part in prop::sample::select(tiersim::catalog::DRAM.iter().map(|part| part.0).collect::<Vec<_>>()),
         arbitration in random::any_arbitration(),
         drafts in random::plan(30),
         channels in 1u32..70,
     ) {
-        let efficiency = Some(serde_json::from_str::<EfficiencyConfig>(&format!("\"{part}\"")).unwrap());
+        let efficiency = Some(tiersim::catalog::efficiency(part).unwrap().into());
         let hbm = TierConfig { efficiency: efficiency.clone(), channels, ..tier("hbm", giga(1000)) };
-        let link = Some(LinkConfig::new(giga(300), giga(200)));
+        let link = Some(LinkConfig::new(giga(300), giga(200)).into());
         let external = TierConfig { efficiency, link, ..tier("external", giga(700)) };
         let system = lay(&config(arbitration, ClassWeights::default(), vec![hbm, external]));
         let plan = random::on(&system, &drafts);

@@ -15,8 +15,8 @@ use tempfile::TempDir;
 use tiersim::explain::{Explanation, Ladder};
 use tiersim::kernel::Calendar;
 use tiersim::memory::{
-    Arbitration, ClassWeights, Completed, Duplex, EfficiencyConfig, Fabric, HeldUp, Interleaving, LinkConfig,
-    MemorySystem, Pattern, PerClass, Request, ResidencyKind, TransferClass, Urgency,
+    Arbitration, ClassWeights, Completed, Duplex, Fabric, HeldUp, Interleaving, LinkConfig, MemorySystem, Pattern,
+    PerClass, Request, ResidencyKind, TransferClass, Urgency,
 };
 use tiersim::metrics::WaitRecorder;
 use tiersim::simulation::{Ends, Ideal, Idealization, Probe, Room, Scenario, ScenarioConfig, StepRecord, Waits, run};
@@ -212,8 +212,8 @@ fn scenarios() -> impl Strategy<Value = ScenarioConfig> {
             memory.tiers[0].interleaving = Interleaving::Hashed { page_tokens: 1 };
         }
         if losses {
-            let preset = serde_json::from_str::<EfficiencyConfig>("\"hbm3-6400\"").unwrap();
-            memory.tiers[0].efficiency = Some(preset);
+            let preset = tiersim::catalog::efficiency("hbm3-6400").unwrap();
+            memory.tiers[0].efficiency = Some(preset.into());
         }
         memory.tiers[1].latency = SimTime::from_ps(700 * latency);
         if limits {
@@ -327,7 +327,7 @@ proptest! {
             weight_read: weights[0], kv_read: weights[1], kv_write: weights[2], migrate_in: weights[3], migrate_out: weights[4],
         };
         let mut slow = tier("external", bandwidth(external));
-        slow.link = Some(LinkConfig::new(bandwidth(read), bandwidth(write)));
+        slow.link = Some(LinkConfig::new(bandwidth(read), bandwidth(write)).into());
         let config = memory_of(Arbitration::Fair, class_weights.clone(), vec![tier("hbm", bandwidth(hbm)), slow]);
         let system: MemorySystem = lay(&config);
         let mut fabric = Fabric::new(&system);

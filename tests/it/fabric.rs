@@ -197,7 +197,7 @@ prop_compose! {
         duplex in prop_oneof![Just(Duplex::Half), Just(Duplex::Full)],
         link in prop::option::of(link()),
     ) -> TierConfig {
-        TierConfig { duplex, link, ..common::tier("tier", bandwidth) }
+        TierConfig { duplex, link: link.map(Into::into), ..common::tier("tier", bandwidth) }
     }
 }
 
@@ -396,7 +396,7 @@ fn one_lane(arbitration: Arbitration, lane: Bandwidth) -> MemorySystem {
 /// HBM of a byte a picosecond; external memory of 0.7 behind a link of 0.4 either way.
 fn two_tiers(arbitration: Arbitration) -> MemorySystem {
     let link = LinkConfig::new(giga(400), giga(400));
-    let external = TierConfig { link: Some(link), ..bus(giga(700)) };
+    let external = TierConfig { link: Some(link.into()), ..bus(giga(700)) };
     lay(&config(arbitration, ClassWeights::default(), vec![bus(giga(1000)), external]))
 }
 
@@ -462,7 +462,7 @@ fn only_a_half_duplex_bus_is_shared_by_reads_and_writes() {
     let half = bus(giga(1000));
     let full = TierConfig { duplex: Duplex::Full, ..half.clone() };
     let through_link = TierConfig {
-        link: Some(LinkConfig { combined: Some(giga(1250)), ..LinkConfig::new(giga(1000), giga(1000)) }),
+        link: Some(LinkConfig { combined: Some(giga(1250)), ..LinkConfig::new(giga(1000), giga(1000)) }.into()),
         ..full.clone()
     };
     for (tier, expected) in [(half, 200_000), (full, 100_000), (through_link, 160_000)] {

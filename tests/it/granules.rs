@@ -20,7 +20,7 @@ fn table() -> EfficiencyConfig {
 }
 
 fn part() -> EfficiencyConfig {
-    serde_json::from_str("\"hbm3-6400\"").unwrap()
+    tiersim::catalog::efficiency("hbm3-6400").unwrap()
 }
 
 /// One layer whose KV is all in one tier of 1000 GB/s.
@@ -30,7 +30,7 @@ fn config(efficiency: &EfficiencyConfig, page_tokens: u32, skip: u32) -> Scenari
     config.page_tokens = page_tokens;
     let tiers = &mut memory(&mut config).tiers;
     tiers.truncate(1);
-    tiers[0].efficiency = Some(efficiency.clone());
+    tiers[0].efficiency = Some(efficiency.clone().into());
     config
 }
 
@@ -95,7 +95,7 @@ fn tokens_that_lie_elsewhere_are_no_gaps() {
     let spread = |efficiency: &EfficiencyConfig| {
         let mut config = small(1, (0, 1000), KV, 1 << 40, 500, 2);
         config.strategy = BEST_RATIO;
-        memory(&mut config).tiers.iter_mut().for_each(|tier| tier.efficiency = Some(efficiency.clone()));
+        memory(&mut config).tiers.iter_mut().for_each(|tier| tier.efficiency = Some(efficiency.clone().into()));
         simulate(&config).1
     };
     for efficiency in [table(), part()] {

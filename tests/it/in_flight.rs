@@ -98,7 +98,7 @@ proptest! {
         let mut with_windows = memory.clone();
         for tier in &mut with_windows.tiers {
             tier.outstanding = ample;
-            tier.link.iter_mut().for_each(|link| link.outstanding = ample);
+            tier.link_mut().into_iter().for_each(|link| link.outstanding = ample);
         }
         let (without, with) = (MemorySystem::new(&memory).unwrap(), MemorySystem::new(&with_windows).unwrap());
         let plans = [&without, &with].map(|system| random::on(system, &drafts));
@@ -157,7 +157,7 @@ fn a_links_limit_counts_the_latency_of_tier_and_link() {
         latency: SimTime::from_ps(MICROSECOND),
         ..LinkConfig::new(giga(1000), giga(1000))
     };
-    let system = system(Arbitration::Fair, TierConfig { link: Some(link), ..external() });
+    let system = system(Arbitration::Fair, TierConfig { link: Some(link.into()), ..external() });
     let plan = [0, 0].map(|issued| read(&system, EXTERNAL, issued, 100_000));
     assert_eq!(finishes(&system, &plan), [2_100_000, 4_200_000]);
     // The other direction has a limit of its own.
@@ -255,7 +255,7 @@ fn beside_a_cap_the_smaller_one_counts() {
 #[test]
 fn what_a_window_keeps_one_from_using_is_left_to_others() {
     let link = LinkConfig::new(giga(400), giga(400));
-    let system = system(Arbitration::Fair, TierConfig { link: Some(link), ..windowed() });
+    let system = system(Arbitration::Fair, TierConfig { link: Some(link.into()), ..windowed() });
     // The move takes 100 GB/s of HBM's 1000: the read has the other 900.
     let plan = [moved(&system, EXTERNAL, HBM, 0, 1_000_000), read(&system, HBM, MICROSECOND, 900_000)];
     assert_eq!(finishes(&system, &plan), [11_000_000, 2_000_000]);
@@ -270,7 +270,7 @@ fn a_tiers_window_is_for_both_directions_and_a_links_for_each() {
     };
     assert_eq!(both(windowed()), [21_000_000; 2]);
     let link = LinkConfig { outstanding: Some(Bytes::new(100_000)), ..LinkConfig::new(giga(1000), giga(1000)) };
-    assert_eq!(both(TierConfig { link: Some(link), ..external() }), [11_000_000; 2]);
+    assert_eq!(both(TierConfig { link: Some(link.into()), ..external() }), [11_000_000; 2]);
 }
 
 #[test]
@@ -337,7 +337,7 @@ fn limited_run(outstanding: u64, of_link: u64, limit: Option<u32>, arbitration: 
     memory.tiers[1].latency = SimTime::from_ps(50_000);
     memory.tiers[1].outstanding = Some(Bytes::new(outstanding));
     memory.tiers[1].max_transfers = limit;
-    memory.tiers[1].link.as_mut().unwrap().outstanding = Some(Bytes::new(of_link));
+    memory.tiers[1].link_mut().unwrap().outstanding = Some(Bytes::new(of_link));
     let (outcome, keep) = runs::simulate(&config);
     assert!(outcome.error.is_none(), "{:?}", outcome.error);
     assert_eq!(outcome.issued, runs::accounted(&outcome));

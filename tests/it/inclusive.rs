@@ -30,7 +30,7 @@ fn moving_out_is_forgetting_once_the_copy_is_written() {
     for (link, forgotten) in [(250, true), (1, false)] {
         let mut config = small(1, (1000, 1000), 100, 1 << 20, 2, 3);
         memory(&mut config).residency = ResidencyKind::Inclusive;
-        memory(&mut config).tiers[1].link = Some(LinkConfig::new(bandwidth(250), bandwidth(link)));
+        memory(&mut config).tiers[1].link = Some(LinkConfig::new(bandwidth(250), bandwidth(link)).into());
         config.strategy = Parts { migration: MigrationKind::LookAhead, ..BASELINE };
         config.trace = skipping(1000, 0, 1);
         let (_, keep) = simulate(&config);

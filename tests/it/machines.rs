@@ -18,7 +18,7 @@ fn every_memory_system_in_the_source_tree_is_listed_and_valid() {
         let config = catalog::memory(&name).expect("a shipped file is right");
         assert_eq!(config.name, name);
         MemorySystem::new(&config).expect("a shipped file is right");
-        let sources = config.tiers.iter().filter_map(|tier| tier.efficiency.as_ref());
+        let sources = config.tiers.iter().filter_map(|tier| tier.efficiency());
         assert!(sources.map(|it| &it.source).all(|source| source.len() > 10), "{name}");
     }
 }
@@ -51,10 +51,10 @@ fn measured_machines_achieve_what_was_measured() {
     }
     let gh200 = catalog::memory("gh200").expect("a shipped file");
     let lpddr = &gh200.tiers[1];
-    let efficiency = Efficiency::new(lpddr.efficiency.as_ref().expect("it was measured")).expect("it is right");
+    let efficiency = Efficiency::new(lpddr.efficiency().expect("it was measured")).expect("it is right");
     let stream = lpddr.bandwidth.as_f64() / 1e9 * efficiency.streaming(2.0 / 3.0);
     assert!((stream - 348.0).abs() < 1.0, "STREAM of the LPDDR5X: {stream:.1}");
     // Both directions at once 179 and 181.
-    let combined = lpddr.link.as_ref().expect("NVLink-C2C").combined.expect("it was measured").as_f64() / 1e9;
+    let combined = lpddr.link().expect("NVLink-C2C").combined.expect("it was measured").as_f64() / 1e9;
     assert!((combined - 360.0).abs() < 2.0, "{combined}");
 }

@@ -55,7 +55,7 @@ fn a_request_takes_its_lanes_when_its_latency_is_over() {
     let mut config = tiersim::catalog::memory("study").unwrap();
     config.tiers[0].latency = "100 ns".parse().unwrap();
     config.tiers[1].latency = "150 ns".parse().unwrap();
-    config.tiers[1].link.as_mut().unwrap().latency = "200 ns".parse().unwrap();
+    config.tiers[1].link_mut().unwrap().latency = "200 ns".parse().unwrap();
     let system = MemorySystem::new(&config).unwrap();
     let port = |tier| system.ports(TierId::new(tier)).next().unwrap();
     assert_eq!(system.route_latency(system.move_route(port(0), port(1))).as_ns(), 450.0);

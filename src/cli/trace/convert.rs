@@ -1,7 +1,7 @@
 use super::{Output, ParquetArgs, Watched};
+use crate::catalog::open_trace_with;
 use crate::cli::arguments;
 use crate::cli::error::CliError;
-use crate::simulation::open_trace_with;
 use crate::study::Cancel;
 use crate::workload::{Provenance, Recorded, RecordingFormat};
 use clap::Args;

@@ -1,8 +1,8 @@
 use super::Watched;
+use crate::catalog::open_trace;
 use crate::cli::error::CliError;
 use crate::cli::print;
 use crate::report::{self, ReportError};
-use crate::simulation::open_trace;
 use crate::study::Cancel;
 use crate::workload::{Fit, LifelikeConfig};
 use clap::Args;

@@ -1,11 +1,11 @@
 use super::Watched;
 use crate::catalog;
+use crate::catalog::open_trace;
 use crate::cli::error::CliError;
 use crate::cli::print;
 use crate::config::printable;
 use crate::report::trace_pictures::{self, Compared};
 use crate::report::{self, Column, Table};
-use crate::simulation::open_trace;
 use crate::study::Cancel;
 use crate::workload::{LAGS, PAGE_TOKENS, Recorded, Recording, StepStatistics, TraceStatistics};
 use clap::Args;

@@ -341,17 +341,17 @@ fn power(base: f64, exponent: i32) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::presets;
     use super::*;
+    use crate::catalog;
 
     fn part(name: &str) -> Dram {
-        Dram::new(&presets::efficiency(name).unwrap().dram.unwrap()).unwrap()
+        Dram::new(&catalog::efficiency(name).unwrap().dram.unwrap()).unwrap()
     }
 
     /// What the engine relies on: more bytes, whether read or written, never take less time.
     #[test]
     fn time_grows_with_reads_and_with_writes() {
-        for (name, _, _) in presets::DRAM {
+        for (name, _, _) in catalog::DRAM {
             let dram = part(name);
             let granules = [1, 64, 100, 256, 1000, 4096, 65_536, 1 << 30];
             let patterns = [Pattern::Random, Pattern::Streams];

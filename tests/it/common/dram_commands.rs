@@ -9,7 +9,7 @@
 //! figures it meets to 0.04 of the peak.
 
 use std::collections::VecDeque;
-use tiersim::memory::{DramConfig, EfficiencyConfig};
+use tiersim::memory::DramConfig;
 
 /// Timings that the formulas do not need, all in picoseconds but the flag.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +49,7 @@ const fn extras(clock: i64, half_clocks: bool, t_rrd_l: i64, t_wtr_l: i64, t_ccd
 
 /// The timing of the shipped part of that name.
 pub fn timing(name: &str) -> DramConfig {
-    serde_json::from_str::<EfficiencyConfig>(&format!("\"{name}\"")).unwrap().dram.unwrap()
+    tiersim::catalog::efficiency(name).unwrap().dram.unwrap()
 }
 
 /// What is asked of the channel.

@@ -777,8 +777,8 @@ pub mod random {
             TierConfig {
                 outstanding: window.filter(|_| with.windows),
                 duplex,
-                link,
-                efficiency: efficiency.filter(|_| with.efficiency),
+                link: link.map(Into::into),
+                efficiency: efficiency.filter(|_| with.efficiency).map(Into::into),
                 transfer_cap: cap.filter(|_| with.caps),
                 max_transfers: limit.filter(|_| with.limits),
                 channels: if with.channels { channels } else { 1 },

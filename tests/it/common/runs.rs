@@ -177,7 +177,7 @@ pub fn small(
             tiers: vec![
                 TierConfig::new("hbm", Bytes::new(hbm), bandwidth(1000)),
                 TierConfig {
-                    link: Some(LinkConfig::new(bandwidth(250), bandwidth(250))),
+                    link: Some(LinkConfig::new(bandwidth(250), bandwidth(250)).into()),
                     ..TierConfig::new("external", Bytes::new(1 << 40), bandwidth(500))
                 },
             ],

@@ -1,8 +1,7 @@
 //! Links and DRAM parts that are shipped, by name: `link: "pcie5-x16"`, `efficiency: "hbm3-6400"`.
 
-use super::config::LinkConfig;
-use super::efficiency::{EfficiencyConfig, payload};
 use crate::config::{self, ConfigError};
+use crate::memory::{EfficiencyConfig, LinkConfig, payload};
 use crate::units::Bandwidth;
 use serde::de::DeserializeOwned;
 
@@ -32,12 +31,18 @@ pub const DRAM: &[Part] = parts! {
 };
 
 /// The link of that name.
-pub(super) fn link(name: &str) -> Result<LinkConfig, ConfigError> {
+///
+/// # Errors
+/// [`ConfigError`] if there is none.
+pub fn link(name: &str) -> Result<LinkConfig, ConfigError> {
     find("link", LINKS, name)
 }
 
 /// The efficiency of the DRAM part of that name.
-pub(super) fn efficiency(name: &str) -> Result<EfficiencyConfig, ConfigError> {
+///
+/// # Errors
+/// [`ConfigError`] if there is none.
+pub fn efficiency(name: &str) -> Result<EfficiencyConfig, ConfigError> {
     find("efficiency", DRAM, name)
 }
 
@@ -72,7 +77,8 @@ pub fn about_dram(name: &str) -> Result<String, ConfigError> {
     Ok(efficiency(name)?.source)
 }
 
-fn find<T: DeserializeOwned>(what: &'static str, parts: &[Part], name: &str) -> Result<T, ConfigError> {
+/// The part of that name among `parts`.
+pub(super) fn find<T: DeserializeOwned>(what: &'static str, parts: &[Part], name: &str) -> Result<T, ConfigError> {
     match parts.iter().find(|(known, _, _)| *known == name) {
         Some((_, path, text)) => config::parse(text, path),
         None => Err(ConfigError::UnknownPart {
@@ -81,5 +87,18 @@ fn find<T: DeserializeOwned>(what: &'static str, parts: &[Part], name: &str) -> 
             known: parts.iter().map(|(known, _, _)| *known).collect::<Vec<_>>().join(", "),
             meant: config::did_you_mean(name, parts.iter().map(|(known, _, _)| *known)),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shipped_part_is_read() {
+        assert!(LINKS.iter().all(|(name, _, _)| link(name).is_ok_and(|link| link_name(&link) == Some(name))));
+        assert!(DRAM.iter().all(|(name, _, _)| efficiency(name).is_ok_and(|part| dram_name(&part) == Some(name))));
+        let told = link("pcie5x16").unwrap_err().to_string();
+        assert!(told.contains("no link named 'pcie5x16'") && told.contains("Did you mean 'pcie5-x16'?"), "{told}");
     }
 }

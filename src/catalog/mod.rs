@@ -1,9 +1,24 @@
-//! The models, memory systems, scenarios and traces that are shipped with tiersim: part of the binary, so that it
-//! works alone. Wherever a name is accepted, so is the path of a file of one's own.
+//! The models, memory systems, scenarios and traces that are shipped with tiersim: part of the
+//! binary, so that it works alone.
+//!
+//! This is the one place where a name becomes the thing that it names. Configurations keep names as
+//! they were typed, as [`Reference::Name`]; reading a configuration reads no other file. What a
+//! scenario names is looked up here when the scenario is checked: [`model`], [`memory`], [`link`],
+//! [`efficiency`], [`generator`], [`open_trace`]. Wherever a name is accepted, so is the path of a
+//! file of one's own, but for links and DRAM parts, which may be spelled out in place instead.
 
-use crate::config::{self, ConfigError};
+mod described;
+mod kind;
+mod parts;
+
+pub use described::parts;
+pub use kind::{FileKind, check_kind};
+pub use parts::{DRAM, LINKS, about_dram, about_link, dram_name, efficiency, link, link_name};
+
+use crate::config::{self, ConfigError, Reference};
 use crate::memory::{MemoryConfig, MemorySystem};
-use crate::workload::{LanguageModel, ModelConfig, TraceConfig};
+use crate::workload::{LanguageModel, ModelConfig, Recording, TraceConfig, TraceError};
+use kind::hint;
 use serde::de::DeserializeOwned;
 use std::path::Path;
 
@@ -23,7 +38,7 @@ macro_rules! shipped {
         &[$(Shipped {
             name: $name,
             path: $path,
-            text: include_str!(concat!("../", $path)),
+            text: include_str!(concat!("../../", $path)),
         }),+]
     };
 }
@@ -81,7 +96,7 @@ pub const SWEEPS: &[Shipped] = shipped! {
 pub const TRACES: &[(&str, &str, &[u8])] = &[(
     "python_heapq_skip40",
     "320 steps of SmolLM2-135M's attention on CPython's heapq.py, 512 tokens before step 0, 40 % skipped",
-    include_bytes!("../traces/python_heapq_skip40.parquet"),
+    include_bytes!("../../traces/python_heapq_skip40.parquet"),
 )];
 
 /// The settings of generators of skip sets.
@@ -111,9 +126,61 @@ pub fn model(name_or_path: &str) -> Result<ModelConfig, ConfigError> {
 /// # Errors
 /// [`ConfigError`] if there is none or its file is not right.
 pub fn memory(name_or_path: &str) -> Result<MemoryConfig, ConfigError> {
-    let (config, origin) = load("memory system", FileKind::Memory, name_or_path)?;
+    let (text, origin) = text("memory system", FileKind::Memory.shipped(), name_or_path)?;
+    check_kind(&text, &origin, FileKind::Memory)?;
+    let config = memory_of(&text, &origin)?;
     MemorySystem::new(&config).map_err(|error| meaning(origin, &error))?;
     Ok(config)
+}
+
+/// The memory system that RON text describes, with its links and DRAM parts spelled out. The text
+/// is called `origin` in messages.
+///
+/// # Errors
+/// [`ConfigError`] if the text is not right or names what is not shipped.
+pub fn memory_of(text: &str, origin: &str) -> Result<MemoryConfig, ConfigError> {
+    let mut config: MemoryConfig = config::parse(text, origin)?;
+    spell_out(&mut config).map_err(|Unknown { index, field, name, error }| {
+        let path = format!("tiers[{index}].{field}");
+        config::invalid_value(text, origin, (field, &name), path, error.to_string())
+    })?;
+    Ok(config)
+}
+
+/// A memory system with all that it names spelled out: itself, its links and its DRAM parts.
+///
+/// # Errors
+/// [`ConfigError`] if there is nothing of one of these names.
+pub fn resolved(memory: Reference<MemoryConfig>) -> Result<MemoryConfig, ConfigError> {
+    let mut config = memory.resolve(self::memory)?;
+    spell_out(&mut config).map_err(|Unknown { index, field, error, .. }| {
+        let origin = format!("memory.tiers[{index}].{field}");
+        ConfigError::Meaning { origin, message: error.to_string() }
+    })?;
+    Ok(config)
+}
+
+/// A name of a link or a DRAM part that cannot be looked up, and where it stands.
+struct Unknown {
+    index: usize,
+    field: &'static str,
+    name: String,
+    error: ConfigError,
+}
+
+/// Puts links and efficiencies in the place of their names.
+fn spell_out(memory: &mut MemoryConfig) -> Result<(), Unknown> {
+    for (index, tier) in memory.tiers.iter_mut().enumerate() {
+        if let Some(Reference::Name(name)) = &tier.link {
+            let found = link(name).map_err(|error| Unknown { index, field: "link", name: name.clone(), error })?;
+            tier.link = Some(Reference::Inline(found));
+        }
+        if let Some(Reference::Name(name)) = &tier.efficiency {
+            let unknown = |error| Unknown { index, field: "efficiency", name: name.clone(), error };
+            tier.efficiency = Some(Reference::Inline(efficiency(name).map_err(unknown)?));
+        }
+    }
+    Ok(())
 }
 
 /// The generator of that name or path of a RON file; `None` where it is neither, so that it must be a trace.
@@ -131,108 +198,6 @@ pub fn generator(name_or_path: &str) -> Result<Option<TraceConfig>, ConfigError>
         return Err(ConfigError::Meaning { origin, message });
     }
     Ok(Some(config))
-}
-
-/// What a configuration file describes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileKind {
-    /// A language model.
-    Model,
-    /// A memory system.
-    Memory,
-    /// A scenario.
-    Scenario,
-    /// A sweep.
-    Sweep,
-    /// A generator of skip sets.
-    Generator,
-}
-
-impl FileKind {
-    const ALL: [Self; 5] = [Self::Sweep, Self::Model, Self::Scenario, Self::Memory, Self::Generator];
-
-    /// What a file says: the name that it starts with or, failing that, the kind whose fields it
-    /// has.
-    #[must_use]
-    pub fn of(text: &str) -> Option<Self> {
-        let code = || text.lines().map(|line| line.split("//").next().unwrap_or("").trim());
-        let first = code().find(|line| !line.is_empty() && !line.starts_with("#!"))?;
-        let starts = |kind: &Self| kind.starts().iter().any(|name| first.starts_with(name));
-        let named = first.starts_with(|c: char| c.is_alphabetic());
-        let has = |kind: &Self| code().any(|line| kind.field().is_some_and(|field| line.contains(field)));
-        let found = Self::ALL.iter().find(|kind| starts(kind));
-        found.or_else(|| Self::ALL.iter().find(|kind| !named && has(kind))).copied()
-    }
-
-    fn starts(self) -> &'static [&'static str] {
-        match self {
-            Self::Model => &["LanguageModel"],
-            Self::Memory => &["MemorySystem"],
-            Self::Scenario => &["Scenario"],
-            Self::Sweep => &["Sweep"],
-            Self::Generator => &["Generated", "Lifelike"],
-        }
-    }
-
-    /// A field that no other kind has.
-    fn field(self) -> Option<&'static str> {
-        match self {
-            Self::Model => Some("kv_bytes:"),
-            Self::Memory => Some("tiers:"),
-            Self::Scenario => Some("decode_tokens:"),
-            Self::Sweep => Some("axes:"),
-            Self::Generator => None,
-        }
-    }
-
-    /// The shipped files of this kind.
-    #[must_use]
-    pub const fn shipped(self) -> &'static [Shipped] {
-        match self {
-            Self::Model => MODELS,
-            Self::Memory => MEMORY_SYSTEMS,
-            Self::Scenario => SCENARIOS,
-            Self::Sweep => SWEEPS,
-            Self::Generator => GENERATORS,
-        }
-    }
-
-    /// What it is called, and how it is used on the command line.
-    fn described(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Model => ("a language model", "--model"),
-            Self::Memory => ("a memory system", "--memory"),
-            Self::Scenario => ("a scenario", "tiersim run"),
-            Self::Sweep => ("a sweep", "tiersim sweep"),
-            Self::Generator => ("a generator of skip sets", "--trace"),
-        }
-    }
-
-    /// What to say of `name`, which is of this kind, where another kind was asked for.
-    fn misplaced(self, name: &str) -> String {
-        let (what, usage) = self.described();
-        format!("it is {what}: use it with {usage} {name}")
-    }
-}
-
-/// The hint for a name that is not among `shipped`: what it is instead, or which name was meant.
-fn hint(name: &str, shipped: &[Shipped]) -> String {
-    let other = FileKind::ALL.into_iter().find(|kind| kind.shipped().iter().any(|file| file.name == name));
-    match other {
-        Some(kind) => format!(" But {}", kind.misplaced(name)),
-        None => config::did_you_mean(name, shipped.iter().map(|file| file.name)),
-    }
-}
-
-/// Refuses a file that is of another kind than `kind`.
-///
-/// # Errors
-/// [`ConfigError::Meaning`], saying how the file is used.
-pub fn check_kind(text: &str, origin: &str, kind: FileKind) -> Result<(), ConfigError> {
-    match FileKind::of(text).filter(|found| *found != kind) {
-        None => Ok(()),
-        Some(kind) => Err(ConfigError::Meaning { origin: origin.to_owned(), message: kind.misplaced(origin) }),
-    }
 }
 
 /// The text of what is called `name_or_path`, and what to call it in messages.
@@ -267,6 +232,30 @@ fn load<T: DeserializeOwned>(
     let (text, origin) = text(what, kind.shipped(), name_or_path)?;
     check_kind(&text, &origin, kind)?;
     Ok((config::parse(&text, &origin)?, origin))
+}
+
+/// The recorded trace of that name or path.
+///
+/// # Errors
+/// [`TraceError`] if there is none or its header is not right.
+pub fn open_trace(path: &Path) -> Result<Recording, TraceError> {
+    open_trace_with(path, None)
+}
+
+/// As [`open_trace`], with the tokens before step 0 for JSON Lines that do not say how many they are.
+///
+/// # Errors
+/// As [`open_trace`].
+pub fn open_trace_with(path: &Path, prefill: Option<u32>) -> Result<Recording, TraceError> {
+    let name = path.to_string_lossy();
+    match trace(&name) {
+        Some(bytes) => Recording::embedded(&name, bytes),
+        None if !path.exists() => {
+            let known: Vec<&str> = TRACES.iter().map(|(known, _, _)| *known).collect();
+            Err(TraceError::Unknown { name: name.into_owned(), known: known.join(", ") })
+        }
+        None => Recording::open_with(path, prefill),
+    }
 }
 
 fn meaning(origin: String, error: &dyn std::error::Error) -> ConfigError {
