@@ -58,6 +58,12 @@ impl<P: TypedValueParser> TypedValueParser for Offering<P> {
     }
 }
 
+impl<P> Offering<P> {
+    pub fn new(parser: P, names: Vec<&'static str>) -> Self {
+        Self { parser, names }
+    }
+}
+
 /// A name or path for which `names` are offered.
 fn offering(names: Vec<&'static str>) -> Offering<clap::builder::StringValueParser> {
     Offering { parser: clap::builder::StringValueParser::new(), names }
@@ -67,12 +73,26 @@ fn of_files(files: &'static [catalog::Shipped]) -> Vec<&'static str> {
     files.iter().map(|file| file.name).collect()
 }
 
+pub(super) fn models() -> Vec<&'static str> {
+    of_files(catalog::MODELS)
+}
+
+pub(super) fn memories() -> Vec<&'static str> {
+    of_files(catalog::MEMORY_SYSTEMS)
+}
+
+/// The recorded traces and the generators: what `--trace` takes.
+pub(super) fn traces() -> Vec<&'static str> {
+    let recorded = catalog::TRACES.iter().map(|(name, _, _)| *name);
+    recorded.chain(of_files(catalog::GENERATORS)).collect()
+}
+
 pub(super) fn model() -> Offering<clap::builder::StringValueParser> {
-    offering(of_files(catalog::MODELS))
+    offering(models())
 }
 
 pub(super) fn memory() -> Offering<clap::builder::StringValueParser> {
-    offering(of_files(catalog::MEMORY_SYSTEMS))
+    offering(memories())
 }
 
 pub(super) fn scenario() -> Offering<clap::builder::StringValueParser> {
@@ -95,12 +115,6 @@ pub(super) fn link() -> Offering<clap::builder::StringValueParser> {
     offering(catalog::LINKS.iter().map(|(name, _, _)| *name).collect())
 }
 
-pub(super) fn trace() -> Offering<clap::builder::PathBufValueParser> {
-    let mut names: Vec<&str> = catalog::TRACES.iter().map(|(name, _, _)| *name).collect();
-    names.extend(of_files(catalog::GENERATORS));
-    Offering { parser: clap::builder::PathBufValueParser::new(), names }
-}
-
 pub(super) fn strategy() -> Offering<clap::builder::StringValueParser> {
     offering(strategy_names())
 }
@@ -121,7 +135,7 @@ pub(super) fn offered_beside_paths() -> Vec<Vec<&'static str>> {
             .into_iter()
             .map(of_files)
             .collect();
-    lists.push(trace().names);
+    lists.push(traces());
     lists
 }
 

@@ -1,7 +1,7 @@
 use super::error::{CliError, INCOMPLETE};
 use super::hist;
 use super::progress::Bar;
-use super::run::{RunArgs, configure, scenarios};
+use super::scenario_args::{RunArgs, configure, scenarios};
 use super::{paths, print};
 use crate::explain::{ExplainError, Explanation, Ladder, Part, because, difference};
 use crate::metrics::figure_unit;

@@ -3,7 +3,7 @@ use crate::explain::ExplainError;
 use crate::replay::{ReplayError, TrafficError};
 use crate::report::ReportError;
 use crate::results::{ConditionError, ResultsError};
-use crate::simulation::{RunError, ScenarioError};
+use crate::simulation::{FieldError, RunError, ScenarioError};
 use crate::study::StudyError;
 use crate::sweep::SweepError;
 use crate::workload::TraceError;
@@ -26,6 +26,8 @@ pub(super) enum CliError {
     Config(#[from] ConfigError),
     #[error("scenario '{name}': {source}")]
     Scenario { name: String, source: Box<ScenarioError> },
+    #[error(transparent)]
+    Field(#[from] FieldError),
     #[error(transparent)]
     Trace(#[from] TraceError),
     #[error("{0}")]
@@ -84,6 +86,10 @@ impl CliError {
         match self {
             Self::Config(ConfigError::Invalid(invalid))
             | Self::Sweep(SweepError::Config(ConfigError::Invalid(invalid))) => Some(invalid),
+            Self::Field(error) => match error.cause() {
+                FieldError::Config(ConfigError::Invalid(invalid)) => Some(invalid),
+                _ => None,
+            },
             Self::Scenario { source, .. } => match source.as_ref() {
                 ScenarioError::Config(ConfigError::Invalid(invalid)) => Some(invalid),
                 _ => None,
@@ -94,9 +100,10 @@ impl CliError {
 
     /// Tells the user on stderr, with the place in the file where there is one.
     pub fn report(&self) -> ExitCode {
-        let message = match self.invalid() {
-            Some(invalid) => invalid.to_string(),
-            None => self.to_string(),
+        let message = match (self, self.invalid()) {
+            // It says which flag names the file.
+            (Self::Field(_), _) | (_, None) => self.to_string(),
+            (_, Some(invalid)) => invalid.to_string(),
         };
         tell!("error: {}", shortened(&without_long_numbers(&message), MOST_TOLD));
         if let Some(place) = self.invalid().and_then(place) {

@@ -2,7 +2,7 @@ use super::error::{CliError, INCOMPLETE};
 use super::paths;
 use super::print;
 use super::progress::Bar;
-use super::run::{RunArgs, configure, scenarios};
+use super::scenario_args::{RunArgs, configure, scenarios};
 use crate::explain::{Explanation, Ladder};
 use crate::report;
 use crate::simulation::{Room, RunError, Scenario, file_name};

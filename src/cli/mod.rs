@@ -23,18 +23,20 @@ macro_rules! tell {
 }
 
 mod arguments;
+mod axis;
 mod check;
 mod compare;
 mod curve;
 mod error;
 mod explain;
+mod flags;
 mod hist;
 mod list;
-mod overrides;
 mod paths;
 mod progress;
 mod replay;
 mod run;
+mod scenario_args;
 mod shell;
 mod show;
 mod solve;
@@ -42,6 +44,7 @@ mod strategies;
 mod study;
 mod sweep;
 mod sweep_report;
+mod sweep_run;
 mod tables;
 mod terminal;
 mod trace;
@@ -71,7 +74,7 @@ enum Command {
     /// Run the study: its 16 runs and 6 at the churn of recorded attention, their tables, figures and pictures
     Study(study::StudyArgs),
     /// Run one scenario, with one strategy or several to compare
-    Run(Box<run::RunArgs>),
+    Run(Box<scenario_args::RunArgs>),
     /// Run every strategy on one scenario, and set them side by side: the fastest first, with what each must know
     Strategies(Box<strategies::StrategiesArgs>),
     /// Run a grid of scenarios: what varies is in a file or on the command line; on one machine or in shards on several

@@ -1,7 +1,7 @@
 use super::error::{CliError, INCOMPLETE};
-use super::overrides::value;
-use super::run::{RunArgs, configure, scenarios};
+use super::scenario_args::{RunArgs, configure, scenarios};
 use super::{print, terminal};
+use crate::config::typed;
 use crate::metrics::figure_unit;
 use crate::report::{Column, Table};
 use crate::results::Condition;
@@ -57,8 +57,8 @@ pub(super) fn run(args: &SolveArgs, cancel: &Cancel) -> Result<ExitCode, CliErro
     let search = Search {
         base,
         field: field.to_owned(),
-        from: value(from.trim()),
-        to: value(to.trim()),
+        from: typed(from.trim()),
+        to: typed(to.trim()),
         until: until.clone(),
         samples: args.samples,
         tolerance: args.tolerance.as_f64(),

@@ -1,6 +1,6 @@
 use super::error::{CliError, INCOMPLETE};
 use super::progress::Bar;
-use super::run::{self, RunArgs};
+use super::scenario_args::{self, RunArgs};
 use super::{paths, print, tables};
 use crate::report::html::{self, Cloud, Document, Part, Section};
 use crate::report::pictures::Labelled;
@@ -36,11 +36,11 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
                 .to_owned(),
         ));
     }
-    let config = run::configure(args)?;
+    let config = scenario_args::configure(args)?;
     let mut scenarios = if args.strategy.is_empty() {
-        run::scenarios_of(args, &config, Strategy::everything())?
+        scenario_args::scenarios_of(args, &config, Strategy::everything())?
     } else {
-        run::scenarios(args, &config)?
+        scenario_args::scenarios(args, &config)?
     };
     let Shape { layers, prefill, decode, .. } = scenarios[0].shape();
     let room = args.memory_limit.unwrap_or_else(usable_memory);

@@ -5,12 +5,14 @@ mod nearest;
 mod not_zero;
 mod printable;
 mod reference;
+mod typed;
 
 pub use count::{Counting, count, count_from_1};
 pub use nearest::{did_you_mean, nearest};
 pub use not_zero::not_zero;
 pub use printable::{is_control, printable, printable_lines, shortened};
 pub use reference::Reference;
+pub use typed::typed;
 
 use ron::extensions::Extensions;
 use serde::de::DeserializeOwned;

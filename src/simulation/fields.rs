@@ -1,7 +1,14 @@
+//! The fields of a scenario by path, and assignments to them.
+//!
+//! Everything that changes a scenario is an [`Assignment`]: `--set memory.hbm.capacity=8GiB`, a flag
+//! such as `--hbm-capacity 8GiB`, a level of a sweep's axis, a value that a search tries. Assignments
+//! edit a tree of values ([`Fields`]); the tree is read as a scenario once, when all of them are
+//! made. Only if that fails are they made again, one by one, to name the one that is to blame.
+
 use super::scenario::ScenarioConfig;
 use crate::catalog::{self, open_trace};
 use crate::config::{ConfigError, did_you_mean, not_finite};
-use crate::strategy::Strategy;
+use crate::strategy::{Late, Strategy};
 use crate::workload::{TraceConfig, TraceError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -14,6 +21,9 @@ use thiserror::Error;
 /// A path is the names of fields as under `scenario` in `summary.json`, separated by dots; an entry of a list is its index, or
 /// the `name` that it has; the variant of a choice may be left out. So `memory.hbm.capacity` is `memory.tiers[0].capacity`, and
 /// `trace.sinks` is the `sinks` of whatever the trace is.
+///
+/// What the scenario names (its model, its memory system, a link) is read in when a path leads into
+/// it, and by [`config`](Self::config).
 ///
 /// ```
 /// use tiersim::simulation::{Fields, ScenarioConfig};
@@ -28,6 +38,17 @@ use thiserror::Error;
 #[derive(Clone, Debug)]
 pub struct Fields {
     tree: Value,
+}
+
+/// A value for a field.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assignment {
+    /// The path of the field, as [`Fields`] takes it.
+    pub path: String,
+    /// The value.
+    pub value: Value,
+    /// What asked for it, for messages: `--set trace.skip=0.4`, `--skip 0.4`.
+    pub asked: String,
 }
 
 /// Why a field cannot be had or set.
@@ -46,23 +67,36 @@ pub enum FieldError {
     Unknown { name: String, known: Vec<String> },
     #[error("{0}")]
     Value(String),
+    #[error("{asked}: {source}")]
+    Assignment { asked: String, source: Box<FieldError> },
+}
+
+impl FieldError {
+    /// What is wrong, apart from the assignment that it is wrong in.
+    #[must_use]
+    pub fn cause(&self) -> &Self {
+        match self {
+            Self::Assignment { source, .. } => source.cause(),
+            other => other,
+        }
+    }
+
+    fn of(assignment: &Assignment) -> impl FnOnce(Self) -> Self {
+        let asked = assignment.asked.clone();
+        move |source| Self::Assignment { asked, source: Box::new(source) }
+    }
 }
 
 impl Fields {
-    /// The fields of `config`, with all that it names spelled out: the model, the memory system, its
-    /// links and its DRAM parts.
+    /// The fields of `config`.
     ///
     /// # Errors
-    /// [`FieldError::Config`] if what is named cannot be read.
+    /// [`FieldError::Value`] if it has a path that is not Unicode.
     pub fn new(config: &ScenarioConfig) -> Result<Self, FieldError> {
-        let config = ScenarioConfig {
-            model: config.model.clone().resolve(catalog::model)?.into(),
-            memory: catalog::resolved(config.memory.clone())?.into(),
-            ..config.clone()
-        };
         let mut fields = Self { tree: as_tree(&config)? };
         // Not written where it is 0, but a field all the same.
         fields.tree["warmup_steps"] = config.warmup_steps.into();
+        fields.complete_strategy();
         Ok(fields)
     }
 
@@ -83,7 +117,32 @@ impl Fields {
     pub fn set(&mut self, path: &str, value: Value) -> Result<(), FieldError> {
         let value = spelled_out(path, value)?;
         *find(&mut self.tree, path)? = value;
+        if path == "strategy" {
+            self.complete_strategy();
+        }
         Ok(())
+    }
+
+    /// Makes all of `assignments`, in their order, and reads the scenario that they lead to.
+    ///
+    /// # Errors
+    /// [`FieldError::Assignment`], naming the assignment that cannot be made, or the first one after
+    /// which the scenario is not right.
+    pub fn apply(&self, assignments: &[Assignment]) -> Result<ScenarioConfig, FieldError> {
+        let mut fields = self.clone();
+        for assignment in assignments {
+            fields.set(&assignment.path, assignment.value.clone()).map_err(FieldError::of(assignment))?;
+        }
+        fields.config().map_err(|error| self.to_blame(assignments).unwrap_or(error))
+    }
+
+    /// The error of the first of `assignments` after which the scenario is not right.
+    fn to_blame(&self, assignments: &[Assignment]) -> Option<FieldError> {
+        let mut fields = self.clone();
+        assignments.iter().find_map(|assignment| {
+            let made = fields.set(&assignment.path, assignment.value.clone());
+            made.and_then(|()| fields.config()).err().map(FieldError::of(assignment))
+        })
     }
 
     /// The scenario, with all that it names spelled out but for the trace.
@@ -99,10 +158,32 @@ impl Fields {
                 FieldError::Value(format!("{field}: {}", not_finite(error.into_inner().to_string())))
             })
         })?;
-        // A value that spells out a tier may name its link.
+        let model = config.model.resolve(catalog::model)?;
         let memory = catalog::resolved(config.memory)?;
-        Ok(ScenarioConfig { memory: memory.into(), ..config })
+        Ok(ScenarioConfig { model: model.into(), memory: memory.into(), ..config })
     }
+
+    /// Adds the fields of the strategy that are not written where they have their defaults.
+    fn complete_strategy(&mut self) {
+        if let Some(strategy) = self.tree["strategy"].as_object_mut() {
+            strategy.entry("budget").or_insert(Value::Null);
+            strategy.entry("late").or_insert_with(|| Late::default().to_string().into());
+        }
+    }
+}
+
+/// The paths that `a.b.c+d` stands for.
+///
+/// ```
+/// use tiersim::simulation::expand;
+/// assert_eq!(expand("memory.external.link.read+write"), ["memory.external.link.read", "memory.external.link.write"]);
+/// assert_eq!(expand("strategy"), ["strategy"]);
+/// ```
+#[must_use]
+pub fn expand(path: &str) -> Vec<String> {
+    let (stem, names) = path.rsplit_once('.').map_or(("", path), |(stem, names)| (stem, names));
+    let whole = |name: &str| if stem.is_empty() { name.to_owned() } else { format!("{stem}.{name}") };
+    names.split('+').map(whole).collect()
 }
 
 /// What a `model`, a `memory`, a `strategy`, a `trace` or a part of a tier of that name is; any other
@@ -112,22 +193,29 @@ impl Fields {
 /// [`FieldError`] if there is nothing of that name.
 pub fn spelled_out(path: &str, value: Value) -> Result<Value, FieldError> {
     let Value::String(name) = &value else { return Ok(value) };
-    let of_tier = path.strip_prefix("memory.").and_then(|path| path.rsplit_once('.')).map(|(_, field)| field);
-    match (path, of_tier) {
-        ("model", _) => as_tree(&catalog::model(name)?),
-        ("memory", _) => as_tree(&catalog::memory(name)?),
-        ("strategy", _) => as_tree(&name.parse::<Strategy>().map_err(|error| FieldError::Value(error.to_string()))?),
-        ("trace", _) => match catalog::generator(name)? {
+    match path {
+        "strategy" => as_tree(&name.parse::<Strategy>().map_err(|error| FieldError::Value(error.to_string()))?),
+        "trace" => match catalog::generator(name)? {
             Some(generator) => as_tree(&generator),
             None => {
                 open_trace(Path::new(name)).map_err(Arc::new)?;
                 as_tree(&TraceConfig::Recorded(Path::new(name).to_path_buf().into()))
             }
         },
-        (_, Some("link")) => as_tree(&catalog::link(name)?),
-        (_, Some("efficiency")) => as_tree(&catalog::efficiency(name)?),
-        _ => Ok(value),
+        path => Ok(named(path, name)?.unwrap_or(value)),
     }
+}
+
+/// The model, memory system, link or efficiency of that name, if a field of that path is one.
+fn named(path: &str, name: &str) -> Result<Option<Value>, FieldError> {
+    let of_tier = path.strip_prefix("memory.").and_then(|path| path.rsplit_once('.')).map(|(_, field)| field);
+    Ok(Some(match (path, of_tier) {
+        ("model", _) => as_tree(&catalog::model(name)?)?,
+        ("memory", _) => as_tree(&catalog::memory(name)?)?,
+        (_, Some("link")) => as_tree(&catalog::link(name)?)?,
+        (_, Some("efficiency")) => as_tree(&catalog::efficiency(name)?)?,
+        _ => return Ok(None),
+    }))
 }
 
 fn as_tree<T: Serialize>(value: &T) -> Result<Value, FieldError> {
@@ -139,6 +227,12 @@ fn find<'a>(tree: &'a mut Value, path: &str) -> Result<&'a mut Value, FieldError
     let mut place = tree;
     let mut parent = String::new();
     for name in path.split('.') {
+        // What is named is read in where a path leads into it.
+        if let Value::String(given) = &*place
+            && let Some(value) = named(&parent, given)?
+        {
+            *place = value;
+        }
         let unset = place.is_null();
         place = step(place, name).map_err(|known| {
             let name = name.to_owned();

@@ -31,7 +31,7 @@ mod watch;
 pub use decode::{Outcome, RunError, SkipsMade, run, run_abreast, run_with};
 pub use differences::{Difference, differences};
 pub(crate) use differences::{one_thing, same};
-pub use fields::{FieldError, Fields, spelled_out};
+pub use fields::{Assignment, FieldError, Fields, expand, spelled_out};
 pub use footprint::memory_of_trace;
 pub use idealization::{Ideal, Idealization};
 pub use identity::{Identity, file_name, labels};

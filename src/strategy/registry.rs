@@ -3,7 +3,7 @@
 //! A kind is written as its name, `Prior`, or with parameters, `Prior(threshold: 90%, tokens: 64)`; those that are not written have
 //! their defaults. In JSON parameters are `{"Prior": {"threshold": 0.9}}`, in RON as in text but for units in quotes.
 
-use crate::config::not_finite;
+use crate::config::{not_finite, typed};
 use crate::strategy::UnknownName;
 use crate::units::parse_count;
 use serde::Deserialize;
@@ -148,11 +148,10 @@ pub(super) fn read(text: &str) -> Result<(&str, Map<String, Value>), PartError> 
     let mut given = Map::new();
     for parameter in inner.split(',').map(str::trim).filter(|parameter| !parameter.is_empty()) {
         let (field, value) = parameter.split_once(':').ok_or_else(form)?;
-        let value = value.trim();
-        let value = serde_json::from_str(value)
-            .ok()
-            .or_else(|| parse_count(value, u64::MAX).ok().map(Value::from))
-            .unwrap_or_else(|| Value::String(value.to_owned()));
+        let value = match typed(value.trim()) {
+            Value::String(text) => parse_count(&text, u64::MAX).map_or(Value::String(text), Value::from),
+            value => value,
+        };
         given.insert(field.trim().to_owned(), value);
     }
     Ok((name.trim_end(), given))

@@ -3,6 +3,7 @@ use super::quantity::{Quantity, Unit};
 use super::{SweepError, sample};
 use crate::catalog::open_trace;
 use crate::config;
+pub(super) use crate::simulation::expand;
 use crate::simulation::{Fields, spelled_out};
 use crate::strategy::Knowledge;
 use serde_json::Value;
@@ -198,13 +199,6 @@ fn too_many(levels: usize) -> String {
 /// The name of the axis of repeats.
 pub const REPEAT: &str = "repeat";
 
-/// The paths that `a.b.c+d` stands for.
-pub(super) fn expand(path: &str) -> Vec<String> {
-    let (stem, names) = path.rsplit_once('.').map_or(("", path), |(stem, names)| (stem, names));
-    let whole = |name: &str| if stem.is_empty() { name.to_owned() } else { format!("{stem}.{name}") };
-    names.split('+').map(whole).collect()
-}
-
 /// A level that sets all of `paths` to a value. A recorded trace brings its own prefill and length.
 fn of_fields(paths: &[String], quantity: Quantity) -> Result<Level, String> {
     let mut assignments = Vec::new();
@@ -261,19 +255,5 @@ impl Range {
         }
         let number = if self.geometric { from * (to / from).powf(share) } else { from + (to - from) * share };
         self.unit.nearest(number).ok_or_else(|| format!("there is no value near {number}"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_may_name_several_fields() {
-        assert_eq!(
-            expand("memory.external.link.read+write"),
-            ["memory.external.link.read", "memory.external.link.write"]
-        );
-        assert_eq!(expand("strategy"), ["strategy"]);
     }
 }

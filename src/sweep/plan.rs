@@ -37,9 +37,10 @@ impl Plan {
             Reference::Name(name) => ScenarioConfig::load(&name)?,
             Reference::Inline(base) => base,
         };
-        let mut fields = Fields::new(&base).map_err(|error| SweepError::Base(error.to_string()))?;
+        let of_base = |error: FieldError| SweepError::Base(error.to_string());
         // With the model and the memory system that it names: their files may change.
-        let spelled = fields.config().map_err(|error| SweepError::Base(error.to_string()))?;
+        let spelled = Fields::new(&base).and_then(|fields| fields.config()).map_err(of_base)?;
+        let mut fields = Fields::new(&spelled).map_err(of_base)?;
         // The largest first: a field of the memory system is one of the system that was chosen.
         let mut set: Vec<(&String, &Value)> = config.set.iter().collect();
         set.sort_by_key(|(path, _)| path.matches('.').count());
@@ -285,7 +286,7 @@ fn meant(axis: &Axis, value: &Value) -> Result<Vec<bool>, String> {
         && let Some((sign, compare)) = LIMITS.iter().find(|(sign, _)| text.starts_with(sign))
     {
         let limit = text[sign.len()..].trim();
-        let limit = axis.unit.read(&serde_json::from_str(limit).unwrap_or_else(|_| Value::String(limit.to_owned())))?;
+        let limit = axis.unit.read(&config::typed(limit))?;
         let limit = limit.number.ok_or_else(|| format!("'{text}' is a limit, but its values are no numbers"))?;
         return Ok(axis
             .levels

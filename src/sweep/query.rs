@@ -1,4 +1,5 @@
 use super::{Measure, Point, Results, SweepError};
+use crate::config::typed;
 use crate::results::Condition;
 
 /// What a point of a sweep must meet: a limit on a figure or on an axis of numbers, or the value of an axis.
@@ -32,7 +33,7 @@ impl Query {
         let rest = text[text.find(name).unwrap_or(0) + name.len()..].trim();
         let value = rest.trim_start_matches(['<', '>', '=', '!']).trim();
         let sign = rest[..rest.len() - value.len()].trim();
-        let quantity = axis.unit.read(&serde_json::from_str(value).unwrap_or_else(|_| value.into())).map_err(wrong)?;
+        let quantity = axis.unit.read(&typed(value)).map_err(wrong)?;
         if let Some(number) = quantity.number.filter(|_| axis.is_numeric()) {
             let condition = Condition::on_number(name, sign, number).map_err(|error| wrong(error.to_string()))?;
             return Ok(Self(Test::Number(Measure::Axis(place), condition)));

@@ -60,9 +60,10 @@ impl Results {
         loaded.sort_unstable();
         loaded.dedup();
         let rows = folder.rows(&plan, |name| loaded.iter().any(|asked| asked == name))?;
+        let total = (0..plan.cells().min(Plan::COUNTED))
+            .filter(|cell| folder.shard().owns(*cell) && plan.levels(*cell).is_some());
         let total =
-            (0..plan.cells().min(COUNTED)).filter(|cell| folder.shard().owns(*cell) && plan.levels(*cell).is_some());
-        let total = if plan.cells() <= COUNTED { total.count() as u64 } else { plan.cells() / folder.shard().of() };
+            if plan.cells() <= Plan::COUNTED { total.count() as u64 } else { plan.cells() / folder.shard().of() };
         Ok(Self::new(plan, rows, total, known, loaded))
     }
 
@@ -196,9 +197,6 @@ impl Results {
         axes.collect::<Vec<_>>().join(", ")
     }
 }
-
-/// Cells that are counted one by one.
-const COUNTED: u64 = 10_000_000;
 
 #[cfg(test)]
 pub(super) mod tests {

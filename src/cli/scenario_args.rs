@@ -1,0 +1,160 @@
+//! The arguments that say what is run: those of `tiersim run`, which `strategies`, `explain`, `solve`
+//! and the entries of `compare` take as well.
+//!
+//! A scenario is read once, flags and `--set` are made into assignments and applied to it once
+//! ([`configure`]), and each strategy that is asked for makes a checked [`Scenario`] of it
+//! ([`scenarios`]).
+
+use super::error::CliError;
+use super::flags::FieldFlags;
+use super::{arguments, paths};
+use crate::config::typed;
+use crate::simulation::{Assignment, Fields, Scenario, ScenarioConfig};
+use crate::strategy::Strategy;
+use crate::units::Bytes;
+use clap::Args;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// `tiersim run`.
+#[derive(Args, Clone)]
+pub(super) struct RunArgs {
+    /// The scenario, by name or path
+    #[arg(default_value = "study", value_parser = arguments::scenario(), hide_possible_values = true)]
+    pub scenario: String,
+    /// The strategy, several times to compare [default: the scenario's, or baseline and
+    /// balanced-online]
+    #[arg(long, value_name = "STRATEGY", value_parser = arguments::strategies(strategy_named), hide_possible_values = true)]
+    pub strategy: Vec<Strategy>,
+    #[command(flatten)]
+    fields: FieldFlags,
+    /// Any other field, by its path under `scenario` in summary.json: memory.external.capacity=2TiB; several times for several
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub set: Vec<String>,
+    /// Run a grid: FIELD=VALUE,VALUE,... or FIELD=FROM..TO/POINTS (FROM..TOxPOINTS at equal ratios); several times for several axes
+    #[arg(long, value_name = "AXIS")]
+    pub vary: Vec<String>,
+    /// The folder for the results; with several strategies, a folder each within it [default: a
+    /// folder each in out/runs/SCENARIO, with what was changed:
+    /// out/runs/gh200+h200-pcie,prefill=32768]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Write timeline.json (for ui.perfetto.dev and chrome://tracing) and a picture of these steps: 100, or 100..105
+    #[arg(long, value_name = "STEPS")]
+    pub timeline: Option<Steps>,
+    /// Print summary.json on stdout, an array where several strategies run, and nothing else there
+    #[arg(long)]
+    pub json: bool,
+    /// How many runs at a time [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), allow_negative_numbers = true)]
+    pub jobs: Option<u16>,
+    /// What the runs may take together [default: three quarters of the memory that is free]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub memory_limit: Option<Bytes>,
+}
+
+/// A range of steps: `100`, or `100..105`, the end excluded.
+#[derive(Clone, Debug)]
+pub(super) struct Steps(pub Range<usize>);
+
+impl FromStr for Steps {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |part: &str| {
+            part.trim()
+                .parse::<usize>()
+                .map_err(|_| format!("'{text}' is no step or range of steps: write 100, or 100..105"))
+        };
+        let range = match text.split_once("..") {
+            None => number(text)?..number(text)?.saturating_add(1),
+            Some((first, end)) => number(first)?..number(end)?,
+        };
+        if range.is_empty() {
+            return Err(format!("'{text}' has no steps: the second number must be more than the first"));
+        }
+        Ok(Self(range))
+    }
+}
+
+fn strategy_named(name: &str) -> Result<Strategy, crate::strategy::UnknownName> {
+    name.parse()
+}
+
+/// The assignment that is typed after `--set`.
+pub(super) fn assignment(text: &str) -> Result<Assignment, CliError> {
+    let (path, value) = text.split_once('=').ok_or_else(|| {
+        CliError::Usage(format!("--set {text}: write it as path=value, such as memory.hbm.capacity=8GiB"))
+    })?;
+    Ok(Assignment { path: path.to_owned(), value: typed(value), asked: format!("--set {text}") })
+}
+
+/// The scenario with every flag applied, but for the strategy. What `--set` says holds over what
+/// flags say.
+pub(super) fn configure(args: &RunArgs) -> Result<ScenarioConfig, CliError> {
+    let written = ScenarioConfig::load(&args.scenario)?;
+    let mut assignments = args.fields.assignments(&written)?;
+    for text in &args.set {
+        assignments.push(assignment(text)?);
+    }
+    Ok(Fields::new(&written)?.apply(&assignments)?)
+}
+
+/// One scenario for each strategy asked for, or for the scenario's own.
+pub(super) fn scenarios(args: &RunArgs, config: &ScenarioConfig) -> Result<Vec<Scenario>, CliError> {
+    scenarios_of(args, config, strategies(args, config))
+}
+
+/// The strategies asked for, or the scenario's own.
+fn strategies(args: &RunArgs, config: &ScenarioConfig) -> Vec<Strategy> {
+    if args.strategy.is_empty() { vec![config.strategy] } else { args.strategy.clone() }
+}
+
+/// The same; where nothing was said about the strategy, after the reference that the default one is
+/// held against.
+///
+/// A `summary.json` says what its strategy was, so that it repeats that run alone.
+pub(super) fn with_reference(args: &RunArgs, config: &ScenarioConfig) -> Vec<Strategy> {
+    let mut strategies = strategies(args, config);
+    let has_parts = !args.fields.parts_of_strategy().is_empty();
+    let repeats = Path::new(&args.scenario).extension().is_some_and(|extension| extension == "json");
+    if args.strategy.is_empty() && !has_parts && !repeats && strategies == [Strategy::default()] {
+        strategies.insert(0, Strategy::REFERENCE);
+    }
+    strategies
+}
+
+/// One scenario for each of these strategies, with the parts that flags ask for in place of its own.
+pub(super) fn scenarios_of(
+    args: &RunArgs,
+    config: &ScenarioConfig,
+    mut strategies: Vec<Strategy>,
+) -> Result<Vec<Scenario>, CliError> {
+    let parts = args.fields.parts_of_strategy();
+    for strategy in strategies.iter_mut().filter(|_| !parts.is_empty()) {
+        let whole = ScenarioConfig { strategy: *strategy, ..config.clone() };
+        *strategy = Fields::new(&whole)?.apply(&parts)?.strategy;
+    }
+    for (index, strategy) in strategies.iter().enumerate() {
+        if strategies[..index].contains(strategy) {
+            return Err(CliError::Usage(format!(
+                "--strategy: '{strategy}' would run twice, and both would write to one folder: leave one out"
+            )));
+        }
+    }
+    let mut scenarios: Vec<Scenario> = Vec::new();
+    let written = paths::written(&args.scenario);
+    for strategy in strategies {
+        // What the first has resolved need not be resolved again: fitting a generator to a trace takes a second.
+        let mut config = scenarios.first().map_or(config, Scenario::resolved).clone();
+        config.strategy = strategy;
+        let scenario = Scenario::new(config).map_err(CliError::of_scenario(&args.scenario))?;
+        scenarios.push(match &written {
+            Some(written) => scenario.with_written(Arc::clone(written)),
+            None => scenario,
+        });
+    }
+    Ok(scenarios)
+}

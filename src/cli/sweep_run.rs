@@ -1,0 +1,96 @@
+//! Running the cells of a sweep: for `tiersim sweep` and for `tiersim run --vary`.
+
+use super::error::CliError;
+use super::{sweep_report, terminal};
+use crate::simulation::usable_memory;
+use crate::study::Cancel;
+use crate::sweep::{self, Existing, Folder, Plan, Settings, Shard, Tally, Watcher};
+use crate::units::Bytes;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// How cells are run.
+#[derive(Args)]
+pub(super) struct HowArgs {
+    /// Go on with a sweep that was interrupted: what is finished is not run again
+    #[arg(long)]
+    pub resume: bool,
+    /// How many cells at a time [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), allow_negative_numbers = true)]
+    pub jobs: Option<u16>,
+    /// What the cells that run at a time may take together [default: three quarters of the memory that is free]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub memory_limit: Option<Bytes>,
+    /// Run however many cells there are
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// More cells than this are run only when asked for.
+const MANY: u64 = 100_000;
+
+/// Runs a sweep and says what it says.
+pub(super) fn carry_out(
+    plan: &Plan,
+    out: &Path,
+    shard: Shard,
+    how: &HowArgs,
+    cancel: &Cancel,
+) -> Result<ExitCode, CliError> {
+    if plan.cells() / shard.of() > MANY && !how.yes {
+        return Err(CliError::Usage(format!(
+            "the axes have {} combinations{}: take fewer values or a sample of them, run a --shard, or say --yes to run them all",
+            plan.cells(),
+            if shard == Shard::ALL { String::new() } else { format!(", {} a shard", plan.cells() / shard.of()) }
+        )));
+    }
+    let existing = if how.resume { Existing::Resume } else { Existing::Keep };
+    let folder = Folder::take(out, plan, shard, existing)?;
+    let settings = Settings {
+        jobs: how.jobs.map_or(0, usize::from),
+        memory_limit: how.memory_limit.unwrap_or_else(usable_memory),
+        cancel,
+    };
+    let bar = CellBar::new();
+    let result = sweep::execute(plan, &folder, settings, &bar);
+    bar.0.finish_and_clear();
+    let tally = result?;
+    if tally.before == tally.cells && tally.cells > 0 {
+        note!("all {} cells were there already", tally.cells);
+    } else if tally.before > 0 {
+        note!("{} of {} cells were there already", tally.before, tally.cells);
+    }
+    drop(folder);
+    if shard == Shard::ALL {
+        return sweep_report::after(out);
+    }
+    note!("shard {shard}: {} cells are in {}", tally.done, out.display());
+    // A shard with a failed cell is done: whoever reads the whole is told of it.
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A bar on stderr, in cells.
+struct CellBar(ProgressBar);
+
+impl CellBar {
+    fn new() -> Self {
+        let bar = if terminal::is_quiet() { ProgressBar::hidden() } else { ProgressBar::new(0) };
+        let style = ProgressStyle::with_template(
+            "{wide_bar:.cyan/blue} {human_pos}/{human_len} cells, {per_sec}, {eta} left{msg}",
+        );
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Self(bar)
+    }
+}
+
+impl Watcher for CellBar {
+    fn tally(&self, tally: Tally) {
+        self.0.set_length(tally.cells);
+        self.0.set_position(tally.done);
+        if tally.failed > 0 {
+            self.0.set_message(format!(", {} failed", tally.failed));
+        }
+    }
+}
