@@ -66,6 +66,7 @@
 //! | [`curve`] | how long do transfers take under load? |
 //! | [`explain`] | why is a run as slow as it is? |
 //! | [`report`] | how do results become files and pictures? |
+//! | [`runs`] | how are many runs carried out, on how many threads, in how much memory? |
 //! | [`results`] | how are results read back, and what do they say side by side? |
 //! | [`study`] | which runs make the study, and what do they say? |
 //! | [`sweep`] | what do grids of runs say: which cells, run how, kept where? |
@@ -84,6 +85,7 @@ pub mod metrics;
 pub mod replay;
 pub mod report;
 pub mod results;
+pub mod runs;
 pub mod simulation;
 pub mod strategy;
 pub mod study;

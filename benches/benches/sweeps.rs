@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 use tiersim::metrics::Recorder;
 use tiersim::simulation::{Scenario, ScenarioConfig, run};
-use tiersim::sweep::{AxisConfig, Existing, Folder, Plan, Settings, Shard, SweepConfig, Tally, Watcher, execute};
+use tiersim::runs::Resources;
+use tiersim::sweep::{AxisConfig, Existing, Folder, Plan, Shard, SweepConfig, Tally, Watcher, execute};
 use tiersim::units::Bytes;
 
 struct Silent;
@@ -39,10 +40,10 @@ fn plan(decode: u32, capacities: u32, links: u32) -> Plan {
 fn sweep(plan: &Plan, jobs: usize) -> f64 {
     let place = tempfile::tempdir().expect("a folder");
     let cancel = AtomicBool::new(false);
-    let settings = Settings { jobs, memory_limit: Bytes::new(8 << 30), cancel: &cancel };
+    let resources = Resources { threads: jobs, memory: Bytes::new(8 << 30) };
     let begun = Instant::now();
     let folder = Folder::take(place.path(), plan, Shard::ALL, Existing::Keep).expect("it is new");
-    let tally = execute(plan, &folder, settings, &Silent).expect("it runs");
+    let tally = execute(plan, &folder, resources, &cancel, &Silent).expect("it runs");
     assert_eq!((tally.done, tally.failed), (plan.cells(), 0));
     begun.elapsed().as_secs_f64()
 }

@@ -3,7 +3,7 @@ use super::hist;
 use super::progress::Bar;
 use super::scenario_args::{RunArgs, configure, scenarios};
 use super::{paths, print};
-use crate::explain::{ExplainError, Explanation, Ladder, Part, because, difference};
+use crate::explain::{Explanation, Ladder, Part, because, difference};
 use crate::metrics::figure_unit;
 use crate::report::html;
 use crate::report::pictures::{
@@ -13,8 +13,8 @@ use crate::report::{self, Artifact, Column, Table};
 use crate::results::{
     Condition, Difference, FigureOfRuns, FinishedRun, Holds, differences, figures, named_parts, sentences,
 };
-use crate::simulation::{Room, Scenario, ScenarioConfig, file_name, labels};
-use crate::study::{self, Cancel, Job, Progress, Resources};
+use crate::runs::{self, Cancel, Job, Resources, RunsError};
+use crate::simulation::{Scenario, ScenarioConfig, file_name, labels};
 use crate::units::Bytes;
 use clap::{Args, Parser};
 use serde_json::{Value, json};
@@ -300,7 +300,7 @@ fn run_first(
     let _claims = paths::prepare(&jobs)?;
     if !jobs.is_empty() {
         let bar = Bar::new(jobs.iter().map(|job| job.scenario.decode() as u64).sum());
-        let finished = study::simulate(&jobs, Resources::new(args.jobs, args.memory_limit), cancel, &bar);
+        let finished = runs::simulate(&jobs, Resources::new(args.jobs, args.memory_limit), cancel, &bar);
         bar.finish();
         finished?;
     }
@@ -354,15 +354,14 @@ impl Comparison {
         let steps = |scenario: &Scenario| (Ladder::ideals(scenario).len() as u64 + 1) * scenario.decode() as u64;
         let bar = Bar::new(wanted.iter().flatten().map(steps).sum());
         let mut explained: Vec<Option<Explanation>> = Vec::new();
-        let room = Room::new(resources.memory);
         for scenario in wanted.iter().map(Option::as_ref) {
             let explain = |scenario: &Scenario| {
-                let ladder = Ladder::climb(scenario, resources.threads, &room, cancel, &|steps| bar.advance(steps))?;
-                ladder.explanation(scenario)
+                let ladder = runs::climb(scenario, resources, cancel, &bar)?;
+                Ok(ladder.explanation(scenario)?)
             };
             match scenario.map(explain).transpose() {
                 Ok(explanation) => explained.push(explanation),
-                Err(ExplainError::NoRoom(error)) => {
+                Err(RunsError::NoRoom(error)) => {
                     note!("not said why: {error}");
                     return Ok(());
                 }

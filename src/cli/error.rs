@@ -3,8 +3,8 @@ use crate::explain::ExplainError;
 use crate::replay::{ReplayError, TrafficError};
 use crate::report::ReportError;
 use crate::results::{ConditionError, ResultsError};
+use crate::runs::RunsError;
 use crate::simulation::{FieldError, RunError, ScenarioError};
-use crate::study::StudyError;
 use crate::sweep::SweepError;
 use crate::workload::TraceError;
 use miette::{Diagnostic, GraphicalReportHandler, LabeledSpan, SourceCode};
@@ -37,7 +37,7 @@ pub(super) enum CliError {
     #[error("{file}: {source}")]
     Replay { file: String, source: ReplayError },
     #[error(transparent)]
-    Study(#[from] StudyError),
+    Runs(#[from] RunsError),
     #[error(transparent)]
     Sweep(#[from] SweepError),
     #[error("{file}: {source}")]
@@ -73,10 +73,10 @@ impl CliError {
 
     fn code(&self) -> u8 {
         match self {
-            Self::Study(StudyError::Run(RunError::Interrupted))
-            | Self::Explain(ExplainError::Run(RunError::Interrupted))
-            | Self::Trace(TraceError::Interrupted) => INTERRUPTED,
-            Self::Explain(ExplainError::NoSteps(_)) => INCOMPLETE,
+            Self::Runs(RunsError::Run(RunError::Interrupted)) | Self::Trace(TraceError::Interrupted) => INTERRUPTED,
+            Self::Runs(RunsError::Explain(ExplainError::NoSteps(_))) | Self::Explain(ExplainError::NoSteps(_)) => {
+                INCOMPLETE
+            }
             Self::Sweep(SweepError::Interrupted { .. } | SweepError::Stopped) => INTERRUPTED,
             _ => BAD_INPUT,
         }

@@ -5,8 +5,8 @@ use super::progress::Bar;
 use super::scenario_args::{RunArgs, configure, scenarios};
 use crate::explain::{Explanation, Ladder};
 use crate::report;
-use crate::simulation::{Room, RunError, Scenario, file_name};
-use crate::study::{Cancel, Progress, Resources, StudyError};
+use crate::runs::{self, Cancel, Resources, RunsError};
+use crate::simulation::{RunError, Scenario, file_name};
 use clap::Args;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -64,11 +64,10 @@ pub(super) fn run(args: &ExplainArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     }
     let runs = |scenario: &Scenario| (Ladder::ideals(scenario).len() as u64 + 1) * scenario.decode() as u64;
     let bar = Bar::new(scenarios.iter().map(runs).sum());
-    let Resources { threads, memory } = Resources::new(args.jobs, args.memory_limit);
-    let room = Room::new(memory);
+    let resources = Resources::new(args.jobs, args.memory_limit);
     let mut explained = Vec::new();
     for scenario in &scenarios {
-        let ladder = Ladder::climb(scenario, threads, &room, cancel, &|steps| bar.advance(steps));
+        let ladder = runs::climb(scenario, resources, cancel, &bar);
         explained.push(ladder.and_then(|ladder| Ok((ladder.explanation(scenario)?, ladder))));
     }
     bar.finish();
@@ -79,7 +78,7 @@ pub(super) fn run(args: &ExplainArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
         let files = report::explanation_files(explanation, ladder, beside)?;
         // An interruption between computing and writing counts: nothing is written then.
         if cancel.load(Ordering::Relaxed) {
-            return Err(StudyError::from(RunError::Interrupted).into());
+            return Err(RunsError::from(RunError::Interrupted).into());
         }
         report::write(folder, &files)?;
     }

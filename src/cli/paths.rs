@@ -3,8 +3,8 @@
 use super::error::CliError;
 use crate::metrics::Summary;
 use crate::report::{self, Artifact, Claim};
+use crate::runs::{Finished, Job};
 use crate::simulation::{Identity, Scenario, ScenarioConfig, differences, file_name};
-use crate::study::{Finished, Job};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 

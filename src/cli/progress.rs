@@ -1,4 +1,4 @@
-use crate::study::Progress;
+use crate::runs::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// A bar on stderr, in simulated tokens; nothing where stderr is no terminal.

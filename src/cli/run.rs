@@ -10,8 +10,8 @@ use crate::config::Reference;
 use crate::metrics::Timeline;
 use crate::report::pictures::Labelled;
 use crate::report::{self, Artifact, Column, Table, html};
+use crate::runs::{self, Cancel, Finished, Job, Resources};
 use crate::simulation::Scenario;
-use crate::study::{self, Cancel, Finished, Job, Resources};
 use crate::sweep::{AxisConfig, Plan, Shard, SweepConfig};
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -45,7 +45,7 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
     let _claims = paths::prepare(&jobs)?;
     let pages = paths::pages_beside(&jobs);
     let bar = Bar::new(scenarios.iter().map(|scenario| scenario.decode() as u64).sum());
-    let finished = study::simulate(&jobs, Resources::new(args.jobs, args.memory_limit), cancel, &bar);
+    let finished = runs::simulate(&jobs, Resources::new(args.jobs, args.memory_limit), cancel, &bar);
     bar.finish();
     let finished = finished?;
     if finished.len() > 1 {

@@ -5,8 +5,7 @@ use crate::config::typed;
 use crate::metrics::figure_unit;
 use crate::report::{Column, Table};
 use crate::results::Condition;
-use crate::simulation::Room;
-use crate::study::{Cancel, Resources};
+use crate::runs::{Cancel, Progress, Resources};
 use crate::sweep::{Probed, Search, Solution, solve};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -67,9 +66,9 @@ pub(super) fn run(args: &SolveArgs, cancel: &Cancel) -> Result<ExitCode, CliErro
     bar.set_style(
         ProgressStyle::with_template("{spinner} {pos} runs").unwrap_or_else(|_| ProgressStyle::default_spinner()),
     );
-    let Resources { threads, memory } = Resources::new(args.run.jobs, args.run.memory_limit);
-    let solution = solve(&search, threads, &Room::new(memory), cancel, &|runs| bar.inc(runs));
-    bar.finish_and_clear();
+    let bar = Ended(bar);
+    let solution = solve(&search, Resources::new(args.run.jobs, args.run.memory_limit), cancel, &bar);
+    bar.0.finish_and_clear();
     let solution = solution?;
     if args.run.json {
         print(&as_json(&search, &solution)?)?;
@@ -88,6 +87,15 @@ pub(super) fn run(args: &SolveArgs, cancel: &Cancel) -> Result<ExitCode, CliErro
     }
     let never = solution.crossings.is_empty() && solution.probed.iter().all(|probed| !probed.holds);
     Ok(if never { ExitCode::from(INCOMPLETE) } else { ExitCode::SUCCESS })
+}
+
+/// Counts the runs that have ended.
+struct Ended(ProgressBar);
+
+impl Progress for Ended {
+    fn ended(&self) {
+        self.0.inc(1);
+    }
 }
 
 fn sentences(search: &Search, solution: &Solution) -> Vec<String> {

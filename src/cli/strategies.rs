@@ -5,9 +5,9 @@ use super::{paths, print, tables};
 use crate::report::html::{self, Cloud, Document, Part, Section};
 use crate::report::pictures::Labelled;
 use crate::report::{self, Artifact, Column, Table, grids};
+use crate::runs::{self, Cancel, Finished, Job, Resources, RunsError};
 use crate::simulation::{RunError, Scenario, usable_memory};
 use crate::strategy::Strategy;
-use crate::study::{self, Cancel, Finished, Job, Resources, StudyError};
 use crate::units::Bytes;
 use crate::workload::{Shape, StoredSkips};
 use clap::Args;
@@ -46,7 +46,7 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
     let room = args.memory_limit.unwrap_or_else(usable_memory);
     if StoredSkips::bytes(layers, prefill, decode) <= SHARED_SKIPS.min(Bytes::new(room.get() / 4)) {
         let skips =
-            scenarios[0].store_skips().map_err(|source| StudyError::from(RunError::Trace { step: 0, source }))?;
+            scenarios[0].store_skips().map_err(|source| RunsError::from(RunError::Trace { step: 0, source }))?;
         let skips = Arc::new(skips);
         scenarios = scenarios.into_iter().map(|scenario| scenario.with_stored_skips(Arc::clone(&skips))).collect();
     }
@@ -59,7 +59,7 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
     let _claims = paths::prepare(&jobs)?;
     let pages = paths::pages_beside(&jobs);
     let bar = Bar::new(scenarios.iter().map(|scenario| scenario.decode() as u64).sum());
-    let finished = study::simulate(&jobs, Resources::new(args.jobs, args.memory_limit), cancel, &bar);
+    let finished = runs::simulate(&jobs, Resources::new(args.jobs, args.memory_limit), cancel, &bar);
     bar.finish();
     let finished = finished?;
 

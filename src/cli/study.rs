@@ -2,8 +2,9 @@ use super::error::{CliError, INCOMPLETE};
 use super::progress::Bar;
 use super::{paths, print, tables};
 use crate::report::{self, Artifact, Column, Table};
+use crate::runs::{self, Cancel, Finished, Job, Resources, RunsError};
 use crate::simulation::RunError;
-use crate::study::{self, Cancel, Job, Resources, StudyError};
+use crate::study;
 use clap::Args;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -50,7 +51,7 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     }));
     let _claims = paths::prepare(&jobs)?;
     let bar = Bar::new(jobs.iter().map(|job| job.scenario.decode() as u64).sum());
-    let finished = study::simulate(&jobs, Resources::new(args.jobs, None), cancel, &bar);
+    let finished = runs::simulate(&jobs, Resources::new(args.jobs, None), cancel, &bar);
     bar.finish();
     let mut finished = finished?;
     let shown = paths::shown(&jobs, &finished)?;
@@ -90,7 +91,7 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     files.push(shown);
     files.push(Artifact::new("table.md", text(false) + "\n"));
     if cancel.load(Ordering::Relaxed) {
-        return Err(StudyError::from(RunError::Interrupted).into());
+        return Err(RunsError::from(RunError::Interrupted).into());
     }
     report::write(&args.out, &files)?;
     paths::refresh_index(&args.out);
@@ -114,7 +115,7 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
 }
 
 /// The runs of [`study::churn_settings`]: of each kind of skip sets, the first strategy is what the others are measured against.
-fn churn_table(settings: &[study::ChurnSetting], finished: &[study::Finished]) -> Table {
+fn churn_table(settings: &[study::ChurnSetting], finished: &[Finished]) -> Table {
     let mut columns = vec![Column::text("skip sets"), Column::text("strategy")];
     columns.extend(tables::result_columns());
     let mut table = Table::new(columns);

@@ -2,9 +2,8 @@
 
 use super::error::CliError;
 use super::{sweep_report, terminal};
-use crate::simulation::usable_memory;
-use crate::study::Cancel;
-use crate::sweep::{self, Existing, Folder, Plan, Settings, Shard, Tally, Watcher};
+use crate::runs::{Cancel, Resources};
+use crate::sweep::{self, Existing, Folder, Plan, Shard, Tally, Watcher};
 use crate::units::Bytes;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -48,13 +47,9 @@ pub(super) fn carry_out(
     }
     let existing = if how.resume { Existing::Resume } else { Existing::Keep };
     let folder = Folder::take(out, plan, shard, existing)?;
-    let settings = Settings {
-        jobs: how.jobs.map_or(0, usize::from),
-        memory_limit: how.memory_limit.unwrap_or_else(usable_memory),
-        cancel,
-    };
+    let resources = Resources::new(how.jobs, how.memory_limit);
     let bar = CellBar::new();
-    let result = sweep::execute(plan, &folder, settings, &bar);
+    let result = sweep::execute(plan, &folder, resources, cancel, &bar);
     bar.0.finish_and_clear();
     let tally = result?;
     if tally.before == tally.cells && tally.cells > 0 {

@@ -45,7 +45,7 @@ pub(crate) use words::{percent, time};
 
 use crate::memory::PerClass;
 use crate::metrics::Named;
-use crate::simulation::{Ideal, NoRoom, RunError, Scenario, ScenarioConfig, ScenarioError};
+use crate::simulation::{Ideal, Scenario, ScenarioConfig, ScenarioError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -60,16 +60,10 @@ pub const SCHEMA: u32 = 1;
 #[derive(Debug, Error)]
 #[allow(missing_docs)]
 pub enum ExplainError {
-    #[error(transparent)]
-    Run(#[from] RunError),
-    #[error(transparent)]
-    NoRoom(#[from] NoRoom),
     #[error("with {ideal}: {source}")]
     Scenario { ideal: Ideal, source: Box<ScenarioError> },
     #[error("there is no step to explain: {0}")]
     NoSteps(String),
-    #[error("cannot start {jobs} threads: {message}. Ask for fewer with --jobs")]
-    Threads { jobs: usize, message: String },
 }
 
 /// What `explain.json` says. Times are in whole picoseconds.
@@ -85,7 +79,7 @@ pub struct Explanation {
     pub knows: String,
     /// Whether every run got to its last step.
     pub complete: bool,
-    /// Why not, for each run that did not: what it was spared last (nothing: `as it is`), and the error.
+    /// Why not, for each run that did not: what was idealized last (nothing: `as it is`), and the error.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<(String, String)>,
     /// How many steps are explained: those that all runs got to the end of.
@@ -175,7 +169,7 @@ impl Ladder {
     /// # Errors
     /// [`ExplainError::NoSteps`] where a run did not get to the end of its first step.
     pub fn explanation(&self, scenario: &Scenario) -> Result<Explanation, ExplainError> {
-        let called = |run: &Run| run.spared.map_or_else(|| "as it is".to_owned(), |ideal| ideal.name().to_owned());
+        let called = |run: &Run| run.idealized.map_or_else(|| "as it is".to_owned(), |ideal| ideal.name().to_owned());
         let errors: Vec<(String, String)> =
             self.runs.iter().filter_map(|run| Some((called(run), run.error.clone()?))).collect();
         let steps = self.runs.iter().map(|run| run.waits.steps()).min().unwrap_or(0);
@@ -204,8 +198,8 @@ impl Ladder {
             });
         }
         let bound_with = |ideal: Ideal| {
-            // The bound of the run that is spared it, or of the one before where it makes no difference.
-            let at = self.runs.iter().rposition(|run| run.spared.is_none_or(|spared| spared <= ideal));
+            // The bound of the run in which it is idealized, or of the one before where it makes no difference.
+            let at = self.runs.iter().rposition(|run| run.idealized.is_none_or(|idealized| idealized <= ideal));
             figures[at.unwrap_or(0)].bound as i64
         };
         let (ample, single) = (bound_with(Ideal::AmpleHbm), bound_with(Ideal::SingleTokens));

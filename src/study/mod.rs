@@ -1,23 +1,22 @@
 //! The study of section 4 of the model: both strategies, four decode lengths, nothing or 40 % skipped.
 //!
-//! [`settings`] lists the runs, [`simulate`] runs any list of scenarios in parallel, [`pictures`] draws the study's
-//! pictures, [`page`] is its `report.html`, and [`conclusions`] says in words what its table says in figures. [`churn_settings`] and its fellows ask whether that
-//! holds for recorded attention.
+//! [`settings`] lists the runs, [`pictures`] draws the study's pictures, [`page`] is its
+//! `report.html`, and [`conclusions`] says in words what its table says in figures.
+//! [`churn_settings`] and its fellows ask whether that holds for recorded attention.
 
 mod churn;
 mod conclusions;
 mod page;
 mod pictures;
-mod simulate;
 
 pub use churn::{ChurnSetting, churn_conclusions, churn_pictures, churn_settings};
 pub use conclusions::conclusions;
 use conclusions::percent;
 pub use page::page;
 pub use pictures::pictures;
-pub use simulate::{Cancel, Finished, Job, Progress, Resources, StudyError, simulate};
 
 use crate::config::Reference;
+use crate::runs::Finished;
 use crate::simulation::{Scenario, ScenarioConfig, ScenarioError};
 use crate::strategy::Strategy;
 use crate::units::Ratio;

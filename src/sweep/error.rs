@@ -62,8 +62,8 @@ pub enum SweepError {
     Damaged { path: String, message: String },
     #[error("cannot make the dataset: {0}")]
     Encode(String),
-    #[error("cannot start {jobs} threads: {message}. Ask for fewer with --jobs")]
-    Threads { jobs: usize, message: String },
+    #[error(transparent)]
+    NoThreads(#[from] crate::runs::NoThreads),
     #[error("interrupted with {done} of {cells} cells done: go on with --resume")]
     Interrupted { done: u64, cells: u64 },
     #[error("there is no axis or figure '{name}' in these results: there is {known}.{}", meant(name, known))]

@@ -45,7 +45,7 @@ pub use quantity::{Quantity, Unit};
 pub use query::{Query, ranked, subject};
 pub use results::{Measure, Point, Results};
 pub use row::Row;
-pub use run::{Settings, Tally, Watcher, execute};
+pub use run::{Tally, Watcher, execute};
 pub use sensitivity::{Sensitivity, sensitivities};
 pub use shard::Shard;
 pub use solve::{Crossing, MOST_SAMPLES, Probed, Search, Solution, solve};

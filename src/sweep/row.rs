@@ -1,5 +1,6 @@
 use crate::metrics::{FigureValue, Named, Recorder, Summary, swept_figures};
-use crate::simulation::{RunError, Scenario, Watch, run};
+use crate::runs::Pool;
+use crate::simulation::{RunError, Scenario};
 use serde::{Deserialize, Serialize};
 
 /// What a cell came to.
@@ -22,15 +23,14 @@ impl Row {
         Self { cell, error: Some(error), figures: Named::default() }
     }
 
-    /// Runs `scenario` and keeps its figures; `None` if `is_over` said to end it.
-    pub(super) fn simulated(cell: u64, scenario: &Scenario, is_over: &dyn Fn() -> bool) -> Option<Self> {
-        let mut probe = (Recorder::new(scenario), Watch::new(is_over, &|_| {}));
-        let outcome = match run(scenario, &mut probe) {
-            Ok(outcome) => outcome,
+    /// Runs `scenario` and keeps its figures; `None` if it was interrupted.
+    pub(super) fn simulated(cell: u64, scenario: &Scenario, pool: &Pool<'_>) -> Option<Self> {
+        let (recorder, outcome) = match pool.run(scenario, Recorder::new(scenario)) {
+            Ok(ended) => ended,
             Err(RunError::Interrupted) => return None,
             Err(error) => return Some(Self::failed(cell, error.to_string())),
         };
-        let mut report = probe.0.finish(scenario, &outcome);
+        let mut report = recorder.finish(scenario, &outcome);
         Some(match report.charge(scenario) {
             Ok(()) => Self::of(cell, &report.summary),
             Err(error) => Self::failed(cell, error.to_string()),

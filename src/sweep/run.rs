@@ -3,25 +3,15 @@ use super::folder::{BLOCK, Folder};
 use super::journal::Journal;
 use super::shared::Shared;
 use super::{Plan, Row, SweepError};
-use crate::simulation::{Room, Scenario, ScenarioConfig};
+use crate::runs::{Cancel, Pool, Resources, Silent};
+use crate::simulation::{Scenario, ScenarioConfig};
 use crate::units::Bytes;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// How a sweep is to be run.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings<'a> {
-    /// How many cells at a time; 0: one a core.
-    pub jobs: usize,
-    /// What all cells that run at a time may take together.
-    pub memory_limit: Bytes,
-    /// Set to end at the next step of each cell.
-    pub cancel: &'a AtomicBool,
-}
 
 /// How far a sweep is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,45 +41,39 @@ pub trait Watcher: Sync {
 pub fn execute(
     plan: &Plan,
     folder: &Folder,
-    settings: Settings<'_>,
+    resources: Resources,
+    cancel: &Cancel,
     watcher: &dyn Watcher,
 ) -> Result<Tally, SweepError> {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let mut tally = Tally { cells: count(plan, folder), ..Tally::default() };
-    // No more than there are cells.
-    let most = usize::try_from(tally.cells).unwrap_or(usize::MAX).max(1);
-    let threads = if settings.jobs == 0 { cores() } else { settings.jobs }.min(most);
     // A quarter for what cells share.
-    let room = Bytes::new(settings.memory_limit.get() / 4).min(MOST_SHARED);
-    let crew = Crew {
+    let room = Bytes::new(resources.memory.get() / 4).min(MOST_SHARED);
+    let resources = Resources { memory: resources.memory.saturating_sub(room), ..resources };
+    let most = usize::try_from(tally.cells).unwrap_or(usize::MAX);
+    let workers = Workers {
         plan,
         costs: Costs::new(plan),
         shared: shares_skips(plan).then(|| Shared::new(room)),
         fits: Shared::new(Bytes::ZERO),
-        room: Room::new(settings.memory_limit.saturating_sub(room)),
-        cancel: settings.cancel,
-        stopped: AtomicBool::new(false),
+        pool: Pool::new(resources, most, cancel, &Silent)?,
     };
     let queue = Mutex::new(Queue { next_block: 0, ready: VecDeque::new(), opened: Vec::new(), error: None });
     let (sender, receiver) = mpsc::channel();
-    let result = std::thread::scope(|scope| {
-        for index in 0..threads {
-            let (sender, crew, queue) = (sender.clone(), &crew, &queue);
-            let worker = std::thread::Builder::new().name(format!("cells-{index}"));
-            let started = worker.spawn_scoped(scope, move || crew.work(folder, queue, &sender));
-            if let Err(error) = started {
-                crew.stopped.store(true, Ordering::Relaxed);
-                return Err(SweepError::Threads { jobs: threads, message: error.to_string() });
+    // One for each thread: when all are gone, the rows are complete.
+    let senders = Mutex::new(vec![sender; workers.pool.threads()]);
+    workers.pool.beside(
+        || {
+            if let Some(sender) = lock(&senders).pop() {
+                workers.work(folder, &queue, &sender);
             }
-        }
-        drop(sender);
-        let result = keep(&crew, folder, &queue, &receiver, &mut tally, watcher);
-        crew.stopped.store(true, Ordering::Relaxed);
-        crew.room.wake();
-        result
-    });
-    result?;
-    if settings.cancel.load(Ordering::Relaxed) && tally.done < tally.cells {
+        },
+        || {
+            let result = write_rows(&workers, folder, &queue, &receiver, &mut tally, watcher);
+            workers.pool.stop();
+            result
+        },
+    )?;
+    if cancel.load(Ordering::Relaxed) && tally.done < tally.cells {
         return Err(SweepError::Interrupted { done: tally.done, cells: tally.cells });
     }
     folder.finish();
@@ -163,7 +147,7 @@ struct Queue {
     next_block: u64,
     /// The cells of the last block that was opened, the longest first.
     ready: VecDeque<(u64, Vec<usize>)>,
-    /// Blocks that the keeper does not know yet.
+    /// Blocks that the writer does not know yet.
     opened: Vec<Opened>,
     error: Option<SweepError>,
 }
@@ -178,72 +162,71 @@ struct Opened {
     rows: BTreeMap<u64, Row>,
 }
 
-/// A finished row, a cell that needs more memory than there is, or news that a block was passed by as it was complete.
-enum News {
+/// What workers report to the writer: a finished row, a cell that needs more memory than there is,
+/// or a block that has so many rows already.
+enum Message {
     Row(Row),
     TooLarge(Bytes),
     Block { rows: u64 },
 }
 
-struct Crew<'a> {
+struct Workers<'a> {
     plan: &'a Plan,
     costs: Costs,
     /// Skip sets in memory, where several cells have the same.
     shared: Option<Shared>,
     fits: Shared,
-    /// What cells that run at a time may take.
-    room: Room,
-    cancel: &'a AtomicBool,
-    /// Set when nothing more can be written.
-    stopped: AtomicBool,
+    pool: Pool<'a>,
 }
 
-impl Crew<'_> {
-    fn work(&self, folder: &Folder, queue: &Mutex<Queue>, news: &Sender<News>) {
-        while !self.is_over() {
+impl Workers<'_> {
+    fn work(&self, folder: &Folder, queue: &Mutex<Queue>, messages: &Sender<Message>) {
+        while !self.pool.is_over() {
             let next = {
                 let mut queue = lock(queue);
-                self.next(folder, &mut queue, news)
+                self.next(folder, &mut queue, messages)
             };
             let Some((cell, levels)) = next else { return };
             let row = catch_unwind(AssertUnwindSafe(|| self.cell(cell, &levels))).unwrap_or_else(|panic| {
                 let what = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
                 let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-                Some(News::Row(Row::failed(cell, format!("tiersim panicked, which is a bug in it: {what}"))))
+                Some(Message::Row(Row::failed(cell, format!("tiersim panicked, which is a bug in it: {what}"))))
             });
             if let Some(row) = row
-                && news.send(row).is_err()
+                && messages.send(row).is_err()
             {
                 return;
             }
         }
     }
 
-    fn is_over(&self) -> bool {
-        self.cancel.load(Ordering::Relaxed) || self.stopped.load(Ordering::Relaxed)
-    }
-
     /// The next cell to run, from the next block if need be.
-    fn next(&self, folder: &Folder, queue: &mut Queue, news: &Sender<News>) -> Option<(u64, Vec<usize>)> {
+    fn next(&self, folder: &Folder, queue: &mut Queue, messages: &Sender<Message>) -> Option<(u64, Vec<usize>)> {
         loop {
             if let Some(next) = queue.ready.pop_front() {
                 return Some(next);
             }
-            if self.is_over() || queue.error.is_some() || queue.next_block >= self.plan.cells().div_ceil(BLOCK) {
+            if self.pool.is_over() || queue.error.is_some() || queue.next_block >= self.plan.cells().div_ceil(BLOCK) {
                 return None;
             }
             let block = queue.next_block;
             queue.next_block += 1;
-            if let Err(error) = self.open(folder, block, queue, news) {
+            if let Err(error) = self.open(folder, block, queue, messages) {
                 queue.error = Some(error);
             }
         }
     }
 
-    fn open(&self, folder: &Folder, block: u64, queue: &mut Queue, news: &Sender<News>) -> Result<(), SweepError> {
+    fn open(
+        &self,
+        folder: &Folder,
+        block: u64,
+        queue: &mut Queue,
+        messages: &Sender<Message>,
+    ) -> Result<(), SweepError> {
         if folder.has(block) {
             let rows = folder.count(self.plan, block)?;
-            let _ = news.send(News::Block { rows });
+            let _ = messages.send(Message::Block { rows });
             return Ok(());
         }
         let cells = folder.cells_of(self.plan, block);
@@ -266,27 +249,27 @@ impl Crew<'_> {
         });
         queue.ready = ready.into();
         queue.opened.push(Opened { block, wanted, journal, rows });
-        // So that the keeper looks at it, though no row may come.
-        let _ = news.send(News::Block { rows: 0 });
+        // So that the writer looks at it, though no row may come.
+        let _ = messages.send(Message::Block { rows: 0 });
         Ok(())
     }
 
     /// Runs a cell; `None` if it was interrupted.
-    fn cell(&self, cell: u64, levels: &[usize]) -> Option<News> {
+    fn cell(&self, cell: u64, levels: &[usize]) -> Option<Message> {
         let scenario = match self.scenario(levels) {
             Ok(scenario) => scenario,
-            Err(error) => return Some(News::Row(Row::failed(cell, error))),
+            Err(error) => return Some(Message::Row(Row::failed(cell, error))),
         };
         let needed = scenario.memory_needed();
-        if needed > self.room.limit() {
-            return Some(News::TooLarge(needed));
+        if needed > self.pool.memory() {
+            return Some(Message::TooLarge(needed));
         }
-        let _held = self.room.hold(needed, || self.is_over())?;
+        let _held = self.pool.hold(needed).ok()?;
         let scenario = match &self.shared {
             Some(shared) => shared.with_skips(scenario),
             None => scenario,
         };
-        Row::simulated(cell, &scenario, &|| self.is_over()).map(News::Row)
+        Row::simulated(cell, &scenario, &self.pool).map(Message::Row)
     }
 
     fn scenario(&self, levels: &[usize]) -> Result<Scenario, String> {
@@ -313,20 +296,20 @@ impl Crew<'_> {
 }
 
 /// Takes rows as they come in, puts them on disk, and writes each block that is complete.
-fn keep(
-    crew: &Crew<'_>,
+fn write_rows(
+    workers: &Workers<'_>,
     folder: &Folder,
     queue: &Mutex<Queue>,
-    news: &Receiver<News>,
+    messages: &Receiver<Message>,
     tally: &mut Tally,
     watcher: &dyn Watcher,
 ) -> Result<(), SweepError> {
     let mut open: Vec<Opened> = Vec::new();
     let mut too_large: Option<(u64, Bytes)> = None;
     watcher.tally(*tally);
-    while let Ok(first) = news.recv() {
+    while let Ok(first) = messages.recv() {
         let mut added = 0;
-        let batch: Vec<News> = std::iter::once(first).chain(news.try_iter()).collect();
+        let batch: Vec<Message> = std::iter::once(first).chain(messages.try_iter()).collect();
         {
             let mut queue = lock(queue);
             for opened in queue.opened.drain(..) {
@@ -335,17 +318,17 @@ fn keep(
                 open.push(opened);
             }
         }
-        for news in batch {
-            match news {
-                News::Block { rows } => {
+        for message in batch {
+            match message {
+                Message::Block { rows } => {
                     tally.before += rows;
                     tally.done += rows;
                 }
-                News::TooLarge(needed) => {
+                Message::TooLarge(needed) => {
                     let (cells, most) = too_large.unwrap_or((0, needed));
                     too_large = Some((cells + 1, most.max(needed)));
                 }
-                News::Row(row) => {
+                Message::Row(row) => {
                     added += 1;
                     tally.failed += u64::from(row.error.is_some());
                     let block = row.cell / BLOCK;
@@ -365,7 +348,7 @@ fn keep(
         open = rest;
         for opened in complete {
             let rows: Vec<Row> = opened.rows.into_values().collect();
-            folder.publish(crew.plan, opened.block, &rows)?;
+            folder.publish(workers.plan, opened.block, &rows)?;
         }
         watcher.tally(*tally);
     }
@@ -373,7 +356,7 @@ fn keep(
         return Err(error);
     }
     match too_large {
-        Some((cells, needed)) => Err(SweepError::MemoryLimit { cells, needed, limit: crew.room.limit() }),
+        Some((cells, needed)) => Err(SweepError::MemoryLimit { cells, needed, limit: workers.pool.memory() }),
         None => Ok(()),
     }
 }

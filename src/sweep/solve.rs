@@ -1,11 +1,10 @@
 use super::axis::{Range, expand};
 use super::{Quantity, Row, SweepError, Unit};
 use crate::results::Condition;
-use crate::simulation::{Fields, Room, Scenario, ScenarioConfig};
+use crate::runs::{Cancel, Pool, Progress, Resources};
+use crate::simulation::{Fields, Scenario, ScenarioConfig};
 use crate::units::Bytes;
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use serde_json::Value;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Where along one axis a condition begins or ceases to hold.
 #[derive(Clone, Debug)]
@@ -67,16 +66,15 @@ pub const MOST_SAMPLES: u32 = 10_000;
 
 /// Looks at evenly placed values, then halves every stretch between whose ends the condition
 /// changes. Ranges over a factor of 8 or more are divided at equal ratios. As many run at a time as
-/// have `room`. `progress` is told how many runs more are done.
+/// `resources` allow. `progress` receives each run that has ended.
 ///
 /// # Errors
 /// [`SweepError`] if the axis or its ends make no sense, the figure is none, or it was interrupted.
 pub fn solve(
     search: &Search,
-    jobs: usize,
-    room: &Room,
-    cancel: &AtomicBool,
-    progress: &(dyn Fn(u64) + Sync),
+    resources: Resources,
+    cancel: &Cancel,
+    progress: &dyn Progress,
 ) -> Result<Solution, SweepError> {
     let wrong = |message: String| SweepError::Axis { axis: search.field.clone(), message };
     let paths = expand(&search.field);
@@ -90,11 +88,7 @@ pub fn solve(
     let mut range = Range { unit, ends, geometric: false };
     let (from, to) = range.check().map_err(wrong)?;
     range.geometric = from > 0.0 && to / from >= 8.0;
-    let look = Look { search, base, paths, room, cancel, progress };
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(jobs)
-        .build()
-        .map_err(|error| SweepError::Threads { jobs, message: error.to_string() })?;
+    let look = Look { search, base, paths, pool: Pool::new(resources, usize::MAX, cancel, progress)? };
 
     let samples = search.samples.clamp(2, MOST_SAMPLES);
     let share = |index: u32| f64::from(index) / f64::from(samples - 1);
@@ -102,8 +96,7 @@ pub fn solve(
         (0..samples).map(|index| range.at(share(index)).map_err(wrong)).collect::<Result<_, _>>()?;
     // Of whole numbers close together several are one.
     first.dedup_by(|a, b| a.number == b.number);
-    let mut probed = pool.install(|| look.at(first))?;
-    let jobs = pool.current_num_threads();
+    let mut probed = look.at(first)?;
     loop {
         let open: Vec<(f64, f64)> = probed
             .windows(2)
@@ -112,7 +105,7 @@ pub fn solve(
             .filter(|(below, above)| (above - below) / above.abs().max(below.abs()) > search.tolerance)
             .collect();
         // On several cores a stretch is cut into more than two at a time.
-        let cuts = (jobs / open.len().max(1)).max(1);
+        let cuts = (look.pool.threads() / open.len().max(1)).max(1);
         let between = |(below, above): (f64, f64)| {
             let part = move |cut: usize| (cut + 1) as f64 / (cuts + 1) as f64;
             let geometric = range.geometric;
@@ -130,7 +123,7 @@ pub fn solve(
         if next.is_empty() {
             break;
         }
-        probed.extend(pool.install(|| look.at(next))?);
+        probed.extend(look.at(next)?);
         probed.sort_by(|a, b| a.value.number.partial_cmp(&b.value.number).unwrap_or(std::cmp::Ordering::Equal));
     }
     let crossing = |pair: &[Probed]| Crossing { below: pair[0].clone(), above: pair[1].clone() };
@@ -156,19 +149,16 @@ struct Look<'a> {
     search: &'a Search,
     base: Fields,
     paths: Vec<String>,
-    room: &'a Room,
-    cancel: &'a AtomicBool,
-    progress: &'a (dyn Fn(u64) + Sync),
+    pool: Pool<'a>,
 }
 
 impl Look<'_> {
     fn at(&self, values: Vec<Quantity>) -> Result<Vec<Probed>, SweepError> {
-        values.into_par_iter().map(|value| self.one(value)).collect()
+        self.pool.map(values, |value| self.one(value))
     }
 
     fn one(&self, value: Quantity) -> Result<Probed, SweepError> {
         let row = self.row(&value)?;
-        (self.progress)(1);
         let figure = row.figure(self.search.until.path());
         if row.error.is_none() && figure.is_none() {
             let known = row.figures.0.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
@@ -200,16 +190,16 @@ impl Look<'_> {
             Ok(scenario) => scenario,
             Err(error) => return failed(&error),
         };
-        let needed = self.room.check(&scenario, Bytes::ZERO)?;
-        let is_over = || self.cancel.load(Ordering::Relaxed);
-        let _held = self.room.hold(needed, is_over).ok_or(SweepError::Stopped)?;
-        Row::simulated(0, &scenario, &is_over).ok_or(SweepError::Stopped)
+        let needed = self.pool.check(&scenario, Bytes::ZERO)?;
+        let _held = self.pool.hold(needed).map_err(|_| SweepError::Stopped)?;
+        Row::simulated(0, &scenario, &self.pool).ok_or(SweepError::Stopped)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runs::Silent;
     use serde_json::json;
 
     fn search(field: &str, from: Value, to: Value, until: &str) -> Search {
@@ -218,8 +208,12 @@ mod tests {
         Search { base, field: field.to_owned(), from, to, until: until.parse().unwrap(), samples: 5, tolerance: 1e-4 }
     }
 
+    fn resources(threads: usize) -> Resources {
+        Resources { threads, memory: Bytes::new(1 << 30) }
+    }
+
     fn found(search: &Search) -> Solution {
-        solve(search, 2, &Room::new(Bytes::new(1 << 30)), &AtomicBool::new(false), &|_| {}).unwrap()
+        solve(search, resources(2), &Cancel::new(false), &Silent).unwrap()
     }
 
     /// The baseline reads all from HBM, so a token takes the bytes over its bandwidth, which can be solved by hand.
@@ -268,11 +262,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_searched_is_refused() {
-        let told = |search: Search| {
-            solve(&search, 1, &Room::new(Bytes::new(1 << 30)), &AtomicBool::new(false), &|_| {})
-                .unwrap_err()
-                .to_string()
-        };
+        let told = |search: Search| solve(&search, resources(1), &Cancel::new(false), &Silent).unwrap_err().to_string();
         assert!(told(search("memory.hbm.capasity", json!("1GiB"), json!("2GiB"), "time < 1s")).contains("capacity"));
         assert!(told(search("memory.hbm.capacity", json!("2GiB"), json!("2GiB"), "time < 1s")).contains("empty"));
         assert!(told(search("strategy", json!("baseline"), json!("best-ratio"), "time < 1s")).contains("no number"));

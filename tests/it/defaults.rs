@@ -5,12 +5,12 @@ use assert_cmd::Command;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use tempfile::TempDir;
 use tiersim::config::Reference;
-use tiersim::explain::{Explanation, Ladder};
+use tiersim::explain::Explanation;
 use tiersim::metrics::{Recorder, Summary};
-use tiersim::simulation::{Room, Scenario, ScenarioConfig, run};
+use tiersim::runs::{Cancel, Resources, Silent, climb};
+use tiersim::simulation::{Scenario, ScenarioConfig, run};
 
 const ORACLE: &str = "best-ratio (oracle: sees 1 step)";
 
@@ -138,9 +138,8 @@ fn common_skipping() -> tiersim::workload::TraceConfig {
 
 fn explain(config: ScenarioConfig) -> Explanation {
     let scenario = Scenario::new(config).unwrap();
-    let ladder =
-        Ladder::climb(&scenario, 1, &Room::new(tiersim::units::Bytes::new(2 << 30)), &AtomicBool::new(false), &|_| ())
-            .unwrap();
+    let resources = Resources { threads: 1, memory: tiersim::units::Bytes::new(2 << 30) };
+    let ladder = climb(&scenario, resources, &Cancel::new(false), &Silent).unwrap();
     ladder.explanation(&scenario).unwrap()
 }
 

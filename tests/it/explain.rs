@@ -10,7 +10,6 @@ use serde_json::Value;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use tempfile::TempDir;
 use tiersim::explain::{Explanation, Ladder};
 use tiersim::kernel::Calendar;
@@ -19,17 +18,22 @@ use tiersim::memory::{
     PerClass, Request, ResidencyKind, TransferClass, Urgency,
 };
 use tiersim::metrics::WaitRecorder;
-use tiersim::simulation::{Ends, Ideal, Idealization, Probe, Room, Scenario, ScenarioConfig, StepRecord, Waits, run};
+use tiersim::runs::{Cancel, Resources, RunsError, Silent};
+use tiersim::simulation::{Ends, Ideal, Idealization, Probe, Scenario, ScenarioConfig, StepRecord, Waits, run};
 use tiersim::units::{Bytes, SimTime};
 use tiersim::workload::ComputeConfig;
 
 /// Enough for all of these.
-fn room() -> Room {
-    Room::new(Bytes::new(1 << 30))
+fn resources(threads: usize) -> Resources {
+    Resources { threads, memory: Bytes::new(1 << 30) }
+}
+
+fn climb_on(scenario: &Scenario, threads: usize, cancelled: bool) -> Result<Ladder, RunsError> {
+    tiersim::runs::climb(scenario, resources(threads), &Cancel::new(cancelled), &Silent)
 }
 
 fn climb(scenario: &Scenario) -> Ladder {
-    Ladder::climb(scenario, 1, &room(), &AtomicBool::new(false), &|_| ()).unwrap()
+    climb_on(scenario, 1, false).unwrap()
 }
 
 fn explain(config: &ScenarioConfig) -> Explanation {
@@ -234,7 +238,7 @@ proptest! {
     #[test]
     fn the_steps_add_up(config in scenarios()) {
         let Ok(scenario) = Scenario::new(config) else { return Ok(()) };
-        let ladder = match Ladder::climb(&scenario, 1, &room(), &AtomicBool::new(false), &|_| ()) {
+        let ladder = match climb_on(&scenario, 1, false) {
             Ok(ladder) => ladder,
             // Whole pages may not fit.
             Err(_) => return Ok(()),
@@ -243,7 +247,7 @@ proptest! {
             AddUp(run.waits.clone()).check();
             for step in 0..run.waits.steps() {
                 let (latency, bound) = run.waits.times(step);
-                prop_assert!(latency >= bound, "{:?}, step {step}: {latency} beats {bound}", run.spared);
+                prop_assert!(latency >= bound, "{:?}, step {step}: {latency} beats {bound}", run.idealized);
             }
         }
         let Ok(explanation) = ladder.explanation(&scenario) else { return Ok(()) };
@@ -260,7 +264,7 @@ proptest! {
         }
         let waited: u64 = explanation.waits.0.iter().map(|(_, wait)| wait.time_ps).sum();
         prop_assert_eq!(waited, explanation.achieved_ps);
-        let threads = Ladder::climb(&scenario, 3, &room(), &AtomicBool::new(false), &|_| ()).unwrap().explanation(&scenario).unwrap();
+        let threads = climb_on(&scenario, 3, false).unwrap().explanation(&scenario).unwrap();
         prop_assert_eq!(serde_json::to_string(&threads).unwrap(), serde_json::to_string(&explanation).unwrap());
     }
 
@@ -372,7 +376,7 @@ proptest! {
 #[test]
 fn steps_of_an_interrupted_ladder_are_not_told() {
     let scenario = Scenario::new(by_hand()).unwrap();
-    let interrupted = Ladder::climb(&scenario, 2, &room(), &AtomicBool::new(true), &|_| ());
+    let interrupted = climb_on(&scenario, 2, true);
     assert!(interrupted.unwrap_err().to_string().contains("interrupted"));
 }
 

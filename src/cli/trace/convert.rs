@@ -2,7 +2,7 @@ use super::{Output, ParquetArgs, Watched};
 use crate::catalog::open_trace_with;
 use crate::cli::arguments;
 use crate::cli::error::CliError;
-use crate::study::Cancel;
+use crate::runs::Cancel;
 use crate::workload::{Provenance, Recorded, RecordingFormat};
 use clap::Args;
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@ use crate::catalog::open_trace;
 use crate::cli::error::CliError;
 use crate::cli::print;
 use crate::report::{self, ReportError};
-use crate::study::Cancel;
+use crate::runs::Cancel;
 use crate::workload::{Fit, LifelikeConfig};
 use clap::Args;
 use std::fmt::Write;

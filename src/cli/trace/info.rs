@@ -6,7 +6,7 @@ use crate::cli::print;
 use crate::config::printable;
 use crate::report::trace_pictures::{self, Compared};
 use crate::report::{self, Column, Table};
-use crate::study::Cancel;
+use crate::runs::Cancel;
 use crate::workload::{LAGS, PAGE_TOKENS, Recorded, Recording, StepStatistics, TraceStatistics};
 use clap::Args;
 use std::io::IsTerminal;

@@ -10,7 +10,7 @@ pub(super) use verify::describe;
 
 use super::error::CliError;
 use crate::report::{self, ReportError};
-use crate::study::Cancel;
+use crate::runs::Cancel;
 use crate::workload::{
     Encoding, JsonLinesWriter, KvsWriter, ParquetWriter, Recorded, RecordingFormat, SkipSource, StepSkips, TraceError,
     TraceHeader,

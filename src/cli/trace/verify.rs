@@ -2,7 +2,7 @@ use super::Watched;
 use crate::catalog::open_trace;
 use crate::cli::error::{BAD_INPUT, CliError};
 use crate::cli::print;
-use crate::study::Cancel;
+use crate::runs::Cancel;
 use crate::workload::{Recorded, SkipSource, StepSkips, TraceError};
 use clap::Args;
 use std::path::{Path, PathBuf};

@@ -1,13 +1,21 @@
+//! Runs of a list of scenarios, and their files: what `run`, `compare`, `strategies` and the study
+//! have in common.
+//!
+//! Runs whose attention skips the same tokens (same trace, model and lengths) go in lockstep, step
+//! by step, so that each skip set is made once for all of them: of the study's runs, four strategies
+//! and more share one trace. Groups are split where there are too few for the threads, or where one
+//! needs more memory than there is, and the group with the most work starts first, so that no
+//! thread is left with the longest one at the end.
+
+use super::pool::cores;
+use super::{Cancel, Pool, Progress, Resources, RunsError};
 use crate::metrics::{Recorder, RunReport, Timeline};
-use crate::report::{self, ReportError};
-use crate::simulation::{NoRoom, Outcome, Room, RunError, Scenario, SkipsMade, Watch, run_abreast, usable_memory};
+use crate::report;
+use crate::simulation::{NoRoom, Outcome, RunError, Scenario, SkipsMade, Watch, run_abreast};
 use crate::units::Bytes;
-use rayon::iter::{ParallelBridge, ParallelIterator};
 use std::cmp::Reverse;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use thiserror::Error;
 
 /// A scenario to run and the folder for its files.
 pub struct Job<'a> {
@@ -27,84 +35,31 @@ pub struct Finished {
     pub outcome: Outcome,
 }
 
-/// Why runs ended without results.
-#[derive(Debug, Error)]
-#[allow(missing_docs)]
-pub enum StudyError {
-    #[error(transparent)]
-    Run(#[from] RunError),
-    #[error(transparent)]
-    Report(#[from] ReportError),
-    #[error(transparent)]
-    NoRoom(#[from] NoRoom),
-    #[error("cannot start {jobs} threads: {message}. Ask for fewer with --jobs")]
-    Threads { jobs: usize, message: String },
-}
-
-/// Set to end all runs at their next step.
-pub type Cancel = AtomicBool;
-
-/// Told how many steps more have been simulated.
-pub trait Progress: Sync {
-    /// So many steps more.
-    fn advance(&self, steps: u64);
-}
-
-/// What runs may use.
-#[derive(Clone, Copy, Debug)]
-pub struct Resources {
-    /// How many run at a time; 0: one a core.
-    pub threads: usize,
-    /// What they may take together.
-    pub memory: Bytes,
-}
-
-impl Resources {
-    /// `None` is the default: a run for each core, in the memory that is usable now.
-    #[must_use]
-    pub fn new(threads: Option<u16>, memory: Option<Bytes>) -> Self {
-        Self { threads: threads.map_or(0, usize::from), memory: memory.unwrap_or_else(usable_memory) }
-    }
-}
-
 /// Runs all `jobs`, those that share their skip sets in lockstep, and writes the files of each as
 /// it ends. The results are in the order of `jobs` and do not depend on `resources`.
 ///
 /// # Errors
-/// The first error; nothing half-written stays behind. [`StudyError::NoRoom`] is found before the
+/// The first error; nothing half-written stays behind. [`RunsError::NoRoom`] is found before the
 /// first run.
 pub fn simulate(
     jobs: &[Job<'_>],
     resources: Resources,
     cancel: &Cancel,
     progress: &dyn Progress,
-) -> Result<Vec<Finished>, StudyError> {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    // As many as cores even for fewer jobs, as the files of a run are made on several.
-    let Resources { threads, memory } = resources;
-    let room = Room::new(memory);
-    let needed = jobs.iter().map(|job| room.check(job.scenario, report::memory_needed(job.scenario)));
+) -> Result<Vec<Finished>, RunsError> {
+    // As many threads as cores even for fewer jobs, as the files of a run are made on several.
+    let pool = Pool::new(resources, jobs.len().max(cores()), cancel, progress)?;
+    let needed = jobs.iter().map(|job| pool.check(job.scenario, report::memory_needed(job.scenario)));
     let needed = needed.collect::<Result<Vec<Bytes>, NoRoom>>()?;
-    let threads = if threads == 0 { cores() } else { threads.min(jobs.len().max(cores())) };
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .map_err(|error| StudyError::Threads { jobs: threads, message: error.to_string() })?;
-    let groups = within(groups(jobs, threads), &needed, memory);
+    let threads = pool.threads();
+    let groups = within(groups(jobs, threads), &needed, pool.memory());
     let made = if groups.len() < threads { SkipsMade::Ahead } else { SkipsMade::Between };
-    let finished = pool.install(|| {
-        groups
-            .into_iter()
-            .par_bridge()
-            .map(|group| {
-                let bytes = group.iter().map(|&index| needed[index]).sum();
-                let held = room.hold(bytes, || cancel.load(Ordering::Relaxed)).ok_or(RunError::Interrupted)?;
-                let ended = together(jobs, group, made, cancel, progress)?;
-                // Files are made on several threads: one that makes some must not wait for room.
-                drop(held);
-                ended.into_iter().map(|run| files_of(jobs, run, cancel)).collect::<Result<Vec<_>, StudyError>>()
-            })
-            .collect::<Result<Vec<_>, StudyError>>()
+    let finished = pool.map(groups, |group| {
+        let held = pool.hold(group.iter().map(|&index| needed[index]).sum())?;
+        let ended = together(&pool, jobs, group, made)?;
+        // Files are made on several threads: one that makes some must not wait for room.
+        drop(held);
+        ended.into_iter().map(|run| files_of(&pool, jobs, run)).collect::<Result<Vec<_>, RunsError>>()
     })?;
     let mut finished: Vec<(usize, Finished)> = finished.into_iter().flatten().collect();
     finished.sort_by_key(|(index, _)| *index);
@@ -162,15 +117,8 @@ fn work(scenario: &Scenario) -> u64 {
 type Ended = (usize, Finished, Option<Timeline>);
 
 /// Runs the jobs of a group in lockstep.
-fn together(
-    jobs: &[Job<'_>],
-    group: Vec<usize>,
-    made: SkipsMade,
-    cancel: &Cancel,
-    progress: &dyn Progress,
-) -> Result<Vec<Ended>, StudyError> {
-    let is_over = || cancel.load(Ordering::Relaxed);
-    let advance = |steps| progress.advance(steps);
+fn together(pool: &Pool<'_>, jobs: &[Job<'_>], group: Vec<usize>, made: SkipsMade) -> Result<Vec<Ended>, RunsError> {
+    let (is_over, advance) = (|| pool.is_over(), |steps| pool.progress().advance(steps));
     let scenarios: Vec<&Scenario> = group.iter().map(|&index| jobs[index].scenario).collect();
     let mut probes: Vec<_> = group
         .iter()
@@ -183,6 +131,7 @@ fn together(
     let outcomes = run_abreast(&scenarios, made, &mut probes)?;
     let ended = group.into_iter().zip(probes).zip(outcomes).map(|((index, (recorder, (watch, timeline))), outcome)| {
         watch.finish();
+        pool.progress().ended();
         let report = recorder.finish(jobs[index].scenario, &outcome);
         (index, Finished { report, outcome }, timeline)
     });
@@ -191,37 +140,24 @@ fn together(
 
 /// Writes the files of a run that has ended.
 fn files_of(
+    pool: &Pool<'_>,
     jobs: &[Job<'_>],
-    (index, finished, timeline): Ended,
-    cancel: &Cancel,
-) -> Result<(usize, Finished), StudyError> {
-    let is_over = || cancel.load(Ordering::Relaxed);
-    let Finished { report, outcome } = finished;
-    let mut finished = written(&jobs[index], report, outcome, timeline.as_ref(), &is_over)?;
-    if jobs.len() > 1 {
-        // From here on there are as many of them as runs.
-        finished.report.histograms.shrink();
-    }
-    Ok((index, finished))
-}
-
-/// Writes the files of a run that has ended.
-fn written(
-    job: &Job<'_>,
-    mut report: RunReport,
-    outcome: Outcome,
-    timeline: Option<&Timeline>,
-    is_over: &dyn Fn() -> bool,
-) -> Result<Finished, StudyError> {
+    (index, mut finished, timeline): Ended,
+) -> Result<(usize, Finished), RunsError> {
+    let (job, Finished { report, outcome }) = (&jobs[index], &mut finished);
     report.charge(job.scenario).map_err(|source| RunError::Trace { step: outcome.steps, source })?;
-    let mut files = report::run_files(&mut report)?;
-    if let Some(timeline) = timeline {
+    let mut files = report::run_files(report)?;
+    if let Some(timeline) = &timeline {
         files.extend(report::timeline_files(timeline)?);
     }
     // An interruption between computing and writing counts: nothing is written then.
-    if is_over() {
+    if pool.is_over() {
         return Err(RunError::Interrupted.into());
     }
     report::write_run(&job.folder, &files)?;
-    Ok(Finished { report, outcome })
+    if jobs.len() > 1 {
+        // From here on there are as many of them as runs.
+        report.histograms.shrink();
+    }
+    Ok((index, finished))
 }
