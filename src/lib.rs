@@ -79,6 +79,7 @@ pub mod cli;
 pub mod config;
 pub mod curve;
 pub mod explain;
+mod files;
 pub mod kernel;
 pub mod memory;
 pub mod metrics;

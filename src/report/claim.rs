@@ -2,10 +2,11 @@
 //! there is removed.
 //!
 //! A [`Claim`] locks the folder itself, so no lock file is needed and a killed process leaves no
-//! lock behind. Files appear under temporary names first. A temporary file of a running process is
-//! recognized by its own lock or by that of its folder.
+//! lock behind. Files appear [under temporary names](crate::files) first; a temporary file of a
+//! running process is recognized by its own lock or by that of its folder.
 
 use super::ReportError;
+use crate::files::{temporary, tidy};
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -84,57 +85,6 @@ fn lock(folder: &File) -> Result<(), TryLockError> {
 /// How often, and how far apart, a lock is tried.
 const ATTEMPTS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(20);
-
-/// What the names of temporary files begin and end with.
-const TEMPORARY: (&str, &str) = (".tiersim-", ".tmp");
-
-/// Removes the temporary files in `folder` whose writers were killed. The caller has locked the
-/// folder. What cannot be removed stays: it is no reason to end.
-pub(crate) fn tidy(folder: &Path) {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let is_temporary = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1) && path.is_file()
-    };
-    for path in entries.filter(is_temporary) {
-        // While this lock is held, a process that has just created the file waits for it, and then
-        // creates another.
-        let unused = File::open(&path).ok().filter(|file| !matches!(file.try_lock(), Err(TryLockError::WouldBlock)));
-        if unused.is_some() {
-            let _ = fs::remove_file(&path);
-        }
-    }
-}
-
-/// A new temporary file in `folder`, locked for as long as it is open.
-pub(crate) fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1);
-    // Results are for everyone to read, as far as the umask says; temporary files are private by
-    // default.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    loop {
-        let file = builder.tempfile_in(folder)?;
-        // A file system without locks has no process that would remove it either.
-        let locked = file.as_file().lock().is_ok();
-        if !locked || is_linked(file.as_file()) {
-            return Ok(file);
-        }
-    }
-}
-
-/// Whether a file still has a name: another process may have taken it for a leftover before it was
-/// locked.
-#[cfg(unix)]
-fn is_linked(file: &File) -> bool {
-    file.metadata().is_ok_and(|found| std::os::unix::fs::MetadataExt::nlink(&found) > 0)
-}
-
-#[cfg(not(unix))]
-fn is_linked(_: &File) -> bool {
-    true
-}
 
 #[cfg(test)]
 mod tests {

@@ -43,7 +43,6 @@ mod table;
 mod timeline;
 pub mod trace_pictures;
 
-pub(crate) use claim::tidy;
 pub use claim::{Claim, claim};
 pub use curves::curve_files;
 pub use explanation::{FILES as EXPLANATION, explain_schema, explanation_files, explanation_json, explanation_text};
@@ -52,7 +51,6 @@ pub use index::write_index;
 pub use json::{summary_json, summary_schema};
 pub use labels::shortened as shortened_labels;
 pub use layout::{layout_table, share_cells, share_columns};
-pub(crate) use output::write_durably;
 pub use output::{Artifact, ReportError, replace, run_file_names, write, write_run, write_streamed};
 pub use percentiles::percentile_picture;
 pub use placement::{PlacementRow, placement_bar};

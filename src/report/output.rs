@@ -1,9 +1,10 @@
-use super::claim::{hold, no_folders, temporary};
+use super::claim::{hold, no_folders};
 use super::explanation::FILES as EXPLANATION;
 use super::pictures::PICTURES;
 use super::{READ_BACK, hgrm, several, timeline};
+use crate::files::{Durability, folder_of, stage, temporary};
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -127,15 +128,8 @@ fn put_in_place(folder: &Path, artifacts: &[Artifact], stale: Vec<PathBuf>) -> R
         if written.last().is_none_or(|(_, last)| last.parent() != path.parent()) {
             fs::create_dir_all(within).map_err(|source| ReportError::write(within, source))?;
         }
-        let put = || {
-            let mut file = temporary(within)?;
-            file.write_all(&artifact.bytes)?;
-            file.flush()?;
-            // Closed here: a study writes more files than a process may have open.
-            Ok(file.into_temp_path())
-        };
-        let temporary = put().map_err(|source| ReportError::write(&path, source))?;
-        written.push((temporary, path));
+        let staged = stage(within, &artifact.bytes, Durability::Process);
+        written.push((staged.map_err(|source| ReportError::write(&path, source))?, path));
     }
     let remove = |path: &Path| match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(ReportError::write(path, error)),
@@ -166,7 +160,7 @@ pub fn write_streamed<E: From<ReportError>>(
     put: impl FnOnce(&mut fs::File) -> Result<(), E>,
 ) -> Result<(), E> {
     let failed = |source| ReportError::write(path, source);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     no_folders([path.to_owned()])?;
     // Leftovers are removed where no other process is at work.
     drop(hold(folder));
@@ -175,23 +169,6 @@ pub fn write_streamed<E: From<ReportError>>(
     put(file.as_file_mut())?;
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
-}
-
-/// Writes a file so that it appears whole or not at all, whatever happens to the machine: it is on
-/// the disk when this returns. Where there is a file already, it is replaced, or the error is
-/// [`ErrorKind::AlreadyExists`].
-///
-/// # Errors
-/// What the system says.
-pub(crate) fn write_durably(path: &Path, bytes: &[u8], replace: bool) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = temporary(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    let placed = if replace { file.persist(path) } else { file.persist_noclobber(path) };
-    placed.map_err(|error| error.error)?;
-    // The name as well; where a folder cannot be opened, the system sees to it.
-    fs::File::open(folder).and_then(|folder| folder.sync_all()).or(Ok(()))
 }
 
 #[cfg(test)]

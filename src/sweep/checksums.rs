@@ -2,7 +2,7 @@
 //! results.
 
 use super::SweepError;
-use crate::report;
+use crate::files::{Durability, Existing, write_atomically};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -66,7 +66,7 @@ impl Checksums {
         }
         known.insert(name.to_owned(), entry);
         let text = serde_json::to_string_pretty(&*known).map_err(|error| SweepError::Encode(error.to_string()))?;
-        report::write_durably(&self.path, (text + "\n").as_bytes(), true)
+        write_atomically(&self.path, (text + "\n").as_bytes(), Durability::Machine, Existing::Replace)
             .map_err(|error| SweepError::write(&self.path, error))
     }
 }

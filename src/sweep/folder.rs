@@ -2,7 +2,7 @@ use super::checksums::Checksums;
 use super::journal::Journal;
 use super::{Plan, Row, Shard, SweepConfig, SweepError, dataset};
 use crate::catalog::open_trace;
-use crate::report;
+use crate::files::{self, Durability, tidy, write_atomically};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -172,7 +172,7 @@ impl Folder {
             fs::create_dir_all(path).map_err(|error| SweepError::write(path, error))?;
             let text =
                 serde_json::to_string_pretty(&manifest).map_err(|error| SweepError::Encode(error.to_string()))?;
-            match report::write_durably(&file, format!("{text}\n").as_bytes(), false) {
+            match write_atomically(&file, format!("{text}\n").as_bytes(), Durability::Machine, files::Existing::Keep) {
                 // Another process was here first.
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 result => result.map_err(|error| SweepError::write(&file, error))?,
@@ -196,7 +196,7 @@ impl Folder {
         folder.checksums.check(MANIFEST, &file, &written)?;
         folder.checksums.note(MANIFEST, &written)?;
         for within in [path.to_owned(), path.join(CELLS)] {
-            report::tidy(&within);
+            tidy(&within);
         }
         let begun = has_entries(&path.join(JOURNAL)) || has_entries(&path.join(CELLS));
         if existing == Existing::Keep && begun && !folder.is_complete(plan)? {
@@ -278,7 +278,8 @@ impl Folder {
         // The checksum first: a file that it is not of was cut off or damaged, whenever this
         // process ends.
         self.checksums.note(&part_name(block), &bytes)?;
-        report::write_durably(&path, &bytes, true).map_err(|error| SweepError::write(&path, error))?;
+        write_atomically(&path, &bytes, Durability::Machine, files::Existing::Replace)
+            .map_err(|error| SweepError::write(&path, error))?;
         let journal = self.journal_path(block);
         match fs::remove_file(&journal) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(SweepError::write(&journal, error)),
