@@ -414,7 +414,7 @@ impl<'a, P: Probe> Decode<'a, P> {
         self.arrived = None;
         if self.weights_issued > sublayer {
             while let Some(transfer) = self.early[sublayer].pop() {
-                self.fabric.promote(self.calendar.now(), transfer);
+                self.fabric.raise_urgency(self.calendar.now(), transfer);
             }
         } else {
             self.read_weights(sublayer, Urgency::Due);
@@ -692,7 +692,7 @@ impl<'a, P: Probe> Decode<'a, P> {
                         read: (read.id.number(), read.part),
                         class: read.class,
                         issued: read.issued,
-                        held_up: read.held_up,
+                        bottleneck: read.bottleneck,
                     },
                 )),
                 _ => None,

@@ -1,6 +1,8 @@
 use super::paging::Paging;
 use super::residency::Residency;
-use crate::memory::{Cancelled, Fabric, MemorySystem, Meter, Path, RouteId, TierId, TransferClass, TransferId};
+use crate::memory::{
+    Cancelled, Delivered, Fabric, MemorySystem, Meter, Path, RouteId, TierId, TransferClass, TransferId,
+};
 use crate::strategy::{Carriage, Convoy};
 use crate::units::{Bytes, SimTime};
 
@@ -205,9 +207,14 @@ impl Moves {
                     if next == end {
                         continue;
                     }
-                    let delivered = fabric.delivered(now, transfer, part);
-                    let arrived = delivered.whole_units(kv_bytes).min((end - start) as u64);
-                    soonest = soonest.min(kv_bytes.times(arrived + 1).saturating_sub(delivered));
+                    let (arrived, missing) = match fabric.delivered(now, transfer, part) {
+                        Delivered::All => ((end - start) as u64, Bytes::ZERO),
+                        Delivered::Part(bytes) => {
+                            let arrived = bytes.whole_units(kv_bytes).min((end - start) as u64);
+                            (arrived, kv_bytes.times(arrived + 1).saturating_sub(bytes))
+                        }
+                    };
+                    soonest = soonest.min(missing);
                     entry.arrive(part, start + arrived as usize, residency);
                 }
             }

@@ -120,6 +120,8 @@ pub struct Replay<'a> {
     pub in_flight: BTreeMap<usize, TransferId>,
     pub completed: Vec<Completed<usize>>,
     pub cancelled: Vec<Cancelled<usize>>,
+    /// Whether what is issued without being held is issued held and admitted at once, which is to make no difference.
+    pub always_holds: bool,
 }
 
 impl<'a> Replay<'a> {
@@ -132,6 +134,7 @@ impl<'a> Replay<'a> {
             in_flight: BTreeMap::new(),
             completed: Vec::new(),
             cancelled: Vec::new(),
+            always_holds: false,
         }
     }
 
@@ -180,10 +183,14 @@ impl<'a> Replay<'a> {
                     urgency: planned.urgency,
                     tag: index,
                 };
-                let id = match planned.held {
-                    None => self.fabric.issue(at, request),
-                    Some(_) => self.fabric.issue_held(at, request),
+                let id = if planned.held.is_none() && !self.always_holds {
+                    self.fabric.issue(at, request)
+                } else {
+                    self.fabric.issue_held(at, request)
                 };
+                if planned.held.is_none() && self.always_holds {
+                    self.fabric.admit(at, id);
+                }
                 self.in_flight.insert(index, id);
             }
             Action::Admit => {
@@ -198,7 +205,7 @@ impl<'a> Replay<'a> {
             }
             Action::Promote => {
                 if let Some(&id) = self.in_flight.get(&index) {
-                    self.fabric.promote(at, id);
+                    self.fabric.raise_urgency(at, id);
                 }
             }
         }
