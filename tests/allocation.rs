@@ -40,7 +40,7 @@ struct FromStep500(Option<u64>);
 
 impl Probe for FromStep500 {
     fn step(&mut self, step: &StepRecord<'_>) -> ControlFlow<()> {
-        if step.step == 500 {
+        if step.step.index() == 500 {
             self.0 = Some(ALLOCATIONS.load(Ordering::Relaxed));
         }
         ControlFlow::Continue(())

@@ -71,7 +71,7 @@ pub fn make_files(report: &mut RunReport) -> usize {
 /// If the scenario's sets are not made up.
 #[must_use]
 pub fn generate(scenario: &Scenario) -> u64 {
-    let (layers, prefill, decode) = (scenario.model().layers().len(), scenario.prefill(), scenario.decode());
+    let (layers, prefill, decode) = (scenario.model().layers(), scenario.prefill(), scenario.decode());
     let config = &scenario.resolved().trace;
     let mut source = config.made_up(layers, prefill, decode).expect("valid parameters").expect("made-up skip sets");
     let mut skips = StepSkips::none(layers, prefill + decode);
@@ -91,7 +91,7 @@ pub fn stream_and_count(scenario: &Scenario, words: &[u64]) -> u64 {
     let mut bits = 0;
     for step in 0..scenario.decode() {
         let length = (scenario.prefill() + step).div_ceil(64);
-        for _ in 0..scenario.model().layers().len() {
+        for _ in 0..scenario.model().layers() {
             if at + length > words.len() {
                 at = 0;
             }

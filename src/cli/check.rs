@@ -50,7 +50,7 @@ fn check_one(path: &Path, cancel: &Cancel) -> Result<String, CliError> {
             Ok(format!(
                 "the language model '{}': {} layers, {} of weights stored, {} of KV a token",
                 checked.name(),
-                checked.layers().len(),
+                checked.layers(),
                 checked.stored_weights().rounded(),
                 checked.token_bytes().rounded()
             ))

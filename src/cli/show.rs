@@ -42,7 +42,7 @@ pub(super) fn model(name: &str) -> Result<ExitCode, CliError> {
         "{}: {}\n\n{} layers, {} of weights stored, {} of KV a token.\nIts file, to start from: tiersim list --model {name} --ron",
         model.name(),
         config.about,
-        model.layers().len(),
+        model.layers(),
         model.stored_weights().rounded(),
         model.token_bytes().rounded()
     ))?;

@@ -8,7 +8,7 @@ use crate::report::{self, Artifact, Column, Table, grids};
 use crate::runs::{self, Cancel, Finished, Job, Resources, RunsError};
 use crate::simulation::{RunError, Scenario, usable_memory};
 use crate::strategy::Strategy;
-use crate::units::Bytes;
+use crate::units::{Bytes, Step};
 use crate::workload::{Shape, StoredSkips};
 use clap::Args;
 use std::io::IsTerminal;
@@ -45,8 +45,9 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
     let Shape { layers, prefill, decode, .. } = scenarios[0].shape();
     let room = args.memory_limit.unwrap_or_else(usable_memory);
     if StoredSkips::bytes(layers, prefill, decode) <= SHARED_SKIPS.min(Bytes::new(room.get() / 4)) {
-        let skips =
-            scenarios[0].store_skips().map_err(|source| RunsError::from(RunError::Trace { step: 0, source }))?;
+        let skips = scenarios[0]
+            .store_skips()
+            .map_err(|source| RunsError::from(RunError::Trace { step: Step::default(), source }))?;
         let skips = Arc::new(skips);
         scenarios = scenarios.into_iter().map(|scenario| scenario.with_stored_skips(Arc::clone(&skips))).collect();
     }

@@ -159,6 +159,22 @@ impl<T> PerTier<T> {
         PerTier(self.0.iter().map(change).collect())
     }
 
+    /// The values of two different tiers, to be changed.
+    ///
+    /// # Panics
+    /// If the tiers are the same.
+    pub fn pair_mut(&mut self, one: TierId, other: TierId) -> [&mut T; 2] {
+        self.0.get_disjoint_mut([one.0, other.0]).expect("two different tiers of the system")
+    }
+
+    /// Takes over the values of `other`, which has as many tiers.
+    pub fn copy_from(&mut self, other: &Self)
+    where
+        T: Copy,
+    {
+        self.0.copy_from_slice(&other.0);
+    }
+
     /// Sets every tier's value to `value`.
     pub fn fill(&mut self, value: T)
     where

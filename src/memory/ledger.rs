@@ -92,6 +92,16 @@ impl Ledger {
         self.reserve(tier, bytes)
     }
 
+    /// Gives back `bytes` that were [stored](Self::store) on `tier`: there and, under inclusive
+    /// residency, their copy on the last tier as well.
+    pub fn discard(&mut self, tier: TierId, bytes: Bytes) {
+        let last = self.tiers.last();
+        if self.residency == ResidencyKind::Inclusive && tier != last {
+            self.release(last, bytes);
+        }
+        self.release(tier, bytes);
+    }
+
     /// What may still be stored on `tier`: under inclusive residency no more than the last tier has free for the copy.
     #[must_use]
     pub fn room(&self, tier: TierId) -> Bytes {

@@ -15,6 +15,7 @@ mod efficiency;
 mod fabric;
 mod ids;
 mod ledger;
+mod machine;
 mod system;
 mod transfer;
 
@@ -26,10 +27,10 @@ pub use dram::{Dram, DramConfig, DramError, Pattern};
 pub(crate) use efficiency::payload;
 pub use efficiency::{Efficiency, EfficiencyConfig, EfficiencyError, EfficiencyTable};
 pub use fabric::{
-    Bottleneck, Cancelled, Completed, Delivered, Fabric, InProgress, LaneLoad, Meter, Path, Request, TransferId,
-    Urgency,
+    Cancelled, Completed, Fabric, HeldUp, InProgress, LaneLoad, Meter, Path, Request, TransferId, Urgency,
 };
 pub use ids::{LaneId, PerTier, PortId, RouteId, TierId};
 pub use ledger::{Ledger, Shortage};
+pub use machine::{Machine, Owner, Timer};
 pub use system::{Direction, Hold, Lane, MemoryError, MemorySystem, Tier};
 pub use transfer::{PerClass, TransferClass};

@@ -5,7 +5,7 @@ use super::config::{
 use super::efficiency::{Efficiency, EfficiencyError, payload};
 use super::ids::{LaneId, PortId, RouteId, TierId};
 use crate::config::{NameError, Reference, check_name};
-use crate::units::{Bandwidth, Bytes, SimTime};
+use crate::units::{Bandwidth, Bytes, RegionId, SimTime};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -389,11 +389,12 @@ impl MemorySystem {
         (self.first_ports[tier.index()]..end).map(PortId::new)
     }
 
-    /// The port of the page `page` of `layer` on `tier`: its channel, where pages are hashed. The same on every machine.
+    /// The port of a page of `region` on `tier`: its channel, where pages are hashed. The same on
+    /// every machine.
     #[must_use]
-    pub fn port_of_page(&self, tier: TierId, layer: usize, page: u64) -> PortId {
+    pub fn port_of_page(&self, tier: TierId, region: RegionId, page: u64) -> PortId {
         let ports = self.ports(tier).len() as u64;
-        let key = scrambled(layer as u64) ^ page;
+        let key = scrambled(region.index() as u64) ^ page;
         // A multiplication by `ports` in place of a remainder: the high bits of the hash are the good ones.
         PortId::new(self.first_ports[tier.index()] + ((u128::from(scrambled(key)) * u128::from(ports)) >> 64) as usize)
     }

@@ -6,8 +6,8 @@ use super::summary::{
 };
 use crate::memory::{Cancelled, Completed, Lane, LaneLoad, MemorySystem, PerClass, TierId, TransferClass};
 use crate::simulation::{Ends, Identity, Outcome, Probe, Scenario, ScenarioConfig, StepRecord, Stored};
-use crate::units::{Bytes, SimTime};
-use crate::workload::TraceError;
+use crate::units::{Bytes, LayerId, SimTime, Step};
+use crate::workload::{PerLabel, StageLabel, TraceError};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -120,8 +120,8 @@ pub struct Recorder {
     series: Series,
     /// By class and tier.
     bytes: PerClass<Vec<Bytes>>,
-    attention: Mean,
-    mlp: Mean,
+    /// HBM's share of what the stages of each label read.
+    stages: PerLabel<Mean>,
     /// KV read of tokens that were to be skipped, as others of their pages were not.
     read_beyond: Bytes,
     /// By tier: the sum over steps of its share of the bytes read.
@@ -143,8 +143,7 @@ impl Recorder {
             histograms: Histograms::default(),
             series: Series::with_capacity(tiers, scenario.decode()),
             bytes: PerClass::from_fn(|_| vec![Bytes::ZERO; tiers]),
-            attention: Mean::default(),
-            mlp: Mean::default(),
+            stages: PerLabel::default(),
             read_beyond: Bytes::ZERO,
             shares: vec![Mean::default(); tiers],
             waited: vec![SimTime::ZERO; tiers + 1],
@@ -192,8 +191,8 @@ impl Recorder {
                 max: alphas().max_by(f64::total_cmp),
                 first: alphas().next(),
                 last: alphas().last(),
-                attention: self.attention.summary(),
-                mlp: self.mlp.summary(),
+                attention: self.stages[StageLabel::Attention].summary(),
+                mlp: self.stages[StageLabel::Mlp].summary(),
             },
             read_share: tiers.iter().cloned().zip(self.shares.iter().map(Mean::mean)).collect(),
             token_latency_ns: self.histograms.token_latency.distribution(),
@@ -283,8 +282,8 @@ pub fn lane_summaries(system: &MemorySystem, loads: &[LaneLoad], end: SimTime) -
 }
 
 impl Probe for Recorder {
-    fn begin_step(&mut self, step: usize, _now: SimTime) {
-        self.measures = step >= self.warmup;
+    fn begin_step(&mut self, step: Step, _now: SimTime) {
+        self.measures = step.index() >= self.warmup;
     }
 
     fn transfer<Tag>(&mut self, transfer: &Completed<Tag>, ends: Ends) {
@@ -305,12 +304,12 @@ impl Probe for Recorder {
         }
     }
 
-    fn sublayer(&mut self, awaited: Option<TierId>, time: SimTime) {
+    fn stage(&mut self, _label: StageLabel, awaited: Option<TierId>, time: SimTime) {
         let compute = self.waited.len() - 1;
         self.waited[awaited.map_or(compute, |tier| tier.index())] += time;
     }
 
-    fn layer(&mut self, _layer: usize, began: SimTime, ended: SimTime) {
+    fn layer(&mut self, _layer: LayerId, began: SimTime, ended: SimTime) {
         if self.measures {
             self.histograms.layer_latency.record(ended - began);
         }
@@ -323,12 +322,12 @@ impl Probe for Recorder {
             return ControlFlow::Continue(());
         }
         self.histograms.token_latency.record(step.latency);
-        self.attention.add(step.attention_read[TierId::HBM.index()], step.attention_read.iter().copied().sum());
-        self.mlp.add(step.mlp_read[TierId::HBM.index()], step.mlp_read.iter().copied().sum());
-        let read = |tier: usize| step.attention_read[tier] + step.mlp_read[tier];
-        let all = (0..self.shares.len()).map(read).sum();
-        for (tier, share) in self.shares.iter_mut().enumerate() {
-            share.add(read(tier), all);
+        for (label, read) in step.read.iter() {
+            self.stages[label].add(read[TierId::HBM], read.values().copied().sum());
+        }
+        let all = step.used.ids().map(|tier| step.read_from(tier)).sum();
+        for (tier, share) in step.used.ids().zip(&mut self.shares) {
+            share.add(step.read_from(tier), all);
         }
         ControlFlow::Continue(())
     }

@@ -98,11 +98,9 @@ impl Series {
     }
 
     pub(super) fn push(&mut self, step: &StepRecord<'_>) {
-        debug_assert_eq!(step.step, self.steps.len());
+        debug_assert_eq!((step.step.index(), step.used.len()), (self.steps.len(), self.tiers));
         self.steps.push(step.into());
-        let of_tier =
-            |tier: usize| TierBytes { read: step.attention_read[tier] + step.mlp_read[tier], used: step.used[tier] };
-        self.by_tier.extend((0..self.tiers).map(of_tier));
+        self.by_tier.extend(step.used.iter().map(|(tier, used)| TierBytes { read: step.read_from(tier), used: *used }));
     }
 
     /// Adds a step that was read back. Its number is its place; its tiers must be as many as the

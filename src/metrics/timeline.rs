@@ -1,6 +1,6 @@
 use crate::memory::{Cancelled, Completed, MemorySystem, RouteId, TierId, TransferClass};
 use crate::simulation::{Ends, Probe, Scenario, StepRecord};
-use crate::units::{Bytes, SimTime};
+use crate::units::{Bytes, LayerId, SimTime, Step};
 use std::ops::{ControlFlow, Range};
 
 /// All that happens in a few steps of a run: transfers, layers, rates.
@@ -96,7 +96,7 @@ impl Timeline {
     #[must_use]
     pub fn most_steps(scenario: &Scenario) -> usize {
         let lanes = scenario.memory().lanes().len();
-        let a_step = scenario.model().layers().len().saturating_mul(lanes.saturating_mul(lanes));
+        let a_step = scenario.model().layers().saturating_mul(lanes.saturating_mul(lanes));
         (Self::MOST_RATES / a_step.max(1)).max(1)
     }
 
@@ -136,8 +136,8 @@ impl Timeline {
 }
 
 impl Probe for Timeline {
-    fn begin_step(&mut self, step: usize, now: SimTime) {
-        if step == self.steps.start {
+    fn begin_step(&mut self, step: Step, now: SimTime) {
+        if step.index() == self.steps.start {
             self.from = Some(now);
         }
     }
@@ -192,23 +192,24 @@ impl Probe for Timeline {
         }
     }
 
-    fn layer(&mut self, layer: usize, began: SimTime, ended: SimTime) {
+    fn layer(&mut self, layer: LayerId, began: SimTime, ended: SimTime) {
         if self.is_open() {
-            self.spans.push(Span { what: SpanKind::Layer(layer), began, ended });
+            self.spans.push(Span { what: SpanKind::Layer(layer.index()), began, ended });
         }
     }
 
     fn step(&mut self, step: &StepRecord<'_>) -> ControlFlow<()> {
         if self.is_open() {
-            let read = |tier: usize| (step.attention_read[tier] + step.mlp_read[tier]).as_f64();
-            let all: f64 = (0..self.tiers.len()).map(read).sum();
-            self.marks.push(Mark { at: step.ended, alpha: read(0) / all, used: step.used.to_vec() });
+            let read = |tier: TierId| step.read_from(tier).as_f64();
+            let all: f64 = step.used.ids().map(read).sum();
+            let used = step.used.as_slice().to_vec();
+            self.marks.push(Mark { at: step.ended, alpha: read(TierId::HBM) / all, used });
             self.spans.push(Span {
-                what: SpanKind::Step(step.step),
+                what: SpanKind::Step(step.step.index()),
                 began: SimTime::from_ps(step.ended.as_ps() - step.latency.as_ps()),
                 ended: step.ended,
             });
-            if step.step + 1 == self.steps.end {
+            if step.step.next().index() == self.steps.end {
                 self.to = Some(step.ended);
             }
         }

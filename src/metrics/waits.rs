@@ -1,13 +1,13 @@
-use crate::memory::{Bottleneck, MemorySystem, PerClass};
+use crate::memory::{HeldUp, MemorySystem, PerClass};
 use crate::simulation::{Probe, StepRecord, Waiting, Waits};
-use crate::units::SimTime;
+use crate::units::{SimTime, Step};
 use std::ops::ControlFlow;
 
 /// What a run waits for, instant by instant.
 ///
 /// A sublayer waits for the last of its reads and its compute to end: of reads that end at the same instant, for the first issued,
 /// of these for weights before KV, of these for the faster tier's; for a read, where compute ends with it. (Known when it has ended.) All time of the sublayer counts for what held that one up at each instant
-/// ([`Bottleneck`]). So the times of all causes add up to the latency of the step, to the picosecond.
+/// ([`HeldUp`]). So the times of all causes add up to the latency of the step, to the picosecond.
 ///
 /// ```
 /// use tiersim::metrics::WaitRecorder;
@@ -133,18 +133,18 @@ impl WaitRecorder {
         named
     }
 
-    fn cause(&self, bottleneck: Bottleneck) -> usize {
+    fn cause(&self, held_up: HeldUp) -> usize {
         let lanes = self.causes.len() - OTHERS.len();
-        match bottleneck {
-            Bottleneck::Lane(lane) => lane.index(),
-            Bottleneck::Latency => lanes + LATENCY,
-            Bottleneck::NotRequested => lanes + WRITE,
-            Bottleneck::Cap => lanes + CAP,
+        match held_up {
+            HeldUp::Lane(lane) => lane.index(),
+            HeldUp::Latency => lanes + LATENCY,
+            HeldUp::NotRequested => lanes + WRITE,
+            HeldUp::Cap => lanes + CAP,
         }
     }
 
     /// The present sublayer has ended at `now`: its time counts for what held up the last that it waited for.
-    fn end_sublayer(&mut self, now: SimTime) {
+    fn end_stage(&mut self, now: SimTime) {
         let lacked_from = |index: usize| {
             let end = self.moments.get(index + 1).map_or(self.lacked.len(), |next| next.start);
             &self.lacked[self.moments[index].start..end]
@@ -162,7 +162,7 @@ impl WaitRecorder {
             let read = lacked().find(|(_, read)| Some(*read) == awaited).or_else(whole).map(|(lacked, _)| lacked);
             let seconds = span.as_ps() as f64 / SimTime::PS_PER_SECOND as f64;
             spans.push(match read {
-                Some(read) => (self.cause(read.waiting.bottleneck), span, read.rates.map(|rate| rate * seconds)),
+                Some(read) => (self.cause(read.waiting.held_up), span, read.rates.map(|rate| rate * seconds)),
                 None => (self.causes.len() - OTHERS.len() + COMPUTE, span, PerClass::filled(0.0)),
             });
             debug_assert!(span == SimTime::ZERO || read.is_some() || self.moments[index].computing);
@@ -179,7 +179,7 @@ impl WaitRecorder {
 }
 
 impl Probe for WaitRecorder {
-    fn begin_step(&mut self, _step: usize, _now: SimTime) {
+    fn begin_step(&mut self, _step: Step, _now: SimTime) {
         for wait in &mut self.present {
             (wait.time, wait.carried) = (SimTime::ZERO, PerClass::filled(0.0));
         }
@@ -191,14 +191,14 @@ impl Probe for WaitRecorder {
 
     fn waits(&mut self, now: SimTime, waits: &Waits<'_>) {
         if waits.reads.is_empty() && !waits.computing {
-            self.end_sublayer(now);
+            self.end_stage(now);
             return;
         }
         self.moments.push(Moment { at: now, computing: waits.computing, start: self.lacked.len() });
         self.lacked.extend(waits.reads.iter().map(|&waiting| Lacked {
             waiting,
-            rates: match waiting.bottleneck {
-                Bottleneck::Lane(lane) => waits.rates[lane.index()],
+            rates: match waiting.held_up {
+                HeldUp::Lane(lane) => waits.rates[lane.index()],
                 _ => PerClass::filled(0.0),
             },
         }));

@@ -1,6 +1,5 @@
 use super::ReplayError;
-use crate::kernel::Calendar;
-use crate::memory::{Completed, Fabric, LaneLoad, MemorySystem, Request};
+use crate::memory::{Completed, LaneLoad, Machine, MemorySystem, Request};
 use crate::units::SimTime;
 
 /// What carrying transfers came to.
@@ -14,8 +13,8 @@ pub struct Carried {
     pub loads: Vec<LaneLoad>,
 }
 
-/// Carries `arrivals`, in the order of their times, over the lanes of `system`, and tells `done` of each transfer that is
-/// complete.
+/// Carries `arrivals`, in the order of their times, over the lanes of `system`, and calls `done` with
+/// each transfer that is complete.
 ///
 /// At one instant, what completes is handled first, then what is issued, in the order of the arrivals.
 ///
@@ -27,35 +26,32 @@ pub fn carry<'a, Tag: Copy>(
     mut done: impl FnMut(&Completed<Tag>),
 ) -> Result<Carried, ReplayError> {
     let mut arrivals = arrivals.peekable();
-    let mut fabric: Fabric<Tag> = Fabric::new(system);
-    let mut calendar = Calendar::with_capacity(64);
-    let mut completed = Vec::new();
+    let mut machine = Machine::new(system);
     let mut left = 0;
     loop {
         let arrival = arrivals.peek().map(|(at, _)| *at);
-        match (calendar.next_time(), arrival) {
+        let mut completed = |transfer: Completed<Tag>| {
+            left -= 1;
+            done(&transfer);
+        };
+        match (machine.next_time(), arrival) {
             (Some(now), arrival) if arrival.is_none_or(|arrival| now <= arrival) => {
-                calendar.advance(now);
-                while let Some(event) = calendar.pop_due() {
-                    fabric.complete(now, event, &mut completed);
-                }
-                left -= completed.len();
-                completed.drain(..).for_each(|transfer| done(&transfer));
+                machine.next_instant(&mut completed);
             }
             (_, Some(now)) => {
-                calendar.advance(now);
+                machine.advance(now, &mut completed);
                 while let Some((_, request)) = arrivals.next_if(|(at, _)| *at == now) {
                     left += 1;
-                    fabric.issue(now, request);
+                    machine.issue(request);
                 }
+                machine.settle();
             }
             (_, None) => break,
         }
-        fabric.settle(&mut calendar);
     }
     if left > 0 {
         return Err(ReplayError::ClockOverflow { left });
     }
-    let end = calendar.now();
-    Ok(Carried { end, events: calendar.events(), loads: fabric.loads(end) })
+    let end = machine.now();
+    Ok(Carried { end, events: machine.events(), loads: machine.fabric().loads(end) })
 }

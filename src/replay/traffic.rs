@@ -1,6 +1,6 @@
 use super::Times;
 use crate::memory::{Interleaving, MemorySystem, Pattern, PortId, RouteId, TierId, TransferClass};
-use crate::units::{Bytes, QuantityError, SimTime};
+use crate::units::{Bytes, QuantityError, RegionId, SimTime};
 use rustc_hash::FxHashMap;
 use std::io::Write;
 use thiserror::Error;
@@ -217,7 +217,9 @@ fn row(
     };
     let ports = |tier: TierId| -> Vec<PortId> {
         match (system.tiers()[tier.index()].interleaving, address) {
-            (Interleaving::Hashed { .. }, Some(address)) => vec![system.port_of_page(tier, 0, address)],
+            (Interleaving::Hashed { .. }, Some(address)) => {
+                vec![system.port_of_page(tier, RegionId::default(), address)]
+            }
             _ => system.ports(tier).collect(),
         }
     };

@@ -66,7 +66,7 @@ fn models(scenarios: &[&ScenarioConfig]) -> Vec<Difference> {
         difference("model", models.iter().map(|model| model.map(|it| it.name.clone()))),
         of("weights stored", |model| model.stored_weights().to_string()),
         of("KV of a token", |model| model.token_bytes().to_string()),
-        of("layers", |model| model.layers().len().to_string()),
+        of("layers", |model| model.layers().to_string()),
     ];
     rows.retain(|row| row.values.iter().any(|value| *value != row.values[0]));
     rows

@@ -11,8 +11,8 @@ use super::pool::cores;
 use super::{Cancel, Pool, Progress, Resources, RunsError};
 use crate::metrics::{Recorder, RunReport, Timeline};
 use crate::report;
-use crate::simulation::{NoRoom, Outcome, RunError, Scenario, SkipsMade, Watch, run_abreast};
-use crate::units::Bytes;
+use crate::simulation::{NoRoom, Outcome, RunError, Scenario, SkipThread, Watch, run_in_lockstep};
+use crate::units::{Bytes, Step};
 use std::cmp::Reverse;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -53,7 +53,7 @@ pub fn simulate(
     let needed = needed.collect::<Result<Vec<Bytes>, NoRoom>>()?;
     let threads = pool.threads();
     let groups = within(groups(jobs, threads), &needed, pool.memory());
-    let made = if groups.len() < threads { SkipsMade::Ahead } else { SkipsMade::Between };
+    let made = if groups.len() < threads { SkipThread::Background } else { SkipThread::Inline };
     let finished = pool.map(groups, |group| {
         let held = pool.hold(group.iter().map(|&index| needed[index]).sum())?;
         let ended = together(&pool, jobs, group, made)?;
@@ -110,14 +110,14 @@ fn within(groups: Vec<Vec<usize>>, needed: &[Bytes], limit: Bytes) -> Vec<Vec<us
 /// In proportion to the time that a run takes: steps times tokens times layers.
 fn work(scenario: &Scenario) -> u64 {
     let tokens = scenario.prefill() + scenario.decode();
-    scenario.decode() as u64 * tokens as u64 * scenario.model().layers().len() as u64
+    scenario.decode() as u64 * tokens as u64 * scenario.model().layers() as u64
 }
 
 /// A run that has ended, by the place of its job, and what was seen of its timeline.
 type Ended = (usize, Finished, Option<Timeline>);
 
 /// Runs the jobs of a group in lockstep.
-fn together(pool: &Pool<'_>, jobs: &[Job<'_>], group: Vec<usize>, made: SkipsMade) -> Result<Vec<Ended>, RunsError> {
+fn together(pool: &Pool<'_>, jobs: &[Job<'_>], group: Vec<usize>, made: SkipThread) -> Result<Vec<Ended>, RunsError> {
     let (is_over, advance) = (|| pool.is_over(), |steps| pool.progress().advance(steps));
     let scenarios: Vec<&Scenario> = group.iter().map(|&index| jobs[index].scenario).collect();
     let mut probes: Vec<_> = group
@@ -128,7 +128,7 @@ fn together(pool: &Pool<'_>, jobs: &[Job<'_>], group: Vec<usize>, made: SkipsMad
             (Recorder::new(scenario), (Watch::new(&is_over, &advance), timeline))
         })
         .collect();
-    let outcomes = run_abreast(&scenarios, made, &mut probes)?;
+    let outcomes = run_in_lockstep(&scenarios, made, &mut probes)?;
     let ended = group.into_iter().zip(probes).zip(outcomes).map(|((index, (recorder, (watch, timeline))), outcome)| {
         watch.finish();
         pool.progress().ended();
@@ -145,7 +145,7 @@ fn files_of(
     (index, mut finished, timeline): Ended,
 ) -> Result<(usize, Finished), RunsError> {
     let (job, Finished { report, outcome }) = (&jobs[index], &mut finished);
-    report.charge(job.scenario).map_err(|source| RunError::Trace { step: outcome.steps, source })?;
+    report.charge(job.scenario).map_err(|source| RunError::Trace { step: Step::new(outcome.steps), source })?;
     let mut files = report::run_files(report)?;
     if let Some(timeline) = &timeline {
         files.extend(report::timeline_files(timeline)?);

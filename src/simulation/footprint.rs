@@ -1,6 +1,6 @@
 use super::scenario::Scenario;
-use crate::strategy::Convoy;
-use crate::units::Bytes;
+use crate::strategy::MoveBatch;
+use crate::units::{Bytes, PageSize};
 use crate::workload::{Shape, TraceConfig};
 
 /// What a run needs whatever its size: code, tables, event queues, and the histograms, at their widest 450 kB each.
@@ -18,16 +18,17 @@ impl Scenario {
     #[must_use]
     pub fn memory_needed(&self) -> Bytes {
         let shape = self.shape();
-        let Shape { layers, prefill, decode, page_tokens } = shape;
+        let Shape { layers, prefill, decode, page_size } = shape;
         let (layers, tiers) = (layers as u64, self.memory().tiers().len() as u64);
         let (tokens, pages) = ((prefill + decode) as u64, shape.range() as u64);
         let parts = self.strategy().build();
         let ahead = parts.look_ahead().min(decode) as u64;
 
         let residency = layers * (2 * tiers + 1) * set(pages);
-        let window = (ahead + 1) * layers * set(pages) + if page_tokens > 1 { layers * set(tokens) } else { 0 };
+        let window =
+            (ahead + 1) * layers * set(pages) + if page_size != PageSize::TOKEN { layers * set(tokens) } else { 0 };
         // A token is in one move at a time, in a list or as a part of a set; what grows has up to twice the room, and for a moment both.
-        let moves = layers * pages * Convoy::most_bytes_a_token(shape.range()) + pages * 4 * tiers * 3;
+        let moves = layers * pages * MoveBatch::most_bytes_a_token(shape.range()) + pages * 4 * tiers * 3;
         let trace = of_trace(&self.resolved().trace, layers, tokens);
         let series = decode as u64 * (A_STEP.0 + A_STEP.1 * tiers) * 3;
         let lanes = self.memory().lanes().len() as u64 * A_LANE;

@@ -1,18 +1,24 @@
-//! A run: a scenario, decoded step by step on the event engine.
+//! A run: a scenario, simulated step by step on the event engine.
 //!
-//! * [`ScenarioConfig`] is what a person typed; [`Scenario`] is checked, with all that it names read in.
-//! * [`run`] simulates it and tells a [`Probe`] what happens. Probes measure; the engine reports nothing itself.
+//! * [`ScenarioConfig`] is what a person typed; [`Scenario`] is checked, with all that it names read
+//!   in.
+//! * [`run`] simulates it and calls a [`Probe`] with what happens. Probes measure; the engine reports
+//!   nothing itself. [`run_workload`] runs any [`Workload`](crate::workload::Workload).
 //!
 //! # The rules of an instant
-//! 1. All events that are due are handled, in the calendar's order.
-//! 2. Then, if the current sublayer has all its reads and its compute is done, it ends. What its end brings is issued in
-//!    this order: the KV write (after attention), the migrations (after mlp), the reads of the next sublayer, early reads.
-//! 3. All of it shares the lanes from that instant on or, where its tiers have a latency, from when that is over.
+//! 1. All events that are due are handled, in the calendar's order
+//!    ([`Machine`](crate::memory::Machine)).
+//! 2. Then, if the present stage has all its reads and its compute is done, it ends. What its end
+//!    brings is issued in this order: its KV writes, the migrations of the regions that no later stage
+//!    uses, the reads of the next stage, early reads.
+//! 3. All of it shares the lanes from that instant on or, where its tiers have a latency, from when
+//!    that is over.
 //!
-//! Early reads (`weight_prefetch`) stay within their step: a step's bound assumes that its bytes are read in it.
+//! Early reads (`weight_prefetch`) stay within their step: a step's bound assumes that its bytes are
+//! read in it.
 
-mod decode;
 mod differences;
+mod engine;
 mod fields;
 mod footprint;
 mod idealization;
@@ -22,13 +28,13 @@ mod paging;
 mod probe;
 mod residency;
 mod room;
+mod run;
 mod scenario;
 mod size;
 mod stored;
 mod waits;
 mod watch;
 
-pub use decode::{Outcome, RunError, SkipsMade, run, run_abreast, run_with};
 pub use differences::{Difference, differences};
 pub(crate) use differences::{one_thing, same};
 pub use fields::{Assignment, FieldError, Fields, expand, spelled_out};
@@ -37,6 +43,7 @@ pub use idealization::{Ideal, Idealization};
 pub use identity::{Identity, file_name, labels};
 pub use probe::{Ends, Probe, StepRecord};
 pub use room::{Held, NoRoom, Room, usable_memory};
+pub use run::{Outcome, RunError, SkipThread, run, run_in_lockstep, run_with, run_workload};
 pub use scenario::{Scenario, ScenarioConfig, ScenarioError};
 pub use stored::Stored;
 pub use waits::{Waiting, Waits};

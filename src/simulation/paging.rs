@@ -1,102 +1,130 @@
-use super::residency::LayerTokens;
-use crate::memory::{Interleaving, MemorySystem, PortId, RouteId, TierId};
-use crate::units::Bytes;
+//! Over which channels KV goes: evenly over all where a tier is striped, those of its pages where
+//! channels are chosen by a hash.
+
+use super::residency::PagedRegion;
+use crate::memory::{Interleaving, MemorySystem, PerTier, PortId, RouteId, TierId};
+use crate::units::{Bytes, Page, PageSize, RegionId};
 use crate::workload::TokenSet;
 
-/// Over which channels KV goes: all evenly where a tier is striped, those of its pages where it is hashed.
-#[derive(Clone, Debug)]
+/// The routes and granules of KV reads and writes.
 pub(super) struct Paging {
-    /// By tier: how many pages of KV lie in one channel in a row, where channels are chosen by a hash.
-    run: Vec<Option<usize>>,
-    /// Scratch space: tokens by port.
+    size: PageSize,
+    /// By tier: how many pages of KV are contiguous in one channel, where channels are chosen by a
+    /// hash.
+    run: PerTier<Option<usize>>,
+    /// By tier, then port: the bytes of the read that is being gathered.
+    gathered: PerTier<Vec<Bytes>>,
+    /// Scratch space: pages by port, and the parts of a read.
     counts: Vec<usize>,
     parts: Vec<(RouteId, Bytes)>,
 }
 
 impl Paging {
-    /// For KV that is kept in pages of `page_tokens` tokens. Where a tier hashes shorter ones, each of these lies in one channel.
-    pub fn new(system: &MemorySystem, page_tokens: usize) -> Self {
-        let run = system
-            .tiers()
-            .iter()
-            .map(|tier| match tier.interleaving {
-                Interleaving::Striped => None,
-                Interleaving::Hashed { page_tokens: hashed } => Some((hashed as usize / page_tokens).max(1)),
-            })
-            .collect();
-        Self { run, counts: Vec::new(), parts: Vec::new() }
+    /// For KV in pages of `size`. Where a tier hashes shorter ones, each page lies in one channel.
+    pub fn new(system: &MemorySystem, size: PageSize) -> Self {
+        let run = system.tiers().iter().map(|tier| match tier.interleaving {
+            Interleaving::Striped => None,
+            Interleaving::Hashed { page_tokens: hashed } => Some((hashed as usize / size.tokens()).max(1)),
+        });
+        let run: PerTier<Option<usize>> = run.collect();
+        let ports = |tier: TierId| if run[tier].is_some() { system.ports(tier).len() } else { 0 };
+        let gathered = PerTier::from_fn(run.len(), |tier| vec![Bytes::ZERO; ports(tier)]);
+        Self { size, run, gathered, counts: Vec::new(), parts: Vec::new() }
     }
 
+    /// Whether the channels of `tier` are chosen by a hash.
     pub fn is_hashed(&self, tier: TierId) -> bool {
-        self.run[tier.index()].is_some()
+        self.run[tier].is_some()
     }
 
-    /// What lies in a row on `tier` of KV of `page_bytes` a page.
+    /// How many bytes are contiguous on `tier`, of KV in pages of `page_bytes`.
     pub fn granule(&self, tier: TierId, page_bytes: Bytes) -> Bytes {
-        page_bytes.times(self.run[tier.index()].unwrap_or(1) as u64)
+        page_bytes.times(self.run[tier].unwrap_or(1) as u64)
     }
 
-    /// The granule of a read of `bytes` of the pages of a layer that lie on `tier` and are not in
-    /// `skipped`: the mean length of its runs. On a tier, pages lie in their order; one that is
-    /// skipped parts a run, as does the end of what a hash keeps in one channel. So KV that is read
+    /// In how many contiguous runs the pages of a region lie that are on `tier` and not in
+    /// `skipped`; 1 where granules make no difference. On a tier, pages lie in their order: a
+    /// skipped one ends a run, as does the end of what a hash keeps in one channel.
+    pub fn runs(&self, system: &MemorySystem, tier: TierId, pages: &PagedRegion, skipped: &TokenSet) -> usize {
+        if !system.tiers()[tier.index()].granule_matters {
+            return 1;
+        }
+        let (at, all) = (&pages.at[tier], self.size.pages(pages.tokens));
+        match self.run[tier] {
+            None => at.runs_without_below(skipped, all),
+            // As many as there are pages.
+            Some(1) => at.count_without_below(skipped, all),
+            Some(run) => {
+                (0..all).step_by(run).map(|page| at.runs_without_in(skipped, page..(page + run).min(all))).sum()
+            }
+        }
+    }
+
+    /// The granule of a read of so many bytes in so many runs: their mean length. So KV that is read
     /// without gaps is one long granule.
-    pub fn read_granule(
+    pub fn granule_of(
         &self,
         system: &MemorySystem,
         tier: TierId,
-        tokens: &LayerTokens,
-        skipped: &TokenSet,
-        (pages, bytes): (usize, Bytes),
+        page_bytes: Bytes,
+        (bytes, runs): (Bytes, usize),
     ) -> Bytes {
         if !system.tiers()[tier.index()].granule_matters {
-            return self.granule(tier, tokens.kv_bytes);
+            return self.granule(tier, page_bytes);
         }
-        let at = &tokens.at[tier.index()];
-        let runs = match self.run[tier.index()] {
-            None => at.runs_without_below(skipped, pages),
-            // As many as there are pages.
-            Some(1) => at.count_without_below(skipped, pages),
-            Some(run) => {
-                (0..pages).step_by(run).map(|page| at.runs_without_in(skipped, page..(page + run).min(pages))).sum()
-            }
-        };
         rounded(Bytes::new(bytes.get() / runs.max(1) as u64))
     }
 
     /// The port of a page, where channels are chosen by a hash.
-    pub fn port(&self, system: &MemorySystem, tier: TierId, layer: usize, page: usize) -> Option<PortId> {
-        self.run[tier.index()].map(|run| system.port_of_page(tier, layer, (page / run) as u64))
+    pub fn port(&self, system: &MemorySystem, tier: TierId, region: RegionId, page: Page) -> Option<PortId> {
+        self.run[tier].map(|run| system.port_of_page(tier, region, (page.index() / run) as u64))
     }
 
-    /// Where channels are chosen by a hash, the routes over which the pages of `layer` that lie on `tier` and are not in
-    /// `skipped` are read, with the bytes of each. There are `pages`, the last of which lacks `missing` of its bytes.
-    pub fn reads(
+    /// A read begins: nothing of it is gathered yet.
+    pub fn begin_read(&mut self) {
+        self.gathered.values_mut().for_each(|ports| ports.fill(Bytes::ZERO));
+    }
+
+    /// Where channels are chosen by a hash, adds the pages of `region` that lie on `tier` and are
+    /// not in `skipped` to the read that is being gathered. `missing` bytes of its last page are not
+    /// there yet.
+    pub fn gather(
         &mut self,
         system: &MemorySystem,
-        (tier, layer): (TierId, usize),
-        tokens: &LayerTokens,
+        (tier, region): (TierId, RegionId),
+        pages: &PagedRegion,
         skipped: &TokenSet,
-        (pages, missing): (usize, Bytes),
-    ) -> Option<&[(RouteId, Bytes)]> {
-        let run = self.run[tier.index()]?;
-        let ports = system.ports(tier);
-        let first = system.ports(tier).next()?.index();
+        missing: Bytes,
+    ) {
+        let Some(run) = self.run[tier] else { return };
+        let all = self.size.pages(pages.tokens);
+        let mut ports = system.ports(tier);
         self.counts.clear();
         self.counts.resize(ports.len(), 0);
-        for group in 0..pages.div_ceil(run) {
-            let range = group * run..((group + 1) * run).min(pages);
-            let port = system.port_of_page(tier, layer, group as u64);
-            self.counts[port.index() - first] += tokens.at[tier.index()].count_without_in(skipped, range);
+        let Some(first) = ports.next() else { return };
+        let place = |port: PortId| port.index() - first.index();
+        for group in 0..all.div_ceil(run) {
+            let range = group * run..((group + 1) * run).min(all);
+            let port = system.port_of_page(tier, region, group as u64);
+            self.counts[place(port)] += pages.at[tier].count_without_in(skipped, range);
         }
+        let gathered = &mut self.gathered[tier];
+        for (bytes, &count) in gathered.iter_mut().zip(&self.counts) {
+            *bytes += pages.page_bytes.times(count as u64);
+        }
+        if missing > Bytes::ZERO {
+            let last = system.port_of_page(tier, region, (all.saturating_sub(1) / run) as u64);
+            gathered[place(last)] -= missing;
+        }
+    }
+
+    /// The routes of the read that was gathered from `tier` with the bytes of each, where channels
+    /// are chosen by a hash.
+    pub fn parts(&mut self, system: &MemorySystem, tier: TierId) -> Option<&[(RouteId, Bytes)]> {
+        self.run[tier]?;
+        let of_ports = system.ports(tier).zip(&self.gathered[tier]).filter(|(_, bytes)| **bytes > Bytes::ZERO);
         self.parts.clear();
-        let last = self.port(system, tier, layer, pages.saturating_sub(1));
-        for (port, &count) in ports.zip(&self.counts) {
-            if count > 0 {
-                let bytes = tokens.kv_bytes.times(count as u64);
-                let missing = if last == Some(port) { missing } else { Bytes::ZERO };
-                self.parts.push((system.read_route(port), bytes - missing));
-            }
-        }
+        self.parts.extend(of_ports.map(|(port, bytes)| (system.read_route(port), *bytes)));
         Some(&self.parts)
     }
 }

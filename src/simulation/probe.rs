@@ -1,37 +1,45 @@
 use super::waits::Waits;
-use crate::memory::{Cancelled, Completed, TierId, TransferClass};
-use crate::units::{Bytes, SimTime};
+use crate::memory::{Cancelled, Completed, PerTier, TierId, TransferClass};
+use crate::units::{Bytes, LayerId, SimTime, Step};
+use crate::workload::{PerLabel, StageLabel};
 use std::ops::ControlFlow;
 
 /// What one step came to.
 #[derive(Clone, Copy, Debug)]
 pub struct StepRecord<'a> {
-    /// Its number, from 0.
-    pub step: usize,
-    /// The tokens before it.
+    /// Which step.
+    pub step: Step,
+    /// The tokens before it, of its longest sequence.
     pub context: usize,
-    /// The tokens read, summed over layers.
+    /// The tokens read, summed over KV regions.
     pub read_kv_tokens: u64,
-    /// KV that it read of tokens that were to be skipped, as others of their pages were not.
+    /// The over-read: KV of skipped tokens that was read because other tokens of their pages were
+    /// not skipped.
     pub read_beyond: Bytes,
-    /// From its start to the end of its last sublayer.
+    /// From its start to the end of its last stage.
     pub latency: SimTime,
     /// When it ended.
     pub ended: SimTime,
     /// The least that any placement could have taken.
     pub bound: SimTime,
-    /// Bytes read by attention sublayers, weights and KV, on each tier.
-    pub attention_read: &'a [Bytes],
-    /// Bytes read by mlp sublayers on each tier.
-    pub mlp_read: &'a [Bytes],
+    /// Bytes read, weights and KV, by the stages of each label from each tier.
+    pub read: &'a PerLabel<PerTier<Bytes>>,
     /// Bytes in use on each tier at its end, reservations included.
-    pub used: &'a [Bytes],
+    pub used: &'a PerTier<Bytes>,
     /// Bytes of the migrations towards faster tiers that were issued in it.
     pub migrated_in: Bytes,
     /// Bytes of the migrations towards slower tiers that were issued in it.
     pub migrated_out: Bytes,
-    /// Tokens that it read at the source of a move that was not complete, summed over layers.
+    /// Tokens that it read at the source of a move that was not complete, summed over KV regions.
     pub late_tokens: u64,
+}
+
+impl StepRecord<'_> {
+    /// Bytes read from `tier`, weights and KV, by all stages.
+    #[must_use]
+    pub fn read_from(&self, tier: TierId) -> Bytes {
+        self.read.iter().map(|(_, read)| read[tier]).sum()
+    }
 }
 
 /// Between which tiers a transfer went; the chip is none.
@@ -54,7 +62,7 @@ impl Ends {
 /// Watches a run. Every method has an empty default.
 pub trait Probe {
     /// A step begins at `now`.
-    fn begin_step(&mut self, step: usize, now: SimTime) {
+    fn begin_step(&mut self, step: Step, now: SimTime) {
         let _ = (step, now);
     }
 
@@ -68,22 +76,22 @@ pub trait Probe {
         let _ = (transfer, ends);
     }
 
-    /// Whether it wants to be told what lanes carry at this moment of the run.
+    /// Whether it wants to know what lanes carry at this moment of the run.
     fn watches_lanes(&self) -> bool {
         false
     }
 
-    /// From `now` until it is told again, each lane carries so many bytes a second.
+    /// From `now` until the next call, each lane carries so many bytes a second.
     fn lane_rates(&mut self, now: SimTime, rates: &[f64]) {
         let _ = (now, rates);
     }
 
-    /// Whether it wants to be told what the sublayer waits for at this moment of the run.
+    /// Whether it wants to know what the present stage waits for at this moment of the run.
     fn watches_waits(&self) -> bool {
         false
     }
 
-    /// From `now` until it is told again, the sublayer waits for this.
+    /// From `now` until the next call, the present stage waits for this.
     fn waits(&mut self, now: SimTime, waits: &Waits<'_>) {
         let _ = (now, waits);
     }
@@ -93,15 +101,15 @@ pub trait Probe {
         let _ = (class, late);
     }
 
-    /// A sublayer has ended, `time` after it began. What arrived last is what it waited for: the
-    /// reads of `awaited` (of those that arrived at the same instant, the fastest tier's), or its
-    /// compute where that is `None`.
-    fn sublayer(&mut self, awaited: Option<TierId>, time: SimTime) {
-        let _ = (awaited, time);
+    /// A stage has ended, `time` after it began. What arrived last is what it waited for: the reads
+    /// of `awaited` (of those that arrived at the same instant, the fastest tier's), or its compute
+    /// where that is `None`.
+    fn stage(&mut self, label: StageLabel, awaited: Option<TierId>, time: SimTime) {
+        let _ = (label, awaited, time);
     }
 
     /// A layer has begun and ended at these times.
-    fn layer(&mut self, layer: usize, began: SimTime, ended: SimTime) {
+    fn layer(&mut self, layer: LayerId, began: SimTime, ended: SimTime) {
         let _ = (layer, began, ended);
     }
 
@@ -117,7 +125,7 @@ impl Probe for () {}
 
 /// Watches if it is there.
 impl<A: Probe> Probe for Option<A> {
-    fn begin_step(&mut self, step: usize, now: SimTime) {
+    fn begin_step(&mut self, step: Step, now: SimTime) {
         self.iter_mut().for_each(|probe| probe.begin_step(step, now));
     }
 
@@ -149,11 +157,11 @@ impl<A: Probe> Probe for Option<A> {
         self.iter_mut().for_each(|probe| probe.lateness(class, late));
     }
 
-    fn sublayer(&mut self, awaited: Option<TierId>, time: SimTime) {
-        self.iter_mut().for_each(|probe| probe.sublayer(awaited, time));
+    fn stage(&mut self, label: StageLabel, awaited: Option<TierId>, time: SimTime) {
+        self.iter_mut().for_each(|probe| probe.stage(label, awaited, time));
     }
 
-    fn layer(&mut self, layer: usize, began: SimTime, ended: SimTime) {
+    fn layer(&mut self, layer: LayerId, began: SimTime, ended: SimTime) {
         self.iter_mut().for_each(|probe| probe.layer(layer, began, ended));
     }
 
@@ -164,7 +172,7 @@ impl<A: Probe> Probe for Option<A> {
 
 /// Both watch, the first first; either may interrupt.
 impl<A: Probe, B: Probe> Probe for (A, B) {
-    fn begin_step(&mut self, step: usize, now: SimTime) {
+    fn begin_step(&mut self, step: Step, now: SimTime) {
         self.0.begin_step(step, now);
         self.1.begin_step(step, now);
     }
@@ -202,12 +210,12 @@ impl<A: Probe, B: Probe> Probe for (A, B) {
         self.1.lateness(class, late);
     }
 
-    fn sublayer(&mut self, awaited: Option<TierId>, time: SimTime) {
-        self.0.sublayer(awaited, time);
-        self.1.sublayer(awaited, time);
+    fn stage(&mut self, label: StageLabel, awaited: Option<TierId>, time: SimTime) {
+        self.0.stage(label, awaited, time);
+        self.1.stage(label, awaited, time);
     }
 
-    fn layer(&mut self, layer: usize, began: SimTime, ended: SimTime) {
+    fn layer(&mut self, layer: LayerId, began: SimTime, ended: SimTime) {
         self.0.layer(layer, began, ended);
         self.1.layer(layer, began, ended);
     }

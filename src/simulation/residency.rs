@@ -1,194 +1,298 @@
-use crate::memory::{Ledger, Shortage, TierId};
-use crate::strategy::{Convoy, LayerKv, Layers, Piece};
-use crate::units::Bytes;
-use crate::workload::TokenSet;
+//! Where every byte lies and is going.
+//!
+//! Weights lie in shares: so many bytes of each piece on each tier. KV lies in pages: for each region
+//! and tier a set of the pages that *are* there and a set of those that are *at home* there. The two
+//! differ for pages that move: such a page is at its source, where it is read from, and at home at
+//! its destination, where its room is reserved. Under inclusive residency the last tier has a copy of
+//! every page besides.
+//!
+//! The [`Ledger`] accounts for all of it, so no tier ever holds more than its capacity.
+
+use crate::memory::{Ledger, PerTier, Shortage, TierId};
+use crate::strategy::{KvPages, KvRegions, LaidOut, MoveBatch, Piece};
+use crate::units::{Bytes, Page, PageSize, RegionId, Table, Token};
 use crate::workload::tokens::{WORD_BITS, Word, move_words};
+use crate::workload::{Regions, Shape, TokenSet};
 use std::ops::Range;
 
-/// Where every token's KV lies and is going: for each layer and tier a set of the tokens that lie there and one of those
-/// that lie there or are moving there. A token is read from one tier and is at home on one; under inclusive residency the last tier
-/// has a copy of it besides. Where tokens are kept in pages of several, a token here is a page.
+/// Where all regions of a run lie.
 pub(super) struct Residency {
-    layers: Vec<LayerTokens>,
+    kv: Table<RegionId, PagedRegion>,
+    /// Of the weight regions, whose ids follow those of the KV regions.
+    weights: Vec<PerTier<Bytes>>,
     pub ledger: Ledger,
 }
 
-/// The tokens of one layer.
-pub(super) struct LayerTokens {
-    pub kv_bytes: Bytes,
-    /// By tier. A token whose move is not complete is at its source.
-    pub at: Vec<TokenSet>,
-    /// By tier. A token whose move is not complete is at its destination.
-    pub home: Vec<TokenSet>,
+/// The pages of one KV region.
+pub(super) struct PagedRegion {
+    pub token_bytes: Bytes,
+    pub page_bytes: Bytes,
+    /// How many tokens have KV: the context.
+    pub tokens: usize,
+    /// A page whose move is not complete is at its source.
+    pub at: PerTier<TokenSet>,
+    /// A page whose move is not complete is at its destination.
+    pub home: PerTier<TokenSet>,
     /// The sizes of `home`.
-    pub count: Vec<usize>,
-    /// Tokens that are being written or whose move is not complete.
+    pub count: PerTier<usize>,
+    /// Pages that are being written or whose move is not complete.
     pub in_flight: TokenSet,
     /// The size of `in_flight`.
     pub in_flight_count: usize,
-    /// Those of them that are being written; a page, until it is full.
-    pub being_written: Vec<usize>,
+    /// Those of them that are being written: a page is, until it is full.
+    pub being_written: Vec<Page>,
+    /// The first page that was not given up: those before it are freed, or will be when they have
+    /// arrived where they are going.
+    first: Page,
+    /// Pages that were in flight when they were given up.
+    leaving: Vec<Page>,
 }
 
 impl Residency {
-    /// From the tokens that lie on each tier in each layer, for which `ledger` has accounted.
-    pub fn new(
-        tokens: Vec<Vec<TokenSet>>,
-        kv_bytes: impl Iterator<Item = Bytes>,
-        range: usize,
-        ledger: Ledger,
-    ) -> Self {
-        let layers = tokens
-            .into_iter()
-            .zip(kv_bytes)
-            .map(|(at, kv_bytes)| LayerTokens {
-                kv_bytes,
-                count: at.iter().map(TokenSet::count).collect(),
-                home: at.clone(),
-                at,
-                in_flight: TokenSet::new(range),
-                in_flight_count: 0,
-                being_written: Vec::with_capacity(2),
-            })
-            .collect();
-        Self { layers, ledger }
+    /// From what an initialization has laid out, for which `ledger` has accounted.
+    pub fn new(regions: &Regions, laid_out: LaidOut, shape: Shape, ledger: Ledger) -> Self {
+        let LaidOut { weights, pages } = laid_out;
+        let paged = regions.token_bytes().zip(pages).map(|(token_bytes, at)| PagedRegion {
+            token_bytes,
+            page_bytes: token_bytes.times(shape.page_size.tokens() as u64),
+            tokens: shape.prefill,
+            count: at.map(TokenSet::count),
+            home: at.clone(),
+            at,
+            in_flight: TokenSet::new(shape.range()),
+            in_flight_count: 0,
+            being_written: Vec::with_capacity(2),
+            first: Page::new(0),
+            leaving: Vec::new(),
+        });
+        let mut residency = Self { kv: paged.collect(), weights, ledger };
+        let next = Token::new(shape.prefill);
+        if !shape.page_size.starts_page(next) {
+            // The last page of the prompt has room for more tokens.
+            for region in regions.kv() {
+                residency.keep_open(region, shape.page_size.page_of(next));
+            }
+        }
+        residency
     }
 
-    pub fn layer(&self, layer: usize) -> &LayerTokens {
-        &self.layers[layer]
+    /// The pages of a KV region.
+    #[inline]
+    pub fn kv(&self, region: RegionId) -> &PagedRegion {
+        &self.kv[region]
     }
 
-    /// A token is to be written to `tier`.
-    pub fn begin_write(&mut self, layer: usize, token: usize, tier: TierId) -> Result<(), Shortage> {
-        let tokens = &mut self.layers[layer];
-        self.ledger.store(tier, tokens.kv_bytes)?;
-        tokens.at[tier.index()].insert(token);
-        tokens.home[tier.index()].insert(token);
-        tokens.count[tier.index()] += 1;
-        self.keep_open(layer, token);
+    /// The stored bytes of a weight region on each tier.
+    pub fn weights(&self, region: RegionId) -> &PerTier<Bytes> {
+        &self.weights[region.index() - self.kv.len()]
+    }
+
+    /// The bytes of all weights, and of all KV (a moving page at its destination), on `tier`.
+    pub fn stored_on(&self, tier: TierId) -> (Bytes, Bytes) {
+        let weights = self.weights.iter().map(|on| on[tier]).sum();
+        (weights, self.kv.iter().map(|pages| pages.page_bytes.times(pages.count[tier] as u64)).sum())
+    }
+
+    /// Writes what each tier has free for new pages to `free`.
+    pub fn note_free(&self, free: &mut PerTier<Bytes>) {
+        for (tier, free) in free.iter_mut() {
+            *free = self.ledger.room(tier);
+        }
+    }
+
+    /// One token more of `region` has KV.
+    pub fn grow(&mut self, region: RegionId) {
+        self.kv[region].tokens += 1;
+    }
+
+    /// A page is to be written to `tier`.
+    ///
+    /// # Errors
+    /// [`Shortage`] if it has no room there.
+    pub fn begin_write(&mut self, region: RegionId, page: Page, tier: TierId) -> Result<(), Shortage> {
+        let pages = &mut self.kv[region];
+        self.ledger.store(tier, pages.page_bytes)?;
+        pages.at[tier].insert(page.index());
+        pages.home[tier].insert(page.index());
+        pages.count[tier] += 1;
+        self.keep_open(region, page);
         Ok(())
     }
 
-    /// There is more to write of a token: it is left alone until [`end_write`](Self::end_write).
-    pub fn keep_open(&mut self, layer: usize, token: usize) {
-        let tokens = &mut self.layers[layer];
-        tokens.in_flight.insert(token);
-        tokens.in_flight_count += 1;
-        tokens.being_written.push(token);
+    /// There is more to write of a page: it is left alone until [`end_write`](Self::end_write).
+    fn keep_open(&mut self, region: RegionId, page: Page) {
+        let pages = &mut self.kv[region];
+        pages.in_flight.insert(page.index());
+        pages.in_flight_count += 1;
+        pages.being_written.push(page);
     }
 
-    /// All of a token is written.
-    pub fn end_write(&mut self, layer: usize, token: usize) {
-        let tokens = &mut self.layers[layer];
-        tokens.in_flight.remove(token);
-        tokens.in_flight_count -= 1;
-        tokens.being_written.retain(|other| *other != token);
+    /// All of a page is written.
+    pub fn end_write(&mut self, region: RegionId, page: Page) {
+        let pages = &mut self.kv[region];
+        pages.in_flight.remove(page.index());
+        pages.in_flight_count -= 1;
+        pages.being_written.retain(|other| *other != page);
     }
 
-    /// Tokens set out from `source`; room at `destination` is reserved for them.
+    /// Pages set out from `source`; room at `destination` is reserved for them.
+    ///
+    /// # Errors
+    /// [`Shortage`] if there is not enough.
     pub fn begin_move(
         &mut self,
-        layer: usize,
-        tokens: &Convoy,
+        region: RegionId,
+        batch: &MoveBatch,
         source: TierId,
         destination: TierId,
     ) -> Result<Bytes, Shortage> {
-        let layer = &mut self.layers[layer];
-        let count = tokens.len();
-        let bytes = layer.kv_bytes.times(count as u64);
+        let pages = &mut self.kv[region];
+        let count = batch.len();
+        let bytes = pages.page_bytes.times(count as u64);
         self.ledger.reserve(destination, bytes)?;
-        debug_assert!(layer.lie_still(tokens, source), "what moves lies at its source, and is not in flight");
-        let [from, to] = pair(&mut layer.home, source, destination);
-        let mut sets = [from, to, layer.in_flight.words_mut()];
-        tokens.all(|piece| change(&mut sets, piece, true));
-        layer.in_flight_count += count;
-        layer.count[source.index()] -= count;
-        layer.count[destination.index()] += count;
+        debug_assert!(pages.lie_still(batch, source), "what moves lies at its source, and is not in flight");
+        let [from, to] = words_of(&mut pages.home, source, destination);
+        let mut sets = [from, to, pages.in_flight.words_mut()];
+        batch.all(|piece| change(&mut sets, piece, true));
+        pages.in_flight_count += count;
+        pages.count[source] -= count;
+        pages.count[destination] += count;
         Ok(bytes)
     }
 
-    /// Those tokens of a convoy that had set out from `source` stay there; their room at `destination` is free again.
+    /// Those pages of a batch that had set out from `source` stay there; their room at
+    /// `destination` is free again.
     pub fn cancel_move(
         &mut self,
-        layer: usize,
-        (tokens, range): (&Convoy, Range<usize>),
+        region: RegionId,
+        (batch, range): (&MoveBatch, Range<usize>),
         source: TierId,
         destination: TierId,
     ) {
-        let layer = &mut self.layers[layer];
+        let pages = &mut self.kv[region];
         let count = range.len();
-        let [from, to] = pair(&mut layer.home, source, destination);
-        let mut sets = [to, from, layer.in_flight.words_mut()];
-        tokens.pieces(range, |piece| change(&mut sets, piece, false));
-        layer.in_flight_count -= count;
-        layer.count[source.index()] += count;
-        layer.count[destination.index()] -= count;
-        self.ledger.release(destination, layer.kv_bytes.times(count as u64));
+        let [from, to] = words_of(&mut pages.home, source, destination);
+        let mut sets = [to, from, pages.in_flight.words_mut()];
+        batch.pieces(range, |piece| change(&mut sets, piece, false));
+        pages.in_flight_count -= count;
+        pages.count[source] += count;
+        pages.count[destination] -= count;
+        self.ledger.release(destination, pages.page_bytes.times(count as u64));
     }
 
-    /// Whether `tier` has a copy of every token, so that moving there is forgetting.
+    /// Whether `tier` has a copy of every page, so that moving there is forgetting.
     pub fn has_copy(&self, tier: TierId) -> bool {
         self.ledger.has_copy(tier)
     }
 
-    /// Tokens on `source` are given up, for their copies on `last`.
-    pub fn drop_copies(&mut self, layer: usize, tokens: &Convoy, source: TierId, last: TierId) {
-        let layer = &mut self.layers[layer];
-        let count = tokens.len();
-        for sets in [&mut layer.at, &mut layer.home] {
-            let [from, to] = pair(sets, source, last);
+    /// Pages on `source` are given up, for their copies on `last`.
+    pub fn drop_copies(&mut self, region: RegionId, batch: &MoveBatch, source: TierId, last: TierId) {
+        let pages = &mut self.kv[region];
+        let count = batch.len();
+        for sets in [&mut pages.at, &mut pages.home] {
+            let [from, to] = words_of(sets, source, last);
             // None of them is in flight.
-            let mut sets = [from, to, layer.in_flight.words_mut()];
-            tokens.all(|piece| change(&mut sets, piece, false));
+            let mut sets = [from, to, pages.in_flight.words_mut()];
+            batch.all(|piece| change(&mut sets, piece, false));
         }
-        layer.count[source.index()] -= count;
-        layer.count[last.index()] += count;
-        self.ledger.release(source, layer.kv_bytes.times(count as u64));
+        pages.count[source] -= count;
+        pages.count[last] += count;
+        self.ledger.release(source, pages.page_bytes.times(count as u64));
     }
 
-    /// Those tokens of a convoy have arrived at `destination`; their room at `source` is free again, unless that keeps a copy.
+    /// Those pages of a batch have arrived at `destination`; their room at `source` is free again,
+    /// unless that keeps a copy.
     pub fn end_move(
         &mut self,
-        layer: usize,
-        (tokens, range): (&Convoy, Range<usize>),
+        region: RegionId,
+        (batch, range): (&MoveBatch, Range<usize>),
         source: TierId,
         destination: TierId,
     ) {
-        let layer = &mut self.layers[layer];
+        let pages = &mut self.kv[region];
         let count = range.len();
-        let [from, to] = pair(&mut layer.at, source, destination);
-        let mut sets = [from, to, layer.in_flight.words_mut()];
-        tokens.pieces(range, |piece| change(&mut sets, piece, false));
-        layer.in_flight_count -= count;
+        let [from, to] = words_of(&mut pages.at, source, destination);
+        let mut sets = [from, to, pages.in_flight.words_mut()];
+        batch.pieces(range, |piece| change(&mut sets, piece, false));
+        pages.in_flight_count -= count;
         if self.ledger.has_copy(source) {
             return;
         }
-        self.ledger.release(source, layer.kv_bytes.times(count as u64));
+        self.ledger.release(source, pages.page_bytes.times(count as u64));
+    }
+
+    /// Frees the pages of `region` whose tokens all come before `token`. Those in flight are freed
+    /// by a later call. O(pages freed).
+    pub fn free_before(&mut self, region: RegionId, token: Token, size: PageSize) {
+        let pages = &mut self.kv[region];
+        let end = size.page_of(token);
+        for page in pages.first.index()..end.index() {
+            pages.leaving.push(Page::new(page));
+        }
+        pages.first = pages.first.max(end);
+        let mut leaving = std::mem::take(&mut pages.leaving);
+        leaving.retain(|page| !self.free_page(region, *page));
+        self.kv[region].leaving = leaving;
+    }
+
+    /// Frees all of `region`, of which nothing may be in flight but pages with room for more
+    /// tokens: it is as if it had never been used.
+    pub fn free(&mut self, region: RegionId) {
+        while let Some(&page) = self.kv[region].being_written.first() {
+            self.end_write(region, page);
+        }
+        let pages = &mut self.kv[region];
+        debug_assert_eq!(pages.in_flight_count, 0, "what is freed is not on its way");
+        pages.leaving.clear();
+        for (tier, home) in pages.home.iter_mut() {
+            let bytes = pages.page_bytes.times(pages.count[tier] as u64);
+            self.ledger.discard(tier, bytes);
+            home.clear();
+            pages.at[tier].clear();
+            pages.count[tier] = 0;
+        }
+        (pages.tokens, pages.first) = (0, Page::new(0));
+    }
+
+    /// Frees one page, unless it is in flight.
+    fn free_page(&mut self, region: RegionId, page: Page) -> bool {
+        let pages = &mut self.kv[region];
+        if pages.in_flight.contains(page.index()) {
+            return false;
+        }
+        for (tier, home) in pages.home.iter_mut() {
+            if home.contains(page.index()) {
+                home.remove(page.index());
+                pages.at[tier].remove(page.index());
+                pages.count[tier] -= 1;
+                self.ledger.discard(tier, pages.page_bytes);
+            }
+        }
+        true
     }
 }
 
-impl Layers for Residency {
+impl KvRegions for Residency {
     fn count(&self) -> usize {
-        self.layers.len()
+        self.kv.len()
     }
 
-    fn layer(&self, layer: usize) -> LayerKv<'_> {
-        let LayerTokens { kv_bytes, at, count, in_flight, .. } = &self.layers[layer];
-        LayerKv { kv_bytes: *kv_bytes, at, count, in_flight }
+    fn region(&self, region: RegionId) -> KvPages<'_> {
+        let PagedRegion { page_bytes, at, count, in_flight, .. } = &self.kv[region];
+        KvPages { page_bytes: *page_bytes, at, count, in_flight }
     }
 }
 
-impl LayerTokens {
-    /// Whether all of `tokens` are on `tier` and not in flight.
-    fn lie_still(&self, tokens: &Convoy, tier: TierId) -> bool {
-        let still = |word: usize, bits: Word| {
-            bits & !(self.at[tier.index()].words()[word] & !self.in_flight.words()[word]) == 0
-        };
+impl PagedRegion {
+    /// Whether all of a batch is on `tier` and not in flight.
+    fn lie_still(&self, batch: &MoveBatch, tier: TierId) -> bool {
+        let still =
+            |word: usize, bits: Word| bits & !(self.at[tier].words()[word] & !self.in_flight.words()[word]) == 0;
         let mut all = true;
-        tokens.all(|piece| {
+        batch.all(|piece| {
             all &= match piece {
                 Piece::Listed(list) => {
-                    list.iter().all(|token| still(*token as usize / WORD_BITS, 1 << (*token as usize % WORD_BITS)))
+                    list.iter().all(|page| still(*page as usize / WORD_BITS, 1 << (*page as usize % WORD_BITS)))
                 }
                 Piece::Words(first, words) => (first..).zip(words).all(|(word, bits)| still(word, *bits)),
                 Piece::Word(word, bits) => still(word, bits),
@@ -199,13 +303,12 @@ impl LayerTokens {
 }
 
 /// The words of two tiers' sets.
-fn pair(sets: &mut [TokenSet], source: TierId, destination: TierId) -> [&mut [Word]; 2] {
-    sets.get_disjoint_mut([source.index(), destination.index()])
-        .expect("a move is between two tiers")
-        .map(TokenSet::words_mut)
+fn words_of(sets: &mut PerTier<TokenSet>, source: TierId, destination: TierId) -> [&mut [Word]; 2] {
+    sets.pair_mut(source, destination).map(TokenSet::words_mut)
 }
 
-/// The tokens of `piece` leave the first set for the second, and are in the third from now on or, unless `flying`, no more.
+/// The pages of `piece` leave the first set for the second, and are in the third from now on or,
+/// unless `flying`, no more.
 #[inline]
 fn change([from, to, flight]: &mut [&mut [Word]; 3], piece: Piece<'_>, flying: bool) {
     let mut one = |word: usize, bits: Word| {
@@ -218,8 +321,8 @@ fn change([from, to, flight]: &mut [&mut [Word]; 3], piece: Piece<'_>, flying: b
         }
     };
     match piece {
-        Piece::Listed(tokens) => {
-            tokens.iter().for_each(|token| one(*token as usize / WORD_BITS, 1 << (*token as usize % WORD_BITS)));
+        Piece::Listed(pages) => {
+            pages.iter().for_each(|page| one(*page as usize / WORD_BITS, 1 << (*page as usize % WORD_BITS)));
         }
         Piece::Words(first, words) => {
             move_words(&mut from[first..], &mut to[first..], &mut flight[first..], words, flying);

@@ -68,7 +68,7 @@ impl Room {
         Err(NoRoom {
             steps: scenario.decode(),
             prefill: scenario.prefill(),
-            layers: scenario.model().layers().len(),
+            layers: scenario.model().layers(),
             strategy: scenario.strategy().name(),
             needed,
             limit: self.limit,

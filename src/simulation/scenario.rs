@@ -3,11 +3,12 @@ use super::size::{check_room, check_size};
 use crate::catalog::{self, open_trace};
 use crate::config::{self, ConfigError, NameError, Reference, check_name};
 use crate::memory::{Interleaving, MemoryConfig, MemoryError, MemorySystem};
-use crate::strategy::{AsBound, BoundKind, ChargedBound, ChargedError, MigrationKind, StepBound, Strategy};
-use crate::units::{Bytes, SimTime};
+use crate::strategy::{AsBound, BoundKind, ChargedBound, ChargedError, KvLoad, MigrationKind, StepBound, Strategy};
+use crate::units::{Bytes, PageSize, SequenceId, SimTime, Table};
 use crate::workload::{
     ComputeConfig, ComputeError, Demand, FittedTrace, LanguageModel, MAX_TOKENS, ModelConfig, ModelError,
-    RecordedConfig, Roofline, Shape, SkipSource, StoredSkips, TraceConfig, TraceError, TraceWindow,
+    RecordedConfig, Regions, Roofline, Shape, SkipSource, Stage, StoredSkips, TraceConfig, TraceError, TraceWindow,
+    stages,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -48,7 +49,7 @@ pub struct ScenarioConfig {
     /// Where data is placed and what moves.
     #[serde(default)]
     pub strategy: Strategy,
-    /// How many sublayers ahead weights may be read early, within a step.
+    /// How many stages ahead weights may be read early, within a step.
     #[serde(default)]
     pub weight_prefetch: u32,
     /// Which bounds the run is held against.
@@ -319,7 +320,7 @@ impl Scenario {
     /// What weights and KV occupy at the end, once.
     fn stored_at_the_end(&self) -> Bytes {
         let pages = self.shape().pages(self.prefill() + self.decode()) as u64;
-        self.model.stored_weights() + self.model.token_bytes().times(pages * self.shape().page_tokens as u64)
+        self.model.stored_weights() + self.model.token_bytes().times(pages * self.shape().page_size.tokens() as u64)
     }
 
     /// Whether being spared `ideal` can make a difference to this scenario.
@@ -339,7 +340,7 @@ impl Scenario {
             Ideal::NoLatencies => memory.tiers().iter().any(|tier| tier.latency > SimTime::ZERO),
             Ideal::BoundLayout => memory.tiers().len() > 1,
             Ideal::AmpleHbm => memory.tiers()[0].capacity < self.stored_at_the_end(),
-            Ideal::SingleTokens => self.shape().page_tokens > 1 && has_kv,
+            Ideal::SingleTokens => self.shape().page_size != PageSize::TOKEN && has_kv,
         }
     }
 
@@ -425,14 +426,14 @@ impl Scenario {
     #[must_use]
     pub fn shape(&self) -> Shape {
         Shape {
-            layers: self.model.layers().len(),
+            layers: self.model.layers(),
             prefill: self.prefill(),
             decode: self.decode(),
-            page_tokens: self.resolved.page_tokens as usize,
+            page_size: PageSize::new(self.resolved.page_tokens).expect("pages hold tokens: checked"),
         }
     }
 
-    /// How many sublayers ahead weights may be read early.
+    /// How many stages ahead weights may be read early.
     #[must_use]
     pub fn weight_prefetch(&self) -> usize {
         self.resolved.weight_prefetch as usize
@@ -441,7 +442,20 @@ impl Scenario {
     /// The bound of its steps.
     #[must_use]
     pub fn step_bound(&self) -> StepBound {
-        StepBound::new(&self.model, &self.memory, self.roofline, self.weight_prefetch() > 0)
+        let regions = self.regions();
+        StepBound::new(&self.stages(&regions), &regions, &self.memory, self.roofline, self.weight_prefetch() > 0)
+    }
+
+    /// Everything of it that occupies memory.
+    #[must_use]
+    pub fn regions(&self) -> Regions {
+        Regions::new(&self.model, 1)
+    }
+
+    /// The stages of its steps, which read `regions`.
+    #[must_use]
+    pub fn stages(&self, regions: &Regions) -> Vec<Stage> {
+        stages(&self.model, regions, &[SequenceId::default()])
     }
 
     /// The layout that the bound of the first step uses.
@@ -453,13 +467,13 @@ impl Scenario {
         let window = TraceWindow::new(self.skips()?, shape, 0)?;
         let skips = window.step(0).expect("a scenario has at least one step");
         let pages = shape.pages(shape.prefill);
-        let missing = pages * shape.page_tokens - shape.prefill;
+        let missing = pages * shape.page_size.tokens() - shape.prefill;
         let active = skips.counts.iter().zip(&skips.sets).map(|(skipped, set)| {
-            let tokens = (pages - skipped) * shape.page_tokens;
+            let tokens = (pages - skipped) * shape.page_size.tokens();
             if tokens > 0 && !set.contains(pages - 1) { tokens - missing } else { tokens }
         });
-        let active: Vec<usize> = active.collect();
-        Ok(AsBound::new(self.step_bound().reads(shape.prefill, &active), skips))
+        let load = KvLoad { stored: Table::filled(shape.layers, shape.prefill), read: active.collect() };
+        Ok(AsBound::new(self.step_bound().reads(&load), skips))
     }
 
     /// The share of the tokens that the first steps read, between 0 and 1: what the `skip` of a
@@ -470,8 +484,12 @@ impl Scenario {
     /// [`TraceError`] if these steps cannot be read.
     pub fn read_share(&self) -> Result<f64, TraceError> {
         match &self.resolved.trace {
-            TraceConfig::Generated(generator) if self.shape().page_tokens == 1 => Ok(1.0 - generator.skip.as_f64()),
-            TraceConfig::Lifelike(generator) if self.shape().page_tokens == 1 => Ok(1.0 - generator.skip.as_f64()),
+            TraceConfig::Generated(generator) if self.shape().page_size == PageSize::TOKEN => {
+                Ok(1.0 - generator.skip.as_f64())
+            }
+            TraceConfig::Lifelike(generator) if self.shape().page_size == PageSize::TOKEN => {
+                Ok(1.0 - generator.skip.as_f64())
+            }
             _ => self.measured_read_share(),
         }
     }
@@ -492,7 +510,8 @@ impl Scenario {
 
     fn charged(&self) -> Result<ChargedBound, ChargedError> {
         let overlap = self.weight_prefetch() > 0;
-        ChargedBound::new(&self.model, &self.memory, self.roofline, overlap, self.shape().page_tokens)
+        let (regions, page_size) = (self.regions(), self.shape().page_size);
+        ChargedBound::new(&self.stages(&regions), &regions, &self.memory, self.roofline, overlap, page_size)
     }
 
     /// The bound of the run as a whole that pays for what must move, if the scenario asks for it.
@@ -516,7 +535,7 @@ impl Scenario {
             return Ok(stored.stream());
         }
         let trace = &self.resolved.trace;
-        Ok(match (trace.made_up(self.model.layers().len(), self.prefill(), self.decode())?, trace) {
+        Ok(match (trace.made_up(self.model.layers(), self.prefill(), self.decode())?, trace) {
             (None, TraceConfig::Recorded(recorded)) => Box::new(self.fitted(recorded)?),
             (made_up, _) => made_up.expect("every other trace is made up"),
         })
@@ -525,7 +544,7 @@ impl Scenario {
     /// Whether the skip sets of `other` are the same, whatever else differs.
     #[must_use]
     pub fn shares_skips(&self, other: &Self) -> bool {
-        let of = |scenario: &Self| (scenario.model.layers().len(), scenario.prefill(), scenario.decode());
+        let of = |scenario: &Self| (scenario.model.layers(), scenario.prefill(), scenario.decode());
         of(self) == of(other) && self.resolved.trace == other.resolved.trace
     }
 

@@ -7,17 +7,17 @@ use crate::workload::LanguageModel;
 
 /// Whether the run fits this machine's memory and its totals fit a `u64`.
 pub(super) fn check_size(model: &LanguageModel, tiers: usize, config: &ScenarioConfig) -> Result<(), ScenarioError> {
-    let layers = model.layers().len();
+    let layers = model.layers();
     let tokens = u64::from(config.prefill_tokens) + u64::from(config.decode_tokens);
     if tokens * (layers * tiers) as u64 > Scenario::MAX_RESIDENCIES {
         return Err(ScenarioError::TooManyResidencies { tokens, layers, tiers });
     }
     let page_tokens = u128::from(config.page_tokens);
-    let kv_bytes = model.layers().iter().map(|layer| layer.kv_bytes).max().unwrap_or_default();
+    let kv_bytes = model.kv_bytes().iter().copied().max().unwrap_or_default();
     if page_tokens * u128::from(kv_bytes.get()) > u128::from(Bytes::MAX_INPUT.get()) {
         return Err(ScenarioError::PageTooLarge { page_tokens: config.page_tokens, kv_bytes });
     }
-    let weights: u128 = model.sublayers().map(|sublayer| u128::from(sublayer.read.get())).sum();
+    let weights: u128 = model.weights().map(|weights| u128::from(weights.read.get())).sum();
     // KV lies, moves and is read in whole pages. As much again for what migration may carry.
     let stored = u128::from(tokens).next_multiple_of(page_tokens);
     let a_step = weights + 2 * stored * u128::from(model.token_bytes().get());
@@ -39,7 +39,7 @@ pub(super) fn check_room(
     let narrow = |bytes: u128| Bytes::new(u64::try_from(bytes).unwrap_or(u64::MAX));
     let weights = model.stored_weights();
     let stored = u128::from(prefill.div_ceil(page_tokens)) * u128::from(page_tokens);
-    let kv = stored * model.layers().iter().map(|layer| wide(layer.kv_bytes)).sum::<u128>();
+    let kv = stored * model.kv_bytes().iter().map(|bytes| wide(*bytes)).sum::<u128>();
     let capacity: u128 = match memory.residency() {
         ResidencyKind::Exclusive => memory.tiers().iter().map(|tier| wide(tier.capacity)).sum(),
         // The last tier must hold a copy of all.

@@ -17,15 +17,9 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// The KV of `residency` beside `weights`, which are by tier.
-    pub(super) fn new(weights: Vec<Bytes>, residency: &Residency, layers: usize) -> Self {
-        let on = |tier: TierId| {
-            let of_layer = |layer: usize| {
-                let tokens = residency.layer(layer);
-                tokens.kv_bytes.times(tokens.count[tier.index()] as u64)
-            };
-            (0..layers).map(of_layer).sum()
-        };
-        Self { kv: (0..weights.len()).map(TierId::new).map(on).collect(), weights }
+    /// What lies on each tier of `residency`.
+    pub(super) fn new(residency: &Residency, tiers: usize) -> Self {
+        let (weights, kv) = (0..tiers).map(|tier| residency.stored_on(TierId::new(tier))).unzip();
+        Self { weights, kv }
     }
 }

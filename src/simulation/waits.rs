@@ -1,20 +1,21 @@
-use crate::memory::{Bottleneck, PerClass, TransferClass};
+use crate::memory::{HeldUp, PerClass, TransferClass};
 use crate::units::SimTime;
 
-/// A demand read that the present sublayer lacks, or a part of one.
+/// A demand read that the present stage lacks, or a part of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// Tells it apart from the sublayer's other reads, and from their other parts.
+    /// Distinguishes it from the stage's other reads, and from their other parts.
     pub read: (u32, u32),
     /// Weights or KV.
     pub class: TransferClass,
     /// When it was issued.
     pub issued: SimTime,
     /// Why it does not arrive faster.
-    pub bottleneck: Bottleneck,
+    pub held_up: HeldUp,
 }
 
-/// What the present sublayer lacks at a moment, and what lanes carry meanwhile. A sublayer that lacks nothing has ended.
+/// What the present stage lacks at a moment, and what lanes carry meanwhile. A stage that lacks
+/// nothing has ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Waits<'a> {
     /// Its reads that have not arrived, in the order in which they were issued; at one instant weights first, then the faster

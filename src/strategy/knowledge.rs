@@ -1,6 +1,7 @@
 //! What a part of a strategy may know of the skip sets: in its type, and no more than that in what it sees.
 
-use crate::workload::{StepSkips, TraceWindow};
+use crate::units::RegionId;
+use crate::workload::{Skipped, TraceWindow};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -101,25 +102,27 @@ impl<'a> Skips<'a, Future> {
         Self { window, ahead: usize::MAX, knows: PhantomData }
     }
 
-    /// What one sees who knows no more than `K`, and of the future no more than `ahead` steps.
+    /// The sets that may be seen by one who knows no more than `K`, and of the future no more than
+    /// `ahead` steps.
     #[must_use]
     pub fn restricted<K: Knows>(self, ahead: usize) -> Skips<'a, K> {
         let ahead = if K::FUTURE { ahead.min(self.ahead) } else { 0 };
         Skips { window: self.window, ahead, knows: PhantomData }
     }
 
-    /// What the step `ahead` of the present one skips; `None` past what was declared, and past the last step.
+    /// What the step `ahead` of the present one skips of a region; `None` past what was declared,
+    /// and past the last step.
     #[must_use]
-    pub fn ahead(&self, ahead: usize) -> Option<&'a StepSkips> {
-        if ahead <= self.ahead { self.window.step(ahead) } else { None }
+    pub fn ahead(&self, ahead: usize, region: RegionId) -> Option<Skipped<'a>> {
+        if ahead <= self.ahead { self.window.skipped(ahead, region) } else { None }
     }
 }
 
 impl<'a, K> Skips<'a, K> {
-    /// What the present step skips: past for those who decide, as it was needed for its reads.
+    /// What the present step skips of a region: past for those who decide, as its reads needed it.
     #[must_use]
-    pub fn present(&self) -> &'a StepSkips {
-        self.window.step(0).expect("the window shows the present step")
+    pub fn present(&self, region: RegionId) -> Skipped<'a> {
+        self.window.skipped(0, region).expect("the window shows the present step")
     }
 }
 

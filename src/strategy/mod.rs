@@ -21,6 +21,7 @@
 //! use tiersim::strategy::{
 //!     InitializationKind, Late, Migration, MigrationView, MovePlan, Parts, Past, Placement, PlacementView,
 //! };
+//! use tiersim::units::Page;
 //!
 //! struct WhereLittleIsSkipped;
 //!
@@ -28,8 +29,8 @@
 //!     type Knows = Past;
 //!
 //!     fn place(&mut self, view: &PlacementView<'_, Past>) -> Option<TierId> {
-//!         let skipped = view.skips.present().counts[view.layer];
-//!         view.hbm_if(2 * skipped < view.token)
+//!         let skipped = view.skips.present(view.region).count;
+//!         view.hbm_if(2 * skipped < view.page.index())
 //!     }
 //! }
 //!
@@ -39,7 +40,7 @@
 //!     type Knows = Past;
 //!
 //!     fn decide(&mut self, view: &MigrationView<'_, Past>, plan: &mut MovePlan) {
-//!         let (external, skipped) = (view.system.last_tier(), &view.skips.present().sets[view.layer]);
+//!         let (external, skipped) = (view.system.last_tier(), view.skipped().pages);
 //!         let read = view.at[external.0].iter().filter(|token| !skipped.contains(*token));
 //!         for token in read.filter(|token| !view.in_flight.contains(*token)).take(self.0) {
 //!             // Read in this step, so it is on the chip. `plan.add` would read it once more.
@@ -82,14 +83,14 @@ pub mod migration;
 pub mod placement;
 mod registry;
 
-pub use bound::{BoundKind, BoundReads, ChargedBound, ChargedError, StepBound};
+pub use bound::{BoundKind, BoundReads, ChargedBound, ChargedError, KvLoad, StepBound};
 pub use budget::Budget;
-pub use initialization::{Active, AsBound, Initialization, InitializationKind, Layout};
+pub use initialization::{Active, AsBound, Initialization, InitializationKind, LaidOut, Layout};
 pub use knowledge::{Future, Knowledge, Knows, Past, Skips};
 pub use late::Late;
 pub use migration::{
-    AnyMigration, Carriage, Convoy, Horizon, LayerKv, Layers, Migration, MigrationKind, MigrationView, MovePlan, Piece,
-    Room, Writes,
+    AnyMigration, Horizon, KvPages, KvRegions, Migration, MigrationKind, MigrationView, MoveBatch, MovePlan, MoveRoute,
+    Piece, Room, Writes,
 };
 pub use placement::{AnyPlacement, Placement, PlacementKind, PlacementView};
 pub use registry::PartError;

@@ -24,11 +24,12 @@ pub struct ComputeError {
     pub value: f64,
 }
 
-/// How long a sublayer computes, whatever memory does: FLOP over FLOP/s.
+/// How long a stage computes, whatever memory does: FLOP over FLOP/s.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Roofline {
     ps_per_weight_byte: f64,
     ps_per_kv_byte: f64,
+    ps_per_flop: f64,
 }
 
 impl Roofline {
@@ -47,18 +48,21 @@ impl Roofline {
         Ok(Self {
             ps_per_weight_byte: ps_per_byte("flop_per_weight_byte", config.flop_per_weight_byte)?,
             ps_per_kv_byte: ps_per_byte("flop_per_kv_byte", config.flop_per_kv_byte)?,
+            ps_per_flop: SimTime::PS_PER_SECOND as f64 / config.rate.as_f64(),
         })
     }
 
-    /// The compute time of a sublayer that reads so many bytes, in picoseconds, not rounded.
-    pub(crate) fn picoseconds(&self, weights: f64, kv: f64) -> f64 {
-        weights * self.ps_per_weight_byte + kv * self.ps_per_kv_byte
+    /// The compute time of a stage that reads so many bytes of weights and KV and takes `flop` FLOP
+    /// besides those that follow from these, in picoseconds, not rounded.
+    pub(crate) fn picoseconds(&self, weights: f64, kv: f64, flop: f64) -> f64 {
+        weights * self.ps_per_weight_byte + kv * self.ps_per_kv_byte + flop * self.ps_per_flop
     }
 
-    /// The compute time of a sublayer that reads so much, rounded up.
+    /// The compute time of a stage that reads so much and takes `flop` FLOP besides those that follow
+    /// from the bytes, rounded up.
     #[must_use]
-    pub fn time_for(&self, weights: Bytes, kv: Bytes) -> SimTime {
-        // A cast from float saturates: beyond the clock is never.
-        SimTime::from_ps(self.picoseconds(weights.as_f64(), kv.as_f64()).ceil() as u64)
+    pub fn time_for(&self, weights: Bytes, kv: Bytes, flop: f64) -> SimTime {
+        // A cast from float saturates: what is past the end of the clock never ends.
+        SimTime::from_ps(self.picoseconds(weights.as_f64(), kv.as_f64(), flop).ceil() as u64)
     }
 }

@@ -1,5 +1,13 @@
+//! Language models: as a person writes them, and as the engine trusts them.
+//!
+//! A model file gives its layers in bytes: what each stage's weights occupy, what a step reads of
+//! them, and what a token's KV takes. [`LanguageModel`] is the checked form: a list of stages with
+//! their pieces of weights, and the KV bytes of each layer. The stages are a template: a workload
+//! makes the [`Stage`](super::Stage)s of a step of them, for as many sequences as it decodes.
+
+use super::step::StageLabel;
 use crate::config::{NameError, check_name};
-use crate::units::Bytes;
+use crate::units::{Bytes, LayerId, Table};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -25,15 +33,15 @@ pub struct LayersConfig {
     /// How many.
     #[serde(deserialize_with = "crate::config::count_from_1")]
     pub count: u32,
-    /// The attention sublayer's weights.
+    /// The weights that attention reads.
     pub attention: WeightsConfig,
-    /// The mlp sublayer's weights.
+    /// The weights that the feed-forward part reads.
     pub mlp: WeightsConfig,
     /// K and V of one token in one layer; 0 where the layer has no KV.
     pub kv_bytes: Bytes,
 }
 
-/// The weights of one sublayer.
+/// The weights of one stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename = "Weights", deny_unknown_fields)]
 pub struct WeightsConfig {
@@ -56,9 +64,9 @@ pub enum ModelError {
     TooManyLayers(u64),
     #[error("layers[{0}].count: 0 layers: write how many equal layers this entry stands for")]
     NoCount(usize),
-    #[error("layers[{index}].{sublayer}.read: {read} are read of nothing stored: give `stored` as well")]
-    ReadOfNothing { index: usize, sublayer: SublayerKind, read: Bytes },
-    #[error("layers: no weights are read at all: give at least one sublayer some")]
+    #[error("layers[{index}].{stage}.read: {read} are read of nothing stored: give `stored` as well")]
+    ReadOfNothing { index: usize, stage: StageLabel, read: Bytes },
+    #[error("layers: no weights are read at all: give at least one stage some")]
     NoWeights,
     #[error("layers: all weights together exceed {max}", max = Bytes::MAX_INPUT)]
     TooLarge,
@@ -66,54 +74,42 @@ pub enum ModelError {
     TooMuchKv,
 }
 
-/// Which half of a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum SublayerKind {
-    Attention,
-    Mlp,
-}
-
-impl std::fmt::Display for SublayerKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            Self::Attention => "attention",
-            Self::Mlp => "mlp",
-        })
-    }
-}
-
-/// The weights of a sublayer, checked: nothing is read where nothing is stored.
+/// A piece of the weights, checked: nothing is read where nothing is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sublayer {
+pub struct Weights {
     /// What occupies memory.
     pub stored: Bytes,
     /// What one step reads, evenly over what is stored.
     pub read: Bytes,
 }
 
-/// One layer, checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct Layer {
-    pub attention: Sublayer,
-    pub mlp: Sublayer,
-    /// K and V of one token; 0 where the layer has no KV.
-    pub kv_bytes: Bytes,
+/// A stage of a step, as a model has it: the template of a [`Stage`](super::Stage).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelStage {
+    /// What it computes.
+    pub label: StageLabel,
+    /// The layer that it belongs to, if it belongs to one.
+    pub layer: Option<LayerId>,
+    /// The pieces of the weights that it reads.
+    pub weights: Vec<Weights>,
+    /// Whether it reads the KV of its layer, and appends to it.
+    pub attends: bool,
 }
 
-/// A language model that the engine may trust: at least one layer, at most [`LanguageModel::MAX_LAYERS`].
+/// A language model that the engine may trust: at least one layer, at most
+/// [`LanguageModel::MAX_LAYERS`].
 #[derive(Clone, Debug)]
 pub struct LanguageModel {
     name: String,
-    layers: Vec<Layer>,
+    stages: Vec<ModelStage>,
+    kv_bytes: Table<LayerId, Bytes>,
 }
 
 impl LanguageModel {
     /// The most layers that can be simulated.
     pub const MAX_LAYERS: u64 = 4096;
 
-    /// Checks `config`.
+    /// Checks `config`. O(layers).
     ///
     /// # Errors
     /// [`ModelError`], naming the field, the value and what to write instead.
@@ -126,46 +122,48 @@ impl LanguageModel {
         if count > Self::MAX_LAYERS {
             return Err(ModelError::TooManyLayers(count));
         }
-        let mut layers = Vec::with_capacity(count as usize);
+        let (mut stages, mut kv_bytes) = (Vec::with_capacity(2 * count as usize), Table::new());
         for (index, run) in config.layers.iter().enumerate() {
             if run.count == 0 {
                 return Err(ModelError::NoCount(index));
             }
-            let sublayer = |weights: &WeightsConfig, sublayer: SublayerKind| {
+            let checked = |weights: &WeightsConfig, stage: StageLabel| {
                 let read = weights.read.unwrap_or(weights.stored);
                 if weights.stored == Bytes::ZERO && read > Bytes::ZERO {
-                    return Err(ModelError::ReadOfNothing { index, sublayer, read });
+                    return Err(ModelError::ReadOfNothing { index, stage, read });
                 }
-                let stored = weights.stored;
-                Ok(Sublayer { stored, read })
+                Ok(Weights { stored: weights.stored, read })
             };
-            let layer = Layer {
-                attention: sublayer(&run.attention, SublayerKind::Attention)?,
-                mlp: sublayer(&run.mlp, SublayerKind::Mlp)?,
-                kv_bytes: run.kv_bytes,
-            };
-            layers.extend(std::iter::repeat_n(layer, run.count as usize));
+            let attention = checked(&run.attention, StageLabel::Attention)?;
+            let mlp = checked(&run.mlp, StageLabel::Mlp)?;
+            for _ in 0..run.count {
+                let layer = Some(kv_bytes.push(run.kv_bytes));
+                let stage = |label, weights, attends| ModelStage { label, layer, weights: vec![weights], attends };
+                stages.push(stage(StageLabel::Attention, attention, true));
+                stages.push(stage(StageLabel::Mlp, mlp, false));
+            }
         }
-        let total = |bytes: fn(&Sublayer) -> Bytes| -> u128 {
-            layers
-                .iter()
-                .flat_map(|layer| [layer.attention, layer.mlp])
-                .map(|sublayer| u128::from(bytes(&sublayer).get()))
-                .sum()
+        let model = Self { name: config.name.clone(), stages, kv_bytes };
+        model.check_totals()?;
+        Ok(model)
+    }
+
+    /// Whether its totals can be counted, and anything is read at all.
+    fn check_totals(&self) -> Result<(), ModelError> {
+        let most = u128::from(Bytes::MAX_INPUT.get());
+        let total = |bytes: fn(Weights) -> Bytes| -> u128 {
+            self.weights().map(|weights| u128::from(bytes(weights).get())).sum()
         };
-        if total(|sublayer| sublayer.read) == 0 {
+        if total(|weights| weights.read) == 0 {
             return Err(ModelError::NoWeights);
         }
-        let most = u128::from(Bytes::MAX_INPUT.get());
-        if total(|sublayer| sublayer.read) > most || total(|sublayer| sublayer.stored) > most {
+        if total(|weights| weights.read) > most || total(|weights| weights.stored) > most {
             return Err(ModelError::TooLarge);
         }
-        let token: u128 = layers.iter().map(|layer| u128::from(layer.kv_bytes.get())).sum();
-        if token > most {
+        if self.kv_bytes.iter().map(|bytes| u128::from(bytes.get())).sum::<u128>() > most {
             return Err(ModelError::TooMuchKv);
         }
-        let name = config.name.clone();
-        Ok(Self { name, layers })
+        Ok(())
     }
 
     /// How reports call it.
@@ -174,26 +172,38 @@ impl LanguageModel {
         &self.name
     }
 
-    /// All layers, the first first.
+    /// How many layers it has.
     #[must_use]
-    pub fn layers(&self) -> &[Layer] {
-        &self.layers
+    pub fn layers(&self) -> usize {
+        self.kv_bytes.len()
     }
 
-    /// All sublayers in the order in which a step runs them: attention then mlp, layer by layer.
-    pub fn sublayers(&self) -> impl Iterator<Item = Sublayer> + '_ {
-        self.layers.iter().flat_map(|layer| [layer.attention, layer.mlp])
+    /// The stages of a step, in the order in which they run.
+    #[must_use]
+    pub fn stages(&self) -> &[ModelStage] {
+        &self.stages
+    }
+
+    /// K and V of one token in each layer; 0 where the layer has no KV.
+    #[must_use]
+    pub fn kv_bytes(&self) -> &Table<LayerId, Bytes> {
+        &self.kv_bytes
+    }
+
+    /// All pieces of the weights, in the order in which a step reads them.
+    pub fn weights(&self) -> impl Iterator<Item = Weights> + '_ {
+        self.stages.iter().flat_map(|stage| stage.weights.iter().copied())
     }
 
     /// What all weights occupy.
     #[must_use]
     pub fn stored_weights(&self) -> Bytes {
-        self.sublayers().map(|sublayer| sublayer.stored).sum()
+        self.weights().map(|weights| weights.stored).sum()
     }
 
     /// K and V of one token over all layers.
     #[must_use]
     pub fn token_bytes(&self) -> Bytes {
-        self.layers.iter().map(|layer| layer.kv_bytes).sum()
+        self.kv_bytes.iter().copied().sum()
     }
 }

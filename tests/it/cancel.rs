@@ -50,7 +50,7 @@ fn found(system: &MemorySystem, plan: &[Planned]) -> Result<Found, TestCaseError
 fn conserved(replay: &Replay, plan: &[Planned], now: SimTime) -> Result<(), TestCaseError> {
     for class in TransferClass::ALL {
         let sum = |bytes: PerClass<Bytes>| bytes[class].get();
-        let fabric = &replay.fabric;
+        let fabric = replay.machine.fabric();
         let in_flight: u64 =
             replay.in_flight.keys().filter(|tag| plan[**tag].class == class).map(|tag| plan[*tag].bytes).sum();
         prop_assert_eq!(sum(fabric.in_flight()), in_flight);
@@ -66,7 +66,7 @@ fn conserved(replay: &Replay, plan: &[Planned], now: SimTime) -> Result<(), Test
 
 /// Each lane has carried what was routed over it and arrived, and no more than its time allows.
 fn on_lanes(system: &MemorySystem, replay: &Replay, plan: &[Planned], found: &Found) -> Result<(), TestCaseError> {
-    let loads = replay.fabric.loads(replay.calendar.now());
+    let loads = replay.machine.fabric().loads(replay.machine.now());
     for (index, (lane, load)) in system.lanes().iter().zip(&loads).enumerate() {
         let over = |planned: &Planned| {
             let holds = |route| system.route(route).iter().any(|hold| hold.lane.index() == index);

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use tiersim::memory::{Arbitration, Interleaving, LinkConfig, MemorySystem, ResidencyKind, TierId, TransferClass};
 use tiersim::simulation::{Scenario, ScenarioConfig};
 use tiersim::strategy::{InitializationKind, Late, MigrationKind, PlacementKind, Strategy as Parts};
-use tiersim::units::SimTime;
+use tiersim::units::{RegionId, SimTime};
 
 const HASHED: Interleaving = Interleaving::Hashed { page_tokens: 1 };
 
@@ -19,7 +19,7 @@ fn a_layers_read_takes_what_its_fullest_channel_takes() {
     let system = MemorySystem::new(memory(&mut config)).unwrap();
     let mut pages = vec![0u64; channels as usize];
     for token in 0..u64::from(tokens) {
-        pages[system.port_of_page(TierId::HBM, 0, token).index()] += 1;
+        pages[system.port_of_page(TierId::HBM, RegionId::default(), token).index()] += 1;
     }
     let fullest = *pages.iter().max().unwrap();
     assert!(fullest > u64::from(tokens / channels), "{pages:?}: this case is to be uneven");

@@ -4,7 +4,7 @@ use crate::common::runs::{BASELINE, BEST_RATIO, Steps, accounted, bandwidth, mem
 use proptest::prelude::*;
 use tiersim::config::Reference;
 use tiersim::memory::{Arbitration, Duplex, LinkConfig, PerClass, TierConfig, TransferClass};
-use tiersim::simulation::{RunError, Scenario, ScenarioConfig, SkipsMade, run, run_abreast};
+use tiersim::simulation::{RunError, Scenario, ScenarioConfig, SkipThread, run, run_in_lockstep};
 use tiersim::strategy::{InitializationKind, Late, MigrationKind, PlacementKind, Strategy as Parts};
 use tiersim::units::{Bytes, Ratio, SimTime};
 use tiersim::workload::{ComputeConfig, Generator, GeneratorConfig, ModelConfig, SkipSource, StepSkips, TraceConfig};
@@ -246,7 +246,10 @@ fn what_fits_nowhere_ends_the_run_and_keeps_what_was_simulated() {
     assert_eq!(keep.steps.len(), 6);
     assert_eq!(outcome.steps, 6);
     let error = outcome.error.expect("incomplete");
-    assert!(matches!(error, RunError::OutOfMemory { step: 6, layer: 0, .. }), "{error}");
+    assert!(
+        matches!(error, RunError::OutOfMemory { step, layer, .. } if (step.index(), layer.index()) == (6, 0)),
+        "{error}"
+    );
     let text = error.to_string();
     assert!(text.contains("step 6, layer 0") && text.contains("100 B"), "{text}");
     for class in TransferClass::ALL {
@@ -628,8 +631,8 @@ proptest! {
             .collect();
         let abreast: Vec<&Scenario> = scenarios.iter().collect();
         let mut kept: Vec<Steps> = scenarios.iter().map(|_| Steps::default()).collect();
-        let made = if ahead { SkipsMade::Ahead } else { SkipsMade::Between };
-        let outcomes = run_abreast(&abreast, made, &mut kept).unwrap();
+        let made = if ahead { SkipThread::Background } else { SkipThread::Inline };
+        let outcomes = run_in_lockstep(&abreast, made, &mut kept).unwrap();
         prop_assert_eq!(outcomes.len(), scenarios.len());
         for ((scenario, outcome), kept) in scenarios.iter().zip(outcomes).zip(kept) {
             let mut alone = Steps::default();

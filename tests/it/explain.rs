@@ -14,13 +14,13 @@ use tempfile::TempDir;
 use tiersim::explain::{Explanation, Ladder};
 use tiersim::kernel::Calendar;
 use tiersim::memory::{
-    Arbitration, Bottleneck, ClassWeights, Completed, Duplex, Fabric, Interleaving, LinkConfig, MemorySystem, Pattern,
+    Arbitration, ClassWeights, Completed, Duplex, Fabric, HeldUp, Interleaving, LinkConfig, MemorySystem, Pattern,
     PerClass, Request, ResidencyKind, TransferClass, Urgency,
 };
 use tiersim::metrics::WaitRecorder;
 use tiersim::runs::{Cancel, Resources, RunsError, Silent};
 use tiersim::simulation::{Ends, Ideal, Idealization, Probe, Scenario, ScenarioConfig, StepRecord, Waits, run};
-use tiersim::units::{Bytes, SimTime};
+use tiersim::units::{Bytes, SimTime, Step};
 use tiersim::workload::ComputeConfig;
 
 /// Enough for all of these.
@@ -152,7 +152,7 @@ struct ByTier {
 }
 
 impl Probe for ByTier {
-    fn begin_step(&mut self, _step: usize, now: SimTime) {
+    fn begin_step(&mut self, _step: Step, now: SimTime) {
         self.began = now;
     }
 
@@ -359,7 +359,7 @@ proptest! {
         fabric.add_class_rates(SimTime::ZERO, &mut rates);
         prop_assert_eq!(fabric.in_progress().count(), held.len());
         for transfer in fabric.in_progress() {
-            let Bottleneck::Lane(lane) = transfer.bottleneck else { return Err(TestCaseError::fail("no lane")) };
+            let HeldUp::Lane(lane) = transfer.held_up else { return Err(TestCaseError::fail("no lane")) };
             let lanes = system.route(transfer.tag);
             prop_assert!(lanes.iter().any(|hold| hold.lane == lane));
             let all: f64 = rates[lane.index()].values().sum();

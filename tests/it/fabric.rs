@@ -17,8 +17,8 @@ use proptest::test_runner::TestCaseError;
 use std::collections::BTreeMap;
 use tiersim::kernel::Calendar;
 use tiersim::memory::{
-    Arbitration, ClassWeights, Completed, Delivered, Duplex, Fabric, LinkConfig, MemorySystem, Path, Pattern, PerClass,
-    PortId, Request, RouteId, TierConfig, TierId, TransferClass, TransferId, Urgency,
+    Arbitration, ClassWeights, Completed, Duplex, Fabric, LinkConfig, MemorySystem, Path, Pattern, PerClass, PortId,
+    Request, RouteId, TierConfig, TierId, TransferClass, TransferId, Urgency,
 };
 use tiersim::units::{Bandwidth, Bytes, SimTime};
 
@@ -509,24 +509,16 @@ fn a_held_read_waits_and_the_wait_is_queueing() {
         let completed = Replay::new(&system, &plan).finish();
         let read = completed.iter().find(|transfer| transfer.tag == 1).expect("the read completes");
         assert_eq!(read.finished, SimTime::from_ps(300_000), "{arbitration}");
-        assert_eq!(read.unloaded, SimTime::from_ps(200_000), "{arbitration}");
+        assert_eq!(read.alone, SimTime::from_ps(200_000), "{arbitration}");
         assert_eq!(read.queueing(), SimTime::from_ps(100_000), "{arbitration}");
     }
 }
 
 // ---- What holds whatever the figures are ----
 
-/// What has arrived of a transfer over one route, which is in flight.
-fn bytes_of(delivered: Delivered) -> Bytes {
-    match delivered {
-        Delivered::Part(bytes) => bytes,
-        Delivered::All => panic!("only a part of a transfer can be complete"),
-    }
-}
-
 /// What each lane has carried by `at`, in whole bytes: completed transfers and what has arrived of the others.
 fn carried(system: &MemorySystem, replay: &Replay, at: SimTime) -> Vec<u128> {
-    let loads = replay.fabric.loads(at);
+    let loads = replay.machine.fabric().loads(at);
     (0..system.lanes().len())
         .map(|lane| {
             let completed: u64 = loads[lane].bytes.values().map(|bytes| bytes.get()).sum();
@@ -534,7 +526,7 @@ fn carried(system: &MemorySystem, replay: &Replay, at: SimTime) -> Vec<u128> {
                 .in_flight
                 .iter()
                 .filter(|(index, _)| replay.plan[**index].holds(system, lane))
-                .map(|(_, &id)| bytes_of(replay.fabric.delivered(at, id, 0)).get())
+                .map(|(_, &id)| replay.machine.fabric().delivered(at, id, 0).get())
                 .sum();
             u128::from(completed + arrived)
         })
@@ -547,7 +539,7 @@ fn fits(bandwidth: Bandwidth, bytes: u128, span: SimTime, crumbs: u128) -> bool 
 }
 
 fn arrived(replay: &Replay, at: SimTime) -> BTreeMap<usize, Bytes> {
-    replay.in_flight.iter().map(|(&index, &id)| (index, bytes_of(replay.fabric.delivered(at, id, 0)))).collect()
+    replay.in_flight.iter().map(|(&index, &id)| (index, replay.machine.fabric().delivered(at, id, 0))).collect()
 }
 
 /// No lane carries more than its bandwidth allows: from the start, while it was busy, and since an earlier instant.
@@ -561,7 +553,7 @@ fn check_lanes(
     // Each transfer's bytes were rounded down at the earlier instant.
     let crumbs = 1 + replay.plan.len() as u128;
     let carried = carried(system, replay, at);
-    for (index, (lane, load)) in system.lanes().iter().zip(replay.fabric.loads(at)).enumerate() {
+    for (index, (lane, load)) in system.lanes().iter().zip(replay.machine.fabric().loads(at)).enumerate() {
         prop_assert!(load.busy <= at, "{} was busy for {} by {at}", lane.name, load.busy);
         prop_assert!(fits(lane.bandwidth(), carried[index], load.busy, 1), "{} by {at}", lane.name);
         prop_assert!(carried[index] >= carried_before[index], "{} lost bytes by {at}", lane.name);
@@ -578,13 +570,13 @@ fn check_classes(replay: &Replay) -> Result<(), TestCaseError> {
         let issued_by_plan = replay
             .plan
             .iter()
-            .filter(|planned| planned.class == class && SimTime::from_ps(planned.issued) <= replay.calendar.now());
+            .filter(|planned| planned.class == class && SimTime::from_ps(planned.issued) <= replay.machine.now());
         let issued: u64 = issued_by_plan.map(|planned| planned.bytes).sum();
         let completed: u64 = replay.completed.iter().filter(|c| of_class(c.tag)).map(|c| c.bytes.get()).sum();
         let in_flight: u64 =
             replay.in_flight.keys().filter(|index| of_class(**index)).map(|index| replay.plan[*index].bytes).sum();
         prop_assert_eq!(issued, completed + in_flight);
-        let fabric = &replay.fabric;
+        let fabric = replay.machine.fabric();
         let said = [fabric.issued(), fabric.completed(), fabric.in_flight()].map(|bytes| bytes[class].get());
         prop_assert_eq!(said, [issued, completed, in_flight], "{}", class);
     }
@@ -596,10 +588,10 @@ fn check_completion(system: &MemorySystem, plan: &[Planned], transfer: &Complete
     let planned = &plan[transfer.tag];
     let said = (transfer.class, transfer.bytes.get(), transfer.issued.as_ps());
     prop_assert_eq!(said, (planned.class, planned.bytes, planned.issued));
-    prop_assert_eq!(transfer.unloaded.as_ps(), alone(system, planned));
+    prop_assert_eq!(transfer.alone.as_ps(), alone(system, planned));
     prop_assert_eq!(transfer.latency(), transfer.finished - transfer.issued);
-    prop_assert!(transfer.finished >= SimTime::from_ps(planned.admitted()) + transfer.unloaded, "{:?}", transfer);
-    prop_assert_eq!(transfer.queueing(), transfer.latency() - transfer.unloaded);
+    prop_assert!(transfer.finished >= SimTime::from_ps(planned.admitted()) + transfer.alone, "{:?}", transfer);
+    prop_assert_eq!(transfer.queueing(), transfer.latency() - transfer.alone);
     Ok(())
 }
 
@@ -608,9 +600,9 @@ fn check_conservation(system: &MemorySystem, plan: &[Planned]) -> Result<(), Tes
     let mut replay = Replay::new(system, plan);
     let mut before = (SimTime::ZERO, vec![0; system.lanes().len()]);
     while let Some(at) = replay.next_instant() {
-        prop_assert!(at >= replay.calendar.now(), "time ran back from {} to {at}", replay.calendar.now());
-        let at_last = arrived(&replay, replay.calendar.now());
-        let midway = SimTime::from_ps(replay.calendar.now().as_ps().midpoint(at.as_ps()));
+        prop_assert!(at >= replay.machine.now(), "time ran back from {} to {at}", replay.machine.now());
+        let at_last = arrived(&replay, replay.machine.now());
+        let midway = SimTime::from_ps(replay.machine.now().as_ps().midpoint(at.as_ps()));
         let at_midway = arrived(&replay, midway);
         check_lanes(system, &replay, midway, &before)?;
         let due = arrived(&replay, at);
@@ -621,7 +613,7 @@ fn check_conservation(system: &MemorySystem, plan: &[Planned]) -> Result<(), Tes
 
         let completed = replay.completed.len();
         replay.handle(at);
-        prop_assert_eq!(replay.calendar.now(), at);
+        prop_assert_eq!(replay.machine.now(), at);
         for transfer in &replay.completed[completed..] {
             prop_assert_eq!(transfer.finished, at);
             prop_assert_eq!(due[&transfer.tag], transfer.bytes, "complete before the last byte has arrived");
@@ -640,7 +632,7 @@ fn check_conservation(system: &MemorySystem, plan: &[Planned]) -> Result<(), Tes
 
 /// In the end each lane has carried what was routed over it, to the byte.
 fn check_totals(system: &MemorySystem, replay: &Replay) -> Result<(), TestCaseError> {
-    for (lane, load) in replay.fabric.loads(replay.calendar.now()).iter().enumerate() {
+    for (lane, load) in replay.machine.fabric().loads(replay.machine.now()).iter().enumerate() {
         let mut routed = PerClass::filled(Bytes::ZERO);
         for planned in replay.plan.iter().filter(|planned| planned.holds(system, lane)) {
             routed[planned.class] += Bytes::new(planned.bytes);
@@ -674,22 +666,6 @@ proptest! {
         plan in plan(any_planned()),
     ) {
         prop_assert_eq!(sequence(&system, &plan), sequence(&system, &plan));
-    }
-
-    /// `issue` writes some transfers to their slots in one go: the same as holding them and letting them go at once.
-    #[test]
-    fn to_issue_is_to_hold_and_admit(
-        system in any_arbitration().prop_flat_map(system),
-        plan in plan(any_planned()),
-    ) {
-        let report = |always_holds| {
-            let mut replay = Replay::new(&system, &plan);
-            replay.always_holds = always_holds;
-            replay.run();
-            let completed: Vec<String> = replay.completed.iter().map(|transfer| format!("{transfer:?}")).collect();
-            (completed, replay.fabric.loads(replay.calendar.now()), replay.calendar.events())
-        };
-        prop_assert_eq!(report(false), report(true));
     }
 
     /// What is issued at one instant shares the lanes from that instant on, whatever the order of issue.
@@ -727,7 +703,7 @@ fn a_held_transfer_in_a_reused_slot_is_not_completed() {
     let later = SimTime::from_ps(10);
     calendar.advance(later);
     fabric.issue(later, request(100, Urgency::Early, "second"));
-    fabric.raise_urgency(later, first);
+    fabric.promote(later, first);
     fabric.settle(&mut calendar);
     let (at, event) = calendar.pop().unwrap();
     fabric.complete(at, event, &mut done);

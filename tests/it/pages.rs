@@ -10,7 +10,7 @@ use tiersim::workload::{StepSkips, TokenSet};
 
 /// The skip sets of every step, from the scenario's own source.
 fn skips(scenario: &Scenario) -> Vec<Vec<TokenSet>> {
-    let layers = scenario.model().layers().len();
+    let layers = scenario.model().layers();
     let mut source = scenario.skips().unwrap();
     let mut step = StepSkips::none(layers, scenario.prefill() + scenario.decode());
     (0..scenario.decode())
@@ -69,7 +69,9 @@ fn a_page_that_does_not_fit_ends_the_run() {
     let (outcome, keep) = simulate(&config);
     assert_eq!(keep.steps.len(), 4, "one page outside holds four tokens");
     match outcome.error {
-        Some(RunError::OutOfMemory { step: 4, layer: 0, shortage }) => assert_eq!(shortage.needed, Bytes::new(400)),
+        Some(RunError::OutOfMemory { step, layer, shortage }) => {
+            assert_eq!((step.index(), layer.index(), shortage.needed), (4, 0, Bytes::new(400)));
+        }
         other => panic!("{other:?}"),
     }
 }

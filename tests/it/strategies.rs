@@ -11,7 +11,7 @@ use tiersim::strategy::{
     Future, InitializationKind, Late, Migration, MigrationKind, MigrationView, MovePlan, Parts, Past, Placement,
     PlacementKind, PlacementView, Strategy as Named,
 };
-use tiersim::units::Ratio;
+use tiersim::units::{Page, Ratio};
 use tiersim::workload::{Generator, GeneratorConfig, SkipSource, StepSkips, StoredSkips, TraceConfig, TraceError};
 
 /// The skip sets of one generator up to a step, of another one from there on.
@@ -190,7 +190,7 @@ impl Placement for EveryOther {
     type Knows = Past;
 
     fn place(&mut self, view: &PlacementView<'_, Past>) -> Option<TierId> {
-        view.hbm_if(view.token.is_multiple_of(2))
+        view.hbm_if(view.page.index().is_multiple_of(2))
     }
 }
 
@@ -200,13 +200,11 @@ impl Migration for OneALayer {
     type Knows = Past;
 
     fn decide(&mut self, view: &MigrationView<'_, Past>, plan: &mut MovePlan) {
-        let skipped = &view.skips.present().sets[view.layer];
+        let skipped = view.skipped().pages;
         let external = view.system.last_tier();
-        let read = view.at[external.index()]
-            .iter()
-            .find(|token| !skipped.contains(*token) && !view.in_flight.contains(*token));
-        if let Some(token) = read {
-            plan.promote(token, external, TierId::HBM);
+        let read = view.at[external].iter().find(|page| !skipped.contains(*page) && !view.in_flight.contains(*page));
+        if let Some(page) = read {
+            plan.retain(Page::new(page), external, TierId::HBM);
         }
     }
 }
@@ -222,7 +220,7 @@ impl Migration for Curious {
     }
 
     fn decide(&mut self, view: &MigrationView<'_, Future>, _plan: &mut MovePlan) {
-        assert!(view.skips.ahead(3).is_none());
+        assert!(view.skips.ahead(3, view.region).is_none());
     }
 }
 
@@ -239,7 +237,7 @@ fn a_strategy_from_outside() {
     let scenario = Scenario::new(config).unwrap();
     let mut keep = Keep::default();
     run_with(&scenario, parts(Box::new(OneALayer)), &mut keep).unwrap();
-    let layers = scenario.model().layers().len() as u64;
+    let layers = scenario.model().layers() as u64;
     let token = 32 << 10;
     assert!(keep.steps[..19].iter().all(|step| step.migrated == (layers * token, 0)));
 
@@ -276,8 +274,8 @@ impl Migration for Once {
     type Knows = Past;
 
     fn decide(&mut self, view: &MigrationView<'_, Past>, plan: &mut MovePlan) {
-        if view.layer == 0 && view.context == 9 {
-            (0..8).for_each(|token| assert!(plan.add(token, TierId::new(1), TierId::HBM)));
+        if view.region.index() == 0 && view.pages == 9 {
+            Page::all(8).for_each(|page| assert!(plan.add(page, TierId::new(1), TierId::HBM)));
         }
     }
 }

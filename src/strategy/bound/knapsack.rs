@@ -1,144 +1,175 @@
-use super::{BoundReads, hair, lower_bound};
-use crate::memory::{MemorySystem, TierId};
-use crate::units::{Bytes, SimTime};
-use crate::workload::{LanguageModel, Roofline, Sublayer};
+//! The bound for two tiers, as a fractional knapsack, where external memory can hold all that HBM does
+//! not.
+
+use super::{BoundReads, KvLoad, lower_bound, tolerance};
+use crate::memory::{MemorySystem, PerTier, TierId};
+use crate::units::{RegionId, SimTime};
+use crate::workload::{Regions, Roofline, Stage};
 use ordered_float::OrderedFloat;
 use std::cmp::Reverse;
 
-/// The bound for two tiers, as a fractional knapsack, where external memory can hold all that HBM does not.
+/// A stage that reads D bytes, h of them from HBM, takes `max(h / BW_hbm, (D - h) / BW_ext)`: each byte
+/// read from HBM saves `1 / BW_ext`, up to the best ratio `h = D BW_hbm / (BW_hbm + BW_ext)`. A byte
+/// stored on HBM is worth the reads that fall on it. So HBM is filled from the most read to the least,
+/// each stage up to its best ratio: a fractional knapsack, whose greedy solution is the optimum
+/// (Dantzig 1957). Where compute takes longer than the external reads would, there is nothing to save
+/// below it.
 ///
-/// A sublayer that reads D bytes, h of them from HBM, takes `max(h / BW_hbm, (D - h) / BW_ext)`: each byte read from HBM
-/// saves `1 / BW_ext`, up to the best ratio `h = D BW_hbm / (BW_hbm + BW_ext)`. A byte stored on HBM is worth the reads that
-/// fall on it. So HBM is filled from the most read to the least, each sublayer up to its best ratio: a fractional
-/// knapsack, whose greedy solution is the optimum. Where compute takes longer than the external reads would, there is
-/// nothing to save below it.
-///
-/// Computed in floats of 53 bits, whose error is below 10^-12 of a step.
+/// Computed in floats of 53 bits, whose error is below 10^-12 of a step. O(stages + KV regions) a step.
 #[derive(Clone, Debug)]
 pub(super) struct Knapsack {
     capacity: f64,
-    hair: f64,
+    tolerance: f64,
     hbm: f64,
     external: f64,
     roofline: Option<Roofline>,
-    /// With `weight_prefetch`, the reads of a step may overlap: all of it counts as one sublayer.
+    /// With `weight_prefetch`, the reads of a step may overlap: all of it counts as one stage.
     overlap: bool,
-    sublayers: Vec<Reads>,
-    /// The densities of stored bytes, the highest first: what one holds of, `(sublayer, density)`.
-    order: Vec<(usize, Kind, f64)>,
+    stages: Vec<Reads>,
+    /// What may be stored on HBM, the most read for its size first.
+    items: Vec<Item>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A region that a stage reads.
+#[derive(Clone, Copy, Debug)]
+struct Item {
+    stage: usize,
+    region: RegionId,
+    kind: Kind,
+    /// Reads per stored byte.
+    density: f64,
+}
+
+#[derive(Clone, Copy, Debug)]
 enum Kind {
-    Weights,
-    Kv,
+    /// Weights of which so much is read.
+    Weights(f64),
+    /// KV with so many bytes a token.
+    Kv(f64),
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+impl Item {
+    /// What the step reads of it.
+    fn read(&self, load: &KvLoad) -> f64 {
+        match self.kind {
+            Kind::Weights(read) => read,
+            Kind::Kv(token_bytes) => token_bytes * load.read[self.region] as f64,
+        }
+    }
+}
+
+/// What a stage reads.
+#[derive(Clone, Debug, Default)]
 struct Reads {
     weights: f64,
-    kv_bytes: f64,
+    /// The KV regions, with the bytes of a token.
+    regions: Vec<(RegionId, f64)>,
+    flop: f64,
+    /// In picoseconds.
+    fixed: f64,
+    /// Of the last step: what is read of KV, what may still usefully be read from HBM, and what is.
     kv: f64,
-    /// What may still usefully be read from HBM.
     useful: f64,
-    /// What is read from HBM.
     on_hbm: f64,
     compute: f64,
 }
 
-/// What the floats may be wrong by, relative to the whole.
-const GUARD: f64 = 1e-12;
+/// The error of the floats, relative to the whole.
+const FLOAT_ERROR: f64 = 1e-12;
 
 impl Knapsack {
-    pub fn new(model: &LanguageModel, system: &MemorySystem, roofline: Option<Roofline>, overlap: bool) -> Self {
+    pub fn new(
+        stages: &[Stage],
+        regions: &Regions,
+        system: &MemorySystem,
+        roofline: Option<Roofline>,
+        overlap: bool,
+    ) -> Self {
         let bandwidth = |tier: usize| system.tiers()[tier].wire_bandwidth.as_f64() / SimTime::PS_PER_SECOND as f64;
-        let density = |sublayer: Sublayer| match sublayer.stored {
-            Bytes::ZERO => 0.0,
-            stored => sublayer.read.as_f64() / stored.as_f64(),
-        };
-        let mut order = Vec::new();
-        let mut sublayers = Vec::new();
-        for (index, sublayer) in model.sublayers().enumerate() {
-            let attention = index % 2 == 0;
-            order.push((index, Kind::Weights, density(sublayer)));
-            if attention {
-                order.push((index, Kind::Kv, 1.0));
+        let (mut items, mut reads) = (Vec::new(), Vec::new());
+        for (index, stage) in stages.iter().enumerate() {
+            let of = stage.reads_of(regions);
+            let mut item = |region, kind, density| items.push(Item { stage: index, region, kind, density });
+            for (region, weights) in &of.weights {
+                let (stored, read) = (weights.stored.as_f64(), weights.read.as_f64());
+                item(*region, Kind::Weights(read), if stored > 0.0 { read / stored } else { 0.0 });
             }
-            sublayers.push(Reads {
-                weights: sublayer.read.as_f64(),
-                kv_bytes: if attention { model.layers()[index / 2].kv_bytes.as_f64() } else { 0.0 },
+            of.kv.iter().for_each(|(region, bytes)| item(*region, Kind::Kv(bytes.as_f64()), 1.0));
+            reads.push(Reads {
+                weights: of.weights.iter().map(|(_, weights)| weights.read.as_f64()).sum(),
+                regions: of.kv.iter().map(|(region, bytes)| (*region, bytes.as_f64())).collect(),
+                flop: stage.flop,
+                fixed: stage.fixed.as_ps() as f64,
                 ..Reads::default()
             });
         }
-        order.retain(|(_, _, density)| *density > 0.0);
-        order.sort_by_key(|(_, _, density)| Reverse(OrderedFloat(*density)));
+        items.retain(|item| item.density > 0.0);
+        items.sort_by_key(|item| Reverse(OrderedFloat(item.density)));
         Self {
             capacity: system.tiers()[TierId::HBM.index()].capacity.as_f64(),
-            hair: hair(system, sublayers.len()),
+            tolerance: tolerance(system, stages.len()),
             hbm: bandwidth(0),
             external: bandwidth(1),
             roofline,
             overlap,
-            sublayers,
-            order,
+            stages: reads,
+            items,
         }
     }
 
-    pub fn step(&mut self, active: &[usize]) -> SimTime {
-        let all = self.fill(active, |_, _, _| {});
+    /// The bound of a step.
+    pub fn step(&mut self, load: &KvLoad) -> SimTime {
+        let all = self.fill(load, |_, _| {});
         let time = |reads: &Reads| {
             let external = reads.weights + reads.kv - reads.on_hbm;
-            (external / self.external).max(reads.on_hbm / self.hbm).max(reads.compute)
+            (external / self.external).max(reads.on_hbm / self.hbm).max(reads.compute) + reads.fixed
         };
-        let total = if self.overlap { time(&all) } else { self.sublayers.iter().map(time).sum() };
-        lower_bound(total, GUARD, self.hair)
+        let total = if self.overlap { time(&all) } else { self.stages.iter().map(time).sum() };
+        lower_bound(total, FLOAT_ERROR, self.tolerance)
     }
 
     /// What is read of everything from HBM, and the rest from external memory.
-    pub fn reads(&mut self, active: &[usize]) -> BoundReads {
-        let mut reads = BoundReads::nothing(self.sublayers.len(), 2);
-        self.fill(active, |index, kind, taken| match kind {
-            Kind::Weights => reads.weights[index][0] += taken,
-            Kind::Kv => reads.kv[index / 2][0] += taken,
-        });
-        for (index, sublayer) in self.sublayers.iter().enumerate() {
-            reads.weights[index][1] = sublayer.weights - reads.weights[index][0];
-            if index % 2 == 0 {
-                reads.kv[index / 2][1] = sublayer.kv - reads.kv[index / 2][0];
-            }
+    pub fn reads(&mut self, load: &KvLoad) -> BoundReads {
+        let mut reads = BoundReads::new();
+        let nothing = || PerTier::filled(2, 0.0);
+        let external = TierId::new(1);
+        for item in &self.items {
+            reads.or_insert_with(item.region, nothing)[external] = item.read(load);
         }
+        self.fill(load, |region, taken| {
+            let of_region = reads.or_insert_with(region, nothing);
+            of_region[TierId::HBM] += taken;
+            of_region[external] -= taken;
+        });
         reads
     }
 
-    /// Fills HBM for a step, and calls `taken` with the bytes of each item that are read from
-    /// there. Returns the reads of the step as a whole; those of each sublayer are in
-    /// `self.sublayers`.
-    fn fill(&mut self, active: &[usize], mut take: impl FnMut(usize, Kind, f64)) -> Reads {
+    /// Fills HBM for a step, and calls `take` with the bytes of each region that are read from there.
+    /// Returns the reads of the step as a whole; those of each stage are in `self.stages`.
+    fn fill(&mut self, load: &KvLoad, mut take: impl FnMut(RegionId, f64)) -> Reads {
         let ratio = self.hbm / (self.hbm + self.external);
         let mut all = Reads::default();
-        for (index, reads) in self.sublayers.iter_mut().enumerate() {
-            reads.kv = reads.kv_bytes * active[index / 2] as f64;
+        for reads in &mut self.stages {
+            reads.kv = reads.regions.iter().map(|(region, bytes)| bytes * load.read[*region] as f64).sum();
             reads.on_hbm = 0.0;
-            reads.compute = self.roofline.map_or(0.0, |roofline| roofline.picoseconds(reads.weights, reads.kv));
+            let compute = |roofline: Roofline| roofline.picoseconds(reads.weights, reads.kv, reads.flop);
+            reads.compute = self.roofline.map_or(0.0, compute);
             reads.useful = useful(reads, ratio, self.external);
             all.weights += reads.weights;
             all.kv += reads.kv;
-            all.compute += reads.compute;
+            // Reads of other stages may overlap what a stage must wait for.
+            all.compute += reads.compute + reads.fixed;
         }
         all.useful = useful(&all, ratio, self.external);
 
         let mut free = self.capacity;
-        for &(index, kind, density) in &self.order {
-            let reads = &mut self.sublayers[index];
-            let there = match kind {
-                Kind::Weights => reads.weights,
-                Kind::Kv => reads.kv,
-            };
+        for item in &self.items {
+            let reads = &mut self.stages[item.stage];
             let useful = if self.overlap { &mut all.useful } else { &mut reads.useful };
-            let taken = there.min(*useful).min(free * density);
+            let taken = item.read(load).min(*useful).min(free * item.density);
             *useful -= taken;
-            free -= taken / density;
-            take(index, kind, taken);
+            free -= taken / item.density;
+            take(item.region, taken);
             if self.overlap {
                 all.on_hbm += taken;
             } else {
@@ -149,7 +180,8 @@ impl Knapsack {
     }
 }
 
-/// The most that is worth reading from HBM: the best ratio, or what leaves as much external as compute hides.
+/// The most that is worth reading from HBM: the best ratio, or what leaves as much external as compute
+/// hides.
 fn useful(reads: &Reads, ratio: f64, external: f64) -> f64 {
     let all = reads.weights + reads.kv;
     (all * ratio).min(all - reads.compute * external).max(0.0)
@@ -161,8 +193,13 @@ mod tests {
     use super::*;
     use crate::catalog;
     use crate::memory::MemoryConfig;
-    use crate::workload::{LayersConfig, ModelConfig, WeightsConfig};
+    use crate::units::{Bytes, SequenceId, Table};
+    use crate::workload::{LanguageModel, LayersConfig, ModelConfig, WeightsConfig, stages};
     use proptest::prelude::*;
+
+    fn load(active: &[usize], stored: usize) -> KvLoad {
+        KvLoad { stored: Table::filled(active.len(), stored), read: Table::from(active.to_vec()) }
+    }
 
     fn system(capacity: u64) -> MemorySystem {
         let mut config: MemoryConfig = catalog::memory("study").unwrap();
@@ -182,19 +219,21 @@ mod tests {
         LanguageModel::new(&config).unwrap()
     }
 
-    /// The twin, by another road: the Lagrangian dual. Capacity has a price a byte; each sublayer then minimizes its time
-    /// plus the price of what it stores, at one of few corners; the best price gives the bound (the problem is convex).
+    /// The twin, by another road: the Lagrangian dual. Capacity has a price a byte; each stage then
+    /// minimizes its time plus the price of what it stores, at one of few corners; the best price gives
+    /// the bound (the problem is convex).
     fn by_prices(model: &LanguageModel, system: &MemorySystem, active: &[usize]) -> f64 {
         let (hbm, external) =
             (system.tiers()[0].wire_bandwidth.as_f64() / 1e12, system.tiers()[1].wire_bandwidth.as_f64() / 1e12);
         let capacity = system.tiers()[0].capacity.as_f64();
         let at_price = |price: f64| -> f64 {
             let mut total = -price * capacity;
-            for (index, sublayer) in model.sublayers().enumerate() {
-                let weights = sublayer.read.as_f64();
-                let cost = if weights > 0.0 { sublayer.stored.as_f64() / weights } else { 0.0 };
-                let layer = &model.layers()[index / 2];
-                let kv = if index % 2 == 0 { layer.kv_bytes.as_f64() * active[index / 2] as f64 } else { 0.0 };
+            for stage in model.stages() {
+                let weights = stage.weights[0].read.as_f64();
+                let cost = if weights > 0.0 { stage.weights[0].stored.as_f64() / weights } else { 0.0 };
+                let layer = stage.layer.unwrap();
+                let of_kv = model.kv_bytes()[layer].as_f64() * active[layer.index()] as f64;
+                let kv = if stage.attends { of_kv } else { 0.0 };
                 let best = (weights + kv) * hbm / (hbm + external);
                 let mut corners = vec![];
                 for w in [0.0, weights, best, best - kv] {
@@ -213,9 +252,9 @@ mod tests {
         };
         // No byte is worth more than the external reads that the densest one saves.
         let densest = model
-            .sublayers()
-            .filter(|sublayer| sublayer.stored > Bytes::ZERO)
-            .map(|sublayer| sublayer.read.as_f64() / sublayer.stored.as_f64())
+            .weights()
+            .filter(|weights| weights.stored > Bytes::ZERO)
+            .map(|weights| weights.read.as_f64() / weights.stored.as_f64())
             .fold(1.0, f64::max);
         // Concave in the price: ternary search.
         let (mut low, mut high) = (0.0, 1.1 * densest / external);
@@ -237,26 +276,34 @@ mod tests {
             let shapes: Vec<_> = layers.iter().map(|l| (l.0, l.1, l.2, l.3, l.4)).collect();
             let active: Vec<usize> = layers.iter().map(|l| l.5).collect();
             let (model, system) = (model(&shapes), system(capacity));
-            let bound = Knapsack::new(&model, &system, None, false).step(&active).as_ps() as f64;
+            let regions = Regions::new(&model, 1);
+            let stages = stages(&model, &regions, &[SequenceId::default()]);
+            let load = load(&active, 100);
+            let kv = model.token_bytes().times(100);
+            let knapsack =
+                |overlap: bool| Knapsack::new(&stages, &regions, &system, None, overlap).step(&load).as_ps() as f64;
+            let program =
+                |overlap: bool| Program::new(&stages, &regions, &system, None, overlap).step(kv, &load).as_ps() as f64;
+            let bound = knapsack(false);
             let twin = by_prices(&model, &system, &active);
             prop_assert!((bound - twin).abs() <= 1.0 + 1e-6 * twin, "{} against {}", bound, twin);
             // And by a third road, the linear program that serves any number of tiers.
-            let program = Program::new(&model, &system, None, false).step(100, &active).as_ps() as f64;
-            prop_assert!((bound - program).abs() <= 1.0 + 1e-6 * twin, "{} against {}", bound, program);
-            let whole = Knapsack::new(&model, &system, None, true).step(&active).as_ps() as f64;
-            let program = Program::new(&model, &system, None, true).step(100, &active).as_ps() as f64;
-            prop_assert!((whole - program).abs() <= 1.0 + 1e-6 * twin, "{} against {}", whole, program);
+            prop_assert!((bound - program(false)).abs() <= 1.0 + 1e-6 * twin, "{} against {}", bound, program(false));
+            let whole = knapsack(true);
+            prop_assert!((whole - program(true)).abs() <= 1.0 + 1e-6 * twin, "{} against {}", whole, program(true));
         }
     }
 
     #[test]
     fn by_hand() {
-        // 1000 B a sublayer, all fits: the best ratio of each, so everything at the sum of the bandwidths.
+        // 1000 B a stage, all fits: the best ratio of each, so everything at the sum of the bandwidths.
         let fits = model(&[(1000, 1000, 1000, 1000, 100)]);
-        let mut bound = Knapsack::new(&fits, &system(1 << 30), None, false);
-        assert_eq!(bound.step(&[5]).as_ps(), (2_500_000u64).div_ceil(5815));
+        let regions = Regions::new(&fits, 1);
+        let stages = stages(&fits, &regions, &[SequenceId::default()]);
+        let knapsack = |system: &MemorySystem| Knapsack::new(&stages, &regions, system, None, false);
+        let bound = |capacity: u64| knapsack(&system(capacity)).step(&load(&[5], 5)).as_ps();
+        assert_eq!(bound(1 << 30), (2_500_000u64).div_ceil(5815));
         // Room for 10 B on HBM: it saves 10 B of external reads.
-        let mut bound = Knapsack::new(&fits, &system(10), None, false);
-        assert_eq!(bound.step(&[5]).as_ps(), (2_490_000u64).div_ceil(900));
+        assert_eq!(bound(10), (2_490_000u64).div_ceil(900));
     }
 }

@@ -1,16 +1,25 @@
-//! The bound of section 5 of the model: the least time of a step under any placement, migration free, capacity the only limit.
-//! It counts no access latency, so with latencies it is as low as without.
+//! The bound of section 5 of the model: the least time of a step under any placement, migration free,
+//! capacity the only limit. It counts no access latency, so with latencies it is as low as without.
+//!
+//! | file | question |
+//! | --- | --- |
+//! | `single.rs` | what is it with one tier, where there is nothing to place? |
+//! | `knapsack.rs` | with two tiers, where HBM is the only limit? |
+//! | `program.rs` | with any number of tiers? |
+//! | `charged/` | what is it for a run as a whole, which pays for what must move? |
+//! | `linear.rs` | how is a linear program over tiers written down? |
 
 mod charged;
 mod knapsack;
+mod linear;
 mod program;
 mod single;
 
 pub use charged::{BoundKind, ChargedBound, ChargedError};
 
-use crate::memory::{Fabric, MemorySystem, ResidencyKind, Tier, TierId};
-use crate::units::{Bytes, SimTime};
-use crate::workload::{LanguageModel, Roofline};
+use crate::memory::{Fabric, MemorySystem, PerTier, ResidencyKind, Tier, TierId};
+use crate::units::{Bytes, RegionId, SimTime, Table};
+use crate::workload::{Regions, Roofline, Stage};
 use knapsack::Knapsack;
 use program::Program;
 use single::SingleTier;
@@ -22,93 +31,103 @@ pub struct StepBound {
     single: Option<SingleTier>,
     knapsack: Option<Knapsack>,
     program: Program,
-    /// What the slowest tier holds, what all weights occupy, and what one token's KV does.
+    /// What the slowest tier holds, what all weights occupy, and what a token's KV does by region.
     slowest: Bytes,
     weights: Bytes,
-    token: Bytes,
+    token_bytes: Table<RegionId, Bytes>,
+}
+
+/// The KV of a step: tokens of each KV region.
+#[derive(Clone, Debug)]
+pub struct KvLoad {
+    /// How many are stored.
+    pub stored: Table<RegionId, usize>,
+    /// How many the step reads.
+    pub read: Table<RegionId, usize>,
 }
 
 impl StepBound {
-    /// For `model` on `system`; `overlap` where sublayers may overlap, so that the step as a whole takes the sublayer's
-    /// place.
+    /// For steps of `stages`, which read `regions`, on `system`; `overlap` where stages may overlap,
+    /// so that the step as a whole takes the stage's place.
     #[must_use]
-    pub fn new(model: &LanguageModel, system: &MemorySystem, roofline: Option<Roofline>, overlap: bool) -> Self {
+    pub fn new(
+        stages: &[Stage],
+        regions: &Regions,
+        system: &MemorySystem,
+        roofline: Option<Roofline>,
+        overlap: bool,
+    ) -> Self {
         let tiers = system.tiers().len();
         Self {
-            single: (tiers == 1).then(|| SingleTier::new(model, system, roofline, overlap)),
-            knapsack: (tiers == 2).then(|| Knapsack::new(model, system, roofline, overlap)),
-            program: Program::new(model, system, roofline, overlap),
+            single: (tiers == 1).then(|| SingleTier::new(stages, regions, system, roofline, overlap)),
+            knapsack: (tiers == 2).then(|| Knapsack::new(stages, regions, system, roofline, overlap)),
+            program: Program::new(stages, regions, system, roofline, overlap),
             // With a copy of all on the slowest tier, what is read from it is not limited by what it holds.
             slowest: match system.residency() {
                 ResidencyKind::Exclusive => system.tiers()[system.last_tier().index()].capacity,
                 ResidencyKind::Inclusive => Bytes::new(u64::MAX),
             },
-            weights: model.stored_weights(),
-            token: model.token_bytes(),
+            weights: regions.weights().map(|(_, weights)| weights.stored).sum(),
+            token_bytes: regions.token_bytes().collect(),
         }
     }
 
-    /// The bound of a step with a context of `context` tokens that reads `active[l]` of them in layer l.
-    pub fn step(&mut self, context: usize, active: &[usize]) -> SimTime {
+    /// The bound of a step with that KV. O(stages + KV regions) with one or two tiers; with more, or
+    /// where external memory is short, a linear program over the kinds of stages.
+    pub fn step(&mut self, load: &KvLoad) -> SimTime {
         if let Some(single) = &self.single {
-            return single.step(active);
+            return single.step(load);
         }
-        let all_fits_on_slowest = self.weights + self.token.times(context as u64) <= self.slowest;
+        let kv = self.kv_stored(load);
         match &mut self.knapsack {
-            Some(knapsack) if all_fits_on_slowest => knapsack.step(active),
-            _ => self.program.step(context, active),
+            Some(knapsack) if self.weights + kv <= self.slowest => knapsack.step(load),
+            _ => self.program.step(kv, load),
         }
     }
 
     /// What the bound of that step reads from each tier. Of several layouts that reach the bound,
     /// one.
-    pub fn reads(&mut self, context: usize, active: &[usize]) -> BoundReads {
-        let all_fits_on_slowest = self.weights + self.token.times(context as u64) <= self.slowest;
+    pub fn reads(&mut self, load: &KvLoad) -> BoundReads {
+        let kv = self.kv_stored(load);
         match &mut self.knapsack {
-            Some(knapsack) if all_fits_on_slowest => knapsack.reads(active),
-            _ => self.program.reads(context, active),
+            Some(knapsack) if self.weights + kv <= self.slowest => knapsack.reads(load),
+            _ => self.program.reads(kv, load),
         }
     }
-}
 
-/// What the bound reads of everything from each tier in one step: a layout that reaches the bound,
-/// in fractions of bytes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BoundReads {
-    /// By sublayer, in the order of a step, the bytes of its weights that are read from each tier.
-    pub weights: Vec<Vec<f64>>,
-    /// By layer, the bytes of its KV that are read from each tier.
-    pub kv: Vec<Vec<f64>>,
-}
-
-impl BoundReads {
-    fn nothing(sublayers: usize, tiers: usize) -> Self {
-        Self { weights: vec![vec![0.0; tiers]; sublayers], kv: vec![vec![0.0; tiers]; sublayers / 2] }
+    fn kv_stored(&self, load: &KvLoad) -> Bytes {
+        self.token_bytes.iter().zip(&load.stored).map(|(bytes, tokens)| bytes.times(*tokens as u64)).sum()
     }
 }
 
-/// The least whole picosecond that a time may take which was computed to be `picoseconds`, right to a share of `guard` and to
-/// `hair`. Steps take whole picoseconds, so rounding up keeps a lower bound one.
-fn lower_bound(picoseconds: f64, guard: f64, hair: f64) -> SimTime {
-    SimTime::from_ps((picoseconds * (1.0 - guard) - hair).max(0.0).ceil() as u64)
+/// What the bound reads of each region from each tier in one step, in bytes: a layout that reaches the
+/// bound, in fractions of bytes.
+pub type BoundReads = Table<RegionId, PerTier<f64>>;
+
+/// The least whole picosecond that a time may take which was computed to be `picoseconds`, with a
+/// relative and an absolute error. Steps take whole picoseconds, so rounding up keeps a lower bound
+/// one.
+fn lower_bound(picoseconds: f64, relative: f64, absolute: f64) -> SimTime {
+    SimTime::from_ps((picoseconds * (1.0 - relative) - absolute).max(0.0).ceil() as u64)
 }
 
-/// How many picoseconds less than it should a step of so many sublayers may take, as a transfer is complete when it lacks less
-/// than [`Fabric::TOLERANCE`](crate::memory::Fabric::SLACK) bytes: of each sublayer, the weights and the KV on the slowest tier, in
-/// as many parts as that has ports.
-fn hair(system: &MemorySystem, sublayers: usize) -> f64 {
+/// By how many picoseconds a step of so many stages may end early, as a transfer is complete when it
+/// lacks less than [`Fabric::SLACK`](crate::memory::Fabric::SLACK) bytes: of each stage, the weights
+/// and the KV on the slowest tier, in as many parts as that has ports.
+fn tolerance(system: &MemorySystem, stages: usize) -> f64 {
     let of_tier = |(id, tier): (TierId, &Tier)| {
         system.ports(id).len() as f64 * SimTime::PS_PER_SECOND as f64 / tier.wire_bandwidth.as_f64()
     };
     let a_byte = system.tier_ids().zip(system.tiers()).map(of_tier).fold(0.0, f64::max);
-    2.0 * sublayers as f64 * Fabric::<()>::TOLERANCE * a_byte
+    2.0 * stages as f64 * Fabric::<()>::SLACK * a_byte
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::memory::MemoryConfig;
-    use crate::workload::ModelConfig;
+    use crate::units::SequenceId;
+    use crate::workload::{LanguageModel, ModelConfig, stages};
 
     #[test]
     fn what_external_cannot_hold_must_be_read_from_hbm() {
@@ -125,6 +144,9 @@ mod tests {
         .unwrap();
         let (memory, model) = (MemorySystem::new(&memory).unwrap(), LanguageModel::new(&model).unwrap());
         // Half and half would take 50 ns; 90 kB must come from HBM.
-        assert_eq!(StepBound::new(&model, &memory, None, false).step(0, &[0]).as_ps(), 90_000);
+        let regions = Regions::new(&model, 1);
+        let stages = stages(&model, &regions, &[SequenceId::default()]);
+        let nothing = KvLoad { stored: Table::filled(1, 0), read: Table::filled(1, 0) };
+        assert_eq!(StepBound::new(&stages, &regions, &memory, None, false).step(&nothing).as_ps(), 90_000);
     }
 }

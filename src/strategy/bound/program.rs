@@ -1,16 +1,17 @@
-use super::{BoundReads, hair, lower_bound};
-use crate::memory::{MemorySystem, ResidencyKind};
-use crate::units::SimTime;
-use crate::workload::{LanguageModel, Roofline};
-use good_lp::{Expression, ProblemVariables, Solution, SolverModel, Variable, constraint, microlp, variable};
+//! The bound for any number of tiers, as a linear program.
 
-/// The bound for any number of tiers, as a linear program.
-///
-/// Sublayers that read and store the same are one *kind*; as the problem is convex, each of a kind may as well be placed
-/// alike. For each kind, what is read of its weights and of its KV is split over the tiers; what is stored for it on a
-/// tier is what is read there over the reads a stored byte. KV that is not read needs room too, on whichever tier. No tier
-/// holds more than its capacity. A kind takes as long as its slowest tier and no less than its compute; the sum over
-/// all sublayers is the least possible.
+use super::linear::{Linear, Solved};
+use super::{BoundReads, KvLoad, lower_bound, tolerance};
+use crate::memory::{MemorySystem, PerTier, ResidencyKind};
+use crate::units::{Bytes, RegionId, SimTime};
+use crate::workload::{Regions, Roofline, Stage};
+use good_lp::{Expression, Variable};
+
+/// Stages that read and store the same are one *kind*; as the problem is convex, each of a kind may as
+/// well be placed alike. For each kind, what is read of its weights and of its KV is split over the
+/// tiers; what is stored for it on a tier is what is read there over the reads per stored byte. KV that
+/// is not read needs room too, on whichever tier. No tier holds more than its capacity. A kind takes as
+/// long as its slowest tier and no less than its compute; the sum over all stages is the least possible.
 #[derive(Clone, Debug)]
 pub(super) struct Program {
     capacity: Vec<f64>,
@@ -18,38 +19,91 @@ pub(super) struct Program {
     bandwidth: Vec<f64>,
     roofline: Option<Roofline>,
     overlap: bool,
-    hair: f64,
-    /// For each sublayer: weights stored, weights read, KV bytes a token (0 for an mlp).
-    sublayers: Vec<[f64; 3]>,
+    tolerance: f64,
+    stages: Vec<Reads>,
+    /// Of the last step.
     kinds: Vec<Kind>,
 }
 
-/// Sublayers that read and store the same in a step.
+/// What a stage reads.
+#[derive(Clone, Debug)]
+struct Reads {
+    weights: Vec<Piece>,
+    /// The KV regions, with the bytes of a token.
+    kv: Vec<(RegionId, f64)>,
+    flop: f64,
+    /// In picoseconds.
+    fixed: f64,
+}
+
+/// A piece of the weights.
 #[derive(Clone, Copy, Debug)]
+struct Piece {
+    region: RegionId,
+    stored: f64,
+    read: f64,
+}
+
+/// Stages that read and store the same in a step.
+#[derive(Clone, Debug)]
 struct Kind {
     count: f64,
-    shape: [f64; 3],
-    active: usize,
+    /// Of each piece of the weights, what is stored and read.
+    weights: Vec<(f64, f64)>,
+    /// What is read of KV.
+    kv: f64,
+    /// In picoseconds.
     compute: f64,
+    fixed: f64,
 }
 
-/// A solution of the program.
-struct Solved {
+/// A solution of a step's program.
+struct Solution {
     /// The least time of the step, in units of the program.
     time: f64,
-    /// By kind, the bytes that one of the kind reads of its weights and of its KV from each tier.
-    split: Vec<[Vec<f64>; 2]>,
+    /// By kind, the bytes that one of the kind reads of each piece of its weights from each tier.
+    weights: Vec<Vec<PerTier<f64>>>,
+    /// The same of its KV.
+    kv: Vec<PerTier<f64>>,
 }
 
-/// What the solver may be wrong by, relative to the whole.
-const GUARD: f64 = 1e-7;
+/// The solver's error, relative to the whole.
+const SOLVER_ERROR: f64 = 1e-7;
+
+impl Reads {
+    /// The KV that the stage reads.
+    fn kv_read(&self, load: &KvLoad) -> f64 {
+        self.kv.iter().map(|(region, bytes)| bytes * load.read[*region] as f64).sum()
+    }
+
+    fn is_of(&self, kind: &Kind, kv: f64, compute: f64) -> bool {
+        let weights = self.weights.iter().map(|piece| (piece.stored, piece.read));
+        kind.kv == kv && kind.compute == compute && kind.fixed == self.fixed && weights.eq(kind.weights.iter().copied())
+    }
+}
 
 impl Program {
-    pub fn new(model: &LanguageModel, system: &MemorySystem, roofline: Option<Roofline>, overlap: bool) -> Self {
-        let sublayers = model.sublayers().enumerate().map(|(index, sublayer)| {
-            let kv = if index % 2 == 0 { model.layers()[index / 2].kv_bytes.as_f64() } else { 0.0 };
-            [sublayer.stored.as_f64(), sublayer.read.as_f64(), kv]
-        });
+    pub fn new(
+        stages: &[Stage],
+        regions: &Regions,
+        system: &MemorySystem,
+        roofline: Option<Roofline>,
+        overlap: bool,
+    ) -> Self {
+        let reads = |stage: &Stage| {
+            let of = stage.reads_of(regions);
+            let piece = |(region, weights): &(RegionId, crate::workload::Weights)| Piece {
+                region: *region,
+                stored: weights.stored.as_f64(),
+                read: weights.read.as_f64(),
+            };
+            Reads {
+                weights: of.weights.iter().map(piece).collect(),
+                kv: of.kv.iter().map(|(region, bytes)| (*region, bytes.as_f64())).collect(),
+                flop: stage.flop,
+                fixed: stage.fixed.as_ps() as f64,
+            }
+        };
         let per_second = SimTime::PS_PER_SECOND as f64;
         Self {
             capacity: system
@@ -64,140 +118,146 @@ impl Program {
             bandwidth: system.tiers().iter().map(|tier| tier.wire_bandwidth.as_f64() / per_second).collect(),
             roofline,
             overlap,
-            hair: hair(system, 2 * model.layers().len()),
-            sublayers: sublayers.collect(),
+            tolerance: tolerance(system, stages.len()),
+            stages: stages.iter().map(reads).collect(),
             kinds: Vec::new(),
         }
     }
 
-    pub fn step(&mut self, context: usize, active: &[usize]) -> SimTime {
-        let (unit, solved) = self.solution(context, active);
+    /// The bound of a step in which `stored` bytes of KV are stored.
+    pub fn step(&mut self, stored: Bytes, load: &KvLoad) -> SimTime {
+        let (unit, solved) = self.solution(stored, load);
         // Without a solution, what holds without capacities: all tiers at full bandwidth.
-        lower_bound(solved.map_or(1.0, |solved| solved.time) * unit, GUARD, self.hair)
+        lower_bound(solved.map_or(1.0, |solved| solved.time) * unit, SOLVER_ERROR, self.tolerance)
     }
 
     /// What is read of everything from each tier; without a solution, in proportion to the
     /// bandwidths.
-    pub fn reads(&mut self, context: usize, active: &[usize]) -> BoundReads {
-        let (_, solved) = self.solution(context, active);
-        let mut reads = BoundReads::nothing(self.sublayers.len(), self.bandwidth.len());
+    pub fn reads(&mut self, stored: Bytes, load: &KvLoad) -> BoundReads {
+        let (_, solved) = self.solution(stored, load);
+        let tiers = self.bandwidth.len();
         let together: f64 = self.bandwidth.iter().sum();
-        let even = |bytes: f64| self.bandwidth.iter().map(|bandwidth| bytes * bandwidth / together).collect();
-        for (index, shape) in self.sublayers.iter().enumerate() {
-            let active = if shape[2] > 0.0 { active[index / 2] } else { 0 };
-            let kind = self.kinds.iter().position(|kind| kind.shape == *shape && kind.active == active);
-            let split = solved.as_ref().zip(kind).map(|(solved, kind)| solved.split[kind].clone());
-            let [weights, kv] = split.unwrap_or_else(|| [even(shape[1]), even(shape[2] * active as f64)]);
-            reads.weights[index] = weights;
-            if index % 2 == 0 {
-                reads.kv[index / 2] = kv;
+        let even = |bytes: f64| -> PerTier<f64> {
+            self.bandwidth.iter().map(|bandwidth| bytes * bandwidth / together).collect()
+        };
+        let mut reads = BoundReads::new();
+        let mut put = |region: RegionId, split: PerTier<f64>| {
+            *reads.or_insert_with(region, || PerTier::filled(tiers, 0.0)) = split;
+        };
+        for stage in &self.stages {
+            let (kv, compute) = (stage.kv_read(load), self.compute(stage, stage.kv_read(load)));
+            let kind = self.kinds.iter().position(|kind| stage.is_of(kind, kv, compute));
+            let split = solved.as_ref().zip(kind);
+            for (index, piece) in stage.weights.iter().enumerate() {
+                let of_piece = split.map(|(solved, kind)| solved.weights[kind][index].clone());
+                put(piece.region, of_piece.unwrap_or_else(|| even(piece.read)));
+            }
+            let of_kv = split.map_or_else(|| even(kv), |(solved, kind)| solved.kv[kind].clone());
+            for (region, bytes) in &stage.kv {
+                // Of several sequences, each region has its part of what the stage reads from a tier.
+                let part = if kv > 0.0 { bytes * load.read[*region] as f64 / kv } else { 0.0 };
+                put(*region, of_kv.map(|bytes| bytes * part));
             }
         }
         reads
     }
 
     /// The unit of time of a step's program, and its solution in that unit.
-    fn solution(&mut self, context: usize, active: &[usize]) -> (f64, Option<Solved>) {
-        self.sort_into_kinds(active);
-        let kv_stored: f64 = self.sublayers.iter().map(|shape| shape[2] * context as f64).sum();
-        let kv_read: f64 = self.kinds.iter().map(|kind| kind.count * kind.shape[2] * kind.active as f64).sum();
-        let all: f64 = self.kinds.iter().map(|kind| kind.count * kind.shape[1]).sum::<f64>() + kv_read;
+    fn solution(&mut self, stored: Bytes, load: &KvLoad) -> (f64, Option<Solution>) {
+        self.sort_into_kinds(load);
+        let kv_read: f64 = self.kinds.iter().map(|kind| kind.count * kind.kv).sum();
+        let of_kind = |kind: &Kind| kind.count * kind.weights.iter().map(|(_, read)| read).sum::<f64>();
+        let all: f64 = self.kinds.iter().map(of_kind).sum::<f64>() + kv_read;
         let together: f64 = self.bandwidth.iter().sum();
         // In shares of all bytes read, and of the time that they take at all bandwidths together: numbers near 1.
         let unit = all / together;
-        (unit, self.solve(all, unit, kv_stored - kv_read))
+        (unit, self.solve(all, unit, stored.as_f64() - kv_read))
     }
 
-    fn sort_into_kinds(&mut self, active: &[usize]) {
-        self.kinds.clear();
-        for (index, shape) in self.sublayers.iter().enumerate() {
-            // An mlp reads no KV: the tokens of its layer make no difference.
-            let active = if shape[2] > 0.0 { active[index / 2] } else { 0 };
-            match self.kinds.iter_mut().find(|kind| kind.shape == *shape && kind.active == active) {
+    fn compute(&self, stage: &Reads, kv: f64) -> f64 {
+        let weights = stage.weights.iter().map(|piece| piece.read).sum();
+        self.roofline.map_or(0.0, |roofline| roofline.picoseconds(weights, kv, stage.flop))
+    }
+
+    fn sort_into_kinds(&mut self, load: &KvLoad) {
+        let mut kinds: Vec<Kind> = std::mem::take(&mut self.kinds);
+        kinds.clear();
+        for stage in &self.stages {
+            let kv = stage.kv_read(load);
+            let compute = self.compute(stage, kv);
+            match kinds.iter_mut().find(|kind| stage.is_of(kind, kv, compute)) {
                 Some(kind) => kind.count += 1.0,
                 None => {
-                    let kv = shape[2] * active as f64;
-                    let compute = self.roofline.map_or(0.0, |roofline| roofline.picoseconds(shape[1], kv));
-                    self.kinds.push(Kind { count: 1.0, shape: *shape, active, compute });
+                    let weights = stage.weights.iter().map(|piece| (piece.stored, piece.read)).collect();
+                    kinds.push(Kind { count: 1.0, weights, kv, compute, fixed: stage.fixed });
                 }
             }
         }
+        self.kinds = kinds;
     }
 
-    /// The least time in units of `unit`, with bytes in shares of `all`.
-    fn solve(&self, all: f64, unit: f64, unread: f64) -> Option<Solved> {
-        let mut variables = ProblemVariables::new();
-        let tiers = self.bandwidth.len();
-        let mut split = |total: f64, constraints: &mut Vec<_>| -> Vec<Variable> {
-            let parts: Vec<Variable> = (0..tiers).map(|_| variables.add(variable().min(0.0))).collect();
-            let sum: Expression = parts.iter().copied().sum();
-            constraints.push(constraint!(sum == total));
-            parts
-        };
-        let mut constraints = Vec::new();
-        let mut stored: Vec<Expression> = vec![Expression::from(0.0); tiers];
-        for (tier, part) in split(unread / all, &mut constraints).into_iter().enumerate() {
+    /// The least time in units of `unit`, with bytes in shares of `all`; `unread` bytes of KV are
+    /// stored and not read.
+    fn solve(&self, all: f64, unit: f64, unread: f64) -> Option<Solution> {
+        let mut program = Linear::new(self.bandwidth.len());
+        let mut stored = program.nothing();
+        for (tier, part) in program.split(unread / all).into_iter().enumerate() {
             stored[tier] += part;
         }
-        // By kind and tier, what one of the kind reads.
         let mut reads: Vec<Vec<Expression>> = Vec::new();
-        let mut parts_of_kinds: Vec<[Vec<Variable>; 2]> = Vec::new();
+        let mut of_weights: Vec<Vec<Vec<Variable>>> = Vec::new();
+        let mut of_kv: Vec<Vec<Variable>> = Vec::new();
         for kind in &self.kinds {
-            let [weights_stored, weights_read, kv] = kind.shape;
-            let mut read = vec![Expression::from(0.0); tiers];
-            let mut parts_of_kind = [Vec::new(), Vec::new()];
-            for (parts, total, stored_per_read) in [
-                (0, weights_read, if weights_read > 0.0 { weights_stored / weights_read } else { 0.0 }),
-                (1, kv * kind.active as f64, 1.0),
-            ] {
-                if total > 0.0 {
-                    parts_of_kind[parts] = split(total / all, &mut constraints);
-                    for (tier, &part) in parts_of_kind[parts].iter().enumerate() {
-                        read[tier] += part;
-                        stored[tier] += kind.count * stored_per_read * part;
-                    }
+            let mut read = program.nothing();
+            // What one of the kind reads of a quantity, and what is stored for it.
+            let mut split = |total: f64, stored_per_read: f64| -> Vec<Variable> {
+                if total <= 0.0 {
+                    return Vec::new();
                 }
-            }
-            parts_of_kinds.push(parts_of_kind);
+                let parts = program.split(total / all);
+                for (tier, &part) in parts.iter().enumerate() {
+                    read[tier] += part;
+                    stored[tier] += kind.count * stored_per_read * part;
+                }
+                parts
+            };
+            of_weights.push(kind.weights.iter().map(|&(stored, read)| split(read, stored / read)).collect());
+            of_kv.push(split(kind.kv, 1.0));
             reads.push(read);
         }
-        for (tier, stored) in stored.into_iter().enumerate() {
-            if self.capacity[tier].is_finite() {
-                constraints.push(constraint!(stored <= self.capacity[tier] / all));
-            }
-        }
-        let together: f64 = self.bandwidth.iter().sum();
-        let mut objective = Expression::from(0.0);
+        program.limit(stored, |tier| self.capacity[tier] / all);
+        let objective = self.time(reads, unit, &mut program);
+        let (time, solved) = program.minimize(&objective)?;
+        let bytes = |parts: &Vec<Variable>, solved: &Solved| solved.parts(parts, all);
+        Some(Solution {
+            time,
+            weights: of_weights.iter().map(|of| of.iter().map(|parts| bytes(parts, &solved)).collect()).collect(),
+            kv: of_kv.iter().map(|parts| bytes(parts, &solved)).collect(),
+        })
+    }
+
+    /// The time of the step, of which one stage of each kind reads `reads`.
+    fn time(&self, reads: Vec<Vec<Expression>>, unit: f64, program: &mut Linear) -> Expression {
+        let mut time = Expression::from(0.0);
         if self.overlap {
-            let time = variables
-                .add(variable().min(self.kinds.iter().map(|kind| kind.count * kind.compute).sum::<f64>() / unit));
-            for tier in 0..tiers {
-                let mut read = Expression::from(0.0);
-                for (kind, reads) in self.kinds.iter().zip(&reads) {
-                    read += kind.count * reads[tier].clone();
+            let compute = |kind: &Kind| kind.count * (kind.compute + kind.fixed);
+            let compute = self.kinds.iter().map(compute).sum::<f64>() / unit;
+            let mut read_all = program.nothing();
+            for (kind, reads) in self.kinds.iter().zip(&reads) {
+                for (all, read) in read_all.iter_mut().zip(reads) {
+                    *all += kind.count * read.clone();
                 }
-                constraints.push(constraint!(read * (together / self.bandwidth[tier]) <= time));
             }
-            objective += time;
+            time += program.slowest(read_all, &self.bandwidth, compute);
         } else {
             for (kind, reads) in self.kinds.iter().zip(reads) {
-                let time = variables.add(variable().min(kind.compute / unit));
-                for (tier, read) in reads.into_iter().enumerate() {
-                    constraints.push(constraint!(read * (together / self.bandwidth[tier]) <= time));
+                let of_kind = program.slowest(reads, &self.bandwidth, kind.compute / unit);
+                time += kind.count * of_kind;
+                if kind.fixed > 0.0 {
+                    time += kind.count * kind.fixed / unit;
                 }
-                objective += kind.count * time;
             }
         }
-        let mut problem = variables.minimise(objective.clone()).using(microlp);
-        for constraint in constraints {
-            problem = problem.with(constraint);
-        }
-        let solution = problem.solve().ok()?;
-        let bytes = |parts: &Vec<Variable>| match parts.as_slice() {
-            [] => vec![0.0; tiers],
-            parts => parts.iter().map(|part| solution.value(*part).max(0.0) * all).collect(),
-        };
-        let split = parts_of_kinds.iter().map(|[weights, kv]| [bytes(weights), bytes(kv)]).collect();
-        Some(Solved { time: solution.eval(objective), split })
+        time
     }
 }

@@ -1,13 +1,14 @@
 use super::{Initialization, Layout};
 use crate::memory::{Shortage, TierId};
-use crate::units::Bytes;
+use crate::units::{Bytes, Page};
 
-/// The best ratio of every sublayer's weights, and of every layer's prefill tokens spread evenly, on HBM; of the rest, the
-/// best ratio of the tiers that remain on the next one, and so on.
+/// The best ratio of every stage's weights, and of every layer's prefill tokens spread evenly, on HBM;
+/// of the rest, the best ratio of the tiers that remain on the next one, and so on.
 ///
-/// In integers, from the bandwidths: `round(best * stored)` bytes of each sublayer on HBM, and `n = round(best * prefill)` tokens
-/// of each layer: token j where `floor((j+1) n / prefill) > floor(j n / prefill)`. Halves round up. Where HBM is short, in the
-/// order of `HbmFirst`.
+/// In integers, from the bandwidths: `round(best * stored)` bytes of each piece of weights on HBM, and
+/// `n = round(best * prefill)` tokens of each layer: token j where `floor((j+1) n / prefill) >
+/// floor(j n / prefill)`. Halves round up. Pages take the place of tokens where they hold several.
+/// Where HBM is short, in the order of `HbmFirst`.
 pub struct BestRatio;
 
 /// What one tier takes of what the tiers before it leave.
@@ -30,33 +31,33 @@ impl Initialization for BestRatio {
         }
         let (last, faster) = portions.split_last().expect("a memory system has tiers");
 
-        for (index, sublayer) in layout.sublayers().into_iter().enumerate() {
-            let mut left = sublayer.stored;
+        for (region, weights) in layout.weights() {
+            let mut left = weights.stored;
             for portion in faster {
                 let part = left.share(portion.bandwidth, portion.remaining).min(layout.free(portion.tier));
-                layout.put_weights(index, portion.tier, part)?;
+                layout.put_weights(region, portion.tier, part)?;
                 left -= part;
             }
-            layout.spill_weights(index, last.tier, left)?;
+            layout.spill_weights(region, last.tier, left)?;
         }
 
         let mut spread: Vec<Spread> = Vec::new();
         let mut left = layout.prefill() as u64;
         for portion in faster {
-            // Bytes are only the vehicle here: `share` is the rounding rule.
+            // A count of pages as `Bytes`, for the rounding rule of `share`.
             let taken = Bytes::new(left).share(portion.bandwidth, portion.remaining).get();
             spread.push(Spread { taken, of: left, seen: 0 });
             left -= taken;
         }
-        for token in 0..layout.prefill() {
+        for page in Page::all(layout.prefill()) {
             let tier = spread.iter_mut().position(Spread::takes_next).map_or(last.tier, |index| faster[index].tier);
-            layout.spill_token_of_layers(token, |_| tier)?;
+            layout.spill_page_of_regions(page, |_| tier)?;
         }
         Ok(())
     }
 }
 
-/// Takes `taken` of `of` tokens, spread evenly over them.
+/// Takes `taken` of `of` pages, spread evenly over them.
 struct Spread {
     taken: u64,
     of: u64,

@@ -6,9 +6,10 @@ use std::num::NonZeroU32;
 
 /// [`BestRatio`] where HBM has room for all weights and `growth` times the KV of the prefill, else [`DensityFirst`].
 ///
-/// Where HBM is short, what is read most for each byte belongs there, and tokens that are seldom read lie beyond. Where it is not,
-/// it matters more that what lies beyond is read for certain: of tokens, another number is skipped there in each step, and a layer
-/// waits whenever it is too few.
+/// Where HBM is short, the bytes that are read most often belong there, and tokens that are seldom
+/// read in external memory. Where HBM is ample, it matters more that the bytes in external memory are
+/// read in every step: of tokens there, another number is skipped in each step, and a layer waits for
+/// HBM whenever it is too many.
 pub struct ByRoom {
     /// How many times the KV of the prefill there must be room for.
     pub growth: NonZeroU32,
@@ -22,9 +23,9 @@ impl Initialization for ByRoom {
     }
 
     fn lay_out(&self, layout: &mut Layout<'_>) -> Result<(), Shortage> {
-        let weights = layout.sublayers().iter().map(|sublayer| sublayer.stored.get()).sum::<u64>();
-        let token = (0..layout.layers()).map(|layer| layout.kv_bytes(layer).get()).sum::<u64>();
-        let kv = u128::from(token) * layout.prefill() as u128;
+        let weights = layout.weights().iter().map(|(_, weights)| weights.stored.get()).sum::<u64>();
+        let page = layout.kv().map(|region| layout.page_bytes(region).get()).sum::<u64>();
+        let kv = u128::from(page) * layout.prefill() as u128;
         let room = u128::from(layout.free(TierId::HBM).get());
         if u128::from(weights) + u128::from(self.growth.get()) * kv <= room {
             BestRatio.lay_out(layout)

@@ -1,28 +1,29 @@
 use super::{Initialization, Layout};
 use crate::memory::{Shortage, TierId};
-use crate::units::Ratio;
+use crate::units::{Bytes, Page, Ratio};
 
-/// Shares of every sublayer's weights, and of every layer's prefill tokens spread evenly, on HBM: percentages as FlexGen's.
+/// Shares of every stage's weights, and of every layer's prefill pages spread evenly, on HBM:
+/// percentages as FlexGen's.
 pub struct Static {
     /// HBM's share of the weights.
     pub weights: Ratio,
-    /// HBM's share of the tokens.
+    /// HBM's share of the pages.
     pub kv: Ratio,
 }
 
 impl Initialization for Static {
     fn lay_out(&self, layout: &mut Layout<'_>) -> Result<(), Shortage> {
         let next = TierId::new(1.min(layout.system().tiers().len() - 1));
-        for (index, sublayer) in layout.sublayers().into_iter().enumerate() {
-            let wanted = crate::units::Bytes::new(self.weights.round_of(sublayer.stored.get()));
+        for (region, weights) in layout.weights() {
+            let wanted = Bytes::new(self.weights.round_of(weights.stored.get()));
             let on_hbm = wanted.min(layout.free(TierId::HBM));
-            layout.put_weights(index, TierId::HBM, on_hbm)?;
-            layout.spill_weights(index, next, sublayer.stored - on_hbm)?;
+            layout.put_weights(region, TierId::HBM, on_hbm)?;
+            layout.spill_weights(region, next, weights.stored - on_hbm)?;
         }
-        for token in 0..layout.prefill() {
-            let before = |token: usize| self.kv.floor_of(token as u64);
-            let tier = if before(token + 1) > before(token) { TierId::HBM } else { next };
-            layout.spill_token_of_layers(token, |_| tier)?;
+        for page in Page::all(layout.prefill()) {
+            let before = |page: Page| self.kv.floor_of(page.index() as u64);
+            let tier = if before(page.next()) > before(page) { TierId::HBM } else { next };
+            layout.spill_page_of_regions(page, |_| tier)?;
         }
         Ok(())
     }

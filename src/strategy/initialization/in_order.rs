@@ -1,12 +1,13 @@
 use super::{Initialization, Layout};
 use crate::memory::{Shortage, TierId};
+use crate::units::Page;
 
 /// What fills HBM first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Weights, then prefill KV layer by layer, so that the first layers have all of theirs there.
     Weights,
-    /// Prefill KV token by token, then weights.
+    /// Prefill KV page by page, then weights.
     Kv,
 }
 
@@ -16,22 +17,20 @@ pub struct InOrder(pub Order);
 impl Initialization for InOrder {
     fn lay_out(&self, layout: &mut Layout<'_>) -> Result<(), Shortage> {
         let weights = |layout: &mut Layout<'_>| {
-            let sublayers = layout.sublayers().into_iter().enumerate();
-            sublayers
-                .into_iter()
-                .try_for_each(|(index, sublayer)| layout.spill_weights(index, TierId::HBM, sublayer.stored))
+            let all = layout.weights();
+            all.into_iter().try_for_each(|(region, weights)| layout.spill_weights(region, TierId::HBM, weights.stored))
         };
-        let (prefill, layers) = (layout.prefill(), layout.layers());
+        let prefill = Page::all(layout.prefill());
         match self.0 {
             Order::Weights => {
                 weights(layout)?;
-                for layer in 0..layers {
-                    (0..prefill).try_for_each(|token| layout.spill_token(layer, token, TierId::HBM))?;
+                for region in layout.kv() {
+                    prefill.clone().try_for_each(|page| layout.spill_page(region, page, TierId::HBM))?;
                 }
             }
             Order::Kv => {
-                for token in 0..prefill {
-                    layout.spill_token_of_layers(token, |_| TierId::HBM)?;
+                for page in prefill {
+                    layout.spill_page_of_regions(page, |_| TierId::HBM)?;
                 }
                 weights(layout)?;
             }

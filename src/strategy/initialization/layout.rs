@@ -1,38 +1,57 @@
-use crate::memory::{Ledger, MemorySystem, ResidencyKind, Shortage, TierId};
-use crate::units::Bytes;
-use crate::workload::{LanguageModel, Shape, Sublayer, TokenSet};
+//! The layout that an initialization fills.
 
-/// Where weights and prefill KV lie: empty at first, filled by an [`Initialization`](super::Initialization). Where tokens are kept
-/// in pages of several, a token here is a page.
+use crate::memory::{Ledger, MemorySystem, PerTier, ResidencyKind, Shortage, TierId};
+use crate::units::{Bytes, Page, RegionId, Table};
+use crate::workload::{Regions, Shape, Stage, StageReads, TokenSet, Weights};
+
+/// Where weights and prefill KV lie: empty at first, filled by an
+/// [`Initialization`](super::Initialization). Weights are divisible to the byte; KV is put in pages.
 pub struct Layout<'a> {
-    model: &'a LanguageModel,
+    regions: &'a Regions,
+    stages: &'a [Stage],
     system: &'a MemorySystem,
     ledger: &'a mut Ledger,
+    /// The pages of each KV region before step 0.
     prefill: usize,
     read_share: f64,
-    /// Of a token, by layer.
-    kv_bytes: Vec<Bytes>,
-    /// For each sublayer, in the order of a step, its stored bytes on each tier.
-    weights: Vec<Vec<Bytes>>,
-    /// For each layer, the tokens on each tier.
-    tokens: Vec<Vec<TokenSet>>,
+    /// Of each KV region.
+    page_bytes: Table<RegionId, Bytes>,
+    laid_out: LaidOut,
+}
+
+/// What was laid out.
+#[derive(Clone, Debug)]
+pub struct LaidOut {
+    /// For each weight region, in the order of their ids, its stored bytes on each tier.
+    pub weights: Vec<PerTier<Bytes>>,
+    /// For each KV region, the pages on each tier.
+    pub pages: Vec<PerTier<TokenSet>>,
 }
 
 impl<'a> Layout<'a> {
-    /// Nothing laid out yet of what `shape` asks for.
+    /// Nothing laid out yet of `regions`, which a step reads in `stages`, for a run of that shape.
     #[must_use]
-    pub fn new(model: &'a LanguageModel, system: &'a MemorySystem, ledger: &'a mut Ledger, shape: Shape) -> Self {
-        let (prefill, range) = (shape.pages(shape.prefill), shape.range());
-        let (layers, tiers) = (model.layers().len(), system.tiers().len());
+    pub fn new(
+        regions: &'a Regions,
+        stages: &'a [Stage],
+        system: &'a MemorySystem,
+        ledger: &'a mut Ledger,
+        shape: Shape,
+    ) -> Self {
+        let tiers = system.tiers().len();
+        let empty = PerTier::filled(tiers, TokenSet::new(shape.range()));
         Self {
-            model,
+            regions,
+            stages,
             system,
             ledger,
-            prefill,
+            prefill: shape.pages(shape.prefill),
             read_share: 1.0,
-            kv_bytes: model.layers().iter().map(|layer| layer.kv_bytes.times(shape.page_tokens as u64)).collect(),
-            weights: vec![vec![Bytes::ZERO; tiers]; 2 * layers],
-            tokens: vec![vec![TokenSet::new(range); tiers]; layers],
+            page_bytes: regions.token_bytes().map(|bytes| bytes.times(shape.page_size.tokens() as u64)).collect(),
+            laid_out: LaidOut {
+                weights: vec![PerTier::filled(tiers, Bytes::ZERO); regions.len() - regions.kv_len()],
+                pages: vec![empty; regions.kv_len()],
+            },
         }
     }
 
@@ -42,39 +61,44 @@ impl<'a> Layout<'a> {
         self.system
     }
 
-    /// The model's sublayers, in the order of a step.
+    /// The weight regions, in the order in which a step reads them.
     #[must_use]
-    pub fn sublayers(&self) -> Vec<Sublayer> {
-        self.model.sublayers().collect()
+    pub fn weights(&self) -> Vec<(RegionId, Weights)> {
+        self.regions.weights().collect()
     }
 
-    /// K and V of one token in `layer`.
-    #[must_use]
-    pub fn kv_bytes(&self, layer: usize) -> Bytes {
-        self.kv_bytes[layer]
+    /// The KV regions.
+    pub fn kv(&self) -> impl DoubleEndedIterator<Item = RegionId> + ExactSizeIterator + Clone + use<> {
+        self.regions.kv()
     }
 
-    /// How many layers there are.
+    /// What each stage of a step reads, in the order in which they run.
     #[must_use]
-    pub fn layers(&self) -> usize {
-        self.tokens.len()
+    pub fn stages(&self) -> Vec<StageReads> {
+        self.stages.iter().map(|stage| stage.reads_of(self.regions)).collect()
     }
 
-    /// How many tokens each layer has before step 0.
+    /// The size of a page of a KV region.
+    #[must_use]
+    pub fn page_bytes(&self, region: RegionId) -> Bytes {
+        self.page_bytes[region]
+    }
+
+    /// How many pages each KV region has before step 0.
     #[must_use]
     pub fn prefill(&self) -> usize {
         self.prefill
     }
 
-    /// The same where the trace's first steps read that share of the tokens, or of the pages.
+    /// The same where the trace's first steps read that share of the pages.
     #[must_use]
     pub fn with_read_share(self, share: f64) -> Self {
         Self { read_share: share, ..self }
     }
 
-    /// The share of the tokens (or of the pages) that the trace reads in its first steps, between 0
-    /// and 1. An initialization that asks for it says so with
-    /// [`uses_read_share`](super::Initialization::uses_read_share); to others it is 1.
+    /// The share of the pages that the trace reads in its first steps, between 0 and 1. An
+    /// initialization that asks for it returns true from
+    /// [`uses_read_share`](super::Initialization::uses_read_share); for others it is 1.
     #[must_use]
     pub fn read_share(&self) -> f64 {
         self.read_share
@@ -86,52 +110,55 @@ impl<'a> Layout<'a> {
         self.ledger.room(tier)
     }
 
-    /// Puts `bytes` of the stored weights of `sublayer` on `tier`.
+    /// Puts `bytes` of the stored weights of `region` on `tier`.
     ///
     /// # Errors
     /// [`Shortage`] if they do not fit.
-    pub fn put_weights(&mut self, sublayer: usize, tier: TierId, bytes: Bytes) -> Result<(), Shortage> {
+    pub fn put_weights(&mut self, region: RegionId, tier: TierId, bytes: Bytes) -> Result<(), Shortage> {
         self.ledger.store(tier, bytes)?;
-        self.weights[sublayer][tier.index()] += bytes;
+        self.laid_out.weights[region.index() - self.regions.kv_len()][tier] += bytes;
         Ok(())
     }
 
-    /// Puts `bytes` of the stored weights of `sublayer` on the tiers from `tier` on, each while it has room; what fits on
-    /// none of them, on faster ones.
+    /// Puts `bytes` of the stored weights of `region` on the tiers from `tier` on, each while it has
+    /// room; what fits on none of them, on faster ones.
     ///
     /// # Errors
     /// [`Shortage`] if they do not all fit.
-    pub fn spill_weights(&mut self, sublayer: usize, tier: TierId, bytes: Bytes) -> Result<(), Shortage> {
+    pub fn spill_weights(&mut self, region: RegionId, tier: TierId, bytes: Bytes) -> Result<(), Shortage> {
         let mut left = bytes;
         for tier in self.tiers_from(tier) {
             let part = left.min(self.free(tier));
-            self.put_weights(sublayer, tier, part)?;
+            self.put_weights(region, tier, part)?;
             left -= part;
         }
-        // Told as a shortage of the last tier, the one meant to be large.
-        self.put_weights(sublayer, self.last(), left)
+        // Reported as a shortage of the last tier, the one meant to be large.
+        self.put_weights(region, self.system.last_tier(), left)
     }
 
-    /// Puts `token` of `layer` on the first tier from `tier` on that has room, or else on a faster one.
+    /// Puts a page of `region` on the first tier from `tier` on that has room, or else on a faster
+    /// one.
     ///
     /// # Errors
     /// [`Shortage`] if none has.
-    pub fn spill_token(&mut self, layer: usize, token: usize, tier: TierId) -> Result<(), Shortage> {
-        let bytes = self.kv_bytes(layer);
-        let tier = self.tiers_from(tier).find(|&tier| self.free(tier) >= bytes).unwrap_or(self.last());
+    pub fn spill_page(&mut self, region: RegionId, page: Page, tier: TierId) -> Result<(), Shortage> {
+        let bytes = self.page_bytes[region];
+        let fitting = self.tiers_from(tier).find(|&tier| self.free(tier) >= bytes);
+        let tier = fitting.unwrap_or(self.system.last_tier());
         self.ledger.store(tier, bytes)?;
-        self.tokens[layer][tier.index()].insert(token);
+        self.laid_out.pages[region.index()][tier].insert(page.index());
         Ok(())
     }
 
-    /// As [`spill_token`](Self::spill_token) for `token` of each layer in turn, which goes to the tier that `tier` says.
+    /// As [`spill_page`](Self::spill_page) for `page` of each KV region in turn, which goes to the
+    /// tier that `tier` returns.
     ///
     /// # Errors
     /// [`Shortage`] if no tier has room for one of them.
-    pub fn spill_token_of_layers(&mut self, token: usize, tier: impl Fn(usize) -> TierId) -> Result<(), Shortage> {
+    pub fn spill_page_of_regions(&mut self, page: Page, tier: impl Fn(RegionId) -> TierId) -> Result<(), Shortage> {
         let mut wanted = [Bytes::ZERO; MemorySystem::MAX_TIERS];
-        for (layer, bytes) in self.kv_bytes.iter().enumerate() {
-            wanted[tier(layer).index()] += *bytes;
+        for (region, bytes) in self.page_bytes.entries() {
+            wanted[tier(region).index()] += *bytes;
         }
         // Where all fit where they are to go, none has to look for room.
         let fits = |id: TierId| wanted[id.index()] <= self.free(id);
@@ -139,16 +166,12 @@ impl<'a> Layout<'a> {
             for id in self.system.tier_ids() {
                 self.ledger.store(id, wanted[id.index()])?;
             }
-            for (layer, tokens) in self.tokens.iter_mut().enumerate() {
-                tokens[tier(layer).index()].insert(token);
+            for (region, pages) in RegionId::all(self.laid_out.pages.len()).zip(&mut self.laid_out.pages) {
+                pages[tier(region)].insert(page.index());
             }
             return Ok(());
         }
-        (0..self.layers()).try_for_each(|layer| self.spill_token(layer, token, tier(layer)))
-    }
-
-    fn last(&self) -> TierId {
-        TierId::new(self.system.tiers().len() - 1)
+        self.kv().try_for_each(|region| self.spill_page(region, page, tier(region)))
     }
 
     /// The tiers from `tier` on, then the faster ones.
@@ -156,9 +179,9 @@ impl<'a> Layout<'a> {
         (tier.index()..self.system.tiers().len()).chain(0..tier.index()).map(TierId::new)
     }
 
-    /// What was laid out: for each sublayer its stored bytes on each tier, and for each layer the tokens on each tier.
+    /// What was laid out.
     #[must_use]
-    pub fn into_parts(self) -> (Vec<Vec<Bytes>>, Vec<Vec<TokenSet>>) {
-        (self.weights, self.tokens)
+    pub fn finish(self) -> LaidOut {
+        self.laid_out
     }
 }

@@ -1,4 +1,7 @@
-//! What lies where before step 0.
+//! The layout before step 0.
+//!
+//! An [`Initialization`] puts the weights and the KV of the prompt on the tiers. Each lives in a file
+//! of its own; a line in the list below gives it its name and its parameters.
 
 mod active;
 mod as_bound;
@@ -12,7 +15,7 @@ mod layout;
 
 pub use active::Active;
 pub use as_bound::AsBound;
-pub use layout::Layout;
+pub use layout::{LaidOut, Layout};
 
 use crate::memory::Shortage;
 use crate::strategy::registry::registry;
@@ -23,8 +26,8 @@ registry! {
     /// The initializations, by name.
     InitializationKind, "initialization", Initialization:
     HbmFirst => hbm_first::HbmFirst, "all weights, then all prefill KV, on HBM while it fits; the rest on the next tier";
-    BestRatio => best_ratio::BestRatio, "of every sublayer's weights and every layer's prefill tokens, each tier's best ratio on it";
-    DensityFirst { active: Active = Active::Auto } => density_first::DensityFirst { active }, "the most read bytes a stored byte first, each sublayer up to its best ratio; assumes that a share `active` of the tokens is read in each step";
+    BestRatio => best_ratio::BestRatio, "of every stage's weights and every layer's prefill tokens, each tier's best ratio on it";
+    DensityFirst { active: Active = Active::Auto } => density_first::DensityFirst { active }, "the most read bytes a stored byte first, each stage up to its best ratio; assumes that a share `active` of the tokens is read in each step";
     Static { weights: Ratio = Ratio::from_permille(850).unwrap(), kv: Ratio = Ratio::from_permille(850).unwrap() } => by_share::Static { weights, kv }, "HBM's shares of the weights and of the prefill KV, as FlexGen's percentages";
     WeightsFirst => in_order::InOrder(in_order::Order::Weights), "weights on HBM while they fit, then prefill KV layer by layer";
     KvFirst => in_order::InOrder(in_order::Order::Kv), "prefill KV on HBM while it fits, then weights";
@@ -46,7 +49,7 @@ pub trait Initialization {
         false
     }
 
-    /// Puts every sublayer's stored bytes and every prefill token of every layer somewhere on `layout`.
+    /// Puts all stored weights and every prefill page of every KV region somewhere on `layout`.
     ///
     /// # Errors
     /// [`Shortage`] if something fits nowhere.

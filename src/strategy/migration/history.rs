@@ -1,16 +1,17 @@
+use crate::units::{RegionId, Table};
 use crate::workload::TokenSet;
 use std::num::NonZeroU32;
 
 /// What the last steps skipped, the present one included.
 pub struct History {
     window: usize,
-    layers: Vec<OfLayer>,
+    regions: Table<RegionId, OfRegion>,
 }
 
 #[derive(Default)]
-struct OfLayer {
+struct OfRegion {
     sets: Vec<TokenSet>,
-    /// How many tokens each of them read.
+    /// How many pages each of them read.
     read: Vec<usize>,
     /// Where the present step is.
     newest: usize,
@@ -19,7 +20,7 @@ struct OfLayer {
 impl History {
     /// Of so many steps.
     pub fn new(window: NonZeroU32) -> Self {
-        Self { window: window.get() as usize, layers: Vec::new() }
+        Self { window: window.get() as usize, regions: Table::new() }
     }
 
     /// How many steps are kept.
@@ -27,33 +28,31 @@ impl History {
         self.window
     }
 
-    /// The memory that a layer of so many words takes in a run of so many steps.
+    /// The memory that a region of so many words takes in a run of so many steps.
     pub fn memory(&self, words: usize, steps: usize) -> u64 {
         (self.window.min(steps) as u64).saturating_mul((words * 8 + 64) as u64)
     }
 
-    /// The present step has skipped `skipped` in `layer`, and read `read` tokens. `forget` is told what leaves the window for it.
-    pub fn note(&mut self, layer: usize, skipped: &TokenSet, read: usize, forget: impl FnOnce(&TokenSet)) {
-        if self.layers.len() <= layer {
-            self.layers.resize_with(layer + 1, OfLayer::default);
-        }
-        let of_layer = &mut self.layers[layer];
-        if of_layer.sets.len() < self.window {
-            of_layer.newest = of_layer.sets.len();
-            of_layer.sets.push(skipped.clone());
-            of_layer.read.push(read);
+    /// The present step has skipped `skipped` of `region`, and read `read` pages. Calls `forget` with
+    /// the set that leaves the window for it.
+    pub fn note(&mut self, region: RegionId, skipped: &TokenSet, read: usize, forget: impl FnOnce(&TokenSet)) {
+        let of_region = self.regions.or_insert_with(region, OfRegion::default);
+        if of_region.sets.len() < self.window {
+            of_region.newest = of_region.sets.len();
+            of_region.sets.push(skipped.clone());
+            of_region.read.push(read);
         } else {
-            of_layer.newest = (of_layer.newest + 1) % self.window;
-            let oldest = &mut of_layer.sets[of_layer.newest];
+            of_region.newest = (of_region.newest + 1) % self.window;
+            let oldest = &mut of_region.sets[of_region.newest];
             forget(oldest);
             oldest.copy_from(skipped);
-            of_layer.read[of_layer.newest] = read;
+            of_region.read[of_region.newest] = read;
         }
     }
 
-    /// What was skipped in `layer` so many steps ago, and how many tokens were read.
-    pub fn step(&self, layer: usize, ago: usize) -> Option<(&TokenSet, usize)> {
-        let OfLayer { sets, read, newest } = self.layers.get(layer)?;
+    /// What was skipped of `region` so many steps ago, and how many pages were read.
+    pub fn step(&self, region: RegionId, ago: usize) -> Option<(&TokenSet, usize)> {
+        let OfRegion { sets, read, newest } = self.regions.get(region)?;
         let index = (newest + self.window - ago.min(self.window)) % self.window;
         (ago < sets.len()).then(|| (&sets[index], read[index]))
     }

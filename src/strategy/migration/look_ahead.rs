@@ -1,17 +1,18 @@
-use super::convoy::{Order, Piece};
+use super::move_batch::{Order, Piece};
 use super::{Migration, MigrationView, MovePlan};
 use crate::memory::{MemorySystem, TierId};
 use crate::strategy::knowledge::Future;
 use crate::workload::TokenSet;
 use crate::workload::tokens::{WORD_BITS, Word, select};
 
-/// Knows what the next step skips. (1) The tokens that it skips go to the slowest tier. (2) Active tokens move either way until
-/// each tier serves its best ratio of what the layer's attention will read, within capacity. Tier by tier, the fastest first: its
-/// best ratio is of what the faster ones leave, among those that remain; a tier that has too few takes from the slowest, one
-/// that has too many gives to the next.
+/// Knows what the next step skips. (1) The pages that it skips go to the slowest tier. (2) Active
+/// pages move either way until each tier serves its best ratio of what the layer's attention will
+/// read, within capacity. Tier by tier, the fastest first: its best ratio is of what the faster ones
+/// leave, among those that remain; a tier that has too few takes from the slowest, one that has too
+/// many gives to the next.
 #[derive(Default)]
 pub struct LookAhead {
-    /// Active tokens that this decision moves already; only more than two tiers can ask for one twice.
+    /// Active pages that this decision moves already; only more than two tiers can ask for one twice.
     moved: Option<TokenSet>,
     /// Scratch space: words of candidates.
     found: Vec<Word>,
@@ -22,12 +23,12 @@ impl Migration for LookAhead {
 
     fn decide(&mut self, view: &MigrationView<'_>, plan: &mut MovePlan) {
         let Some(next) = view.next_step() else { return };
-        let skipped = &next.sets[view.layer];
-        let active = view.context - next.counts[view.layer];
+        let skipped = next.pages;
+        let active = view.pages - next.count;
         let tiers = view.system.tiers().len();
         let last = TierId::new(tiers - 1);
         if tiers > 2 {
-            let range = view.at[0].words().len() * WORD_BITS;
+            let range = view.at[TierId::HBM].words().len() * WORD_BITS;
             self.moved.get_or_insert_with(|| TokenSet::new(range)).clear();
         }
         for tier in (0..last.index()).map(TierId::new) {
@@ -39,7 +40,7 @@ impl Migration for LookAhead {
         let mut rest = Rest::new(view, active);
         for tier in (0..last.index()).map(TierId::new) {
             let target = rest.target_on(view, tier);
-            let at_home = view.home[tier.index()].count_without_below(skipped, view.context);
+            let at_home = view.home[tier].count_without_below(skipped, view.pages);
             let mut here = at_home.saturating_add_signed(change[tier.index()]);
             if here < target {
                 let mut wanted = (target - here).min(plan.room(tier));
@@ -66,14 +67,14 @@ impl Migration for LookAhead {
 }
 
 impl LookAhead {
-    /// The words of the tokens of the context that are on `tier`, not in flight, not moved by this decision yet, and skipped by the
-    /// next step or, if `active`, read by it.
+    /// The words of the pages that are on `tier`, not in flight, not moved by this decision yet, and
+    /// skipped by the next step or, if `active`, read by it.
     fn candidates(&mut self, view: &MigrationView<'_>, skipped: &TokenSet, tier: TierId, active: bool) -> &[Word] {
-        let words = view.context.div_ceil(WORD_BITS);
+        let words = view.pages.div_ceil(WORD_BITS);
         self.found.resize(words, 0);
         select(
             &mut self.found,
-            &view.at[tier.index()].words()[..words],
+            &view.at[tier].words()[..words],
             &view.in_flight.words()[..words],
             &skipped.words()[..words],
             active,
@@ -84,13 +85,13 @@ impl LookAhead {
         &self.found
     }
 
-    /// The last `added` tokens from `source` to `destination` are moved.
+    /// The last `added` pages from `source` to `destination` are moved.
     fn note(&mut self, plan: &MovePlan, source: TierId, destination: TierId, added: usize) {
         if let Some(moved) = &mut self.moved {
-            let convoy = plan.convoy(source, destination);
-            let all = convoy.len();
-            convoy.pieces(all - added..all, |piece| match piece {
-                Piece::Listed(tokens) => moved.extend(tokens.iter().map(|token| *token as usize)),
+            let batch = plan.batch(source, destination);
+            let all = batch.len();
+            batch.pieces(all - added..all, |piece| match piece {
+                Piece::Listed(pages) => moved.extend(pages.iter().map(|page| *page as usize)),
                 Piece::Words(first, words) => {
                     moved.words_mut()[first..].iter_mut().zip(words).for_each(|(to, word)| *to |= word);
                 }
@@ -102,7 +103,7 @@ impl LookAhead {
 
 /// What the tiers that are already served leave for those that remain.
 struct Rest {
-    /// Active tokens.
+    /// Active pages.
     active: usize,
     /// Weights read.
     weights: i128,
@@ -114,27 +115,28 @@ impl Rest {
     fn new(view: &MigrationView<'_>, active: usize) -> Self {
         Self {
             active,
-            weights: view.weights_read.iter().map(|bytes| i128::from(bytes.get())).sum(),
+            weights: view.weights_read.values().map(|bytes| i128::from(bytes.get())).sum(),
             bandwidth: view.system.total_read_bandwidth() as i128,
         }
     }
 
-    /// round((best * (read weights + active * kv) - weights read from the tier) / kv), within 0..active; halves up. With best =
-    /// BW / sum(BW), numerator and denominator are multiplied by sum(BW): integers throughout.
+    /// round((best * (read weights + active * page) - weights read from the tier) / page), within
+    /// 0..active; halves up. With best = BW / sum(BW), numerator and denominator are multiplied by
+    /// sum(BW): integers throughout.
     fn target_on(&self, view: &MigrationView<'_>, tier: TierId) -> usize {
         let bandwidth = i128::from(view.system.tiers()[tier.index()].read_bandwidth.get());
-        let kv = i128::from(view.kv_bytes.get());
-        let here = i128::from(view.weights_read[tier.index()].get());
-        let numerator = bandwidth * (self.weights + self.active as i128 * kv) - self.bandwidth * here;
-        let denominator = self.bandwidth * kv;
+        let page = i128::from(view.page_bytes.get());
+        let here = i128::from(view.weights_read[tier].get());
+        let numerator = bandwidth * (self.weights + self.active as i128 * page) - self.bandwidth * here;
+        let denominator = self.bandwidth * page;
         let rounded = (2 * numerator + denominator).div_euclid(2 * denominator);
         rounded.clamp(0, self.active as i128) as usize
     }
 
-    /// `tier` will serve its weights and `tokens` active tokens.
-    fn take(&mut self, view: &MigrationView<'_>, tier: TierId, tokens: usize) {
-        self.active = self.active.saturating_sub(tokens);
-        self.weights -= i128::from(view.weights_read[tier.index()].get());
+    /// `tier` will serve its weights and `pages` active pages.
+    fn take(&mut self, view: &MigrationView<'_>, tier: TierId, pages: usize) {
+        self.active = self.active.saturating_sub(pages);
+        self.weights -= i128::from(view.weights_read[tier].get());
         self.bandwidth -= i128::from(view.system.tiers()[tier.index()].read_bandwidth.get());
     }
 }

@@ -1,11 +1,16 @@
 //! What moves between steps.
+//!
+//! When the last stage that uses a KV region has ended, a [`Migration`] sees the region
+//! ([`MigrationView`]) and adds the pages that are to move before the next step reads them to a
+//! [`MovePlan`]. Each migration lives in a file of its own; a line in the list below gives it its
+//! name and its parameters.
 
 mod balanced;
 mod cache;
-mod convoy;
 mod history;
 mod look_ahead;
 mod look_ahead_batch;
+mod move_batch;
 mod none;
 mod past_window;
 mod plan;
@@ -16,14 +21,14 @@ mod select;
 mod skipped_tokens;
 
 pub use cache::{Horizon, Room, Writes};
-pub use convoy::{Convoy, Piece};
-pub use plan::{Carriage, MovePlan};
+pub use move_batch::{MoveBatch, Piece};
+pub use plan::{MovePlan, MoveRoute};
 
-use crate::memory::MemorySystem;
+use crate::memory::{MemorySystem, PerTier, TierId};
 use crate::strategy::knowledge::{Future, Knows, Skips};
 use crate::strategy::registry::registry;
-use crate::units::{Bytes, Ratio, SimTime};
-use crate::workload::{Shape, StepSkips, TokenSet};
+use crate::units::{Bytes, PageSize, Ratio, RegionId, SimTime};
+use crate::workload::{Shape, Skipped, TokenSet};
 use history::History;
 use std::num::NonZeroU32;
 
@@ -61,92 +66,103 @@ const fn nonzero(number: u32) -> NonZeroU32 {
     NonZeroU32::new(number).unwrap()
 }
 
-/// What a migration sees when a layer of step k has been computed.
+/// What a migration sees of one KV region when the last stage that uses it in step k has ended.
 #[derive(Clone, Copy)]
 pub struct MigrationView<'a, K = Future> {
-    /// The layer.
-    pub layer: usize,
-    /// How many tokens have KV in this layer, the one just written included: the context of step k+1.
-    pub context: usize,
-    /// The size of one token's KV in this layer.
-    pub kv_bytes: Bytes,
-    /// For each tier the tokens that lie there, a moving one at its source.
-    pub at: &'a [TokenSet],
-    /// For each tier the tokens that lie there or are moving there.
-    pub home: &'a [TokenSet],
-    /// The tokens whose write or move is in flight: they are left alone.
+    /// Which region: the KV of one sequence in one layer.
+    pub region: RegionId,
+    /// How many pages hold its KV, that of the token just written included: what step k+1 finds.
+    pub pages: usize,
+    /// How many tokens make a page.
+    pub page_size: PageSize,
+    /// The size of a page.
+    pub page_bytes: Bytes,
+    /// For each tier the pages that are there, a moving one at its source.
+    pub at: &'a PerTier<TokenSet>,
+    /// For each tier the pages that are there to stay or are moving there.
+    pub home: &'a PerTier<TokenSet>,
+    /// The pages whose write or move is in flight: they are left alone.
     pub in_flight: &'a TokenSet,
     /// What is free on each tier.
-    pub free: &'a [Bytes],
+    pub free: &'a PerTier<Bytes>,
     /// What each tier has for KV in all: its capacity less the weights stored there.
-    pub kv_room: &'a [Bytes],
-    /// The KV of all layers, this one included.
-    pub layers: &'a dyn Layers,
-    /// What the layer's attention sublayer reads of its weights on each tier in a step.
-    pub weights_read: &'a [Bytes],
-    /// What it read from each tier in the present step.
-    pub read: &'a [Bytes],
-    /// How long it waited for each tier in the present step: measured, with all that was in the way.
-    pub waited: &'a [SimTime],
+    pub kv_room: &'a PerTier<Bytes>,
+    /// All KV regions, this one included.
+    pub regions: &'a dyn KvRegions,
+    /// What the stage that reads the region reads of its weights from each tier in a step.
+    pub weights_read: &'a PerTier<Bytes>,
+    /// What that stage read from each tier in the present step, weights and KV.
+    pub read: &'a PerTier<Bytes>,
+    /// How long it waited for each tier in the present step: measured, contention included.
+    pub waited: &'a PerTier<SimTime>,
     /// The skip sets: of the present step k, and of those to come that were declared.
     pub skips: Skips<'a, K>,
     /// Bandwidths and capacities.
     pub system: &'a MemorySystem,
 }
 
-/// The KV of one layer at this moment.
+/// The pages of one KV region at this moment.
 #[derive(Clone, Copy)]
-pub struct LayerKv<'a> {
-    /// The size of one token's KV in this layer.
-    pub kv_bytes: Bytes,
-    /// For each tier the tokens that lie there, a moving one at its source.
-    pub at: &'a [TokenSet],
-    /// For each tier how many tokens lie there or are moving there.
-    pub count: &'a [usize],
-    /// The tokens whose write or move is in flight.
+pub struct KvPages<'a> {
+    /// The size of a page.
+    pub page_bytes: Bytes,
+    /// For each tier the pages that are there, a moving one at its source.
+    pub at: &'a PerTier<TokenSet>,
+    /// For each tier how many pages are there to stay or are moving there.
+    pub count: &'a PerTier<usize>,
+    /// The pages whose write or move is in flight.
     pub in_flight: &'a TokenSet,
 }
 
-impl LayerKv<'_> {
-    /// The bytes that lie on HBM or are moving there.
+impl KvPages<'_> {
+    /// The bytes that are on HBM to stay or are moving there.
     pub(super) fn on_hbm(&self) -> i128 {
-        i128::from(self.kv_bytes.get()) * self.count[0] as i128
+        i128::from(self.page_bytes.get()) * self.count[TierId::HBM] as i128
     }
 }
 
-/// The KV of all layers at this moment.
-pub trait Layers {
-    /// How many layers there are.
+/// All KV regions at this moment.
+pub trait KvRegions {
+    /// How many there are.
     fn count(&self) -> usize;
-    /// The KV of `layer`.
-    fn layer(&self, layer: usize) -> LayerKv<'_>;
+    /// The pages of one of them.
+    fn region(&self, region: RegionId) -> KvPages<'_>;
 }
 
 impl<'a> MigrationView<'a, Future> {
-    /// What step k+1 skips, for a migration that declared to see it.
+    /// What step k+1 skips of the region, for a migration that declared to see it.
     #[must_use]
-    pub fn next_step(&self) -> Option<&'a StepSkips> {
-        self.skips.ahead(1)
+    pub fn next_step(&self) -> Option<Skipped<'a>> {
+        self.skips.ahead(1, self.region)
     }
 
-    /// What one sees who knows no more than `K`, and of the future no more than `ahead` steps.
+    /// The view of one who knows no more than `K`, and of the future no more than `ahead` steps.
     fn restricted<K: Knows>(&self, ahead: usize) -> MigrationView<'a, K> {
         MigrationView {
-            layer: self.layer,
-            context: self.context,
-            kv_bytes: self.kv_bytes,
+            region: self.region,
+            pages: self.pages,
+            page_size: self.page_size,
+            page_bytes: self.page_bytes,
             at: self.at,
             home: self.home,
             in_flight: self.in_flight,
             free: self.free,
             kv_room: self.kv_room,
-            layers: self.layers,
+            regions: self.regions,
             weights_read: self.weights_read,
             read: self.read,
             waited: self.waited,
             skips: self.skips.restricted(ahead),
             system: self.system,
         }
+    }
+}
+
+impl<'a, K> MigrationView<'a, K> {
+    /// What the present step skips of the region.
+    #[must_use]
+    pub fn skipped(&self) -> Skipped<'a> {
+        self.skips.present(self.region)
     }
 }
 
@@ -160,22 +176,23 @@ pub trait Migration {
         usize::from(Self::Knows::FUTURE)
     }
 
-    /// The most memory that it takes in a run of that shape, beyond a little.
+    /// The most memory that it takes in a run of that shape, a few kilobytes aside.
     fn memory(&self, _shape: Shape) -> Bytes {
         Bytes::ZERO
     }
 
-    /// Adds to `plan` the tokens of `view.layer` that are to move before step k+1 reads them. Not asked after the last step.
+    /// Adds to `plan` the pages of `view.region` that are to move before step k+1 reads them. Not
+    /// called after the last step.
     fn decide(&mut self, view: &MigrationView<'_, Self::Knows>, plan: &mut MovePlan);
 }
 
-/// A [`Migration`], whatever it knows: it is shown no more than that.
+/// A [`Migration`], whatever it knows: it sees no more than that.
 pub trait AnyMigration {
     /// How many steps of the future it sees.
     fn look_ahead(&self) -> usize;
     /// As [`Migration::memory`].
     fn memory(&self, shape: Shape) -> Bytes;
-    /// As [`Migration::decide`], with all that is known of `view` but what it did not declare.
+    /// As [`Migration::decide`], with all of `view` but what it did not declare.
     fn decide(&mut self, view: &MigrationView<'_>, plan: &mut MovePlan);
 }
 

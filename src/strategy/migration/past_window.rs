@@ -6,8 +6,8 @@ use crate::units::Bytes;
 use crate::workload::Shape;
 use crate::workload::tokens::WORD_BITS;
 
-/// Tokens on HBM that all of the last steps skipped go out; of tokens elsewhere those that all of them read come in, while HBM
-/// has room.
+/// Pages on HBM that all of the last steps skipped go out; of pages elsewhere those that all of them
+/// read come in, while HBM has room.
 pub struct PastWindow(pub History);
 
 impl Migration for PastWindow {
@@ -18,8 +18,8 @@ impl Migration for PastWindow {
     }
 
     fn decide(&mut self, view: &MigrationView<'_, Past>, plan: &mut MovePlan) {
-        self.0.note(view.layer, &view.skips.present().sets[view.layer], 0, |_| {});
-        let steps = || (0..self.0.window()).map_while(|ago| self.0.step(view.layer, ago));
+        self.0.note(view.region, view.skipped().pages, 0, |_| {});
+        let steps = || (0..self.0.window()).map_while(|ago| self.0.step(view.region, ago));
         let words = |index: usize| steps().map(move |(skipped, _)| skipped.words()[index]);
         all_out(view, plan, |index| words(index).fold(usize::MAX, |all, word| all & word));
         all_in(view, plan, |index| !words(index).fold(0, |any, word| any | word));

@@ -2,7 +2,7 @@
 
 use super::{MigrationView, MovePlan};
 use crate::memory::TierId;
-use crate::units::Ratio;
+use crate::units::{Page, Ratio};
 use crate::workload::TokenSet;
 use crate::workload::tokens::{WORD_BITS, Word};
 
@@ -148,34 +148,34 @@ pub(super) fn tokens(words: &[Word]) -> impl Iterator<Item = usize> + '_ {
 /// Whether what is in use on HBM is at least `threshold` of it.
 pub(super) fn is_filled<K>(view: &MigrationView<'_, K>, threshold: Ratio) -> bool {
     let capacity = view.system.tiers()[0].capacity;
-    let used = capacity.saturating_sub(view.free[0]);
+    let used = capacity.saturating_sub(view.free[TierId::HBM]);
     used.get() >= threshold.round_of(capacity.get())
 }
 
-/// The tokens at `tier` that are not in flight and that `keep` keeps, the lowest index first.
+/// The pages at `tier` that are not in flight and that `keep` keeps, the lowest index first.
 fn candidates<K>(
     view: &MigrationView<'_, K>,
     tier: TierId,
     keep: impl Fn(usize) -> Word,
-) -> impl Iterator<Item = usize> {
-    (0..view.context.div_ceil(WORD_BITS)).flat_map(move |index| {
-        let mut left = view.at[tier.index()].words()[index] & !view.in_flight.words()[index] & keep(index);
+) -> impl Iterator<Item = Page> {
+    (0..view.pages.div_ceil(WORD_BITS)).flat_map(move |index| {
+        let mut left = view.at[tier].words()[index] & !view.in_flight.words()[index] & keep(index);
         std::iter::from_fn(move || {
             (left != 0).then(|| {
                 let bit = left.trailing_zeros() as usize;
                 left &= left - 1;
-                index * WORD_BITS + bit
+                Page::new(index * WORD_BITS + bit)
             })
         })
     })
 }
 
-/// All tokens on HBM that `keep` keeps go to the slowest tier.
+/// All pages on HBM that `keep` keeps go to the slowest tier.
 pub(super) fn all_out<K>(view: &MigrationView<'_, K>, plan: &mut MovePlan, keep: impl Fn(usize) -> Word) {
     out_while(view, plan, usize::MAX, keep);
 }
 
-/// Of the tokens on HBM that `keep` keeps, so many go to the slowest tier, the oldest first.
+/// Of the pages on HBM that `keep` keeps, so many go to the slowest tier, the oldest first.
 pub(super) fn out_while<K>(
     view: &MigrationView<'_, K>,
     plan: &mut MovePlan,
@@ -186,24 +186,24 @@ pub(super) fn out_while<K>(
     if last == TierId::HBM {
         return;
     }
-    for token in candidates(view, TierId::HBM, keep).take(most) {
-        if !plan.add(token, TierId::HBM, last) {
+    for page in candidates(view, TierId::HBM, keep).take(most) {
+        if !plan.add(page, TierId::HBM, last) {
             break;
         }
     }
 }
 
-/// All tokens elsewhere that `keep` keeps come to HBM, while it has room.
+/// All pages elsewhere that `keep` keeps come to HBM, while it has room.
 pub(super) fn all_in<K>(view: &MigrationView<'_, K>, plan: &mut MovePlan, keep: impl Fn(usize) -> Word) {
     in_while(view, plan, usize::MAX, keep);
 }
 
-/// Of the tokens elsewhere that `keep` keeps, so many come to HBM while it has room.
+/// Of the pages elsewhere that `keep` keeps, so many come to HBM while it has room.
 pub(super) fn in_while<K>(view: &MigrationView<'_, K>, plan: &mut MovePlan, most: usize, keep: impl Fn(usize) -> Word) {
     let mut left = most;
     for tier in view.system.tier_ids().skip(1) {
-        for token in candidates(view, tier, &keep) {
-            if left == 0 || !plan.add(token, tier, TierId::HBM) {
+        for page in candidates(view, tier, &keep) {
+            if left == 0 || !plan.add(page, tier, TierId::HBM) {
                 return;
             }
             left -= 1;
@@ -211,18 +211,19 @@ pub(super) fn in_while<K>(view: &MigrationView<'_, K>, plan: &mut MovePlan, most
     }
 }
 
-/// Of the tokens that the present step has read from elsewhere and that `keep` keeps, so many stay on HBM while it has room.
-pub(super) fn promote_while<K>(
+/// Of the pages that the present step has read from elsewhere and that `keep` keeps, so many are
+/// retained on HBM while it has room.
+pub(super) fn retain_while<K>(
     view: &MigrationView<'_, K>,
     plan: &mut MovePlan,
     most: usize,
     keep: impl Fn(usize) -> Word,
 ) {
-    let skipped = &view.skips.present().sets[view.layer];
+    let skipped = view.skipped().pages;
     let mut left = most;
     for tier in view.system.tier_ids().skip(1) {
-        for token in candidates(view, tier, |index| !skipped.words()[index] & keep(index)) {
-            if left == 0 || !plan.promote(token, tier, TierId::HBM) {
+        for page in candidates(view, tier, |index| !skipped.words()[index] & keep(index)) {
+            if left == 0 || !plan.retain(page, tier, TierId::HBM) {
                 return;
             }
             left -= 1;

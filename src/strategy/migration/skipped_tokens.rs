@@ -3,9 +3,9 @@ use super::{Migration, MigrationView, MovePlan};
 use crate::strategy::knowledge::Past;
 use crate::units::Ratio;
 
-/// Where HBM is filled to a threshold, the tokens on HBM that the present step skipped go out.
+/// Where HBM is filled to a threshold, the pages on HBM that the present step skipped go out.
 pub struct SkippedTokens {
-    /// The share of HBM from which tokens go.
+    /// The share of HBM in use from which on pages go out.
     pub threshold: Ratio,
 }
 
@@ -14,7 +14,7 @@ impl Migration for SkippedTokens {
 
     fn decide(&mut self, view: &MigrationView<'_, Past>, plan: &mut MovePlan) {
         if is_filled(view, self.threshold) {
-            let skipped = &view.skips.present().sets[view.layer];
+            let skipped = view.skipped().pages;
             all_out(view, plan, |index| skipped.words()[index]);
         }
     }

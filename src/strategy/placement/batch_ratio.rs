@@ -4,7 +4,8 @@ use crate::strategy::knowledge::Past;
 use crate::units::Ratio;
 use std::num::NonZeroU32;
 
-/// Of each window of tokens, the first go to HBM, up to a share; the others elsewhere.
+/// Of each window of tokens, the first go to HBM, up to a share; the others elsewhere. A page goes
+/// where its first token does.
 pub struct BatchRatio {
     /// How many tokens.
     pub window: NonZeroU32,
@@ -17,6 +18,7 @@ impl Placement for BatchRatio {
 
     fn place(&mut self, view: &PlacementView<'_, Past>) -> Option<TierId> {
         let window = u64::from(self.window.get());
-        view.hbm_if((view.token as u64 % window) < self.on_hbm.round_of(window))
+        let token = view.page_size.first_token(view.page).index() as u64;
+        view.hbm_if((token % window) < self.on_hbm.round_of(window))
     }
 }

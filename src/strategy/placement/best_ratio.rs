@@ -2,9 +2,9 @@ use super::{Placement, PlacementView};
 use crate::memory::TierId;
 use crate::strategy::knowledge::Past;
 
-/// If HBM's share of this layer's tokens exceeds the best ratio, external; else HBM. With more tiers, the first whose share of
-/// the tokens that the faster ones have not does not exceed its share of the bandwidth that remains. What is full is passed
-/// over.
+/// If HBM's share of this region's pages exceeds the best ratio, external; else HBM. With more tiers,
+/// the first whose share of the pages that the faster ones do not have does not exceed its share of
+/// the bandwidth that remains. Full tiers are passed over.
 pub struct BestRatio;
 
 impl Placement for BestRatio {
@@ -12,16 +12,15 @@ impl Placement for BestRatio {
 
     fn place(&mut self, view: &PlacementView<'_, Past>) -> Option<TierId> {
         let mut bandwidth = view.system.total_read_bandwidth();
-        let mut tokens = view.tokens.iter().sum::<usize>() as u128;
+        let mut pages = view.pages.values().sum::<usize>() as u128;
         for (tier, spec) in view.system.tier_ids().zip(view.system.tiers()) {
-            let (its_tokens, its_bandwidth) =
-                (view.tokens[tier.index()] as u128, u128::from(spec.read_bandwidth.get()));
-            // its tokens / tokens > its bandwidth / bandwidth, without a division
-            let exceeds = its_tokens * bandwidth > its_bandwidth * tokens;
+            let (its_pages, its_bandwidth) = (view.pages[tier] as u128, u128::from(spec.read_bandwidth.get()));
+            // its pages / pages > its bandwidth / bandwidth, without a division
+            let exceeds = its_pages * bandwidth > its_bandwidth * pages;
             if !exceeds && view.fits(tier) {
                 return Some(tier);
             }
-            tokens -= its_tokens;
+            pages -= its_pages;
             bandwidth -= its_bandwidth;
         }
         view.fastest_that_fits()

@@ -3,9 +3,10 @@ use crate::memory::TierId;
 use crate::strategy::knowledge::Past;
 use crate::units::Ratio;
 
-/// Of some layers, spread evenly, all new tokens go to HBM; of the others, elsewhere.
+/// All new KV of some regions (layers), spread evenly over them, goes to HBM; that of the others
+/// elsewhere.
 pub struct SplitLayers {
-    /// The share of the layers whose tokens go to HBM.
+    /// The share of the regions whose KV goes to HBM.
     pub on_hbm: Ratio,
 }
 
@@ -13,7 +14,7 @@ impl Placement for SplitLayers {
     type Knows = Past;
 
     fn place(&mut self, view: &PlacementView<'_, Past>) -> Option<TierId> {
-        let before = |layer: usize| self.on_hbm.floor_of(layer as u64);
-        view.hbm_if(before(view.layer + 1) > before(view.layer))
+        let before = |regions: usize| self.on_hbm.floor_of(regions as u64);
+        view.hbm_if(before(view.region.index() + 1) > before(view.region.index()))
     }
 }

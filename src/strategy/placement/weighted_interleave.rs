@@ -3,11 +3,11 @@ use crate::memory::TierId;
 use crate::strategy::knowledge::Past;
 use std::num::NonZeroU32;
 
-/// Tokens go round the tiers, so many in a row on each: as Linux's weighted interleave does with pages.
+/// Pages go round the tiers, so many in turn on each, as Linux's weighted interleave does.
 pub struct WeightedInterleave {
-    /// How many in a row on HBM.
+    /// How many pages in turn on HBM.
     pub hbm: NonZeroU32,
-    /// How many in a row on each other tier.
+    /// How many pages in turn on each other tier.
     pub beyond: NonZeroU32,
 }
 
@@ -17,7 +17,7 @@ impl Placement for WeightedInterleave {
     fn place(&mut self, view: &PlacementView<'_, Past>) -> Option<TierId> {
         let (hbm, beyond) = (self.hbm.get() as usize, self.beyond.get() as usize);
         let others = view.system.tiers().len() - 1;
-        let place = view.token % (hbm + beyond * others);
+        let place = view.page.index() % (hbm + beyond * others);
         let tier = if place < hbm { TierId::HBM } else { TierId::new(1 + (place - hbm) / beyond) };
         if view.fits(tier) { Some(tier) } else { view.fastest_that_fits() }
     }

@@ -67,7 +67,7 @@ impl FittedTrace {
         // As many tokens as the steps that are used have.
         let tokens = recording.prefill() + first_step + usable.min(demand.decode);
         let recorded = StepSkips::none(recording.layers(), tokens);
-        let layers = demand.model.layers().len();
+        let layers = demand.model.layers();
         let left_behind = match config.extend {
             Extend::Repeat => vec![TokenSet::new(range); layers],
             _ => Vec::new(),
@@ -154,7 +154,7 @@ impl FittedTrace {
 /// Whether `recording` fits what is demanded.
 fn check(recording: &Recording, config: &RecordedConfig, demand: Demand<'_>) -> Result<(), TraceError> {
     let path = || recording.name().to_owned();
-    let layers = demand.model.layers().len();
+    let layers = demand.model.layers();
     if config.layer_map == LayerMap::Same && layers != recording.layers() {
         let model = demand.model.name().to_owned();
         return Err(TraceError::Layers { path: path(), recorded: recording.layers(), model, layers });

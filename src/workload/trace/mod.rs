@@ -33,7 +33,7 @@ pub use recorded::{Extend, LayerMap, RecordedConfig};
 pub use recording::{Recorded, Recording, RecordingFormat};
 pub use statistics::{LAGS, PAGE_TOKENS, StepStatistics, TraceStatistics};
 pub use stored::StoredSkips;
-pub use window::{Shape, TraceWindow};
+pub use window::{Shape, Skipped, TraceWindow};
 
 use super::TokenSet;
 use serde::{Deserialize, Serialize};

@@ -1,16 +1,20 @@
 use super::{SkipSource, StepSkips, TraceError};
+use crate::units::{Page, PageSize, RegionId};
+use crate::workload::TokenSet;
 use std::collections::VecDeque;
 
-/// The skip sets of the present step and of the next few: all of a trace that is in memory at a time.
+/// The skip sets of the present step and of the next few: all of a trace that is in memory at a
+/// time. They are by KV region: layer by layer of each sequence.
 ///
-/// Where tokens are kept in pages, the sets are of pages: one is skipped if all its tokens are.
+/// The sets are of pages. A page is skipped if all its tokens are; where a page holds one token, a
+/// page is a token.
 pub struct TraceWindow {
     source: Box<dyn SkipSource + Send>,
     /// The present step first.
     steps: VecDeque<Shown>,
     prefill: usize,
     decode: usize,
-    page_tokens: usize,
+    page_size: PageSize,
     /// Scratch space: a step in tokens, where pages hold several.
     tokens: Option<StepSkips>,
     /// How many steps were taken from the source.
@@ -24,6 +28,15 @@ struct Shown {
     skipped_tokens: Vec<usize>,
 }
 
+/// What a step skips of one KV region.
+#[derive(Clone, Copy, Debug)]
+pub struct Skipped<'a> {
+    /// The skipped pages.
+    pub pages: &'a TokenSet,
+    /// How many they are.
+    pub count: usize,
+}
+
 /// What a window shows.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
@@ -34,14 +47,14 @@ pub struct Shape {
     /// The steps.
     pub decode: usize,
     /// How many tokens make a page.
-    pub page_tokens: usize,
+    pub page_size: PageSize,
 }
 
 impl Shape {
     /// How many pages hold `tokens` tokens.
     #[must_use]
     pub fn pages(&self, tokens: usize) -> usize {
-        tokens.div_ceil(self.page_tokens)
+        self.page_size.pages(tokens)
     }
 
     /// How many pages there can be.
@@ -57,7 +70,7 @@ impl TraceWindow {
     /// # Errors
     /// [`TraceError`] if the first steps cannot be had.
     pub fn new(source: Box<dyn SkipSource + Send>, shape: Shape, look_ahead: usize) -> Result<Self, TraceError> {
-        let Shape { layers, prefill, decode, page_tokens } = shape;
+        let Shape { layers, prefill, decode, page_size } = shape;
         let shown = look_ahead.saturating_add(1).min(decode);
         let empty = || Shown { skips: StepSkips::none(layers, shape.range()), skipped_tokens: vec![0; layers] };
         let mut window = Self {
@@ -65,8 +78,8 @@ impl TraceWindow {
             steps: VecDeque::with_capacity(shown),
             prefill,
             decode,
-            page_tokens,
-            tokens: (page_tokens > 1).then(|| StepSkips::none(layers, prefill + decode)),
+            page_size,
+            tokens: (page_size != PageSize::TOKEN).then(|| StepSkips::none(layers, prefill + decode)),
             read: 0,
         };
         for _ in 0..shown {
@@ -75,16 +88,26 @@ impl TraceWindow {
         Ok(window)
     }
 
-    /// The skip sets of the step `ahead` of the present one (0: the present), or `None` past the last step.
+    /// The skip sets of the step `ahead` of the present one (0: the present), or `None` past the
+    /// last step.
     #[must_use]
     pub fn step(&self, ahead: usize) -> Option<&StepSkips> {
         self.steps.get(ahead).map(|shown| &shown.skips)
     }
 
-    /// How many tokens the present step skips in each layer, whatever their pages are.
+    /// What the step `ahead` of the present one skips of a KV region, or `None` past the last step.
     #[must_use]
-    pub fn skipped_tokens(&self) -> &[usize] {
-        self.steps.front().map_or(&[], |shown| &shown.skipped_tokens)
+    pub fn skipped(&self, ahead: usize, region: RegionId) -> Option<Skipped<'_>> {
+        self.step(ahead).map(|step| Skipped { pages: &step.sets[region.index()], count: step.counts[region.index()] })
+    }
+
+    /// How many tokens of a KV region the present step skips, whatever their pages are.
+    ///
+    /// # Panics
+    /// After the last step.
+    #[must_use]
+    pub fn skipped_tokens(&self, region: RegionId) -> usize {
+        self.steps.front().expect("the window shows the present step").skipped_tokens[region.index()]
     }
 
     /// Moves on by one step.
@@ -112,9 +135,9 @@ impl TraceWindow {
                 for (layer, set) in tokens.sets.iter().enumerate() {
                     let pages = &mut shown.skips.sets[layer];
                     pages.clear();
-                    let range = |page: usize| page * self.page_tokens..((page + 1) * self.page_tokens).min(context);
-                    let skipped = (0..context.div_ceil(self.page_tokens)).filter(|&page| set.contains_all(range(page)));
-                    pages.extend(skipped);
+                    let all = Page::all(self.page_size.pages(context));
+                    let skipped = all.filter(|page| set.contains_all(self.page_size.tokens_of(*page, context)));
+                    pages.extend(skipped.map(Page::index));
                     shown.skips.counts[layer] = pages.count();
                 }
             }
@@ -143,7 +166,7 @@ mod tests {
                 seed,
                 ..GeneratorConfig::default()
             };
-            let shape = Shape { layers: 2, prefill, decode, page_tokens };
+            let shape = Shape { layers: 2, prefill, decode, page_size: PageSize::new(page_tokens as u32).unwrap() };
             let source = || Generator::new(config.clone(), 2, prefill + decode);
             let mut window = TraceWindow::new(Box::new(source()), shape, look_ahead).unwrap();
             let mut tokens = StepSkips::none(2, prefill + decode);
@@ -158,7 +181,7 @@ mod tests {
                         .collect();
                     prop_assert_eq!(pages.sets[layer].iter().collect::<Vec<_>>(), &skipped[..]);
                     prop_assert_eq!(pages.counts[layer], skipped.len());
-                    prop_assert_eq!(window.skipped_tokens()[layer], tokens.counts[layer]);
+                    prop_assert_eq!(window.skipped_tokens(RegionId::new(layer)), tokens.counts[layer]);
                 }
                 window.advance().unwrap();
             }

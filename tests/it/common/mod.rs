@@ -11,9 +11,8 @@ pub mod skip;
 
 use proptest::test_runner::TestCaseError;
 use std::collections::{BTreeMap, VecDeque};
-use tiersim::kernel::Calendar;
 use tiersim::memory::{
-    Arbitration, Cancelled, ClassWeights, Completed, Direction, Fabric, Interleaving, Lane, LaneLoad, MemoryConfig,
+    Arbitration, Cancelled, ClassWeights, Completed, Direction, Interleaving, Lane, LaneLoad, Machine, MemoryConfig,
     MemorySystem, Path, Pattern, Request, ResidencyKind, RouteId, TierConfig, TierId, TransferClass, TransferId,
     Urgency,
 };
@@ -115,13 +114,10 @@ pub fn take_due(agenda: &mut VecDeque<(u64, Action, usize)>, now: u64) -> Option
 pub struct Replay<'a> {
     pub plan: &'a [Planned],
     agenda: VecDeque<(u64, Action, usize)>,
-    pub fabric: Fabric<usize>,
-    pub calendar: Calendar,
+    pub machine: Machine<usize>,
     pub in_flight: BTreeMap<usize, TransferId>,
     pub completed: Vec<Completed<usize>>,
     pub cancelled: Vec<Cancelled<usize>>,
-    /// Whether what is issued without being held is issued held and admitted at once, which is to make no difference.
-    pub always_holds: bool,
 }
 
 impl<'a> Replay<'a> {
@@ -129,39 +125,33 @@ impl<'a> Replay<'a> {
         Self {
             plan,
             agenda: agenda(plan),
-            fabric: Fabric::new(system),
-            calendar: Calendar::with_capacity(64),
+            machine: Machine::new(system),
             in_flight: BTreeMap::new(),
             completed: Vec::new(),
             cancelled: Vec::new(),
-            always_holds: false,
         }
     }
 
     pub fn next_instant(&self) -> Option<SimTime> {
         let outside = self.agenda.front().map(|&(at, ..)| SimTime::from_ps(at));
-        outside.into_iter().chain(self.calendar.next_time()).min()
+        outside.into_iter().chain(self.machine.next_time()).min()
     }
 
     /// All that happens at `at`, completions first.
     pub fn handle(&mut self, at: SimTime) {
-        while self.calendar.next_time() == Some(at) {
-            let (_, event) = self.calendar.pop().expect("an event is due");
-            let before = self.completed.len();
-            self.fabric.complete(at, event, &mut self.completed);
-            for transfer in &self.completed[before..] {
-                self.in_flight.remove(&transfer.tag);
-            }
-        }
-        self.calendar.advance(at);
+        let (in_flight, completed) = (&mut self.in_flight, &mut self.completed);
+        self.machine.advance(at, &mut |transfer: Completed<usize>| {
+            in_flight.remove(&transfer.tag);
+            completed.push(transfer);
+        });
         while let Some((action, index)) = take_due(&mut self.agenda, at.as_ps()) {
-            self.act(at, action, index);
+            self.act(action, index);
         }
-        self.fabric.settle(&mut self.calendar);
-        assert!(self.calendar.next_time().is_none_or(|next| next > at), "the instant {at} comes up again");
+        self.machine.settle();
+        assert!(self.machine.next_time().is_none_or(|next| next > at), "the instant {at} comes up again");
     }
 
-    fn act(&mut self, at: SimTime, action: Action, index: usize) {
+    fn act(&mut self, action: Action, index: usize) {
         let planned = &self.plan[index];
         match action {
             Action::Issue => {
@@ -183,29 +173,25 @@ impl<'a> Replay<'a> {
                     urgency: planned.urgency,
                     tag: index,
                 };
-                let id = if planned.held.is_none() && !self.always_holds {
-                    self.fabric.issue(at, request)
-                } else {
-                    self.fabric.issue_held(at, request)
+                let id = match planned.held {
+                    None => self.machine.issue(request),
+                    Some(_) => self.machine.issue_held(request),
                 };
-                if planned.held.is_none() && self.always_holds {
-                    self.fabric.admit(at, id);
-                }
                 self.in_flight.insert(index, id);
             }
             Action::Admit => {
                 if let Some(&id) = self.in_flight.get(&index) {
-                    self.fabric.admit(at, id);
+                    self.machine.admit(id);
                 }
             }
             Action::Cancel => {
                 if let Some(id) = self.in_flight.remove(&index) {
-                    self.cancelled.push(self.fabric.cancel(at, id));
+                    self.cancelled.push(self.machine.cancel(id));
                 }
             }
             Action::Promote => {
                 if let Some(&id) = self.in_flight.get(&index) {
-                    self.fabric.raise_urgency(at, id);
+                    self.machine.raise_urgency(id);
                 }
             }
         }
@@ -235,7 +221,7 @@ pub fn finishes(system: &MemorySystem, plan: &[Planned]) -> Vec<u64> {
 pub fn loads(system: &MemorySystem, plan: &[Planned]) -> Vec<LaneLoad> {
     let mut replay = Replay::new(system, plan);
     replay.run();
-    replay.fabric.loads(replay.calendar.now())
+    replay.machine.fabric().loads(replay.machine.now())
 }
 
 // ---- The twin ----

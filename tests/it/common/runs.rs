@@ -3,13 +3,13 @@
 use std::ops::ControlFlow;
 use tiersim::config::Reference;
 use tiersim::memory::{
-    Arbitration, Cancelled, ClassWeights, Completed, LinkConfig, MemoryConfig, PerClass, ResidencyKind, TierConfig,
-    TierId, TransferClass,
+    Arbitration, Cancelled, ClassWeights, Completed, LinkConfig, MemoryConfig, PerClass, PerTier, ResidencyKind,
+    TierConfig, TierId, TransferClass,
 };
 use tiersim::simulation::{Ends, Outcome, Probe, Scenario, ScenarioConfig, StepRecord, run};
 use tiersim::strategy::{InitializationKind, Late, MigrationKind, PlacementKind, Strategy as Parts};
 use tiersim::units::{Bandwidth, Bytes, Ratio, SimTime};
-use tiersim::workload::{GeneratorConfig, LayersConfig, ModelConfig, TraceConfig, WeightsConfig};
+use tiersim::workload::{GeneratorConfig, LayersConfig, ModelConfig, StageLabel, TraceConfig, WeightsConfig};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kept {
@@ -26,12 +26,12 @@ pub struct Kept {
 
 impl Kept {
     fn of(step: &StepRecord<'_>) -> Self {
-        let plain = |bytes: &[Bytes]| bytes.iter().map(|bytes| bytes.get()).collect();
+        let plain = |bytes: &PerTier<Bytes>| bytes.values().map(|bytes| bytes.get()).collect();
         Self {
             latency: step.latency,
             bound: step.bound,
-            attention_read: plain(step.attention_read),
-            mlp_read: plain(step.mlp_read),
+            attention_read: plain(&step.read[StageLabel::Attention]),
+            mlp_read: plain(&step.read[StageLabel::Mlp]),
             used: plain(step.used),
             migrated: (step.migrated_in.get(), step.migrated_out.get()),
             late: step.late_tokens,
@@ -56,7 +56,7 @@ pub struct Steps {
 impl Probe for Steps {
     fn transfer<Tag>(&mut self, transfer: &Completed<Tag>, _ends: Ends) {
         assert!(transfer.finished >= self.last, "time ran back");
-        assert!(transfer.latency() >= transfer.unloaded, "faster than alone");
+        assert!(transfer.latency() >= transfer.alone, "faster than alone");
         self.last = transfer.finished;
         self.bytes[transfer.class] += transfer.bytes.get();
     }
@@ -95,7 +95,7 @@ impl Keep {
 impl Probe for Keep {
     fn transfer<Tag>(&mut self, it: &Completed<Tag>, ends: Ends) {
         let tier = ends.tier();
-        self.carried.push((it.class, it.bytes, it.issued, it.started, it.finished, it.unloaded, tier));
+        self.carried.push((it.class, it.bytes, it.issued, it.started, it.finished, it.alone, tier));
     }
 
     fn dropped<Tag>(&mut self, it: &Cancelled<Tag>, ends: Ends) {

@@ -4,6 +4,7 @@ use super::order::{Order, used};
 use super::{below, tokens};
 use crate::strategy::knowledge::Future;
 use crate::strategy::migration::MigrationView;
+use crate::units::RegionId;
 use crate::workload::tokens::{WORD_BITS, Word};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::num::NonZeroU32;
@@ -81,7 +82,7 @@ impl Belady {
     fn find(
         &mut self,
         view: &MigrationView<'_, Future>,
-        (layer, present): (usize, u32),
+        (region, present): (RegionId, u32),
         from: usize,
         worth: &mut [u32],
     ) {
@@ -91,9 +92,9 @@ impl Belady {
         let mut ahead = from;
         while ahead <= self.horizon.steps()
             && !self.pending.is_empty()
-            && let Some(skips) = view.skips.ahead(ahead)
+            && let Some(skipped) = view.skips.ahead(ahead, region)
         {
-            let skipped = skips.sets[layer].words();
+            let skipped = skipped.pages.words();
             self.pending.retain_mut(|(index, word)| {
                 let read = *word & !skipped[*index];
                 set(*index, read, present + ahead as u32);
@@ -118,34 +119,34 @@ impl Order for Belady {
     }
 
     /// The next read of a token may be in the present step, which the layer has yet to compute.
-    fn begin(&mut self, view: &MigrationView<'_, Future>, layer: usize, worth: &mut [u32]) {
+    fn begin(&mut self, view: &MigrationView<'_, Future>, region: RegionId, worth: &mut [u32]) {
         self.pending.clear();
-        self.pending.extend((0..view.context.div_ceil(WORD_BITS)).map(|index| (index, below(view.context, index))));
-        self.find(view, (layer, 0), 0, worth);
+        self.pending.extend((0..view.pages.div_ceil(WORD_BITS)).map(|index| (index, below(view.pages, index))));
+        self.find(view, (region, 0), 0, worth);
     }
 
     /// A token's next read is looked for when it has been used, step by step until it is found:
     /// over a run a token's searches take no more steps than the run has. A token whose next read
     /// was out of sight is found when that step comes into sight.
     fn note(&mut self, view: &MigrationView<'_, Future>, worth: &mut [u32], step: u32, _known: usize) {
-        let (present, context) = (step - 1, view.context);
+        let (present, pages) = (step - 1, view.pages);
         self.pending.clear();
         self.pending.extend(used(view).enumerate().filter(|(_, word)| *word != 0));
-        self.find(view, (view.layer, present), 1, worth);
-        let Some(last) = view.skips.ahead(self.horizon.steps()) else { return };
-        let skipped = last.sets[view.layer].words();
-        for (index, skipped) in skipped.iter().enumerate().take(context.div_ceil(WORD_BITS)) {
-            for bit in tokens(&[!skipped & below(context, index)]) {
+        self.find(view, (view.region, present), 1, worth);
+        let Some(last) = view.skips.ahead(self.horizon.steps(), view.region) else { return };
+        let skipped = last.pages.words();
+        for (index, skipped) in skipped.iter().enumerate().take(pages.div_ceil(WORD_BITS)) {
+            for bit in tokens(&[!skipped & below(pages, index)]) {
                 let worth = &mut worth[index * WORD_BITS + bit];
                 *worth = (*worth).min(present + self.horizon.steps() as u32);
             }
         }
     }
 
-    fn rank(&self, worth: u32, layer: usize, layers: usize) -> u64 {
+    fn rank(&self, worth: u32, region: RegionId, regions: usize) -> u64 {
         match worth {
             NEVER => 0,
-            step => u64::MAX - (u64::from(step) * layers as u64 + layer as u64),
+            step => u64::MAX - (u64::from(step) * regions as u64 + region.index() as u64),
         }
     }
 

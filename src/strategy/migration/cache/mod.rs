@@ -63,7 +63,7 @@ pub use order::{Fifo, Lfu, Lru, Order};
 use super::select::tokens;
 use super::{Migration, MigrationView, MovePlan};
 use crate::memory::{ResidencyKind, TierId};
-use crate::units::Bytes;
+use crate::units::{Bytes, Page, RegionId, Table};
 use crate::workload::Shape;
 use crate::workload::tokens::{WORD_BITS, Word};
 use serde::{Deserialize, Serialize};
@@ -95,26 +95,26 @@ pub struct Cache<O> {
     order: O,
     room: Room,
     writes: Writes,
-    layers: Vec<OfLayer>,
+    regions: Table<RegionId, OfRegion>,
     victims: Victims,
     /// Scratch space: the present step's misses, by rank.
     misses: Vec<Miss>,
 }
 
-/// What is known of a layer's tokens.
-pub(super) struct OfLayer {
-    /// By token, as [`Order`] defines it.
+/// What is known of a region's pages.
+pub(super) struct OfRegion {
+    /// By page, as [`Order`] defines it.
     worth: Vec<u32>,
     /// Decisions so far.
     steps: u32,
-    /// How many tokens had KV after the last decision.
-    context: usize,
+    /// How many pages had KV after the last decision.
+    pages: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Miss {
     rank: u64,
-    token: u32,
+    page: u32,
     tier: TierId,
 }
 
@@ -130,47 +130,47 @@ struct Space {
 impl<O: Order> Cache<O> {
     /// A cache that knows of no uses yet.
     pub fn new(order: O, room: Room, writes: Writes) -> Self {
-        Self { order, room, writes, layers: Vec::new(), victims: Victims::new(room), misses: Vec::new() }
+        Self { order, room, writes, regions: Table::new(), victims: Victims::new(room), misses: Vec::new() }
     }
 
     /// What is known before the first decision.
     fn begin(&mut self, view: &MigrationView<'_, O::Knows>) {
         let range = view.in_flight.words().len() * WORD_BITS;
-        for layer in 0..view.layers.count() {
+        for region in RegionId::all(view.regions.count()) {
             let mut worth = vec![self.order.initial(); range];
-            self.order.begin(view, layer, &mut worth);
-            self.layers.push(OfLayer { worth, steps: 0, context: view.context.saturating_sub(1) });
-            self.victims.outdated(layer);
+            self.order.begin(view, region, &mut worth);
+            self.regions.push(OfRegion { worth, steps: 0, pages: view.pages.saturating_sub(1) });
+            self.victims.outdated(region);
         }
     }
 
     /// Brings the worth of the layer's tokens up to date with the present step.
     fn note(&mut self, view: &MigrationView<'_, O::Knows>) {
-        if self.layers.is_empty() {
+        if self.regions.is_empty() {
             self.begin(view);
         }
-        let layer = &mut self.layers[view.layer];
-        layer.steps += 1;
-        self.order.note(view, &mut layer.worth, layer.steps, layer.context);
-        self.victims.outdated(view.layer);
+        let region = &mut self.regions[view.region];
+        region.steps += 1;
+        self.order.note(view, &mut region.worth, region.steps, region.pages);
+        self.victims.outdated(view.region);
     }
 
     /// Collects the tokens that the present step has read from slower tiers.
     fn find_misses(&mut self, view: &MigrationView<'_, O::Knows>) {
-        let layers = self.layers.len();
-        let layer = &mut self.layers[view.layer];
-        // The token written in this step was not read: its write to HBM would be a second one.
-        let known = std::mem::replace(&mut layer.context, view.context);
-        let present = view.skips.present().sets[view.layer].words();
+        let regions = self.regions.len();
+        let region = &mut self.regions[view.region];
+        // The page written in this step was not read: its write to HBM would be a second one.
+        let known = std::mem::replace(&mut region.pages, view.pages);
+        let present = view.skipped().pages.words();
         let order = &self.order;
         self.misses.clear();
         for tier in view.system.tier_ids().skip(1) {
-            for (index, at) in view.at[tier.index()].words()[..known.div_ceil(WORD_BITS)].iter().enumerate() {
+            for (index, at) in view.at[tier].words()[..known.div_ceil(WORD_BITS)].iter().enumerate() {
                 let here = [at & !view.in_flight.words()[index] & !present[index] & below(known, index)];
                 self.misses.extend(tokens(&here).filter_map(|bit| {
-                    let token = index * WORD_BITS + bit;
-                    let rank = order.rank(layer.worth[token], view.layer, layers);
-                    order.admits(rank).then_some(Miss { rank, token: token as u32, tier })
+                    let page = index * WORD_BITS + bit;
+                    let rank = order.rank(region.worth[page], view.region, regions);
+                    order.admits(rank).then_some(Miss { rank, page: page as u32, tier })
                 }));
             }
         }
@@ -178,25 +178,23 @@ impl<O: Order> Cache<O> {
 
     /// What of HBM is free for this decision.
     fn space(&self, view: &MigrationView<'_, O::Knows>) -> Space {
-        let kv = wide(view.kv_bytes);
-        let layers = || (0..view.layers.count()).map(|layer| view.layers.layer(layer));
+        let (hbm, page) = (TierId::HBM, wide(view.page_bytes));
+        let regions = || RegionId::all(view.regions.count()).map(|region| view.regions.region(region));
+        let for_kv = wide(view.kv_room[hbm]);
         let (room, taken, taken_later) = match self.room {
             Room::PerLayer => {
-                let with_kv = layers().filter(|layer| layer.kv_bytes > Bytes::ZERO).count() as i128;
-                let share = wide(view.kv_room[0]) / with_kv;
-                let held = view.at[0].words().iter().zip(view.home[0].words());
+                let with_kv = regions().filter(|region| region.page_bytes > Bytes::ZERO).count() as i128;
+                let share = for_kv / with_kv;
+                let held = view.at[hbm].words().iter().zip(view.home[hbm].words());
                 let held: u32 = held.map(|(at, home)| (at | home).count_ones()).sum();
-                (share - share % kv, i128::from(held) * kv, view.layers.layer(view.layer).on_hbm())
+                (share - share % page, i128::from(held) * page, view.regions.region(view.region).on_hbm())
             }
-            Room::Shared => {
-                let on_hbm = layers().map(|layer| layer.on_hbm()).sum();
-                (wide(view.kv_room[0]), wide(view.kv_room[0]) - wide(view.free[0]), on_hbm)
-            }
+            Room::Shared => (for_kv, for_kv - wide(view.free[hbm]), regions().map(|region| region.on_hbm()).sum()),
         };
         let kept_free = match (self.writes, self.room) {
             (Writes::Around, _) => 0,
-            (Writes::Allocate, Room::PerLayer) => kv,
-            (Writes::Allocate, Room::Shared) => layers().map(|layer| wide(layer.kv_bytes)).sum(),
+            (Writes::Allocate, Room::PerLayer) => page,
+            (Writes::Allocate, Room::Shared) => regions().map(|region| wide(region.page_bytes)).sum(),
         };
         let room = (room - kept_free).max(0);
         Space { now: room - taken, later: room - taken_later }
@@ -221,10 +219,7 @@ impl<O: Order> Migration for Cache<O> {
     fn decide(&mut self, view: &MigrationView<'_, O::Knows>, plan: &mut MovePlan) {
         self.note(view);
         self.find_misses(view);
-        if view.kv_bytes == Bytes::ZERO || view.system.tiers().len() == 1 {
-            return;
-        }
-        let kv = wide(view.kv_bytes);
+        let kv = wide(view.page_bytes);
         let space = self.space(view);
         let missed = self.misses.len() as i128;
         let places = match view.system.residency() {
@@ -232,12 +227,16 @@ impl<O: Order> Migration for Cache<O> {
             ResidencyKind::Exclusive => 2 * missed,
         };
         if space.later < kv * places {
-            self.misses.sort_unstable_by_key(|miss| Reverse((miss.rank, miss.token)));
+            self.misses.sort_unstable_by_key(|miss| Reverse((miss.rank, miss.page)));
         }
         let excess = (-space.later).max(0) as u128;
         let most = usize::try_from(excess.div_ceil(kv as u128)).unwrap_or(usize::MAX);
-        let of =
-            Residents { order: &self.order, layers: &self.layers, view, most: most.saturating_add(self.misses.len()) };
+        let of = Residents {
+            order: &self.order,
+            regions: &self.regions,
+            view,
+            most: most.saturating_add(self.misses.len()),
+        };
         let mut eviction = Eviction { of, victims: &mut self.victims, plan, later: space.later };
         // What is above the cache's room goes first, whatever it is worth.
         while eviction.later < 0 {
@@ -251,7 +250,7 @@ impl<O: Order> Migration for Cache<O> {
         }
         if self.room == Room::Shared {
             // What this decision admits can be evicted by the next one.
-            self.victims.outdated(view.layer);
+            self.victims.outdated(view.region);
         }
     }
 }
@@ -270,23 +269,23 @@ impl<O: Order> Eviction<'_, '_, O> {
     /// evicted, if there is none or the plan does not allow it.
     fn evict(&mut self, rank: u64) -> bool {
         let Some(victim) = self.victims.worst(&self.of).filter(|victim| victim.rank < rank) else { return false };
-        let (view, token) = (self.of.view, victim.token as usize);
-        let kv_bytes = view.layers.layer(victim.layer).kv_bytes;
-        let evicted = if victim.layer == view.layer {
-            self.plan.evict(token)
+        let (view, page) = (self.of.view, Page::new(victim.page as usize));
+        let page_bytes = view.regions.region(victim.region).page_bytes;
+        let evicted = if victim.region == view.region {
+            self.plan.evict(page)
         } else {
-            self.plan.evict_elsewhere(victim.layer, token, kv_bytes)
+            self.plan.evict_elsewhere(victim.region, page, page_bytes)
         };
         if evicted {
-            self.victims.take(victim.layer);
-            self.later += wide(kv_bytes);
+            self.victims.take(victim.region);
+            self.later += wide(page_bytes);
         }
         evicted
     }
 
     /// Admits `miss`. False if HBM has no room for it at this moment or the budget is spent.
     fn admit(&mut self, miss: &Miss, kv: i128) -> bool {
-        let admitted = self.plan.promote(miss.token as usize, miss.tier, TierId::HBM);
+        let admitted = self.plan.retain(Page::new(miss.page as usize), miss.tier, TierId::HBM);
         self.later -= if admitted { kv } else { 0 };
         admitted
     }

@@ -1,9 +1,11 @@
 //! What a cache values: by last use, by number of uses, by arrival.
 
 use super::below;
+use crate::memory::TierId;
 use crate::strategy::knowledge::{Knows, Past};
 use crate::strategy::migration::MigrationView;
 use crate::strategy::migration::select::tokens;
+use crate::units::RegionId;
 use crate::workload::tokens::{WORD_BITS, Word};
 
 /// What a token is worth to a cache: a number per token, brought up to date once per layer and
@@ -24,7 +26,7 @@ pub trait Order {
 
     /// Finds the worth of the tokens of `layer`, which has decided nothing yet, in the run's first
     /// step.
-    fn begin(&mut self, _view: &MigrationView<'_, Self::Knows>, _layer: usize, _worth: &mut [u32]) {}
+    fn begin(&mut self, _view: &MigrationView<'_, Self::Knows>, _region: RegionId, _worth: &mut [u32]) {}
 
     /// Takes note of the present step, the layer's `step`th from 1 on. Tokens from `known` on were
     /// written in it.
@@ -32,7 +34,7 @@ pub trait Order {
 
     /// Ranks a token of `layer`, one of `layers`, by its worth: a lower rank is evicted first. Of
     /// two layers' tokens that were used in one step, that of the earlier layer has the lower rank.
-    fn rank(&self, worth: u32, layer: usize, layers: usize) -> u64;
+    fn rank(&self, worth: u32, region: RegionId, regions: usize) -> u64;
 
     /// Whether a miss of that rank is to come into the cache at all.
     fn admits(&self, _rank: u64) -> bool {
@@ -42,8 +44,8 @@ pub trait Order {
 
 /// The words of the tokens that the present step used: those that it read and those that it wrote.
 pub(super) fn used<'a, K>(view: &MigrationView<'a, K>) -> impl Iterator<Item = Word> + use<'a, K> {
-    let (skipped, context) = (view.skips.present().sets[view.layer].words(), view.context);
-    (0..context.div_ceil(WORD_BITS)).map(move |index| !skipped[index] & below(context, index))
+    let (skipped, pages) = (view.skipped().pages.words(), view.pages);
+    (0..pages.div_ceil(WORD_BITS)).map(move |index| !skipped[index] & below(pages, index))
 }
 
 /// Calls `use_of` with each token of a set given by its words.
@@ -54,8 +56,8 @@ fn each(words: impl Iterator<Item = Word>, mut use_of: impl FnMut(usize)) {
 }
 
 /// The later of two uses ranks higher: by step, then by layer.
-fn by_time(step: u32, layer: usize, layers: usize) -> u64 {
-    u64::from(step) * layers as u64 + layer as u64
+fn by_time(step: u32, region: RegionId, regions: usize) -> u64 {
+    u64::from(step) * regions as u64 + region.index() as u64
 }
 
 /// Evicts the token that was used longest ago. Worth: the step of the last use.
@@ -68,8 +70,8 @@ impl Order for Lru {
         each(used(view), |token| worth[token] = step);
     }
 
-    fn rank(&self, worth: u32, layer: usize, layers: usize) -> u64 {
-        by_time(worth, layer, layers)
+    fn rank(&self, worth: u32, region: RegionId, regions: usize) -> u64 {
+        by_time(worth, region, regions)
     }
 }
 
@@ -83,11 +85,11 @@ impl Order for Lfu {
     type Knows = Past;
 
     fn note(&mut self, view: &MigrationView<'_, Past>, worth: &mut [u32], _step: u32, _known: usize) {
-        worth[..view.context].iter_mut().for_each(|worth| *worth &= !JUST_USED);
+        worth[..view.pages].iter_mut().for_each(|worth| *worth &= !JUST_USED);
         each(used(view), |token| worth[token] = (worth[token] + 1) | JUST_USED);
     }
 
-    fn rank(&self, worth: u32, _layer: usize, _layers: usize) -> u64 {
+    fn rank(&self, worth: u32, _region: RegionId, _regions: usize) -> u64 {
         u64::from(worth)
     }
 }
@@ -101,12 +103,12 @@ impl Order for Fifo {
 
     fn note(&mut self, view: &MigrationView<'_, Past>, worth: &mut [u32], step: u32, known: usize) {
         // A miss comes in now, if it does.
-        let resident = view.home[0].words();
+        let resident = view.home[TierId::HBM].words();
         each(used(view).zip(resident).map(|(used, resident)| used & !resident), |token| worth[token] = step);
-        worth[known..view.context].fill(step);
+        worth[known..view.pages].fill(step);
     }
 
-    fn rank(&self, worth: u32, layer: usize, layers: usize) -> u64 {
-        by_time(worth, layer, layers)
+    fn rank(&self, worth: u32, region: RegionId, regions: usize) -> u64 {
+        by_time(worth, region, regions)
     }
 }

@@ -1,39 +1,40 @@
 //! Which resident of a cache goes first.
 
-use super::{OfLayer, Order, Room, tokens};
-use crate::strategy::migration::{LayerKv, MigrationView};
-use crate::units::Bytes;
+use super::{OfRegion, Order, Room, tokens};
+use crate::memory::TierId;
+use crate::strategy::migration::{KvPages, MigrationView};
+use crate::units::{Bytes, RegionId, Table};
 use crate::workload::tokens::WORD_BITS;
 
-/// A token on HBM that may be evicted.
+/// A page on HBM that may be evicted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Victim {
     pub rank: u64,
-    pub layer: usize,
-    pub token: u32,
+    pub region: RegionId,
+    pub page: u32,
 }
 
 /// The residents that compete, as they are at this moment.
 pub(super) struct Residents<'a, 'v, O: Order> {
     pub order: &'a O,
-    pub layers: &'a [OfLayer],
+    pub regions: &'a Table<RegionId, OfRegion>,
     pub view: &'a MigrationView<'v, O::Knows>,
-    /// How many victims a layer with a room of its own needs at most.
+    /// How many victims a region with a room of its own needs at most.
     pub most: usize,
 }
 
 /// Residents in the order in which they are evicted, sorted when a decision first asks for one.
 pub(super) struct Victims {
     room: Room,
-    /// One for each layer; a single one that is filled anew for every decision where layers have
+    /// One for each region; a single one that is filled anew for every decision where regions have
     /// rooms of their own.
     queues: Vec<Queue>,
 }
 
 #[derive(Default)]
 struct Queue {
-    /// Rank and token, the least rank first; of equals the lowest token.
-    tokens: Vec<(u64, u32)>,
+    /// Rank and page, the least rank first; of equals the lowest page.
+    pages: Vec<(u64, u32)>,
     next: usize,
     is_filled: bool,
 }
@@ -43,69 +44,69 @@ impl Victims {
         Self { room, queues: Vec::new() }
     }
 
-    /// The worth of the tokens of `layer`, or its residents, have changed.
-    pub fn outdated(&mut self, layer: usize) {
-        let queue = self.queue_of(layer);
+    /// The worth of the pages of `region`, or its residents, have changed.
+    pub fn outdated(&mut self, region: RegionId) {
+        let queue = self.queue_of(region);
         if queue >= self.queues.len() {
             self.queues.resize_with(queue + 1, Queue::default);
         }
         self.queues[queue].is_filled = false;
     }
 
-    /// The resident that is worth least; of equals that of the lowest layer, then the lowest token.
+    /// The resident that is worth least; of equals that of the lowest region, then the lowest page.
     pub fn worst<O: Order>(&mut self, of: &Residents<'_, '_, O>) -> Option<Victim> {
         match self.room {
-            Room::PerLayer => self.queues[0].front(of, of.view.layer, of.most),
+            Room::PerLayer => self.queues[0].front(of, of.view.region, of.most),
             Room::Shared => {
-                let queues = self.queues.iter_mut().enumerate();
-                let with_kv = queues.filter(|(layer, _)| of.view.layers.layer(*layer).kv_bytes > Bytes::ZERO);
-                with_kv.filter_map(|(layer, queue)| queue.front(of, layer, usize::MAX)).min()
+                let queues = of.regions.ids().zip(&mut self.queues);
+                let with_kv = queues.filter(|(region, _)| of.view.regions.region(*region).page_bytes > Bytes::ZERO);
+                with_kv.filter_map(|(region, queue)| queue.front(of, region, usize::MAX)).min()
             }
         }
     }
 
-    /// The worst resident of `layer` is evicted.
-    pub fn take(&mut self, layer: usize) {
-        let queue = self.queue_of(layer);
+    /// The worst resident of `region` is evicted.
+    pub fn take(&mut self, region: RegionId) {
+        let queue = self.queue_of(region);
         self.queues[queue].next += 1;
     }
 
-    fn queue_of(&self, layer: usize) -> usize {
-        if self.room == Room::Shared { layer } else { 0 }
+    fn queue_of(&self, region: RegionId) -> usize {
+        if self.room == Room::Shared { region.index() } else { 0 }
     }
 }
 
 impl Queue {
-    fn front<O: Order>(&mut self, of: &Residents<'_, '_, O>, layer: usize, most: usize) -> Option<Victim> {
-        let kv = of.view.layers.layer(layer);
+    fn front<O: Order>(&mut self, of: &Residents<'_, '_, O>, region: RegionId, most: usize) -> Option<Victim> {
+        let kv = of.view.regions.region(region);
         if !self.is_filled {
-            self.fill(of, layer, kv, most);
+            self.fill(of, region, kv, most);
         }
-        // What was evicted by a decision of another layer was taken; what is in flight since the
+        // What was evicted by a decision of another region was taken; what is in flight since the
         // queue was filled is not evicted.
-        while let Some(&(rank, token)) = self.tokens.get(self.next) {
-            if kv.at[0].contains(token as usize) && !kv.in_flight.contains(token as usize) {
-                return Some(Victim { rank, layer, token });
+        while let Some(&(rank, page)) = self.pages.get(self.next) {
+            if kv.at[TierId::HBM].contains(page as usize) && !kv.in_flight.contains(page as usize) {
+                return Some(Victim { rank, region, page });
             }
             self.next += 1;
         }
         None
     }
 
-    fn fill<O: Order>(&mut self, of: &Residents<'_, '_, O>, layer: usize, kv: LayerKv<'_>, most: usize) {
-        let (worth, layers) = (&of.layers[layer].worth, of.layers.len());
-        self.tokens.clear();
-        for (index, (at, in_flight)) in kv.at[0].words().iter().zip(kv.in_flight.words()).enumerate() {
-            self.tokens.extend(tokens(&[at & !in_flight]).map(|bit| {
-                let token = index * WORD_BITS + bit;
-                (of.order.rank(worth[token], layer, layers), token as u32)
+    fn fill<O: Order>(&mut self, of: &Residents<'_, '_, O>, region: RegionId, kv: KvPages<'_>, most: usize) {
+        let (worth, regions) = (&of.regions[region].worth, of.regions.len());
+        self.pages.clear();
+        for (index, (at, in_flight)) in kv.at[TierId::HBM].words().iter().zip(kv.in_flight.words()).enumerate() {
+            self.pages.extend(tokens(&[at & !in_flight]).map(|bit| {
+                let page = index * WORD_BITS + bit;
+                (of.order.rank(worth[page], region, regions), page as u32)
             }));
         }
-        if most < self.tokens.len() {
-            self.tokens.select_nth_unstable(most);
-            self.tokens.truncate(most);
+        if most < self.pages.len() {
+            self.pages.select_nth_unstable(most);
+            self.pages.truncate(most);
         }
-        self.tokens.sort_unstable();
+        self.pages.sort_unstable();
         (self.next, self.is_filled) = (0, true);
     }
 }

@@ -1,13 +1,16 @@
+//! Batches of pages that move together, as lists or as words of sets.
+
 use crate::workload::tokens::{WORD_BITS, Word, count};
 use multiversion::multiversion;
 use std::ops::Range;
 
-/// Tokens that go the same way, in the order in which they are carried.
+/// Pages that go the same way, in the order in which they are carried.
 ///
-/// Few are kept as a list. Where there are many among those from which they were taken, as words of a set: to change the sets of
-/// where tokens lie takes an operation a word then, several words at a time, and not several a token.
+/// A few pages are kept as a list. Where there are many among those from which they were taken, they
+/// are kept as words of a set: changing the sets of the residency then takes one operation per word,
+/// several words at a time, instead of several per page.
 #[derive(Clone, Debug, Default)]
-pub struct Convoy {
+pub struct MoveBatch {
     stretches: Vec<Stretch>,
     list: Vec<u32>,
     words: Vec<Word>,
@@ -15,7 +18,7 @@ pub struct Convoy {
     inhabited: Vec<u32>,
 }
 
-/// Tokens of a convoy that follow each other.
+/// Tokens of a batch that follow each other.
 #[derive(Clone, Copy, Debug)]
 struct Stretch {
     kind: Kind,
@@ -40,7 +43,7 @@ pub(super) enum Order {
     Descending,
 }
 
-/// Some tokens of a convoy.
+/// Some tokens of a batch.
 #[derive(Clone, Copy, Debug)]
 pub enum Piece<'a> {
     /// One by one.
@@ -60,8 +63,8 @@ fn words_a_token(words: usize) -> usize {
 /// The words of 32,768 tokens: 4 KiB.
 const FEW_WORDS: usize = 512;
 
-impl Convoy {
-    /// The most memory that a token takes in a convoy of tokens below `range`: in a list of which half is room to grow, and for a moment
+impl MoveBatch {
+    /// The most memory that a token takes in a batch of tokens below `range`: in a list of which half is room to grow, and for a moment
     /// beside its shorter one, or in the least set that is kept as words.
     #[must_use]
     pub fn most_bytes_a_token(range: usize) -> u64 {
@@ -292,7 +295,7 @@ mod tests {
                 (prop::collection::vec((any::<Word>(), any::<Word>(), 0u8..5), 0..20), 0usize..300, any::<bool>()), 1..4),
             cuts in prop::collection::vec(0.0f64..1.0, 0..4),
         ) {
-            let (mut convoy, mut twin) = (Convoy::default(), Vec::new());
+            let (mut batch, mut twin) = (MoveBatch::default(), Vec::new());
             for (words, most, ascending) in sets {
                 // None, one and two bits, few and many.
                 let words: Vec<Word> = words
@@ -313,14 +316,14 @@ mod tests {
                 }
                 tokens.truncate(most);
                 let order = if ascending { Order::Ascending } else { Order::Descending };
-                prop_assert_eq!(convoy.push_set(&words, order, most), tokens.len());
+                prop_assert_eq!(batch.push_set(&words, order, most), tokens.len());
                 twin.extend(tokens);
-                convoy.push(7);
+                batch.push(7);
                 twin.push(7);
             }
-            prop_assert_eq!(convoy.len(), twin.len());
+            prop_assert_eq!(batch.len(), twin.len());
             let mut listed = Vec::new();
-            convoy.list_in(&mut listed);
+            batch.list_in(&mut listed);
             prop_assert_eq!(&listed, &twin);
             // Stretch by stretch, whatever they are.
             let mut ends: Vec<usize> = cuts.iter().map(|cut| (cut * twin.len() as f64) as usize).collect();
@@ -338,7 +341,7 @@ mod tests {
                 let bits = |index: usize, word: Word| {
                     (0..WORD_BITS).filter(move |bit| word >> bit & 1 == 1).map(move |bit| index * WORD_BITS + bit)
                 };
-                convoy.pieces(range.clone(), |piece| match piece {
+                batch.pieces(range.clone(), |piece| match piece {
                     Piece::Listed(list) => take(&mut list.iter().map(|token| *token as usize)),
                     Piece::Words(first, words) => {
                         take(&mut (first..).zip(words).flat_map(|(index, word)| bits(index, *word)));

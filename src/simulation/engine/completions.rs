@@ -1,0 +1,89 @@
+//! What a completed transfer brings about, and what a stage waits for meanwhile.
+
+use super::Run;
+use crate::memory::{Completed, Machine, Owner, PerClass, TierId, Timer};
+use crate::simulation::probe::{Ends, Probe};
+use crate::simulation::waits::{Waiting, Waits};
+use crate::units::{RegionId, StageId, Token};
+use crate::workload::Workload;
+
+/// What a transfer is for, when it comes back.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Purpose {
+    Read { stage: StageId, tier: TierId },
+    Write { region: RegionId, token: Token, tier: TierId },
+    Move { slot: u32 },
+}
+
+impl<P: Probe, W: Workload> Owner<Purpose> for Run<'_, P, W> {
+    fn completed(&mut self, machine: &mut Machine<Purpose>, transfer: Completed<Purpose>) {
+        let now = machine.now();
+        let ends = match transfer.tag {
+            Purpose::Read { stage, tier } => {
+                if self.present == Some(stage) {
+                    self.arrived = Some(match self.arrived {
+                        Some((at, other)) if at == now => (now, other.min(tier)),
+                        _ => (now, tier),
+                    });
+                }
+                self.measured.arrived(stage, tier, now);
+                self.reads.complete(stage, transfer.id);
+                Ends { source: Some(tier), destination: None }
+            }
+            Purpose::Write { region, token, tier } => {
+                self.end_write(machine, region, token, tier);
+                Ends { source: None, destination: Some(tier) }
+            }
+            Purpose::Move { slot } => {
+                let (source, destination, late) = self.moves.complete(now, slot);
+                self.probe.lateness(transfer.class, late);
+                Ends { source, destination: Some(destination) }
+            }
+        };
+        self.probe.transfer(&transfer, ends);
+    }
+
+    fn expired(&mut self, _machine: &mut Machine<Purpose>, _timer: Timer) {
+        self.computing = false;
+    }
+}
+
+impl<P: Probe, W: Workload> Run<'_, P, W> {
+    /// Shows the probe what lanes carry from now on, and what the present stage waits for, if it
+    /// watches these.
+    #[inline]
+    pub(super) fn watch(&mut self, machine: &Machine<Purpose>) {
+        if self.probe.watches_lanes() {
+            self.probe.lane_rates(machine.now(), &machine.fabric().lane_rates());
+        }
+        if self.probe.watches_waits()
+            && let Some(stage) = self.present
+        {
+            self.report_waits(machine, stage);
+        }
+    }
+
+    fn report_waits(&mut self, machine: &Machine<Purpose>, stage: StageId) {
+        let mut reads: Vec<(TierId, Waiting)> = machine
+            .fabric()
+            .in_progress()
+            .filter_map(|read| match read.tag {
+                Purpose::Read { stage: of, tier } if of == stage => Some((
+                    tier,
+                    Waiting {
+                        read: (read.id.number(), read.part),
+                        class: read.class,
+                        issued: read.issued,
+                        held_up: read.held_up,
+                    },
+                )),
+                _ => None,
+            })
+            .collect();
+        reads.sort_by_key(|(tier, waiting)| (waiting.issued, waiting.class, *tier, waiting.read));
+        let reads: Vec<Waiting> = reads.into_iter().map(|(_, waiting)| waiting).collect();
+        let mut rates = vec![PerClass::filled(0.0); self.system.lanes().len()];
+        machine.fabric().add_class_rates(machine.now(), &mut rates);
+        self.probe.waits(machine.now(), &Waits { reads: &reads, computing: self.computing, rates: &rates });
+    }
+}

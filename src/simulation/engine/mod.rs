@@ -1,0 +1,414 @@
+//! The engine: runs the steps of a workload on a machine, stage by stage.
+//!
+//! An [`Engine`] has two halves. The [`Machine`] carries transfers and keeps time. The [`Run`] is
+//! everything else: what the workload asks for, where the bytes lie, what the strategy decides. The
+//! machine calls the run back when a transfer completes.
+//!
+//! | file | question |
+//! | --- | --- |
+//! | `mod.rs` | which step and which stage comes next, and when has it ended? |
+//! | `reads.rs` | what does a stage read, from which tier, over which routes? |
+//! | `writes.rs` | where does new KV go, and when may it be read? |
+//! | `migrate.rs` | what moves in the background? |
+//! | `completions.rs` | what does a completed transfer bring about? |
+//! | `tally.rs` | what came of the present step and stage? |
+
+mod completions;
+mod migrate;
+mod reads;
+mod tally;
+mod writes;
+
+use super::idealization::Ideal;
+use super::moves::Moves;
+use super::paging::Paging;
+use super::probe::{Ends, Probe, StepRecord};
+use super::residency::Residency;
+use super::run::{Outcome, RunError};
+use super::scenario::Scenario;
+use super::stored::Stored;
+use crate::memory::{Cancelled, Ledger, Machine, MemorySystem, PerTier, TierId, Timer};
+use crate::strategy::{
+    AnyMigration, AnyPlacement, Budget, KvLoad, Late, Layout, MoveBatch, MovePlan, Parts, StepBound,
+};
+use crate::units::{Bytes, PageSize, SimTime, StageId, Step, Table};
+use crate::workload::{Amount, Free, Next, Stage, StepPlan, Workload};
+use completions::Purpose;
+use reads::StepReads;
+use tally::{Measured, StepTotals};
+use writes::Writes;
+
+/// Expires when the present stage has computed.
+const COMPUTED: Timer = Timer(0);
+/// Expires when the fixed time of the present stage is over.
+const LAUNCHED: Timer = Timer(1);
+
+/// What [`Engine::advance`] has done.
+pub(super) enum Advanced {
+    /// A step has been simulated.
+    Step,
+    /// There is nothing more to simulate.
+    End,
+    /// The run ends here, with results.
+    Stopped(RunError),
+}
+
+/// A run in progress.
+pub(super) struct Engine<'a, P, W> {
+    machine: Machine<Purpose>,
+    run: Run<'a, P, W>,
+}
+
+/// All of a run but its machine.
+struct Run<'a, P, W> {
+    scenario: &'a Scenario,
+    system: &'a MemorySystem,
+    probe: &'a mut P,
+    workload: W,
+    page_size: PageSize,
+    decisions: Decisions,
+    bound: StepBound,
+    paging: Paging,
+    moves: Moves,
+    /// By tier: its capacity less the weights stored there.
+    kv_room: PerTier<Bytes>,
+    reads: StepReads,
+    writes: Writes,
+    /// The stage that runs; none between steps.
+    present: Option<StageId>,
+    /// Whether the present stage still computes.
+    computing: bool,
+    /// When the last read of the present stage arrived so far, and from which tier.
+    arrived: Option<(SimTime, TierId)>,
+    measured: Measured,
+    totals: StepTotals,
+    at_start: Stored,
+    scratch: Scratch,
+    /// How many steps were simulated to their end, the last of them, and when it ended.
+    steps: usize,
+    completed: Option<Step>,
+    step_ended: SimTime,
+}
+
+/// The parts of the strategy that decide while the run goes on.
+struct Decisions {
+    placement: Box<dyn AnyPlacement>,
+    migration: Box<dyn AnyMigration>,
+    budget: Option<Budget>,
+    late: Late,
+    /// What may be moved in the present step.
+    allowed: Bytes,
+    /// How many decisions a step takes, and how many the present one has taken.
+    in_step: usize,
+    taken: usize,
+}
+
+/// Buffers that are filled anew each time, so that a step allocates nothing.
+struct Scratch {
+    plan: MovePlan,
+    /// Pages that another region's decision evicts.
+    evicted: MoveBatch,
+    free: PerTier<Bytes>,
+    used: PerTier<Bytes>,
+    /// The KV of the step.
+    load: KvLoad,
+}
+
+impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
+    /// `workload` on the scenario's memory system, laid out by `parts`.
+    ///
+    /// # Errors
+    /// [`RunError`] if the layout does not fit or asks for skip sets that cannot be read.
+    pub fn new(scenario: &'a Scenario, parts: Parts, workload: W, probe: &'a mut P) -> Result<Self, RunError> {
+        let system = scenario.memory();
+        let shape = scenario.shape();
+        let Parts { initialization, placement, migration, budget, late } = parts;
+        let tiers = system.tiers().len();
+
+        let at_first = |source| RunError::Trace { step: Step::default(), source };
+        let mut ledger = Ledger::new(system);
+        let stages = scenario.stages(workload.regions());
+        let mut layout = Layout::new(workload.regions(), &stages, system, &mut ledger, shape);
+        let initialization = if scenario.idealization().has(Ideal::BoundLayout) {
+            Box::new(scenario.layout_of_bound().map_err(at_first)?)
+        } else {
+            initialization
+        };
+        if initialization.uses_read_share() {
+            layout = layout.with_read_share(scenario.read_share().map_err(at_first)?);
+        }
+        initialization.lay_out(&mut layout).map_err(RunError::Layout)?;
+        let laid_out = layout.finish();
+        let residency = Residency::new(workload.regions(), laid_out, shape, ledger);
+        let at_start = Stored::new(&residency, tiers);
+        let kv_room = PerTier::from_fn(tiers, |tier| {
+            system.tiers()[tier.index()].capacity.saturating_sub(at_start.weights[tier.index()])
+        });
+        let kv_regions = workload.regions().kv_len();
+        Ok(Self {
+            machine: Machine::new(system),
+            run: Run {
+                scenario,
+                system,
+                probe,
+                page_size: shape.page_size,
+                decisions: Decisions {
+                    placement,
+                    migration,
+                    budget,
+                    late,
+                    allowed: budget.map_or(Bytes::new(u64::MAX), |budget| budget.bytes(system, SimTime::ZERO)),
+                    in_step: 0,
+                    taken: 0,
+                },
+                bound: scenario.step_bound(),
+                paging: Paging::new(system, shape.page_size),
+                moves: Moves::new(residency, system),
+                kv_room,
+                reads: StepReads::new(tiers),
+                writes: Writes::new(kv_regions),
+                present: None,
+                computing: false,
+                arrived: None,
+                measured: Measured::new(tiers),
+                totals: StepTotals::new(tiers),
+                at_start,
+                scratch: Scratch {
+                    plan: MovePlan::new(tiers),
+                    evicted: MoveBatch::default(),
+                    free: PerTier::filled(tiers, Bytes::ZERO),
+                    used: PerTier::filled(tiers, Bytes::ZERO),
+                    load: KvLoad { stored: Table::filled(kv_regions, 0), read: Table::filled(kv_regions, 0) },
+                },
+                workload,
+                steps: 0,
+                completed: None,
+                step_ended: SimTime::ZERO,
+            },
+        })
+    }
+
+    /// Simulates the next step of the workload, and what must be waited for before it.
+    ///
+    /// # Errors
+    /// [`RunError`] for what interrupts the run without results; what ends it early with results is
+    /// [`Advanced::Stopped`].
+    pub fn advance(&mut self) -> Result<Advanced, RunError> {
+        match self.try_advance() {
+            Err(stop @ (RunError::OutOfMemory { .. } | RunError::ClockOverflow { .. })) => Ok(Advanced::Stopped(stop)),
+            advanced => advanced,
+        }
+    }
+
+    fn try_advance(&mut self) -> Result<Advanced, RunError> {
+        loop {
+            let completed = self.run.completed;
+            let failed = |source| RunError::Trace { step: completed.map_or(Step::default(), Step::next), source };
+            match self.run.workload.next(self.machine.now(), completed).map_err(failed)? {
+                Next::End => return Ok(Advanced::End),
+                Next::WaitUntil(time) => self.wait_until(time),
+                Next::Step(plan) => {
+                    self.step(&plan)?;
+                    self.run.completed = Some(plan.step);
+                    self.run.steps += 1;
+                    return Ok(Advanced::Step);
+                }
+            }
+        }
+    }
+
+    /// Lets what is in flight go on until `time`.
+    fn wait_until(&mut self, time: SimTime) {
+        self.settle();
+        while self.machine.next_time().is_some_and(|next| next <= time) {
+            self.next_instant();
+        }
+        if time > self.machine.now() {
+            self.machine.advance(time, &mut self.run);
+        }
+    }
+
+    fn step(&mut self, plan: &StepPlan) -> Result<(), RunError> {
+        let started = self.machine.now();
+        self.run.begin_step(&mut self.machine, plan);
+        self.run.probe.begin_step(plan.step, started);
+        let mut layer_started = started;
+        for (index, stage) in plan.stages.iter().enumerate() {
+            let neighbour = |other: usize| plan.stages.get(other).is_some_and(|other| other.layer == stage.layer);
+            if index == 0 || !neighbour(index - 1) {
+                layer_started = self.machine.now();
+            }
+            self.stage(plan, StageId::new(index), stage)?;
+            self.run.append(&mut self.machine, plan.step, stage)?;
+            if !plan.is_last {
+                self.run.migrate(&mut self.machine, stage);
+            }
+            if let Some(layer) = stage.layer
+                && !neighbour(index + 1)
+            {
+                self.run.probe.layer(layer, layer_started, self.machine.now());
+            }
+        }
+        let now = self.machine.now();
+        self.run.step_ended = now;
+        if let Some(budget) = self.run.decisions.budget {
+            self.run.decisions.allowed = budget.bytes(self.run.system, now - started);
+        }
+        self.run.report(&self.machine, plan, now - started)
+    }
+
+    /// Issues the reads of a stage and runs until they and its compute are done.
+    fn stage(&mut self, plan: &StepPlan, id: StageId, stage: &Stage) -> Result<(), RunError> {
+        let began = self.machine.now();
+        let overflow = RunError::ClockOverflow { step: plan.step };
+        self.run.present = Some(id);
+        self.run.arrived = None;
+        if stage.fixed > SimTime::ZERO {
+            self.run.computing = true;
+            if !self.machine.set_timer(LAUNCHED, began + stage.fixed) {
+                return Err(overflow);
+            }
+            self.settle();
+            while self.run.computing {
+                if self.next_instant().is_none() {
+                    return Err(overflow);
+                }
+            }
+        }
+        let kv = self.run.read(&mut self.machine, plan, id, stage);
+        if let Some(roofline) = self.run.scenario.roofline() {
+            let weights = self.run.reads.weights(id).values().copied().sum();
+            let time = roofline.time_for(weights, kv, stage.flop);
+            self.run.computing = time > SimTime::ZERO;
+            if self.run.computing && !self.machine.set_timer(COMPUTED, self.machine.now() + time) {
+                return Err(overflow);
+            }
+        }
+        self.settle();
+        while self.run.reads.outstanding(id) > 0 || self.run.computing {
+            if self.next_instant().is_none() {
+                // Lanes carry something while reads are outstanding: what is missing is past the end of the clock.
+                return Err(overflow);
+            }
+        }
+        let now = self.machine.now();
+        let awaited = self.run.arrived.and_then(|(at, tier)| (at == now).then_some(tier));
+        self.run.probe.stage(stage.label, awaited, now - began);
+        Ok(())
+    }
+
+    /// Jumps to the next event and handles all that is due at its time; `None` if nothing is.
+    fn next_instant(&mut self) -> Option<SimTime> {
+        let now = self.machine.next_instant(&mut self.run);
+        self.run.watch(&self.machine);
+        now
+    }
+
+    /// Gives effect to what was issued at this instant.
+    fn settle(&mut self) {
+        self.machine.settle();
+        self.run.watch(&self.machine);
+    }
+
+    /// Carries what is in flight to its end, after a complete run, and returns how the run ended.
+    pub fn finish(mut self, error: Option<RunError>) -> Outcome {
+        self.run.present = None;
+        if error.is_none() {
+            self.settle();
+            while self.next_instant().is_some() {}
+        }
+        let now = self.machine.now();
+        let fabric = self.machine.fabric();
+        let residency = self.run.moves.residency_at(now, fabric);
+        Outcome {
+            error,
+            at_start: self.run.at_start,
+            at_end: Stored::new(residency, self.run.system.tiers().len()),
+            steps: self.run.steps,
+            simulated: self.run.step_ended,
+            drained: now,
+            events: self.machine.events(),
+            peak: self.run.system.tier_ids().map(|tier| residency.ledger.peak(tier)).collect(),
+            lanes: fabric.loads(now),
+            issued: fabric.issued(),
+            completed: fabric.completed(),
+            dropped: fabric.dropped(),
+            in_flight: fabric.in_flight(),
+        }
+    }
+}
+
+impl<P: Probe, W: Workload> Run<'_, P, W> {
+    fn begin_step(&mut self, machine: &mut Machine<Purpose>, plan: &StepPlan) {
+        self.totals.reset();
+        self.decisions.taken = 0;
+        if self.reads.is_new(plan) {
+            self.decisions.in_step = plan.stages.iter().map(|stage| stage.releases.len()).sum();
+        }
+        plan.frees.iter().for_each(|free| self.free(machine, *free));
+        let residency = self.moves.residency_at(machine.now(), machine.fabric());
+        self.reads.begin_step(plan, residency);
+        self.note_load(plan);
+    }
+
+    /// Gives up KV that no step reads any more.
+    fn free(&mut self, machine: &mut Machine<Purpose>, free: Free) {
+        match free {
+            Free::Before(region, token) => {
+                let residency = self.moves.residency_at(machine.now(), machine.fabric());
+                residency.free_before(region, token, self.page_size);
+            }
+            Free::Region(region) => {
+                let probe = &mut *self.probe;
+                let mut dropped = |cancelled: Cancelled<Purpose>, source, destination| {
+                    probe.dropped(&cancelled, Ends { source, destination });
+                };
+                self.writes.cancel(machine, region, &mut dropped);
+                self.moves.free(machine, region, |cancelled, source, to| dropped(cancelled, source, Some(to)));
+            }
+        }
+    }
+
+    /// Counts the KV that the step stores and reads, before anything is appended.
+    fn note_load(&mut self, plan: &StepPlan) {
+        let KvLoad { stored, read } = &mut self.scratch.load;
+        stored.iter_mut().for_each(|stored| *stored = 0);
+        read.iter_mut().for_each(|read| *read = 0);
+        let (window, size) = (self.workload.window(), self.page_size);
+        let reads = plan.stages.iter().flat_map(|stage| &stage.reads);
+        for region in reads.filter(|read| read.amount == Amount::Unskipped).map(|read| read.region) {
+            let context = self.moves.tokens(region);
+            let pages = size.pages(context);
+            let skipped = window.skipped(0, region).expect("the window shows the present step");
+            let mut active = (pages - skipped.count) * size.tokens();
+            if active > 0 && !skipped.pages.contains(pages - 1) {
+                active -= pages * size.tokens() - context;
+            }
+            (stored[region], read[region]) = (context, active);
+        }
+    }
+
+    /// Calls the probe with the figures of the step.
+    fn report(&mut self, machine: &Machine<Purpose>, plan: &StepPlan, latency: SimTime) -> Result<(), RunError> {
+        let now = machine.now();
+        let residency = self.moves.residency_at(now, machine.fabric());
+        for (tier, used) in self.scratch.used.iter_mut() {
+            *used = residency.ledger.used(tier);
+        }
+        let record = StepRecord {
+            step: plan.step,
+            context: plan.context,
+            read_kv_tokens: self.totals.read_kv_tokens,
+            read_beyond: self.totals.read_beyond,
+            latency,
+            ended: now,
+            bound: self.bound.step(&self.scratch.load),
+            read: &self.totals.read,
+            used: &self.scratch.used,
+            migrated_in: self.totals.migrated_in,
+            migrated_out: self.totals.migrated_out,
+            late_tokens: self.totals.late_tokens,
+        };
+        if self.probe.step(&record).is_break() { Err(RunError::Interrupted) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,289 @@
+//! What a stage reads: its weights, perhaps early, and the KV that is not skipped.
+
+use super::Run;
+use super::completions::Purpose;
+use super::writes::HeldRead;
+use crate::memory::{Machine, Path, Pattern, PerTier, Request, TransferClass, TransferId, Urgency};
+use crate::simulation::probe::{Ends, Probe};
+use crate::simulation::residency::{PagedRegion, Residency};
+use crate::strategy::Late;
+use crate::units::{Bytes, PageSize, RegionId, StageId, Table};
+use crate::workload::{Amount, Skipped, Stage, StepPlan, Workload};
+use std::sync::Arc;
+
+/// The reads of the present step, by stage.
+pub(super) struct StepReads {
+    /// The stages that the tables below are of.
+    stages: Option<Arc<[Stage]>>,
+    /// What each stage reads of its weights from each tier.
+    weights: Table<StageId, PerTier<Bytes>>,
+    /// Reads that have been issued and are not complete.
+    outstanding: Table<StageId, u32>,
+    /// Weight reads that were issued early and are not complete.
+    early: Table<StageId, Vec<TransferId>>,
+    /// The first stage whose weight reads of this step are not issued.
+    next: StageId,
+    /// By tier, the KV read that the present stage is about to issue.
+    kv: PerTier<KvRead>,
+}
+
+/// The KV that a stage reads from one tier, over all its regions.
+#[derive(Clone, Copy, Debug, Default)]
+struct KvRead {
+    bytes: Bytes,
+    /// In how many contiguous runs these bytes lie.
+    runs: usize,
+    /// The size of a page where the granule makes no difference.
+    page_bytes: Bytes,
+    /// Writes that it must wait for.
+    writes: usize,
+}
+
+impl StepReads {
+    pub fn new(tiers: usize) -> Self {
+        Self {
+            stages: None,
+            weights: Table::new(),
+            outstanding: Table::new(),
+            early: Table::new(),
+            next: StageId::default(),
+            kv: PerTier::filled(tiers, KvRead::default()),
+        }
+    }
+
+    /// Whether the stages of `plan` are others than those of the step before.
+    pub fn is_new(&self, plan: &StepPlan) -> bool {
+        self.stages.as_ref().is_none_or(|stages| !Arc::ptr_eq(stages, &plan.stages))
+    }
+
+    /// Nothing of the step is issued yet. O(1) if its stages are those of the step before.
+    pub fn begin_step(&mut self, plan: &StepPlan, residency: &Residency) {
+        self.next = StageId::default();
+        if self.is_new(plan) {
+            let tiers = self.kv.len();
+            self.weights = plan.stages.iter().map(|stage| weight_reads(stage, residency, tiers)).collect();
+            self.outstanding = Table::filled(plan.stages.len(), 0);
+            self.early = Table::filled(plan.stages.len(), Vec::with_capacity(tiers));
+            self.stages = Some(Arc::clone(&plan.stages));
+        }
+    }
+
+    /// What `stage` reads of its weights from each tier.
+    pub fn weights(&self, stage: StageId) -> &PerTier<Bytes> {
+        &self.weights[stage]
+    }
+
+    /// How many reads of `stage` have been issued and are not complete.
+    #[inline]
+    pub fn outstanding(&self, stage: StageId) -> u32 {
+        self.outstanding[stage]
+    }
+
+    /// A read of `stage` is complete.
+    #[inline]
+    pub fn complete(&mut self, stage: StageId, transfer: TransferId) {
+        self.outstanding[stage] -= 1;
+        self.early[stage].retain(|early| *early != transfer);
+    }
+}
+
+impl<P: Probe, W: Workload> Run<'_, P, W> {
+    /// Issues the reads of a stage, and the early weight reads of those after it. Returns the bytes
+    /// of KV that it reads.
+    pub(super) fn read(
+        &mut self,
+        machine: &mut Machine<Purpose>,
+        plan: &StepPlan,
+        id: StageId,
+        stage: &Stage,
+    ) -> Bytes {
+        if self.reads.next > id {
+            while let Some(transfer) = self.reads.early[id].pop() {
+                machine.raise_urgency(transfer);
+            }
+        } else {
+            self.read_weights(machine, id, Urgency::Due);
+        }
+        let read = &mut self.totals.read[stage.label];
+        for (tier, bytes) in self.reads.weights[id].iter() {
+            read[tier] += *bytes;
+        }
+        let kv = self.read_kv(machine, id, stage);
+        let last = (id.index() + self.scenario.weight_prefetch()).min(plan.stages.len() - 1);
+        while self.reads.next.index() <= last {
+            self.read_weights(machine, self.reads.next, Urgency::Early);
+        }
+        kv
+    }
+
+    fn read_weights(&mut self, machine: &mut Machine<Purpose>, stage: StageId, urgency: Urgency) {
+        debug_assert_eq!(stage, self.reads.next);
+        self.reads.next = stage.next();
+        for (tier, &bytes) in self.reads.weights[stage].iter() {
+            if bytes == Bytes::ZERO {
+                continue;
+            }
+            let transfer = machine.issue(Request {
+                class: TransferClass::WeightRead,
+                path: Path::Even(self.system.even_reads(tier)),
+                bytes,
+                granule: bytes,
+                pattern: Pattern::Streams,
+                urgency,
+                tag: Purpose::Read { stage, tier },
+            });
+            self.reads.outstanding[stage] += 1;
+            if urgency == Urgency::Early {
+                self.reads.early[stage].push(transfer);
+            }
+        }
+    }
+
+    /// Issues the KV reads of a stage, one transfer per tier over all its regions, and returns their
+    /// size.
+    fn read_kv(&mut self, machine: &mut Machine<Purpose>, id: StageId, stage: &Stage) -> Bytes {
+        let mut regions = stage.reads.iter().filter(|read| read.amount == Amount::Unskipped).map(|read| read.region);
+        let Some(first) = regions.next() else { return Bytes::ZERO };
+        self.measured.begin(id, machine.now(), &self.reads.weights[id]);
+        self.reads.kv.fill(KvRead::default());
+        self.paging.begin_read();
+        let mut read = self.gather_kv(machine, first);
+        for region in regions {
+            read += self.gather_kv(machine, region);
+        }
+        for tier in self.system.tier_ids() {
+            let kv = self.reads.kv[tier];
+            if kv.bytes == Bytes::ZERO {
+                continue;
+            }
+            self.totals.read[stage.label][tier] += kv.bytes;
+            self.measured.read[tier] += kv.bytes;
+            let granule = self.paging.granule_of(self.system, tier, kv.page_bytes, (kv.bytes, kv.runs));
+            let parts = self.paging.parts(self.system, tier);
+            let request = Request {
+                class: TransferClass::KvRead,
+                path: parts.map_or(Path::Even(self.system.even_reads(tier)), Path::Parts),
+                bytes: kv.bytes,
+                granule,
+                pattern: Pattern::Random,
+                urgency: Urgency::Due,
+                tag: Purpose::Read { stage: id, tier },
+            };
+            self.reads.outstanding[id] += 1;
+            if kv.writes == 0 {
+                machine.issue(request);
+            } else {
+                let transfer = machine.issue_held(request);
+                self.writes.hold(tier, HeldRead { transfer, writes: kv.writes });
+            }
+        }
+        read
+    }
+
+    /// Adds what the present step reads of `region` to the reads that are about to be issued.
+    /// Returns its bytes.
+    fn gather_kv(&mut self, machine: &mut Machine<Purpose>, region: RegionId) -> Bytes {
+        let now = machine.now();
+        let window = self.workload.window();
+        let skipped = window.skipped(0, region).expect("the window shows the present step");
+        let residency = self.moves.residency_at(now, machine.fabric());
+        let late = late_pages(residency.kv(region), skipped, self.page_size);
+        self.totals.late_tokens += late * self.page_size.tokens() as u64;
+        match self.decisions.late {
+            Late::Finish => self.moves.reads_issued(now, region),
+            Late::Drop => {
+                let probe = &mut *self.probe;
+                self.moves.drop_late(machine, region, |late, source, to| {
+                    probe.dropped(&late, Ends { source, destination: Some(to) });
+                });
+            }
+        }
+        let pages = self.moves.residency_at(now, machine.fabric()).kv(region);
+        let all = self.page_size.pages(pages.tokens);
+        let active = all - skipped.count;
+        // Of the last page, what was not computed yet is not read.
+        let last_page = all.saturating_sub(1);
+        let missing = (all * self.page_size.tokens() - pages.tokens) as u64;
+        let last_is_read = missing > 0 && !skipped.pages.contains(last_page);
+        let read_tokens = (active * self.page_size.tokens()) as u64 - if last_is_read { missing } else { 0 };
+        self.totals.read_kv_tokens += read_tokens;
+        let needed = (pages.tokens - window.skipped_tokens(region)) as u64;
+        self.totals.read_beyond += pages.token_bytes.times(read_tokens - needed);
+        let mut rest = active;
+        for tier in self.system.tier_ids() {
+            // The tiers partition the context, so the last one has what the others have not.
+            let is_last = tier == pages.at.last();
+            let count = if is_last { rest } else { pages.at[tier].count_without_below(skipped.pages, all) };
+            rest -= count;
+            if count == 0 {
+                continue;
+            }
+            let partial = last_is_read && pages.at[tier].contains(last_page);
+            let missing = if partial { pages.token_bytes.times(missing) } else { Bytes::ZERO };
+            let kv = &mut self.reads.kv[tier];
+            kv.bytes += pages.page_bytes.times(count as u64) - missing;
+            kv.page_bytes = pages.page_bytes;
+            kv.runs += self.paging.runs(self.system, tier, pages, skipped.pages);
+            kv.writes += self.writes.await_those_of(region, tier, self.page_size, |page| {
+                pages.at[tier].contains(page.index()) && !skipped.pages.contains(page.index())
+            });
+            self.paging.gather(self.system, (tier, region), pages, skipped.pages, missing);
+        }
+        pages.token_bytes.times(read_tokens)
+    }
+}
+
+/// The pages of a region that a step reads at the source of a move that is not complete: those in
+/// flight that are not being written.
+fn late_pages(region: &PagedRegion, skipped: Skipped<'_>, size: PageSize) -> u64 {
+    if region.in_flight_count == region.being_written.len() {
+        return 0;
+    }
+    let read_in_flight = region.in_flight.count_without_below(skipped.pages, size.pages(region.tokens));
+    let is_read = |page: &&crate::units::Page| !skipped.pages.contains(page.index());
+    let being_written = region.being_written.iter().filter(is_read).count();
+    (read_in_flight - being_written) as u64
+}
+
+/// What a stage reads of its weights from each tier: of each piece, evenly over what is stored.
+fn weight_reads(stage: &Stage, residency: &Residency, tiers: usize) -> PerTier<Bytes> {
+    let mut reads = PerTier::filled(tiers, Bytes::ZERO);
+    for read in &stage.reads {
+        if let Amount::Evenly(bytes) = read.amount {
+            spread(bytes, residency.weights(read.region), &mut reads);
+        }
+    }
+    reads
+}
+
+/// Adds a read of `bytes`, spread evenly over the `stored` bytes, to `reads`. The share of the first
+/// tiers together is rounded to the nearest byte (halves up), so the parts add up to the whole.
+fn spread(bytes: Bytes, stored: &PerTier<Bytes>, reads: &mut PerTier<Bytes>) {
+    let whole: u128 = stored.values().map(|bytes| u128::from(bytes.get())).sum();
+    let (mut below, mut read_below) = (Bytes::ZERO, Bytes::ZERO);
+    for (tier, stored) in stored.iter() {
+        below += *stored;
+        let read = if whole == 0 { Bytes::ZERO } else { bytes.share(u128::from(below.get()), whole) };
+        reads[tier] += read - read_below;
+        read_below = read;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_is_spread_evenly_over_what_is_stored() {
+        let split = |bytes: u64, stored: [u64; 3]| -> Vec<u64> {
+            let mut reads = PerTier::filled(3, Bytes::ZERO);
+            spread(Bytes::new(bytes), &stored.map(Bytes::new).into_iter().collect(), &mut reads);
+            reads.values().map(|bytes| bytes.get()).collect()
+        };
+        assert_eq!(split(100, [1, 1, 2]), [25, 25, 50]);
+        assert_eq!(split(10, [1, 1, 1]), [3, 4, 3]);
+        assert_eq!(split(1, [1, 0, 1]), [1, 0, 0]);
+        assert_eq!(split(7, [0, 0, 9]), [0, 0, 7]);
+        assert_eq!(split(0, [0, 0, 0]), [0, 0, 0]);
+    }
+}

@@ -1,0 +1,215 @@
+//! A step as data: what is read, computed and appended, stage by stage.
+//!
+//! The engine knows nothing of attention, experts, batches or prompts. It runs a list of
+//! [stages](Stage), one after the other: a stage issues all its reads when it starts, ends when they
+//! have arrived and its compute is done, and then appends what it has computed. A [`Workload`] makes
+//! the list, and says what comes next: a step, a time to wait for, or the end. So a new kind of
+//! model, batch or schedule is a new workload, and a new kind of stage is a label and its reads.
+
+use super::TraceError;
+use super::model::Weights;
+use super::region::{Contents, Regions};
+use super::trace::TraceWindow;
+use crate::units::{Bytes, LayerId, RegionId, SimTime, Step, Token};
+use std::fmt;
+use std::ops::{Index, IndexMut};
+use std::sync::Arc;
+
+/// What a stage computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum StageLabel {
+    /// Attention of a layer: reads its weights and KV, appends KV.
+    Attention,
+    /// The feed-forward part of a layer: reads its weights.
+    Mlp,
+}
+
+impl StageLabel {
+    /// All labels, in the order in which a layer runs them.
+    pub const ALL: [Self; 2] = [Self::Attention, Self::Mlp];
+}
+
+impl fmt::Display for StageLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Attention => "attention",
+            Self::Mlp => "mlp",
+        })
+    }
+}
+
+/// A value for each [`StageLabel`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PerLabel<T>([T; StageLabel::ALL.len()]);
+
+impl<T> PerLabel<T> {
+    /// What `of` makes for each label.
+    pub fn from_fn(of: impl FnMut(StageLabel) -> T) -> Self {
+        Self(StageLabel::ALL.map(of))
+    }
+
+    /// Each label with its value.
+    pub fn iter(&self) -> impl Iterator<Item = (StageLabel, &T)> {
+        StageLabel::ALL.into_iter().zip(&self.0)
+    }
+
+    /// The values, to be changed.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.0.iter_mut()
+    }
+}
+
+impl<T> Index<StageLabel> for PerLabel<T> {
+    type Output = T;
+
+    fn index(&self, label: StageLabel) -> &T {
+        &self.0[label as usize]
+    }
+}
+
+impl<T> IndexMut<StageLabel> for PerLabel<T> {
+    fn index_mut(&mut self, label: StageLabel) -> &mut T {
+        &mut self.0[label as usize]
+    }
+}
+
+/// One stage of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stage {
+    /// What it computes.
+    pub label: StageLabel,
+    /// The layer that it belongs to, if it belongs to one.
+    pub layer: Option<LayerId>,
+    /// What it reads, weights first.
+    pub reads: Vec<Read>,
+    /// What it appends when it ends.
+    pub appends: Vec<Append>,
+    /// FLOP besides those that follow from the bytes read (see [`Roofline`](super::Roofline)).
+    pub flop: f64,
+    /// Time at its start in which it neither reads nor computes, such as a kernel launch.
+    pub fixed: SimTime,
+    /// The KV regions that no later stage of the step uses: when it ends, migration decides for
+    /// them.
+    pub releases: Vec<RegionId>,
+}
+
+/// What a stage reads, sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StageReads {
+    /// Its weight regions, with what they store and what the stage reads of that.
+    pub weights: Vec<(RegionId, Weights)>,
+    /// Its KV regions, with K and V of one token.
+    pub kv: Vec<(RegionId, Bytes)>,
+}
+
+impl Stage {
+    /// What it reads of `regions`.
+    #[must_use]
+    pub fn reads_of(&self, regions: &Regions) -> StageReads {
+        let mut reads = StageReads::default();
+        for read in &self.reads {
+            match (&regions.region(read.region).contents, read.amount) {
+                (Contents::Weights { weights, .. }, Amount::Evenly(bytes)) => {
+                    reads.weights.push((read.region, Weights { read: bytes, ..*weights }));
+                }
+                (Contents::Kv { token_bytes, .. }, Amount::Unskipped) => reads.kv.push((read.region, *token_bytes)),
+                (contents, amount) => unreachable!("{amount:?} is no read of {contents:?}"),
+            }
+        }
+        reads
+    }
+}
+
+/// A read of one region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// Which region.
+    pub region: RegionId,
+    /// How much of it.
+    pub amount: Amount,
+}
+
+/// How much of a region a stage reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Amount {
+    /// So many bytes, spread evenly over what is stored: of weights.
+    Evenly(Bytes),
+    /// The pages that the step's skip set of the region does not hold: of KV.
+    Unskipped,
+}
+
+/// KV that a stage appends to a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Append {
+    /// Which region.
+    pub region: RegionId,
+    /// How many tokens.
+    pub tokens: u32,
+}
+
+/// KV that no step reads any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Free {
+    /// All of a region: its sequence has ended. It may be used for another sequence from then on.
+    Region(RegionId),
+    /// The pages of a region whose tokens all come before that token: they have left the window of
+    /// its attention. The skip sets of later steps hold them.
+    Before(RegionId, Token),
+}
+
+/// One step, as a [`Workload`] hands it to the engine.
+#[derive(Clone, Debug)]
+pub struct StepPlan {
+    /// Its number, from 0.
+    pub step: Step,
+    /// The tokens before it, as reports count them: of the longest sequence.
+    pub context: usize,
+    /// What is given up before it begins.
+    pub frees: Vec<Free>,
+    /// Its stages, in the order in which they run. Steps that are alike share them.
+    pub stages: Arc<[Stage]>,
+    /// Whether no step follows: then there is nothing to migrate for.
+    pub is_last: bool,
+}
+
+/// What comes next.
+#[derive(Clone, Debug)]
+pub enum Next {
+    /// This step, at once.
+    Step(StepPlan),
+    /// Nothing before that time: what is in flight goes on.
+    WaitUntil(SimTime),
+    /// Nothing any more.
+    End,
+}
+
+/// What is to be computed, step by step.
+pub trait Workload {
+    /// Everything that occupies memory.
+    fn regions(&self) -> &Regions;
+
+    /// What comes next at `now`, after `completed` (`None` before the first step). Called once at
+    /// the start, once after each step, and once at the time that it asked to wait for.
+    ///
+    /// # Errors
+    /// [`TraceError`] if the skip sets of the step cannot be read.
+    fn next(&mut self, now: SimTime, completed: Option<Step>) -> Result<Next, TraceError>;
+
+    /// The skip sets of the step that [`next`](Self::next) returned last, and of as many after it
+    /// as a strategy may see: by KV region.
+    fn window(&self) -> &TraceWindow;
+}
+
+impl<W: Workload + ?Sized> Workload for Box<W> {
+    fn regions(&self) -> &Regions {
+        (**self).regions()
+    }
+
+    fn next(&mut self, now: SimTime, completed: Option<Step>) -> Result<Next, TraceError> {
+        (**self).next(now, completed)
+    }
+
+    fn window(&self) -> &TraceWindow {
+        (**self).window()
+    }
+}
