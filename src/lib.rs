@@ -55,6 +55,7 @@
 //! | --- | --- |
 //! | [`units`] | what is a byte, a bandwidth, a time, and how is it read, printed and rounded? |
 //! | [`config`] | how is a RON file read, and where in it is the fault? |
+//! | `files` | how does a file appear whole, whatever happens meanwhile? |
 //! | [`kernel`] | what happens next, and in which order at equal times? |
 //! | [`memory`] | which lanes are there, who shares them, what is free? |
 //! | [`workload`] | which bytes does a step read, which tokens does it skip? |
@@ -62,8 +63,7 @@
 //! | [`catalog`] | what is shipped? |
 //! | [`simulation`] | how does a run unfold? |
 //! | [`metrics`] | what is measured? |
-//! | [`replay`] | what does the memory system do with other traffic? |
-//! | [`curve`] | how long do transfers take under load? |
+//! | [`replay`] | what does the memory system do with other traffic, and how long does it take under load? |
 //! | [`explain`] | why is a run as slow as it is? |
 //! | [`report`] | how do results become files and pictures? |
 //! | [`runs`] | how are many runs carried out, on how many threads, in how much memory? |
@@ -77,7 +77,6 @@
 pub mod catalog;
 pub mod cli;
 pub mod config;
-pub mod curve;
 pub mod explain;
 mod files;
 pub mod kernel;

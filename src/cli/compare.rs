@@ -5,10 +5,9 @@ use super::scenario_args::{RunArgs, configure, scenarios};
 use super::{paths, print};
 use crate::explain::{Explanation, Ladder, Part, because, difference};
 use crate::metrics::figure_unit;
+use crate::report::Labelled;
 use crate::report::html;
-use crate::report::pictures::{
-    Labelled, MemoryPanel, alpha, latency_cdf, latency_percentiles, memory_in_use, token_latency,
-};
+use crate::report::pictures::{MemoryPanel, alpha, latency_cdf, latency_percentiles, memory_in_use, token_latency};
 use crate::report::{self, Artifact, Column, Table};
 use crate::results::{
     Condition, Difference, FigureOfRuns, FinishedRun, Holds, differences, figures, named_parts, sentences,

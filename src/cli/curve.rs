@@ -1,8 +1,8 @@
 use super::error::CliError;
 use super::{arguments, print};
 use crate::catalog;
-use crate::curve::{Curve, CurveSettings, curves};
 use crate::memory::{Arbitration, MemorySystem};
+use crate::replay::{Curve, CurveSettings, curves};
 use crate::report::{self, Column, Table};
 use crate::units::{Bytes, Ratio, SimTime};
 use clap::Args;

@@ -8,7 +8,7 @@ use super::sweep_run::{HowArgs, carry_out};
 use super::{paths, print, tables, terminal};
 use crate::config::Reference;
 use crate::metrics::Timeline;
-use crate::report::pictures::Labelled;
+use crate::report::Labelled;
 use crate::report::{self, Artifact, Column, Table, html};
 use crate::runs::{self, Cancel, Finished, Job, Resources};
 use crate::simulation::Scenario;

@@ -1,6 +1,17 @@
-use super::ReplayError;
 use crate::memory::{Completed, LaneLoad, Machine, MemorySystem, Request};
 use crate::units::SimTime;
+use thiserror::Error;
+
+/// Why a replay did not get to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ReplayError {
+    /// A transfer would end beyond the clock.
+    #[error("simulated time ran past the clock's 213 days with {left} transfers still to complete")]
+    ClockOverflow {
+        /// How many.
+        left: usize,
+    },
+}
 
 /// What carrying transfers came to.
 #[derive(Clone, Debug)]

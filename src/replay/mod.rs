@@ -1,119 +1,18 @@
-//! The memory system without the model: a list of transfers, carried over its lanes.
+//! The memory system without the model: other traffic, carried over its lanes.
 //!
-//! For checking against other simulators, and for traffic of one's own. [`Traffic::read`] takes a CSV file, [`replay`]
-//! carries it, and [`Traffic::write`] writes the same rows with their times.
+//! [`replay()`] carries a list of transfers: for checking against other simulators, and for traffic
+//! of one's own. [`Traffic::read`] takes it from a CSV file, and [`Traffic::write`] writes the same
+//! rows with their times. [`curves`] measures loaded latency: how long transfers take as more and
+//! more of a tier's bandwidth is asked for. Both go through [`carry()`], which issues transfers at
+//! their times and reports each that is complete.
 
+mod arrivals;
 mod carry;
+mod curve;
+mod listed;
 mod traffic;
 
-pub use carry::{Carried, carry};
-pub use traffic::{Row, Traffic, TrafficError};
-
-use crate::memory::{Completed, MemorySystem, Path, PerClass, Request, Urgency};
-use crate::metrics::{Histograms, LaneSummary, Named, TransferSummary, lane_summaries, transfer_summaries};
-use crate::units::{Bytes, SimTime};
-use serde::Serialize;
-use thiserror::Error;
-
-/// When one transfer was carried.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Times {
-    /// When its lanes first gave it something.
-    pub start: SimTime,
-    /// When its last byte arrived.
-    pub finish: SimTime,
-    /// From issue to the last byte, less what it would have taken alone.
-    pub queueing: SimTime,
-}
-
-/// What a replay came to.
-#[derive(Clone, Debug)]
-pub struct Replayed {
-    /// By row.
-    pub times: Vec<Times>,
-    /// The distributions of latency and queueing by class.
-    pub histograms: Histograms,
-    /// The figures of `summary.json`.
-    pub summary: ReplaySummary,
-    /// When the last transfer was complete.
-    pub end: SimTime,
-}
-
-/// The figures of a replay, under the names of a run's `summary.json` where both have them.
-#[derive(Clone, Debug, Serialize)]
-#[allow(missing_docs)]
-pub struct ReplaySummary {
-    pub schema: u32,
-    pub memory: String,
-    pub arbitration: String,
-    pub simulated_ns: f64,
-    pub events: u64,
-    pub transfers: Named<TransferSummary>,
-    pub lanes: Named<LaneSummary>,
-}
-
-/// Why a replay did not get to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum ReplayError {
-    /// A transfer would end beyond the clock.
-    #[error("simulated time ran past the clock's 213 days with {left} transfers still to complete")]
-    ClockOverflow {
-        /// How many.
-        left: usize,
-    },
-}
-
-/// Carries `traffic` over the lanes of `system`.
-///
-/// # Errors
-/// [`ReplayError`] if the transfers take longer than the clock goes.
-pub fn replay(system: &MemorySystem, traffic: &Traffic) -> Result<Replayed, ReplayError> {
-    let rows = traffic.rows();
-    let mut order: Vec<usize> = (0..rows.len()).collect();
-    order.sort_by_key(|&row| rows[row].issue);
-    let mut record = Record {
-        times: vec![Times::default(); rows.len()],
-        histograms: Histograms::default(),
-        bytes: PerClass::from_fn(|_| vec![Bytes::ZERO; system.tiers().len()]),
-    };
-    let arrivals = order.into_iter().map(|row| {
-        let transfer = &rows[row];
-        let request = Request {
-            class: transfer.class,
-            path: Path::Even(traffic.routes(transfer)),
-            bytes: transfer.bytes,
-            granule: transfer.bytes,
-            pattern: transfer.pattern,
-            urgency: Urgency::Due,
-            tag: row,
-        };
-        (transfer.issue, request)
-    });
-    let Carried { end, events, loads } = carry(system, arrivals, |transfer| record.complete(transfer, traffic))?;
-    let summary = ReplaySummary {
-        schema: 1,
-        memory: system.name().to_owned(),
-        arbitration: system.arbitration().to_string(),
-        simulated_ns: end.as_ns(),
-        events,
-        transfers: transfer_summaries(system, &record.histograms, &record.bytes),
-        lanes: lane_summaries(system, &loads, end),
-    };
-    Ok(Replayed { times: record.times, histograms: record.histograms, summary, end })
-}
-
-struct Record {
-    times: Vec<Times>,
-    histograms: Histograms,
-    /// By class and tier.
-    bytes: PerClass<Vec<Bytes>>,
-}
-
-impl Record {
-    fn complete(&mut self, transfer: &Completed<usize>, traffic: &Traffic) {
-        self.histograms.record(transfer);
-        self.bytes[transfer.class][traffic.rows()[transfer.tag].tier.index()] += transfer.bytes;
-        self.times[transfer.tag] =
-            Times { start: transfer.started, finish: transfer.finished, queueing: transfer.queueing() };
-    }
-}
+pub use carry::{Carried, ReplayError, carry};
+pub use curve::{Curve, CurveSettings, LOADS, Point, curves};
+pub use listed::{ReplaySummary, Replayed, replay};
+pub use traffic::{Row, Times, Traffic, TrafficError};

@@ -1,9 +1,19 @@
-use super::Times;
 use crate::memory::{Interleaving, MemorySystem, Pattern, PortId, RouteId, TierId, TransferClass};
 use crate::units::{Bytes, QuantityError, RegionId, SimTime};
 use rustc_hash::FxHashMap;
 use std::io::Write;
 use thiserror::Error;
+
+/// When one transfer was carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// When its lanes first gave it something.
+    pub start: SimTime,
+    /// When its last byte arrived.
+    pub finish: SimTime,
+    /// From issue to the last byte, less what it would have taken alone.
+    pub queueing: SimTime,
+}
 
 /// Why a list of transfers cannot be replayed.
 #[derive(Debug, Error)]

@@ -1,6 +1,6 @@
 //! Lines that coincide are drawn so that each is seen: the first as it is, those over it with gaps.
 
-use super::chart::{Line, Stroke};
+use super::strokes::{Line, Stroke};
 
 /// At so many places two lines are compared.
 const PLACES: usize = 200;
@@ -65,7 +65,7 @@ fn heights(points: &[(f64, f64)], x_to: f64) -> Vec<Option<f64>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::chart::colour;
+    use super::super::strokes::colour;
     use super::*;
 
     fn line(stroke: Stroke, height: impl Fn(f64) -> f64) -> Line {

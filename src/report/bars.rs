@@ -2,10 +2,10 @@
 //! column of its own, so that no text meets another, however many rows there are and however long
 //! their labels.
 
+use super::artifact::{Artifact, ReportError};
 use super::canvas::{Anchor, Canvas, TEXT, TITLE};
 use super::labels::wrapped;
 use super::lettering::width;
-use super::output::{Artifact, ReportError};
 use kuva::render::render_utils::generate_ticks;
 
 /// A picture of rows.

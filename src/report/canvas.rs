@@ -1,8 +1,8 @@
 //! What pictures are drawn on where the plotting crate has no plot that fits, and where something
 //! is added to one of its plots: lines, boxes and text at places in pixels.
 
-use super::chart::pictures;
-use super::output::{Artifact, ReportError};
+use super::artifact::{Artifact, ReportError};
+use super::scene::pictures;
 use kuva::render::render::{Primitive, Scene, TextAnchor};
 
 /// The size of the text of a picture, in pixels, as the plotting crate has it.

@@ -2,55 +2,18 @@
 //! our own (`legend.rs`).
 
 use super::apart::{below, dashes};
+use super::artifact::{Artifact, ReportError};
 use super::canvas::Canvas;
 use super::legend::{self, Entry, Sample};
-use super::output::{Artifact, ReportError};
-use super::raster::png;
-use crate::config::printable_lines;
-use kuva::backend::svg::SvgBackend;
+pub(super) use super::strokes::{Line, Stroke, colour};
 use kuva::plot::{LinePlot, LineStyle, ScatterPlot, StackedAreaPlot};
 use kuva::render::figure::Figure;
 use kuva::render::layout::{Layout, TickFormat};
 use kuva::render::plots::Plot;
-use kuva::render::render::{Primitive, Scene, render_multiple};
+use kuva::render::render::{Primitive, render_multiple};
 use kuva::render::render_utils::wrap_text;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
-
-/// Colours of Okabe and Ito, which colour-blind readers can tell apart.
-pub(super) mod colour {
-    pub const BLUE: &str = "#0072B2";
-    pub const VERMILLION: &str = "#D55E00";
-    pub const GREEN: &str = "#009E73";
-    pub const ORANGE: &str = "#E69F00";
-    pub const PURPLE: &str = "#CC79A7";
-    pub const SKY: &str = "#56B4E9";
-    pub const BLACK: &str = "#000000";
-    /// Two more, for the seventh and eighth tier.
-    pub const GREY: &str = "#777777";
-    pub const OLIVE: &str = "#5B5B00";
-    /// In the order of use where one is needed for each of several things.
-    pub const ALL: [&str; 6] = [VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY];
-    /// The same for up to eight things.
-    pub const EIGHT: [&str; 8] = [VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY, GREY, OLIVE];
-}
-
-/// How a line is drawn; never colour alone tells two lines apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stroke {
-    Solid,
-    Dashed,
-    Dotted,
-}
-
-/// One line of a panel.
-#[derive(Clone, Debug)]
-pub(super) struct Line {
-    pub label: String,
-    pub colour: &'static str,
-    pub stroke: Stroke,
-    pub points: Vec<(f64, f64)>,
-}
 
 /// One pair of axes.
 #[derive(Clone, Debug, Default)]
@@ -122,7 +85,6 @@ impl Shares {
 
 /// The most points of a line that are drawn: more cannot be told apart at this size.
 pub(super) const MOST_POINTS: usize = 1200;
-const PNG_SCALE: f32 = 1.5;
 
 impl Chart {
     /// The picture as `NAME.svg` and `NAME.png`.
@@ -240,15 +202,6 @@ const NOTE_WIDTH: usize = 80;
 /// The same of the title of one of several panels.
 const PANEL_TITLE_WIDTH: usize = 38;
 
-/// What was drawn, as `NAME.svg` and `NAME.png`.
-pub(super) fn pictures(name: &str, scene: Scene) -> Result<[Artifact; 2], ReportError> {
-    let svg = numbered_anew(&SvgBackend::new().render_scene(&scene));
-    // XML has no control characters, but the names in legends and titles come from files.
-    let svg = printable_lines(&svg).into_owned();
-    let png = png(&svg, PNG_SCALE).map_err(|error| ReportError::format(format!("{name}.png"), error))?;
-    Ok([Artifact::new(format!("{name}.svg"), svg), Artifact::new(format!("{name}.png"), png)])
-}
-
 /// Where a share stands on an axis that gives each nine of it the same room: 0.9 at 1, 0.99 at 2,
 /// 0.999 at 3. A share that no float tells from 1 stands at [`MOST_NINES`].
 pub(super) fn nines(share: f64) -> f64 {
@@ -337,28 +290,6 @@ pub(super) fn stretch(points: usize, most: usize) -> usize {
     points.div_ceil((most / 2).max(1))
 }
 
-/// The same drawing with its clip paths numbered from 0 in the order of their appearance. The plotting crate counts them
-/// over the whole process, so the numbers would depend on what was drawn before, and on threads.
-fn numbered_anew(svg: &str) -> String {
-    const PREFIX: &str = "kuva-clip-";
-    let mut numbers: Vec<&str> = Vec::new();
-    let mut text = String::with_capacity(svg.len());
-    let mut parts = svg.split(PREFIX);
-    text.push_str(parts.next().unwrap_or(""));
-    for part in parts {
-        let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
-        let (number, rest) = part.split_at(end);
-        let index = numbers.iter().position(|known| *known == number).unwrap_or_else(|| {
-            numbers.push(number);
-            numbers.len() - 1
-        });
-        text.push_str(PREFIX);
-        text.push_str(&index.to_string());
-        text.push_str(rest);
-    }
-    text
-}
-
 /// Without the points that lie on the straight line between their neighbours, to a two-thousandth of the line's height
 /// (Ramer, Douglas and Peucker). Dashes are drawn anew from each point on, so a dashed line of many points would look solid.
 fn straightened(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
@@ -426,14 +357,6 @@ mod tests {
         equally_tall(&mut panels);
         let lines = panels.map(|panel| wrap_text(&panel.title, PANEL_TITLE_WIDTH).len());
         assert_eq!(lines, [2, 2]);
-    }
-
-    #[test]
-    fn clip_paths_are_numbered_from_zero() {
-        let svg = "<clipPath id=\"kuva-clip-17\"/><g clip-path=\"url(#kuva-clip-17)\"/><clipPath id=\"kuva-clip-3\"/>";
-        let expected =
-            "<clipPath id=\"kuva-clip-0\"/><g clip-path=\"url(#kuva-clip-0)\"/><clipPath id=\"kuva-clip-1\"/>";
-        assert_eq!(numbered_anew(svg), expected);
     }
 
     #[test]

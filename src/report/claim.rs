@@ -5,7 +5,7 @@
 //! lock behind. Files appear [under temporary names](crate::files) first; a temporary file of a
 //! running process is recognized by its own lock or by that of its folder.
 
-use super::ReportError;
+use super::artifact::{HISTOGRAMS, ReportError};
 use crate::files::{temporary, tidy};
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ pub(super) fn hold(folder: &Path) -> Result<Claim, ReportError> {
         Err(TryLockError::Error(_)) => return Ok(Claim { _lock: None }),
         Ok(()) => {}
     }
-    for folder in [&path, &path.join(super::hgrm::FOLDER)] {
+    for folder in [&path, &path.join(HISTOGRAMS)] {
         tidy(folder);
     }
     let lock = Arc::new(opened);

@@ -1,10 +1,15 @@
-use super::{Artifact, Exporter, ReportError};
+use super::artifact::{Artifact, ReportError};
+use super::exporter::Exporter;
 use crate::metrics::{RunReport, step_columns};
 
 /// `steps.csv`: a row a step, with the columns of [`crate::metrics::STEP_COLUMNS`].
 pub(super) struct StepsCsv;
 
 impl Exporter for StepsCsv {
+    fn names(&self) -> Vec<String> {
+        vec!["steps.csv".to_owned()]
+    }
+
     fn export(&self, run: &RunReport) -> Result<Vec<Artifact>, ReportError> {
         let failed = |error: csv::Error| ReportError::format("steps.csv", error);
         let columns = step_columns(&run.tiers);

@@ -1,9 +1,9 @@
 //! Loaded-latency curves: `curve.csv`, and a picture a tier.
 
+use super::artifact::{Artifact, ReportError};
 use super::chart::{Chart, Line, Panel, Stroke, colour};
-use super::output::{Artifact, ReportError};
-use crate::curve::Curve;
 use crate::memory::MemorySystem;
+use crate::replay::Curve;
 
 /// The files of `tiersim curve`.
 ///

@@ -1,7 +1,8 @@
 //! Heat maps: a colour for each pair of values of two axes.
 
-use super::chart::{TITLE_WIDTH, pictures};
-use super::output::{Artifact, ReportError};
+use super::artifact::{Artifact, ReportError};
+use super::chart::TITLE_WIDTH;
+use super::scene::pictures;
 use kuva::plot::{ColorMap, Heatmap};
 use kuva::render::layout::Layout;
 use kuva::render::plots::Plot;

@@ -1,4 +1,5 @@
-use super::{Artifact, Exporter, ReportError};
+use super::artifact::{Artifact, HISTOGRAMS, ReportError};
+use super::exporter::Exporter;
 use crate::metrics::{RunReport, Timings};
 use crate::units::SimTime;
 use std::fmt::Write;
@@ -7,13 +8,14 @@ use std::fmt::Write;
 /// nanoseconds.
 pub(super) struct PercentileFiles;
 
-/// The folder of these files, within that of their run.
-pub(super) const FOLDER: &str = "histograms";
-
 /// How often the distance to 100 % is halved between two lines, as the Java implementation's default.
 const TICKS_PER_HALF_DISTANCE: u32 = 5;
 
 impl Exporter for PercentileFiles {
+    fn names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn export(&self, run: &RunReport) -> Result<Vec<Artifact>, ReportError> {
         percentile_files(run.histograms.named())
     }
@@ -25,7 +27,7 @@ pub(super) fn percentile_files<'a>(
 ) -> Result<Vec<Artifact>, ReportError> {
     let file = |(name, timings): (String, &Timings)| {
         let text = percentiles(timings).map_err(|error| ReportError::format(format!("{name}.hgrm"), error))?;
-        Ok(Artifact::new(format!("{FOLDER}/{name}.hgrm"), text))
+        Ok(Artifact::new(format!("{HISTOGRAMS}/{name}.hgrm"), text))
     };
     named.map(file).collect()
 }

@@ -1,4 +1,5 @@
-use super::{Artifact, Exporter, ReportError};
+use super::artifact::{Artifact, ReportError};
+use super::exporter::Exporter;
 use crate::metrics::{RunReport, Timings};
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use hdrhistogram::serialization::{Serializer, V2SerializeError, V2Serializer};
@@ -11,6 +12,10 @@ use std::time::Duration;
 pub(super) struct HistogramLog;
 
 impl Exporter for HistogramLog {
+    fn names(&self) -> Vec<String> {
+        vec!["histograms.hlog".to_owned()]
+    }
+
     fn export(&self, run: &RunReport) -> Result<Vec<Artifact>, ReportError> {
         let span = Duration::from_nanos(run.summary.simulated_ns as u64);
         Ok(vec![histogram_log(run.histograms.named(), span)?])

@@ -4,7 +4,10 @@
 //! kilobytes of each. Whatever is no page of tiersim is left out, and what cannot be read as well:
 //! the list is made after a command has done its work, and must not fail it.
 
-use super::{Artifact, ReportError, html, write};
+use super::artifact::{Artifact, ReportError};
+use super::html::{STYLE, failed};
+use super::output::write;
+use askama::Template;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -27,7 +30,7 @@ const ANSWER: usize = 400;
 
 /// A result in the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+struct Entry {
     /// The page, relative to the folder, with `/` between its parts.
     pub path: String,
     /// What the page is called.
@@ -64,7 +67,32 @@ pub fn write_index(folder: &Path) -> Result<(), ReportError> {
     pages.sort();
     let left_out = pages.len().saturating_sub(MOST);
     let entries: Vec<Entry> = pages.iter().take(MOST).filter_map(|page| entry(folder, page)).collect();
-    write(folder, &[Artifact::new(NAME, html::list(&entries, left_out)?)])
+    write(folder, &[Artifact::new(NAME, list(&entries, left_out)?)])
+}
+
+#[derive(Template)]
+#[template(path = "list.html", config = "src/report/html/askama.toml")]
+struct ListView<'a> {
+    style: &'static str,
+    count: usize,
+    kinds: Vec<(&'a str, Vec<&'a Entry>)>,
+    left_out: usize,
+}
+
+/// A page with a row for each of `entries`, which are in the order of their paths; so many more are
+/// left out.
+///
+/// # Errors
+/// [`ReportError::Format`] where the page cannot be made; none of ours is such.
+fn list(entries: &[Entry], left_out: usize) -> Result<String, ReportError> {
+    let mut kinds: Vec<(&str, Vec<&Entry>)> = Vec::new();
+    for entry in entries {
+        match kinds.last_mut() {
+            Some((kind, rows)) if *kind == entry.kind() => rows.push(entry),
+            _ => kinds.push((entry.kind(), vec![entry])),
+        }
+    }
+    ListView { style: STYLE, count: entries.len(), kinds, left_out }.render().map_err(failed)
 }
 
 /// The pages below `folder`. Links are not followed: they may lead anywhere, or back.

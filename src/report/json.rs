@@ -1,4 +1,5 @@
-use super::{Artifact, Exporter, ReportError};
+use super::artifact::{Artifact, ReportError};
+use super::exporter::Exporter;
 use crate::metrics::{RunReport, Summary};
 use serde::Serialize;
 
@@ -6,6 +7,10 @@ use serde::Serialize;
 pub(super) struct SummaryJson;
 
 impl Exporter for SummaryJson {
+    fn names(&self) -> Vec<String> {
+        vec!["summary.json".to_owned()]
+    }
+
     fn export(&self, run: &RunReport) -> Result<Vec<Artifact>, ReportError> {
         Ok(vec![Artifact::new("summary.json", summary_json(&run.summary)? + "\n")])
     }

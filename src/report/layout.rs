@@ -1,7 +1,8 @@
 //! Where the bytes are: each tier's share of the weights and of the KV, at the start and at the end
 //! of a run.
 
-use super::pictures::Labelled;
+use super::labelled::Labelled;
+use super::numbers::bytes_in;
 use super::placement::PlacementRow;
 use super::table::{Column, Table};
 use crate::metrics::{Named, StoredSummary, Summary};
@@ -35,7 +36,7 @@ impl Spread {
         let on =
             |(tier, bytes, share): &(String, u64, f64)| (*bytes > 0).then(|| format!("{:.1} % {tier}", 100.0 * share));
         let parts: Vec<String> = self.parts.iter().filter_map(on).collect();
-        format!("{} of {}", parts.join(", "), super::html::bytes_in(self.style, self.bytes))
+        format!("{} of {}", parts.join(", "), bytes_in(self.style, self.bytes))
     }
 }
 

@@ -6,11 +6,12 @@
 //! [`html::placement_bar`], whose text a template includes as `{{ placement|safe }}`;
 //! `html/page.html` has it between a group's settings and its plots.
 //!
-//! An [`Exporter`] turns a [`RunReport`] into [`Artifact`]s; [`write()`] puts them into a folder, each whole or not at all.
+//! An [`Exporter`] turns a [`RunReport`](crate::metrics::RunReport) into [`Artifact`]s; [`write()`] puts them into a folder, each whole or not at all.
 //!
 #![doc = include_str!("README.md")]
 
 mod apart;
+mod artifact;
 mod bars;
 mod canvas;
 mod chart;
@@ -18,6 +19,7 @@ mod claim;
 mod csv;
 mod curves;
 mod explanation;
+mod exporter;
 pub mod grids;
 mod heat;
 mod hgrm;
@@ -25,43 +27,52 @@ mod hlog;
 pub mod html;
 mod index;
 mod json;
+mod labelled;
 mod labels;
 mod layout;
 mod legend;
 mod lettering;
 mod named;
+mod numbers;
 mod output;
 mod parquet;
 mod percentiles;
 pub mod pictures;
 mod placement;
 mod raster;
+mod run_files;
 mod scale;
+mod scene;
 mod several;
 mod shapes;
+mod strokes;
 mod table;
 mod timeline;
 pub mod trace_pictures;
 
+pub(crate) use artifact::READ_BACK;
+pub use artifact::{Artifact, ReportError};
 pub use claim::{Claim, claim};
 pub use curves::curve_files;
 pub use explanation::{FILES as EXPLANATION, explain_schema, explanation_files, explanation_json, explanation_text};
+pub use exporter::Exporter;
 pub(crate) use hlog::MARK as LOG_MARK;
 pub use index::write_index;
 pub use json::{summary_json, summary_schema};
+pub use labelled::Labelled;
 pub use labels::shortened as shortened_labels;
 pub use layout::{layout_table, share_cells, share_columns};
-pub use output::{Artifact, ReportError, replace, run_file_names, write, write_run, write_streamed};
+pub use output::{replace, write, write_streamed};
 pub use percentiles::percentile_picture;
 pub use placement::{PlacementRow, placement_bar};
+pub use run_files::{run_file_names, run_files, write_run};
 pub use several::shown_runs;
 pub use table::{Column, Table};
 pub use timeline::timeline_files;
 
-use crate::metrics::{Histograms, RunReport, Timings};
+use crate::metrics::{Histograms, Timings};
 use crate::simulation::Scenario;
 use crate::units::{Bytes, SimTime};
-use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::time::Duration;
 
 /// The files of a run's distributions, for what has no other series: a `.hgrm` each and the log of all.
@@ -81,42 +92,6 @@ pub fn distribution_files(named: &[(String, &Timings)], span: SimTime) -> Result
     files.push(hlog::histogram_log(named.iter().cloned(), Duration::from_nanos(span.as_ps() / 1_000))?);
     Ok(files)
 }
-
-/// Turns a run into files of one format.
-pub trait Exporter {
-    /// The files, with paths relative to the run's folder.
-    ///
-    /// # Errors
-    /// [`ReportError`] where a format cannot hold what it is given.
-    fn export(&self, run: &RunReport) -> Result<Vec<Artifact>, ReportError>;
-}
-
-/// Every file of a run's folder, `summary.json` first: it names the others that are read back with
-/// it, by their checksums, which are also noted in the run's summary.
-///
-/// # Errors
-/// As [`Exporter::export`].
-pub fn run_files(run: &mut RunReport) -> Result<Vec<Artifact>, ReportError> {
-    let exporters: [&(dyn Exporter + Sync); 6] = [
-        &csv::StepsCsv,
-        &parquet::StepsParquet,
-        &hgrm::PercentileFiles,
-        &hlog::HistogramLog,
-        &pictures::RunPictures,
-        &html::RunPage,
-    ];
-    // On all cores that have nothing else to do; in this order all the same.
-    let report = &*run;
-    let exported: Vec<_> =
-        exporters.par_iter().map(|exporter| exporter.export(report)).collect::<Result<_, ReportError>>()?;
-    let mut files: Vec<Artifact> = exported.into_iter().flatten().collect();
-    run.summary.files = files.iter().filter_map(Artifact::checksum).collect();
-    files.splice(0..0, json::SummaryJson.export(run)?);
-    Ok(files)
-}
-
-/// The files that are read back with a run's `summary.json`.
-pub(crate) const READ_BACK: [&str; 2] = ["steps.csv", "histograms.hlog"];
 
 /// The memory that the files of a run of `scenario` take while they are made: rows, series and
 /// pictures of all steps.

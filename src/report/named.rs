@@ -6,11 +6,11 @@
 //! line where it is not beside it. Names that find no free place stand in a column to the right of
 //! the plot.
 
+use super::artifact::{Artifact, ReportError};
 use super::canvas::{Anchor, Canvas, TEXT};
 use super::chart::{TITLE_WIDTH, colour};
 use super::labels::shortened;
 use super::lettering::width;
-use super::output::{Artifact, ReportError};
 use kuva::plot::ScatterPlot;
 use kuva::render::layout::{ComputedLayout, Layout};
 use kuva::render::plots::Plot;

@@ -1,62 +1,9 @@
+use super::artifact::{Artifact, ReportError};
 use super::claim::{hold, no_folders};
-use super::explanation::FILES as EXPLANATION;
-use super::pictures::PICTURES;
-use super::{READ_BACK, hgrm, several, timeline};
 use crate::files::{Durability, folder_of, stage, temporary};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use thiserror::Error;
-
-/// A file to be written, with its path relative to the folder of the results.
-#[derive(Clone, Debug)]
-pub struct Artifact {
-    /// Relative path.
-    pub path: PathBuf,
-    /// Content.
-    pub bytes: Vec<u8>,
-}
-
-impl Artifact {
-    /// A file of that relative path.
-    #[must_use]
-    pub fn new(path: impl Into<PathBuf>, bytes: impl Into<Vec<u8>>) -> Self {
-        Self { path: path.into(), bytes: bytes.into() }
-    }
-
-    /// The name and the checksum of a file that is read back with its run's summary; `None` for
-    /// other files.
-    pub(super) fn checksum(&self) -> Option<(String, String)> {
-        let name = READ_BACK.into_iter().find(|name| self.path == Path::new(name))?;
-        Some((name.to_owned(), format!("{:08x}", crc32fast::hash(&self.bytes))))
-    }
-}
-
-/// Why results cannot be written.
-#[derive(Debug, Error)]
-#[allow(missing_docs)]
-pub enum ReportError {
-    #[error("cannot write '{path}': {source}. Choose another folder with --out")]
-    Write { path: String, source: std::io::Error },
-    #[error("another process is writing to '{folder}': wait for it, or choose another folder with --out")]
-    Locked { folder: String },
-    #[error(
-        "'{path}' is a folder, but a file is to be written there: move it away, or choose another folder with --out"
-    )]
-    IsFolder { path: String },
-    #[error("cannot make {what}: {message}")]
-    Format { what: String, message: String },
-}
-
-impl ReportError {
-    pub(super) fn write(path: &Path, source: std::io::Error) -> Self {
-        Self::Write { path: path.display().to_string(), source }
-    }
-
-    pub(super) fn format(what: impl Into<String>, message: impl ToString) -> Self {
-        Self::Format { what: what.into(), message: message.to_string() }
-    }
-}
 
 /// Writes all artifacts under `folder`, so that it holds those of this call or of an earlier one
 /// and never some of each.
@@ -87,35 +34,13 @@ pub fn replace(folder: &Path, artifacts: &[Artifact], kinds: &[&str]) -> Result<
     put_in_place(folder, artifacts, entries(folder).filter(ours).collect())
 }
 
-/// Writes a run's `artifacts` as [`write()`] does, and removes what an earlier run left in
-/// `folder`: histograms and pictures that this one does not write, the explanation of that run, and
-/// the page beside `folder` that shows it among others.
-///
-/// # Errors
-/// As [`write()`].
-pub fn write_run(folder: &Path, artifacts: &[Artifact]) -> Result<(), ReportError> {
-    let histograms = entries(&folder.join(hgrm::FOLDER));
-    let of_runs = histograms.filter(|path| path.extension().is_some_and(|extension| extension == "hgrm"));
-    let stale = of_runs.chain(run_file_names().into_iter().map(|name| folder.join(name)));
-    let stale = stale.chain(several::stale(folder, artifacts)).collect();
-    put_in_place(folder, artifacts, stale)
-}
-
-/// The files that a run may write, without its histograms, by their names within its folder.
-#[must_use]
-pub fn run_file_names() -> Vec<PathBuf> {
-    let always = ["summary.json", "steps.csv", "steps.parquet", "histograms.hlog", "report.html", "timeline.json"];
-    let pictures = PICTURES.iter().chain([&timeline::PICTURE]);
-    let pictures = pictures.flat_map(|name| ["svg", "png"].map(|ending| Path::new(name).with_extension(ending)));
-    always.iter().chain(&EXPLANATION).map(PathBuf::from).chain(pictures).collect()
-}
-
-fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+/// The paths of what is in a folder.
+pub(super) fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
 /// [`write()`], which also removes those of the `stale` files that are not written.
-fn put_in_place(folder: &Path, artifacts: &[Artifact], stale: Vec<PathBuf>) -> Result<(), ReportError> {
+pub(super) fn put_in_place(folder: &Path, artifacts: &[Artifact], stale: Vec<PathBuf>) -> Result<(), ReportError> {
     // A single file is replaced atomically, whoever else writes to the folder.
     let alone = artifacts.len() < 2 && stale.is_empty();
     let claim = hold(folder);

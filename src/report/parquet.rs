@@ -1,4 +1,5 @@
-use super::{Artifact, Exporter, ReportError};
+use super::artifact::{Artifact, ReportError};
+use super::exporter::Exporter;
 use crate::metrics::{RunColumn, RunReport, StepUnit, StepValue, step_columns};
 use parquet::basic::{Compression, LogicalType, Repetition, Type as PhysicalType, ZstdLevel};
 use parquet::data_type::{DoubleType, Int64Type};
@@ -25,6 +26,10 @@ enum Values {
 }
 
 impl Exporter for StepsParquet {
+    fn names(&self) -> Vec<String> {
+        vec!["steps.parquet".to_owned()]
+    }
+
     fn export(&self, run: &RunReport) -> Result<Vec<Artifact>, ReportError> {
         let bytes = write(&columns(run)).map_err(|error| ReportError::format("steps.parquet", error))?;
         Ok(vec![Artifact::new("steps.parquet", bytes)])

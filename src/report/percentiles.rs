@@ -1,7 +1,7 @@
 //! Percentiles of times, as the plotters of HdrHistogram draw them: every nine of the share has the same room.
 
+use super::artifact::{Artifact, ReportError};
 use super::chart::{Chart, Line, Panel, Stroke, colour, nines};
-use super::output::{Artifact, ReportError};
 use crate::metrics::Timings;
 
 /// The time that a share of all does not exceed, over the share, of each of `named`; those that are empty are left out.

@@ -1,23 +1,15 @@
 //! What is drawn: of a run, and of runs side by side.
 
-use super::Exporter;
+use super::artifact::{Artifact, ReportError};
 use super::chart::{Chart, Line, Panel, Stroke, colour};
-use super::output::{Artifact, ReportError};
+use super::exporter::Exporter;
+use super::labelled::Labelled;
 use super::percentiles::{Percentiles, drawn};
 use super::placement::TIER_COLOURS;
 use super::scale::{Cut, cut};
 use crate::metrics::{RunReport, Timings};
 use crate::strategy::NAMED;
 use crate::units::SimTime;
-
-/// A run among others: what to call it in a legend.
-#[derive(Clone, Copy)]
-pub struct Labelled<'a> {
-    /// The legend's text.
-    pub label: &'a str,
-    /// The run.
-    pub run: &'a RunReport,
-}
 
 /// The names of the pictures in every run's folder, without their endings.
 pub(super) const PICTURES: [&str; 4] = ["alpha", "token_latency", "latency_cdf", "mem_usage"];
@@ -26,6 +18,10 @@ pub(super) const PICTURES: [&str; 4] = ["alpha", "token_latency", "latency_cdf",
 pub(super) struct RunPictures;
 
 impl Exporter for RunPictures {
+    fn names(&self) -> Vec<String> {
+        PICTURES.iter().flat_map(|name| [format!("{name}.svg"), format!("{name}.png")]).collect()
+    }
+
     fn export(&self, run: &RunReport) -> Result<Vec<Artifact>, ReportError> {
         if run.series.is_empty() {
             return Ok(Vec::new());

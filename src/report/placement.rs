@@ -1,9 +1,9 @@
 //! Where the bytes are: a stacked bar of the shares of the tiers, for pictures.
 
+use super::artifact::{Artifact, ReportError};
 use super::bars::{Bars, Part, Row};
-use super::chart::colour;
-use super::html::bytes;
-use super::output::{Artifact, ReportError};
+use super::numbers::bytes;
+use super::strokes::colour;
 
 /// A bar of [`placement_bar`] and of [`html::placement_bar`](super::html::placement_bar): bytes of
 /// one kind at one moment.

@@ -3,7 +3,8 @@
 //! Such a page stands beside the folders of its runs. When another run is written into one of
 //! these, the page would show what is no longer there: it is [`stale`] then, and is removed.
 
-use super::{Artifact, ReportError, summary_json};
+use super::artifact::{Artifact, ReportError};
+use super::json::summary_json;
 use crate::metrics::Summary;
 use serde::{Deserialize, Serialize};
 use std::fs;

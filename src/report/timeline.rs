@@ -5,8 +5,8 @@
 //! `classes` (a track each, from issue to the last byte), and counters: the rate of each lane, the bytes in use on each tier,
 //! alpha. Where slices of a track overlap, it has more rows. Times are in microseconds, exact to the picosecond.
 
+use super::artifact::{Artifact, ReportError};
 use super::chart::{Chart, Line, Panel, Stroke, colour};
-use super::output::{Artifact, ReportError};
 use crate::memory::TransferClass;
 use crate::metrics::{SpanKind, Timeline, TimelineTransfer};
 use crate::units::{Bytes, SimTime};
@@ -17,8 +17,10 @@ const LANES: u32 = 2;
 const CLASSES: u32 = 3;
 const COUNTERS: u32 = 4;
 
-/// The names of the pictures, without their endings.
-pub(super) const PICTURE: &str = "timeline";
+/// The names of the files.
+pub(super) const FILES: [&str; 3] = ["timeline.json", "timeline.svg", "timeline.png"];
+/// The name of the pictures, without an ending.
+const PICTURE: &str = "timeline";
 
 /// The files of a timeline; none if the run did not get to its steps.
 ///

@@ -1,7 +1,7 @@
 //! What skip sets are like, over the steps: of a trace, or of several side by side.
 
+use super::artifact::{Artifact, ReportError};
 use super::chart::{Chart, Line, Panel, Stroke, colour};
-use super::output::{Artifact, ReportError};
 use crate::workload::{LAGS, PAGE_TOKENS, StepStatistics, TraceStatistics};
 
 /// A trace among others: what to call it in a legend.

@@ -1,6 +1,7 @@
 use super::{Finished, percent};
 use crate::config::Reference;
-use crate::report::pictures::{Labelled, token_latency};
+use crate::report::Labelled;
+use crate::report::pictures::token_latency;
 use crate::report::{Artifact, ReportError};
 use crate::simulation::{Scenario, ScenarioConfig, ScenarioError};
 use crate::strategy::{MigrationKind, Strategy};

@@ -1,8 +1,8 @@
 use super::churn::labels;
 use super::pictures::{describe, groups};
 use super::{ChurnSetting, Finished, STRATEGIES, Setting};
+use crate::report::Labelled;
 use crate::report::html::{self, Group, Page};
-use crate::report::pictures::Labelled;
 use crate::report::{Artifact, ReportError};
 use crate::strategy::Strategy;
 

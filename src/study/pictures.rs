@@ -1,5 +1,6 @@
 use super::{Finished, Setting};
-use crate::report::pictures::{Labelled, MemoryPanel, alpha, latency_cdf, memory_in_use, token_latency};
+use crate::report::Labelled;
+use crate::report::pictures::{MemoryPanel, alpha, latency_cdf, memory_in_use, token_latency};
 use crate::report::{Artifact, ReportError};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 

@@ -32,10 +32,9 @@ pub enum SweepError {
     )]
     Sobol { points: u32, axes: usize, most_points: u32, most_axes: u32 },
     #[error(
-        "the axes have {cells} combinations, more than the {} that can be numbered: take fewer values, or a sample",
-        super::Plan::MOST_CELLS
+        "the axes have {cells} combinations, more than the {most} that can be numbered: take fewer values, or a sample"
     )]
-    TooMany { cells: u128 },
+    TooMany { cells: u128, most: u64 },
     #[error(
         "axes, exclude: {values} values and {rules} rules take more memory than the {most} values that fit: write shorter axes or \
          fewer rules"

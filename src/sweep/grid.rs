@@ -4,7 +4,7 @@
 //! Points that differ in other axes than those shown are apart, a panel for each combination; all
 //! panels share axes and scale.
 
-use super::report::Asked;
+use super::asked::Asked;
 use super::{Measure, Point, Results, Unit, front, sensitivities};
 use crate::report::grids::LinesPanel;
 use crate::report::html::{BarTable, Cloud, Facets, HeatTable};

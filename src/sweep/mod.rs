@@ -11,6 +11,7 @@
 //!
 #![doc = include_str!("README.md")]
 
+mod asked;
 mod axis;
 mod checksums;
 mod config;

@@ -97,7 +97,7 @@ impl Plan {
         let cells = u64::try_from(cells)
             .ok()
             .filter(|cells| *cells <= Self::MOST_CELLS)
-            .ok_or(SweepError::TooMany { cells })?;
+            .ok_or(SweepError::TooMany { cells, most: Self::MOST_CELLS })?;
         let excluded = config.exclude.iter().map(|rule| exclusion(rule, &axes)).collect::<Result<_, _>>()?;
         config.base = Reference::Inline(spelled);
         let plan = Self { config, base: fields, axes, points, repeats, excluded, cells };

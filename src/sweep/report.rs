@@ -1,24 +1,12 @@
 //! What a sweep says, as tables, sentences and pictures.
 
+pub use super::asked::Asked;
 use super::grid::{self, Grid};
 use super::{Measure, Point, Results, Sensitivity, SweepError, sensitivities};
 use crate::report::grids::{self, Lines, LinesPanel, MOST_LINES};
 use crate::report::html::{self, Cloud, Document, Part, Section};
 use crate::report::{Artifact, Column, ReportError, Table};
 use std::collections::BTreeSet;
-
-/// What a report is about.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    /// The figure that tables are sorted by and pictures show; less is better.
-    pub figure: Measure,
-    /// The axes of pictures: what is to the right, and what has a line each. Where they are not given, those that matter most.
-    pub axes: Vec<usize>,
-    /// The two measures of the front. Where they are not given, the capacity that varies and the figure.
-    pub front: Option<(Measure, Measure)>,
-    /// How many rows the table has.
-    pub top: usize,
-}
 
 /// The most heat maps, where other axes vary besides those that one shows.
 const MOST_PICTURES: usize = 8;

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process;
 use tempfile::TempDir;
 use tiersim::metrics::{Recorder, RunReport, Series, Step, StepValues};
+use tiersim::report::Labelled;
 use tiersim::report::html::{self, Group, Page};
-use tiersim::report::pictures::Labelled;
 use tiersim::simulation::{Scenario, ScenarioConfig, run};
 use tiersim::units::SimTime;
 

@@ -6,6 +6,7 @@
 
 mod common;
 
+mod architecture;
 mod caches;
 mod cancel;
 mod channel_runs;

@@ -8,34 +8,30 @@
 //! script (`page.js`) from series that are thinned to keep the least and the greatest of each stretch.
 
 mod document;
-mod explanation;
 mod facets;
-mod list;
 mod placement;
 mod plots;
 mod question;
 mod words;
 
 pub use document::{BarTable, Document, HeatTable, Part, Section, document};
-pub(super) use explanation::explanation_page;
 pub use facets::{Cloud, Facets};
-pub(super) use list::list;
 pub use placement::placement_bar;
 pub use question::{question, title};
 pub use words::{answer, sentence};
-pub(super) use words::{bytes, bytes_in};
 
+use super::artifact::{Artifact, ReportError};
+use super::exporter::Exporter;
+use super::labelled::Labelled;
 use super::layout::placement_rows;
-use super::pictures::Labelled;
-use super::{Artifact, Exporter, ReportError};
+use super::numbers::{bytes, bytes_in, dash, percent, time};
 use crate::memory::TransferClass;
 use crate::metrics::{LaneSummary, RunReport, Timings, rate};
 use askama::Template;
-use words::{dash, percent, time};
 
 /// The name of the file.
 const NAME: &str = "report.html";
-const STYLE: &str = include_str!("page.css");
+pub(super) const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 /// What a page's content security policy lets run: [`SCRIPT`] and nothing else, by its hash.
 const SCRIPT_HASH: &str = "sha256-4ujNuK+5oXSPCilq8ds+2mYk1Z51bw8jTZExVcMiGAE=";
@@ -109,7 +105,7 @@ fn data(plots: &[plots::Plots]) -> Result<String, ReportError> {
     Ok(serde_json::to_string(plots).map_err(failed)?.replace('<', "\\u003c"))
 }
 
-fn failed(error: impl ToString) -> ReportError {
+pub(super) fn failed(error: impl ToString) -> ReportError {
     ReportError::format(NAME, error)
 }
 
@@ -117,6 +113,10 @@ fn failed(error: impl ToString) -> ReportError {
 pub(super) struct RunPage;
 
 impl Exporter for RunPage {
+    fn names(&self) -> Vec<String> {
+        vec![NAME.to_owned()]
+    }
+
     fn export(&self, run: &RunReport) -> Result<Vec<Artifact>, ReportError> {
         let label = run.summary.label();
         let runs = [Labelled { label: &label, run }];

@@ -1,5 +1,5 @@
 use super::failed;
-use super::words::{bytes, dash, percent};
+use crate::report::numbers::{bytes, dash, percent};
 use crate::report::{PlacementRow, ReportError};
 use askama::Template;
 

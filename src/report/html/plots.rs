@@ -3,8 +3,8 @@
 use super::words;
 use crate::metrics::{RunReport, Step, Timings};
 use crate::report::chart::{self, colour};
-use crate::report::pictures::Labelled;
-use crate::report::scale;
+use crate::report::labelled::Labelled;
+use crate::report::{numbers, scale};
 use crate::strategy::NAMED;
 use serde::{Serialize, Serializer};
 
@@ -283,7 +283,7 @@ impl<'a> OverTokens<'a> {
                 if (*capacity as f64) <= 2.0 * most && !shown.contains(&(tier, *capacity)) {
                     shown.push((tier, *capacity));
                     let label =
-                        format!("capacity of {tier} ({})", words::bytes_in(run.run.summary.size_style(), *capacity));
+                        format!("capacity of {tier} ({})", numbers::bytes_in(run.run.summary.size_style(), *capacity));
                     lines.push(self.across(label, 1 + shown.len(), *capacity as f64 / factor));
                 }
             }

@@ -3,7 +3,7 @@
 
 use super::words::named;
 use crate::metrics::RunReport;
-use crate::report::pictures::Labelled;
+use crate::report::labelled::Labelled;
 use crate::workload::TraceConfig;
 
 /// The heading of a page of `runs` of one scenario: what was run, and with which strategy.

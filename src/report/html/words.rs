@@ -2,8 +2,8 @@
 
 use crate::config::Reference;
 use crate::metrics::{Distribution, RunReport, Summary};
-use crate::report::pictures::Labelled;
-use crate::units::{SimTime, SizeStyle};
+use crate::report::labelled::Labelled;
+use crate::report::numbers::{bytes_in, dash, percent, time};
 
 /// What runs say, in sentences made from their figures: one run by itself, or which of several is the fastest and what
 /// sets it apart from the first.
@@ -254,36 +254,6 @@ pub(super) fn quantile(summary: &Summary, pick: fn(&Distribution) -> f64) -> Str
     summary.token_latency_ns.as_ref().map_or_else(dash, |latency| time(pick(latency)))
 }
 
-pub(super) fn time(nanoseconds: f64) -> String {
-    SimTime::from_ns(nanoseconds).rounded()
-}
-
-/// A size in the unit that fits, to three decimals at most.
-pub(in crate::report) fn bytes(bytes: u64) -> String {
-    bytes_in(SizeStyle::Binary, bytes)
-}
-
-/// The same in units of `style`: those in which the capacities of the machine were typed.
-pub(in crate::report) fn bytes_in(style: SizeStyle, bytes: u64) -> String {
-    const BINARY: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    const DECIMAL: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    let (base, units) = match style {
-        SizeStyle::Binary => (1024u64, BINARY),
-        SizeStyle::Decimal => (1000, DECIMAL),
-    };
-    let power = (0..units.len()).rfind(|power| bytes >= base.pow(*power as u32)).unwrap_or(0);
-    let value = bytes as f64 / base.pow(power as u32) as f64;
-    if value.fract() == 0.0 { format!("{value} {}", units[power]) } else { format!("{value:.3} {}", units[power]) }
-}
-
-pub(super) fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
-}
-
-pub(super) fn dash() -> String {
-    "–".to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -292,11 +262,5 @@ mod tests {
     fn no_runs_have_an_answer_and_no_setting() {
         assert_eq!(answer(&[]), "There are no runs.");
         assert!(settings(&[]).is_empty());
-    }
-
-    #[test]
-    fn sizes_are_in_the_unit_that_fits() {
-        let texts = [0, 1023, 1024, 1536, 4 << 30, (4 << 30) + 1, u64::MAX].map(bytes);
-        assert_eq!(texts, ["0 B", "1023 B", "1 KiB", "1.500 KiB", "4 GiB", "4.000 GiB", "16777216 TiB"]);
     }
 }

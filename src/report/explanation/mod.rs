@@ -1,14 +1,17 @@
 //! Why a run is as slow as it is: `explain.json`, a row a step in `explain.csv`, two pictures and a page.
 
-use super::bars::{Bars, Part, Row};
-use super::chart::{Shares, colour};
-use super::html::explanation_page;
-use super::output::{Artifact, ReportError};
-use super::table::{Column, Table};
-use crate::explain::{Explanation, Ladder, label, percent, time, without_channel};
-use crate::units::SimTime;
+mod page;
+mod tables;
 
-/// All that an explanation writes.
+use crate::explain::{Explanation, Ladder, label, percent, time, without_channel};
+use crate::report::artifact::{Artifact, ReportError};
+use crate::report::bars::{Bars, Part, Row};
+use crate::report::chart::{Shares, colour};
+use crate::report::table::{Column, Table};
+use crate::units::SimTime;
+use page::explanation_page;
+use tables::{LADDER, WAITS, ladder_rows, signed, wait_rows};
+
 /// The files of an explanation, by their names.
 pub const FILES: [&str; 7] = [
     "explain.json",
@@ -60,60 +63,6 @@ pub fn explain_schema() -> Result<String, ReportError> {
     Ok(text + "\n")
 }
 
-/// The columns of the ladder's table.
-pub(super) const LADDER: [&str; 5] =
-    ["from the bound to the run", "costs", "of the loss", "reached", "most waits because of it"];
-
-/// The ladder's rows, from the bound down to the run as it is.
-pub(super) fn ladder_rows(explanation: &Explanation) -> Vec<Vec<String>> {
-    let bound = &explanation.bound;
-    let total =
-        |name: &str, reached: i64| vec![name.to_owned(), String::new(), String::new(), time(reached), String::new()];
-    let of_bound = |name: &str, part: i64, reached: i64| {
-        vec![name.to_owned(), signed(part), String::new(), time(reached), String::new()]
-    };
-    let mut rows = Vec::new();
-    let mut reached = bound.ideal_ps as i64;
-    if bound.pages_ps != 0 || bound.capacity_ps != 0 {
-        rows.push(total("with room for all in HBM, token by token", reached));
-        for (name, part) in
-            [("whole pages, for any placement", bound.pages_ps), ("scarce HBM, for any placement", bound.capacity_ps)]
-        {
-            reached += part;
-            if part != 0 {
-                rows.push(of_bound(name, part, reached));
-            }
-        }
-    }
-    rows.push(total("bound", reached));
-    for cost in explanation.costs.iter().rev() {
-        reached += cost.loss_ps;
-        let waits = cost.waits_ps.0.iter().filter(|(_, time)| *time > 0).take(2);
-        let waits: Vec<String> = waits.map(|(cause, longer)| format!("{} {cause}", signed(*longer))).collect();
-        rows.push(vec![
-            label(&cost.name).to_owned(),
-            signed(cost.loss_ps),
-            cost.share.map_or_else(|| "-".to_owned(), percent),
-            time(reached),
-            waits.join(", "),
-        ]);
-    }
-    rows.push(total("achieved", reached));
-    rows
-}
-
-/// The columns of the table of waits.
-pub(super) const WAITS: [&str; 4] = ["waited for", "time", "of all time", "carrying meanwhile"];
-
-pub(super) fn wait_rows(explanation: &Explanation) -> Vec<Vec<String>> {
-    let of = |(cause, wait): &(String, crate::explain::WaitShare)| {
-        let carried: Vec<String> =
-            wait.carried.0.iter().map(|(class, share)| format!("{class} {}", percent(*share))).collect();
-        vec![cause.clone(), time(wait.time_ps as i64), percent(wait.share), carried.join(", ")]
-    };
-    explanation.waits.0.iter().map(of).collect()
-}
-
 /// The tables and the sentences as text.
 #[must_use]
 pub fn explanation_text(explanation: &Explanation, terminal: bool) -> String {
@@ -133,10 +82,6 @@ pub fn explanation_text(explanation: &Explanation, terminal: bool) -> String {
     }
     text.push(explanation.sentences.join("\n"));
     text.join("\n\n")
-}
-
-fn signed(ps: i64) -> String {
-    if ps > 0 { format!("+{}", time(ps)) } else { time(ps) }
 }
 
 /// The ladder as a picture: a row a step, each with what it costs.
@@ -284,12 +229,12 @@ impl<'a> OverTokens<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::report::*;
 
     #[test]
     fn the_published_schema_is_that_of_the_types() {
         assert!(
-            explain_schema().unwrap() == include_str!("explain.schema.json"),
+            explain_schema().unwrap() == include_str!("../explain.schema.json"),
             "write it anew: cargo run -- schema explain > src/report/explain.schema.json"
         );
     }

@@ -3,13 +3,11 @@
 //! For each tier, share of reads and load, transfers of one size arrive at random (a Poisson process, each a read or a write
 //! at random) until so many are complete. The load is a share of what the tier carries at most of such transfers.
 
-mod arrivals;
-
+use super::arrivals::Arrivals;
+use super::carry::{ReplayError, carry};
 use crate::memory::{MemorySystem, PortId, RouteId, TierId};
 use crate::metrics::Timings;
-use crate::replay::{ReplayError, carry};
 use crate::units::{Bytes, Ratio, SimTime};
-use arrivals::Arrivals;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 /// What to measure.

@@ -1,6 +1,6 @@
-use super::{STYLE, failed};
+use super::tables::{LADDER, WAITS, ladder_rows, wait_rows};
 use crate::explain::{Explanation, label};
-use crate::report::explanation::{LADDER, WAITS, ladder_rows, wait_rows};
+use crate::report::html::{STYLE, failed};
 use crate::report::{Artifact, ReportError};
 use crate::simulation::Identity;
 use askama::Template;
@@ -26,7 +26,7 @@ struct ExplanationView<'a> {
 ///
 /// # Errors
 /// [`ReportError::Format`] where the page cannot be made; none of ours is such.
-pub(in crate::report) fn explanation_page(
+pub(super) fn explanation_page(
     explanation: &Explanation,
     pictures: [&Artifact; 2],
     beside_run: bool,

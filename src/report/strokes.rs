@@ -1,0 +1,36 @@
+//! Lines, and the colours and strokes by which they are told apart.
+
+/// Colours of Okabe and Ito, which colour-blind readers can tell apart.
+pub(super) mod colour {
+    pub const BLUE: &str = "#0072B2";
+    pub const VERMILLION: &str = "#D55E00";
+    pub const GREEN: &str = "#009E73";
+    pub const ORANGE: &str = "#E69F00";
+    pub const PURPLE: &str = "#CC79A7";
+    pub const SKY: &str = "#56B4E9";
+    pub const BLACK: &str = "#000000";
+    /// Two more, for the seventh and eighth tier.
+    pub const GREY: &str = "#777777";
+    pub const OLIVE: &str = "#5B5B00";
+    /// In the order of use where one is needed for each of several things.
+    pub const ALL: [&str; 6] = [VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY];
+    /// The same for up to eight things.
+    pub const EIGHT: [&str; 8] = [VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY, GREY, OLIVE];
+}
+
+/// How a line is drawn; never colour alone tells two lines apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stroke {
+    Solid,
+    Dashed,
+    Dotted,
+}
+
+/// One line of a panel.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    pub label: String,
+    pub colour: &'static str,
+    pub stroke: Stroke,
+    pub points: Vec<(f64, f64)>,
+}
