@@ -27,6 +27,8 @@ struct File {
 const KNOWN_CIRCLES: &[(&str, &[&str])] = &[
     ("memory", &["config", "efficiency"]),
     ("simulation", &["scenario", "size"]),
+    ("simulation", &["engine", "run"]),
+    ("workload", &["model", "region", "step", "trace"]),
     ("workload/trace", &["jsonl", "kvs", "parquet", "recording"]),
 ];
 
