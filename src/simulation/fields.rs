@@ -5,7 +5,7 @@
 //! edit a tree of values ([`Fields`]); the tree is read as a scenario once, when all of them are
 //! made. Only if that fails are they made again, one by one, to name the one that is to blame.
 
-use super::scenario::ScenarioConfig;
+use super::config::ScenarioConfig;
 use crate::catalog::{self, open_trace};
 use crate::config::{ConfigError, did_you_mean, not_finite};
 use crate::strategy::{Late, Strategy};

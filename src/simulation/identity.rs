@@ -5,8 +5,8 @@
 //! not from the flags that led to it: the scenario of a `summary.json` has the identity of the run
 //! that wrote it.
 
+use super::config::ScenarioConfig;
 use super::differences::{Difference, differences};
-use super::scenario::ScenarioConfig;
 use crate::catalog::{self, open_trace};
 use crate::config::Reference;
 use crate::workload::TraceConfig;

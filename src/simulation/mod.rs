@@ -17,11 +17,13 @@
 //! Early reads (`weight_prefetch`) stay within their step: a step's bound assumes that its bytes are
 //! read in it.
 
+mod config;
 mod differences;
 mod engine;
 mod fields;
 mod footprint;
 mod idealization;
+mod idealized;
 mod identity;
 mod moves;
 mod paging;
@@ -31,10 +33,12 @@ mod room;
 mod run;
 mod scenario;
 mod size;
+mod skip_sets;
 mod stored;
 mod waits;
 mod watch;
 
+pub use config::ScenarioConfig;
 pub use differences::{Difference, differences};
 pub(crate) use differences::{one_thing, same};
 pub use fields::{Assignment, FieldError, Fields, expand, spelled_out};
@@ -44,7 +48,7 @@ pub use identity::{Identity, file_name, labels};
 pub use probe::{Ends, Probe, StepRecord};
 pub use room::{Held, NoRoom, Room, usable_memory};
 pub use run::{Outcome, RunError, SkipThread, run, run_in_lockstep, run_with, run_workload};
-pub use scenario::{Scenario, ScenarioConfig, ScenarioError};
+pub use scenario::{Scenario, ScenarioError};
 pub use stored::Stored;
 pub use waits::{Waiting, Waits};
 pub use watch::Watch;

@@ -1,6 +1,7 @@
 //! Whether a scenario's sizes can be counted and laid out, before anything is computed with them.
 
-use super::scenario::{Scenario, ScenarioConfig, ScenarioError};
+use super::config::ScenarioConfig;
+use super::scenario::{Scenario, ScenarioError};
 use crate::memory::{MemorySystem, ResidencyKind};
 use crate::units::Bytes;
 use crate::workload::LanguageModel;

@@ -50,9 +50,14 @@ impl FittedTrace {
         demand: Demand<'_>,
     ) -> Result<Self, TraceError> {
         let mut config = config.clone();
-        Self::resolve(&open, &mut config, demand)?;
         let mut recording = open()?;
         check(&recording, &config, demand)?;
+        if config.extend == Extend::Statistics && demand.decode > recording.steps() - config.first_step as usize {
+            let name = recording.name().to_owned();
+            config.extend = Extend::Like(Fit::of(&name, &mut recording)?.config);
+            // To fit a generator is to read the recording to its end.
+            recording = open()?;
+        }
         let range = demand.prefill + demand.decode;
         let offset = config.prefill_offset as usize;
         let like = match &config.extend {
@@ -88,25 +93,11 @@ impl FittedTrace {
         })
     }
 
-    /// Puts the fitted generator in the place of [`Extend::Statistics`], where the trace is too short without it.
-    ///
-    /// # Errors
-    /// [`TraceError`] if the trace cannot be read or does not fit.
-    pub fn resolve(
-        open: impl Fn() -> Result<Recording, TraceError>,
-        config: &mut RecordedConfig,
-        demand: Demand<'_>,
-    ) -> Result<(), TraceError> {
-        if config.extend != Extend::Statistics {
-            return Ok(());
-        }
-        let mut recording = open()?;
-        check(&recording, config, demand)?;
-        if demand.decode > recording.steps() - config.first_step as usize {
-            let name = recording.name().to_owned();
-            config.extend = Extend::Like(Fit::of(&name, &mut recording)?.config);
-        }
-        Ok(())
+    /// How the recording is made to fit: with the fitted generator in the place of
+    /// [`Extend::Statistics`], where the trace is too short without it.
+    #[must_use]
+    pub fn config(&self) -> &RecordedConfig {
+        &self.config
     }
 
     /// The next step, made up.

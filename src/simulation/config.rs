@@ -1,0 +1,125 @@
+//! A scenario as a person writes it, before anything in it is looked up or checked.
+//!
+//! It is read from a RON file, or from the JSON of an earlier run's `summary.json`. What it names stays
+//! a name here ([`Reference::Name`]); [`Scenario::new`](super::Scenario::new) looks names up in the
+//! [`catalog`] and checks the whole.
+
+use crate::catalog;
+use crate::config::{self, ConfigError, Reference};
+use crate::memory::MemoryConfig;
+use crate::strategy::{BoundKind, Strategy};
+use crate::workload::{ComputeConfig, ModelConfig, RecordedConfig, TraceConfig};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// A scenario as a person writes it: a RON file in `models/scenarios/`.
+///
+/// What it names (model, memory system, strategy) it may also spell out in place. Paths in a file are relative to that
+/// file. [`Scenario::new`] reads in what is named, and checks all of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "Scenario", deny_unknown_fields)]
+pub struct ScenarioConfig {
+    /// How reports call it.
+    pub name: String,
+    /// What it asks, in a line.
+    #[serde(default)]
+    pub about: String,
+    /// The language model.
+    pub model: Reference<ModelConfig>,
+    /// The memory system.
+    pub memory: Reference<MemoryConfig>,
+    /// The tokens before step 0.
+    #[serde(deserialize_with = "crate::config::count")]
+    pub prefill_tokens: u32,
+    /// The steps.
+    #[serde(deserialize_with = "crate::config::count_from_1")]
+    pub decode_tokens: u32,
+    /// How many of the first steps are left out of histograms, means and rates.
+    #[serde(default, skip_serializing_if = "is_zero", deserialize_with = "crate::config::count")]
+    pub warmup_steps: u32,
+    /// How many tokens of a layer make a page: KV is placed, moved and read in whole pages.
+    #[serde(default = "one", deserialize_with = "crate::config::count_from_1")]
+    pub page_tokens: u32,
+    /// Which tokens each step skips.
+    #[serde(default)]
+    pub trace: TraceConfig,
+    /// Where data is placed and what moves.
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// How many stages ahead weights may be read early, within a step.
+    #[serde(default)]
+    pub weight_prefetch: u32,
+    /// Which bounds the run is held against.
+    #[serde(default)]
+    pub bound: BoundKind,
+    /// How fast the chip computes; infinitely fast where not given.
+    #[serde(default)]
+    pub compute: Option<ComputeConfig>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn is_zero(steps: &u32) -> bool {
+    *steps == 0
+}
+
+impl ScenarioConfig {
+    /// The scenario of that name or path. A path may also lead to the `summary.json` of an earlier run, or to the
+    /// `scenario` in it: the same scenario again.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if there is none or its file is not right.
+    pub fn load(name_or_path: &str) -> Result<Self, ConfigError> {
+        let (text, origin) = catalog::text("scenario", catalog::SCENARIOS, name_or_path)?;
+        if text.trim_start().starts_with('{') {
+            // Its paths are as they were typed in the folder of that run.
+            return if config::parse_json::<Summary>(&text, &origin)?.scenario.is_null() {
+                config::parse_json(&text, &origin)
+            } else {
+                Ok(config::parse_json::<SummaryWithScenario>(&text, &origin)?.scenario)
+            };
+        }
+        catalog::check_kind(&text, &origin, catalog::FileKind::Scenario)?;
+        let mut scenario: Self = config::parse(&text, &origin)?;
+        if let Some(folder) = Path::new(name_or_path).parent().filter(|_| origin == name_or_path) {
+            scenario.relative_to(folder);
+        }
+        Ok(scenario)
+    }
+
+    /// Paths as seen from the working directory, where they were relative to `folder`.
+    fn relative_to(&mut self, folder: &Path) {
+        let seen_from_here = |name: &str| folder.join(name).to_string_lossy().into_owned();
+        let shipped = |list: &[catalog::Shipped], name: &str| list.iter().any(|file| file.name == name);
+        if let Reference::Name(name) = &mut self.model
+            && !shipped(catalog::MODELS, name)
+        {
+            *name = seen_from_here(name);
+        }
+        if let Reference::Name(name) = &mut self.memory
+            && !shipped(catalog::MEMORY_SYSTEMS, name)
+        {
+            *name = seen_from_here(name);
+        }
+        if let TraceConfig::Recorded(RecordedConfig { file, .. }) = &mut self.trace
+            && catalog::trace(&file.to_string_lossy()).is_none()
+        {
+            *file = folder.join(&*file);
+        }
+    }
+}
+
+/// Whether JSON is a run's summary.
+#[derive(Deserialize)]
+struct Summary {
+    #[serde(default)]
+    scenario: serde_json::Value,
+}
+
+/// What of a run's summary is read back.
+#[derive(Deserialize)]
+struct SummaryWithScenario {
+    scenario: ScenarioConfig,
+}

@@ -1,0 +1,82 @@
+//! What it takes to idealize a scenario: to change its configuration so that a run is free of one
+//! cause of loss.
+
+use super::idealization::{Ideal, Idealization};
+use super::scenario::{Scenario, ScenarioError};
+use crate::config::Reference;
+use crate::memory::{Interleaving, MemoryConfig};
+use crate::strategy::MigrationKind;
+use crate::units::{Bytes, PageSize, SimTime};
+
+impl Scenario {
+    /// The same, spared what `idealization` says besides what it is spared already. Its [`resolved`](Self::resolved) input is
+    /// changed where a configuration can say so; [`idealization`](Self::idealization) has all.
+    ///
+    /// # Errors
+    /// [`ScenarioError`], as [`new`](Self::new).
+    pub fn idealized(&self, idealization: Idealization) -> Result<Self, ScenarioError> {
+        let mut config = self.resolved.clone();
+        let ideals = || Ideal::ALL.into_iter().filter(|ideal| idealization.has(*ideal));
+        if let Reference::Inline(memory) = &mut config.memory {
+            ideals().for_each(|ideal| self.idealize_memory(memory, ideal));
+        }
+        if idealization.has(Ideal::SingleTokens) {
+            config.page_tokens = 1;
+        }
+        let mut scenario = Self::new(config)?;
+        scenario.idealization = ideals().fold(self.idealization, Idealization::with);
+        if scenario.idealization.has(Ideal::NoLosses) {
+            scenario.memory = scenario.memory.without_losses();
+        }
+        Ok(scenario)
+    }
+
+    fn idealize_memory(&self, memory: &mut MemoryConfig, ideal: Ideal) {
+        for (index, tier) in memory.tiers.iter_mut().enumerate() {
+            match ideal {
+                Ideal::NoLimits => {
+                    (tier.transfer_cap, tier.max_transfers, tier.outstanding) = (None, None, None);
+                    if let Some(link) = tier.link_mut() {
+                        (link.transfer_cap, link.max_transfers, link.outstanding) = (None, None, None);
+                    }
+                }
+                Ideal::EvenChannels => tier.interleaving = Interleaving::Striped,
+                Ideal::NoLatencies => {
+                    tier.latency = SimTime::ZERO;
+                    if let Some(link) = tier.link_mut() {
+                        link.latency = SimTime::ZERO;
+                    }
+                }
+                Ideal::AmpleHbm if index == 0 => tier.capacity = tier.capacity.max(self.stored_at_the_end()),
+                _ => {}
+            }
+        }
+    }
+
+    /// What weights and KV occupy at the end, once.
+    fn stored_at_the_end(&self) -> Bytes {
+        let pages = self.shape().pages(self.prefill() + self.decode()) as u64;
+        self.model.stored_weights() + self.model.token_bytes().times(pages * self.shape().page_size.tokens() as u64)
+    }
+
+    /// Whether being spared `ideal` can make a difference to this scenario.
+    #[must_use]
+    pub fn is_affected_by(&self, ideal: Ideal) -> bool {
+        let memory = &self.memory;
+        let has_kv = self.model.token_bytes() > Bytes::ZERO;
+        match ideal {
+            Ideal::FreeMigration => self.strategy().migration != MigrationKind::None && memory.tiers().len() > 1,
+            Ideal::FreeWrites => has_kv,
+            Ideal::NoLosses => memory.lanes().iter().any(|lane| lane.efficiency.is_some()),
+            Ideal::NoLimits => memory
+                .lanes()
+                .iter()
+                .any(|lane| lane.transfer_cap.is_some() || lane.max_transfers.is_some() || lane.window.is_some()),
+            Ideal::EvenChannels => memory.tiers().iter().any(|tier| tier.interleaving != Interleaving::Striped),
+            Ideal::NoLatencies => memory.tiers().iter().any(|tier| tier.latency > SimTime::ZERO),
+            Ideal::BoundLayout => memory.tiers().len() > 1,
+            Ideal::AmpleHbm => memory.tiers()[0].capacity < self.stored_at_the_end(),
+            Ideal::SingleTokens => self.shape().page_size != PageSize::TOKEN && has_kv,
+        }
+    }
+}
