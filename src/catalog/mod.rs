@@ -6,6 +6,8 @@
 //! scenario names is looked up here when the scenario is checked: [`model`], [`memory`], [`link`],
 //! [`efficiency`], [`generator`], [`open_trace`]. Wherever a name is accepted, so is the path of a
 //! file of one's own, but for links and DRAM parts, which may be spelled out in place instead.
+//!
+#![doc = include_str!("../../models/README.md")]
 
 mod described;
 mod kind;

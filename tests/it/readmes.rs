@@ -1,6 +1,7 @@
 //! The examples of the READMEs: every command in a `console` block runs, in order and in one folder
 //! a file, and prints what the block shows, to the digit. A line `...` stands for any number of
-//! lines, and `[..]` within a line for any text.
+//! lines, and `[..]` within a line for any text. A `ron` block whose first line is a comment with a
+//! name, `// mine.ron`, is a file of that name for the commands.
 
 use assert_cmd::Command;
 use std::fs;
@@ -66,11 +67,21 @@ fn matches(shown: &[String], lines: &[&str]) -> bool {
     }
 }
 
+/// The contents of the `ron` blocks of a file.
+fn ron_blocks(text: &str) -> impl Iterator<Item = &str> {
+    text.split("```ron\n").skip(1).map(|rest| rest.split("```").next().unwrap_or(""))
+}
+
 fn check(path: &str) {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
     let place = TempDir::new().unwrap();
     let examples = examples(&text);
     assert!(!examples.is_empty(), "{path} has no examples");
+    for block in ron_blocks(&text) {
+        if let Some(name) = block.lines().next().and_then(|line| line.strip_prefix("// ")?.split_whitespace().next()) {
+            fs::write(place.path().join(name), block).unwrap();
+        }
+    }
     for Example { command, shown } in examples {
         let words = words(&command);
         assert_eq!(words[0], "tiersim", "{path}: {command}");
@@ -105,17 +116,18 @@ fn sweeps() {
     check("src/sweep/README.md");
 }
 
-/// The `ron` blocks of `models/README.md` that are whole files are valid, and its sweep runs.
+/// The commands of `models/README.md` print what it shows; its `ron` blocks that are whole files are
+/// valid, and its sweep runs.
 #[test]
 fn models() {
+    check("models/README.md");
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/README.md")).unwrap();
     let place = TempDir::new().unwrap();
     let whole = |block: &&str| {
         ["MemorySystem(", "LanguageModel(", "Scenario(", "Sweep("].iter().any(|kind| block.starts_with(kind))
     };
-    let blocks = text.split("```ron\n").skip(1).map(|rest| rest.split("```").next().unwrap_or(""));
     let mut sweeps = 0;
-    for block in blocks.filter(whole) {
+    for block in ron_blocks(&text).filter(whole) {
         fs::write(place.path().join("example.ron"), block).unwrap();
         let command = if block.starts_with("Sweep(") { "sweep" } else { "check" };
         sweeps += usize::from(command == "sweep");
