@@ -257,7 +257,13 @@ impl Scenario {
     #[must_use]
     pub fn step_bound(&self) -> StepBound {
         let regions = self.regions();
-        StepBound::new(&self.stages(&regions), &regions, &self.memory, self.roofline, self.weight_prefetch() > 0)
+        self.bound_of(&self.stages(&regions), &regions)
+    }
+
+    /// The bound of steps of `stages`, which read `regions`, on its machine.
+    #[must_use]
+    pub fn bound_of(&self, stages: &[Stage], regions: &Regions) -> StepBound {
+        StepBound::new(stages, regions, &self.memory, self.roofline, self.weight_prefetch() > 0)
     }
 
     /// Everything of it that occupies memory.

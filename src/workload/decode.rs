@@ -48,6 +48,10 @@ impl Workload for Decode {
         &self.regions
     }
 
+    fn stages(&self) -> &[Stage] {
+        &self.stages
+    }
+
     fn next(&mut self, _now: SimTime, completed: Option<Step>) -> Result<Next, TraceError> {
         let step = match completed {
             None => Step::new(0),

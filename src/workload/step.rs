@@ -188,6 +188,9 @@ pub trait Workload {
     /// Everything that occupies memory.
     fn regions(&self) -> &Regions;
 
+    /// The stages of a step as layouts presume them: those of its first step, say.
+    fn stages(&self) -> &[Stage];
+
     /// What comes next at `now`, after `completed` (`None` before the first step). Called once at
     /// the start, once after each step, and once at the time that it asked to wait for.
     ///
@@ -203,6 +206,10 @@ pub trait Workload {
 impl<W: Workload + ?Sized> Workload for Box<W> {
     fn regions(&self) -> &Regions {
         (**self).regions()
+    }
+
+    fn stages(&self) -> &[Stage] {
+        (**self).stages()
     }
 
     fn next(&mut self, now: SimTime, completed: Option<Step>) -> Result<Next, TraceError> {

@@ -35,3 +35,4 @@ mod results;
 mod strategies;
 mod sweeps;
 mod traces;
+mod workloads;

@@ -127,8 +127,7 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
 
         let at_first = |source| RunError::Trace { step: Step::default(), source };
         let mut ledger = Ledger::new(system);
-        let stages = scenario.stages(workload.regions());
-        let mut layout = Layout::new(workload.regions(), &stages, system, &mut ledger, shape);
+        let mut layout = Layout::new(workload.regions(), workload.stages(), system, &mut ledger, shape);
         let initialization = if scenario.idealization().has(Ideal::BoundLayout) {
             Box::new(scenario.layout_of_bound().map_err(at_first)?)
         } else {
@@ -161,7 +160,7 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
                     in_step: 0,
                     taken: 0,
                 },
-                bound: scenario.step_bound(),
+                bound: scenario.bound_of(workload.stages(), workload.regions()),
                 paging: Paging::new(system, shape.page_size),
                 moves: Moves::new(residency, system),
                 kv_room,
@@ -219,6 +218,7 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
 
     /// Lets what is in flight go on until `time`.
     fn wait_until(&mut self, time: SimTime) {
+        self.run.present = None;
         self.settle();
         while self.machine.next_time().is_some_and(|next| next <= time) {
             self.next_instant();
@@ -344,6 +344,9 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         self.decisions.taken = 0;
         if self.reads.is_new(plan) {
             self.decisions.in_step = plan.stages.iter().map(|stage| stage.releases.len()).sum();
+            if self.completed.is_some() {
+                self.bound = self.scenario.bound_of(&plan.stages, self.workload.regions());
+            }
         }
         plan.frees.iter().for_each(|free| self.free(machine, *free));
         let residency = self.moves.residency_at(machine.now(), machine.fabric());
@@ -365,6 +368,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
                 };
                 self.writes.cancel(machine, region, &mut dropped);
                 self.moves.free(machine, region, |cancelled, source, to| dropped(cancelled, source, Some(to)));
+                self.decisions.migration.forget(region);
             }
         }
     }

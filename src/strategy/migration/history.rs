@@ -50,6 +50,13 @@ impl History {
         }
     }
 
+    /// The region was freed: its past is no one's.
+    pub fn forget(&mut self, region: RegionId) {
+        if self.regions.get(region).is_some() {
+            self.regions[region] = OfRegion::default();
+        }
+    }
+
     /// What was skipped of `region` so many steps ago, and how many pages were read.
     pub fn step(&self, region: RegionId, ago: usize) -> Option<(&TokenSet, usize)> {
         let OfRegion { sets, read, newest } = self.regions.get(region)?;

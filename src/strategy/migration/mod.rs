@@ -181,6 +181,9 @@ pub trait Migration {
         Bytes::ZERO
     }
 
+    /// A region was freed: what is known of its pages is of another sequence.
+    fn forget(&mut self, _region: RegionId) {}
+
     /// Adds to `plan` the pages of `view.region` that are to move before step k+1 reads them. Not
     /// called after the last step.
     fn decide(&mut self, view: &MigrationView<'_, Self::Knows>, plan: &mut MovePlan);
@@ -192,6 +195,8 @@ pub trait AnyMigration {
     fn look_ahead(&self) -> usize;
     /// As [`Migration::memory`].
     fn memory(&self, shape: Shape) -> Bytes;
+    /// As [`Migration::forget`].
+    fn forget(&mut self, region: RegionId);
     /// As [`Migration::decide`], with all of `view` but what it did not declare.
     fn decide(&mut self, view: &MigrationView<'_>, plan: &mut MovePlan);
 }
@@ -203,6 +208,10 @@ impl<M: Migration> AnyMigration for M {
 
     fn memory(&self, shape: Shape) -> Bytes {
         Migration::memory(self, shape)
+    }
+
+    fn forget(&mut self, region: RegionId) {
+        Migration::forget(self, region);
     }
 
     fn decide(&mut self, view: &MigrationView<'_>, plan: &mut MovePlan) {

@@ -2,7 +2,7 @@ use super::history::History;
 use super::select::{all_in, all_out};
 use super::{Migration, MigrationView, MovePlan};
 use crate::strategy::knowledge::Past;
-use crate::units::Bytes;
+use crate::units::{Bytes, RegionId};
 use crate::workload::Shape;
 use crate::workload::tokens::WORD_BITS;
 
@@ -15,6 +15,10 @@ impl Migration for PastWindow {
 
     fn memory(&self, shape: Shape) -> Bytes {
         Bytes::new(shape.layers as u64 * self.0.memory(shape.range().div_ceil(WORD_BITS), shape.decode))
+    }
+
+    fn forget(&mut self, region: RegionId) {
+        self.0.forget(region);
     }
 
     fn decide(&mut self, view: &MigrationView<'_, Past>, plan: &mut MovePlan) {

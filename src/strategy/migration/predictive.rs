@@ -29,6 +29,10 @@ impl Migration for Predictive {
         Bytes::new(shape.layers as u64 * self.0.memory(shape.range().div_ceil(WORD_BITS), shape.decode))
     }
 
+    fn forget(&mut self, region: RegionId) {
+        self.0.forget(region);
+    }
+
     fn decide(&mut self, view: &MigrationView<'_, Past>, plan: &mut MovePlan) {
         let region = view.region;
         self.0.note(region, view.skipped().pages, 0, |_| {});

@@ -21,6 +21,11 @@ impl Counts {
         Self { planes: vec![vec![0; words]; planes], sets: 0 }
     }
 
+    /// How many words they have.
+    pub fn words(&self) -> usize {
+        self.planes.first().map_or(0, Vec::len)
+    }
+
     /// How many bytes they take.
     pub fn bytes(words: usize, most: usize) -> u64 {
         let planes = u64::from((most + 1).next_power_of_two().trailing_zeros());

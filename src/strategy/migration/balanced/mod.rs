@@ -253,6 +253,15 @@ impl<O: Outlook> Migration for Balanced<O> {
         Bytes::new(shape.layers as u64 * a_region + 2 * (words * 8) as u64)
     }
 
+    fn forget(&mut self, region: RegionId) {
+        let Self { outlook, regions, unmet, .. } = self;
+        outlook.forget(region);
+        if let Some(known) = regions.get(region) {
+            *unmet -= known.unmet;
+            regions[region] = OfRegion::new(known.skipped.words(), outlook.steps());
+        }
+    }
+
     fn decide(&mut self, view: &MigrationView<'_, O::Knows>, plan: &mut MovePlan) {
         let words = view.in_flight.words().len();
         let Self { outlook, regions, unmet, choice } = self;

@@ -23,6 +23,9 @@ pub trait Outlook {
     /// The memory that it takes for a region of so many words, in bytes.
     fn memory(&self, words: usize, steps: usize) -> u64;
 
+    /// The region was freed: what is known of it is of another sequence.
+    fn forget(&mut self, region: RegionId);
+
     /// Brings the counts of a region up to the present step.
     fn update(&mut self, view: &MigrationView<'_, Self::Knows>, counts: &mut Counts);
 
@@ -61,6 +64,8 @@ impl Outlook for Ahead {
     fn memory(&self, _words: usize, _steps: usize) -> u64 {
         0
     }
+
+    fn forget(&mut self, _region: RegionId) {}
 
     fn update(&mut self, view: &MigrationView<'_, Future>, counts: &mut Counts) {
         let skipped = |ahead: usize| view.skips.ahead(ahead, view.region).map(|skipped| skipped.pages);
@@ -154,6 +159,10 @@ impl Outlook for Behind {
 
     fn memory(&self, words: usize, steps: usize) -> u64 {
         self.history.memory(words, steps) + 8
+    }
+
+    fn forget(&mut self, region: RegionId) {
+        self.history.forget(region);
     }
 
     fn update(&mut self, view: &MigrationView<'_, Past>, counts: &mut Counts) {

@@ -216,6 +216,15 @@ impl<O: Order> Migration for Cache<O> {
         Bytes::new(shape.layers as u64 * (range * 4 + 128) + (queues + 2) * list)
     }
 
+    fn forget(&mut self, region: RegionId) {
+        if self.regions.get(region).is_some() {
+            let known = &mut self.regions[region];
+            known.worth.fill(self.order.initial());
+            known.pages = 0;
+            self.victims.outdated(region);
+        }
+    }
+
     fn decide(&mut self, view: &MigrationView<'_, O::Knows>, plan: &mut MovePlan) {
         self.note(view);
         self.find_misses(view);
