@@ -140,7 +140,7 @@ impl<Tag: Copy> Machine<Tag> {
     /// Makes an early transfer one that is due.
     #[inline]
     pub fn raise_urgency(&mut self, transfer: TransferId) {
-        self.fabric.promote(self.calendar.now(), transfer);
+        self.fabric.raise_urgency(self.calendar.now(), transfer);
     }
 
     /// Drops a transfer with what it has not delivered.

@@ -27,7 +27,8 @@ pub use dram::{Dram, DramConfig, DramError, Pattern};
 pub(crate) use efficiency::payload;
 pub use efficiency::{Efficiency, EfficiencyConfig, EfficiencyError, EfficiencyTable};
 pub use fabric::{
-    Cancelled, Completed, Fabric, HeldUp, InProgress, LaneLoad, Meter, Path, Request, TransferId, Urgency,
+    Bottleneck, Cancelled, Completed, Delivered, Fabric, InProgress, LaneLoad, Meter, Path, Request, TransferId,
+    Urgency,
 };
 pub use ids::{LaneId, PerTier, PortId, RouteId, TierId};
 pub use ledger::{Ledger, Shortage};

@@ -1,4 +1,4 @@
-use crate::memory::{HeldUp, MemorySystem, PerClass};
+use crate::memory::{Bottleneck, MemorySystem, PerClass};
 use crate::simulation::{Probe, StepRecord, Waiting, Waits};
 use crate::units::{SimTime, Step};
 use std::ops::ControlFlow;
@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 ///
 /// A sublayer waits for the last of its reads and its compute to end: of reads that end at the same instant, for the first issued,
 /// of these for weights before KV, of these for the faster tier's; for a read, where compute ends with it. (Known when it has ended.) All time of the sublayer counts for what held that one up at each instant
-/// ([`HeldUp`]). So the times of all causes add up to the latency of the step, to the picosecond.
+/// ([`Bottleneck`]). So the times of all causes add up to the latency of the step, to the picosecond.
 ///
 /// ```
 /// use tiersim::metrics::WaitRecorder;
@@ -133,13 +133,13 @@ impl WaitRecorder {
         named
     }
 
-    fn cause(&self, held_up: HeldUp) -> usize {
+    fn cause(&self, bottleneck: Bottleneck) -> usize {
         let lanes = self.causes.len() - OTHERS.len();
-        match held_up {
-            HeldUp::Lane(lane) => lane.index(),
-            HeldUp::Latency => lanes + LATENCY,
-            HeldUp::NotRequested => lanes + WRITE,
-            HeldUp::Cap => lanes + CAP,
+        match bottleneck {
+            Bottleneck::Lane(lane) => lane.index(),
+            Bottleneck::Latency => lanes + LATENCY,
+            Bottleneck::NotRequested => lanes + WRITE,
+            Bottleneck::Cap => lanes + CAP,
         }
     }
 
@@ -162,7 +162,7 @@ impl WaitRecorder {
             let read = lacked().find(|(_, read)| Some(*read) == awaited).or_else(whole).map(|(lacked, _)| lacked);
             let seconds = span.as_ps() as f64 / SimTime::PS_PER_SECOND as f64;
             spans.push(match read {
-                Some(read) => (self.cause(read.waiting.held_up), span, read.rates.map(|rate| rate * seconds)),
+                Some(read) => (self.cause(read.waiting.bottleneck), span, read.rates.map(|rate| rate * seconds)),
                 None => (self.causes.len() - OTHERS.len() + COMPUTE, span, PerClass::filled(0.0)),
             });
             debug_assert!(span == SimTime::ZERO || read.is_some() || self.moments[index].computing);
@@ -197,8 +197,8 @@ impl Probe for WaitRecorder {
         self.moments.push(Moment { at: now, computing: waits.computing, start: self.lacked.len() });
         self.lacked.extend(waits.reads.iter().map(|&waiting| Lacked {
             waiting,
-            rates: match waiting.held_up {
-                HeldUp::Lane(lane) => waits.rates[lane.index()],
+            rates: match waiting.bottleneck {
+                Bottleneck::Lane(lane) => waits.rates[lane.index()],
                 _ => PerClass::filled(0.0),
             },
         }));

@@ -8,7 +8,7 @@
 use super::paging::Paging;
 use super::residency::Residency;
 use crate::memory::{
-    Cancelled, Fabric, Machine, MemorySystem, Meter, Path, Pattern, Request, RouteId, TierId, TransferClass,
+    Cancelled, Delivered, Fabric, Machine, MemorySystem, Meter, Path, Pattern, Request, RouteId, TierId, TransferClass,
     TransferId, Urgency,
 };
 use crate::strategy::{KvRegions, MoveBatch, MoveRoute};
@@ -140,9 +140,14 @@ impl Moves {
                 if next == end {
                     continue;
                 }
-                let delivered = fabric.delivered(now, transfer, part);
-                let arrived = delivered.whole_units(page_bytes).min((end - start) as u64);
-                soonest = soonest.min(page_bytes.times(arrived + 1).saturating_sub(delivered));
+                let (arrived, missing) = match fabric.delivered(now, transfer, part) {
+                    Delivered::All => ((end - start) as u64, Bytes::ZERO),
+                    Delivered::Part(bytes) => {
+                        let arrived = bytes.whole_units(page_bytes).min((end - start) as u64);
+                        (arrived, page_bytes.times(arrived + 1).saturating_sub(bytes))
+                    }
+                };
+                soonest = soonest.min(missing);
                 entry.arrive(part, start + arrived as usize, &mut self.residency);
             }
         }

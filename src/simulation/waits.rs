@@ -1,4 +1,4 @@
-use crate::memory::{HeldUp, PerClass, TransferClass};
+use crate::memory::{Bottleneck, PerClass, TransferClass};
 use crate::units::SimTime;
 
 /// A demand read that the present stage lacks, or a part of one.
@@ -11,7 +11,7 @@ pub struct Waiting {
     /// When it was issued.
     pub issued: SimTime,
     /// Why it does not arrive faster.
-    pub held_up: HeldUp,
+    pub bottleneck: Bottleneck,
 }
 
 /// What the present stage lacks at a moment, and what lanes carry meanwhile. A stage that lacks

@@ -5,8 +5,8 @@ use crate::common::random::{self, With};
 use crate::common::*;
 use proptest::prelude::*;
 use tiersim::memory::{
-    Arbitration, ClassWeights, Completed, EfficiencyConfig, Interleaving, LinkConfig, MemoryConfig, MemorySystem,
-    Packet, TierConfig, TierId, Urgency,
+    Arbitration, ClassWeights, Completed, Delivered, EfficiencyConfig, Interleaving, LinkConfig, MemoryConfig,
+    MemorySystem, Packet, TierConfig, TierId, Urgency,
 };
 use tiersim::units::{Bytes, SimTime};
 
@@ -19,7 +19,7 @@ fn plain(arbitration: Arbitration, tiers: Vec<TierConfig>) -> MemoryConfig {
 
 /// What a completion says, but for its id.
 fn said(done: &Completed<usize>) -> (usize, SimTime, SimTime, SimTime) {
-    (done.tag, done.started, done.finished, done.alone)
+    (done.tag, done.started, done.finished, done.unloaded)
 }
 
 fn merged_and_one_by_one(
@@ -86,7 +86,7 @@ fn a_transfer_in_parts_waits_for_its_most_loaded_channel() {
         // 0.25 B/ps a channel: 400 kB on the second take 1.6 us, where all four together would take 0.7.
         let plan = [read_parts(&system, HBM, 0, &[100_000, 400_000, 0, 200_000])];
         let done = &Replay::new(&system, &plan).finish()[0];
-        assert_eq!((done.finished.as_ps(), done.alone.as_ps()), (1_600_000, 1_600_000), "{arbitration}");
+        assert_eq!((done.finished.as_ps(), done.unloaded.as_ps()), (1_600_000, 1_600_000), "{arbitration}");
         let loads = loads(&system, &plan);
         let busy: Vec<u64> = (0..4).map(|lane| loads[lane].busy.as_ps()).collect();
         assert_eq!(
@@ -111,7 +111,7 @@ fn what_parts_take_of_a_link_alone_is_known() {
         let plan = [read_parts(&system, EXTERNAL, 0, &[100_000, 200_000, 0, 300_000])];
         let done = &Replay::new(&system, &plan).finish()[0];
         assert!(done.finished.as_ps().abs_diff(1_750_000) <= 1, "{done:?}");
-        assert!(done.alone.as_ps().abs_diff(1_750_000) <= 1 && done.alone <= done.latency(), "{done:?}");
+        assert!(done.unloaded.as_ps().abs_diff(1_750_000) <= 1 && done.unloaded <= done.latency(), "{done:?}");
     }
     // Under fifo a link carries one transfer at a time, in all its parts: the second waits for the first.
     let system = tiers(Arbitration::Fifo);
@@ -159,10 +159,11 @@ fn under_fifo_a_dram_bus_turns_around_between_reads_and_writes() {
     let writes = write(&system, HBM, 0, 1_000_000);
     let plan = [reads.clone(), reads.clone(), writes.clone(), writes, reads];
     let done = Replay::new(&system, &plan).finish();
-    let gaps: Vec<SimTime> = done.windows(2).map(|pair| pair[1].finished - pair[0].finished - pair[1].alone).collect();
+    let gaps: Vec<SimTime> =
+        done.windows(2).map(|pair| pair[1].finished - pair[0].finished - pair[1].unloaded).collect();
     let none = SimTime::ZERO;
     assert_eq!(gaps, [none, turnaround, none, turnaround]);
-    assert_eq!(done[0].finished, done[0].alone, "the first needs none");
+    assert_eq!(done[0].finished, done[0].unloaded, "the first needs none");
 }
 
 #[test]
@@ -339,7 +340,12 @@ fn bytes_arrive_over_channels_when_they_arrive_over_one_lane() {
             for picoseconds in 1..1000 {
                 let arrived = replay.machine.fabric().delivered(SimTime::from_ps(picoseconds), replay.in_flight[&0], 0);
                 // A byte a picosecond; where each channel is one of three under fifo, the first stands for all.
-                assert_eq!(arrived.get(), picoseconds, "{arbitration}, {} lanes", system.lanes().len());
+                assert_eq!(
+                    arrived,
+                    Delivered::Part(Bytes::new(picoseconds)),
+                    "{arbitration}, {} lanes",
+                    system.lanes().len()
+                );
             }
         }
     }

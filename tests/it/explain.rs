@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tiersim::explain::{Explanation, Ladder};
 use tiersim::kernel::Calendar;
 use tiersim::memory::{
-    Arbitration, ClassWeights, Completed, Duplex, Fabric, HeldUp, Interleaving, LinkConfig, MemorySystem, Pattern,
+    Arbitration, Bottleneck, ClassWeights, Completed, Duplex, Fabric, Interleaving, LinkConfig, MemorySystem, Pattern,
     PerClass, Request, ResidencyKind, TransferClass, Urgency,
 };
 use tiersim::metrics::WaitRecorder;
@@ -359,7 +359,7 @@ proptest! {
         fabric.add_class_rates(SimTime::ZERO, &mut rates);
         prop_assert_eq!(fabric.in_progress().count(), held.len());
         for transfer in fabric.in_progress() {
-            let HeldUp::Lane(lane) = transfer.held_up else { return Err(TestCaseError::fail("no lane")) };
+            let Bottleneck::Lane(lane) = transfer.bottleneck else { return Err(TestCaseError::fail("no lane")) };
             let lanes = system.route(transfer.tag);
             prop_assert!(lanes.iter().any(|hold| hold.lane == lane));
             let all: f64 = rates[lane.index()].values().sum();

@@ -17,8 +17,8 @@ use proptest::test_runner::TestCaseError;
 use std::collections::BTreeMap;
 use tiersim::kernel::Calendar;
 use tiersim::memory::{
-    Arbitration, ClassWeights, Completed, Duplex, Fabric, LinkConfig, MemorySystem, Path, Pattern, PerClass, PortId,
-    Request, RouteId, TierConfig, TierId, TransferClass, TransferId, Urgency,
+    Arbitration, ClassWeights, Completed, Delivered, Duplex, Fabric, LinkConfig, MemorySystem, Path, Pattern, PerClass,
+    PortId, Request, RouteId, TierConfig, TierId, TransferClass, TransferId, Urgency,
 };
 use tiersim::units::{Bandwidth, Bytes, SimTime};
 
@@ -509,12 +509,20 @@ fn a_held_read_waits_and_the_wait_is_queueing() {
         let completed = Replay::new(&system, &plan).finish();
         let read = completed.iter().find(|transfer| transfer.tag == 1).expect("the read completes");
         assert_eq!(read.finished, SimTime::from_ps(300_000), "{arbitration}");
-        assert_eq!(read.alone, SimTime::from_ps(200_000), "{arbitration}");
+        assert_eq!(read.unloaded, SimTime::from_ps(200_000), "{arbitration}");
         assert_eq!(read.queueing(), SimTime::from_ps(100_000), "{arbitration}");
     }
 }
 
 // ---- What holds whatever the figures are ----
+
+/// What has arrived of a transfer over one route, which is in flight.
+fn bytes_of(delivered: Delivered) -> Bytes {
+    match delivered {
+        Delivered::Part(bytes) => bytes,
+        Delivered::All => panic!("only a part of a transfer can be complete"),
+    }
+}
 
 /// What each lane has carried by `at`, in whole bytes: completed transfers and what has arrived of the others.
 fn carried(system: &MemorySystem, replay: &Replay, at: SimTime) -> Vec<u128> {
@@ -526,7 +534,7 @@ fn carried(system: &MemorySystem, replay: &Replay, at: SimTime) -> Vec<u128> {
                 .in_flight
                 .iter()
                 .filter(|(index, _)| replay.plan[**index].holds(system, lane))
-                .map(|(_, &id)| replay.machine.fabric().delivered(at, id, 0).get())
+                .map(|(_, &id)| bytes_of(replay.machine.fabric().delivered(at, id, 0)).get())
                 .sum();
             u128::from(completed + arrived)
         })
@@ -539,7 +547,11 @@ fn fits(bandwidth: Bandwidth, bytes: u128, span: SimTime, crumbs: u128) -> bool 
 }
 
 fn arrived(replay: &Replay, at: SimTime) -> BTreeMap<usize, Bytes> {
-    replay.in_flight.iter().map(|(&index, &id)| (index, replay.machine.fabric().delivered(at, id, 0))).collect()
+    replay
+        .in_flight
+        .iter()
+        .map(|(&index, &id)| (index, bytes_of(replay.machine.fabric().delivered(at, id, 0))))
+        .collect()
 }
 
 /// No lane carries more than its bandwidth allows: from the start, while it was busy, and since an earlier instant.
@@ -588,10 +600,10 @@ fn check_completion(system: &MemorySystem, plan: &[Planned], transfer: &Complete
     let planned = &plan[transfer.tag];
     let said = (transfer.class, transfer.bytes.get(), transfer.issued.as_ps());
     prop_assert_eq!(said, (planned.class, planned.bytes, planned.issued));
-    prop_assert_eq!(transfer.alone.as_ps(), alone(system, planned));
+    prop_assert_eq!(transfer.unloaded.as_ps(), alone(system, planned));
     prop_assert_eq!(transfer.latency(), transfer.finished - transfer.issued);
-    prop_assert!(transfer.finished >= SimTime::from_ps(planned.admitted()) + transfer.alone, "{:?}", transfer);
-    prop_assert_eq!(transfer.queueing(), transfer.latency() - transfer.alone);
+    prop_assert!(transfer.finished >= SimTime::from_ps(planned.admitted()) + transfer.unloaded, "{:?}", transfer);
+    prop_assert_eq!(transfer.queueing(), transfer.latency() - transfer.unloaded);
     Ok(())
 }
 
@@ -668,6 +680,22 @@ proptest! {
         prop_assert_eq!(sequence(&system, &plan), sequence(&system, &plan));
     }
 
+    /// `issue` writes some transfers to their slots in one go: the same as holding them and letting them go at once.
+    #[test]
+    fn to_issue_is_to_hold_and_admit(
+        system in any_arbitration().prop_flat_map(system),
+        plan in plan(any_planned()),
+    ) {
+        let report = |always_holds| {
+            let mut replay = Replay::new(&system, &plan);
+            replay.always_holds = always_holds;
+            replay.run();
+            let completed: Vec<String> = replay.completed.iter().map(|transfer| format!("{transfer:?}")).collect();
+            (completed, replay.machine.fabric().loads(replay.machine.now()), replay.machine.events())
+        };
+        prop_assert_eq!(report(false), report(true));
+    }
+
     /// What is issued at one instant shares the lanes from that instant on, whatever the order of issue.
     #[test]
     fn under_sharing_the_order_of_issue_within_an_instant_makes_no_difference(
@@ -703,7 +731,7 @@ fn a_held_transfer_in_a_reused_slot_is_not_completed() {
     let later = SimTime::from_ps(10);
     calendar.advance(later);
     fabric.issue(later, request(100, Urgency::Early, "second"));
-    fabric.promote(later, first);
+    fabric.raise_urgency(later, first);
     fabric.settle(&mut calendar);
     let (at, event) = calendar.pop().unwrap();
     fabric.complete(at, event, &mut done);

@@ -233,7 +233,7 @@ fn one_that_would_fit_alone_shares_while_others_are_in_flight() {
     // last 10 kB at 1000.
     assert_eq!(times, [11_500_000, 2_000_000, 21_110_001, 21_088_889, 21_100_000]);
     // Alone, it would have taken its latency and 50 ns.
-    assert_eq!(done[1].alone.as_ps(), 1_050_000);
+    assert_eq!(done[1].unloaded.as_ps(), 1_050_000);
     assert_eq!(done[1].queueing().as_ps(), 950_000);
 }
 

@@ -1,7 +1,8 @@
 //! Transfers that end before they are complete.
 
-use super::{Arbiter, Fabric, Role, State, TransferId, leave};
-use crate::kernel::EventId;
+use super::arbiter::Arbiter;
+use super::event::Event;
+use super::{Fabric, Role, State, TransferId};
 use crate::memory::TransferClass;
 use crate::units::{Bytes, SimTime};
 
@@ -25,85 +26,71 @@ pub struct Cancelled<Tag> {
 }
 
 impl<Tag: Copy> Fabric<Tag> {
-    /// Ends a transfer at `now`, wherever it is on its way: held, under way for its latency, in line or on its lanes. What has
-    /// arrived stays carried; its lanes, and its place among those of which lanes carry only so many, are the others' from
-    /// `now` on. Takes effect at [`settle`](Fabric::settle), as an arrival does.
+    /// Ends a transfer at `now`, wherever it is on its way: held, under way for its latency, in
+    /// line or on its lanes. What has arrived stays carried; its lanes, and its place among those
+    /// of which lanes carry only so many, are the others' from `now` on. Takes effect at
+    /// [`settle`](Fabric::settle), as an arrival does. O(parts), but O(n) for what is under way or,
+    /// under `fifo`, in line.
     ///
     /// `id` must not be complete: it is the issuer who knows which of its transfers are in flight.
     pub fn cancel(&mut self, now: SimTime, id: TransferId) -> Cancelled<Tag> {
-        let whole = &self.transfers[id.0 as usize];
+        let whole = &self.slots[id.0];
         debug_assert!(!matches!(whole.state, State::Vacant), "cancelled, but not in flight");
         let (tag, class, bytes, issued) = (whole.tag, whole.class, whole.bytes, whole.issued);
-        let lanes = self.lanes_of(id);
         match whole.state {
             State::Underway => {
                 let timer = self.profiles[whole.profile].timer;
                 self.underway[timer].retain(|(_, other)| *other != id);
-                self.obsolete.push(EventId::new(super::ARRIVALS + timer as u32));
+                self.obsolete.push(Event::Arrival(timer as u32));
             }
             State::InLine => {
-                self.admission.leave_line(self.place_of(id.0), &lanes);
-                // Whoever was behind it may be first now.
-                self.turns.extend(&lanes);
+                let held = self.slots.lanes_of(id.0, &self.profiles);
+                self.admission.leave_line(self.place_of(id.0), held);
+                // Those behind it may be first now.
+                self.turns.extend(held);
             }
             _ => {}
         }
         let mut started = whole.started;
         let carried = match whole.role {
-            Role::Gang(gang) => self.cancel_parts(now, id, gang, &mut started),
+            Role::Head(stripe) => self.cancel_parts(now, id, stripe, &mut started),
             _ => {
-                let carried = self.delivered(now, id, 0);
+                let carried = self.delivered(now, id, 0).of(bytes);
                 self.take_off(now, id.0, carried);
                 carried
             }
         };
-        if self.transfers[id.0 as usize].has_slots {
-            self.admission.give_back(&lanes);
-            self.turns.extend(lanes);
-        }
-        self.leave_windows(id);
-        self.vacate(id.0);
+        self.end(id.0);
         let dropped = bytes - carried;
         self.completed[class] += carried;
         self.dropped[class] += dropped;
         Cancelled { tag, class, carried, dropped, issued, started: started.min(now), at: now }
     }
 
-    /// Ends all parts of a gang that are not complete; returns what has arrived of all.
-    fn cancel_parts(&mut self, now: SimTime, id: TransferId, gang: u32, started: &mut SimTime) -> Bytes {
-        let members = self.gangs[gang as usize].clone();
-        let whole = &self.transfers[id.0 as usize];
-        let (bytes, as_one) = (whole.bytes, !matches!(whole.state, State::InParts));
-        let count = members.parts.len() as u64;
-        // Of each part that is not complete what has arrived, of an even one in so many parts of a byte.
-        let unit = if members.even { count } else { 1 };
-        let live: Vec<(u32, u64)> = (0..members.parts.len())
-            .filter_map(|at| {
-                let part = &self.transfers[members.parts[at] as usize];
-                let live = matches!(part.role, Role::PartOf(head) if head == id.0);
-                live.then(|| {
-                    let most = if members.even { bytes } else { part.bytes };
-                    (members.parts[at], self.delivered(now, id, at).min(most).get())
-                })
-            })
-            .collect();
+    /// Ends all parts of a striped transfer that are not complete; returns what has arrived of all.
+    fn cancel_parts(&mut self, now: SimTime, id: TransferId, number: u32, started: &mut SimTime) -> Bytes {
+        let stripe = self.slots.stripes[number as usize].clone();
+        let whole = &self.slots[id.0];
+        let (bytes, state) = (whole.bytes, whole.state);
+        let as_one = !matches!(state, State::InParts);
+        // Of each part that is not complete what has arrived, of an even one in so many parts of a
+        // byte.
+        let unit = stripe.equal_parts();
+        let size = |part: u32| if stripe.even { bytes } else { self.slots[part].bytes };
+        let live = (0..).zip(&stripe.parts).filter(|(_, part)| self.slots.is_part_of(**part, id.0));
+        let live: Vec<(u32, u64)> =
+            live.map(|(at, &part)| (part, self.delivered(now, id, at).of(size(part)).min(size(part)).get())).collect();
         // An even part's whole bytes differ by one; all of it together is exact.
-        let missing: u128 = live
-            .iter()
-            .map(|(slot, arrived)| {
-                let size = if members.even { bytes } else { self.transfers[*slot as usize].bytes };
-                u128::from(size.get() - arrived)
-            })
-            .sum();
+        let missing: u128 = live.iter().map(|(part, arrived)| u128::from(size(*part).get() - arrived)).sum();
         let missing = missing.div_ceil(u128::from(unit)) as u64;
-        let complete: Bytes = bytes - live.iter().map(|(slot, _)| self.transfers[*slot as usize].bytes).sum::<Bytes>();
-        // Never less than the lanes are told of below.
+        let complete: Bytes = bytes - live.iter().map(|(part, _)| self.slots[*part].bytes).sum::<Bytes>();
+        // Never less than is counted on the lanes below.
         let floors: u64 = live.iter().map(|(_, arrived)| arrived / unit).sum();
         let carried = Bytes::new((bytes.get() - missing).max(complete.get() + floors));
         let mut rest = carried.get() - complete.get() - floors;
         for (slot, arrived) in live {
-            *started = (*started).min(self.transfers[slot as usize].started);
-            // What is left over counts on the first lanes.
+            *started = (*started).min(self.slots[slot].started);
+            // The remainder is counted on the first lanes.
             let more = u64::from(rest > 0);
             rest -= more;
             let part = Bytes::new(arrived / unit + more);
@@ -112,46 +99,27 @@ impl<Tag: Copy> Fabric<Tag> {
             } else {
                 self.take_off(now, slot, part);
             }
-            self.vacate(slot);
+            self.slots.vacate(slot);
         }
         if as_one {
-            self.leave_line(now, id.0, &members.lanes);
+            let obsolete = self.arbiter.withdraw(now, id.0, state, &stripe.lanes, &mut self.lanes);
+            self.obsolete.extend(obsolete);
         }
-        self.vacant_gangs.push(gang);
+        self.slots.vacant_stripes.push(number);
         carried
     }
 
     /// Takes what has a state of its own off its lanes, of which `carried` bytes have arrived.
     fn take_off(&mut self, now: SimTime, slot: u32, carried: Bytes) {
         self.count_on_lanes(slot, carried);
-        let transfer = &self.transfers[slot as usize];
-        if let (Arbiter::Sharing(sharing), State::Shared(member)) = (&mut self.arbiter, transfer.state) {
-            sharing.leave(now, member);
-            leave(&mut self.lanes, self.profiles[transfer.profile].lanes(), now);
-        } else {
-            let lanes = self.profiles[transfer.profile].lanes().to_vec();
-            self.leave_line(now, slot, &lanes);
-        }
+        let transfer = &self.slots[slot];
+        let held = self.profiles[transfer.profile].lanes();
+        let obsolete = self.arbiter.withdraw(now, slot, transfer.state, held, &mut self.lanes);
+        self.obsolete.extend(obsolete);
     }
 
     fn count_on_lanes(&mut self, slot: u32, carried: Bytes) {
-        let transfer = &self.transfers[slot as usize];
-        for &lane in self.profiles[transfer.profile].lanes() {
-            self.lanes[lane].load.bytes[transfer.class] += carried;
-        }
-    }
-
-    /// Under `fifo`: takes what holds `lanes`, or is in line for them, from them.
-    fn leave_line(&mut self, now: SimTime, slot: u32, held: &[usize]) {
-        let Arbiter::Fifo(fifo) = &mut self.arbiter else { return };
-        match self.transfers[slot as usize].state {
-            State::Queued => fifo.withdraw(slot, held),
-            State::Running { .. } => {
-                fifo.leave(held);
-                leave(&mut self.lanes, held, now);
-                self.obsolete.push(EventId::new(held[0] as u32));
-            }
-            _ => {}
-        }
+        let transfer = &self.slots[slot];
+        self.lanes.count(self.profiles[transfer.profile].lanes(), transfer.class, carried);
     }
 }

@@ -1,14 +1,18 @@
-//! Divisions of large integers by one and the same number: exact, and faster than the general one.
+//! Exact division of large integers by a divisor that is used again and again.
+//!
+//! A rate divides every size that is sent at it. A division of 128-bit integers is a library call;
+//! here it is a multiplication by the inverse, which is computed once, and a correction.
 
 /// A divisor with its inverse.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Divisor {
     value: u128,
-    /// 2^(63 + b) / `value`, a little less, where b is how many bits `value` has: between 2^63 and 2^64.
+    /// 2^(63 + b) / `value`, a little less, where b is how many bits `value` has: between 2^63 and
+    /// 2^64.
     inverse: u64,
     /// b - [`SPARE`]: so many bits of a numerator make no difference to the estimate.
     shift: u32,
-    /// What is smaller is divided by way of the inverse.
+    /// Smaller numerators are divided by way of the inverse.
     limit: u128,
 }
 
@@ -18,7 +22,7 @@ const SPARE: u32 = 15;
 const MOST_BITS: u32 = 120;
 
 impl Divisor {
-    /// Nothing can be divided by it.
+    /// Division by it gives `u64::MAX`.
     pub const ZERO: Self = Self { value: 0, inverse: 0, shift: 0, limit: 0 };
 
     pub fn new(value: u128) -> Self {
@@ -37,10 +41,11 @@ impl Divisor {
 
     /// `numerator / self`, rounded up; `u64::MAX` if that is too large, or the divisor is 0.
     ///
-    /// With n the numerator, d the divisor, s the shift, and i the inverse, the estimate is (n >> s) i >> (63 + [`SPARE`]). It is never
-    /// more than n / d. It is less by what n >> s leaves out, below 2^s / d <= 2^-14; by what i lacks, of which there are less than 3 for each
-    /// unit of n >> s < 2^64, so below 3 * 2^-14; and by what is cut off, below 1. So by less than 1.001, and the quotient rounded up
-    /// is the estimate, or one or two more.
+    /// With n the numerator, d the divisor, s the shift, and i the inverse, the estimate is (n >>
+    /// s) i >> (63 + [`SPARE`]). It is never more than n / d. It is less by what n >> s leaves out,
+    /// below 2^s / d <= 2^-14; by what i lacks, of which there are less than 3 for each unit of n
+    /// >> s < 2^64, so below 3 * 2^-14; and by what is cut off, below 1. So by less than 1.001, and
+    /// the quotient rounded up is the estimate, or one or two more.
     #[inline]
     pub fn div_ceil(self, numerator: u128) -> u64 {
         if numerator < self.limit {

@@ -1,14 +1,20 @@
-//! Weighted max-min fair rates by progressive filling, over groups of transfers that hold the same lanes.
+//! Weighted max-min fair rates by progressive filling, over groups of transfers that hold the same
+//! lanes.
 //!
-//! All rates of a level grow together, each by its weight, until a lane is full or a group has reached its cap: whoever
-//! holds that lane, or has that cap, grows no more; the others go on.
+//! All rates of a level grow together, each by its weight, until a lane is full or a group has
+//! reached its cap: the groups that hold that lane, or have that cap, are fixed, and the others go
+//! on (Bertsekas and Gallager, *Data Networks*, 2nd edition, 1992, 6.5.2). A level of precedence is
+//! filled with what the levels before it leave. With g groups, l lanes and h lanes a group, a
+//! filling takes O(g (l + h)), and O(g) more for each cap that is reached.
 //!
 //! # Lanes whose efficiency depends on what they carry
-//! A byte takes more of such a lane than of its bandwidth in long reads: that many times more is its *cost*. Where a lane
-//! carries only reads or only writes, costs are constants, and the lane is full when the costs of all rates add up to its
-//! capacity: integers, as on any lane. Where it carries both, a byte's cost depends on the share of reads among all bytes, so
-//! the lane's share is the root of a function that grows with all rates ([`Efficiency`](super::super::Efficiency) sees to that),
-//! found in floats, which are the same on every machine as only additions, multiplications and divisions are used.
+//! The *cost* of a byte on such a lane is how much more of it the byte takes than a byte of long
+//! reads does. Where a lane carries only reads or only writes, costs are constants, and the lane is
+//! full when the costs of all rates add up to its capacity: integers, as on any lane. Where it
+//! carries both, a byte's cost depends on the share of reads among all bytes, so the lane's share
+//! is the root of a function that grows with all rates ([`Efficiency`](super::super::Efficiency)
+//! sees to that), found in floats, which are the same on every machine as only additions,
+//! multiplications and divisions are used.
 
 use super::super::efficiency::segment;
 use crate::memory::Direction;
@@ -17,16 +23,19 @@ use std::sync::Arc;
 /// A rate in bytes a picosecond, as a fixed-point number with 64 fractional bits.
 pub(super) type Rate = u128;
 
-/// The cost of a byte that takes no more of a lane than its bandwidth says, as a fixed-point number with 32 fractional bits.
+/// The cost of a byte that takes no more of a lane than its bandwidth says, as a fixed-point number
+/// with 32 fractional bits.
 pub(super) const PLAIN: u64 = 1 << 32;
 
-/// Less than 1 by more than floats may be wrong by here, so that what is rounded with it is rounded down.
-const FLOAT_ERROR: f64 = 1.0 - 1e-14;
+/// A factor for what is computed in floats, so that their errors never make a share too large: less
+/// than 1 by more than they can be wrong by here.
+const FLOAT_TOLERANCE: f64 = 1.0 - 1e-14;
 
-/// So little of a lane is nothing: what roundings leave to those who get what others leave.
-const DUST: f64 = 1e-12;
+/// Residual capacity below this fraction of a lane is rounding error: transfers of a lower
+/// precedence must not be started on it.
+const RESIDUAL_TOLERANCE: f64 = 1e-12;
 
-/// How the numbers of a memory system are counted.
+/// The resolution of precedences and shares in a memory system.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scale {
     /// Precedence levels are `0..levels`.
@@ -40,14 +49,15 @@ pub(super) struct Scale {
 pub(super) struct GroupHold {
     pub lane: usize,
     pub direction: Direction,
-    /// What a byte costs while the lane carries this direction alone, rounded up; [`PLAIN`] on a lane without losses.
+    /// What a byte costs while the lane carries this direction alone, rounded up; [`PLAIN`] on a
+    /// lane without losses.
     pub cost: u64,
     /// What a byte costs at each of the lane's read shares.
     pub costs: Option<Arc<[f64]>>,
 }
 
-/// Transfers that hold the same lanes with the same weight, precedence and costs: max-min fairness gives each the same
-/// rate.
+/// Transfers that hold the same lanes with the same weight, precedence and costs: max-min fairness
+/// gives each the same rate.
 #[derive(Clone, Debug)]
 pub(super) struct Demand {
     pub holds: Box<[GroupHold]>,
@@ -133,13 +143,13 @@ impl Pool {
         directions.any(|direction| Some(direction) != first)
     }
 
-    /// Whether what is left is but what roundings left.
-    fn is_dust(&self, shift: u32) -> bool {
+    /// Whether the residual capacity is rounding error.
+    fn is_rounding_error(&self, shift: u32) -> bool {
         let unit = if self.read_shares.is_some() { PLAIN as f64 } else { 1.0 } * (1u64 << shift) as f64;
-        self.share as f64 * self.pressure as f64 <= DUST * self.capacity as f64 * unit
+        self.share as f64 * self.pressure as f64 <= RESIDUAL_TOLERANCE * self.capacity as f64 * unit
     }
 
-    /// Where all growing groups have grown by `grown`.
+    /// Finds the share at which the lane is full, after all growing groups have grown by `grown`.
     fn find_share(&mut self, index: usize, demands: &[Demand], grown: Rate, shift: u32) {
         self.share = if self.growing == 0 {
             Rate::MAX
@@ -155,12 +165,13 @@ impl Pool {
         } else {
             // Too many digits for integers.
             let exact = self.residual as f64 * PLAIN as f64 / self.pressure as f64 * (1u64 << shift) as f64;
-            (exact * FLOAT_ERROR) as Rate
+            (exact * FLOAT_TOLERANCE) as Rate
         };
     }
 }
 
-/// Sets the rate of every group of `members`, which are all that are active on `pools_used`. Both are in ascending order.
+/// Sets the rate of every group of `members`, which are all that are active on `pools_used`. Both
+/// are in ascending order.
 ///
 /// Rates are rounded down, so no lane is oversubscribed.
 pub(super) fn fill(pools: &mut [Pool], pools_used: &[usize], demands: &mut [Demand], members: &[usize], scale: Scale) {
@@ -213,7 +224,7 @@ fn fill_level(
     for &index in pools_used {
         let pool = &mut pools[index];
         pool.find_share(index, demands, 0, shift);
-        if level > 0 && pool.growing > 0 && pool.is_dust(shift) {
+        if level > 0 && pool.growing > 0 && pool.is_rounding_error(shift) {
             pool.spent = true;
             pool.share = 0;
         }
@@ -225,10 +236,11 @@ fn fill_level(
             .copied()
             .filter(|&index| pools[index].growing > 0)
             .min_by_key(|&index| pools[index].share);
-        let tightest = tightest.expect("whoever grows presses on a lane");
+        let tightest = tightest.expect("a growing group holds a lane");
         let share = pools[tightest].share;
         if any_cap {
-            // Those that have their caps first, and only these: what is left to the others depends on how far all have grown.
+            // Groups that reach their caps first, and only these: what is left to the others
+            // depends on how far all have grown.
             let reached = |demand: &Demand| {
                 let cap = demand.cap.filter(|_| demand.growth == Growth::Growing)?;
                 Some((cap << shift).div_ceil(Rate::from(demand.weight)))
@@ -258,7 +270,7 @@ fn fill_level(
     }
 }
 
-/// A group grows no more: each of it gets `rate`. The others have grown by `grown`.
+/// Fixes a group: each of its transfers gets `rate`. The others have grown by `grown`.
 fn fix(member: usize, rate: Rate, pools: &mut [Pool], demands: &mut [Demand], grown: Rate, shift: u32) {
     let demand = &mut demands[member];
     demand.growth = Growth::Fixed;
@@ -279,10 +291,11 @@ fn fix(member: usize, rate: Rate, pools: &mut [Pool], demands: &mut [Demand], gr
     }
 }
 
-/// What of a lane that carries reads and writes its growing groups, which have `grown` so far, may have, each by its weight.
+/// The share at which a lane that carries reads and writes is full: how far its growing groups,
+/// which have grown by `grown` so far, may grow.
 ///
-/// From there on, and not from 0: where reads and writes are of different granules, more of one may take less of the lane
-/// in all, and without what has grown the lane could be more than full.
+/// From there on, and not from 0: where reads and writes are of different granules, more of one may
+/// take less of the lane in all, and without what has grown the lane could be more than full.
 fn mixed_share(pool: &Pool, index: usize, demands: &[Demand], grown: f64) -> f64 {
     let shares = pool.read_shares.as_deref().expect("a mixed lane has read shares");
     let capacity = pool.capacity as f64;
@@ -320,11 +333,12 @@ fn mixed_share(pool: &Pool, index: usize, demands: &[Demand], grown: f64) -> f64
             .fold(f64::INFINITY, f64::min);
         root(|t| taken(t) - capacity, grown, ((capacity / least - fixed) / growth).max(grown))
     };
-    t * FLOAT_ERROR
+    t * FLOAT_TOLERANCE
 }
 
-/// An x from `low` to `high` up to which `f` may grow: `f` is not above 0 there and is a little further on; `low` if it is above 0
-/// from the start. By regula falsi in the Illinois variant, to the precision of floats.
+/// An x from `low` to `high` up to which `f` may grow: `f` is not above 0 there and is a little
+/// further on; `low` if it is above 0 from the start. By regula falsi in the Illinois variant, to
+/// the precision of floats.
 fn root(f: impl Fn(f64) -> f64, low: f64, high: f64) -> f64 {
     let (mut low, mut high) = (low, high);
     let (mut f_low, mut f_high) = (f(low), f(high));

@@ -1,16 +1,19 @@
-//! The transfers of a group in the order of their completion.
+//! The completion marks of a group in ascending order: a ladder queue.
 //!
-//! The *ladder queue* of Tang, Goh and Thng ("Ladder queue: an O(1) priority queue structure for large-scale discrete event
-//! simulation", ACM TOMACS 15, 2005), with buckets whose widths are powers of two. The first marks are *near*: in order, and what
-//! is pushed is put among them. What is farther lies on the ladder, in no order: in one of the 64 buckets of a *rung*, or on the *top*,
-//! beyond all rungs. Where no mark is near, the next bucket is sorted and comes near; if it holds too many for that, they are spread
-//! over a rung of their own, with buckets 64 times as narrow. So does the top when its turn comes. On its way
-//! down a mark moves at most once for each six bits in which it differs from others: two or three times among a million. Near ones go back where many are
-//! pushed in the midst of many.
+//! The *ladder queue* of Tang, Goh and Thng ("Ladder queue: an O(1) priority queue structure for
+//! large-scale discrete event simulation", ACM TOMACS 15, 2005), with buckets whose widths are
+//! powers of two. The first marks are *near*: in order, and what is pushed is put among them. What
+//! is farther lies on the ladder, in no order: in one of the 64 buckets of a *rung*, or on the
+//! *top*, beyond all rungs. Where no mark is near, the next bucket is sorted and comes near; if it
+//! holds too many for that, they are spread over a rung of their own, with buckets 64 times as
+//! narrow. So does the top when its turn comes. On its way down a mark moves at most once for each
+//! six bits in which it differs from others: two or three times among a million. Near ones go back
+//! where many are pushed in the midst of many.
 //!
-//! Few are all near, and so are any number that are pushed in their order; to take one out there is to go on to the next.
+//! Few are all near, and so are any number that are pushed in their order; to take one out there is
+//! to go on to the next.
 
-/// A transfer that waits for its group to come so far.
+/// The completion mark of a transfer: it is complete when its group has come so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Mark {
     /// The group's progress at which it is complete; less than `u128::MAX - 1`.
@@ -28,8 +31,9 @@ pub(super) struct Marks {
     head: usize,
     /// What is on the ladder is here or farther. `u128::MAX`: there is nothing on it.
     beyond: u128,
-    /// The last comes first. Each was a bucket of the one before it, or was near, and ends where its last mark was: what comes between there and the
-    /// next bucket of the one before it goes into that one's bucket again, or into its first.
+    /// The last comes first. Each was a bucket of the one before it, or was near, and ends where
+    /// its last mark was: what comes between there and the next bucket of the one before it goes
+    /// into that one's bucket again, or into its first.
     rungs: Vec<Rung>,
     /// What is at the end of the first rung or farther.
     top: List,
@@ -38,7 +42,7 @@ pub(super) struct Marks {
     vacant: List,
 }
 
-/// To move more near ones than these for one that is pushed takes longer than the ladder does, and so does to sort more.
+/// Up to this many near marks are moved for an insertion, or sorted, before the ladder is cheaper.
 const FEW: usize = 32;
 
 /// A mark on the ladder; flat, so that it takes no more room than a mark.
@@ -50,7 +54,7 @@ struct Node {
     next: List,
 }
 
-/// The first of nodes that lead to one another.
+/// A linked list of nodes, by its first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct List(u32);
 
@@ -102,7 +106,7 @@ impl Rung {
 }
 
 impl Marks {
-    /// With room for so many near ones.
+    /// An empty queue with room for so many near marks.
     pub fn with_capacity(marks: usize) -> Self {
         Self {
             near: Vec::with_capacity(marks),
@@ -115,7 +119,7 @@ impl Marks {
         }
     }
 
-    /// Takes all out.
+    /// Removes all marks.
     pub fn clear(&mut self) {
         self.near.clear();
         self.head = 0;
@@ -126,7 +130,7 @@ impl Marks {
         self.vacant = List::EMPTY;
     }
 
-    /// The first.
+    /// The least mark.
     #[inline]
     pub fn first(&self) -> Option<&Mark> {
         self.near.get(self.head)
@@ -165,9 +169,9 @@ impl Marks {
     fn push_deep(&mut self, mark: Mark) {
         let before = self.near[self.head..].partition_point(|other| other.at <= mark.at);
         let rest = self.near.len() - self.head - before;
-        // Few before many make room: the many, equal ones perhaps, would be back at once.
+        // Not where few come before many: the many, equal ones perhaps, would be back at once.
         if before > FEW && before * before > rest {
-            // What comes after it is near no more.
+            // The marks after it go to the ladder.
             let after = self.head + before;
             let (least, most) = (self.near[after].at, self.near[self.near.len() - 1].at);
             let mut list = List::EMPTY;
@@ -187,7 +191,8 @@ impl Marks {
                 }
             }
         } else {
-            // Those before it make room. There is room for as many as there are marks, so that to make it takes no longer than to use it.
+            // The marks before it move to the front. The room made there is as large as the list,
+            // so making it is O(1) amortized.
             if self.head == 0 {
                 self.head = self.near.len();
                 self.near.splice(..0, std::iter::repeat_n(mark, self.head));
@@ -222,7 +227,7 @@ impl Marks {
         }
     }
 
-    /// Takes the first out.
+    /// Removes the first mark. O(1) amortized: see the module.
     #[inline]
     pub fn pop(&mut self) {
         self.head += 1;
@@ -231,7 +236,7 @@ impl Marks {
         }
     }
 
-    /// Fetches the first marks from the ladder, if there are any: none is near.
+    /// Brings the least marks on the ladder near, if there are any. No mark is near before.
     fn climb_down(&mut self) {
         self.near.clear();
         self.head = 0;
@@ -300,7 +305,8 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(1_000))]
         #[test]
         fn equals_a_binary_heap(
-            // Far apart, near each other, and equal; a few at any time, or most of them; after the last one taken out, or anywhere.
+            // Far apart, near each other, and equal; a few at any time, or most of them; after the
+            // last one taken out, or anywhere.
             bits in prop::collection::vec(prop_oneof![0u32..6, 0u32..16, 0u32..126], 1..4), anywhere: bool,
             ops in prop::collection::vec((any::<prop::sample::Index>(), any::<u128>(), 0u8..100), 1..4000),
             pops in prop::collection::vec(0u8..100, 1..9),

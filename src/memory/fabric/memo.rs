@@ -1,8 +1,9 @@
-//! Rates that were found before.
+//! Rates that were found before, by the number of transfers in each group.
 //!
-//! The rates of all groups follow from how many transfers each has, and a run comes back to the same numbers again and
-//! again. So what [`fill`](super::filling::fill) has found is kept for as many sets of numbers as there is room for, each in the place
-//! that a hash of the numbers says.
+//! The rates of all groups follow from how many transfers each has, and a run comes back to the
+//! same numbers again and again. So what [`fill`](super::filling::fill) has found is kept in a
+//! direct-mapped table of 256 places, by a hash of these numbers that is updated with each arrival
+//! and departure. A look-up is O(groups / 2): it compares all numbers.
 
 use super::division::Divisor;
 
@@ -11,8 +12,9 @@ use super::division::Divisor;
 pub(super) struct Memo {
     /// How many groups there are.
     groups: usize,
-    /// How many transfers each has, of two groups in a word. Words are compared one by one, each as it was written: a processor waits for what
-    /// was just written if it is read in other pieces.
+    /// How many transfers each has, of two groups in a word. They are compared at the width at
+    /// which they were stored: a wider load right after a narrower store defeats store-to-load
+    /// forwarding.
     counts: Vec<u64>,
     /// The sum over all transfers of a number that is their group's.
     hash: u64,
@@ -22,17 +24,17 @@ pub(super) struct Memo {
     known_rates: Vec<Known>,
 }
 
-/// What was found for a group: its rate, and the lane that keeps it from more, if it is not its cap.
+/// The rate of a group, and the lane that keeps it from more; none where that is its cap.
 pub(super) type Known = (Divisor, Option<usize>);
 
 /// How many sets of numbers are kept.
 const PLACES: usize = 256;
 
-/// With more groups than these, comparing their numbers takes longer than finding their rates.
-const MOST_GROUPS: usize = 48;
-
 impl Memo {
-    /// There is one group more.
+    /// With more groups than these, comparing their numbers takes longer than finding their rates.
+    pub const MOST_GROUPS: usize = 48;
+
+    /// Adds a group. All rates that were kept are lost.
     pub fn add_group(&mut self) {
         self.groups += 1;
         self.counts.resize(self.groups.div_ceil(2), 0);
@@ -48,17 +50,17 @@ impl Memo {
 
     /// Whether there are few enough groups for rates to be kept.
     pub fn is_used(&self) -> bool {
-        self.groups <= MOST_GROUPS
+        self.groups <= Self::MOST_GROUPS
     }
 
-    /// `group` has a transfer more.
+    /// Adds a transfer to `group`.
     #[inline]
     pub fn join(&mut self, group: usize) {
         self.counts[group / 2] += one_of(group);
         self.hash = self.hash.wrapping_add(number_of(group));
     }
 
-    /// `group` has so many transfers less.
+    /// Takes so many transfers out of `group`.
     #[inline]
     pub fn leave(&mut self, group: usize, transfers: u32) {
         self.counts[group / 2] -= one_of(group) * u64::from(transfers);
@@ -92,12 +94,13 @@ impl Memo {
     }
 }
 
-/// A transfer of `group`, in the word that counts its transfers.
+/// One transfer of `group`, in the word that counts its transfers.
 fn one_of(group: usize) -> u64 {
     1 << (32 * (group % 2))
 }
 
-/// A large odd number for each group, without a pattern: that of the golden ratio, times the group's.
+/// A large odd number for each group, without a pattern: that of the golden ratio, times the
+/// group's.
 fn number_of(group: usize) -> u64 {
     (2 * group as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }

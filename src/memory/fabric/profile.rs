@@ -1,11 +1,15 @@
-//! What the fabric knows of a route before anything goes over it: its lanes, what bytes cost on them, and how fast a
-//! transfer would go alone.
+//! What the fabric knows of a route before anything goes over it: its lanes, what bytes cost on
+//! them, and the unloaded service time of a transfer.
+//!
+//! Profiles are made when a request of a new kind (route, class, granule, parts) is first issued,
+//! and found by that kind from then on: in most systems by a look-up in a list, otherwise by a
+//! hash.
 
 use super::division::Divisor;
 use super::filling::{GroupHold, PLAIN, Pool, Rate};
-use super::sharing::{BYTE, SLACK, size};
+use super::request::Urgency;
+use super::sharing::{BYTE, TOLERANCE, size};
 use super::windows::WindowSet;
-use super::{Arbiter, Urgency, level};
 use crate::memory::{Arbitration, Direction, Hold, Lane, MemorySystem, Pattern, RouteId, TransferClass};
 use crate::units::{Bandwidth, Bytes, SimTime};
 use rustc_hash::FxHashMap;
@@ -16,27 +20,33 @@ use std::ops::Index;
 pub(super) struct Profile {
     holds: Box<[Hold]>,
     lanes: Box<[usize]>,
-    /// What each lane gives a transfer alone, by hold.
+    /// The rate that each lane gives a transfer which has it to itself, by hold.
     rates: Box<[Rate]>,
-    pub pace: Pace,
+    /// How fast it goes with its lanes to itself.
+    pub rate: ServiceRate,
     /// How fast it would go if it went evenly over all the ways between its ends at once.
-    pub together: Pace,
+    pub together: ServiceRate,
     /// Over how many of them.
     pub ways: u64,
     /// From the request to the first byte.
     pub latency: SimTime,
     /// The number of that latency.
     pub timer: usize,
-    /// Whether a transfer is on its lanes as soon as it is requested: they have no latency, and carry any number at once.
+    /// Whether a transfer is on its lanes as soon as it is requested: they have no latency, and
+    /// carry any number at once.
     pub is_direct: bool,
     /// The windows of bytes in flight on its route.
     pub windows: WindowSet,
     /// Those of them in which it fits: it does not hold their lanes.
     pub fits: WindowSet,
     key: Key,
-    /// The precedence and, under sharing, the group: of due transfers, then of early ones.
-    levels: [u8; 2],
-    groups: [usize; 2],
+    /// The precedence: of due transfers, then of early ones.
+    pub levels: [u8; 2],
+    /// What its bytes cost on each lane, its share against one of weight 1, and the most that it
+    /// gets: see [`Demand`](super::filling::Demand).
+    pub costs: Box<[GroupHold]>,
+    pub weight: u64,
+    pub cap: Option<Rate>,
 }
 
 impl Profile {
@@ -52,11 +62,7 @@ impl Profile {
         self.levels[usize::from(urgency == Urgency::Early)]
     }
 
-    pub fn group(&self, urgency: Urgency) -> usize {
-        self.groups[usize::from(urgency == Urgency::Early)]
-    }
-
-    /// What the slowest of those of `lanes` that it holds gives a transfer alone.
+    /// The rate of the slowest of those of `lanes` that it holds.
     pub fn rate_of(&self, lanes: &[usize]) -> Rate {
         let pairs = self.holds.iter().zip(&self.rates);
         pairs.filter(|(hold, _)| lanes.contains(&hold.lane.index())).map(|(_, rate)| *rate).min().unwrap_or(Rate::MAX)
@@ -64,28 +70,28 @@ impl Profile {
 
     /// The time that `size` takes of each of its lanes, in picoseconds.
     pub fn takes(&self, size: u128) -> impl Iterator<Item = (usize, f64)> + '_ {
-        let size = size.saturating_sub(SLACK) as f64;
+        let size = size.saturating_sub(TOLERANCE) as f64;
         self.lanes.iter().zip(&self.rates).map(move |(lane, rate)| (*lane, size / *rate as f64))
     }
 
-    /// What the slowest of its other lanes gives.
+    /// The rate of the slowest of its lanes that are not among `lanes`.
     pub fn rate_but(&self, lanes: &[usize]) -> Rate {
         let pairs = self.holds.iter().zip(&self.rates);
         pairs.filter(|(hold, _)| !lanes.contains(&hold.lane.index())).map(|(_, rate)| *rate).min().unwrap_or(Rate::MAX)
     }
 }
 
-/// How fast a transfer goes alone.
+/// How fast a transfer goes with its lanes to itself.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Pace {
+pub(super) enum ServiceRate {
     /// At one of so many equal parts of a bandwidth; `divisor` is the whole of it.
     Exact { whole: Bandwidth, shared_by: u32, divisor: Divisor },
     /// At a rate that losses make no simple fraction.
     Rounded(Rate),
 }
 
-impl Pace {
-    /// What `bytes` take.
+impl ServiceRate {
+    /// The time that `bytes` take.
     #[inline]
     pub fn time_for_all(&self, bytes: Bytes) -> SimTime {
         match self {
@@ -96,7 +102,7 @@ impl Pace {
         }
     }
 
-    /// What `bytes`, or one of `parts` equal parts of them, take.
+    /// The time that `bytes`, or one of `parts` equal parts of them, take.
     pub fn time_for(self, bytes: Bytes, parts: u64) -> SimTime {
         let picoseconds = match self {
             Self::Exact { whole, shared_by, divisor } => {
@@ -106,7 +112,7 @@ impl Pace {
                 }
                 exact.div_ceil(u128::from(whole.get()) * u128::from(parts))
             }
-            Self::Rounded(rate) => (size(bytes, parts) - SLACK).div_ceil(rate),
+            Self::Rounded(rate) => (size(bytes, parts) - TOLERANCE).div_ceil(rate),
         };
         u64::try_from(picoseconds).map_or(SimTime::MAX, SimTime::from_ps)
     }
@@ -119,9 +125,10 @@ impl Pace {
                 exact / (u128::from(SimTime::PS_PER_SECOND) * u128::from(shared_by))
             }
             Self::Rounded(rate) => {
-                // The rate is rounded down: a byte that lacks but a hair has arrived, as one under sharing has.
+                // The rate is rounded down: a byte that lacks no more than the tolerance has
+                // arrived, as under sharing.
                 let carried = rate.saturating_mul(u128::from(time.as_ps())).saturating_mul(u128::from(parts));
-                carried.saturating_add(SLACK) / BYTE
+                carried.saturating_add(TOLERANCE) / BYTE
             }
         };
         Bytes::new(u64::try_from(bytes).unwrap_or(u64::MAX))
@@ -133,14 +140,30 @@ fn rate(bandwidth: Bandwidth, shared_by: u32) -> Rate {
     u128::from(bandwidth.get()) * BYTE / (u128::from(SimTime::PS_PER_SECOND) * u128::from(shared_by))
 }
 
+/// How many levels of precedence there are: one more than the largest that [`level`] returns.
+pub(super) const LEVELS: u8 = 4;
+
+/// The level of precedence of a transfer: lower levels are served first.
+fn level(arbitration: Arbitration, class: TransferClass, urgency: Urgency) -> u8 {
+    match (arbitration, class, urgency) {
+        (Arbitration::Fifo, ..) => 0,
+        (Arbitration::Priority, TransferClass::KvWrite, _) => 2,
+        (Arbitration::Priority, TransferClass::MigrateIn | TransferClass::MigrateOut, _) => 3,
+        (_, _, Urgency::Early) => 1,
+        (_, _, Urgency::Due) => 0,
+    }
+}
+
 /// A lane as filling sees it.
 pub(super) fn pool(lane: &Lane) -> Pool {
     let read_shares = lane.efficiency.as_ref().map(|efficiency| efficiency.read_shares().into());
     Pool::new(rate(lane.whole, lane.shared_by), read_shares)
 }
 
-/// What has so many parts, each over its own channel, has so much less weight in each: on a lane that all cross, it has the
-/// weight of one. A number that can be divided by how many parts there may be, unless that is too large for exact shares.
+/// The weight of a transfer over one route, in units of which each part of a striped one has a
+/// whole number: a common multiple of all numbers of parts there may be, unless that is too large
+/// for exact shares. An n-way striped transfer gives each part weight 1/n, so that on a lane that
+/// all parts cross the whole still counts once.
 fn weight_unit(system: &MemorySystem) -> u64 {
     const LARGEST: u64 = 1 << 34;
     let ports = || system.tier_ids().map(|tier| system.ports(tier).len() as u64);
@@ -171,9 +194,10 @@ pub(super) struct Profiles {
     /// The windows on each route, where there are any.
     windows_on: FxHashMap<RouteId, WindowSet>,
     known: FxHashMap<Key, u32>,
-    /// The same by route, then class, of the first routes, where neither granules nor caps make a difference.
+    /// The same by route, then class, of the first routes, where neither granules nor caps make a
+    /// difference.
     direct: Vec<u32>,
-    /// What channels carry in a row at most, of reads and of writes, where it makes a difference.
+    /// By route: the largest granules that make a difference, of reads and of writes.
     most: FxHashMap<RouteId, (Bytes, Bytes)>,
     all: Vec<Profile>,
     latencies: Vec<SimTime>,
@@ -188,6 +212,12 @@ type Key = (RouteId, TransferClass, Pattern, Bytes, Bytes, u32, WindowSet);
 /// How many routes and classes are looked up without a hash.
 const DIRECT: usize = 1 << 14;
 const UNKNOWN: u32 = u32::MAX;
+
+/// Where the direct list has the profile of `class` over `route`.
+#[inline]
+fn place(class: TransferClass, route: RouteId) -> usize {
+    route.index() * TransferClass::COUNT + class.index()
+}
 
 impl Index<u32> for Profiles {
     type Output = Profile;
@@ -219,40 +249,44 @@ impl Profiles {
         profile.holds.iter().any(|hold| self.system.lanes()[hold.lane.index()].transfer_cap.is_some())
     }
 
-    /// The number of the profile of `class` over `route` in granules of `granule`, for a transfer
-    /// of `bytes` in so many parts that is requested while nothing else is in flight.
-    #[inline]
-    pub fn find(
-        &mut self,
-        arbiter: &mut Arbiter,
-        class: TransferClass,
-        route: RouteId,
-        (pattern, granule): (Pattern, Bytes),
-        (bytes, parts): (Bytes, usize),
-    ) -> u32 {
-        let direct = route.index() * TransferClass::COUNT + class.index();
-        if let Some(&profile) = self.direct.get(direct)
-            && profile != UNKNOWN
-        {
-            return profile;
-        }
-        self.find_unlisted(arbiter, class, route, (pattern, granule), (bytes, parts))
+    /// How many lanes the memory system has.
+    pub fn lanes(&self) -> usize {
+        self.system.lanes().len()
     }
 
-    fn find_unlisted(
+    /// All profiles that were made from number `first` on.
+    pub fn since(&self, first: usize) -> &[Profile] {
+        &self.all[first..]
+    }
+
+    /// How many profiles were made.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// The number of the profile of `class` over `route`, where that is known without looking at
+    /// granules and sizes.
+    #[inline]
+    pub fn listed(&self, class: TransferClass, route: RouteId) -> Option<u32> {
+        self.direct.get(place(class, route)).copied().filter(|profile| *profile != UNKNOWN)
+    }
+
+    /// The number of the profile of `class` over `route` in granules of `granule`, for a transfer
+    /// of `bytes` in so many parts that is requested while nothing else is in flight. It is made if
+    /// there is none.
+    pub fn find(
         &mut self,
-        arbiter: &mut Arbiter,
         class: TransferClass,
         route: RouteId,
         (pattern, granule): (Pattern, Bytes),
         (bytes, parts): (Bytes, usize),
     ) -> u32 {
-        let direct = route.index() * TransferClass::COUNT + class.index();
+        let direct = place(class, route);
         let (read, write) = if self.by_granule { self.in_a_row(route, granule) } else { (Bytes::ZERO, Bytes::ZERO) };
         let pattern = if self.by_granule { pattern } else { Pattern::Random };
         let parts = if self.capped { u32::try_from(parts).unwrap_or(u32::MAX) } else { 0 };
         let fits = self.windows_on(route) & self.windows_of_at_least(bytes);
-        let number = self.find_by_key(arbiter, (route, class, pattern, read, write, parts, fits));
+        let number = self.find_by_key((route, class, pattern, read, write, parts, fits));
         if !self.by_granule && !self.capped && self.windows.is_empty() && direct < DIRECT {
             self.direct.resize(self.direct.len().max(direct + 1), UNKNOWN);
             self.direct[direct] = number;
@@ -260,11 +294,11 @@ impl Profiles {
         number
     }
 
-    fn find_by_key(&mut self, arbiter: &mut Arbiter, key: Key) -> u32 {
+    fn find_by_key(&mut self, key: Key) -> u32 {
         if let Some(&profile) = self.known.get(&key) {
             return profile;
         }
-        let profile = self.make(arbiter, key);
+        let profile = self.make(key);
         self.all.push(profile);
         let number = self.all.len() as u32 - 1;
         self.known.insert(key, number);
@@ -272,9 +306,9 @@ impl Profiles {
     }
 
     /// As `profile`, of a transfer that fits in the windows `fits`, and in no others.
-    pub fn fitting(&mut self, arbiter: &mut Arbiter, profile: u32, fits: WindowSet) -> u32 {
+    pub fn fitting(&mut self, profile: u32, fits: WindowSet) -> u32 {
         let (route, class, pattern, read, write, parts, _) = self[profile].key;
-        self.find_by_key(arbiter, (route, class, pattern, read, write, parts, fits))
+        self.find_by_key((route, class, pattern, read, write, parts, fits))
     }
 
     /// The windows on `route`.
@@ -295,7 +329,8 @@ impl Profiles {
         (0..).zip(&self.windows).map(|(bit, (_, limit))| WindowSet::from(bytes <= *limit) << bit).sum()
     }
 
-    /// What channels carry in a row, where it makes a difference: beyond the largest granule it makes none.
+    /// The contiguous bytes on each channel, for reads and for writes, where they make a
+    /// difference: beyond the largest granule of an efficiency they make none.
     fn in_a_row(&mut self, route: RouteId, granule: Bytes) -> (Bytes, Bytes) {
         let (read, write) = self.system.in_a_row(route, granule);
         let system = &self.system;
@@ -312,7 +347,7 @@ impl Profiles {
         (read.min(most.0), write.min(most.1))
     }
 
-    fn make(&mut self, arbiter: &mut Arbiter, key: Key) -> Profile {
+    fn make(&mut self, key: Key) -> Profile {
         let (route, class, pattern, read, write, parts, fits) = key;
         let windows = self.windows_on(route);
         let system = &self.system;
@@ -322,14 +357,14 @@ impl Profiles {
             window.is_none_or(|window| fits >> window & 1 == 0)
         });
         let holds: Box<[Hold]> = holds.into();
-        let costs: Vec<GroupHold> = holds
+        let costs: Box<[GroupHold]> = holds
             .iter()
             .map(|hold| {
                 let granule = if hold.direction == Direction::Read { read } else { write };
                 group_hold(&system.lanes()[hold.lane.index()], *hold, pattern, granule)
             })
             .collect();
-        // A transfer over several routes at once has so much less on each.
+        // A transfer over several routes at once has that much less weight on each.
         let ways = system.ways(route);
         let part = parts.max(1);
         let caps = holds.iter().filter_map(|hold| system.lanes()[hold.lane.index()].transfer_cap).min();
@@ -339,12 +374,6 @@ impl Profiles {
         };
         let weight = weight * self.weight_unit / ways;
         let levels = [Urgency::Due, Urgency::Early].map(|urgency| level(system.arbitration(), class, urgency));
-        let groups = match arbiter {
-            Arbiter::Sharing(sharing) => {
-                levels.map(|level| sharing.group(&costs, weight, level, caps.map(|cap| rate(cap, part))))
-            }
-            Arbiter::Fifo(_) => [0; 2],
-        };
         let rates: Box<[Rate]> = holds
             .iter()
             .zip(&costs)
@@ -353,8 +382,8 @@ impl Profiles {
                 rate(lane.whole, lane.shared_by) * Rate::from(PLAIN) / Rate::from(cost.cost)
             })
             .collect();
-        // Over one of so many ways, or all of them.
-        let pace = |of_all: bool| {
+        // The service rate over one of the parallel ways, or over all of them.
+        let service = |of_all: bool| {
             let shared_by = |lane: &Lane| if of_all { 1 } else { lane.shared_by };
             let cap = caps.map(|cap| (cap, if of_all { 1 } else { part }));
             let lanes = holds.iter().map(|hold| &system.lanes()[hold.lane.index()]);
@@ -365,17 +394,17 @@ impl Profiles {
                     .min_by_key(|(whole, shared_by)| rate(*whole, *shared_by))
                     .expect("a route holds a lane");
                 let (whole, shared_by) = slowest;
-                Pace::Exact { whole, shared_by, divisor: Divisor::new(u128::from(whole.get())) }
+                ServiceRate::Exact { whole, shared_by, divisor: Divisor::new(u128::from(whole.get())) }
             } else {
                 let slowest = lanes
                     .zip(&costs)
                     .map(|(lane, cost)| rate(lane.whole, shared_by(lane)) * Rate::from(PLAIN) / Rate::from(cost.cost))
                     .chain(cap.map(|(cap, part)| rate(cap, part)))
                     .min();
-                Pace::Rounded(slowest.expect("a route holds a lane"))
+                ServiceRate::Rounded(slowest.expect("a route holds a lane"))
             }
         };
-        let (pace, together) = (pace(false), pace(true));
+        let (service, together) = (service(false), service(true));
         let latency = system.route_latency(route);
         let is_limited = holds.iter().any(|hold| system.lanes()[hold.lane.index()].max_transfers.is_some());
         let is_direct = latency == SimTime::ZERO && !is_limited;
@@ -387,7 +416,7 @@ impl Profiles {
             lanes: holds.iter().map(|hold| hold.lane.index()).collect(),
             holds,
             rates,
-            pace,
+            rate: service,
             together,
             ways,
             latency,
@@ -397,7 +426,9 @@ impl Profiles {
             fits,
             key,
             levels,
-            groups,
+            costs,
+            weight,
+            cap: caps.map(|cap| rate(cap, part)),
         }
     }
 }
@@ -412,17 +443,18 @@ fn group_hold(lane: &Lane, hold: Hold, pattern: Pattern, granule: Bytes) -> Grou
     let longest = efficiency.streaming_times();
     let reference = if lane.write_only { longest[0] } else { longest[last] };
     let costs: Vec<f64> = times.iter().map(|time| time / reference).collect();
-    // Alone on a pair of lanes, or while a bus carries nothing else.
+    // On one of a pair of lanes, or while a bus carries nothing else.
     let pure = if direction == Direction::Read { costs[last] } else { costs[0] };
     GroupHold { lane: id.index(), direction, cost: (pure * PLAIN as f64).ceil() as u64, costs: Some(costs.into()) }
 }
 
-/// When the last of `sizes` is complete, if all share `together` equally and none gets more than `each`.
+/// When the last of parts of these sizes is complete, if all share the rate `together` equally and
+/// none gets more than `each`.
 pub(super) fn in_turns(mut sizes: Vec<u128>, each: Rate, together: Rate) -> SimTime {
     sizes.sort_unstable();
     let (mut time, mut done) = (0.0, 0.0);
     for (index, size) in sizes.iter().enumerate() {
-        let size = size.saturating_sub(SLACK) as f64;
+        let size = size.saturating_sub(TOLERANCE) as f64;
         let left = (sizes.len() - index) as f64;
         time += (size - done) / (each as f64).min(together as f64 / left);
         done = size;

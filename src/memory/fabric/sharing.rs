@@ -1,54 +1,69 @@
-//! `Fair` and `Priority`: transfers share lanes, at rates that are constant between arrivals and departures.
+//! `Fair` and `Priority`: transfers share lanes, at rates that are constant between arrivals and
+//! departures.
 //!
-//! Transfers that hold the same lanes with the same weight, precedence and costs form a group, and at any moment all of a
-//! group get the same rate. So a group needs only one number, its *progress*: the bytes that a member which was
-//! there from the start would have received. A transfer completes when the progress reaches what it was at its
-//! arrival plus its size; that mark never changes, whatever the rates do. Marks are kept in a queue of their own, of which only
-//! the first is in the calendar. An arrival or departure costs a few steps in the mean, however many transfers there are, plus the filling over the few groups whose
-//! lanes are connected with those that changed.
+//! Transfers that hold the same lanes with the same weight, precedence and costs form a *group*,
+//! and at any moment all of a group get the same rate. So a group needs only one number, its
+//! *progress*: the bytes that a member which was there from the start would have received. This is
+//! the virtual time of processor sharing. A transfer completes when the progress reaches what it
+//! was at its arrival plus its size; that *completion mark* never changes, whatever the rates do. A
+//! group keeps its marks in a ladder queue ([`Marks`]), of which only the first is in the calendar.
+//! An arrival or departure is O(1) amortized, independent of the number of transfers, plus
+//! progressive filling over the groups whose lanes are connected with those that changed.
 //!
 //! # Precision
-//! Progress and rates are fixed-point with 64 fractional bits. Rates are rounded down, so a transfer lags the exact solution
-//! by at most its weight times 2^-64 byte for each picosecond that it is active. To make up for it, a transfer is complete at the
-//! first whole picosecond at which it lacks less than [`SLACK`], 2^-20 byte: more than the lag of 17 simulated seconds at
-//! weight 1, and what a lane of 1 GB/s carries in a thousandth of a picosecond. So completions are those of the exact
-//! solution, rounded up, but where that lies within this hair after a whole picosecond. The clock is in whole picoseconds, so what
-//! a departing transfer had of its lanes is given to the others at the next one.
+//! Progress and rates are fixed-point with 64 fractional bits. Rates are rounded down, so a
+//! transfer lags the exact solution by at most its weight times 2^-64 byte for each picosecond that
+//! it is active. To make up for it, a transfer is complete at the first whole picosecond at which
+//! it lacks no more than [`TOLERANCE`], 2^-20 byte: more than the lag of 17 simulated seconds at
+//! weight 1, and what a lane of 1 GB/s carries in a thousandth of a picosecond. So completions are
+//! those of the exact solution, rounded up to a picosecond, except where the solution is within the
+//! tolerance after a whole one. The clock is in whole picoseconds, so what a departing transfer had
+//! of its lanes is given to the others at the next one.
 
+use super::arbiter::{Arbiter, Entries, Entry};
 use super::division::Divisor;
-use super::filling::{Demand, GroupHold, Pool, Rate, Scale, fill};
+use super::event::Event;
+use super::filling::{Demand, Pool, Scale, fill};
+use super::lanes::Lanes;
 use super::marks::{Mark, Marks};
 use super::memo::Memo;
-use crate::kernel::{Calendar, EventId};
+use super::observe::Bottleneck;
+use super::profile::{Profile, Profiles, ServiceRate};
+use super::request::Urgency;
+use super::slots::{At, Slots, State};
+use crate::kernel::Calendar;
+use crate::memory::{LaneId, PerClass};
 use crate::units::{Bytes, SimTime};
 
 /// A byte in the fixed-point format of progress.
 pub(super) const BYTE: u128 = 1 << 64;
-/// What a complete transfer may lack: 2^-20 byte.
-pub(super) const SLACK: u128 = 1 << 44;
+/// What a complete transfer may lack, because rates are rounded down: 2^-20 byte.
+pub(super) const TOLERANCE: u128 = 1 << 44;
 
-/// The least progress at which one more transfer of a group that is at `progress` can have received `bytes` more whole
-/// bytes: it may be anywhere within a byte now, and the last of them may lack [`SLACK`].
+/// The least progress at which one more transfer of a group that is at `progress` can have received
+/// `bytes` more whole bytes: it may be anywhere within a byte now, and the last of them may lack
+/// [`TOLERANCE`].
 pub(super) fn progress_after(progress: u128, bytes: Bytes) -> u128 {
-    progress.saturating_add((u128::from(bytes.get()).saturating_sub(1) * BYTE).saturating_sub(SLACK))
+    progress.saturating_add((u128::from(bytes.get()).saturating_sub(1) * BYTE).saturating_sub(TOLERANCE))
 }
 
 /// A transfer's place in its group.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Membership {
-    pub group: u32,
+    group: u32,
     /// The group's progress at which it is complete.
     mark: u128,
 }
 
-/// What a transfer is to receive, in the format of progress. One that is spread evenly over several lanes is complete when
-/// all of it lacks [`SLACK`], so each part when it lacks its part of that.
+/// What a transfer is to receive, in the format of progress. One that is spread evenly over several
+/// lanes is complete when all of it lacks [`TOLERANCE`], so each part when it lacks its part of
+/// that.
 pub(super) fn size(bytes: Bytes, parts: u64) -> u128 {
     if parts == 1 {
         return u128::from(bytes.get()) * BYTE;
     }
     let parts = u128::from(parts);
-    (u128::from(bytes.get()) * BYTE).div_ceil(parts) + SLACK - SLACK / parts
+    (u128::from(bytes.get()) * BYTE).div_ceil(parts) + TOLERANCE - TOLERANCE / parts
 }
 
 #[derive(Clone, Debug)]
@@ -56,15 +71,15 @@ struct Group {
     progress: u128,
     rate: Divisor,
     since: SimTime,
-    /// Marks in the order of completion; equal marks in the order of issue. An entry whose transfer has moved to
-    /// another group is stale and is dropped when it comes up.
+    /// Marks in the order of completion; equal marks in the order of issue. An entry whose transfer
+    /// has moved to another group is stale and is dropped when it comes up.
     marks: Marks,
     /// How many of the marks are stale.
     stale: usize,
-    /// Those that have not received anything since they joined: (order, slot).
+    /// The transfers that have not received anything since they joined: (order, slot).
     waiting: Vec<(u64, u32)>,
     scheduled: SimTime,
-    /// Who is in it has changed since the last filling.
+    /// Whether transfers joined or left it since rates were last set.
     changed: bool,
     /// The filling that saw it last.
     seen: u64,
@@ -87,16 +102,16 @@ impl Group {
         let Some(mark) = self.marks.first() else {
             return SimTime::MAX;
         };
-        let missing = mark.at.saturating_sub(self.progress).saturating_sub(SLACK);
+        let missing = mark.at.saturating_sub(self.progress).saturating_sub(TOLERANCE);
         if missing == 0 {
             return self.since;
         }
-        // At no rate it takes for ever.
+        // At no rate it never completes.
         let wait = self.rate.div_ceil(missing);
         if wait == u64::MAX { SimTime::MAX } else { self.since + SimTime::from_ps(wait) }
     }
 
-    /// Drops what is stale of the first marks.
+    /// Drops the first marks as long as they are stale.
     fn drop_stale(&mut self, entries: &impl Entries) {
         while self.stale > 0
             && let Some(mark) = self.marks.first()
@@ -107,9 +122,10 @@ impl Group {
         }
     }
 
-    /// Goes on at `rate`, `count` transfers strong, from now on, and moves the completion of the next of them, which is event `id`.
+    /// From now on its `count` transfers get `rate` each; moves the event of its next completion,
+    /// number `id`.
     #[inline(always)]
-    fn go_on(&mut self, id: EventId, rate: &Divisor, count: u64, calendar: &mut Calendar, entries: &mut impl Entries) {
+    fn go_on(&mut self, id: usize, rate: &Divisor, count: u64, calendar: &mut Calendar, entries: &mut impl Entries) {
         self.changed = false;
         let next = if count == 0 {
             self.rate = Divisor::ZERO;
@@ -126,22 +142,15 @@ impl Group {
         };
         if next != self.scheduled {
             self.scheduled = next;
-            calendar.schedule(id, next);
+            calendar.schedule(Event::Completion(id as u32).pack(), next);
         }
     }
 }
 
-/// What [`Sharing`] asks and tells of the transfers that its entries (slot, order) stand for.
-pub(super) trait Entries {
-    /// Whether the entry still belongs to the group that it is in.
-    fn is_current(&self, slot: u32, order: u64) -> bool;
-
-    /// From now on it receives something, for the first time since it joined its group.
-    fn start(&mut self, slot: u32, order: u64);
-}
-
 #[derive(Clone, Debug)]
 pub(super) struct Sharing {
+    /// By profile: the groups of due transfers and of early ones.
+    by_profile: Vec<[usize; 2]>,
     demands: Vec<Demand>,
     groups: Vec<Group>,
     pools: Vec<Pool>,
@@ -149,14 +158,14 @@ pub(super) struct Sharing {
     memo: Memo,
     /// Whether costs of some lane depend on what it carries.
     any_costs: bool,
-    /// Those of the first 64 groups that have transfers, a bit each: all groups, where rates are kept in the memo.
+    /// The groups that have transfers, a bit for each: see [`bit_of`].
     active: u64,
-    /// Whether pools keep lists of their groups that have transfers. Where rates are found only now and then, the lists are made
-    /// when they are.
+    /// Whether pools keep lists of their groups that have transfers. Where rates are found only now
+    /// and then, the lists are made when they are.
     keeps_lists: bool,
     /// Groups that changed since rates were last set.
     changed: Vec<usize>,
-    /// The same as bits; where there are more than 64 groups, nobody reads them.
+    /// The same, a bit for each group: see [`bit_of`].
     changed_bits: u64,
     /// The number of the present filling, and the one that saw each lane last.
     filling: u64,
@@ -166,14 +175,20 @@ pub(super) struct Sharing {
     members: Vec<usize>,
 }
 
-/// The bit that stands for `group`.
+/// How many groups have a bit of their own.
+const GROUP_BITS: usize = u64::BITS as usize;
+// Bits are read only where the memo has the rates, which then knows each group.
+const _: () = assert!(Memo::MOST_GROUPS <= GROUP_BITS);
+
+/// The bit that stands for `group`: where there are more groups than bits, nobody reads them.
 fn bit_of(group: usize) -> u64 {
-    1 << (group % 64)
+    1 << (group % GROUP_BITS)
 }
 
 impl Sharing {
     pub fn new(pools: Vec<Pool>, scale: Scale) -> Self {
         Self {
+            by_profile: Vec::new(),
             demands: Vec::new(),
             groups: Vec::new(),
             memo: Memo::default(),
@@ -191,15 +206,17 @@ impl Sharing {
         }
     }
 
-    /// The group of those that hold `holds` with this weight, precedence and cap.
-    pub fn group(&mut self, holds: &[GroupHold], weight: u64, level: u8, cap: Option<Rate>) -> usize {
+    /// The group of those that hold the lanes of `profile` with its weight and cap, and with this
+    /// precedence.
+    fn group(&mut self, profile: &Profile, level: u8) -> usize {
+        let (weight, cap) = (profile.weight, profile.cap);
         let same = |demand: &Demand| {
-            (demand.weight, demand.level, demand.cap) == (weight, level, cap) && *demand.holds == *holds
+            (demand.weight, demand.level, demand.cap) == (weight, level, cap) && *demand.holds == *profile.costs
         };
         self.demands.iter().position(same).unwrap_or_else(|| {
-            self.demands.push(Demand::new(holds.into(), weight, level, cap));
+            self.demands.push(Demand::new(profile.costs.clone(), weight, level, cap));
             self.memo.add_group();
-            // What a lane with costs gives may depend on the order of arrival.
+            // The rates on a lane with costs may depend on the order of arrival.
             let keeps_lists = self.any_costs || !self.memo.is_used();
             if keeps_lists && !self.keeps_lists {
                 self.list_active();
@@ -266,11 +283,17 @@ impl Sharing {
         }
     }
 
-    /// `size` is what [`size`] says of it.
-    pub fn join(&mut self, now: SimTime, group: usize, size: u128, order: u64, slot: u32) -> Membership {
+    /// The group of `profile` and `urgency`.
+    #[inline]
+    fn group_of(&self, profile: u32, urgency: Urgency) -> usize {
+        self.by_profile[profile as usize][usize::from(urgency == Urgency::Early)]
+    }
+
+    /// A transfer that is to receive `size` joins `group`.
+    fn enter(&mut self, now: SimTime, group: usize, size: u128, order: u64, slot: u32) -> Membership {
         let target = &mut self.groups[group];
         if self.demands[group].count == 0 {
-            // What is left of those that were here is stale.
+            // Whatever is left of earlier transfers is stale.
             target.marks.clear();
             target.stale = 0;
             target.waiting.clear();
@@ -283,97 +306,17 @@ impl Sharing {
         Membership { group: group as u32, mark }
     }
 
-    /// Moves a transfer to another group, with what it has received so far.
-    pub fn regroup(&mut self, now: SimTime, from: Membership, group: usize, order: u64, slot: u32) -> Membership {
-        let missing = self.missing(now, from);
-        self.leave(now, from);
-        self.join(now, group, missing, order, slot)
-    }
-
     /// A transfer that is not complete leaves its group; its entry is stale from now on.
-    pub fn leave(&mut self, now: SimTime, member: Membership) {
+    fn exit(&mut self, now: SimTime, member: Membership) {
         let left = member.group as usize;
         self.groups[left].advance(now);
         self.groups[left].stale += 1;
         self.take_away(left, 1);
     }
 
-    /// What `member` has not received by `now`.
+    /// What `member` is still to receive at `now`, in the format of progress.
     fn missing(&self, now: SimTime, member: Membership) -> u128 {
         member.mark.saturating_sub(self.groups[member.group as usize].progress_at(now))
-    }
-
-    pub fn progress(&self, now: SimTime, group: usize) -> u128 {
-        self.groups[group].progress_at(now)
-    }
-
-    /// Adds to each lane what it carries, in bytes a second.
-    pub fn add_rates(&self, rates: &mut [f64]) {
-        for (demand, group) in self.demands.iter().zip(&self.groups).filter(|(demand, _)| demand.count > 0) {
-            let bytes_a_picosecond = group.rate.get() as f64 / BYTE as f64 * demand.count as f64;
-            for hold in &demand.holds {
-                rates[hold.lane] += bytes_a_picosecond * SimTime::PS_PER_SECOND as f64;
-            }
-        }
-    }
-
-    /// What one of `group` receives, and the lane that keeps it from more, if it is not its cap.
-    pub fn rate(&self, group: u32) -> (Rate, Option<usize>) {
-        let group = group as usize;
-        (self.groups[group].rate.get(), self.demands[group].limit)
-    }
-
-    /// The whole bytes that a transfer of `bytes` in so many equal parts, of which `member` is one, has received by `now`.
-    pub fn delivered(&self, now: SimTime, member: Membership, bytes: Bytes, parts: u64) -> Bytes {
-        let of_part = self.missing(now, member);
-        // Less what each part was given besides: see `size`.
-        let missing = (of_part * u128::from(parts)).saturating_sub(SLACK * (u128::from(parts) - 1));
-        let size = u128::from(bytes.get()) * BYTE;
-        let received = (size.saturating_sub(missing) + SLACK) / BYTE;
-        Bytes::new(u64::try_from(received).unwrap_or(u64::MAX).min(bytes.get()))
-    }
-
-    /// Takes the transfers of `group` that are complete at `now`, and adds their slots to `complete`, in their order.
-    pub fn take_complete(&mut self, now: SimTime, group: usize, complete: &mut Vec<u32>, entries: &impl Entries) {
-        let target = &mut self.groups[group];
-        // The event that led here is spent, whatever it finds.
-        target.scheduled = SimTime::MAX;
-        target.advance(now);
-        let reached = target.progress + SLACK;
-        let before = complete.len();
-        loop {
-            target.drop_stale(entries);
-            match target.marks.first() {
-                Some(mark) if mark.at <= reached => complete.push(mark.slot),
-                _ => break,
-            }
-            target.marks.pop();
-        }
-        self.take_away(group, (complete.len() - before) as u32);
-    }
-
-    /// After arrivals and departures: sets rates anew, and moves the pending completions.
-    pub fn settle(&mut self, calendar: &mut Calendar, entries: &mut impl Entries) {
-        if self.changed.is_empty() {
-            return;
-        }
-        if let Some(rates) = self.memo.rates() {
-            // Of all groups, only those that have changed, and those whose rate has.
-            let mut bits = self.active | self.changed_bits;
-            while bits != 0 {
-                let index = bits.trailing_zeros() as usize;
-                bits &= bits - 1;
-                let (group, demand, (rate, limit)) = (&mut self.groups[index], &mut self.demands[index], &rates[index]);
-                demand.limit = *limit;
-                if group.changed || group.rate.get() != rate.get() {
-                    group.go_on(EventId::new(index as u32), rate, demand.count, calendar, entries);
-                }
-            }
-        } else {
-            self.fill(calendar, entries);
-        }
-        self.changed.clear();
-        self.changed_bits = 0;
     }
 
     /// Finds rates that are not known.
@@ -387,18 +330,19 @@ impl Sharing {
         for &index in &self.members {
             let (demand, group) = (&self.demands[index], &mut self.groups[index]);
             if group.changed || group.rate.get() != demand.rate {
-                group.go_on(EventId::new(index as u32), &Divisor::new(demand.rate), demand.count, calendar, entries);
+                group.go_on(index, &Divisor::new(demand.rate), demand.count, calendar, entries);
             }
         }
-        // The shares of a lane with costs that carries both directions are found in floats, and their last digits depend
-        // on the order in which its groups came.
+        // The shares of a lane with costs that carries both directions are found in floats, and
+        // their last digits depend on the order in which its groups became active.
         if !self.any_costs || !self.pools.iter().enumerate().any(|(at, pool)| pool.is_mixed(at, &self.demands)) {
             let found = self.groups.iter().zip(&self.demands);
             self.memo.keep(found.map(|(group, demand)| (group.rate, demand.limit)));
         }
     }
 
-    /// Sets `lanes` and `members` to what is connected with the groups that changed: only their rates can change.
+    /// Sets `lanes` and `members` to what is connected with the groups that changed: only their
+    /// rates can change.
     fn find_connected(&mut self) {
         self.filling += 1;
         self.lanes.clear();
@@ -425,5 +369,148 @@ impl Sharing {
         }
         lanes.sort_unstable();
         members.sort_unstable();
+    }
+}
+
+impl Arbiter for Sharing {
+    fn learn(&mut self, profile: &Profile) {
+        let groups = profile.levels.map(|level| self.group(profile, level));
+        self.by_profile.push(groups);
+    }
+
+    #[inline(always)]
+    fn join(&mut self, now: SimTime, entry: Entry, held: &[usize], lanes: &mut Lanes) -> State {
+        lanes.enter(held, now);
+        let group = self.group_of(entry.profile, entry.urgency);
+        State::Shared(self.enter(now, group, entry.size, entry.order, entry.slot))
+    }
+
+    /// Lanes are shared: parts are carried side by side.
+    fn join_as_one(&mut self, _slot: u32, _held: &[usize]) -> Option<State> {
+        None
+    }
+
+    /// It moves to another group, with what it has received so far.
+    fn raise_urgency(&mut self, now: SimTime, state: State, entry: Entry) -> Option<State> {
+        let State::Shared(from) = state else { return None };
+        let missing = self.missing(now, from);
+        self.exit(now, from);
+        let group = self.group_of(entry.profile, Urgency::Due);
+        Some(State::Shared(self.enter(now, group, missing, entry.order, entry.slot)))
+    }
+
+    fn take_complete<Tag>(&mut self, now: SimTime, event: u32, complete: &mut Vec<u32>, slots: &mut Slots<Tag>) {
+        let group = event as usize;
+        let entries = At { now, slots };
+        let target = &mut self.groups[group];
+        // The event that led here is spent, whatever it finds.
+        target.scheduled = SimTime::MAX;
+        target.advance(now);
+        let reached = target.progress + TOLERANCE;
+        let before = complete.len();
+        loop {
+            target.drop_stale(&entries);
+            match target.marks.first() {
+                Some(mark) if mark.at <= reached => complete.push(mark.slot),
+                _ => break,
+            }
+            target.marks.pop();
+        }
+        self.take_away(group, (complete.len() - before) as u32);
+    }
+
+    /// [`take_complete`](Arbiter::take_complete) has taken it out of its group.
+    #[inline]
+    fn leave(&mut self, _held: &[usize]) {}
+
+    /// Its group's next completion is found anew.
+    fn withdraw(&mut self, now: SimTime, _slot: u32, state: State, held: &[usize], lanes: &mut Lanes) -> Option<Event> {
+        if let State::Shared(member) = state {
+            self.exit(now, member);
+            lanes.leave(held, now);
+        }
+        None
+    }
+
+    #[inline]
+    fn settle<Tag>(
+        &mut self,
+        calendar: &mut Calendar,
+        slots: &mut Slots<Tag>,
+        _profiles: &Profiles,
+        _lanes: &mut Lanes,
+    ) {
+        if self.changed.is_empty() {
+            return;
+        }
+        let entries = &mut At { now: calendar.now(), slots };
+        if let Some(rates) = self.memo.rates() {
+            // A bit stands for one group: see `Memo`.
+            debug_assert!(self.groups.len() <= GROUP_BITS);
+            // Only groups that have changed, or whose rate has.
+            let mut bits = self.active | self.changed_bits;
+            while bits != 0 {
+                let index = bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                let (group, demand, (rate, limit)) = (&mut self.groups[index], &mut self.demands[index], &rates[index]);
+                demand.limit = *limit;
+                if group.changed || group.rate.get() != rate.get() {
+                    group.go_on(index, rate, demand.count, calendar, entries);
+                }
+            }
+        } else {
+            self.fill(calendar, entries);
+        }
+        self.changed.clear();
+        self.changed_bits = 0;
+    }
+
+    fn delivered(&self, now: SimTime, state: State, _rate: &ServiceRate, bytes: Bytes, parts: u64) -> Bytes {
+        let State::Shared(member) = state else { return Bytes::ZERO };
+        let of_part = self.missing(now, member);
+        // Less what each part was given besides: see `size`.
+        let missing = (of_part * u128::from(parts)).saturating_sub(TOLERANCE * (u128::from(parts) - 1));
+        let size = u128::from(bytes.get()) * BYTE;
+        let received = (size.saturating_sub(missing) + TOLERANCE) / BYTE;
+        Bytes::new(u64::try_from(received).unwrap_or(u64::MAX).min(bytes.get()))
+    }
+
+    fn bottleneck(&self, _slot: u32, state: State, _held: &[usize]) -> Option<Bottleneck> {
+        let State::Shared(member) = state else { return None };
+        let limit = self.demands[member.group as usize].limit;
+        Some(limit.map_or(Bottleneck::Cap, |lane| Bottleneck::Lane(LaneId::new(lane))))
+    }
+
+    fn add_rates<Tag>(&self, _slots: &Slots<Tag>, _profiles: &Profiles, rates: &mut [f64]) {
+        for (demand, group) in self.demands.iter().zip(&self.groups).filter(|(demand, _)| demand.count > 0) {
+            let bytes_a_picosecond = group.rate.get() as f64 / BYTE as f64 * demand.count as f64;
+            for hold in &demand.holds {
+                rates[hold.lane] += bytes_a_picosecond * SimTime::PS_PER_SECOND as f64;
+            }
+        }
+    }
+
+    fn add_class_rates<Tag>(
+        &self,
+        _now: SimTime,
+        slots: &Slots<Tag>,
+        profiles: &Profiles,
+        rates: &mut [PerClass<f64>],
+    ) {
+        for (_, transfer) in slots.iter() {
+            let State::Shared(member) = transfer.state else { continue };
+            let rate = self.groups[member.group as usize].rate.get() as f64 / BYTE as f64;
+            for &lane in profiles[transfer.profile].lanes() {
+                rates[lane][transfer.class] += rate * SimTime::PS_PER_SECOND as f64;
+            }
+        }
+    }
+
+    fn meter(&self, profile: u32) -> Option<usize> {
+        Some(self.group_of(profile, Urgency::Due))
+    }
+
+    fn progress(&self, now: SimTime, meter: usize) -> Option<u128> {
+        Some(self.groups[meter].progress_at(now))
     }
 }

@@ -15,7 +15,7 @@
 //! fit share the lane, which carries at most (t - s - L) W / L from s + L on. The sum is at most t
 //! W / L. If there is no such s, the lane alone has carried all, from L on.
 
-use super::{Fabric, Role, TransferId};
+use super::{Fabric, Role};
 use crate::memory::Lane;
 use crate::units::Bytes;
 
@@ -67,8 +67,8 @@ fn members(set: WindowSet) -> impl Iterator<Item = usize> {
 impl<Tag: Copy> Fabric<Tag> {
     /// What is requested now is in flight from here on. Where it does not fit, it holds the
     /// window's lane.
-    pub(super) fn enter_windows(&mut self, id: TransferId) {
-        let transfer = &mut self.transfers[id.0 as usize];
+    pub(super) fn enter_windows(&mut self, slot: u32) {
+        let transfer = &mut self.slots[slot];
         let profile = &self.profiles[transfer.profile];
         if profile.windows == 0 {
             return;
@@ -77,37 +77,37 @@ impl<Tag: Copy> Fabric<Tag> {
         let fitting = self.windows.enter(profile.windows, transfer.bytes);
         // It was given the lanes that it holds where nothing else is in flight.
         if fitting != profile.fits {
-            self.hold_windows(id, fitting);
+            self.hold_windows(slot, fitting);
         }
     }
 
-    /// What is in flight no more.
-    pub(super) fn leave_windows(&mut self, id: TransferId) {
-        let transfer = &mut self.transfers[id.0 as usize];
-        if std::mem::take(&mut transfer.in_windows) {
-            self.windows.leave(self.profiles[transfer.profile].windows, transfer.bytes);
-        }
+    /// A transfer whose bytes count in windows is in flight no more.
+    pub(super) fn leave_windows(&mut self, slot: u32) {
+        let transfer = &mut self.slots[slot];
+        debug_assert!(transfer.in_windows);
+        transfer.in_windows = false;
+        self.windows.leave(self.profiles[transfer.profile].windows, transfer.bytes);
     }
 
-    /// The transfer, and each of its parts, holds the lanes of all windows on its route but those
-    /// in which it fits.
-    fn hold_windows(&mut self, id: TransferId, fits: WindowSet) {
-        let head = id.0 as usize;
-        self.transfers[head].profile = self.profiles.fitting(&mut self.arbiter, self.transfers[head].profile, fits);
-        let Role::Gang(gang) = self.transfers[head].role else {
-            let transfer = &mut self.transfers[head];
-            transfer.carry = self.profiles[transfer.profile].pace.time_for(transfer.bytes, 1);
+    /// The transfer in `slot`, and each of its parts, holds the lanes of all windows on its route
+    /// but those in which it fits.
+    fn hold_windows(&mut self, slot: u32, fits: WindowSet) {
+        let profile = self.profile_fitting(self.slots[slot].profile, fits);
+        self.slots[slot].profile = profile;
+        let whole = self.slots[slot].bytes;
+        let Role::Head(number) = self.slots[slot].role else {
+            self.slots[slot].carry = self.profiles[profile].rate.time_for(whole, 1);
             return;
         };
-        let (even, count) = (self.gangs[gang as usize].even, self.gangs[gang as usize].parts.len());
+        let stripe = &self.slots.stripes[number as usize];
+        let (even, equal, count) = (stripe.even, stripe.equal_parts(), stripe.parts.len());
         for at in 0..count {
-            let part = self.gangs[gang as usize].parts[at] as usize;
-            let profile = self.profiles.fitting(&mut self.arbiter, self.transfers[part].profile, fits);
-            let (bytes, parts) =
-                if even { (self.transfers[head].bytes, count as u64) } else { (self.transfers[part].bytes, 1) };
-            self.transfers[part].profile = profile;
-            self.transfers[part].carry = self.profiles[profile].pace.time_for(bytes, parts);
+            let part = self.slots.stripes[number as usize].parts[at];
+            let profile = self.profile_fitting(self.slots[part].profile, fits);
+            let bytes = if even { whole } else { self.slots[part].bytes };
+            self.slots[part].profile = profile;
+            self.slots[part].carry = self.profiles[profile].rate.time_for(bytes, equal);
         }
-        self.measure_gang(id.0, gang);
+        self.slots.measure(slot, number, &self.profiles);
     }
 }

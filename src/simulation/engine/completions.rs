@@ -74,7 +74,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
                         read: (read.id.number(), read.part),
                         class: read.class,
                         issued: read.issued,
-                        held_up: read.held_up,
+                        bottleneck: read.bottleneck,
                     },
                 )),
                 _ => None,

@@ -112,14 +112,14 @@ fn lower_bound(picoseconds: f64, relative: f64, absolute: f64) -> SimTime {
 }
 
 /// By how many picoseconds a step of so many stages may end early, as a transfer is complete when it
-/// lacks less than [`Fabric::SLACK`](crate::memory::Fabric::SLACK) bytes: of each stage, the weights
+/// lacks less than [`Fabric::TOLERANCE`](crate::memory::Fabric::TOLERANCE) bytes: of each stage, the weights
 /// and the KV on the slowest tier, in as many parts as that has ports.
 fn tolerance(system: &MemorySystem, stages: usize) -> f64 {
     let of_tier = |(id, tier): (TierId, &Tier)| {
         system.ports(id).len() as f64 * SimTime::PS_PER_SECOND as f64 / tier.wire_bandwidth.as_f64()
     };
     let a_byte = system.tier_ids().zip(system.tiers()).map(of_tier).fold(0.0, f64::max);
-    2.0 * stages as f64 * Fabric::<()>::SLACK * a_byte
+    2.0 * stages as f64 * Fabric::<()>::TOLERANCE * a_byte
 }
 
 #[cfg(test)]

@@ -118,6 +118,8 @@ pub struct Replay<'a> {
     pub in_flight: BTreeMap<usize, TransferId>,
     pub completed: Vec<Completed<usize>>,
     pub cancelled: Vec<Cancelled<usize>>,
+    /// Whether what is issued without being held is issued held and admitted at once, which is to make no difference.
+    pub always_holds: bool,
 }
 
 impl<'a> Replay<'a> {
@@ -129,6 +131,7 @@ impl<'a> Replay<'a> {
             in_flight: BTreeMap::new(),
             completed: Vec::new(),
             cancelled: Vec::new(),
+            always_holds: false,
         }
     }
 
@@ -173,10 +176,14 @@ impl<'a> Replay<'a> {
                     urgency: planned.urgency,
                     tag: index,
                 };
-                let id = match planned.held {
-                    None => self.machine.issue(request),
-                    Some(_) => self.machine.issue_held(request),
+                let id = if planned.held.is_none() && !self.always_holds {
+                    self.machine.issue(request)
+                } else {
+                    self.machine.issue_held(request)
                 };
+                if planned.held.is_none() && self.always_holds {
+                    self.machine.admit(id);
+                }
                 self.in_flight.insert(index, id);
             }
             Action::Admit => {

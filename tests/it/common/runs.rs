@@ -56,7 +56,7 @@ pub struct Steps {
 impl Probe for Steps {
     fn transfer<Tag>(&mut self, transfer: &Completed<Tag>, _ends: Ends) {
         assert!(transfer.finished >= self.last, "time ran back");
-        assert!(transfer.latency() >= transfer.alone, "faster than alone");
+        assert!(transfer.latency() >= transfer.unloaded, "faster than alone");
         self.last = transfer.finished;
         self.bytes[transfer.class] += transfer.bytes.get();
     }
@@ -95,7 +95,7 @@ impl Keep {
 impl Probe for Keep {
     fn transfer<Tag>(&mut self, it: &Completed<Tag>, ends: Ends) {
         let tier = ends.tier();
-        self.carried.push((it.class, it.bytes, it.issued, it.started, it.finished, it.alone, tier));
+        self.carried.push((it.class, it.bytes, it.issued, it.started, it.finished, it.unloaded, tier));
     }
 
     fn dropped<Tag>(&mut self, it: &Cancelled<Tag>, ends: Ends) {
