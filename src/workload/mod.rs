@@ -30,5 +30,5 @@ pub use trace::{
     Ahead, Demand, Encoding, Extend, Fan, Fit, FittedTrace, Generator, GeneratorConfig, HeaderFields, JsonLinesWriter,
     KvsWriter, LAGS, LayerMap, Lifelike, LifelikeConfig, PAGE_TOKENS, ParquetWriter, Provenance, Recorded,
     RecordedConfig, Recording, RecordingFormat, Shape, SkipSource, Skipped, StepSkips, StepStatistics, StoredSkips,
-    TraceConfig, TraceError, TraceHeader, TraceStatistics, TraceWindow,
+    TraceConfig, TraceError, TraceHeader, TraceStatistics, TraceWindow, is_decoding,
 };

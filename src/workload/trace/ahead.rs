@@ -1,19 +1,26 @@
+//! Skip sets generated on a thread of their own, a few steps ahead of the run that takes them.
+//!
+//! A run neither waits for the generator nor spends its own core on it; steps that it has used go
+//! back to the thread to be written over.
+
 use super::{SkipSource, StepSkips, TraceError};
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 
-/// A source whose steps another thread makes up, a few ahead of whoever takes them.
+/// A source whose steps another thread generates, a few ahead of the reader.
 pub struct Ahead {
     made: Receiver<Result<StepSkips, TraceError>>,
     /// Steps to be written over.
     used: Sender<StepSkips>,
 }
 
-/// How many steps it may be ahead: enough that neither waits for the other's uneven steps.
+/// How many steps the thread may be ahead: enough that neither side waits for the other's uneven
+/// steps.
 const STEPS: usize = 8;
 
 impl Ahead {
-    /// The steps of `source` for contexts from `prefill` to `prefill + decode`, of `layers` layers; `source` itself where the system
-    /// starts no further thread. The thread ends with the last step, with an error, or when nobody takes its steps any more.
+    /// The steps of `source` for contexts from `prefill` to `prefill + decode`, of `layers` layers;
+    /// `source` itself where the system starts no further thread. The thread ends with the last
+    /// step, with an error, or when the reader is dropped.
     #[must_use]
     pub fn start(
         source: Box<dyn SkipSource + Send>,

@@ -1,8 +1,16 @@
+//! Broadcasts one source to several readers in near lockstep.
+//!
+//! Runs that differ only in strategy or memory system read the same skip sets. A step is generated
+//! once, when the first reader asks for it, and buffered until every reader has consumed it;
+//! buffers are reused. The memory that this takes is set by how far the fastest reader is ahead of
+//! the slowest.
+
 use super::{SkipSource, StepSkips, TraceError};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The steps of one source for several readers that go nearly abreast: made once, and kept until the last of them has taken them.
+/// One of several readers of one source in near lockstep; a step is buffered until every reader has
+/// consumed it.
 pub struct Fan {
     shared: Arc<Mutex<Shared>>,
     next: usize,
@@ -13,21 +21,22 @@ struct Shared {
     layers: usize,
     range: usize,
     readers: usize,
-    /// The number of the first step that is kept.
+    /// The number of the first buffered step.
     first: usize,
     kept: VecDeque<Kept>,
-    /// Steps that all have taken, to be written over.
+    /// Buffers that all readers have consumed, to be written over.
     spare: Vec<StepSkips>,
 }
 
 struct Kept {
     skips: StepSkips,
-    /// How many readers have not taken it.
+    /// How many readers have not consumed it.
     left: usize,
 }
 
 impl Fan {
-    /// So many readers of `source`, whose sets are of `layers` layers of up to `range` tokens.
+    /// Makes `readers` readers of `source`, whose sets are of `layers` layers of up to `range`
+    /// tokens.
     pub fn out(source: Box<dyn SkipSource + Send>, layers: usize, range: usize, readers: usize) -> Vec<Self> {
         let shared = Shared { source, layers, range, readers, first: 0, kept: VecDeque::new(), spare: Vec::new() };
         let shared = Arc::new(Mutex::new(shared));
@@ -35,7 +44,7 @@ impl Fan {
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
-        // A source that panicked ends its run: nobody reads on.
+        // A source that panicked ends its run: no reader goes on.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -127,7 +136,8 @@ mod tests {
             steps[reader] += 1;
             prop_assert_eq!(&skips.sets, &expected.sets);
             prop_assert_eq!(&skips.counts, &expected.counts);
-            // Nothing is kept that all who are left have taken, and nothing given up that one has not.
+            // Nothing is kept that all who are left have taken, and nothing given up that one has
+            // not.
             let last = readers.iter().zip(steps).filter_map(|(reader, step)| reader.as_ref().map(|_| step)).min();
             let kept = readers.iter().flatten().next().unwrap().lock().kept.len();
             prop_assert_eq!(kept, steps.iter().max().unwrap() - last.unwrap());

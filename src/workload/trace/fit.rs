@@ -1,9 +1,15 @@
+//! Fits the parameters of a [`Lifelike`] generator to a recorded trace.
+//!
+//! A generator is tried, the statistics of its sets are measured as those of the trace were, and
+//! each parameter is moved by how far the statistic is off that it governs most. The same tries are
+//! made on every machine, and the best is kept.
+
 use super::{LAGS, Lifelike, LifelikeConfig, Recorded, StepStatistics, TraceError, TraceHeader, TraceStatistics};
 use crate::units::Ratio;
 
-/// How often the generator is tried.
+/// How many sets of parameters are tried.
 const ROUNDS: usize = 40;
-/// How many layers are made up in a try: they are alike, so a few tell as much as all.
+/// How many layers are generated in a try: they are alike, so a few tell as much as all.
 const LAYERS: usize = 8;
 /// About so many tokens of so many layers and steps are looked at in a try.
 const BUDGET: usize = 9_000_000;
@@ -18,9 +24,9 @@ pub struct Fit {
 }
 
 impl Fit {
-    /// Reads the start of a trace and looks for the generator that makes up sets like its, by trying: each parameter is moved
-    /// by how far the statistic that it governs is off, and the best of all tries is kept. The same trace gives the same generator on
-    /// every machine.
+    /// Reads the start of a trace and fits a generator to its sets by trying: each parameter is
+    /// moved by how far the statistic that it governs is off, and the best of all tries is kept.
+    /// The same trace gives the same generator on every machine.
     ///
     /// # Errors
     /// [`TraceError`] where the trace cannot be read, or is too short to have statistics.
@@ -68,7 +74,7 @@ struct Values {
 impl Values {
     fn start(target: &TraceStatistics, header: &TraceHeader, steps: usize) -> Self {
         let usual = LifelikeConfig::default();
-        // The counts are rounded down, by half a token in the mean.
+        // The counts are rounded down, by half a token on average.
         let context = header.prefill as f64 + steps as f64 / 2.0;
         let share = target.mean.skip + 0.5 / context.max(1.0);
         let permille = header.skip_permille.map_or((share * 1000.0).round(), f64::from);
@@ -114,8 +120,8 @@ impl Values {
             (Some(wanted), Some(got)) if wanted.max(got) > 0.0 => (wanted - got) / wanted.max(got),
             _ => 0.0,
         };
-        // Less that is new in each step: sets of successive steps agree more. More that is fixed: distant ones do. A slower
-        // drift: those between do.
+        // Less that is new in each step: sets of successive steps agree more. More that is fixed:
+        // distant ones do. A slower drift: those between do.
         self.exchange = (self.exchange - 0.7 * off(|step| step.jaccard[0])).clamp(0.0, 0.98);
         self.fixed = (self.fixed + 1.0 * off(|step| step.jaccard[2])).clamp(0.01, 1.0 - self.exchange);
         let slower = off(|step| step.jaccard[1]) - off(|step| step.jaccard[2]);
@@ -125,7 +131,8 @@ impl Values {
         let longer = 1.0 + 0.3 * relative(|step| step.skipped_pages);
         self.patch_tokens = (self.patch_tokens * longer).clamp(1.0, 256.0);
 
-        // By how much ages are skipped too often, on the scale of scores: the slope of a share against the score.
+        // By how much ages are skipped too often, on the scale of scores: the slope of a share
+        // against the score.
         let classes = target.skipped_by_age.iter().zip(&made.skipped_by_age);
         let too_often: Vec<f64> = classes
             .map(|(wanted, got)| ((got - wanted) / (1.6 * got * (1.0 - got)).max(0.005)).clamp(-1.0, 1.0))
@@ -212,7 +219,8 @@ mod tests {
         let mut made = Made(Lifelike::new(&config, header.layers, 700), header.clone());
         let found = Fit::of("test", &mut made).unwrap().config;
         assert_eq!((found.skip, found.sinks), (config.skip, config.sinks));
-        // What is new, what drifts and what is fixed can stand for each other over so few steps: the statistics must agree.
+        // What is new, what drifts and what is fixed can stand for each other over so few steps:
+        // the statistics must agree.
         let independence = found.layer_independence.as_f64();
         assert!((independence - 0.6).abs() < 0.1, "{independence}");
         let measured = |config: &LifelikeConfig| {

@@ -1,12 +1,20 @@
+//! A recorded trace made to fit a scenario: another number of layers, a longer prefill, more steps.
+//!
+//! Recorded sets are mapped by layer, shifted by the tokens that stand before them, and extended
+//! past their last step: by the recorded steps over again, or by a fitted generator. Where nothing
+//! is to be changed they pass through as they are.
+
 use super::{
     Extend, Fit, LayerMap, Lifelike, LifelikeConfig, RecordedConfig, Recording, SkipSource, StepSkips, TraceError,
 };
 use crate::workload::tokens::{WORD_BITS, Word};
 use crate::workload::{LanguageModel, TokenSet};
 
-/// A recorded trace made to fit a model, a prefill and a number of steps, as a [`RecordedConfig`] says.
+/// A recorded trace made to fit a model, a prefill and a number of steps, as a [`RecordedConfig`]
+/// says.
 ///
-/// The recorded token j stands for token `j + prefill_offset`; step 0 is the recorded step `first_step`.
+/// The recorded token j stands for token `j + prefill_offset`; step 0 is the recorded step
+/// `first_step`.
 pub struct FittedTrace {
     open: Open,
     recording: Recording,
@@ -21,14 +29,15 @@ pub struct FittedTrace {
     like: Option<LifelikeConfig>,
     generator: Option<Lifelike>,
     range: usize,
-    /// With [`Extend::Repeat`], by layer: what is skipped of the tokens that the passes so far have left behind.
+    /// With [`Extend::Repeat`], by layer: what is skipped of the tokens that the passes so far have
+    /// left behind.
     left_behind: Vec<TokenSet>,
 }
 
 /// Opens the recording, from its first step on.
 type Open = Box<dyn Fn() -> Result<Recording, TraceError> + Send>;
 
-/// What a trace must be made to fit.
+/// The scenario that a trace must be made to fit.
 #[derive(Clone, Copy)]
 pub struct Demand<'a> {
     /// The model whose layers need sets.
@@ -199,7 +208,8 @@ impl SkipSource for FittedTrace {
             skips.counts[layer] = self.recorded.counts[source];
             if let Some(left_behind) = self.left_behind.get_mut(layer) {
                 if within == 0 {
-                    // What the pass before left of its last step: only what lies before this pass's tokens stays.
+                    // What the pass before left of its last step: only what lies before this pass's
+                    // tokens stays.
                     keep_below(left_behind.words_mut(), shift);
                 }
                 for (word, left) in set.words_mut().iter_mut().zip(left_behind.words()) {

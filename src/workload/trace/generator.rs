@@ -1,3 +1,8 @@
+//! Synthetic skip sets with a given share of skipped tokens and a given churn.
+//!
+//! A step costs O(context / 64) words a layer and a random draw for each token exchanged. Draws are
+//! by rejection: where few tokens qualify, the qualifying ones are listed instead.
+
 use super::{SkipSource, StepSkips, TraceError};
 use crate::units::Ratio;
 use crate::workload::TokenSet;
@@ -8,13 +13,15 @@ use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// The parameters of made-up skip sets.
+/// The parameters of synthetic skip sets.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename = "Generated", deny_unknown_fields)]
 pub struct GeneratorConfig {
-    /// The share of the context that is skipped: `floor(skip * context)` tokens in each layer, exactly.
+    /// The share of the context that is skipped: `floor(skip * context)` tokens in each layer,
+    /// exactly.
     pub skip: Ratio,
-    /// The share of the skipped tokens that is exchanged for others from a step to the next, to the nearest token.
+    /// The share of the skipped tokens that is exchanged for others from a step to the next, to the
+    /// nearest token.
     pub churn: Ratio,
     /// Same seed, same sets.
     #[serde(deserialize_with = "crate::config::count")]
@@ -25,7 +32,8 @@ pub struct GeneratorConfig {
     /// So many of the newest tokens are never skipped.
     #[serde(deserialize_with = "crate::config::count")]
     pub recent: u32,
-    /// Preference for skipping old tokens: a token newly skipped is the oldest of `1 + old_bias` drawn ones. 0: none.
+    /// Preference for skipping old tokens: a token newly skipped is the oldest of `1 + old_bias`
+    /// drawn ones. 0: none.
     #[serde(deserialize_with = "crate::config::count")]
     pub old_bias: u32,
 }
@@ -34,9 +42,10 @@ impl GeneratorConfig {
     /// The largest `old_bias` that is accepted.
     pub const MAX_OLD_BIAS: u32 = 8;
 
-    /// Whether `old_bias` is within its limit, and whether enough tokens may be skipped in each of `decode` steps from a context of `prefill` on. The tightest context is
-    /// the one that sinks and recent tokens fill, or the nearest to it: before it nothing may be skipped, and after it each
-    /// token more may be skipped but need not.
+    /// Whether `old_bias` is within its limit, and whether enough tokens may be skipped in each of
+    /// `decode` steps from a context of `prefill` on. The tightest context is the one that sinks
+    /// and recent tokens fill, or the nearest to it: before it nothing may be skipped, and after it
+    /// each token more may be skipped but need not.
     ///
     /// # Errors
     /// [`TraceError::OldBias`] or [`TraceError::TooManyKept`].
@@ -56,19 +65,21 @@ impl GeneratorConfig {
     }
 }
 
-/// Makes skip sets up, step by step: each layer has a random stream of its own, derived from the seed.
+/// Generates skip sets, step by step: each layer has a random stream of its own, derived from the
+/// seed.
 ///
-/// Step 0 draws its skipped tokens at random from those that may be skipped. Each later step exchanges `churn` of them
-/// for others and adds what the longer context demands. All draws are uniform (but for `old_bias`) and without
-/// replacement: a token exchanged in a step does not return in the same step. Where fewer tokens are read than would be
-/// exchanged, as many are exchanged as there are.
+/// Step 0 draws its skipped tokens at random from those that may be skipped. Each later step
+/// exchanges `churn` of them for others and adds what the longer context demands. All draws are
+/// uniform (but for `old_bias`) and without replacement: a token exchanged in a step does not
+/// return in the same step. Where fewer tokens are read than would be exchanged, as many are
+/// exchanged as there are.
 pub struct Generator {
     config: GeneratorConfig,
     layers: Vec<LayerState>,
     scratch: Scratch,
 }
 
-/// Sets of the layer that is being made.
+/// Sets of the layer that is being generated.
 struct Scratch {
     /// What was skipped in the step before.
     before: TokenSet,
@@ -85,7 +96,8 @@ struct LayerState {
 }
 
 impl Generator {
-    /// A generator for `layers` layers of up to `range` tokens. [`GeneratorConfig::check`] must hold.
+    /// A generator for `layers` layers of up to `range` tokens. [`GeneratorConfig::check`] must
+    /// hold.
     #[must_use]
     pub fn new(config: GeneratorConfig, layers: usize, range: usize) -> Self {
         // Each layer's stream starts 2^128 draws after the one before: they never meet.
@@ -170,10 +182,11 @@ impl Draws {
         scaled(x, range)
     }
 
-    /// Toggles `count` tokens of those of `pool` that fit, each the oldest of `1 + old_bias` drawn ones. A token that was toggled fits no
-    /// more.
+    /// Toggles `count` tokens of those of `pool` that fit, each the oldest of `1 + old_bias` drawn
+    /// ones. A token that was toggled fits no more.
     fn toggle(&mut self, pool: Pool<'_>, count: usize, old_bias: u32) {
-        // Draws that do not fit are drawn again. Where few fit, or most of those that fit are wanted, that would take long.
+        // Draws that do not fit are drawn again. Where few fit, or most of those that fit are
+        // wanted, that would take long.
         if 4 * pool.fitting < pool.range.len() || 2 * count > pool.fitting {
             self.toggle_listed(pool, count, old_bias);
         } else if old_bias > 0 {
@@ -238,7 +251,8 @@ impl Pool<'_> {
     }
 }
 
-/// Adds to `skipped` what was taken and had not been there before, and has `set` be the same. All of one length.
+/// Adds to `skipped` what was taken and had not been there before, and has `set` be the same. All
+/// of one length.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn merge(skipped: &mut [Word], set: &mut [Word], before: &[Word], taken: &[Word]) {
     for (((skipped, set), before), taken) in skipped.iter_mut().zip(set).zip(before).zip(taken) {
@@ -281,7 +295,8 @@ fn draw_until<const HAS: bool>(random: &mut Xoshiro256PlusPlus, spare: &mut Opti
     *random = state;
 }
 
-/// Toggles `token` if it fits, and says whether: 1 or 0. Whether a draw fits is as good as random, and a branch on it would be mispredicted.
+/// Toggles `token` if it fits, and says whether: 1 or 0. Whether a draw fits is as good as random,
+/// and a branch on it would be mispredicted.
 #[inline(always)]
 fn toggle_one<const HAS: bool>(set: &mut [Word], token: usize) -> usize {
     let (word, bit) = (&mut set[token / WORD_BITS], token % WORD_BITS);
@@ -369,7 +384,8 @@ mod tests {
         }
         let mean = f64::from(skipped.iter().sum::<u32>()) / 200.0;
         assert!((mean / 1200.0 - 0.4).abs() < 0.02, "{mean}");
-        // 1200 draws with a memory of about 10 steps: 120 independent ones, so a deviation of 0.13 is three sigma.
+        // 1200 draws with a memory of about 10 steps: 120 independent ones, so a deviation of 0.13
+        // is three sigma.
         for count in skipped {
             assert!((f64::from(count) / 1200.0 - 0.4).abs() < 0.25, "{count}");
         }

@@ -1,3 +1,8 @@
+//! What a recorded trace says of itself, and the order of its rows: the same in all formats.
+//!
+//! Headers come from files, so they are checked against limits before anything is allocated by
+//! them.
+
 use super::TraceError;
 use crate::workload::{LanguageModel, MAX_TOKENS};
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,10 @@
+//! Recorded traces as JSON Lines: an object a line, which any script can write.
+//!
+//! Each line has `step`, `layer` and the list `skipped`; a first line without a step is the header.
+//! `traces/README.md` describes the format.
+
 use super::header::{HeaderFields, RowOrder};
-use super::recording::{ReadSeek, Recorded};
+use super::source::{ReadSeek, Recorded};
 use super::{Provenance, SkipSource, StepSkips, TraceError, TraceHeader};
 use crate::workload::MAX_TOKENS;
 use serde::de::IgnoredAny;
@@ -37,8 +42,8 @@ struct RowLine<T> {
     skipped: T,
 }
 
-/// Reads JSON Lines: `{"step":0,"layer":0,"skipped":[3,4]}`, sorted by step, then layer. A first line may hold what is in
-/// the metadata of a Parquet trace; what it does not say is counted.
+/// Reads JSON Lines: `{"step":0,"layer":0,"skipped":[3,4]}`, sorted by step, then layer. A first
+/// line may hold what is in the metadata of a Parquet trace; what it does not say is counted.
 pub(super) struct JsonLinesReader {
     path: String,
     input: Box<dyn ReadSeek + Send>,

@@ -1,14 +1,21 @@
+//! Recorded traces as `.kvs`: a header of fixed size, then the bits of each set, as they are in
+//! memory.
+//!
+//! The format without compression and without dependencies: fast to read, large on disk.
+//! `traces/README.md` describes it.
+
 use super::header::HeaderFields;
-use super::recording::{ReadSeek, Recorded};
+use super::source::{ReadSeek, Recorded};
 use super::{Provenance, SkipSource, StepSkips, TraceError, TraceHeader};
 use crate::workload::tokens::{WORD_BITS, Word};
 use std::io::{Seek, SeekFrom, Write};
 
 /// Reads the `.kvs` format.
 ///
-/// Little-endian: 8 bytes `KVSKIP01`; `u32` steps, layers, tokens before step 0, and skip ratio in permille;
-/// then, for each step and in it for each layer, `ceil((tokens before step 0 + step) / 8)` bytes in which bit j (byte j/8, the least
-/// significant first) is 1 where the KV of token j is not read.
+/// Little-endian: 8 bytes `KVSKIP01`; `u32` steps, layers, tokens before step 0, and skip ratio in
+/// permille; then, for each step and in it for each layer, `ceil((tokens before step 0 + step) /
+/// 8)` bytes in which bit j (byte j/8, the least significant first) is 1 where the KV of token j is
+/// not read.
 pub(super) struct KvsReader {
     path: String,
     input: Box<dyn ReadSeek + Send>,
@@ -119,7 +126,8 @@ impl<W: Write + Seek> KvsWriter<W> {
         Ok(())
     }
 
-    /// Completes the file. Where the trace was not made for a certain skip ratio, the header gets the one that it has.
+    /// Completes the file. Where the trace was not made for a certain skip ratio, the header gets
+    /// the one that it has.
     ///
     /// # Errors
     /// [`TraceError::Write`].

@@ -1,3 +1,14 @@
+//! Synthetic skip sets that behave like those of recorded attention.
+//!
+//! Every token has a score in every layer, and a step skips the tokens of the lowest scores. A
+//! score is what the token's age gives it plus a random part, of which a share is fixed (heavy
+//! hitters), a share drifts, and a share is new in each step; shares are common to all layers or a
+//! layer's own, and common to neighbouring tokens or a token's own. [`Fit`](super::Fit) finds them
+//! for a recorded trace.
+//!
+//! A step costs O(context) a layer: scores are small integers, and the lowest are found by
+//! counting.
+
 use super::{SkipSource, StepSkips, TraceError};
 use crate::units::Ratio;
 use crate::workload::TokenSet;
@@ -6,15 +17,17 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-/// The parameters of made-up skip sets that behave like recorded ones.
+/// The parameters of synthetic skip sets that behave like recorded ones.
 ///
-/// Every token has a score in every layer; a step skips the `floor(skip * context)` tokens of the lowest scores. A score is
-/// what the token's age gives it ([`recency`](Self::recency)) and a random part of variance 1, which is
-/// partly fixed for good (the heavy hitters), partly drifting, and partly new in each step.
+/// Every token has a score in every layer; a step skips the `floor(skip * context)` tokens of the
+/// lowest scores. A score is what the token's age gives it ([`recency`](Self::recency)) and a
+/// random part of variance 1, which is partly fixed for good (the heavy hitters), partly drifting,
+/// and partly new in each step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename = "Lifelike", deny_unknown_fields)]
 pub struct LifelikeConfig {
-    /// The share of the context that is skipped: `floor(skip * context)` tokens in each layer, exactly.
+    /// The share of the context that is skipped: `floor(skip * context)` tokens in each layer,
+    /// exactly.
     pub skip: Ratio,
     /// Same seed, same sets.
     #[serde(deserialize_with = "crate::config::count")]
@@ -22,22 +35,26 @@ pub struct LifelikeConfig {
     /// So many tokens at the start are never skipped.
     #[serde(deserialize_with = "crate::config::count")]
     pub sinks: u32,
-    /// The share of a score's variance that is new in each step: what makes sets of successive steps differ.
+    /// The share of a score's variance that is new in each step: what makes sets of successive
+    /// steps differ.
     pub exchange: Ratio,
-    /// The share of a score's variance that fades over `drift_steps`. What exchange and drift leave is fixed for good.
+    /// The share of a score's variance that fades over `drift_steps`. What exchange and drift leave
+    /// is fixed for good.
     pub drift: Ratio,
     /// After so many steps about a third of the drifting part is what it was.
     #[serde(deserialize_with = "crate::config::count")]
     pub drift_steps: u32,
-    /// The share of a score's variance that each layer has of its own; the rest is common to all layers.
+    /// The share of a score's variance that each layer has of its own; the rest is common to all
+    /// layers.
     pub layer_independence: Ratio,
     /// The share of the fixed variance that neighbouring tokens have in common.
     pub patches: Ratio,
     /// Over so many tokens that share fades to about a third.
     #[serde(deserialize_with = "crate::config::count")]
     pub patch_tokens: u32,
-    /// What a token's age adds to its score: entry i holds at the age of 2^i - 1, where the newest token's age is 0; in between on
-    /// a straight line, and past the last entry as there. The higher, the less such tokens are skipped.
+    /// What a token's age adds to its score: entry i holds at the age of 2^i - 1, where the newest
+    /// token's age is 0; in between on a straight line, and past the last entry as there. The
+    /// higher, the less such tokens are skipped.
     pub recency: Vec<f64>,
 }
 
@@ -67,8 +84,8 @@ impl LifelikeConfig {
     /// The largest entry of `recency`, and with the opposite sign the least.
     pub const MOST_RECENCY: f64 = 8.0;
 
-    /// Whether every field is within its limits, and whether enough tokens may be skipped in each of `decode` steps from a context
-    /// of `prefill` on.
+    /// Whether every field is within its limits, and whether enough tokens may be skipped in each
+    /// of `decode` steps from a context of `prefill` on.
     ///
     /// # Errors
     /// [`TraceError::Parameter`] or [`TraceError::TooManyKept`].
@@ -92,7 +109,8 @@ impl LifelikeConfig {
         if let Some(value) = self.recency.iter().find(|value| !(-most..=most).contains(*value)) {
             return Err(wrong("recency", value.to_string(), format!("each entry must be between -{most} and {most}")));
         }
-        // Each further token adds less than one that is skipped, so the first context with room for the sinks is the tightest.
+        // Each further token adds less than one that is skipped, so the first context with room for
+        // the sinks is the tightest.
         let kept = u64::from(self.sinks);
         let last = (prefill + decode).saturating_sub(1).max(prefill);
         let context = kept.clamp(prefill as u64, last as u64);
@@ -104,11 +122,11 @@ impl LifelikeConfig {
     }
 }
 
-/// Makes up skip sets like recorded ones, step by step, by a [`LifelikeConfig`]: each layer, and what the layers have in common, has a
-/// random stream of its own.
+/// Generates skip sets like recorded ones, step by step, by a [`LifelikeConfig`]: each layer, and
+/// what the layers have in common, has a random stream of its own.
 ///
-/// Scores are computed with additions, multiplications and square roots of IEEE floats alone, so that the sets are the same
-/// on every machine.
+/// Scores are computed with additions, multiplications and square roots of IEEE floats alone, so
+/// that the sets are the same on every machine.
 pub struct Lifelike {
     skip: Ratio,
     sinks: usize,
@@ -117,7 +135,8 @@ pub struct Lifelike {
     recency: Vec<f32>,
     common: Field,
     layers: Vec<Field>,
-    /// Scratch space: what all layers have in common in a step; a layer's scores, in steps of [`RESOLUTION`].
+    /// Scratch space: what all layers have in common in a step; a layer's scores, in steps of
+    /// [`RESOLUTION`].
     base: Vec<f32>,
     keys: Vec<u16>,
     histogram: Vec<u32>,
@@ -125,14 +144,15 @@ pub struct Lifelike {
 
 /// The deviation of a 16-bit integer that may have any value.
 const DEVIATION_16: f32 = 18_918.614;
-/// Scores are sorted into so many classes of the same width, in the middle of which is a score of 0. Among those of one class
-/// older tokens count as lower.
+/// Scores are sorted into so many classes of the same width, in the middle of which is a score of
+/// 0. Among those of one class older tokens count as lower.
 const CLASSES: usize = 8192;
 /// Classes within a deviation.
 const RESOLUTION: f32 = 512.0;
 
 impl Lifelike {
-    /// A generator for `layers` layers of up to `range` tokens. [`LifelikeConfig::check`] must hold.
+    /// A generator for `layers` layers of up to `range` tokens. [`LifelikeConfig::check`] must
+    /// hold.
     #[must_use]
     pub fn new(config: &LifelikeConfig, layers: usize, range: usize) -> Self {
         let mut random = Xoshiro256PlusPlus::seed_from_u64(config.seed);
@@ -197,8 +217,9 @@ impl Lifelike {
         (CLASSES as u16 - 1, left)
     }
 
-    /// Goes on from recorded sets, the last of which are `skips`, of a step with that context: changes what is fixed and what drifts
-    /// just so much that the scores of that step would have skipped the same tokens.
+    /// Goes on from recorded sets, the last of which are `skips`, of a step with that context:
+    /// changes what is fixed and what drifts just so much that the scores of that step would have
+    /// skipped the same tokens.
     pub fn resume(&mut self, context: usize, skips: &StepSkips) {
         self.set_base(context);
         for layer in 0..self.layers.len() {
@@ -237,7 +258,8 @@ impl SkipSource for Lifelike {
     }
 }
 
-/// Adds the tokens from `first` on whose keys are below the cut, and so many of those at the cut as it says.
+/// Adds the tokens from `first` on whose keys are below the cut, and so many of those at the cut as
+/// it says.
 fn select(keys: &mut [u16], first: usize, (cut, mut at_cut): (u16, u32), set: &mut TokenSet) {
     let before = first.min(keys.len());
     // Above every cut.
@@ -420,7 +442,8 @@ mod tests {
         let mut next = StepSkips::none(2, 400);
         generator.next_step(301, &mut next).unwrap();
         for layer in 0..2 {
-            // Nothing is exchanged: but for the new token's rank and scores of one class, the sets are the given ones.
+            // Nothing is exchanged: but for the new token's rank and scores of one class, the sets
+            // are the given ones.
             let changed = given.sets[layer].count_without(&next.sets[layer]);
             assert!(changed <= 2, "{changed} of {} changed", given.counts[layer]);
         }

@@ -1,9 +1,20 @@
-//! Where the skip sets come from.
+//! Where the skip sets come from: the tokens whose KV sparse attention does not read, for each step
+//! and layer.
 //!
-//! Made up by a [`Generator`], or read from a [`Recording`] of any format: Parquet, `.kvs` or JSON Lines, a file of this
-//! folder each.
+//! Every source is a [`SkipSource`], which is read step by step, so that a trace is never in memory
+//! as a whole:
+//! * synthetic: a [`Generator`], by a share and a churn, or a [`Lifelike`] one, fitted to recorded
+//!   attention;
+//! * recorded: a [`Recording`] of any format (Parquet, `.kvs`, JSON Lines), made to fit a scenario
+//!   by a [`FittedTrace`];
+//! * shared by several runs: [`StoredSkips`] in memory, a [`Fan`] in lockstep; [`Ahead`] generates
+//!   on a thread of its own.
+//!
+//! A run reads its source through a [`TraceWindow`].
 
 mod ahead;
+#[cfg(test)]
+mod conformance;
 mod fan;
 mod fit;
 mod fitting;
@@ -15,6 +26,7 @@ mod lifelike;
 mod parquet;
 mod recorded;
 mod recording;
+mod source;
 mod statistics;
 mod stored;
 mod window;
@@ -28,9 +40,10 @@ pub use header::{HeaderFields, Provenance, TraceHeader};
 pub use jsonl::JsonLinesWriter;
 pub use kvs::KvsWriter;
 pub use lifelike::{Lifelike, LifelikeConfig};
-pub use parquet::{Encoding, ParquetWriter};
+pub use parquet::{Encoding, ParquetWriter, is_decoding};
 pub use recorded::{Extend, LayerMap, RecordedConfig};
-pub use recording::{Recorded, Recording, RecordingFormat};
+pub use recording::{Recording, RecordingFormat};
+pub use source::Recorded;
 pub use statistics::{LAGS, PAGE_TOKENS, StepStatistics, TraceStatistics};
 pub use stored::StoredSkips;
 pub use window::{Shape, Skipped, TraceWindow};
@@ -42,9 +55,9 @@ use thiserror::Error;
 /// Where a scenario's skip sets come from, as a person writes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum TraceConfig {
-    /// Made up, by parameters.
+    /// Synthetic, by parameters.
     Generated(GeneratorConfig),
-    /// Made up to behave like recorded attention, by parameters.
+    /// Synthetic, with parameters that make it behave like recorded attention.
     Lifelike(LifelikeConfig),
     /// Read from a recorded trace: a file, or the name of a shipped one.
     Recorded(RecordedConfig),
@@ -57,7 +70,8 @@ impl Default for TraceConfig {
 }
 
 impl TraceConfig {
-    /// A stream of the skip sets that a generator makes up for so many layers and steps; `None` for a recorded trace.
+    /// A stream of the synthetic skip sets for so many layers and steps; `None` for a recorded
+    /// trace.
     ///
     /// # Errors
     /// [`TraceError`] if a parameter is not right.
@@ -205,8 +219,20 @@ impl StepSkips {
 }
 
 /// A stream of skip sets, from step 0 on.
+///
+/// Each step's context is one token longer than the one before. `skips` has a set for each layer of
+/// the source, each with room for the longest context.
+///
+/// * On entry a set may hold any tokens below `context`, as the last step left them, but none at or
+///   past it: a source need not look at what lies there. The counts may be anything.
+/// * On return each set holds the step's skipped tokens, all below `context`, and its count is how
+///   many they are. A source may have put another step's `skips` in the place of those that it was
+///   given.
+///
+/// `conformance.rs` holds every source against this.
 pub trait SkipSource {
     /// Writes the skip sets of the next step, whose context is `context` tokens, over `skips`.
+    /// O(layers x context / 64) words for sets in memory; a recorded trace is decoded besides.
     ///
     /// # Errors
     /// [`TraceError`] where the trace cannot be read or makes no sense.

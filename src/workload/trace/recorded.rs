@@ -1,3 +1,6 @@
+//! A recorded trace in a scenario: which file, and how it is made to fit the scenario's model and
+//! length.
+
 use super::LifelikeConfig;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -5,8 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 
-/// A recorded trace and how it is made to fit a scenario, as a person writes it: the name of a file, or
-/// `Recorded(file: "...", layer_map: Scale)`.
+/// A recorded trace and how it is made to fit a scenario, as a person writes it: the name of a
+/// file, or `Recorded(file: "...", layer_map: Scale)`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename = "Recorded")]
 pub struct RecordedConfig {
@@ -22,7 +25,8 @@ pub struct RecordedConfig {
     pub prefill_offset: u32,
 }
 
-/// Which recorded layer a layer of the model takes its skip sets from, where the two differ in number.
+/// Which recorded layer a layer of the model takes its skip sets from, where the two differ in
+/// number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LayerMap {
     /// The one of the same number; a model with another number of layers is refused.
@@ -55,11 +59,13 @@ pub enum Extend {
     /// Nothing: such a trace is refused.
     #[default]
     No,
-    /// The recorded steps again. In each further pass the recorded tokens stand for tokens that are as many later as the
-    /// passes before it had steps; the tokens before them stay as they were in the last step of the pass before.
+    /// The recorded steps again. In each further pass the recorded tokens stand for tokens that are
+    /// as many later as the passes before it had steps; the tokens before them stay as they were in
+    /// the last step of the pass before.
     Repeat,
-    /// Made-up steps like the recorded ones: a [`Lifelike`](super::Lifelike) fitted to the trace, which goes on from the last recorded
-    /// step. The resolved scenario has it spelled out, as `Like`.
+    /// Synthetic steps like the recorded ones: a [`Lifelike`](super::Lifelike) fitted to the trace,
+    /// which goes on from the last recorded step. The resolved scenario has it spelled out, as
+    /// `Like`.
     Statistics,
     /// The steps of this generator, which goes on from the last recorded step.
     Like(LifelikeConfig),

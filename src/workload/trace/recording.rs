@@ -1,11 +1,14 @@
+//! A recorded trace, whatever its format: tells the format by the first bytes, and leaves the rest
+//! to its reader.
+
 use super::jsonl::JsonLinesReader;
 use super::kvs::KvsReader;
 use super::parquet::ParquetReader;
+use super::source::{Input, Recorded};
 use super::{SkipSource, StepSkips, TraceError, TraceHeader};
 use crate::config;
 use bytes::Bytes;
-use std::fs::File;
-use std::io::{Cursor, Read, Seek};
+use std::io::{Read, Seek};
 use std::path::Path;
 
 /// A recorded trace, read step by step, whatever its format.
@@ -49,33 +52,6 @@ impl std::fmt::Display for RecordingFormat {
     }
 }
 
-/// A stream of skip sets that knows what it is.
-pub trait Recorded: SkipSource {
-    /// What the trace says of itself.
-    fn header(&self) -> &TraceHeader;
-}
-
-/// What a recorded trace is read from.
-pub(super) enum Input {
-    File(File),
-    Memory(Bytes),
-}
-
-impl Input {
-    /// For formats that are read from the start to the end.
-    pub fn stream(self) -> Box<dyn ReadSeek + Send> {
-        match self {
-            Self::File(file) => Box::new(std::io::BufReader::with_capacity(1 << 18, file)),
-            Self::Memory(bytes) => Box::new(Cursor::new(bytes)),
-        }
-    }
-}
-
-/// A stream that can go back.
-pub(super) trait ReadSeek: std::io::BufRead + Seek {}
-
-impl<T: std::io::BufRead + Seek> ReadSeek for T {}
-
 impl Recording {
     /// Opens the file at `path`, tells its format by its first bytes, and checks its header.
     ///
@@ -85,7 +61,8 @@ impl Recording {
         Self::open_with(path, None)
     }
 
-    /// As [`open`](Recording::open), with the tokens before step 0 for JSON Lines that do not say how many they are.
+    /// As [`open`](Recording::open), with the tokens before step 0 for JSON Lines that do not say
+    /// how many they are.
     ///
     /// # Errors
     /// As [`open`](Recording::open).
@@ -167,7 +144,8 @@ impl Recording {
         self.header().prefill
     }
 
-    /// Reads the next `steps` steps to see whether they make sense, and returns how many tokens they skip.
+    /// Reads the next `steps` steps to see whether they make sense, and returns how many tokens
+    /// they skip.
     ///
     /// # Errors
     /// [`TraceError`] naming the step and the layer.

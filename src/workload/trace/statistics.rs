@@ -1,3 +1,9 @@
+//! What skip sets are like: the figures in which real attention and a generator differ, by step and
+//! on average.
+//!
+//! `tiersim trace info` prints them, and [`Fit`](super::Fit) moves a generator towards them. A step
+//! costs O(context / 64) words for each layer and lag.
+
 use super::{SkipSource, StepSkips, TraceError};
 use crate::workload::TokenSet;
 use crate::workload::tokens::{WORD_BITS, Word};
@@ -7,25 +13,28 @@ use std::collections::VecDeque;
 pub const PAGE_TOKENS: usize = 16;
 /// At which distances in steps sets are compared.
 pub const LAGS: [usize; 3] = [1, 8, 64];
-/// How many classes of age [`TraceStatistics::skipped_by_age`] may have: enough for the longest context.
+/// How many classes of age [`TraceStatistics::skipped_by_age`] may have: enough for the longest
+/// context.
 const AGES: usize = 26;
 
-/// What skip sets are like: what differs between real attention and a generator. All are means over layers.
+/// What skip sets are like: what differs between real attention and a generator. All are means over
+/// layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StepStatistics {
     /// Skipped tokens over the context.
     pub skip: f64,
     /// The share of the tokens skipped in the step before that are read in this one.
     pub churn: Option<f64>,
-    /// The share of the tokens before the last step that change from read to skipped or the reverse.
+    /// The share of the tokens before the last step that change from read to skipped or the
+    /// reverse.
     pub changed: Option<f64>,
     /// Jaccard index with the set of the same layer so many steps before, for each of [`LAGS`].
     pub jaccard: [Option<f64>; LAGS.len()],
     /// Jaccard index of the sets of adjacent layers.
     pub layer_jaccard: Option<f64>,
-    /// How many skipped tokens stand in a row.
+    /// The mean length of a run of skipped tokens.
     pub skipped_run: Option<f64>,
-    /// How many read tokens stand in a row.
+    /// The mean length of a run of read tokens.
     pub read_run: Option<f64>,
     /// The share of whole aligned pages of [`PAGE_TOKENS`] that are skipped altogether.
     pub skipped_pages: Option<f64>,
@@ -42,15 +51,16 @@ pub struct TraceStatistics {
     pub steps: Vec<StepStatistics>,
     /// Each statistic's mean over the steps that have it.
     pub mean: StepStatistics,
-    /// The share of tokens skipped by age, over all steps and layers: entry i is of the ages from 2^i - 1 to 2^(i+1) - 2,
-    /// where the newest token's age is 0. Only ages that occur.
+    /// The share of tokens skipped by age, over all steps and layers: entry i is of the ages from
+    /// 2^i - 1 to 2^(i+1) - 2, where the newest token's age is 0. Only ages that occur.
     pub skipped_by_age: Vec<f64>,
-    /// The share of steps and layers in which each of the first tokens is skipped, of those of the first 16 that are there from step 0 on.
+    /// The share of steps and layers in which each of the first tokens is skipped, of those of the
+    /// first 16 that are there from step 0 on.
     pub skipped_first: Vec<f64>,
 }
 
 impl TraceStatistics {
-    /// Reads `steps` steps of `source` and says what they are like. Of the sets, no more than the longest lag are held.
+    /// Measures `steps` steps of `source`. Holds no more sets than the longest lag has steps.
     ///
     /// # Errors
     /// [`TraceError`] where the trace cannot be read.

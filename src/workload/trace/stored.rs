@@ -1,9 +1,12 @@
+//! All skip sets of a trace in memory, a bit a token, for several runs over the same trace.
+
 use super::{SkipSource, StepSkips, TraceError};
 use crate::units::Bytes;
 use crate::workload::tokens::{WORD_BITS, Word};
 use std::sync::Arc;
 
-/// All skip sets of a trace in memory, for several runs of it: made up or read once, streamed as often as one likes.
+/// All skip sets of a trace in memory, for several runs of it: generated or read once, streamed any
+/// number of times.
 #[derive(Clone, Debug)]
 pub struct StoredSkips {
     /// By step and layer: the words of the context, without what lies beyond.

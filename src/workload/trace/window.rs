@@ -1,3 +1,6 @@
+//! The skip sets that a run sees at a time: those of the present step and of as many later ones as
+//! its strategy may look ahead.
+
 use super::{SkipSource, StepSkips, TraceError};
 use crate::units::{Page, PageSize, RegionId};
 use crate::workload::TokenSet;

@@ -1,0 +1,34 @@
+//! What the readers of all formats of recorded traces have in common: what they read from, and what
+//! they are.
+
+use super::{SkipSource, TraceHeader};
+use bytes::Bytes;
+use std::fs::File;
+use std::io::{Cursor, Seek};
+
+/// A stream of skip sets that knows what it is.
+pub trait Recorded: SkipSource {
+    /// What the trace says of itself.
+    fn header(&self) -> &TraceHeader;
+}
+
+/// What a recorded trace is read from.
+pub(super) enum Input {
+    File(File),
+    Memory(Bytes),
+}
+
+impl Input {
+    /// For formats that are read from the start to the end.
+    pub fn stream(self) -> Box<dyn ReadSeek + Send> {
+        match self {
+            Self::File(file) => Box::new(std::io::BufReader::with_capacity(1 << 18, file)),
+            Self::Memory(bytes) => Box::new(Cursor::new(bytes)),
+        }
+    }
+}
+
+/// A stream that can go back.
+pub(super) trait ReadSeek: std::io::BufRead + Seek {}
+
+impl<T: std::io::BufRead + Seek> ReadSeek for T {}
