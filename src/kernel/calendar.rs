@@ -1,9 +1,15 @@
+//! The event calendar: pending events in the order of time and id, and the clock.
+//!
+//! It is small, because each owner keeps its own later events to itself: a group of a thousand
+//! transfers has one event here, that of its next completion, which moves when rates change.
+
 use crate::units::SimTime;
 use priority_queue::PriorityQueue;
 use rustc_hash::FxBuildHasher;
 use std::cmp::Reverse;
 
-/// What an event belongs to: a lane, a sharing group, a timer. Small and dense; its owner chooses the numbers.
+/// The number of an event: of a lane, a sharing group, a timer. Its owner chooses the numbers,
+/// which decide the order of events at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId(u32);
 
@@ -25,8 +31,8 @@ impl EventId {
 
 /// The pending events, at most one for each [`EventId`], and the clock.
 ///
-/// A calendar stays small: where a thousand transfers share a lane, only the first to complete has an entry, which is
-/// moved when rates change. Moving costs O(log n) and allocates nothing.
+/// With n pending events, each operation is O(log n), and O(1) while there are no more than eight;
+/// none allocates once there is room for n.
 ///
 /// ```
 /// use tiersim::kernel::{Calendar, EventId};
@@ -39,8 +45,8 @@ impl EventId {
 /// assert_eq!(calendar.now(), SimTime::from_ps(10));
 /// ```
 ///
-/// The first few events are kept in a list, which is searched: that takes less than to find one by its hash. Most runs need no more;
-/// what finds the list full is in the queue.
+/// The first eight events are kept in an unsorted list, because a linear scan beats hashing at that
+/// size, and most runs need no more. Events that find the list full go to a priority queue.
 pub struct Calendar {
     few: Vec<Entry>,
     /// The place of the first of them.
@@ -53,7 +59,7 @@ pub struct Calendar {
 /// How many events are kept in the list.
 const FEW: usize = 8;
 
-/// Time and id as one number, the id in the lowest 32 bits: compared in one go.
+/// Time and id as one number, the id in the lowest 32 bits, so that one comparison orders both.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry(u128);
 
@@ -96,7 +102,7 @@ impl Calendar {
         self.popped
     }
 
-    /// Sets or moves the pending event of `id`. `SimTime::MAX` is never: it takes the event out.
+    /// Sets or moves the pending event of `id`. `SimTime::MAX` means never: it removes the event.
     pub fn schedule(&mut self, id: EventId, at: SimTime) {
         debug_assert!(at >= self.now, "an event before the present: {at:?} < {:?}", self.now);
         if at == SimTime::MAX {
@@ -124,7 +130,7 @@ impl Calendar {
         }
     }
 
-    /// Takes the pending event of `id` out, if there is one.
+    /// Removes the pending event of `id`, if there is one.
     pub fn cancel(&mut self, id: EventId) {
         match self.place_in_few(id) {
             Some(place) => self.take_from_few(place),
@@ -164,7 +170,8 @@ impl Calendar {
         next.map(Entry::at)
     }
 
-    /// The first that found the list full. As a rule there is none, and that is known sooner than where the first would be.
+    /// The first event of the queue. As a rule the queue is empty, which is checked first because
+    /// that is cheaper than a look at its first entry.
     #[inline]
     fn first_queued(&self) -> Option<Entry> {
         if self.pending.is_empty() {

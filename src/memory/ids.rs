@@ -1,8 +1,9 @@
 //! Names for the pieces of a memory system, and a table with one value for each tier.
 //!
-//! An id is a place in a list of the [`MemorySystem`](super::MemorySystem) that gave it out. Lanes, ports and routes are
-//! only given out by a system, so an id that a caller holds is known to exist there; a tier can also be named by its place
-//! ([`TierId::new`]), because configurations, results and traffic files speak of tiers by their order.
+//! An id is a place in a list of the [`MemorySystem`](super::MemorySystem) that gave it out. Lanes,
+//! ports and routes are only given out by a system, so an id that a caller holds is known to exist
+//! there; a tier can also be named by its place ([`TierId::new`]), because configurations, results
+//! and traffic files speak of tiers by their order.
 
 use std::ops::{Index, IndexMut};
 
@@ -14,7 +15,8 @@ impl TierId {
     /// The fastest tier.
     pub const HBM: Self = Self(0);
 
-    /// The tier at place `index`, the fastest first. Whatever it indexes panics if its system has fewer tiers.
+    /// The tier at place `index`, the fastest first. Whatever it indexes panics if its system has
+    /// fewer tiers.
     #[must_use]
     pub const fn new(index: usize) -> Self {
         Self(index)
@@ -45,7 +47,8 @@ impl LaneId {
     }
 }
 
-/// What a transfer reads from or writes to: one channel of a tier whose pages are hashed, or all of a tier that is striped.
+/// What a transfer reads from or writes to: one channel of a tier whose pages are hashed, or all of
+/// a tier that is striped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortId(usize);
 

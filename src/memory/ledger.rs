@@ -1,3 +1,9 @@
+//! How many bytes are in use on each tier.
+//!
+//! Capacity is reserved before data moves and released after it has gone, so a tier is never fuller
+//! than it can be. Under inclusive residency the last tier holds a copy of all data, so storing on
+//! a faster tier takes room there as well, and moves towards the last tier take none.
+
 use super::{MemorySystem, PerTier, ResidencyKind, TierId};
 use crate::units::Bytes;
 use thiserror::Error;
@@ -18,7 +24,8 @@ pub struct Shortage {
     pub missing: Bytes,
 }
 
-/// The bytes in use on each tier: what lies there and what is reserved for data on its way. Never above capacity.
+/// The bytes in use on each tier: what lies there and what is reserved for data on its way. Never
+/// above capacity.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     tiers: PerTier<Account>,
@@ -79,7 +86,8 @@ impl Ledger {
         self.tiers[tier].capacity - self.tiers[tier].used
     }
 
-    /// Takes `bytes` for data that is to lie on `tier`: there and, under inclusive residency, on the last tier as well.
+    /// Takes `bytes` for data that is to lie on `tier`: there and, under inclusive residency, on
+    /// the last tier as well.
     ///
     /// # Errors
     /// [`Shortage`] if they do not fit; nothing is taken then.
@@ -102,7 +110,8 @@ impl Ledger {
         self.release(tier, bytes);
     }
 
-    /// What may still be stored on `tier`: under inclusive residency no more than the last tier has free for the copy.
+    /// What may still be stored on `tier`: under inclusive residency no more than the last tier has
+    /// free for the copy.
     #[must_use]
     pub fn room(&self, tier: TierId) -> Bytes {
         let last = self.tiers.last();

@@ -1,13 +1,18 @@
-use super::TransferClass;
-use super::config::{
-    Arbitration, ClassWeights, Duplex, Interleaving, LinkConfig, MemoryConfig, ResidencyKind, TierConfig,
-};
-use super::efficiency::{Efficiency, EfficiencyError, payload};
-use super::ids::{LaneId, PortId, RouteId, TierId};
-use crate::config::{NameError, Reference, check_name};
+//! A memory system that the engine may trust: tiers, lanes, ports and the routes over them.
+//!
+//! A *port* is what a transfer reads from or writes to: a channel of a tier, or all of them
+//! together. A *route* leads from a port to the chip, from the chip to a port, or from a port to a
+//! port, and holds all lanes on the way at the same time. Routes are numbered: reads by port, then
+//! writes by port, then moves by source and destination.
+
+use super::check::MemoryError;
+use super::config::{Arbitration, ClassWeights, Interleaving, MemoryConfig, ResidencyKind, TierConfig};
+use super::efficiency::Efficiency;
+use super::ids::{LaneId, PerTier, PortId, RouteId, TierId};
+use super::lay::lay;
 use crate::units::{Bandwidth, Bytes, RegionId, SimTime};
+use std::ops::Range;
 use std::sync::Arc;
-use thiserror::Error;
 
 /// Whether a lane is read from or written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,80 +32,6 @@ pub struct Hold {
     pub direction: Direction,
 }
 
-/// What a memory system cannot be.
-#[derive(Clone, Debug, PartialEq, Error)]
-#[allow(missing_docs)]
-pub enum MemoryError {
-    /// Too few or too many tiers.
-    #[error("tiers: {0} of them, but a memory system has from 1 to {max}, the fastest first", max = MemorySystem::MAX_TIERS)]
-    TierCount(usize),
-    /// The system's own name.
-    #[error("name: {0}")]
-    SystemName(NameError),
-    /// A name that cannot stand in a path, a CSV heading or a flag.
-    #[error("tiers[{index}].name: '{name}' is no name: use 1 to 32 of a-z, 0-9, '_' and '-'")]
-    Name { index: usize, name: String },
-    /// The name of the transfers' other end.
-    #[error(
-        "tiers[{index}].name: 'chip' is what transfers between a tier and the chip call the chip: use another name"
-    )]
-    Chip { index: usize },
-    /// Two tiers of one name.
-    #[error("tiers[{index}].name: '{name}' is taken by another tier: names must differ")]
-    SameName { index: usize, name: String },
-    /// A tier that holds nothing.
-    #[error("tiers[{index}].capacity: '{name}' holds 0 bytes: write a size such as \"4GiB\"")]
-    NoCapacity { index: usize, name: String },
-    /// No channels, or too many.
-    #[error("tiers[{index}].channels: '{name}' has {channels}, but it must have from 1 to {max}", max = MemorySystem::MAX_CHANNELS)]
-    Channels { index: usize, name: String, channels: u32 },
-    /// Pages of no tokens, or absurdly long.
-    #[error(
-        "tiers[{index}].interleaving: '{name}' has pages of {page_tokens} tokens, but they must hold from 1 to {max}",
-        max = Interleaving::MAX_PAGE_TOKENS
-    )]
-    PageTokens { index: usize, name: String, page_tokens: u32 },
-    /// A stripe of nothing.
-    #[error("tiers[{index}].stripe: '{name}' has 0 B: write a size such as \"256 B\"")]
-    Stripe { index: usize, name: String },
-    /// Fewer than one transfer at once.
-    #[error("tiers[{index}].{field}: '{name}' carries 0 transfers at once: write at least 1, or leave it out")]
-    NoTransfers { index: usize, name: String, field: &'static str },
-    /// No bytes in flight.
-    #[error(
-        "tiers[{index}].{field}: '{name}' may have 0 B in flight: write a size such as \"64 KiB\", or leave it out"
-    )]
-    NoOutstanding { index: usize, name: String, field: &'static str },
-    /// So few bytes in flight that less than the least bandwidth is left.
-    #[error(
-        "tiers[{index}].{field}: {outstanding} in flight at a latency of {latency} leave '{name}' less than 1 MB/s: \
-         enlarge {field} or lower the latency"
-    )]
-    Outstanding { index: usize, name: String, field: &'static str, outstanding: Bytes, latency: SimTime },
-    /// Packets that leave less than the least bandwidth.
-    #[error("tiers[{index}].link.packet: '{name}' is left less than 1 MB/s: lower the overhead or enlarge the payload")]
-    Packet { index: usize, name: String },
-    /// An efficiency that makes no sense.
-    #[error("tiers[{index}].efficiency of '{name}': {source}")]
-    Efficiency { index: usize, name: String, source: EfficiencyError },
-    /// A name that was not looked up.
-    #[error(
-        "tiers[{index}].{field}: '{name}' is a name, and names are looked up in the catalog: resolve the configuration first"
-    )]
-    Unresolved { index: usize, field: &'static str, name: String },
-    /// A class weight of 0 or beyond reason.
-    #[error("class_weights: the weight of {class} is {weight}, but it must be between 1 and {max}", max = ClassWeights::MAX)]
-    Weight { class: TransferClass, weight: u32 },
-    /// A latency beyond reason.
-    #[error("tiers[{index}].latency: '{name}' answers after {latency}, link included, but at most {max} is accepted", max = MemorySystem::MAX_LATENCY)]
-    Latency { index: usize, name: String, latency: SimTime },
-    /// The later tier is faster than the earlier one.
-    #[error(
-        "tiers[{index}].bandwidth: '{name}' can be read at {read}, faster than the tier before it ({before}): list the fastest tier first"
-    )]
-    Order { index: usize, name: String, read: Bandwidth, before: Bandwidth },
-}
-
 /// One tier, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tier {
@@ -112,7 +43,7 @@ pub struct Tier {
     pub channels: u32,
     /// How bytes are spread over them.
     pub interleaving: Interleaving,
-    /// The least that lies in one channel in a row, where bytes are spread over all of them.
+    /// The least that is contiguous on one channel, where bytes are spread over all of them.
     pub stripe: Bytes,
     /// Whether what its channels achieve depends on how many bytes are contiguous.
     pub granule_matters: bool,
@@ -134,8 +65,9 @@ pub struct Tier {
 pub struct Lane {
     /// `hbm.bus`, `external.link.read`; `hbm.bus.7` where channels are simulated one by one.
     pub name: String,
-    /// What it carries in long granules, losses subtracted: of reads, where it carries both directions. Where it is one of
-    /// [`shared_by`](Self::shared_by) equal channels, what all of them carry together.
+    /// What it carries in long granules, losses subtracted: of reads, where it carries both
+    /// directions. Where it is one of [`shared_by`](Self::shared_by) equal channels, what all of
+    /// them carry together.
     pub whole: Bandwidth,
     /// How many lanes like this one share `whole`.
     pub shared_by: u32,
@@ -179,26 +111,26 @@ impl Lane {
 /// A memory system that the engine may trust.
 #[derive(Clone, Debug)]
 pub struct MemorySystem {
-    name: String,
-    arbitration: Arbitration,
-    residency: ResidencyKind,
-    weights: ClassWeights,
-    tiers: Vec<Tier>,
-    lanes: Vec<Lane>,
-    ports: Vec<Port>,
-    /// For each tier its first port.
-    first_ports: Vec<usize>,
-    /// For each tier the routes over which what is spread evenly is read, and written.
-    even_reads: Vec<Vec<RouteId>>,
-    even_writes: Vec<Vec<RouteId>>,
+    pub(super) name: String,
+    pub(super) arbitration: Arbitration,
+    pub(super) residency: ResidencyKind,
+    pub(super) weights: ClassWeights,
+    pub(super) tiers: Vec<Tier>,
+    pub(super) lanes: Vec<Lane>,
+    pub(super) ports: Vec<Port>,
+    /// The places of each tier's ports.
+    pub(super) tier_ports: PerTier<Range<usize>>,
+    /// The routes over which what is spread evenly over a tier is read, and written.
+    pub(super) even_reads: PerTier<Vec<RouteId>>,
+    pub(super) even_writes: PerTier<Vec<RouteId>>,
 }
 
 /// A port's tier and the lanes of its two directions.
 #[derive(Clone, Debug)]
-struct Port {
-    tier: TierId,
-    read: Vec<LaneId>,
-    write: Vec<LaneId>,
+pub(super) struct Port {
+    pub(super) tier: TierId,
+    pub(super) read: Vec<LaneId>,
+    pub(super) write: Vec<LaneId>,
 }
 
 impl MemorySystem {
@@ -211,108 +143,27 @@ impl MemorySystem {
 
     /// Checks `config` and lays its lanes and ports.
     ///
-    /// The channels of a striped tier carry the same at any time, so they are in the same state and are one lane of their
-    /// bandwidths together.
+    /// The channels of a striped tier carry the same at any time, so they are in the same state and
+    /// are one lane of their bandwidths together.
     ///
     /// # Errors
     /// [`MemoryError`], naming the field, the value and what to write instead.
     pub fn new(config: &MemoryConfig) -> Result<Self, MemoryError> {
-        Self::lay(config, false)
+        lay(config, false)
     }
 
-    /// As [`new`](Self::new), but with a lane for every channel of a striped tier too: slower, and the same results. A system
-    /// that has a tier with hashed pages is laid as by `new`.
+    /// As [`new`](Self::new), but with a lane for every channel of a striped tier too: slower, and
+    /// the same results. A system that has a tier with hashed pages is laid as by `new`.
     ///
     /// # Errors
     /// [`MemoryError`], as `new`.
     pub fn channel_by_channel(config: &MemoryConfig) -> Result<Self, MemoryError> {
         let striped = |tier: &TierConfig| tier.interleaving == Interleaving::Striped;
-        Self::lay(config, config.tiers.iter().all(striped))
+        lay(config, config.tiers.iter().all(striped))
     }
 
-    fn lay(config: &MemoryConfig, every_channel: bool) -> Result<Self, MemoryError> {
-        check_name(&config.name).map_err(MemoryError::SystemName)?;
-        if !(1..=Self::MAX_TIERS).contains(&config.tiers.len()) {
-            return Err(MemoryError::TierCount(config.tiers.len()));
-        }
-        for class in TransferClass::ALL {
-            let weight = config.class_weights.of(class);
-            if weight == 0 || weight > ClassWeights::MAX {
-                return Err(MemoryError::Weight { class, weight });
-            }
-        }
-        let mut lanes = Vec::new();
-        let mut ports: Vec<Port> = Vec::new();
-        let mut tiers: Vec<Tier> = Vec::new();
-        let mut first_ports = Vec::new();
-        for (index, tier) in config.tiers.iter().enumerate() {
-            check_tier(index, tier, &config.tiers[..index])?;
-            let efficiency = tier.efficiency().map(Efficiency::new).transpose();
-            let efficiency = efficiency
-                .map_err(|source| MemoryError::Efficiency { index, name: tier.name.clone(), source })?
-                .map(Arc::new);
-            let one_by_one = every_channel || matches!(tier.interleaving, Interleaving::Hashed { .. });
-            first_ports.push(ports.len());
-            let channels: Vec<ChannelLanes> = (0..if one_by_one { tier.channels } else { 1 })
-                .map(|channel| lay_channel(tier, efficiency.as_ref(), one_by_one.then_some(channel), &mut lanes))
-                .collect();
-            let mut shared = lay_link(index, tier, &mut lanes)?;
-            lay_windows(index, tier, &mut shared, &mut lanes)?;
-            for of_port in channels {
-                let with_shared = |own: LaneId, shared: &[LaneId]| [&[own], shared].concat();
-                ports.push(Port {
-                    tier: TierId::new(index),
-                    read: with_shared(of_port.read, &shared.read),
-                    write: with_shared(of_port.write, &shared.write),
-                });
-            }
-            let port = &ports[first_ports[index]];
-            let slowest = |windows: bool| {
-                let held = port.read.iter().map(|lane| &lanes[lane.index()]);
-                let held = held.filter(|lane| windows || lane.window.is_none());
-                held.map(|lane| lane.whole).min().expect("a port holds a lane")
-            };
-            let (read_bandwidth, wire_bandwidth) = (slowest(true), slowest(false));
-            if let Some(before) = tiers.last().map(|tier| tier.wire_bandwidth).filter(|before| wire_bandwidth > *before)
-            {
-                return Err(MemoryError::Order { index, name: tier.name.clone(), read: wire_bandwidth, before });
-            }
-            tiers.push(Tier {
-                name: tier.name.clone(),
-                capacity: tier.capacity,
-                channels: tier.channels,
-                interleaving: tier.interleaving,
-                stripe: tier.stripe,
-                granule_matters: efficiency.as_ref().is_some_and(|efficiency| efficiency.depends_on_granule()),
-                read_bandwidth,
-                wire_bandwidth,
-                write_bandwidth: read_bandwidth,
-                mixed_bandwidth: read_bandwidth,
-                latency: latency(tier),
-            });
-        }
-        let mut system = Self {
-            name: config.name.clone(),
-            arbitration: config.arbitration,
-            residency: config.residency,
-            weights: config.class_weights.clone(),
-            tiers,
-            lanes,
-            ports,
-            first_ports,
-            even_reads: Vec::new(),
-            even_writes: Vec::new(),
-        };
-        system.measure_writes();
-        system.even_reads =
-            system.tier_ids().map(|tier| system.ports(tier).map(|p| system.read_route(p)).collect()).collect();
-        system.even_writes =
-            system.tier_ids().map(|tier| system.ports(tier).map(|p| system.write_route(p)).collect()).collect();
-        Ok(system)
-    }
-
-    /// The same, but that every lane carries what it carries of long reads (of long writes, where it carries only these),
-    /// whatever the granules and the mix are.
+    /// The same, but that every lane carries what it carries of long reads (of long writes, where
+    /// it carries only these), whatever the granules and the mix are.
     #[must_use]
     pub fn without_losses(mut self) -> Self {
         for lane in &mut self.lanes {
@@ -326,7 +177,7 @@ impl MemorySystem {
     }
 
     /// Sets what tiers carry of writes, and of both.
-    fn measure_writes(&mut self) {
+    pub(super) fn measure_writes(&mut self) {
         for tier in self.tier_ids() {
             let at = |read_share| Bandwidth::new(self.saturation(tier, LONG, read_share) as u64);
             let (written, mixed) = (at(0.0), at(0.5));
@@ -348,7 +199,7 @@ impl MemorySystem {
         self.arbitration
     }
 
-    /// Whether a byte lies in one tier, or the last tier holds a copy of all.
+    /// Whether a byte is on one tier, or the last tier holds a copy of all.
     #[must_use]
     pub fn residency(&self) -> ResidencyKind {
         self.residency
@@ -385,8 +236,7 @@ impl MemorySystem {
 
     /// The ports of `tier`: one, unless its channels are simulated one by one.
     pub fn ports(&self, tier: TierId) -> impl ExactSizeIterator<Item = PortId> + use<> {
-        let end = self.first_ports.get(tier.index() + 1).copied().unwrap_or(self.ports.len());
-        (self.first_ports[tier.index()]..end).map(PortId::new)
+        self.tier_ports[tier].clone().map(PortId::new)
     }
 
     /// The port of a page of `region` on `tier`: its channel, where pages are hashed. The same on
@@ -395,8 +245,9 @@ impl MemorySystem {
     pub fn port_of_page(&self, tier: TierId, region: RegionId, page: u64) -> PortId {
         let ports = self.ports(tier).len() as u64;
         let key = scrambled(region.index() as u64) ^ page;
-        // A multiplication by `ports` in place of a remainder: the high bits of the hash are the good ones.
-        PortId::new(self.first_ports[tier.index()] + ((u128::from(scrambled(key)) * u128::from(ports)) >> 64) as usize)
+        // A multiplication by `ports` in place of a remainder: the high bits of the hash are the
+        // good ones.
+        PortId::new(self.tier_ports[tier].start + ((u128::from(scrambled(key)) * u128::from(ports)) >> 64) as usize)
     }
 
     /// All routes: a read and a write of each port, and a move from each port to each.
@@ -424,19 +275,21 @@ impl MemorySystem {
         RouteId::new(2 * ports + source.index() * ports + destination.index())
     }
 
-    /// The routes over which what is spread evenly over `tier` is read: one, unless its channels are simulated one by one.
+    /// The routes that read bytes spread evenly over `tier`: one, unless its channels are simulated
+    /// one by one.
     #[must_use]
     pub fn even_reads(&self, tier: TierId) -> &[RouteId] {
-        &self.even_reads[tier.index()]
+        &self.even_reads[tier]
     }
 
-    /// The routes over which what is spread evenly over `tier` is written.
+    /// The routes that write bytes spread evenly over `tier`.
     #[must_use]
     pub fn even_writes(&self, tier: TierId) -> &[RouteId] {
-        &self.even_writes[tier.index()]
+        &self.even_writes[tier]
     }
 
-    /// The source and the destination of a route; a read has but a source, a write but a destination.
+    /// The source and the destination of a route; a read has but a source, a write but a
+    /// destination.
     fn ends(&self, route: RouteId) -> (Option<&Port>, Option<&Port>) {
         let ports = self.ports.len();
         match (route.index() / ports, route.index() % ports) {
@@ -463,20 +316,21 @@ impl MemorySystem {
         holds
     }
 
-    /// How long after a request over `route` its bytes begin to take its lanes: the latency of its tier; for a move, of both,
-    /// as the second is asked when the first has answered.
+    /// How long after a request over `route` its bytes begin to take its lanes: the latency of its
+    /// tier; for a move, of both, as the second is asked when the first has answered.
     #[must_use]
     pub fn route_latency(&self, route: RouteId) -> SimTime {
         let (source, destination) = self.ends(route);
         source.into_iter().chain(destination).map(|port| self.tiers[port.tier.index()].latency).sum()
     }
 
-    /// The bytes that a channel of each tier of `route` carries in a row, of a transfer of runs of `granule` bytes: the first
-    /// for reads, the second for writes.
+    /// Contiguous bytes per channel when a transfer with granule `granule` uses `route`, as (read
+    /// side, write side).
     #[must_use]
-    pub fn in_a_row(&self, route: RouteId, granule: Bytes) -> (Bytes, Bytes) {
+    pub fn contiguous_bytes(&self, route: RouteId, granule: Bytes) -> (Bytes, Bytes) {
         let (source, destination) = self.ends(route);
-        let of = |port: Option<&Port>| port.map_or(granule, |port| self.tiers[port.tier.index()].in_a_row(granule));
+        let of =
+            |port: Option<&Port>| port.map_or(granule, |port| self.tiers[port.tier.index()].contiguous_bytes(granule));
         (of(source), of(destination))
     }
 
@@ -487,11 +341,12 @@ impl MemorySystem {
         source.into_iter().chain(destination).map(|port| self.ports(port.tier).len() as u64).product()
     }
 
-    /// What `tier` carries at most, in bytes a second, of transfers in runs of `granule` bytes of which `read_share` are reads.
+    /// The saturation bandwidth of `tier`, in bytes a second, for transfers in runs of `granule`
+    /// bytes of which the share `read_share` are reads. O(lanes of a port).
     #[must_use]
     pub fn saturation(&self, tier: TierId, granule: Bytes, read_share: f64) -> f64 {
-        let port = &self.ports[self.first_ports[tier.index()]];
-        let granule = self.tiers[tier.index()].in_a_row(granule);
+        let port = &self.ports[self.tier_ports[tier].start];
+        let granule = self.tiers[tier.index()].contiguous_bytes(granule);
         let of_lane = |id: &LaneId| {
             let lane = &self.lanes[id.index()];
             // What crosses this lane, and the share of reads in that.
@@ -523,9 +378,9 @@ impl MemorySystem {
 }
 
 impl Tier {
-    /// What one channel carries in a row of a run of `granule` bytes.
+    /// The contiguous bytes on one channel of a run of `granule` bytes.
     #[must_use]
-    pub fn in_a_row(&self, granule: Bytes) -> Bytes {
+    pub fn contiguous_bytes(&self, granule: Bytes) -> Bytes {
         match self.interleaving {
             Interleaving::Striped => {
                 let share = Bytes::new(granule.get() / u64::from(self.channels));
@@ -536,7 +391,8 @@ impl Tier {
     }
 }
 
-/// The finalizer of SplitMix64 (Steele, Lea and Flood, 2014): every bit of `key` changes half of the result's.
+/// The finalizer of SplitMix64 (Steele, Lea and Flood, 2014): every bit of `key` changes half of
+/// the result's.
 fn scrambled(key: u64) -> u64 {
     let mut z = key.wrapping_add(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -544,187 +400,5 @@ fn scrambled(key: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-fn check_tier(index: usize, tier: &TierConfig, before: &[TierConfig]) -> Result<(), MemoryError> {
-    let name = tier.name.clone();
-    let usable = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
-    if name.is_empty() || name.len() > 32 || !name.chars().all(usable) {
-        return Err(MemoryError::Name { index, name });
-    }
-    if name == "chip" {
-        return Err(MemoryError::Chip { index });
-    }
-    if before.iter().any(|other| other.name == name) {
-        return Err(MemoryError::SameName { index, name });
-    }
-    if latency(tier) > MemorySystem::MAX_LATENCY {
-        return Err(MemoryError::Latency { index, name, latency: latency(tier) });
-    }
-    if let Some(Reference::Name(name)) = &tier.link {
-        return Err(MemoryError::Unresolved { index, field: "link", name: name.clone() });
-    }
-    if let Some(Reference::Name(name)) = &tier.efficiency {
-        return Err(MemoryError::Unresolved { index, field: "efficiency", name: name.clone() });
-    }
-    if tier.capacity == Bytes::ZERO {
-        return Err(MemoryError::NoCapacity { index, name });
-    }
-    if !(1..=MemorySystem::MAX_CHANNELS).contains(&tier.channels) {
-        return Err(MemoryError::Channels { index, name, channels: tier.channels });
-    }
-    if let Interleaving::Hashed { page_tokens } = tier.interleaving
-        && !(1..=Interleaving::MAX_PAGE_TOKENS).contains(&page_tokens)
-    {
-        return Err(MemoryError::PageTokens { index, name, page_tokens });
-    }
-    if tier.stripe == Bytes::ZERO {
-        return Err(MemoryError::Stripe { index, name });
-    }
-    let of_link = tier.link().and_then(|link| link.max_transfers);
-    for (field, limit) in [("max_transfers", tier.max_transfers), ("link.max_transfers", of_link)] {
-        if limit == Some(0) {
-            return Err(MemoryError::NoTransfers { index, name, field });
-        }
-    }
-    let of_link = tier.link().and_then(|link| link.outstanding);
-    for (field, outstanding) in [("outstanding", tier.outstanding), ("link.outstanding", of_link)] {
-        if outstanding == Some(Bytes::ZERO) {
-            return Err(MemoryError::NoOutstanding { index, name, field });
-        }
-    }
-    Ok(())
-}
-
-/// A tier's latency and its link's.
-fn latency(tier: &TierConfig) -> SimTime {
-    tier.latency + tier.link().map_or(SimTime::ZERO, |link| link.latency)
-}
-
 /// A granule beyond which longer ones make no difference.
 const LONG: Bytes = Bytes::new(1 << 40);
-
-/// `peak` less what is lost, rounded down.
-fn achieved(peak: Bandwidth, share: f64) -> Bandwidth {
-    // At least 1 MB/s times the least efficiency.
-    Bandwidth::new((peak.as_f64() * share) as u64).unwrap_or(peak)
-}
-
-/// The lanes of a link, and of limits on the bytes in flight, by direction: all ports of a tier
-/// share them.
-#[derive(Default)]
-struct SharedLanes {
-    read: Vec<LaneId>,
-    write: Vec<LaneId>,
-}
-
-fn lay_link(index: usize, tier: &TierConfig, lanes: &mut Vec<Lane>) -> Result<SharedLanes, MemoryError> {
-    let Some(link) = tier.link() else { return Ok(SharedLanes::default()) };
-    let LinkConfig { read, write, combined, packet, transfer_cap, max_transfers, .. } = *link;
-    let mut lay = |part: &str, peak: Bandwidth| {
-        let whole = payload(peak, packet)
-            .filter(|whole| whole.get() >= Bandwidth::MIN_INPUT)
-            .ok_or_else(|| MemoryError::Packet { index, name: tier.name.clone() })?;
-        let name = format!("{}.link.{part}", tier.name);
-        lanes.push(Lane {
-            name,
-            whole,
-            shared_by: 1,
-            peak,
-            write_only: false,
-            efficiency: None,
-            transfer_cap,
-            max_transfers,
-            window: None,
-        });
-        Ok(LaneId::new(lanes.len() - 1))
-    };
-    let mut of_link = SharedLanes { read: vec![lay("read", read)?], write: vec![lay("write", write)?] };
-    if let Some(combined) = combined {
-        let both = lay("both", combined)?;
-        of_link.read.push(both);
-        of_link.write.push(both);
-    }
-    Ok(of_link)
-}
-
-/// Adds the lanes that stand for limits on the bytes in flight. Where there is no latency, nothing
-/// is in flight.
-fn lay_windows(
-    index: usize,
-    tier: &TierConfig,
-    shared: &mut SharedLanes,
-    lanes: &mut Vec<Lane>,
-) -> Result<(), MemoryError> {
-    let latency = latency(tier);
-    if latency == SimTime::ZERO {
-        return Ok(());
-    }
-    let mut lay = |part: &str, field: &'static str, outstanding: Bytes| {
-        let rate = u128::from(outstanding.get()) * u128::from(SimTime::PS_PER_SECOND) / u128::from(latency.as_ps());
-        let rate = u64::try_from(rate).unwrap_or(u64::MAX).min(Bandwidth::MAX_INPUT);
-        let whole = Bandwidth::new(rate)
-            .filter(|rate| rate.get() >= Bandwidth::MIN_INPUT)
-            .ok_or_else(|| MemoryError::Outstanding { index, name: tier.name.clone(), field, outstanding, latency })?;
-        lanes.push(Lane {
-            name: format!("{}.{part}", tier.name),
-            whole,
-            shared_by: 1,
-            peak: whole,
-            write_only: false,
-            efficiency: None,
-            transfer_cap: None,
-            max_transfers: None,
-            window: Some(outstanding),
-        });
-        Ok(LaneId::new(lanes.len() - 1))
-    };
-    if let Some(outstanding) = tier.link().and_then(|link| link.outstanding) {
-        shared.read.push(lay("link.read.outstanding", "link.outstanding", outstanding)?);
-        shared.write.push(lay("link.write.outstanding", "link.outstanding", outstanding)?);
-    }
-    if let Some(outstanding) = tier.outstanding {
-        let both = lay("outstanding", "outstanding", outstanding)?;
-        shared.read.push(both);
-        shared.write.push(both);
-    }
-    Ok(())
-}
-
-/// The lanes of a channel, or of all channels of a tier together.
-struct ChannelLanes {
-    read: LaneId,
-    write: LaneId,
-}
-
-fn lay_channel(
-    tier: &TierConfig,
-    efficiency: Option<&Arc<Efficiency>>,
-    channel: Option<u32>,
-    lanes: &mut Vec<Lane>,
-) -> ChannelLanes {
-    let at = |read_share| efficiency.map_or(tier.bandwidth, |it| achieved(tier.bandwidth, it.streaming(read_share)));
-    let (read, written) = (at(1.0), at(0.0));
-    let mut lay = |part: &str, whole: Bandwidth, write_only: bool| {
-        lanes.push(Lane {
-            name: match channel {
-                None => format!("{}.{part}", tier.name),
-                Some(channel) => format!("{}.{part}.{channel}", tier.name),
-            },
-            whole,
-            shared_by: if channel.is_some() { tier.channels } else { 1 },
-            peak: tier.bandwidth,
-            write_only,
-            efficiency: efficiency.cloned(),
-            transfer_cap: tier.transfer_cap,
-            max_transfers: tier.max_transfers,
-            window: None,
-        });
-        LaneId::new(lanes.len() - 1)
-    };
-    match tier.duplex {
-        Duplex::Half => {
-            let bus = lay("bus", read, false);
-            ChannelLanes { read: bus, write: bus }
-        }
-        Duplex::Full => ChannelLanes { read: lay("read", read, false), write: lay("write", written, true) },
-    }
-}

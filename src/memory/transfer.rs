@@ -1,8 +1,11 @@
+//! What transfers are for, and a table with one value for each such class.
+
 use serde::Serialize;
 use std::fmt;
 use std::ops::{Index, IndexMut};
 
-/// What a transfer is for. The order is the order of precedence under `Priority`, and of every report.
+/// What a transfer is for. The order is the order of precedence under `Priority`, and of every
+/// report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum TransferClass {
     /// A sublayer's weights, read by the sublayer that needs them.

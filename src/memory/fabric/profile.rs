@@ -282,7 +282,8 @@ impl Profiles {
         (bytes, parts): (Bytes, usize),
     ) -> u32 {
         let direct = place(class, route);
-        let (read, write) = if self.by_granule { self.in_a_row(route, granule) } else { (Bytes::ZERO, Bytes::ZERO) };
+        let (read, write) =
+            if self.by_granule { self.contiguous_bytes(route, granule) } else { (Bytes::ZERO, Bytes::ZERO) };
         let pattern = if self.by_granule { pattern } else { Pattern::Random };
         let parts = if self.capped { u32::try_from(parts).unwrap_or(u32::MAX) } else { 0 };
         let fits = self.windows_on(route) & self.windows_of_at_least(bytes);
@@ -331,8 +332,8 @@ impl Profiles {
 
     /// The contiguous bytes on each channel, for reads and for writes, where they make a
     /// difference: beyond the largest granule of an efficiency they make none.
-    fn in_a_row(&mut self, route: RouteId, granule: Bytes) -> (Bytes, Bytes) {
-        let (read, write) = self.system.in_a_row(route, granule);
+    fn contiguous_bytes(&mut self, route: RouteId, granule: Bytes) -> (Bytes, Bytes) {
+        let (read, write) = self.system.contiguous_bytes(route, granule);
         let system = &self.system;
         let most = self.most.entry(route).or_insert_with(|| {
             let mut most = (Bytes::ZERO, Bytes::ZERO);
