@@ -22,6 +22,14 @@ pub struct Run {
     pub error: Option<String>,
 }
 
+impl Run {
+    /// What is idealized in it that was not in the one before, by its name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.idealized.map_or_else(|| "as it is".to_owned(), |ideal| ideal.name().to_owned())
+    }
+}
+
 impl Ladder {
     /// What makes a difference to `scenario`, in the order in which it is idealized.
     #[must_use]

@@ -169,9 +169,8 @@ impl Ladder {
     /// # Errors
     /// [`ExplainError::NoSteps`] where a run did not get to the end of its first step.
     pub fn explanation(&self, scenario: &Scenario) -> Result<Explanation, ExplainError> {
-        let called = |run: &Run| run.idealized.map_or_else(|| "as it is".to_owned(), |ideal| ideal.name().to_owned());
         let errors: Vec<(String, String)> =
-            self.runs.iter().filter_map(|run| Some((called(run), run.error.clone()?))).collect();
+            self.runs.iter().filter_map(|run| Some((run.name(), run.error.clone()?))).collect();
         let steps = self.runs.iter().map(|run| run.waits.steps()).min().unwrap_or(0);
         if steps == 0 {
             let why = errors.first().map_or_else(String::new, |(run, error)| format!("{run}: {error}"));
@@ -180,23 +179,6 @@ impl Ladder {
         let figures: Vec<Figures> = self.runs.iter().map(|run| Figures::new(run, steps)).collect();
         let (first, last) = (&figures[0], &figures[figures.len() - 1]);
         let loss = first.loss();
-        let share = |part: i64| (loss != 0).then(|| part as f64 / loss as f64);
-        let mut costs = Vec::new();
-        for (index, with) in figures.iter().enumerate() {
-            let without = figures.get(index + 1);
-            let loss = with.loss() - without.map_or(0, Figures::loss);
-            let waits = with.longer_than(without);
-            let first_lane = waits.first().map(|(cause, _)| *cause);
-            costs.push(Cost {
-                name: self.runs.get(index + 1).map_or_else(|| PLACEMENT.to_owned(), called),
-                loss_ps: loss,
-                share: share(loss),
-                time_ps: with.time,
-                bound_ps: with.bound,
-                carried: first_lane.map_or_else(Named::default, |cause| with.carried_while(cause)),
-                waits_ps: waits.into_iter().map(|(cause, time)| (cause.to_owned(), time)).collect(),
-            });
-        }
         let bound_with = |ideal: Ideal| {
             // The bound of the run in which it is idealized, or of the one before where it makes no difference.
             let at = self.runs.iter().rposition(|run| run.idealized.is_none_or(|idealized| idealized <= ideal));
@@ -219,7 +201,7 @@ impl Ladder {
             },
             achieved_over_bound: (first.bound > 0).then(|| first.time as f64 / first.bound as f64),
             loss_ps: loss,
-            costs,
+            costs: self.costs(&figures),
             without_effect: self.without_effect.iter().map(|ideal| ideal.name().to_owned()).collect(),
             waits: shares(first.longest(), first.time),
             channels: shares(first.channels(), first.time),
@@ -228,6 +210,28 @@ impl Ladder {
         };
         explanation.sentences = sentences(&explanation);
         Ok(explanation)
+    }
+
+    /// What each thing costs, of the figures of all runs; last, placement.
+    fn costs(&self, figures: &[Figures<'_>]) -> Vec<Cost> {
+        let all = figures[0].loss();
+        let mut costs = Vec::new();
+        for (index, with) in figures.iter().enumerate() {
+            let without = figures.get(index + 1);
+            let loss = with.loss() - without.map_or(0, Figures::loss);
+            let waits = with.longer_than(without);
+            let first_lane = waits.first().map(|(cause, _)| *cause);
+            costs.push(Cost {
+                name: self.runs.get(index + 1).map_or_else(|| PLACEMENT.to_owned(), Run::name),
+                loss_ps: loss,
+                share: (all != 0).then(|| loss as f64 / all as f64),
+                time_ps: with.time,
+                bound_ps: with.bound,
+                carried: first_lane.map_or_else(Named::default, |cause| with.carried_while(cause)),
+                waits_ps: waits.into_iter().map(|(cause, time)| (cause.to_owned(), time)).collect(),
+            });
+        }
+        costs
     }
 }
 

@@ -68,9 +68,14 @@ pub fn figures() -> &'static [Figure] {
 
 /// The table. Lines of every class that follow each other are shown together: all of the first
 /// class, then all of the second.
-#[rustfmt::skip]
 fn table() -> Vec<Figure> {
-    let mut all = vec![
+    let parts = [of_the_run(), latencies(), alphas(), transfers(), layout(), memory_and_lanes()];
+    parts.into_iter().flatten().collect()
+}
+
+#[rustfmt::skip]
+fn of_the_run() -> Vec<Figure> {
+    vec![
         real("simulated_ns", Time, |it| Some(it.simulated_ns)).aka(&["time"]).swept_first(0).compared(),
         real("tokens_per_s", Rate, |it| it.tokens_per_s).aka(&["rate", "tokens/s"]).swept().compared(),
         whole("steps", Number, |it| it.steps).swept_first(7).compared(),
@@ -81,7 +86,12 @@ fn table() -> Vec<Figure> {
             .aka(&["over_bound", "achieved_over_bound"]).swept_first(3).compared(),
         real("bound.charged_ns", Time, |it| it.bound.charged_ns).swept(),
         real("bound.achieved_over_charged", Number, |it| it.bound.achieved_over_charged).swept(),
-    ];
+    ]
+}
+
+#[rustfmt::skip]
+fn latencies() -> Vec<Figure> {
+    let mut all = Vec::new();
     for (part, of) in PARTS {
         let figure = real(&format!("token_latency_ns.{part}"), Time, move |it| it.token_latency_ns.map(of));
         all.push(match part {
@@ -98,7 +108,12 @@ fn table() -> Vec<Figure> {
         let figure = real(&format!("layer_latency_ns.{part}"), Time, move |it| it.layer_latency_ns.map(of)).swept();
         all.push(if ["p50", "p99"].contains(&part) { figure.compared() } else { figure });
     }
-    all.extend([
+    all
+}
+
+#[rustfmt::skip]
+fn alphas() -> Vec<Figure> {
+    vec![
         real("best_ratio", Share, |it| Some(it.best_ratio)).swept(),
         real("alpha.mean", Share, |it| it.alpha.mean).aka(&["alpha"]).swept_first(4).compared(),
         real("alpha.min", Share, |it| it.alpha.min).swept().compared(),
@@ -110,6 +125,12 @@ fn table() -> Vec<Figure> {
         real("alpha.mlp.mean", Share, |it| it.alpha.mlp.mean).swept(),
         real("alpha.mlp.last", Share, |it| it.alpha.mlp.last).swept(),
         shares("read_share.{tier}", |it| Some(&it.read_share)).swept(),
+    ]
+}
+
+#[rustfmt::skip]
+fn transfers() -> Vec<Figure> {
+    let mut all = vec![
         each("transfers.{class}.count", Number, |it, take| {
             it.transfers.0.iter().for_each(|(class, of)| take(&[class], FigureValue::Whole(of.count)));
         }).swept(),
@@ -118,7 +139,7 @@ fn table() -> Vec<Figure> {
                 of.bytes.0.iter().for_each(|(tier, bytes)| take(&[class, tier], FigureValue::Whole(*bytes)));
             }
         }).swept(),
-    ]);
+    ];
     for (name, of_class) in TIMES {
         for (part, of) in PARTS {
             let figure = each(&format!("transfers.{{class}}.{name}.{part}"), Time, move |it, take| {
@@ -132,6 +153,12 @@ fn table() -> Vec<Figure> {
             all.push(if compared.contains(&(name, part)) { figure.compared() } else { figure });
         }
     }
+    all
+}
+
+#[rustfmt::skip]
+fn layout() -> Vec<Figure> {
+    let mut all = Vec::new();
     for (when, stored) in MOMENTS {
         let (weights, kv) = (format!("layout.{when}.weights"), format!("layout.{when}.kv"));
         let of_weights = shares(&format!("{weights}_share.{{tier}}"), move |it| Some(&stored(it)?.weights_share)).swept();
@@ -140,7 +167,12 @@ fn table() -> Vec<Figure> {
         all.push(bytes(&format!("{weights}_bytes.{{tier}}"), move |it| Some(&stored(it)?.weights_bytes)));
         all.push(bytes(&format!("{kv}_bytes.{{tier}}"), move |it| Some(&stored(it)?.kv_bytes)));
     }
-    all.extend([
+    all
+}
+
+#[rustfmt::skip]
+fn memory_and_lanes() -> Vec<Figure> {
+    vec![
         each("waits.tiers_ns.{tier}", Time, |it, take| {
             let waits = it.waits.iter().flat_map(|waits| &waits.tiers_ns.0);
             waits.for_each(|(tier, time)| take(&[tier], FigureValue::Real(*time)));
@@ -168,8 +200,7 @@ fn table() -> Vec<Figure> {
         whole("migration.out_bytes", Bytes, |it| it.migration.out_bytes).swept_first(6).compared(),
         whole("migration.late_tokens", Number, |it| it.migration.late_tokens).swept().compared(),
         whole("migration.dropped_bytes", Bytes, |it| it.migration.dropped_bytes),
-    ]);
-    all
+    ]
 }
 
 /// The figures of a distribution.

@@ -8,7 +8,6 @@ use super::percentiles::{Percentiles, drawn};
 use super::placement::TIER_COLOURS;
 use super::scale::{Cut, cut};
 use crate::metrics::{RunReport, Timings};
-use crate::strategy::NAMED;
 use crate::units::SimTime;
 
 /// The names of the pictures in every run's folder, without their endings.
@@ -242,20 +241,16 @@ fn coloured<'a>(runs: &'a [Labelled<'a>]) -> impl Iterator<Item = (Labelled<'a>,
     let own = |run: &Labelled<'_>| {
         let strategy = &run.run.summary.strategy;
         let alone = runs.iter().filter(|other| other.run.summary.strategy == *strategy).count() == 1;
-        let named = NAMED.iter().position(|(name, _, _)| name == strategy).filter(|_| alone);
-        named.and_then(|index| colour::EIGHT.get(index).copied())
+        colour::of_strategy(strategy).filter(|_| alone)
     };
     let taken: Vec<&str> = runs.iter().filter_map(own).collect();
-    // Those of the strategies come last, so that no other run looks like one of them while there is another colour.
-    let (of_strategies, free) = colour::EIGHT.split_at(OF_THE_STUDY);
-    let left: Vec<&'static str> =
-        free.iter().chain(of_strategies).copied().filter(|colour| !taken.contains(colour)).collect();
+    // Those of the study come last, so that no other run looks like one of its strategies while
+    // there is another colour.
+    let free = colour::EIGHT.into_iter().filter(|colour| !colour::OF_THE_STUDY.contains(colour));
+    let left: Vec<&'static str> = free.chain(colour::OF_THE_STUDY).filter(|colour| !taken.contains(colour)).collect();
     let mut others = left.into_iter().cycle();
     runs.iter().copied().map(move |run| (run, own(&run).or_else(|| others.next()).unwrap_or(colour::BLACK)))
 }
-
-/// The strategies whose colours are nobody else's: the first of [`NAMED`].
-const OF_THE_STUDY: usize = 2;
 
 /// What runs are held against.
 struct Reference<'a> {

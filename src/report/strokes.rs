@@ -16,6 +16,34 @@ pub(super) mod colour {
     pub const ALL: [&str; 6] = [VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY];
     /// The same for up to eight things.
     pub const EIGHT: [&str; 8] = [VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY, GREY, OLIVE];
+    /// The colours of the study's two strategies, which other runs get last.
+    pub const OF_THE_STUDY: [&str; 2] = [VERMILLION, BLUE];
+
+    /// The colour that a strategy with a name has in every picture.
+    pub fn of_strategy(name: &str) -> Option<&'static str> {
+        match name {
+            "baseline" => Some(VERMILLION),
+            "best-ratio" => Some(BLUE),
+            "balanced" => Some(GREEN),
+            "balanced-online" => Some(PURPLE),
+            "best-ratio-drop" => Some(ORANGE),
+            _ => None,
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+        use crate::strategy::NAMED;
+        use std::collections::BTreeSet;
+
+        #[test]
+        fn every_named_strategy_has_a_colour_of_its_own() {
+            let colours: BTreeSet<&str> = NAMED.iter().map(|(name, _, _)| of_strategy(name).unwrap()).collect();
+            assert_eq!(colours.len(), NAMED.len());
+            assert!(colours.iter().all(|colour| ALL.contains(colour)));
+        }
+    }
 }
 
 /// How a line is drawn; never colour alone tells two lines apart.

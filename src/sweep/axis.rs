@@ -7,7 +7,7 @@ pub(super) use crate::simulation::expand;
 use crate::simulation::{Fields, spelled_out};
 use crate::strategy::Knowledge;
 use serde_json::Value;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 /// What varies in a sweep, checked.
@@ -48,94 +48,28 @@ impl Axis {
         sample: Option<SampleConfig>,
         place: u32,
     ) -> Result<Self, SweepError> {
-        let name = match axis {
-            AxisConfig::Values { field, .. }
-            | AxisConfig::Linear { field, .. }
-            | AxisConfig::Geometric { field, .. } => field,
-            AxisConfig::Choices { name, .. } => name,
-        };
+        let name = named(axis);
         let wrong = |message: String| SweepError::Axis { axis: name.clone(), message };
-        let asked = match axis {
-            AxisConfig::Linear { points: Some(points), .. } | AxisConfig::Geometric { points: Some(points), .. } => {
-                *points
-            }
-            _ => sample.map_or(0, SampleConfig::points),
-        };
-        if asked as usize > MOST_LEVELS {
-            return Err(wrong(too_many(asked as usize)));
-        }
-        if let AxisConfig::Choices { .. } = axis {
-            config::check_name(name).map_err(|error| SweepError::Name(format!("of an axis: {error}")))?;
-        }
+        check_length(axis, sample).map_err(&wrong)?;
         let (unit, paths, mut levels) = match axis {
             AxisConfig::Choices { choices, .. } => {
-                let level = |(label, fields): &(String, std::collections::BTreeMap<String, Value>)| {
-                    let mut assignments = Vec::new();
-                    for (path, value) in fields {
-                        for path in expand(path) {
-                            assignments.push((path.clone(), resolved(&path, value).map_err(&wrong)?));
-                        }
-                    }
-                    Ok::<_, SweepError>(Level { label: label.clone(), number: None, assignments, knowledge: None })
-                };
-                let levels: Vec<Level> = choices.iter().map(level).collect::<Result<_, _>>()?;
-                let mut paths: Vec<String> = Vec::new();
-                for (path, _) in levels.iter().flat_map(|level| &level.assignments) {
-                    if !paths.contains(path) {
-                        paths.push(path.clone());
-                    }
-                }
-                (Unit::Text, paths, levels)
+                config::check_name(name).map_err(|error| SweepError::Name(format!("of an axis: {error}")))?;
+                chosen(choices).map_err(&wrong)?
             }
             AxisConfig::Values { field, values } => {
-                let paths = expand(field);
-                let unit = Unit::of(base.get(&paths[0]).map_err(|error| wrong(error.to_string()))?, values);
-                let quantities =
-                    values.iter().map(|value| unit.read(value)).collect::<Result<Vec<_>, _>>().map_err(&wrong)?;
-                let levels =
-                    quantities.into_iter().map(|quantity| of_fields(&paths, quantity)).collect::<Result<_, _>>();
-                (unit, paths, levels.map_err(&wrong)?)
+                let (unit, paths) = unit_of(field, base, values).map_err(&wrong)?;
+                let levels = listed(unit, &paths, values).map_err(&wrong)?;
+                (unit, paths, levels)
             }
             AxisConfig::Linear { field, from, to, points } | AxisConfig::Geometric { field, from, to, points } => {
-                let paths = expand(field);
-                let unit = Unit::of(
-                    base.get(&paths[0]).map_err(|error| wrong(error.to_string()))?,
-                    std::slice::from_ref(from),
-                );
-                let range = Range {
-                    unit,
-                    ends: (unit.read(from).map_err(&wrong)?, unit.read(to).map_err(&wrong)?),
-                    geometric: matches!(axis, AxisConfig::Geometric { .. }),
-                };
-                range.check().map_err(&wrong)?;
-                let shares: Vec<f64> = match (sample, points) {
-                    (Some(sample), None) => sample::shares(sample, place),
-                    (None, Some(points @ 2..)) => {
-                        let last = f64::from(points - 1);
-                        (0..*points).map(|point| f64::from(point) / last).collect()
-                    }
-                    (None, Some(_)) => return Err(wrong("a range has at least 2 points: its ends".to_owned())),
-                    (Some(_), Some(_)) => {
-                        return Err(wrong("the sample says how many points there are: leave out points".to_owned()));
-                    }
-                    (None, None) => return Err(wrong("say how many values the range has: points: 5".to_owned())),
-                };
-                let quantities =
-                    shares.into_iter().map(|share| range.at(share)).collect::<Result<Vec<_>, _>>().map_err(&wrong)?;
-                let levels =
-                    quantities.into_iter().map(|quantity| of_fields(&paths, quantity)).collect::<Result<_, _>>();
+                let (unit, paths) = unit_of(field, base, std::slice::from_ref(from)).map_err(&wrong)?;
+                let ends = (unit.read(from).map_err(&wrong)?, unit.read(to).map_err(&wrong)?);
+                let range = Range { unit, ends, geometric: matches!(axis, AxisConfig::Geometric { .. }) };
+                let levels = between(&range, &paths, *points, sample.map(|sample| (sample, place)));
                 (unit, paths, levels.map_err(&wrong)?)
             }
         };
-        if levels.is_empty() {
-            return Err(wrong("it has no values".to_owned()));
-        }
-        if levels.len() > MOST_LEVELS {
-            return Err(wrong(too_many(levels.len())));
-        }
-        if let Some(error) = levels.iter().find_map(|level| config::check_shown(&level.label).err()) {
-            return Err(wrong(error.to_string()));
-        }
+        check_levels(&levels).map_err(&wrong)?;
         let listed = matches!(axis, AxisConfig::Values { .. } | AxisConfig::Choices { .. });
         if let (true, Some(sample)) = (listed, sample) {
             let last = levels.len() - 1;
@@ -190,6 +124,92 @@ impl Axis {
     pub fn is_numeric(&self) -> bool {
         self.levels.iter().all(|level| level.number.is_some())
     }
+}
+
+/// What an axis is called.
+fn named(axis: &AxisConfig) -> &String {
+    match axis {
+        AxisConfig::Values { field, .. } | AxisConfig::Linear { field, .. } | AxisConfig::Geometric { field, .. } => {
+            field
+        }
+        AxisConfig::Choices { name, .. } => name,
+    }
+}
+
+/// That an axis does not ask for more levels than it may have, before any is made.
+fn check_length(axis: &AxisConfig, sample: Option<SampleConfig>) -> Result<(), String> {
+    let asked = match axis {
+        AxisConfig::Linear { points: Some(points), .. } | AxisConfig::Geometric { points: Some(points), .. } => *points,
+        _ => sample.map_or(0, SampleConfig::points),
+    };
+    if asked as usize > MOST_LEVELS { Err(too_many(asked as usize)) } else { Ok(()) }
+}
+
+/// That levels are some, not too many, and can be shown.
+fn check_levels(levels: &[Level]) -> Result<(), String> {
+    if levels.is_empty() {
+        return Err("it has no values".to_owned());
+    }
+    if levels.len() > MOST_LEVELS {
+        return Err(too_many(levels.len()));
+    }
+    levels.iter().try_for_each(|level| config::check_shown(&level.label)).map_err(|error| error.to_string())
+}
+
+/// The levels of an axis of named choices, with all paths that they set.
+fn chosen(choices: &[(String, BTreeMap<String, Value>)]) -> Result<(Unit, Vec<String>, Vec<Level>), String> {
+    let level = |(label, fields): &(String, BTreeMap<String, Value>)| {
+        let mut assignments = Vec::new();
+        for (path, value) in fields {
+            for path in expand(path) {
+                assignments.push((path.clone(), resolved(&path, value)?));
+            }
+        }
+        Ok(Level { label: label.clone(), number: None, assignments, knowledge: None })
+    };
+    let levels: Vec<Level> = choices.iter().map(level).collect::<Result<_, String>>()?;
+    let mut paths: Vec<String> = Vec::new();
+    for (path, _) in levels.iter().flat_map(|level| &level.assignments) {
+        if !paths.contains(path) {
+            paths.push(path.clone());
+        }
+    }
+    Ok((Unit::Text, paths, levels))
+}
+
+/// The unit of a field in a scenario with the fields of `base`, and the paths that it stands for.
+fn unit_of(field: &str, base: &mut Fields, values: &[Value]) -> Result<(Unit, Vec<String>), String> {
+    let paths = expand(field);
+    let present = base.get(&paths[0]).map_err(|error| error.to_string())?;
+    Ok((Unit::of(present, values), paths))
+}
+
+/// The levels of an axis whose values are written one by one.
+fn listed(unit: Unit, paths: &[String], values: &[Value]) -> Result<Vec<Level>, String> {
+    let quantities = values.iter().map(|value| unit.read(value)).collect::<Result<Vec<_>, _>>()?;
+    quantities.into_iter().map(|quantity| of_fields(paths, quantity)).collect()
+}
+
+/// The levels of a range: so many points of it, or those of a sample and the axis's number in it.
+fn between(
+    range: &Range,
+    paths: &[String],
+    points: Option<u32>,
+    sample: Option<(SampleConfig, u32)>,
+) -> Result<Vec<Level>, String> {
+    range.check()?;
+    let shares: Vec<f64> = match (sample, points) {
+        (Some((sample, place)), None) => sample::shares(sample, place),
+        (None, Some(points @ 2..)) => {
+            let last = f64::from(points - 1);
+            (0..points).map(|point| f64::from(point) / last).collect()
+        }
+        (None, Some(_)) => return Err("a range has at least 2 points: its ends".to_owned()),
+        (Some(_), Some(_)) => return Err("the sample says how many points there are: leave out points".to_owned()),
+        (None, None) => return Err("say how many values the range has: points: 5".to_owned()),
+    };
+    let quantities = shares.into_iter().map(|share| range.at(share)).collect::<Result<Vec<_>, _>>()?;
+    quantities.into_iter().map(|quantity| of_fields(paths, quantity)).collect()
 }
 
 fn too_many(levels: usize) -> String {

@@ -331,11 +331,7 @@ fn write_rows(
                 Message::Row(row) => {
                     added += 1;
                     tally.failed += u64::from(row.error.is_some());
-                    let block = row.cell / BLOCK;
-                    if let Some(opened) = open.iter_mut().find(|opened| opened.block == block) {
-                        opened.journal.add(&row);
-                        opened.rows.insert(row.cell, row);
-                    }
+                    add(&mut open, row);
                 }
             }
         }
@@ -343,13 +339,7 @@ fn write_rows(
             opened.journal.sync()?;
         }
         tally.done += added;
-        let (complete, rest): (Vec<Opened>, Vec<Opened>) =
-            open.into_iter().partition(|opened| opened.rows.len() == opened.wanted);
-        open = rest;
-        for opened in complete {
-            let rows: Vec<Row> = opened.rows.into_values().collect();
-            folder.publish(workers.plan, opened.block, &rows)?;
-        }
+        publish_complete(workers.plan, folder, &mut open)?;
         watcher.tally(*tally);
     }
     if let Some(error) = lock(queue).error.take() {
@@ -359,6 +349,24 @@ fn write_rows(
         Some((cells, needed)) => Err(SweepError::MemoryLimit { cells, needed, limit: workers.pool.memory() }),
         None => Ok(()),
     }
+}
+
+/// Adds a row to its block and to the block's journal.
+fn add(open: &mut [Opened], row: Row) {
+    let block = row.cell / BLOCK;
+    if let Some(opened) = open.iter_mut().find(|opened| opened.block == block) {
+        opened.journal.add(&row);
+        opened.rows.insert(row.cell, row);
+    }
+}
+
+/// Writes the files of the blocks that have all their rows, and takes them out of `open`.
+fn publish_complete(plan: &Plan, folder: &Folder, open: &mut Vec<Opened>) -> Result<(), SweepError> {
+    for opened in open.extract_if(.., |opened| opened.rows.len() == opened.wanted) {
+        let rows: Vec<Row> = opened.rows.into_values().collect();
+        folder.publish(plan, opened.block, &rows)?;
+    }
+    Ok(())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -5,7 +5,6 @@ use crate::metrics::{RunReport, Step, Timings};
 use crate::report::chart::{self, colour};
 use crate::report::labelled::Labelled;
 use crate::report::{numbers, scale};
-use crate::strategy::NAMED;
 use serde::{Serialize, Serializer};
 
 /// A page keeps to so many points over all its lines, so that it stays under 5 MB: a point takes some 10 bytes, at most 20.
@@ -485,7 +484,10 @@ pub(super) const COLOURS: usize = colour::ALL.len();
 /// A colour and a dash for each run. A strategy with a name has the colour that it has in every picture, unless two runs have
 /// the same one; then they are coloured in turn.
 fn coloured(runs: &[Labelled<'_>]) -> Vec<(usize, usize)> {
-    let own = |run: &Labelled<'_>| NAMED.iter().position(|(name, _, _)| *name == run.run.summary.strategy);
+    let own = |run: &Labelled<'_>| {
+        let own = colour::of_strategy(&run.run.summary.strategy)?;
+        colour::ALL.iter().position(|colour| *colour == own)
+    };
     let mut left: Vec<usize> = (0..runs.len().max(COLOURS)).collect();
     let mut taken: Vec<Option<usize>> = Vec::new();
     for run in runs {
