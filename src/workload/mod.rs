@@ -14,6 +14,7 @@ pub const MAX_TOKENS: u64 = 1 << 24;
 
 mod compute;
 mod decode;
+mod label;
 mod model;
 mod region;
 mod step;
@@ -22,9 +23,10 @@ mod trace;
 
 pub use compute::{ComputeConfig, ComputeError, Roofline};
 pub use decode::{Decode, stages};
+pub use label::{PerLabel, StageLabel};
 pub use model::{LanguageModel, LayersConfig, ModelConfig, ModelError, ModelStage, Weights, WeightsConfig};
 pub use region::{Contents, Region, Regions};
-pub use step::{Amount, Append, Free, Next, PerLabel, Read, Stage, StageLabel, StageReads, StepPlan, Workload};
+pub use step::{Amount, Append, Free, Next, Read, Stage, StageReads, StepPlan, Workload};
 pub use tokens::TokenSet;
 pub use trace::{
     Ahead, Demand, Encoding, Extend, Fan, Fit, FittedTrace, Generator, GeneratorConfig, HeaderFields, JsonLinesWriter,

@@ -5,7 +5,7 @@
 //! their pieces of weights, and the KV bytes of each layer. The stages are a template: a workload
 //! makes the [`Stage`](super::Stage)s of a step of them, for as many sequences as it decodes.
 
-use super::step::StageLabel;
+use super::label::StageLabel;
 use crate::config::{NameError, check_name};
 use crate::units::{Bytes, LayerId, Table};
 use serde::{Deserialize, Serialize};

@@ -9,8 +9,8 @@
 //! bounds know nothing else about a model. A [`Regions`] lists the KV regions first: the skip sets
 //! of a step, and what strategies keep about each region, are tables by [`RegionId`] without gaps.
 
+use super::label::StageLabel;
 use super::model::{LanguageModel, Weights};
-use super::step::StageLabel;
 use crate::units::{Bytes, LayerId, RegionId, SequenceId, Table};
 
 /// One thing that occupies memory.

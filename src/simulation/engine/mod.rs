@@ -21,10 +21,10 @@ mod writes;
 
 use super::idealization::Ideal;
 use super::moves::Moves;
+use super::outcome::{Outcome, RunError};
 use super::paging::Paging;
 use super::probe::{Ends, Probe, StepRecord};
 use super::residency::Residency;
-use super::run::{Outcome, RunError};
 use super::scenario::Scenario;
 use super::stored::Stored;
 use crate::memory::{Cancelled, Ledger, Machine, MemorySystem, PerTier, TierId, Timer};

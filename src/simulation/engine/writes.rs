@@ -9,8 +9,8 @@ use crate::memory::{
     Cancelled, Machine, Path, Pattern, Request, ResidencyKind, TierId, TransferClass, TransferId, Urgency,
 };
 use crate::simulation::idealization::Ideal;
+use crate::simulation::outcome::RunError;
 use crate::simulation::probe::Probe;
-use crate::simulation::run::RunError;
 use crate::strategy::{PlacementView, Skips};
 use crate::units::{Page, PageSize, RegionId, Step, Table, Token};
 use crate::workload::{Stage, Workload};
