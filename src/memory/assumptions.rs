@@ -1,7 +1,8 @@
 //! What a memory system assumes, and what keeps its tiers below their bandwidths: shown wherever
 //! one is described.
 
-use super::config::{LinkConfig, MemoryConfig, TierConfig};
+use super::config::{MemoryConfig, TierConfig};
+use super::link::LinkConfig;
 use super::{MemorySystem, Tier};
 use crate::units::{Bandwidth, Bytes, SimTime};
 use std::fmt;

@@ -1,5 +1,12 @@
+//! The share of its peak bandwidth that a DRAM bus achieves.
+//!
+//! A bus loses time where it opens a row for a few bytes only, and where it turns from reads to writes.
+//! So the share depends on the *granule*, which is how many contiguous bytes one channel carries, and on
+//! the share of reads among the bytes that are carried at a time. Both come from a measured table or
+//! from a model of the DRAM part's timing ([`Dram`]).
+
 use super::dram::{Dram, DramConfig, DramError, Pattern};
-use crate::units::{Bandwidth, Bytes, Ratio, SimTime};
+use crate::units::{Bytes, Ratio, SimTime};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -288,12 +295,4 @@ fn grows_with_both((from, before): (f64, f64), (to, after): (f64, f64)) -> bool 
     let b = (after - before) / (to - from);
     let a = before - b * from;
     a >= 0.0 && a + b >= 0.0
-}
-
-/// What of a link's bandwidth packets leave for data, rounded down.
-pub(crate) fn payload(bandwidth: Bandwidth, packet: Option<super::config::Packet>) -> Option<Bandwidth> {
-    let Some(packet) = packet else { return Some(bandwidth) };
-    let (payload, overhead) = (u128::from(packet.payload.get()), u128::from(packet.overhead.get()));
-    let rate = u128::from(bandwidth.get()) * payload / (payload + overhead).max(1);
-    u64::try_from(rate).ok().and_then(Bandwidth::new)
 }

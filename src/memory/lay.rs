@@ -6,9 +6,10 @@
 //! and limits on the bytes in flight ([`Lane::window`]).
 
 use super::check::{MemoryError, check_system, check_tier, latency};
-use super::config::{Duplex, Interleaving, LinkConfig, MemoryConfig, TierConfig};
-use super::efficiency::{Efficiency, payload};
+use super::config::{Duplex, Interleaving, MemoryConfig, TierConfig};
+use super::efficiency::Efficiency;
 use super::ids::{LaneId, PerTier, TierId};
+use super::link::{LinkConfig, payload};
 use super::system::{Lane, MemorySystem, Port, Tier};
 use crate::units::{Bandwidth, Bytes, SimTime};
 use std::ops::Range;

@@ -19,17 +19,15 @@ mod fabric;
 mod ids;
 mod lay;
 mod ledger;
+mod link;
 mod machine;
 mod system;
 mod transfer;
 
 pub use assumptions::Note;
 pub use check::MemoryError;
-pub use config::{
-    Arbitration, ClassWeights, Duplex, Interleaving, LinkConfig, MemoryConfig, Packet, ResidencyKind, TierConfig,
-};
+pub use config::{Arbitration, ClassWeights, Duplex, Interleaving, MemoryConfig, ResidencyKind, TierConfig};
 pub use dram::{Dram, DramConfig, DramError, Pattern};
-pub(crate) use efficiency::payload;
 pub use efficiency::{Efficiency, EfficiencyConfig, EfficiencyError, EfficiencyTable};
 pub use fabric::{
     Bottleneck, Cancelled, Completed, Delivered, Fabric, InProgress, LaneLoad, Meter, Path, Request, TransferId,
@@ -37,6 +35,8 @@ pub use fabric::{
 };
 pub use ids::{LaneId, PerTier, PortId, RouteId, TierId};
 pub use ledger::{Ledger, Shortage};
+pub(crate) use link::payload;
+pub use link::{LinkConfig, Packet};
 pub use machine::{Machine, Owner, Timer};
 pub use system::{Direction, Hold, Lane, MemorySystem, Tier};
 pub use transfer::{PerClass, TransferClass};

@@ -2,7 +2,8 @@
 //! cause of loss.
 
 use super::idealization::{Ideal, Idealization};
-use super::scenario::{Scenario, ScenarioError};
+use super::refused::ScenarioError;
+use super::scenario::Scenario;
 use crate::config::Reference;
 use crate::memory::{Interleaving, MemoryConfig};
 use crate::strategy::MigrationKind;

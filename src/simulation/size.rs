@@ -1,7 +1,7 @@
 //! Whether a scenario's sizes can be counted and laid out, before anything is computed with them.
 
 use super::config::ScenarioConfig;
-use super::scenario::{Scenario, ScenarioError};
+use super::refused::{MAX_RESIDENCIES, ScenarioError};
 use crate::memory::{MemorySystem, ResidencyKind};
 use crate::units::Bytes;
 use crate::workload::LanguageModel;
@@ -10,7 +10,7 @@ use crate::workload::LanguageModel;
 pub(super) fn check_size(model: &LanguageModel, tiers: usize, config: &ScenarioConfig) -> Result<(), ScenarioError> {
     let layers = model.layers();
     let tokens = u64::from(config.prefill_tokens) + u64::from(config.decode_tokens);
-    if tokens * (layers * tiers) as u64 > Scenario::MAX_RESIDENCIES {
+    if tokens * (layers * tiers) as u64 > MAX_RESIDENCIES {
         return Err(ScenarioError::TooManyResidencies { tokens, layers, tiers });
     }
     let page_tokens = u128::from(config.page_tokens);
