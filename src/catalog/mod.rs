@@ -185,7 +185,8 @@ fn spell_out(memory: &mut MemoryConfig) -> Result<(), Unknown> {
     Ok(())
 }
 
-/// The generator of that name or path of a RON file; `None` where it is neither, so that it must be a trace.
+/// The generator of that name or path of a RON file; `None` where it is neither, so that it must be
+/// a trace.
 ///
 /// # Errors
 /// [`ConfigError`] if its file is not right.
@@ -244,7 +245,8 @@ pub fn open_trace(path: &Path) -> Result<Recording, TraceError> {
     open_trace_with(path, None)
 }
 
-/// As [`open_trace`], with the tokens before step 0 for JSON Lines that do not say how many they are.
+/// As [`open_trace`], with the tokens before step 0 for JSON Lines that do not say how many they
+/// are.
 ///
 /// # Errors
 /// As [`open_trace`].

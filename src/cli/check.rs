@@ -1,3 +1,8 @@
+//! `tiersim check`: whether files are valid, or what is wrong in them and where.
+//!
+//! The kind of a file is what it starts with ([`FileKind`]); recorded traces are known by their
+//! endings, and are read to their end. All files are checked, even if an earlier one is refused.
+
 use super::error::{BAD_INPUT, CliError};
 use super::print;
 use super::trace::describe;
@@ -15,7 +20,8 @@ use std::process::ExitCode;
 /// `tiersim check`.
 #[derive(Args)]
 pub(super) struct CheckArgs {
-    /// Language models, memory systems, scenarios and sweeps (RON), and recorded traces (.parquet, .kvs, .jsonl)
+    /// Language models, memory systems, scenarios and sweeps (RON), and recorded traces (.parquet,
+    /// .kvs, .jsonl)
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }

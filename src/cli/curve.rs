@@ -1,3 +1,8 @@
+//! `tiersim curve`: the latency of a memory system's tiers under load.
+//!
+//! Transfers of one size arrive at random at rising loads, once for each share of reads; the mean
+//! latency against the load is a curve, as data sheets of memory controllers show it.
+
 use super::error::CliError;
 use super::{arguments, print};
 use crate::catalog;

@@ -1,3 +1,9 @@
+//! Errors as the command line shows them, and exit codes.
+//!
+//! An error is one line: what is wrong, where, and what to do. Where a file is to blame, the lines
+//! around the place follow, drawn by miette. Numbers of hundreds of digits and files of megabytes
+//! are cut short, and control characters are written out, so that no file can steer a terminal.
+
 use crate::config::{ConfigError, Invalid, is_control, printable, shortened};
 use crate::explain::ExplainError;
 use crate::replay::{ReplayError, TrafficError};

@@ -1,3 +1,9 @@
+//! `tiersim explain`: why a run takes longer than its bound.
+//!
+//! The scenario is run again and again, each time idealized in one more respect, and the
+//! differences between the runs are the parts of the loss ([`Ladder`]). An explanation goes into
+//! the folder of the run that it explains, if that is the same run.
+
 use super::error::{CliError, INCOMPLETE};
 use super::paths;
 use super::print;
@@ -112,7 +118,8 @@ pub(super) fn run(args: &ExplainArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     Ok(code)
 }
 
-/// The folder of the run that was named, by itself or by its `summary.json`; it is named by the latter then.
+/// The folder of the run that was named, by itself or by its `summary.json`; it is named by the
+/// latter then.
 fn run_folder(args: &mut RunArgs) -> Result<Option<PathBuf>, CliError> {
     let path = Path::new(&args.scenario);
     let shipped = crate::catalog::SCENARIOS.iter().any(|file| file.name == args.scenario);

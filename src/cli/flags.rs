@@ -1,13 +1,14 @@
 //! The flags that set a field of a scenario.
 //!
-//! Each is a row of [`FLAGS`]: `--NAME VALUE` is `--set PATH=VALUE` with a value that is checked as it
-//! is typed, and with a line of help. To add a flag, add a row. The flags of a command line become
-//! [`Assignment`]s in the order of the rows, and those of `--set` follow; all of them are made at once
-//! by [`Fields::apply`](crate::simulation::Fields::apply).
+//! Each is a row of [`FLAGS`]: `--NAME VALUE` is `--set PATH=VALUE` with a value that is checked as
+//! it is typed, and with a line of help. To add a flag, add a row. The flags of a command line
+//! become [`Assignment`]s in the order of the rows, and those of `--set` follow; all of them are
+//! made at once by [`Fields::apply`](crate::simulation::Fields::apply).
 //!
-//! Two things are more than an assignment. A recorded trace brings its length along, as `prefill_tokens`
-//! and `decode_tokens`, which flags for these two may change again. And some flags are for one kind of
-//! trace alone, which is said better than by the name of a field that is not there.
+//! Two things are more than an assignment. A recorded trace brings its length along, as
+//! `prefill_tokens` and `decode_tokens`, which flags for these two may change again. And some flags
+//! are for one kind of trace alone, which is said better than by the name of a field that is not
+//! there.
 
 use super::arguments::{self, Offering};
 use super::error::CliError;
@@ -25,8 +26,8 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Every flag that sets a field of a scenario, in the order in which `--help` lists them and in which
-/// they are applied.
+/// Every flag that sets a field of a scenario, in the order in which `--help` lists them and in
+/// which they are applied.
 const FLAGS: &[Flag] = &[
     flag("model", "MODEL", "model", Names(arguments::models), "The language model, by name or path"),
     flag("memory", "MEMORY", "memory", Names(arguments::memories), "The memory system, by name or path"),
@@ -327,7 +328,8 @@ impl FromArgMatches for FieldFlags {
 }
 
 impl FieldFlags {
-    /// What the flags set in a scenario of which `written` is the file, but for parts of the strategy.
+    /// What the flags set in a scenario of which `written` is the file, but for parts of the
+    /// strategy.
     ///
     /// # Errors
     /// [`CliError`] if a flag is not for the scenario's trace, or a trace or a link is not there.
@@ -374,8 +376,8 @@ impl FieldFlags {
         Ok(generator.unwrap_or_else(|| TraceConfig::Recorded(PathBuf::from(name).into())))
     }
 
-    /// The prefill that a recorded trace of which flags speak brings along and, where it is asked for,
-    /// its length.
+    /// The prefill that a recorded trace of which flags speak brings along and, where it is asked
+    /// for, its length.
     fn length(&self, trace: &TraceConfig) -> Result<Vec<Assignment>, CliError> {
         let asked: Vec<&str> =
             self.given.iter().filter(|given| given.is_of_recording()).map(|given| given.asked.as_str()).collect();
@@ -410,7 +412,8 @@ impl FieldFlags {
 }
 
 impl Given {
-    /// Whether it says which recording there is, and what of it is used: what its length follows from.
+    /// Whether it says which recording there is, and what of it is used: what its length follows
+    /// from.
     fn is_of_recording(&self) -> bool {
         self.flag.path == "trace" || self.flag.trace == Trace::Recorded
     }

@@ -1,3 +1,8 @@
+//! `tiersim hist`: histograms of tiersim and of other tools: printed, drawn, merged, subtracted.
+//!
+//! It reads interval logs (`.hlog`) and percentile files (`.hgrm`, or the text and CSV that other
+//! tools write), whose values need a unit where the file does not say one.
+
 use super::error::CliError;
 use super::print;
 use crate::config::printable;
@@ -17,7 +22,8 @@ pub(super) struct HistArgs {
     /// Interval logs (.hlog), percentile files (.hgrm) or folders of runs
     #[arg(required_unless_present = "subtract", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Merge the histograms of all files: `tags` keeps those of each tag apart, `all` makes them one
+    /// Merge the histograms of all files: `tags` keeps those of each tag apart, `all` makes them
+    /// one
     #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "tags")]
     merge: Option<Merge>,
     /// Take the histograms of the second file from those of the first, which they must be part of
@@ -29,7 +35,8 @@ pub(super) struct HistArgs {
     /// How long a recorded 1 is [default: what tiersim writes, ps in a .hlog and ns in a .hgrm]
     #[arg(long, value_name = "UNIT")]
     unit: Option<Unit>,
-    /// The folder for the pictures and, of one result, its histograms.hlog and .hgrm files [default: out/hist/NAME]
+    /// The folder for the pictures and, of one result, its histograms.hlog and .hgrm files
+    /// [default: out/hist/NAME]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Print the figures as JSON on stdout, in ns, and nothing else there
@@ -193,7 +200,8 @@ fn figures(result: &Distributions) -> Value {
     Value::Object(result.named.iter().filter_map(of).collect())
 }
 
-/// What to call each of `paths`: the last part of it that says something, with as many before it as tell it from the others.
+/// What to call each of `paths`: the last part of it that says something, with as many before it as
+/// tell it from the others.
 pub(super) fn labels(paths: &[PathBuf]) -> Vec<String> {
     let parts = |path: &Path| -> Vec<String> {
         let folder = path.components().filter(|part| !matches!(part, Component::CurDir | Component::RootDir));

@@ -1,3 +1,8 @@
+//! `tiersim list`: all that has a name, or one thing of it in detail.
+//!
+//! Names are those of the [`catalog`] and of the parts of strategies. With `--ron` the file behind
+//! a name is printed as it is, to start one's own from.
+
 use super::error::CliError;
 use super::{arguments, print, show};
 use crate::catalog::{self, FileKind};
@@ -14,7 +19,8 @@ use std::process::ExitCode;
 /// `tiersim list`.
 #[derive(Args)]
 pub(super) struct ListArgs {
-    /// Show the tiers of this memory system, by name or path: peak and effective bandwidths, latencies, best shares
+    /// Show the tiers of this memory system, by name or path: peak and effective bandwidths,
+    /// latencies, best shares
     #[arg(long, value_name = "MEMORY", group = "kind", value_parser = arguments::memory(), hide_possible_values = true)]
     memory: Option<String>,
     /// Show what this DRAM part achieves of its peak, by granule and read share

@@ -1,7 +1,8 @@
 //! The command line: a file a command.
 //!
-//! Results go to stdout, everything meant for a person in passing to stderr. Exit codes: 0 done, 1 a run that ended
-//! incomplete or a condition of `compare --fail-if` that holds, 2 bad input or usage, 130 interrupted.
+//! Results go to stdout, everything meant for a person in passing to stderr. Exit codes: 0 done, 1
+//! a run that ended incomplete or a condition of `compare --fail-if` that holds, 2 bad input or
+//! usage, 130 interrupted.
 
 /// A line to stderr in passing, unless --quiet was given.
 macro_rules! note {
@@ -57,8 +58,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Where should the bytes lie, what should move, and what will it cost, in time?
 ///
-/// tiersim simulates the decode steps of a language model whose weights and KV cache do not fit in HBM. Without a
-/// command it runs the study: two strategies, four decode lengths, nothing or 40 % of the tokens skipped.
+/// tiersim simulates the decode steps of a language model whose weights and KV cache do not fit in
+/// HBM. Without a command it runs the study: two strategies, four decode lengths, nothing or 40 %
+/// of the tokens skipped.
 #[derive(Parser)]
 #[command(name = "tiersim", version, about)]
 struct Cli {
@@ -71,21 +73,28 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the study: its 16 runs and 6 at the churn of recorded attention, their tables, figures and pictures
+    /// Run the study: its 16 runs and 6 at the churn of recorded attention, their tables, figures
+    /// and pictures
     Study(study::StudyArgs),
     /// Run one scenario, with one strategy or several to compare
     Run(Box<scenario_args::RunArgs>),
-    /// Run every strategy on one scenario, and set them side by side: the fastest first, with what each must know
+    /// Run every strategy on one scenario, and set them side by side: the fastest first, with what
+    /// each must know
     Strategies(Box<strategies::StrategiesArgs>),
-    /// Run a grid of scenarios: what varies is in a file or on the command line; on one machine or in shards on several
+    /// Run a grid of scenarios: what varies is in a file or on the command line; on one machine or
+    /// in shards on several
     Sweep(Box<sweep::SweepArgs>),
-    /// Find where along one axis a condition begins to hold: how much HBM is enough, how fast a link
+    /// Find where along one axis a condition begins to hold: how much HBM is enough, how fast a
+    /// link
     Solve(Box<solve::SolveArgs>),
-    /// Set results side by side: what differs in configuration, time, latency, alpha and use; as a gate with --fail-if
+    /// Set results side by side: what differs in configuration, time, latency, alpha and use; as a
+    /// gate with --fail-if
     Compare(compare::CompareArgs),
-    /// Say why a run is as slow as it is: what lies between its bound and its time, step by step, and what it waits for
+    /// Say why a run is as slow as it is: what lies between its bound and its time, step by step,
+    /// and what it waits for
     Explain(Box<explain::ExplainArgs>),
-    /// Print and draw the percentiles of histograms (.hlog, .hgrm), merge them, or take some from others
+    /// Print and draw the percentiles of histograms (.hlog, .hgrm), merge them, or take some from
+    /// others
     Hist(hist::HistArgs),
     /// Carry a list of transfers over the lanes of a memory system, without a model
     Replay(replay::ReplayArgs),
@@ -94,7 +103,8 @@ enum Command {
     /// Recorded traces: import, export, describe and verify them, or make some up
     #[command(subcommand)]
     Trace(trace::TraceCommand),
-    /// List the models, memory systems, scenarios, traces, strategies and their parts, or show one memory system or DRAM part
+    /// List the models, memory systems, scenarios, traces, strategies and their parts, or show one
+    /// memory system or DRAM part
     List(list::ListArgs),
     /// Print a script that completes this command line in a shell
     Completions(shell::CompletionsArgs),

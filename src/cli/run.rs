@@ -1,4 +1,5 @@
-//! `tiersim run`: one scenario, with one strategy or several to compare; with `--vary`, a sweep of it.
+//! `tiersim run`: one scenario, with one strategy or several to compare; with `--vary`, a sweep of
+//! it.
 
 use super::axis::axis_of;
 use super::error::{CliError, INCOMPLETE};
@@ -135,7 +136,8 @@ fn tell_assumptions(scenario: &Scenario) {
     }
 }
 
-/// `run --vary`: a sweep. Its folder is named after what it is, so that the same one again goes on or is there already.
+/// `run --vary`: a sweep. Its folder is named after what it is, so that the same one again goes on
+/// or is there already.
 fn vary(args: &RunArgs, scenarios: &[Scenario], cancel: &Cancel) -> Result<ExitCode, CliError> {
     if args.timeline.is_some() || args.json {
         return Err(CliError::Usage(

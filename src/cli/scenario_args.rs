@@ -1,5 +1,5 @@
-//! The arguments that say what is run: those of `tiersim run`, which `strategies`, `explain`, `solve`
-//! and the entries of `compare` take as well.
+//! The arguments that say what is run: those of `tiersim run`, which `strategies`, `explain`,
+//! `solve` and the entries of `compare` take as well.
 //!
 //! A scenario is read once, flags and `--set` are made into assignments and applied to it once
 //! ([`configure`]), and each strategy that is asked for makes a checked [`Scenario`] of it
@@ -30,10 +30,12 @@ pub(super) struct RunArgs {
     pub strategy: Vec<Strategy>,
     #[command(flatten)]
     fields: FieldFlags,
-    /// Any other field, by its path under `scenario` in summary.json: memory.external.capacity=2TiB; several times for several
+    /// Any other field, by its path under `scenario` in summary.json:
+    /// memory.external.capacity=2TiB; several times for several
     #[arg(long, value_name = "PATH=VALUE")]
     pub set: Vec<String>,
-    /// Run a grid: FIELD=VALUE,VALUE,... or FIELD=FROM..TO/POINTS (FROM..TOxPOINTS at equal ratios); several times for several axes
+    /// Run a grid: FIELD=VALUE,VALUE,... or FIELD=FROM..TO/POINTS (FROM..TOxPOINTS at equal
+    /// ratios); several times for several axes
     #[arg(long, value_name = "AXIS")]
     pub vary: Vec<String>,
     /// The folder for the results; with several strategies, a folder each within it [default: a
@@ -41,7 +43,8 @@ pub(super) struct RunArgs {
     /// out/runs/gh200+h200-pcie,prefill=32768]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Write timeline.json (for ui.perfetto.dev and chrome://tracing) and a picture of these steps: 100, or 100..105
+    /// Write timeline.json (for ui.perfetto.dev and chrome://tracing) and a picture of these steps:
+    /// 100, or 100..105
     #[arg(long, value_name = "STEPS")]
     pub timeline: Option<Steps>,
     /// Print summary.json on stdout, an array where several strategies run, and nothing else there
@@ -126,7 +129,8 @@ pub(super) fn with_reference(args: &RunArgs, config: &ScenarioConfig) -> Vec<Str
     strategies
 }
 
-/// One scenario for each of these strategies, with the parts that flags ask for in place of its own.
+/// One scenario for each of these strategies, with the parts that flags ask for in place of its
+/// own.
 pub(super) fn scenarios_of(
     args: &RunArgs,
     config: &ScenarioConfig,
@@ -147,7 +151,8 @@ pub(super) fn scenarios_of(
     let mut scenarios: Vec<Scenario> = Vec::new();
     let written = paths::written(&args.scenario);
     for strategy in strategies {
-        // What the first has resolved need not be resolved again: fitting a generator to a trace takes a second.
+        // What the first has resolved need not be resolved again: fitting a generator to a trace
+        // takes a second.
         let mut config = scenarios.first().map_or(config, Scenario::resolved).clone();
         config.strategy = strategy;
         let scenario = Scenario::new(config).map_err(CliError::of_scenario(&args.scenario))?;

@@ -1,3 +1,9 @@
+//! `tiersim solve`: where along one axis a condition begins to hold.
+//!
+//! Some values are tried at first, and then every stretch is halved between whose ends the
+//! condition changes. A condition that changes twice between two of the first values is not seen,
+//! and what is printed says so where the figure does not go one way.
+
 use super::error::{CliError, INCOMPLETE};
 use super::scenario_args::{RunArgs, configure, scenarios};
 use super::{print, terminal};
@@ -25,7 +31,8 @@ pub(super) struct SolveArgs {
     /// What is to hold: 'achieved_over_bound < 1.05', 'p99 < 9ms'
     #[arg(long, value_name = "CONDITION")]
     until: String,
-    /// How many values are looked at before stretches are halved: what changes twice between two of them is not seen
+    /// How many values are looked at before stretches are halved: what changes twice between two of
+    /// them is not seen
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(2..=i64::from(crate::sweep::MOST_SAMPLES)))]
     samples: u32,
     /// How close the ends are to be between which the condition changes, as a share of the value

@@ -1,3 +1,9 @@
+//! `tiersim strategies`: every strategy on one scenario, the fastest first.
+//!
+//! The skip sets are the same for all of them, so they are generated or read once where they fit in
+//! memory. The table says of each strategy what it must know: an oracle is not a result that a real
+//! system could reach.
+
 use super::error::{CliError, INCOMPLETE};
 use super::progress::Bar;
 use super::scenario_args::{self, RunArgs};

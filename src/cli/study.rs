@@ -1,3 +1,8 @@
+//! `tiersim study`, and `tiersim` without a command: the runs that the project was made for.
+//!
+//! Sixteen runs are two strategies by four lengths by two shares of skipped tokens; six more have
+//! the churn of recorded attention. Their table, figures and pictures go into one folder.
+
 use super::error::{CliError, INCOMPLETE};
 use super::progress::Bar;
 use super::{paths, print, tables};
@@ -114,7 +119,8 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     Ok(code)
 }
 
-/// The runs of [`study::churn_settings`]: of each kind of skip sets, the first strategy is what the others are measured against.
+/// The runs of [`study::churn_settings`]: of each kind of skip sets, the first strategy is what the
+/// others are measured against.
 fn churn_table(settings: &[study::ChurnSetting], finished: &[Finished]) -> Table {
     let mut columns = vec![Column::text("skip sets"), Column::text("strategy")];
     columns.extend(tables::result_columns());

@@ -1,3 +1,10 @@
+//! `tiersim sweep`: a grid or a sample of scenarios, from a file and from `--vary`.
+//!
+//! A sweep's file says what varies; flags add axes or take the place of those of the file, and
+//! `--set` holds in all cells. The subcommands report on what has been run, merge shards, and print
+//! a script for a cluster. The cells themselves are run by `sweep_run`, which `tiersim run --vary`
+//! uses as well.
+
 use super::axis::axis_of;
 use super::error::CliError;
 use super::scenario_args::assignment;
@@ -19,13 +26,15 @@ pub(super) struct SweepArgs {
     /// The sweep, by name or path
     #[arg(required = true, value_parser = arguments::sweep(), hide_possible_values = true)]
     sweep: Option<String>,
-    /// One axis more: FIELD=VALUE,VALUE,... or FIELD=FROM..TO/POINTS (x POINTS for equal ratios: FROM..TOxPOINTS)
+    /// One axis more: FIELD=VALUE,VALUE,... or FIELD=FROM..TO/POINTS (x POINTS for equal ratios:
+    /// FROM..TOxPOINTS)
     #[arg(long, value_name = "AXIS")]
     vary: Vec<String>,
     /// A field that is the same in all cells, by its path; several times for several
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<String>,
-    /// The folder for the results [default: out/sweeps/NAME, for a shard out/sweeps/NAME/shard-I-of-N]
+    /// The folder for the results [default: out/sweeps/NAME, for a shard
+    /// out/sweeps/NAME/shard-I-of-N]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -49,7 +58,8 @@ impl SweepArgs {
 enum SweepCommand {
     /// What a sweep says: a table, which axis matters most, heat maps, lines and the Pareto front
     Report(sweep_report::ReportArgs),
-    /// The best cell of those that meet conditions: --where 'token_latency_ns.p99 < 9ms' --min memory.hbm.capacity
+    /// The best cell of those that meet conditions: --where 'token_latency_ns.p99 < 9ms' --min
+    /// memory.hbm.capacity
     Best(sweep_report::BestArgs),
     /// Put the shards of a sweep together
     Merge(MergeArgs),

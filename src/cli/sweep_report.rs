@@ -1,3 +1,9 @@
+//! `tiersim sweep report` and `sweep best`: what the results of a sweep say.
+//!
+//! Both read the dataset that a sweep wrote. `report` shows all of it: a table, the effect of each
+//! axis, heat maps, lines and the Pareto front. `best` takes the points that meet conditions and
+//! sorts them.
+
 use super::error::{CliError, INCOMPLETE};
 use super::{paths, print};
 use crate::report::{self, Table};
@@ -13,7 +19,8 @@ use std::process::ExitCode;
 pub(super) struct ReportArgs {
     /// The folder of a sweep, finished or not
     folder: PathBuf,
-    /// The figure that the table is sorted by and the pictures show: p99, alpha, lanes.external.link.read.utilization ...
+    /// The figure that the table is sorted by and the pictures show: p99, alpha,
+    /// lanes.external.link.read.utilization ...
     #[arg(long, value_name = "FIGURE", default_value = "token_latency_ns.mean")]
     sort: String,
     /// How many rows the table has

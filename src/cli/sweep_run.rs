@@ -19,7 +19,8 @@ pub(super) struct HowArgs {
     /// How many cells at a time [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), allow_negative_numbers = true)]
     pub jobs: Option<u16>,
-    /// What the cells that run at a time may take together [default: three quarters of the memory that is free]
+    /// What the cells that run at a time may take together [default: three quarters of the memory
+    /// that is free]
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub memory_limit: Option<Bytes>,
     /// Run however many cells there are

@@ -1,7 +1,8 @@
 use serde::de::{Deserialize, Deserializer, Error};
 use std::fmt::Display;
 
-/// For `#[serde(deserialize_with = "...")]`: refuses 0 where it is read, so that the error names its place.
+/// For `#[serde(deserialize_with = "...")]`: refuses 0 where it is read, so that the error names
+/// its place.
 ///
 /// # Errors
 /// The deserializer's error, for 0 and for what is no `T`.

@@ -1,7 +1,7 @@
 //! A memory system as a person writes it, before it is checked.
 //!
-//! The fields are those of the RON files in `models/memory/`, which `models/README.md` explains one by
-//! one. Names of links and of DRAM parts stay names here, as [`Reference::Name`]; the
+//! The fields are those of the RON files in `models/memory/`, which `models/README.md` explains one
+//! by one. Names of links and of DRAM parts stay names here, as [`Reference::Name`]; the
 //! [`catalog`](crate::catalog) spells them out, and [`MemorySystem::new`](super::MemorySystem::new)
 //! checks the whole and lays its lanes.
 
@@ -27,7 +27,8 @@ pub struct MemoryConfig {
     /// How transfers that are active on a lane share it.
     #[serde(default)]
     pub arbitration: Arbitration,
-    /// Under `Fair`, how much of a lane a transfer of each class gets against one of another. All 1 in the study.
+    /// Under `Fair`, how much of a lane a transfer of each class gets against one of another. All 1
+    /// in the study.
     #[serde(default)]
     pub class_weights: ClassWeights,
     /// Whether a byte lies in one tier, or the last tier holds a copy of all.
@@ -78,8 +79,8 @@ pub struct TierConfig {
     /// so the latency (the link's as well) included. See [`Lane::window`](super::Lane::window).
     #[serde(default)]
     pub outstanding: Option<Bytes>,
-    /// The chip-to-chip or expansion link that every transfer to or from this tier crosses, if there
-    /// is one; a shipped one may be given by its name: `"pcie5-x16"`.
+    /// The chip-to-chip or expansion link that every transfer to or from this tier crosses, if
+    /// there is one; a shipped one may be given by its name: `"pcie5-x16"`.
     #[serde(default)]
     pub link: Option<Reference<LinkConfig>>,
 }
@@ -88,7 +89,8 @@ fn one() -> u32 {
     1
 }
 
-/// Address bits interleave channels at a few hundred bytes in every controller that the presets stand for.
+/// Address bits interleave channels at a few hundred bytes in every controller that the presets
+/// stand for.
 const fn stripe() -> Bytes {
     Bytes::new(256)
 }
@@ -151,7 +153,8 @@ pub enum Interleaving {
     /// Every transfer evenly over all channels.
     #[default]
     Striped,
-    /// A page of KV lies in one channel, chosen by a hash of its layer and number. Weights are spread evenly.
+    /// A page of KV lies in one channel, chosen by a hash of its layer and number. Weights are
+    /// spread evenly.
     Hashed {
         /// How many tokens of a layer make a page.
         #[serde(deserialize_with = "crate::config::not_zero")]
@@ -170,8 +173,8 @@ pub enum ResidencyKind {
     /// In one tier.
     #[default]
     Exclusive,
-    /// The last tier holds a copy of all, and the faster ones are caches of it: moving to it writes nothing, and a KV
-    /// write goes to both.
+    /// The last tier holds a copy of all, and the faster ones are caches of it: moving to it writes
+    /// nothing, and a KV write goes to both.
     Inclusive,
 }
 
@@ -209,7 +212,8 @@ impl fmt::Display for Arbitration {
     }
 }
 
-/// The weight of each class under `Fair`: a transfer of weight 2 gets twice the share of one of weight 1.
+/// The weight of each class under `Fair`: a transfer of weight 2 gets twice the share of one of
+/// weight 1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[allow(missing_docs)]

@@ -1,9 +1,9 @@
 //! The share of its peak bandwidth that a DRAM bus achieves.
 //!
-//! A bus loses time where it opens a row for a few bytes only, and where it turns from reads to writes.
-//! So the share depends on the *granule*, which is how many contiguous bytes one channel carries, and on
-//! the share of reads among the bytes that are carried at a time. Both come from a measured table or
-//! from a model of the DRAM part's timing ([`Dram`]).
+//! A bus loses time where it opens a row for a few bytes only, and where it turns from reads to
+//! writes. So the share depends on the *granule*, which is how many contiguous bytes one channel
+//! carries, and on the share of reads among the bytes that are carried at a time. Both come from a
+//! measured table or from a model of the DRAM part's timing ([`Dram`]).
 
 use super::dram::{Dram, DramConfig, DramError, Pattern};
 use crate::units::{Bytes, Ratio, SimTime};
@@ -67,12 +67,12 @@ pub enum EfficiencyError {
     Dram(#[from] DramError),
 }
 
-/// Achieved over peak bandwidth of a channel, by granule (the bytes that it carries in a row) and by the share of reads among
-/// its bytes.
+/// Achieved over peak bandwidth of a channel, by granule (the bytes that it carries in a row) and
+/// by the share of reads among its bytes.
 ///
-/// What is interpolated is the time that a byte takes, the inverse of the efficiency: over the read share linearly, so
-/// that bus times add up; over the granule linearly in its inverse, as what a granule costs once is shared by its bytes.
-/// Outside a table its edges hold.
+/// What is interpolated is the time that a byte takes, the inverse of the efficiency: over the read
+/// share linearly, so that bus times add up; over the granule linearly in its inverse, as what a
+/// granule costs once is shared by its bytes. Outside a table its edges hold.
 ///
 /// ```
 /// use tiersim::memory::Efficiency;
@@ -150,13 +150,14 @@ impl Efficiency {
         self.interpolated(&self.streaming_times(), read_share)
     }
 
-    /// For each of [`read_shares`](Self::read_shares), the time of a byte of endless streams in units of its time at peak: the
-    /// least that there is.
+    /// For each of [`read_shares`](Self::read_shares), the time of a byte of endless streams in
+    /// units of its time at peak: the least that there is.
     pub(super) fn streaming_times(&self) -> Vec<f64> {
         self.times(Pattern::Streams, Bytes::new(1 << 40))
     }
 
-    /// Achieved over peak for bytes in granules of `granule` that lie anywhere, where `read_share` of all bytes are reads.
+    /// Achieved over peak for bytes in granules of `granule` that lie anywhere, where `read_share`
+    /// of all bytes are reads.
     #[must_use]
     pub fn achieved(&self, granule: Bytes, read_share: f64) -> f64 {
         self.interpolated(&self.times(Pattern::Random, granule), read_share)
@@ -209,8 +210,8 @@ impl Efficiency {
         }
     }
 
-    /// For each of [`read_shares`](Self::read_shares), the time of a byte in units of its time at peak.
-    /// A table holds whatever the pattern.
+    /// For each of [`read_shares`](Self::read_shares), the time of a byte in units of its time at
+    /// peak. A table holds whatever the pattern.
     pub(super) fn times(&self, pattern: Pattern, granule: Bytes) -> Vec<f64> {
         match &self.model {
             Model::Table(rows) => {
@@ -228,8 +229,8 @@ impl Efficiency {
     }
 }
 
-/// Between which of `points` (ascending, at least two) `x` lies: the first of the two, and how far between them, from 0 to 1.
-/// Outside them, the nearest end.
+/// Between which of `points` (ascending, at least two) `x` lies: the first of the two, and how far
+/// between them, from 0 to 1. Outside them, the nearest end.
 pub(super) fn segment(points: &[f64], x: f64) -> (usize, f64) {
     let first = points.partition_point(|point| *point <= x).clamp(1, points.len() - 1) - 1;
     let part = (x - points[first]) / (points[first + 1] - points[first]);
@@ -289,8 +290,9 @@ fn ascending<T: Ord + ToString>(field: &'static str, values: &[T]) -> Result<(),
     }
 }
 
-/// Whether between two points (read share, time of a byte) more reads as well as more writes take more time: X bytes of which R
-/// are reads take `a X + b R`, so that a byte more to write takes a, and one more to read a + b.
+/// Whether between two points (read share, time of a byte) more reads as well as more writes take
+/// more time: X bytes of which R are reads take `a X + b R`, so that a byte more to write takes a,
+/// and one more to read a + b.
 fn grows_with_both((from, before): (f64, f64), (to, after): (f64, f64)) -> bool {
     let b = (after - before) / (to - from);
     let a = before - b * from;

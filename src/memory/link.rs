@@ -62,7 +62,8 @@ pub struct Packet {
     pub overhead: Bytes,
 }
 
-/// The bandwidth that packet headers leave for data, rounded down; `None` where that is less than 1 B/s.
+/// The bandwidth that packet headers leave for data, rounded down; `None` where that is less than 1
+/// B/s.
 pub(crate) fn payload(bandwidth: Bandwidth, packet: Option<Packet>) -> Option<Bandwidth> {
     let Some(packet) = packet else { return Some(bandwidth) };
     let (payload, overhead) = (u128::from(packet.payload.get()), u128::from(packet.overhead.get()));

@@ -1,8 +1,8 @@
 //! A scenario as a person writes it, before anything in it is looked up or checked.
 //!
-//! It is read from a RON file, or from the JSON of an earlier run's `summary.json`. What it names stays
-//! a name here ([`Reference::Name`]); [`Scenario::new`](super::Scenario::new) looks names up in the
-//! [`catalog`] and checks the whole.
+//! It is read from a RON file, or from the JSON of an earlier run's `summary.json`. What it names
+//! stays a name here ([`Reference::Name`]); [`Scenario::new`](super::Scenario::new) looks names up
+//! in the [`catalog`] and checks the whole.
 
 use crate::catalog;
 use crate::config::{self, ConfigError, Reference};
@@ -14,8 +14,8 @@ use std::path::Path;
 
 /// A scenario as a person writes it: a RON file in `models/scenarios/`.
 ///
-/// What it names (model, memory system, strategy) it may also spell out in place. Paths in a file are relative to that
-/// file. [`Scenario::new`] reads in what is named, and checks all of it.
+/// What it names (model, memory system, strategy) it may also spell out in place. Paths in a file
+/// are relative to that file. [`Scenario::new`] reads in what is named, and checks all of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename = "Scenario", deny_unknown_fields)]
 pub struct ScenarioConfig {
@@ -66,8 +66,8 @@ fn is_zero(steps: &u32) -> bool {
 }
 
 impl ScenarioConfig {
-    /// The scenario of that name or path. A path may also lead to the `summary.json` of an earlier run, or to the
-    /// `scenario` in it: the same scenario again.
+    /// The scenario of that name or path. A path may also lead to the `summary.json` of an earlier
+    /// run, or to the `scenario` in it: the same scenario again.
     ///
     /// # Errors
     /// [`ConfigError`] if there is none or its file is not right.

@@ -1,3 +1,10 @@
+//! The fields in which configurations differ, by the paths that `--set` takes.
+//!
+//! Scenarios are compared as trees of values, as `summary.json` has them. An entry of a list is
+//! known by its name, so that the tiers of two machines are compared by what they are called; a
+//! choice such as `Generated(...)` is a field of its own, beside its parameters. Comparison is
+//! linear in the fields.
+
 use serde_json::{Map, Value};
 
 /// A field that is not the same in all scenarios.
@@ -32,7 +39,8 @@ impl Difference {
     }
 }
 
-/// Every field in which `scenarios`, as `summary.json` has them, are not all the same, in their order.
+/// Every field in which `scenarios`, as `summary.json` has them, are not all the same, in their
+/// order.
 #[must_use]
 pub fn differences(scenarios: &[&Value]) -> Vec<Difference> {
     let mut fields: Vec<Difference> = Vec::new();
@@ -53,7 +61,8 @@ pub fn differences(scenarios: &[&Value]) -> Vec<Difference> {
     fields
 }
 
-/// What the difference between two of the scenarios is, in words, where it is but one thing; names do not count.
+/// What the difference between two of the scenarios is, in words, where it is but one thing; names
+/// do not count.
 pub(crate) fn one_thing(differences: &[Difference], first: usize, other: usize) -> Option<String> {
     let apart: Vec<&Difference> =
         differences.iter().filter(|field| !field.is_name() && field.between(first, other)).collect();
@@ -95,8 +104,8 @@ pub(crate) fn same(differences: &[Difference], first: usize, other: usize) -> bo
     differences.iter().all(|field| field.is_name() || !field.between(first, other))
 }
 
-/// Every value that has no parts, by the shortest path that `--set` takes: entries of a list by their names, choices without
-/// the name of the variant.
+/// Every value that has no parts, by the shortest path that `--set` takes: entries of a list by
+/// their names, choices without the name of the variant.
 fn collect(value: &Value, path: String, leaves: &mut Vec<(String, Value)>) {
     let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     match value {

@@ -1,9 +1,10 @@
 //! The fields of a scenario by path, and assignments to them.
 //!
-//! Everything that changes a scenario is an [`Assignment`]: `--set memory.hbm.capacity=8GiB`, a flag
-//! such as `--hbm-capacity 8GiB`, a level of a sweep's axis, a value that a search tries. Assignments
-//! edit a tree of values ([`Fields`]); the tree is read as a scenario once, when all of them are
-//! made. Only if that fails are they made again, one by one, to name the one that is to blame.
+//! Everything that changes a scenario is an [`Assignment`]: `--set memory.hbm.capacity=8GiB`, a
+//! flag such as `--hbm-capacity 8GiB`, a level of a sweep's axis, a value that a search tries.
+//! Assignments edit a tree of values ([`Fields`]); the tree is read as a scenario once, when all of
+//! them are made. Only if that fails are they made again, one by one, to name the one that is to
+//! blame.
 
 use super::config::ScenarioConfig;
 use crate::catalog::{self, open_trace};
@@ -18,9 +19,10 @@ use thiserror::Error;
 
 /// The fields of a scenario by path: what `--set`, sweeps and searches change.
 ///
-/// A path is the names of fields as under `scenario` in `summary.json`, separated by dots; an entry of a list is its index, or
-/// the `name` that it has; the variant of a choice may be left out. So `memory.hbm.capacity` is `memory.tiers[0].capacity`, and
-/// `trace.sinks` is the `sinks` of whatever the trace is.
+/// A path is the names of fields as under `scenario` in `summary.json`, separated by dots; an entry
+/// of a list is its index, or the `name` that it has; the variant of a choice may be left out. So
+/// `memory.hbm.capacity` is `memory.tiers[0].capacity`, and `trace.sinks` is the `sinks` of
+/// whatever the trace is.
 ///
 /// What the scenario names (its model, its memory system, a link) is read in when a path leads into
 /// it, and by [`config`](Self::config).
@@ -108,12 +110,12 @@ impl Fields {
         find(&mut self.tree, path).map(|value| &*value)
     }
 
-    /// Sets the value at `path`. A `model`, a `memory`, a `strategy` or a `trace` may be given by name
-    /// or path, and so may the `link` and the `efficiency` of a tier by name.
+    /// Sets the value at `path`. A `model`, a `memory`, a `strategy` or a `trace` may be given by
+    /// name or path, and so may the `link` and the `efficiency` of a tier by name.
     ///
     /// # Errors
-    /// [`FieldError`] if there is no such field, or nothing of that name. Whether the value is right for the field is found by
-    /// [`config`](Self::config).
+    /// [`FieldError`] if there is no such field, or nothing of that name. Whether the value is
+    /// right for the field is found by [`config`](Self::config).
     pub fn set(&mut self, path: &str, value: Value) -> Result<(), FieldError> {
         let value = spelled_out(path, value)?;
         *find(&mut self.tree, path)? = value;
@@ -126,8 +128,8 @@ impl Fields {
     /// Makes all of `assignments`, in their order, and reads the scenario that they lead to.
     ///
     /// # Errors
-    /// [`FieldError::Assignment`], naming the assignment that cannot be made, or the first one after
-    /// which the scenario is not right.
+    /// [`FieldError::Assignment`], naming the assignment that cannot be made, or the first one
+    /// after which the scenario is not right.
     pub fn apply(&self, assignments: &[Assignment]) -> Result<ScenarioConfig, FieldError> {
         let mut fields = self.clone();
         for assignment in assignments {
@@ -186,8 +188,8 @@ pub fn expand(path: &str) -> Vec<String> {
     names.split('+').map(whole).collect()
 }
 
-/// What a `model`, a `memory`, a `strategy`, a `trace` or a part of a tier of that name is; any other
-/// value as it is.
+/// What a `model`, a `memory`, a `strategy`, a `trace` or a part of a tier of that name is; any
+/// other value as it is.
 ///
 /// # Errors
 /// [`FieldError`] if there is nothing of that name.

@@ -2,16 +2,16 @@ use std::fmt;
 
 /// A thing that makes a run slower than its bound, and that a run can be spared.
 ///
-/// The order is that of [`explain`](crate::explain): first the traffic that a strategy adds, then what the machine loses, then
-/// the room that there is.
+/// The order is that of [`explain`](crate::explain): first the traffic that a strategy adds, then
+/// what the machine loses, then the room that there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ideal {
     /// What migration moves arrives at the instant at which it is issued, over no lane.
     FreeMigration,
     /// KV is written at the instant at which it is computed, over no lane; no read waits for it.
     FreeWrites,
-    /// Every lane carries what it carries of long reads, or long writes where it carries only these, whatever the granules and
-    /// the mix: no row is opened, no bus turns around.
+    /// Every lane carries what it carries of long reads, or long writes where it carries only
+    /// these, whatever the granules and the mix: no row is opened, no bus turns around.
     NoLosses,
     /// No transfer is capped, none waits in line because a tier or a link carries only so many at
     /// once, and any number of bytes may be in flight.

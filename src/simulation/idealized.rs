@@ -10,8 +10,9 @@ use crate::strategy::MigrationKind;
 use crate::units::{Bytes, PageSize, SimTime};
 
 impl Scenario {
-    /// The same, spared what `idealization` says besides what it is spared already. Its [`resolved`](Self::resolved) input is
-    /// changed where a configuration can say so; [`idealization`](Self::idealization) has all.
+    /// The same, spared what `idealization` says besides what it is spared already. Its
+    /// [`resolved`](Self::resolved) input is changed where a configuration can say so;
+    /// [`idealization`](Self::idealization) has all.
     ///
     /// # Errors
     /// [`ScenarioError`], as [`new`](Self::new).

@@ -1,9 +1,9 @@
 //! A scenario that is checked: what the engine may trust.
 //!
-//! [`Scenario::new`] is the one edge between what a person typed and the engine. It looks up all that
-//! the configuration names, and refuses what cannot be simulated, with the field, the value and what
-//! to write instead; the [`resolved`](Scenario::resolved) configuration that it keeps is what reports
-//! hold, so that a run can be repeated.
+//! [`Scenario::new`] is the one edge between what a person typed and the engine. It looks up all
+//! that the configuration names, and refuses what cannot be simulated, with the field, the value
+//! and what to write instead; the [`resolved`](Scenario::resolved) configuration that it keeps is
+//! what reports hold, so that a run can be repeated.
 
 use super::config::ScenarioConfig;
 use super::idealization::Idealization;
@@ -36,7 +36,8 @@ impl Scenario {
     pub const MAX_TOKENS: u64 = MAX_TOKENS;
     /// The most tokens of a page.
     pub const MAX_PAGE_TOKENS: u32 = MAX_PAGE_TOKENS;
-    /// The most tokens times layers times tiers: each takes up to five bits, so this much takes 2.7 GB.
+    /// The most tokens times layers times tiers: each takes up to five bits, so this much takes 2.7
+    /// GB.
     pub const MAX_RESIDENCIES: u64 = MAX_RESIDENCIES;
     /// Over so many steps [`read_share`](Self::read_share) is measured.
     pub const MEASURED_STEPS: usize = 8;
@@ -110,7 +111,8 @@ impl Scenario {
         match &self.resolved.trace {
             TraceConfig::Generated(generator) => generator.check(self.prefill(), self.decode())?,
             TraceConfig::Lifelike(lifelike) => lifelike.check(self.prefill(), self.decode())?,
-            // What is in its rows is found as they are read: a long trace takes as long to read as to simulate.
+            // What is in its rows is found as they are read: a long trace takes as long to read as
+            // to simulate.
             TraceConfig::Recorded(recorded) => {
                 let fitted = self.fitted(recorded)?.config().clone();
                 self.resolved.trace = TraceConfig::Recorded(fitted);
@@ -119,7 +121,8 @@ impl Scenario {
         Ok(())
     }
 
-    /// The whole input, with everything that was named spelled out: what reports keep so that a run can be repeated.
+    /// The whole input, with everything that was named spelled out: what reports keep so that a run
+    /// can be repeated.
     #[must_use]
     pub fn resolved(&self) -> &ScenarioConfig {
         &self.resolved

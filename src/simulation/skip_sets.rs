@@ -1,8 +1,8 @@
-//! The skip sets of a scenario, and what they say before it is run: how much is read, the layout that
-//! the bound of the first step uses, the bound that pays for what must move.
+//! The skip sets of a scenario, and what they say before it is run: how much is read, the layout
+//! that the bound of the first step uses, the bound that pays for what must move.
 //!
-//! A stream of skip sets goes once from the first step to the last. Each call of [`Scenario::skips`]
-//! opens a new one: a run has its own, unless it has been given stored sets.
+//! A stream of skip sets goes once from the first step to the last. Each call of
+//! [`Scenario::skips`] opens a new one: a run has its own, unless it has been given stored sets.
 
 use super::scenario::Scenario;
 use crate::catalog::open_trace;
@@ -107,7 +107,8 @@ impl Scenario {
         StoredSkips::of(&mut *self.skips()?, layers, prefill, decode)
     }
 
-    /// The same with `stored` skip sets, which must be those of a scenario with this trace, prefill, decode and layers.
+    /// The same with `stored` skip sets, which must be those of a scenario with this trace,
+    /// prefill, decode and layers.
     #[must_use]
     pub fn with_stored_skips(mut self, stored: Arc<StoredSkips>) -> Self {
         self.stored = Some(stored);

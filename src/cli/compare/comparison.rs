@@ -1,5 +1,5 @@
-//! All that `tiersim compare` says about runs side by side: what differs in their configurations and
-//! figures, why one takes longer than the first, and which conditions of `--fail-if` hold.
+//! All that `tiersim compare` says about runs side by side: what differs in their configurations
+//! and figures, why one takes longer than the first, and which conditions of `--fail-if` hold.
 
 use crate::cli::error::CliError;
 use crate::cli::progress::Bar;
@@ -175,7 +175,8 @@ impl Comparison {
         })
     }
 
-    /// The page and the pictures of a run, with all runs on the same axes. A run without a step is left out.
+    /// The page and the pictures of a run, with all runs on the same axes. A run without a step is
+    /// left out.
     pub fn pictures(&self) -> Result<Vec<Artifact>, CliError> {
         let short = report::shortened_labels(&self.labels, LABEL_ROOM);
         let all = short.iter().zip(&self.runs).map(|(label, run)| Labelled { label, run: &run.report });

@@ -20,21 +20,24 @@ use std::process::ExitCode;
 /// `tiersim compare`.
 #[derive(Args)]
 pub(super) struct CompareArgs {
-    /// Folders of finished runs, or scenarios to run first: what you would write after `tiersim run`, in quotes, such as
-    /// "study --skip 40% --strategy baseline". LABEL=ENTRY gives it a name. The others are held against the first
+    /// Folders of finished runs, or scenarios to run first: what you would write after `tiersim
+    /// run`, in quotes, such as "study --skip 40% --strategy baseline". LABEL=ENTRY gives it a
+    /// name. The others are held against the first
     #[arg(required = true, value_name = "ENTRY")]
     entries: Vec<String>,
     /// Set a field of every scenario that is run first, as `tiersim run --set` does
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<String>,
-    /// End with exit code 1 where this holds of a run after the first: FIGURE OPERATOR LIMIT, a path in summary.json against a
-    /// number, 1.05x or +5% (of the first run's): 'token_latency_ns.p99 > 1.05x'
+    /// End with exit code 1 where this holds of a run after the first: FIGURE OPERATOR LIMIT, a
+    /// path in summary.json against a number, 1.05x or +5% (of the first run's):
+    /// 'token_latency_ns.p99 > 1.05x'
     #[arg(long, value_name = "CONDITION", allow_hyphen_values = true)]
     fail_if: Vec<String>,
     /// Do not say why: leave out the runs that attribute the difference, as `tiersim explain` does
     #[arg(long)]
     no_why: bool,
-    /// The folder for the comparison, its pictures, and the runs that are run first [default: out/compare/A-B]
+    /// The folder for the comparison, its pictures, and the runs that are run first [default:
+    /// out/compare/A-B]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Print the comparison as JSON on stdout, and nothing else there

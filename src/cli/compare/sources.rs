@@ -1,5 +1,5 @@
-//! What `tiersim compare` sets side by side: folders of finished runs, and scenarios to run first, each
-//! with a label.
+//! What `tiersim compare` sets side by side: folders of finished runs, and scenarios to run first,
+//! each with a label.
 
 use super::CompareArgs;
 use crate::cli::error::CliError;

@@ -1,3 +1,9 @@
+//! `tiersim trace generate`: the skip sets of a generator, written as a trace that other tools can
+//! read.
+//!
+//! What could not be read back is not written: layers, tokens and steps are checked against the
+//! limits of a trace first, and the memory that the generator takes against what is free.
+
 use super::{Output, ParquetArgs, Watched};
 use crate::catalog;
 use crate::cli::arguments;
@@ -37,7 +43,8 @@ pub(in crate::cli) struct GenerateArgs {
     /// So many tokens at the start are never skipped
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     sinks: Option<u32>,
-    /// The share of the skipped tokens that is exchanged from a step to the next, for a `Generated(...)`
+    /// The share of the skipped tokens that is exchanged from a step to the next, for a
+    /// `Generated(...)`
     #[arg(long, value_name = "RATIO", allow_hyphen_values = true)]
     churn: Option<Ratio>,
     /// So many of the newest tokens are never skipped, for a `Generated(...)`

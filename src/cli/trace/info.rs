@@ -1,3 +1,9 @@
+//! `tiersim trace info`: what a recorded trace or a generator is like.
+//!
+//! Its header, and the statistics by which two traces are compared: the share that is skipped, how
+//! it changes from a step to a later one and from a layer to the next, and how long runs of read
+//! tokens are.
+
 use super::Watched;
 use crate::catalog;
 use crate::catalog::open_trace;
@@ -16,7 +22,8 @@ use std::process::ExitCode;
 /// `tiersim trace info`.
 #[derive(Args)]
 pub(in crate::cli) struct InfoArgs {
-    /// A trace, and others or generators (RON) to set beside it, by name or path; a generator makes up sets of the first trace's size
+    /// A trace, and others or generators (RON) to set beside it, by name or path; a generator makes
+    /// up sets of the first trace's size
     #[arg(required = true, value_name = "TRACE")]
     traces: Vec<PathBuf>,
     /// The folder for the pictures [default: out/traces/NAME]

@@ -73,7 +73,8 @@ impl<S: Recorded> Recorded for Watched<'_, S> {
 /// How Parquet is written.
 #[derive(Clone, Copy, clap::Args)]
 struct ParquetArgs {
-    /// What a row of a Parquet file holds: its set, or in what it differs from the one of the step before
+    /// What a row of a Parquet file holds: its set, or in what it differs from the one of the step
+    /// before
     #[arg(long, value_enum, default_value_t = EncodingArg::Differences)]
     encoding: EncodingArg,
     /// How hard a Parquet file is compressed: zstd's level
