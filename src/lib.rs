@@ -60,7 +60,7 @@
 //! | [`memory`] | which lanes are there, who shares them, what is free? |
 //! | [`workload`] | which bytes does a step read, which tokens does it skip? |
 //! | [`strategy`] | what lies where, what moves, and what is the best possible? |
-//! | [`catalog`] | what is shipped? |
+//! | [`catalog`] | what is shipped, and what does a name stand for? |
 //! | [`simulation`] | how does a run unfold? |
 //! | [`metrics`] | what is measured? |
 //! | [`replay`] | what does the memory system do with other traffic, and how long does it take under load? |

@@ -122,7 +122,7 @@ impl CliError {
 
 /// The longest message: longer ones repeat what is wrong in full, which may be a file of 20 MB.
 const MOST_TOLD: usize = 2_000;
-/// The longest number that is told digit by digit.
+/// The longest number that is shown digit by digit.
 const MOST_DIGITS: usize = 40;
 /// The longest line that is shown around a place.
 const MOST_SHOWN: usize = 400;

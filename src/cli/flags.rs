@@ -59,7 +59,7 @@ const FLAGS: &[Flag] = &[
         "N",
         "trace.first_step",
         Count(count),
-        "Leave out so many recorded steps at the start; their tokens count as prefill",
+        "Leave out this many recorded steps at the start; their tokens count as prefill",
     )
     .of(Trace::Recorded),
     flag(
@@ -67,7 +67,7 @@ const FLAGS: &[Flag] = &[
         "N",
         "trace.prefill_offset",
         Count(count),
-        "So many tokens before the recorded ones, never skipped",
+        "This many tokens before the recorded ones, never skipped",
     )
     .of(Trace::Recorded),
     flag("prefill", "N", "prefill_tokens", Count(count), "Tokens before step 0: 131072, 131_072 or 128k"),
@@ -187,7 +187,7 @@ enum Reader {
     Count(fn(&str) -> Result<Value, String>),
     /// A number that may have a unit. What starts with a dash is a wrong value, not another flag.
     Amount(fn(&str) -> Result<Value, String>),
-    /// A name without spaces at its start.
+    /// A name, which may have parameters in parentheses.
     Word(fn(&str) -> Result<Value, String>),
     /// A name or path; a shell offers these names.
     Names(fn() -> Vec<&'static str>),

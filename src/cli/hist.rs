@@ -201,7 +201,7 @@ fn figures(result: &Distributions) -> Value {
 }
 
 /// What to call each of `paths`: the last part of it that says something, with as many before it as
-/// tell it from the others.
+/// distinguish it from the others.
 pub(super) fn labels(paths: &[PathBuf]) -> Vec<String> {
     let parts = |path: &Path| -> Vec<String> {
         let folder = path.components().filter(|part| !matches!(part, Component::CurDir | Component::RootDir));

@@ -64,7 +64,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Parser)]
 #[command(name = "tiersim", version, about)]
 struct Cli {
-    /// Tell nothing but results and errors: no progress, no hints
+    /// Print only results and errors: no progress, no hints
     #[arg(short, long, global = true)]
     quiet: bool,
     #[command(subcommand)]
@@ -96,11 +96,11 @@ enum Command {
     /// Print and draw the percentiles of histograms (.hlog, .hgrm), merge them, or take some from
     /// others
     Hist(hist::HistArgs),
-    /// Carry a list of transfers over the lanes of a memory system, without a model
+    /// Run a list of transfers on a memory system, without a model
     Replay(replay::ReplayArgs),
     /// Measure the latency of a memory system's tiers under load, by share of reads
     Curve(curve::CurveArgs),
-    /// Recorded traces: import, export, describe and verify them, or make some up
+    /// Recorded traces: import, export, describe, verify and generate them
     #[command(subcommand)]
     Trace(trace::TraceCommand),
     /// List the models, memory systems, scenarios, traces, strategies and their parts, or show one

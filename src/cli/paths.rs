@@ -1,4 +1,4 @@
-//! Where results go by default, and what is told when they take the place of others.
+//! The default folders of results, and the notes to the user when results replace others.
 
 use super::error::CliError;
 use crate::metrics::Summary;
@@ -44,7 +44,7 @@ pub(super) fn strategy_folders(out: &Path, scenarios: &[Scenario]) -> Vec<PathBu
     folders
 }
 
-/// Claims the folders of `jobs`, and tells which of them hold the results of another configuration.
+/// Claims the folders of `jobs`, and notes which of them hold the results of another configuration.
 pub(super) fn prepare(jobs: &[Job<'_>]) -> Result<Vec<Claim>, CliError> {
     let names = report::run_file_names();
     let claims = jobs.iter().map(|job| report::claim(&job.folder, &names)).collect::<Result<_, _>>()?;
@@ -60,7 +60,7 @@ pub(super) fn tell_replaced(folder: &Path, file: &str, scenario: &Scenario) {
     }
 }
 
-/// So many differences are told of.
+/// The most differences that a note lists.
 const TOLD: usize = 3;
 
 /// In what the scenario of `file` differs from `scenario`; `None` where there is none, or where it
@@ -109,7 +109,7 @@ pub(super) fn tell_removed(pages: &[PathBuf]) {
     }
 }
 
-/// Writes `out/index.html` anew if `written` lies below `out`.
+/// Rewrites `out/index.html` if `written` lies below `out`.
 pub(super) fn refresh_index(written: &Path) {
     // Where `out` is a result's own folder, what else is in it is that result's.
     let is_result =

@@ -107,7 +107,7 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
     Ok(code)
 }
 
-/// The fastest first; what the others take is held against it.
+/// The fastest first; the others are compared with it.
 fn table(order: &[(&Scenario, &Finished)]) -> Table {
     let mut columns = vec![Column::text("strategy")];
     columns.extend(tables::result_columns());

@@ -63,7 +63,7 @@ pub(super) fn carry_out(
         return sweep_report::after(out);
     }
     note!("shard {shard}: {} cells are in {}", tally.done, out.display());
-    // A shard with a failed cell is done: whoever reads the whole is told of it.
+    // A shard with a failed cell is done: the report of the whole sweep lists the cell.
     Ok(ExitCode::SUCCESS)
 }
 

@@ -55,7 +55,7 @@ pub struct TierConfig {
     /// How bytes are spread over the channels.
     #[serde(default)]
     pub interleaving: Interleaving,
-    /// The least that lies in one channel in a row, where bytes are spread over all of them.
+    /// The fewest contiguous bytes in one channel, where bytes are spread over all channels.
     #[serde(default = "stripe", deserialize_with = "crate::config::not_zero")]
     pub stripe: Bytes,
     /// Whether reads and writes share the bandwidth.

@@ -29,7 +29,7 @@ pub struct EfficiencyConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EfficiencyTable {
-    /// How many bytes one channel carries in a row: a row of the table each, the least first.
+    /// How many contiguous bytes one channel carries: a row of the table each, the least first.
     pub granules: Vec<Bytes>,
     /// The share of reads among the bytes carried: a column of the table each, the least first.
     pub read_shares: Vec<Ratio>,
@@ -56,7 +56,7 @@ pub enum EfficiencyError {
     #[error("table.achieved[{row}][{column}]: {value} is too little: at least {min} of the peak is achieved", min = Efficiency::MIN)]
     TooLittle { row: usize, column: usize, value: Ratio },
     #[error(
-        "table.achieved[{row}][{column}]: {value} is less than {before} at the smaller granule: more bytes in a row never achieve less"
+        "table.achieved[{row}][{column}]: {value} is less than {before} at the smaller granule: more contiguous bytes never achieve less"
     )]
     Granules { row: usize, column: usize, value: Ratio, before: Ratio },
     #[error(
@@ -67,7 +67,7 @@ pub enum EfficiencyError {
     Dram(#[from] DramError),
 }
 
-/// Achieved over peak bandwidth of a channel, by granule (the bytes that it carries in a row) and
+/// Achieved over peak bandwidth of a channel, by granule (the contiguous bytes that it carries) and
 /// by the share of reads among its bytes.
 ///
 /// What is interpolated is the time that a byte takes, the inverse of the efficiency: over the read

@@ -49,7 +49,7 @@ pub struct ScenarioConfig {
     /// How many stages ahead weights may be read early, within a step.
     #[serde(default)]
     pub weight_prefetch: u32,
-    /// Which bounds the run is held against.
+    /// Which bounds the run is compared with.
     #[serde(default)]
     pub bound: BoundKind,
     /// How fast the chip computes; infinitely fast where not given.

@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// A thing that makes a run slower than its bound, and that a run can be spared.
+/// A cause of loss, which makes a run slower than its bound and which a run can be idealized by.
 ///
 /// The order is that of [`explain`](crate::explain): first the traffic that a strategy adds, then
 /// what the machine loses, then the room that there is.
@@ -68,7 +68,7 @@ impl fmt::Display for Ideal {
     }
 }
 
-/// What a run is spared; nothing by default.
+/// The causes of loss that a run is free of; none by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Idealization(u16);
 

@@ -10,8 +10,8 @@ use crate::strategy::MigrationKind;
 use crate::units::{Bytes, PageSize, SimTime};
 
 impl Scenario {
-    /// The same, spared what `idealization` says besides what it is spared already. Its
-    /// [`resolved`](Self::resolved) input is changed where a configuration can say so;
+    /// The same, free of the causes of loss in `idealization` besides those that it is free of
+    /// already. Its [`resolved`](Self::resolved) input is changed where a configuration can say so;
     /// [`idealization`](Self::idealization) has all.
     ///
     /// # Errors
@@ -61,7 +61,7 @@ impl Scenario {
         self.model.stored_weights() + self.model.token_bytes().times(pages * self.shape().page_size.tokens() as u64)
     }
 
-    /// Whether being spared `ideal` can make a difference to this scenario.
+    /// Whether idealizing `ideal` can make a difference to this scenario.
     #[must_use]
     pub fn is_affected_by(&self, ideal: Ideal) -> bool {
         let memory = &self.memory;

@@ -29,18 +29,18 @@ pub struct Identity {
     pub about: String,
 }
 
-/// So many changes are part of a folder's name.
+/// The most changes that a folder's name lists in full.
 const NAMED: usize = 4;
-/// So many of them where there are more.
+/// The number of changes that it lists where there are more.
 const NAMED_OF_MANY: usize = 3;
-/// So many characters of changes.
+/// The most characters of changes in a folder's name.
 const LONGEST: usize = 96;
-/// So many changes are part of a title.
+/// The most changes in a title.
 const TITLED: usize = 6;
 
 impl Identity {
     /// The identity of `config`, which was made from `written`. A scenario that is called as a
-    /// shipped one is held against that one.
+    /// shipped one is compared with that one.
     #[must_use]
     pub fn of(config: &ScenarioConfig, written: Option<&ScenarioConfig>) -> Self {
         let shipped = catalog::SCENARIOS.iter().any(|file| file.name == config.name);
@@ -205,7 +205,7 @@ fn checksum(of: &impl serde::Serialize) -> u32 {
     crc32fast::hash(serde_json::to_string(of).unwrap_or_default().as_bytes())
 }
 
-/// What tells `configs` apart, in a few words each: the name of the scenario, the model, the memory
+/// The differences between `configs`, in a few words each: the name of the scenario, the model, the memory
 /// system and the strategy where these are others, then single fields. Configurations that are
 /// alike have empty labels.
 #[must_use]
@@ -243,7 +243,7 @@ pub fn labels(configs: &[&ScenarioConfig]) -> Vec<String> {
         let of = |part: &str| field.path.starts_with(part);
         !(field.is_name() || of("strategy") || of("model.") && differs[1] || of("memory.") && differs[2])
     });
-    // Other scenarios differ in too much to tell of all of it.
+    // Other scenarios differ in too much to list all of it.
     if !differs[0] {
         for (index, words) in words.iter_mut().enumerate() {
             let short = in_short(&changed, index);

@@ -39,7 +39,7 @@ impl Scenario {
     /// The most tokens times layers times tiers: each takes up to five bits, so this much takes 2.7
     /// GB.
     pub const MAX_RESIDENCIES: u64 = MAX_RESIDENCIES;
-    /// Over so many steps [`read_share`](Self::read_share) is measured.
+    /// The number of steps over which [`read_share`](Self::read_share) is measured.
     pub const MEASURED_STEPS: usize = 8;
 
     /// Reads in what `config` names and checks all of it.
@@ -99,7 +99,7 @@ impl Scenario {
         Ok(scenario)
     }
 
-    /// What its runs are spared.
+    /// The causes of loss that its runs are free of.
     #[must_use]
     pub fn idealization(&self) -> Idealization {
         self.idealization

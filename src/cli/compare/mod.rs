@@ -22,7 +22,7 @@ use std::process::ExitCode;
 pub(super) struct CompareArgs {
     /// Folders of finished runs, or scenarios to run first: what you would write after `tiersim
     /// run`, in quotes, such as "study --skip 40% --strategy baseline". LABEL=ENTRY gives it a
-    /// name. The others are held against the first
+    /// name. The others are compared with the first
     #[arg(required = true, value_name = "ENTRY")]
     entries: Vec<String>,
     /// Set a field of every scenario that is run first, as `tiersim run --set` does

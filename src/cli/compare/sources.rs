@@ -9,9 +9,9 @@ use crate::simulation::{Scenario, ScenarioConfig, file_name, labels};
 use clap::Parser;
 use std::path::{Path, PathBuf};
 
-/// More lines than that cannot be told apart in one picture.
+/// The most runs: more lines in one picture look alike.
 const MOST_RUNS: usize = 8;
-/// What was typed is a label where it has at most so many characters.
+/// The longest entry, in characters, that is its own label.
 const LEGEND_ROOM: usize = 24;
 
 /// An entry that is to be run first, as `tiersim run` would take it.
@@ -28,7 +28,7 @@ pub(super) enum Source {
     Scenario(Box<Scenario>),
 }
 
-/// So many characters of a folder's name say what is compared.
+/// The most characters of a folder's name.
 const LONGEST: usize = 120;
 
 /// `out/compare/A-vs-B`, by what is run or by the folders that are read; a strategy that all have

@@ -40,14 +40,14 @@ pub(in crate::cli) struct GenerateArgs {
     /// Same seed, same sets
     #[arg(long, value_name = "N", value_parser = arguments::seed, allow_negative_numbers = true)]
     seed: Option<u64>,
-    /// So many tokens at the start are never skipped
+    /// How many tokens at the start are never skipped
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     sinks: Option<u32>,
     /// The share of the skipped tokens that is exchanged from a step to the next, for a
     /// `Generated(...)`
     #[arg(long, value_name = "RATIO", allow_hyphen_values = true)]
     churn: Option<Ratio>,
-    /// So many of the newest tokens are never skipped, for a `Generated(...)`
+    /// How many of the newest tokens are never skipped, for a `Generated(...)`
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     recent: Option<u32>,
     /// Preference for skipping old tokens, for a `Generated(...)`
