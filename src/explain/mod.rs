@@ -125,7 +125,7 @@ pub struct BoundParts {
 /// What one thing costs.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Cost {
-    /// What the next run is spared, or `Placement`.
+    /// What is idealized in the next run, or `Placement`.
     pub name: String,
     /// The loss of the run with it less that of the run without it. Negative where the latter is slower.
     pub loss_ps: i64,

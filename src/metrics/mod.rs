@@ -20,7 +20,8 @@ pub use figures::{
     Figure, FigureUnit, FigureValue, compared_paths, figure_unit, figures, full_name, known_figures, rate, short_names,
     swept_figures,
 };
-pub use recorder::{Histograms, Recorder, RunReport, SCHEMA, lane_summaries, transfer_summaries};
+pub use recorder::{Histograms, Recorder, RunReport, SCHEMA};
+pub(crate) use recorder::{lane_summaries, transfer_summaries};
 pub use series::{Series, Step, StepValues, TierBytes};
 pub use summary::{
     AlphaSummary, BoundSummary, Distribution, LaneSummary, LayoutSummary, MigrationSummary, Named, StoredSummary,

@@ -143,7 +143,8 @@ impl WaitRecorder {
         }
     }
 
-    /// The present sublayer has ended at `now`: its time counts for what held up the last that it waited for.
+    /// The present sublayer has ended at `now`: its time counts for the bottleneck of
+    /// the last transfer that it waited for.
     fn end_stage(&mut self, now: SimTime) {
         let lacked_from = |index: usize| {
             let end = self.moments.get(index + 1).map_or(self.lacked.len(), |next| next.start);

@@ -6,7 +6,8 @@
 //! [`html::placement_bar`], whose text a template includes as `{{ placement|safe }}`;
 //! `html/page.html` has it between a group's settings and its plots.
 //!
-//! An [`Exporter`] turns a [`RunReport`](crate::metrics::RunReport) into [`Artifact`]s; [`write()`] puts them into a folder, each whole or not at all.
+//! An [`Exporter`] turns a [`RunReport`](crate::metrics::RunReport) into [`Artifact`]s; [`write()`]
+//! puts them into a folder, each atomically.
 //!
 #![doc = include_str!("README.md")]
 
@@ -20,7 +21,7 @@ mod csv;
 mod curves;
 mod explanation;
 mod exporter;
-pub mod grids;
+pub(crate) mod grids;
 mod heat;
 mod hgrm;
 mod hlog;
@@ -48,7 +49,7 @@ mod shapes;
 mod strokes;
 mod table;
 mod timeline;
-pub mod trace_pictures;
+pub(crate) mod trace_pictures;
 
 pub(crate) use artifact::READ_BACK;
 pub use artifact::{Artifact, ReportError};
@@ -62,7 +63,8 @@ pub use json::{summary_json, summary_schema};
 pub use labelled::Labelled;
 pub use labels::shortened as shortened_labels;
 pub use layout::{layout_table, share_cells, share_columns};
-pub use output::{replace, write, write_streamed};
+pub use output::write;
+pub(crate) use output::{replace, write_streamed};
 pub use percentiles::percentile_picture;
 pub use placement::{PlacementRow, placement_bar};
 pub use run_files::{run_file_names, run_files, write_run};

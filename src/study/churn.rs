@@ -10,7 +10,7 @@ use crate::workload::{GeneratorConfig, TraceConfig};
 /// One run of the question whether the study's conclusion holds at the churn of recorded attention.
 #[derive(Clone, Debug)]
 pub struct ChurnSetting {
-    /// Whether the skip sets are recorded, or made up with the study's churn.
+    /// Whether the skip sets are recorded, or generated with the study's churn.
     pub recorded: bool,
     /// The strategy.
     pub strategy: Strategy,
@@ -103,7 +103,7 @@ pub fn churn_conclusions(settings: &[ChurnSetting], finished: &[Finished]) -> Ve
     lines
 }
 
-/// The tokens that migration moved, in the mean over steps and layers.
+/// The tokens that migration moved, on average over steps and layers.
 fn moved_a_layer(scenario: &Scenario, bytes: f64) -> f64 {
     bytes / scenario.model().token_bytes().as_f64() / scenario.decode() as f64
 }

@@ -61,32 +61,9 @@ impl Plan {
                 return Err(SweepError::Sobol { points, axes: config.axes.len(), most_points, most_axes });
             }
         }
-        let mut axes = Vec::new();
-        for (place, axis) in config.axes.iter().enumerate() {
-            // Fields of what another axis chooses are looked for in its first choice.
-            let mut seen = fields.clone();
-            for other in axes.iter().flat_map(|other: &Axis| other.levels.first()) {
-                for (path, value) in other.assignments.iter().filter(|(path, _)| !path.contains('.')) {
-                    seen.set(path, value.clone()).map_err(|error| SweepError::Base(error.to_string()))?;
-                }
-            }
-            let mut axis = Axis::new(axis, &mut seen, config.sample, place as u32)?;
-            // What was set for all cells, or has an axis of its own, is not what a trace brings along.
-            let own: BTreeSet<&String> = config.set.keys().collect();
-            for level in &mut axis.levels {
-                level.assignments.retain(|(path, _)| axis.paths.contains(path) || !own.contains(path));
-            }
-            check_levels(&mut axis, &seen)?;
-            axes.push(axis);
-            check_distinct(&axes)?;
-            check_room(&axes, config.exclude.len())?;
-        }
+        config.base = Reference::Inline(spelled);
+        let axes = all_axes(&config, &fields)?;
         let repeats = u64::from(config.repeats);
-        if repeats > 1 {
-            axes.push(Axis::repeats(config.repeats, &config.seed, &mut fields.clone())?);
-            check_distinct(&axes)?;
-            check_room(&axes, config.exclude.len())?;
-        }
         let points = config.sample.map(|sample| u64::from(sample.points()));
         let cells = match points {
             Some(points) => u128::from(points) * u128::from(repeats),
@@ -99,7 +76,6 @@ impl Plan {
             .filter(|cells| *cells <= Self::MOST_CELLS)
             .ok_or(SweepError::TooMany { cells, most: Self::MOST_CELLS })?;
         let excluded = config.exclude.iter().map(|rule| exclusion(rule, &axes)).collect::<Result<_, _>>()?;
-        config.base = Reference::Inline(spelled);
         let plan = Self { config, base: fields, axes, points, repeats, excluded, cells };
         let left = || (0..cells).any(|cell| plan.levels(cell).is_some());
         if cells <= Self::COUNTED && !plan.excluded.is_empty() && !left() {
@@ -296,6 +272,36 @@ fn meant(axis: &Axis, value: &Value) -> Result<Vec<bool>, String> {
     }
     let label = axis.unit.read(value)?.label;
     Ok(axis.levels.iter().map(|level| level.label == label).collect())
+}
+
+/// The axes of a sweep over a scenario with these fields, that of the repeats last.
+fn all_axes(config: &SweepConfig, fields: &Fields) -> Result<Vec<Axis>, SweepError> {
+    let mut axes = Vec::new();
+    for (place, axis) in config.axes.iter().enumerate() {
+        // Fields of what another axis chooses are looked for in its first choice.
+        let mut seen = fields.clone();
+        for other in axes.iter().flat_map(|other: &Axis| other.levels.first()) {
+            for (path, value) in other.assignments.iter().filter(|(path, _)| !path.contains('.')) {
+                seen.set(path, value.clone()).map_err(|error| SweepError::Base(error.to_string()))?;
+            }
+        }
+        let mut axis = Axis::new(axis, &mut seen, config.sample, place as u32)?;
+        // What was set for all cells, or has an axis of its own, is not what a trace brings along.
+        let own: BTreeSet<&String> = config.set.keys().collect();
+        for level in &mut axis.levels {
+            level.assignments.retain(|(path, _)| axis.paths.contains(path) || !own.contains(path));
+        }
+        check_levels(&mut axis, &seen)?;
+        axes.push(axis);
+        check_distinct(&axes)?;
+        check_room(&axes, config.exclude.len())?;
+    }
+    if config.repeats > 1 {
+        axes.push(Axis::repeats(config.repeats, &config.seed, &mut fields.clone())?);
+        check_distinct(&axes)?;
+        check_room(&axes, config.exclude.len())?;
+    }
+    Ok(axes)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 const POINTS_OF_A_PAGE: usize = 160_000;
 /// But to no fewer a line: a page of hundreds of runs grows instead.
 const LEAST_POINTS: usize = 100;
-/// How many lines a run has, in the mean: two for alpha and latency, those of its tiers, three of migration.
+/// How many lines a run has on average: two for alpha and latency, those of its tiers, three of migration.
 const LINES_OF_A_RUN: usize = 8;
 
 /// All that the script draws in one place of a page.
