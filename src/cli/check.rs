@@ -77,7 +77,7 @@ fn check_one(path: &Path, cancel: &Cancel) -> Result<String, CliError> {
         Some(FileKind::Generator) => {
             let generator = catalog::generator(&in_folder(path))?;
             // Whether its values are within their limits, a few steps tell.
-            let source = generator.as_ref().map(|it| it.made_up(1, 1024, 1)).transpose();
+            let source = generator.as_ref().map(|it| it.synthetic(1, 1024, 1)).transpose();
             let source = source.map_err(|error| CliError::Usage(format!("{name}: {error}")))?;
             source.map_or_else(|| Err(unknown(&name)), |_| Ok("a generator of skip sets".to_owned()))
         }

@@ -85,9 +85,9 @@ impl Scenario {
             return Ok(stored.stream());
         }
         let trace = &self.resolved.trace;
-        Ok(match (trace.made_up(self.model.layers(), self.prefill(), self.decode())?, trace) {
+        Ok(match (trace.synthetic(self.model.layers(), self.prefill(), self.decode())?, trace) {
             (None, TraceConfig::Recorded(recorded)) => Box::new(self.fitted(recorded)?),
-            (made_up, _) => made_up.expect("every other trace is made up"),
+            (synthetic, _) => synthetic.expect("every other trace is synthetic"),
         })
     }
 

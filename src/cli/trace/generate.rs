@@ -110,7 +110,7 @@ pub(super) fn generate(args: &GenerateArgs, cancel: &Cancel) -> Result<ExitCode,
     }
     let file = args.generator.as_deref().unwrap_or("the generator");
     let source = generator
-        .made_up(layers, prefill, steps)
+        .synthetic(layers, prefill, steps)
         .map_err(|error| CliError::Usage(format!("{file}: {error}")))?
         .ok_or_else(|| CliError::Usage("a generator starts with Generated( or Lifelike(".to_owned()))?;
     output.write(&header, &mut Watched { source, cancel })?;

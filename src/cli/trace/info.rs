@@ -55,7 +55,7 @@ pub(super) fn info(args: &InfoArgs, cancel: &Cancel) -> Result<ExitCode, CliErro
         let generator = catalog::generator(&path.to_string_lossy())?;
         let statistics = match (generator, size) {
             (Some(generator), Some(Size { layers, prefill, steps })) => {
-                let source = generator.made_up(layers, prefill, steps)?.ok_or_else(|| not_first(path))?;
+                let source = generator.synthetic(layers, prefill, steps)?.ok_or_else(|| not_first(path))?;
                 TraceStatistics::measure(&mut Watched { source, cancel }, layers, prefill, steps)?
             }
             (Some(_), None) => return Err(not_first(path)),

@@ -189,14 +189,15 @@ pub(super) fn fill(pools: &mut [Pool], pools_used: &[usize], demands: &mut [Dema
     }
 }
 
-fn fill_level(
+/// Has the groups of a level grow, and adds up what they press on each pool. Returns how many
+/// groups grow, and whether any has a cap.
+fn start_level(
     level: u8,
     pools: &mut [Pool],
     pools_used: &[usize],
     demands: &mut [Demand],
     members: &[usize],
-    shift: u32,
-) {
+) -> (usize, bool) {
     for &index in pools_used {
         pools[index].pressure = 0;
         pools[index].growing = 0;
@@ -218,6 +219,18 @@ fn fill_level(
             pool.pressure += demand.pressure() * if pool.read_shares.is_some() { u128::from(hold.cost) } else { 1 };
         }
     }
+    (growing, any_cap)
+}
+
+fn fill_level(
+    level: u8,
+    pools: &mut [Pool],
+    pools_used: &[usize],
+    demands: &mut [Demand],
+    members: &[usize],
+    shift: u32,
+) {
+    let (mut growing, any_cap) = start_level(level, pools, pools_used, demands, members);
     if growing == 0 {
         return;
     }

@@ -91,6 +91,30 @@ pub(super) enum ServiceRate {
 }
 
 impl ServiceRate {
+    /// Of a transfer on these lanes, whose bytes cost so much on each: the rate of the slowest, of
+    /// which the transfer has one of `shares` equal parts, or of the cap if that is less.
+    fn of_slowest<'a>(
+        lanes: impl Iterator<Item = (&'a Lane, &'a GroupHold)> + Clone,
+        shares: impl Fn(&Lane) -> u32,
+        cap: Option<(Bandwidth, u32)>,
+    ) -> Self {
+        if lanes.clone().all(|(_, hold)| hold.cost == PLAIN) {
+            let slowest = lanes
+                .map(|(lane, _)| (lane.whole, shares(lane)))
+                .chain(cap)
+                .min_by_key(|(whole, shared_by)| rate(*whole, *shared_by))
+                .expect("a route holds a lane");
+            let (whole, shared_by) = slowest;
+            Self::Exact { whole, shared_by, divisor: Divisor::new(u128::from(whole.get())) }
+        } else {
+            let slowest = lanes
+                .map(|(lane, hold)| rate(lane.whole, shares(lane)) * Rate::from(PLAIN) / Rate::from(hold.cost))
+                .chain(cap.map(|(cap, part)| rate(cap, part)))
+                .min();
+            Self::Rounded(slowest.expect("a route holds a lane"))
+        }
+    }
+
     /// The time that `bytes` take.
     #[inline]
     pub fn time_for_all(&self, bytes: Bytes) -> SimTime {
@@ -383,41 +407,18 @@ impl Profiles {
                 rate(lane.whole, lane.shared_by) * Rate::from(PLAIN) / Rate::from(cost.cost)
             })
             .collect();
-        // The service rate over one of the parallel ways, or over all of them.
-        let service = |of_all: bool| {
-            let shared_by = |lane: &Lane| if of_all { 1 } else { lane.shared_by };
-            let cap = caps.map(|cap| (cap, if of_all { 1 } else { part }));
-            let lanes = holds.iter().map(|hold| &system.lanes()[hold.lane.index()]);
-            if costs.iter().all(|hold| hold.cost == PLAIN) {
-                let slowest = lanes
-                    .map(|lane| (lane.whole, shared_by(lane)))
-                    .chain(cap)
-                    .min_by_key(|(whole, shared_by)| rate(*whole, *shared_by))
-                    .expect("a route holds a lane");
-                let (whole, shared_by) = slowest;
-                ServiceRate::Exact { whole, shared_by, divisor: Divisor::new(u128::from(whole.get())) }
-            } else {
-                let slowest = lanes
-                    .zip(&costs)
-                    .map(|(lane, cost)| rate(lane.whole, shared_by(lane)) * Rate::from(PLAIN) / Rate::from(cost.cost))
-                    .chain(cap.map(|(cap, part)| rate(cap, part)))
-                    .min();
-                ServiceRate::Rounded(slowest.expect("a route holds a lane"))
-            }
-        };
-        let (service, together) = (service(false), service(true));
+        let lanes = || holds.iter().map(|hold| &system.lanes()[hold.lane.index()]).zip(&costs);
+        let over_one = ServiceRate::of_slowest(lanes(), |lane| lane.shared_by, caps.map(|cap| (cap, part)));
+        let together = ServiceRate::of_slowest(lanes(), |_| 1, caps.map(|cap| (cap, 1)));
         let latency = system.route_latency(route);
         let is_limited = holds.iter().any(|hold| system.lanes()[hold.lane.index()].max_transfers.is_some());
         let is_direct = latency == SimTime::ZERO && !is_limited;
-        let timer = self.latencies.iter().position(|known| *known == latency).unwrap_or_else(|| {
-            self.latencies.push(latency);
-            self.latencies.len() - 1
-        });
+        let timer = number_of(latency, &mut self.latencies);
         Profile {
             lanes: holds.iter().map(|hold| hold.lane.index()).collect(),
             holds,
             rates,
-            rate: service,
+            rate: over_one,
             together,
             ways,
             latency,
@@ -432,6 +433,14 @@ impl Profiles {
             cap: caps.map(|cap| rate(cap, part)),
         }
     }
+}
+
+/// The place of `latency` in `latencies`, to which it is added if it is not there.
+fn number_of(latency: SimTime, latencies: &mut Vec<SimTime>) -> usize {
+    latencies.iter().position(|known| *known == latency).unwrap_or_else(|| {
+        latencies.push(latency);
+        latencies.len() - 1
+    })
 }
 
 fn group_hold(lane: &Lane, hold: Hold, pattern: Pattern, granule: Bytes) -> GroupHold {

@@ -109,8 +109,8 @@ impl FittedTrace {
         &self.config
     }
 
-    /// The next step, made up.
-    fn make_up(&mut self, context: usize, skips: &mut StepSkips) -> Result<(), TraceError> {
+    /// The next step, generated.
+    fn generate(&mut self, context: usize, skips: &mut StepSkips) -> Result<(), TraceError> {
         let offset = self.config.prefill_offset as usize;
         if self.generator.is_none() {
             let like = self.like.clone().unwrap_or_default();
@@ -184,7 +184,7 @@ fn check(recording: &Recording, config: &RecordedConfig, demand: Demand<'_>) -> 
 impl SkipSource for FittedTrace {
     fn next_step(&mut self, context: usize, skips: &mut StepSkips) -> Result<(), TraceError> {
         if self.step >= self.usable && self.like.is_some() {
-            return self.make_up(context, skips);
+            return self.generate(context, skips);
         }
         let within = self.step % self.usable;
         let shift = self.config.prefill_offset as usize + (self.step - within);

@@ -75,7 +75,7 @@ impl TraceConfig {
     ///
     /// # Errors
     /// [`TraceError`] if a parameter is not right.
-    pub fn made_up(
+    pub fn synthetic(
         &self,
         layers: usize,
         prefill: usize,
