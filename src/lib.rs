@@ -1,27 +1,47 @@
-//! tiersim answers one question: *my model and its KV cache do not fit in HBM; where should the bytes lie, what should
-//! move, and what will it cost, in time?*
+//! tiersim answers one question: *my model and its KV cache do not fit in HBM; where should the data be
+//! placed, what should move, and what will it cost, in time?*
 //!
-//! It is a discrete-event simulator of LLM decode over tiered memory. Each decode step reads every layer's weights and
-//! the KV cache of the tokens that attention does not skip, from HBM and from external memory at once; it writes one
-//! token's KV; and it moves KV between the tiers in the background. Each of these is a transfer that takes lanes for a
-//! time and shares them with the others, to the picosecond.
+//! It is a discrete-event simulator of LLM decode over tiered memory. Each decode step reads every
+//! layer's weights and the KV cache of the tokens that attention does not skip, from HBM and from
+//! external memory concurrently; it writes one token's KV; and it moves KV between the tiers in the
+//! background. Each of these is a transfer that occupies lanes and shares them with other transfers,
+//! simulated to the picosecond.
 //!
 //! # The model in one page
-//! * The data lies in [`memory`] *tiers*: HBM (fast, small) and external memory (slower, large, behind a *link*). A tier's
-//!   channels and each direction of a link are *lanes*; what a lane achieves of its peak depends on what it carries. A *transfer* holds all lanes of its route at once; transfers share a
-//!   lane by the system's *arbitration*: `fair`, `priority` or `fifo`.
-//! * A step runs the [`workload`]'s layers in order, attention then mlp. A *sublayer* issues its reads on all tiers at its
-//!   start and ends when all have arrived. The KV write after attention is posted: only the next step's read of that
-//!   token waits for it.
-//! * A [`strategy`] has three independent parts: what lies where at the start (*initialization*), where new KV goes
-//!   (*placement*), and what moves between steps (*migration*).
-//! * *alpha* is HBM's share of the bytes read. Reads are fastest when each tier serves bytes in proportion to its
-//!   bandwidth, at the *best ratio*. Alpha says where bytes lie; only time says whether getting them there was worth it.
+//! * The data lies in [`memory`] *tiers*: HBM (fast, small) and external memory (slower, large, behind
+//!   a *link*). A tier's channels and each direction of a link are *lanes*; a lane's efficiency depends
+//!   on what it carries. A *transfer* holds all lanes of its route at once; transfers share a lane by
+//!   the system's *arbitration*: `fair`, `priority` or `fifo`.
+//! * A step is a list of *stages*, which run in order: `attention`, `mlp`, `attention`, ... A stage
+//!   issues its reads on all tiers at its start and ends when all have arrived. The KV write after
+//!   attention is posted: only the next step's read of that token waits for it. The list comes from a
+//!   [`workload`].
+//! * What occupies memory is a *region*: a piece of the weights, or the KV of one sequence in one
+//!   layer, in pages.
+//! * A [`strategy`] has three independent parts: the layout at the start (*initialization*), where new
+//!   KV goes (*placement*), and what moves between steps (*migration*).
+//! * *alpha* is HBM's share of the bytes read. Reads are fastest when each tier serves bytes in
+//!   proportion to its bandwidth, at the *best ratio*. Alpha shows where bytes lie; only time shows
+//!   whether getting them there was worth it.
 //! * The *bound* of a step is the least time that any placement could give. No run beats it, so
-//!   `achieved_over_bound` says what is left to gain.
+//!   `achieved_over_bound` shows what is left to gain.
+//!
+//! # Words
+//! | word | meaning |
+//! | --- | --- |
+//! | tier | one kind of memory with its channels and, if it is external, its link |
+//! | lane | what transfers share: a channel's bus, or one direction of a link |
+//! | granule | the number of contiguous bytes that one channel serves; efficiency depends on it |
+//! | skip set | the tokens whose KV sparse attention does not read, in one layer and step |
+//! | churn | the share of a skip set that is exchanged from one step to the next |
+//! | alpha | HBM's share of the weight and KV bytes read |
+//! | best ratio | HBM's share of all read bandwidth: the alpha at which reads are fastest |
+//! | bound | the least time of a step under any placement, migration free |
+//! | late token | a token that is read at the source of a move that was meant to have arrived |
+//! | oracle | a strategy that sees future steps, as no real system does |
 //!
 //! # An example
-//! The study's model and memory for 16 tokens: with all of it on HBM, and spread at the best ratio.
+//! The study's model and memory for 16 tokens: with all of it in HBM, and spread at the best ratio.
 //!
 //! ```
 //! use tiersim::metrics::Recorder;
@@ -58,8 +78,8 @@
 //! | `files` | how does a file appear whole, whatever happens meanwhile? |
 //! | [`kernel`] | what happens next, and in which order at equal times? |
 //! | [`memory`] | which lanes are there, who shares them, what is free? |
-//! | [`workload`] | which bytes does a step read, which tokens does it skip? |
-//! | [`strategy`] | what lies where, what moves, and what is the best possible? |
+//! | [`workload`] | which regions does a step read, stage by stage, and which tokens does it skip? |
+//! | [`strategy`] | where are bytes placed, what moves, and what is the best possible? |
 //! | [`catalog`] | what is shipped, and what does a name stand for? |
 //! | [`simulation`] | how does a run unfold? |
 //! | [`metrics`] | what is measured? |

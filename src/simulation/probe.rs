@@ -1,3 +1,9 @@
+//! Probes: how a run is observed.
+//!
+//! The engine measures nothing itself. It calls a [`Probe`] with what happens, at the simulated time
+//! at which it happens; a probe keeps what it wants. Probes combine: a pair of probes, or a probe
+//! that may be there, is a probe.
+
 use super::waits::Waits;
 use crate::memory::{Cancelled, Completed, PerTier, TierId, TransferClass};
 use crate::units::{Bytes, LayerId, SimTime, Step};

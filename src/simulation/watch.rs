@@ -1,7 +1,7 @@
 use super::probe::{Probe, StepRecord};
 use std::ops::ControlFlow;
 
-/// Ends a run at its next step when it is asked to, and tells now and then how many steps more are done.
+/// Ends a run at its next step when it is asked to, and reports its progress every 64 steps.
 pub struct Watch<'a> {
     is_over: &'a dyn Fn() -> bool,
     advance: &'a dyn Fn(u64),
@@ -18,7 +18,7 @@ impl<'a> Watch<'a> {
         Self { is_over, advance, unreported: 0 }
     }
 
-    /// Tells of the steps that were not told of yet.
+    /// Reports the steps since the last report.
     pub fn finish(self) {
         (self.advance)(self.unreported);
     }

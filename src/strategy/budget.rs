@@ -3,7 +3,8 @@ use crate::units::{Bytes, QuantityError, Ratio, SimTime};
 use std::fmt;
 use std::str::FromStr;
 
-/// The most that migration may carry in a step: `64MiB`, or `25%` of what the slowest tier could be read at.
+/// The most that migration may move in a step: `64MiB`, or `25%` of the read bandwidth of the slowest
+/// tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Budget {
     /// So many bytes.
@@ -13,7 +14,7 @@ pub enum Budget {
 }
 
 impl Budget {
-    /// What may be carried in a step, if the step before took `before`.
+    /// How many bytes may move in a step, if the step before took `before`. Rounded down.
     #[must_use]
     pub fn bytes(self, system: &MemorySystem, before: SimTime) -> Bytes {
         match self {

@@ -1,9 +1,10 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What becomes of a move that is not complete when the read that it was meant for is issued.
+/// What happens to a move that is not complete when the read that it was meant for is issued.
 ///
-/// Either way the read takes every token where it lies: what has not arrived is read at its source.
+/// Either way the read takes every page where it is: pages that have not arrived are read at their
+/// source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Late {
     /// It goes on, beside the reads, until all has arrived.

@@ -1,19 +1,24 @@
-//! Where bytes lie at the start, where new KV goes, and what moves: the three independent parts of a strategy.
+//! Strategies: the layout at the start, where new KV goes, and what moves.
+//!
+//! A strategy has three independent parts:
 //!
 //! * [`Initialization`] lays weights and prefill KV out before step 0.
-//! * [`Placement`] chooses the tier of each new token's KV.
-//! * [`Migration`] decides, when a layer has been computed, which tokens move before its next step.
+//! * [`Placement`] chooses the tier of each new page of KV.
+//! * [`Migration`] decides, when a layer has been computed, which pages move before its next step.
 //!
-//! A part sees what a real system could see: its own state, capacities, bandwidths, what it has read and how long it waited for that;
-//! and of the skip sets what it *declares* in its type: [`Past`] alone, or some steps of the [`Future`]. It is shown no more than
-//! that, and reports say how far it sees. It has no clock and sees no lane. Each lives in a file of its own; a line in the list at
-//! the top of [`initialization`], [`placement`] or [`migration`] gives it its name and its parameters.
+//! Parts know regions and pages, and nothing else about a model. A part sees what a real system could
+//! see: its own state, capacities, bandwidths, what a stage has read and how long it waited for that;
+//! and of the skip sets what it *declares* in its type: [`Past`] alone, or some steps of the
+//! [`Future`]. It sees no more than that, and every report shows how far it sees. It has no clock and
+//! sees no lane. Each part lives in a file of its own; a line in the list at the top of
+//! [`initialization`], [`placement`] or [`migration`] gives it its name and its parameters.
 //!
-//! [`StepBound`] is the least time that any of them could reach.
+//! [`StepBound`] is the least time that any strategy could reach.
 //!
 //! # One of your own
-//! A placement that writes to external memory what the present step skips much of, and a migration that keeps on HBM what was
-//! read from elsewhere, a few tokens at a time. Neither knows the future, so neither has a way to ask for it.
+//! A placement that writes to external memory where the present step skips most of the region, and a
+//! migration that retains in HBM what was read from elsewhere, a few pages at a time. Neither knows
+//! the future, so neither has a way to ask for it.
 //!
 //! ```
 //! use tiersim::memory::TierId;
@@ -41,10 +46,10 @@
 //!
 //!     fn decide(&mut self, view: &MigrationView<'_, Past>, plan: &mut MovePlan) {
 //!         let (external, skipped) = (view.system.last_tier(), view.skipped().pages);
-//!         let read = view.at[external.0].iter().filter(|token| !skipped.contains(*token));
-//!         for token in read.filter(|token| !view.in_flight.contains(*token)).take(self.0) {
+//!         let read = view.at[external].iter().filter(|page| !skipped.contains(*page));
+//!         for page in read.filter(|page| !view.in_flight.contains(*page)).take(self.0) {
 //!             // Read in this step, so it is on the chip. `plan.add` would read it once more.
-//!             plan.promote(token, external, TierId::HBM);
+//!             plan.retain(Page::new(page), external, TierId::HBM);
 //!         }
 //!     }
 //! }
@@ -63,14 +68,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! To give it a name, put the migration into `migration/a_few.rs` and one line into the list of `migration/mod.rs` (and `mod a_few;`):
+//! To give it a name, put the migration into `migration/a_few.rs` and one line into the list of
+//! `migration/mod.rs` (and `mod a_few;`):
 //!
 //! ```text
-//! AFew { tokens: u32 = 2 } => a_few::AFew(tokens as usize), "keeps a few of the tokens that were read from elsewhere";
+//! AFew { pages: u32 = 2 } => a_few::AFew(pages as usize), "retains a few of the pages that were read from elsewhere";
 //! ```
 //!
-//! `--migration AFew` and `--migration 'AFew(tokens: 8)'` work from then on, `tiersim list` and `tiersim strategies` show it, and the
-//! tests that every part must pass take it in.
+//! `--migration AFew` and `--migration 'AFew(pages: 8)'` work from then on, `tiersim list` and
+//! `tiersim strategies` show it, and the tests that every part must pass take it in.
 //!
 #![doc = include_str!("README.md")]
 
@@ -104,7 +110,7 @@ use thiserror::Error;
 /// A strategy by its parts. Configurations may also give its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Strategy {
-    /// What lies where before step 0.
+    /// The layout before step 0.
     pub initialization: InitializationKind,
     /// Where new KV goes.
     pub placement: PlacementKind,
@@ -113,14 +119,14 @@ pub struct Strategy {
     /// The most that may move in a step; all that the migration wants where not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
-    /// What becomes of moves that are late.
+    /// What happens to moves that are late.
     #[serde(default, skip_serializing_if = "Late::is_default")]
     pub late: Late,
 }
 
 /// The parts of a strategy, for one run.
 pub struct Parts {
-    /// What lies where before step 0.
+    /// The layout before step 0.
     pub initialization: Box<dyn Initialization>,
     /// Where new KV goes.
     pub placement: Box<dyn AnyPlacement>,
@@ -128,7 +134,7 @@ pub struct Parts {
     pub migration: Box<dyn AnyMigration>,
     /// The most that may move in a step.
     pub budget: Option<Budget>,
-    /// What becomes of moves that are late.
+    /// What happens to moves that are late.
     pub late: Late,
 }
 

@@ -1,7 +1,8 @@
 //! Kinds of parts with their parameters: how they are declared, written and read.
 //!
-//! A kind is written as its name, `Prior`, or with parameters, `Prior(threshold: 90%, tokens: 64)`; those that are not written have
-//! their defaults. In JSON parameters are `{"Prior": {"threshold": 0.9}}`, in RON as in text but for units in quotes.
+//! A kind is written as its name, `Prior`, or with parameters, `Prior(threshold: 90%, tokens: 64)`;
+//! those that are not written have their defaults. In JSON parameters are
+//! `{"Prior": {"threshold": 0.9}}`, in RON as in text except that units are in quotes.
 
 use crate::config::{not_finite, typed};
 use crate::strategy::UnknownName;
@@ -24,9 +25,11 @@ pub enum PartError {
     Form(String),
 }
 
-/// Declares the kinds of one part of a strategy: an enum with a variant a kind, its parameters, and what builds it.
+/// Declares the kinds of one part of a strategy: an enum with a variant for each kind, its parameters,
+/// and its constructor.
 ///
-/// Each line is `Name { parameter: Type = default } => constructor, "what it does";`, the braces only where there are parameters.
+/// Each line is `Name { parameter: Type = default } => constructor, "what it does";`, the braces only
+/// where there are parameters.
 macro_rules! registry {
     ($(#[$doc:meta])* $kind:ident, $what:literal, $part:path:
         $($name:ident $({ $($field:ident: $type:ty = $default:expr),+ })? => $build:expr, $about:literal;)+
@@ -157,7 +160,7 @@ pub(super) fn read(text: &str) -> Result<(&str, Map<String, Value>), PartError> 
     Ok((name.trim_end(), given))
 }
 
-/// What is wrong, after the parameter that it is about.
+/// The message of an error, after the name of the parameter that it is about.
 pub(super) fn described(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
     let message = not_finite(error.inner().to_string());
     match error.path().to_string().as_str() {
@@ -182,7 +185,7 @@ pub(super) fn show(
     parameters: Vec<(String, String)>,
     usual: &[(String, String)],
 ) -> fmt::Result {
-    let told = parameters.into_iter().filter(|parameter| !usual.contains(parameter));
-    let told: Vec<String> = told.map(|(name, value)| format!("{name}: {value}")).collect();
-    if told.is_empty() { f.pad(name) } else { f.pad(&format!("{name}({})", told.join(", "))) }
+    let shown = parameters.into_iter().filter(|parameter| !usual.contains(parameter));
+    let shown: Vec<String> = shown.map(|(name, value)| format!("{name}: {value}")).collect();
+    if shown.is_empty() { f.pad(name) } else { f.pad(&format!("{name}({})", shown.join(", "))) }
 }

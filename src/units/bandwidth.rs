@@ -1,10 +1,12 @@
+//! Bandwidths, in bytes per second.
+
 use super::quantity::{self, Kind, QuantityError};
 use super::{Bytes, SimTime};
 use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
-/// Bytes a second; never 0. Decimal units only: `"900 GB/s"` is 900 * 10^9 bytes a second.
+/// Bytes per second; never 0. Decimal units only: `"900 GB/s"` is 900 * 10^9 bytes per second.
 ///
 /// ```
 /// use tiersim::units::{Bandwidth, Bytes, SimTime};
@@ -36,7 +38,7 @@ impl Bandwidth {
     /// The most that is accepted as input: 100 PB/s.
     pub const MAX_INPUT: u64 = 100_000_000_000_000_000;
 
-    /// `None` for 0 bytes a second.
+    /// `None` for 0 bytes per second.
     #[must_use]
     pub const fn new(bytes_per_second: u64) -> Option<Self> {
         match NonZeroU64::new(bytes_per_second) {
@@ -45,14 +47,14 @@ impl Bandwidth {
         }
     }
 
-    /// Bytes a second.
+    /// Bytes per second.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0.get()
     }
 
-    /// The time that `bytes` take alone, rounded up to a whole picosecond; `SimTime::MAX` where that is beyond the
-    /// clock.
+    /// The unloaded service time of `bytes`, rounded up to a whole picosecond; `SimTime::MAX` where that
+    /// is past the end of the clock.
     #[must_use]
     pub fn time_for(self, bytes: Bytes) -> SimTime {
         let exact = u128::from(bytes.get()) * u128::from(SimTime::PS_PER_SECOND);
@@ -71,7 +73,7 @@ impl Bandwidth {
         }
     }
 
-    /// So many bytes a second with four significant digits, in MB/s, GB/s or, from ten of them,
+    /// That many bytes per second with four significant digits, in MB/s, GB/s or, from ten of them,
     /// TB/s.
     #[must_use]
     pub fn shown(bytes_per_second: f64) -> String {

@@ -1,3 +1,5 @@
+//! Sizes, in bytes: exact integers, read and printed in binary and decimal units.
+
 use super::quantity::{self, Kind, QuantityError};
 use std::fmt;
 use std::iter::Sum;
@@ -58,13 +60,17 @@ impl Bytes {
         self.0
     }
 
-    /// `self` taken `count` times.
+    /// `self` times `count`.
+    ///
+    /// # Panics
+    /// In debug builds, if the product does not fit a `u64`: sizes are checked at the edge so that it
+    /// does.
     #[must_use]
     pub const fn times(self, count: u64) -> Self {
         Self(self.0 * count)
     }
 
-    /// What is left when `other` is taken away, or nothing.
+    /// `self` less `other`, or nothing where that is more.
     #[must_use]
     pub const fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
@@ -77,7 +83,10 @@ impl Bytes {
         Self(u64::try_from((2 * exact + whole) / (2 * whole)).unwrap_or(u64::MAX))
     }
 
-    /// How often `unit` fits, whole.
+    /// How many whole `unit`s fit.
+    ///
+    /// # Panics
+    /// If `unit` is no bytes.
     #[must_use]
     pub const fn whole_units(self, unit: Self) -> u64 {
         self.0 / unit.0

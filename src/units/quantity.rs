@@ -15,7 +15,7 @@ pub enum QuantityError {
     /// The number is negative.
     #[error("'{text}' is negative, but a {what} must not be: write {example}")]
     Negative { what: &'static str, text: String, example: &'static str },
-    /// The unit is missing or not one of ours.
+    /// The unit is missing or unknown.
     #[error("'{text}' has {found} for a {what}: use one of {units}, such as {example}")]
     Unit { what: &'static str, text: String, found: String, units: String, example: &'static str },
     /// The value is outside of what the simulator accepts.
@@ -94,7 +94,7 @@ pub(super) fn decimal(text: &str) -> Option<(u128, u128)> {
     Some((whole.checked_mul(scale)?.checked_add(part)?, scale))
 }
 
-/// Quantities of so many digits are told exactly, longer ones rounded.
+/// Quantities of up to so many digits are printed exactly, longer ones rounded.
 pub(super) const READ_EXACTLY: usize = 5;
 
 /// `value` with four significant digits, without a unit.

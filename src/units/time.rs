@@ -1,3 +1,5 @@
+//! Simulated time, in whole picoseconds.
+
 use super::quantity::{self, Kind, QuantityError};
 use std::fmt;
 use std::iter::Sum;
@@ -6,8 +8,8 @@ use std::str::FromStr;
 
 /// A point in simulated time, or a span of it, in whole picoseconds. A `u64` of them is 213 days.
 ///
-/// Sums saturate at [`SimTime::MAX`], which stands for "never": the engine ends a run that would get there with an
-/// error instead of wrapping round.
+/// Sums saturate at [`SimTime::MAX`], which stands for "never": the engine ends a run that would get
+/// there with an error instead of wrapping around.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SimTime(u64);
 
@@ -25,7 +27,7 @@ const KIND: Kind = Kind {
 };
 
 impl SimTime {
-    /// The start of a run, or no time at all.
+    /// The start of a run, or an empty span.
     pub const ZERO: Self = Self(0);
     /// Never.
     pub const MAX: Self = Self(u64::MAX);
@@ -44,7 +46,8 @@ impl SimTime {
         self.0
     }
 
-    /// What [`as_ns`](Self::as_ns) gave, or a mean of such: to the nearest picosecond; 0 for less than that.
+    /// From nanoseconds, such as [`as_ns`](Self::as_ns) returns, to the nearest picosecond; negative
+    /// ones are 0.
     #[must_use]
     pub fn from_ns(nanoseconds: f64) -> Self {
         Self((nanoseconds * 1_000.0).round() as u64)
@@ -62,7 +65,7 @@ impl SimTime {
         format!("{}.{:03}", self.0 / 1_000, self.0 % 1_000)
     }
 
-    /// The span from `earlier` to here, or none if `earlier` is later.
+    /// The span from `earlier` to here; empty if `earlier` is later.
     #[must_use]
     pub const fn saturating_sub(self, earlier: Self) -> Self {
         Self(self.0.saturating_sub(earlier.0))

@@ -1,3 +1,5 @@
+//! Compute: how long a stage computes, beside its reads.
+
 use crate::units::{Bytes, FlopRate, SimTime};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -36,7 +38,7 @@ impl Roofline {
     /// Checks `config`.
     ///
     /// # Errors
-    /// [`ComputeError`] for what is no number, negative or absurd.
+    /// [`ComputeError`] for what is not a number, negative or above 10^9.
     pub fn new(config: &ComputeConfig) -> Result<Self, ComputeError> {
         let ps_per_byte = |field: &'static str, value: f64| {
             if (0.0..=1e9).contains(&value) {

@@ -1,3 +1,5 @@
+//! Sets of tokens or pages as bit sets, and the loops over them that runs spend their time in.
+
 use fixedbitset::FixedBitSet;
 use multiversion::multiversion;
 use std::ops::Range;
@@ -7,7 +9,7 @@ pub(crate) type Word = usize;
 /// How many tokens a word holds.
 pub(crate) const WORD_BITS: usize = Word::BITS as usize;
 
-/// A set of tokens of one layer, by index from 0; a bit a token, within a fixed range.
+/// A set of tokens, or of pages, of one layer, by index from 0; one bit each, within a fixed range.
 ///
 /// The hot paths of a run go over [`words`](TokenSet::words) of several sets at once.
 ///
@@ -57,7 +59,7 @@ impl TokenSet {
         self.0.count_ones(..)
     }
 
-    /// How many tokens are in it and not in `other`, of the same range.
+    /// How many tokens are in it and not in `other`, of the same range. O(range / 64).
     #[must_use]
     pub fn count_without(&self, other: &Self) -> usize {
         count_without(self.words(), other.words())
@@ -77,9 +79,9 @@ impl TokenSet {
         masks(range).map(|place| here(place).count_ones() as usize).sum()
     }
 
-    /// In how many runs the tokens lie that are in it and not in `other`, if those in it lie one
-    /// after the other: tokens that are in it and in `other` part runs, others do not. Neither set
-    /// has a token from `end` on.
+    /// In how many contiguous runs the tokens lie that are in it and not in `other`, if all tokens in
+    /// it are stored one after the other: tokens that are in both sets separate runs, tokens in
+    /// neither do not. Neither set has a token from `end` on.
     pub(crate) fn runs_without_below(&self, other: &Self, end: usize) -> usize {
         let words = end.div_ceil(WORD_BITS);
         runs(self.words()[..words].iter().zip(other.words()).map(|(mine, theirs)| (*mine, mine & !theirs)))
@@ -115,7 +117,7 @@ impl TokenSet {
         self.0.as_mut_slice()
     }
 
-    /// Has the tokens below `end` that `other` has, of the same range; what it has above is no matter.
+    /// Takes over the tokens of `other`, of the same range, below `end`; those above are unspecified.
     pub(crate) fn copy_below(&mut self, other: &Self, end: usize) {
         let words = end.div_ceil(WORD_BITS);
         self.words_mut()[..words].copy_from_slice(&other.words()[..words]);
@@ -132,8 +134,8 @@ fn count_without(mine: &[Word], theirs: &[Word]) -> usize {
     mine.iter().zip(theirs).map(|(mine, theirs)| (mine & !theirs).count_ones() as usize).sum()
 }
 
-/// In how many runs the second bits of words come, where the first say which bits count: the others
-/// are as if they were not there.
+/// The number of runs of the second bits of the words, where the first mark the bits that count: the
+/// others are passed over.
 ///
 /// A run goes on at a bit if the last bit before it that counts is in it. That is the carry of an
 /// addition: a bit of a run makes one, a bit that does not count passes it on, any other ends it.
@@ -156,7 +158,8 @@ pub(crate) fn count(words: &[Word]) -> usize {
     words.iter().map(|word| word.count_ones() as usize).sum()
 }
 
-/// The bits of `moved` leave `from` for `to`, and are in `flight` from now on or, unless `flying`, no more. All at least as long as `moved`.
+/// Moves the bits of `moved` from `from` to `to`, and adds them to `flight` if `flying`, else takes them
+/// out of it. All are at least as long as `moved`.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 pub(crate) fn move_words(from: &mut [Word], to: &mut [Word], flight: &mut [Word], moved: &[Word], flying: bool) {
     let flying = if flying { Word::MAX } else { 0 };
@@ -167,8 +170,8 @@ pub(crate) fn move_words(from: &mut [Word], to: &mut [Word], flight: &mut [Word]
     }
 }
 
-/// Sets `found` to the bits that `these` has and `those` have not and, of them, to those that `kept` has or, if `others`, has not.
-/// All of one length.
+/// Sets `found` to the bits of `these` that are not in `those` and are in `kept` or, if `others`, not in
+/// `kept`. All have the same length.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 pub(crate) fn select(found: &mut [Word], these: &[Word], those: &[Word], kept: &[Word], others: bool) {
     let flip = if others { Word::MAX } else { 0 };
@@ -177,7 +180,7 @@ pub(crate) fn select(found: &mut [Word], these: &[Word], those: &[Word], kept: &
     }
 }
 
-/// The words that hold the tokens of `range`, with the bits that stand for them.
+/// The words that hold the tokens of `range`, each with a mask of their bits.
 fn masks(range: Range<usize>) -> impl Iterator<Item = (usize, Word)> {
     let mut token = range.start;
     std::iter::from_fn(move || {

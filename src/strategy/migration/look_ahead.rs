@@ -1,3 +1,5 @@
+//! The study's migration: it sees the next step and keeps each tier at its best ratio.
+
 use super::move_batch::{Order, Piece};
 use super::{Migration, MigrationView, MovePlan};
 use crate::memory::{MemorySystem, TierId};
@@ -35,7 +37,7 @@ impl Migration for LookAhead {
             let skips = self.candidates(view, skipped, tier, false);
             plan.add_set(skips, Order::Ascending, tier, last, usize::MAX);
         }
-        // What later tiers have more, or fewer, than at home by what earlier ones have taken or given.
+        // How many more pages, or fewer, a later tier has than at home, as earlier tiers gave or took some.
         let mut change = [0isize; MemorySystem::MAX_TIERS];
         let mut rest = Rest::new(view, active);
         for tier in (0..last.index()).map(TierId::new) {
@@ -101,7 +103,7 @@ impl LookAhead {
     }
 }
 
-/// What the tiers that are already served leave for those that remain.
+/// What remains for the tiers that have not been served yet.
 struct Rest {
     /// Active pages.
     active: usize,

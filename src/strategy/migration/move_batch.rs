@@ -14,15 +14,15 @@ pub struct MoveBatch {
     stretches: Vec<Stretch>,
     list: Vec<u32>,
     words: Vec<Word>,
-    /// Scratch space: the words that have tokens.
+    /// Scratch space: the words that have pages.
     inhabited: Vec<u32>,
 }
 
-/// Tokens of a batch that follow each other.
+/// Pages of a batch that follow each other.
 #[derive(Clone, Copy, Debug)]
 struct Stretch {
     kind: Kind,
-    tokens: usize,
+    pages: usize,
     /// Where it begins in the list or among the words; it ends where the next one of its kind begins.
     start: usize,
 }
@@ -30,11 +30,11 @@ struct Stretch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Listed,
-    /// Words, the first of token 0 on.
+    /// Words, the first of page 0 on.
     Words(Order),
 }
 
-/// Which of the tokens of a set goes first.
+/// Which of the pages of a set goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
     /// The lowest.
@@ -43,7 +43,7 @@ pub(super) enum Order {
     Descending,
 }
 
-/// Some tokens of a batch.
+/// Some pages of a batch.
 #[derive(Clone, Copy, Debug)]
 pub enum Piece<'a> {
     /// One by one.
@@ -54,35 +54,36 @@ pub enum Piece<'a> {
     Word(usize, usize),
 }
 
-/// With a token in so many words or more, a set is kept as words. With fewer it would take more time or, where there are many words, too much
-/// memory.
-fn words_a_token(words: usize) -> usize {
+/// A set with at least one page in so many words is kept as words. With fewer pages that would take
+/// more time or, where there are many words, too much memory.
+fn words_a_page(words: usize) -> usize {
     if words <= FEW_WORDS { 8 } else { 2 }
 }
 
-/// The words of 32,768 tokens: 4 KiB.
+/// The words of 32,768 pages: 4 KiB.
 const FEW_WORDS: usize = 512;
 
 impl MoveBatch {
-    /// The most memory that a token takes in a batch of tokens below `range`: in a list of which half is room to grow, and for a moment
-    /// beside its shorter one, or in the least set that is kept as words.
+    /// The most memory that a page takes in a batch of pages below `range`, in bytes: in a list of which
+    /// half is room to grow, and for a moment beside its shorter predecessor, or in the smallest set
+    /// that is kept as words.
     #[must_use]
-    pub fn most_bytes_a_token(range: usize) -> u64 {
-        let words = words_a_token(range.div_ceil(WORD_BITS)) * size_of::<Word>();
+    pub fn most_bytes_a_page(range: usize) -> u64 {
+        let words = words_a_page(range.div_ceil(WORD_BITS)) * size_of::<Word>();
         (words.max(3 * size_of::<u32>())) as u64
     }
 
-    /// Takes all tokens out.
+    /// Takes all pages out.
     pub fn clear(&mut self) {
         self.stretches.clear();
         self.list.clear();
         self.words.clear();
     }
 
-    /// How many tokens there are.
+    /// How many pages there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.stretches.iter().map(|stretch| stretch.tokens).sum()
+        self.stretches.iter().map(|stretch| stretch.pages).sum()
     }
 
     /// Whether there are none.
@@ -91,10 +92,10 @@ impl MoveBatch {
         self.stretches.is_empty()
     }
 
-    /// Adds a token at the end.
-    pub fn push(&mut self, token: u32) {
+    /// Adds a page at the end.
+    pub fn push(&mut self, page: u32) {
         self.listed(self.list.len(), 1);
-        self.list.push(token);
+        self.list.push(page);
     }
 
     /// Becomes equal to `other`.
@@ -104,52 +105,52 @@ impl MoveBatch {
         self.words.clone_from(&other.words);
     }
 
-    /// So many tokens more are listed from `start` on.
-    fn listed(&mut self, start: usize, tokens: usize) {
+    /// So many pages more are listed from `start` on.
+    fn listed(&mut self, start: usize, pages: usize) {
         match self.stretches.last_mut() {
-            Some(last) if last.kind == Kind::Listed => last.tokens += tokens,
-            _ => self.stretches.push(Stretch { kind: Kind::Listed, tokens, start }),
+            Some(last) if last.kind == Kind::Listed => last.pages += pages,
+            _ => self.stretches.push(Stretch { kind: Kind::Listed, pages, start }),
         }
     }
 
-    /// Adds the tokens of a set, in `order`; at most `most`. Returns how many.
+    /// Adds the pages of a set, in `order`; at most `most`. Returns how many.
     pub(super) fn push_set(&mut self, set: &[Word], order: Order, most: usize) -> usize {
         let all = count(set);
-        let tokens = all.min(most);
-        if tokens == 0 {
+        let pages = all.min(most);
+        if pages == 0 {
             return 0;
         }
-        if tokens * words_a_token(set.len()) < set.len() {
+        if pages * words_a_page(set.len()) < set.len() {
             let start = self.list.len();
-            self.list_set(set, order, tokens);
-            self.listed(start, tokens);
-            return tokens;
+            self.list_set(set, order, pages);
+            self.listed(start, pages);
+            return pages;
         }
         let start = self.words.len();
         self.words.extend_from_slice(set);
-        if tokens < all {
+        if pages < all {
             let words = &mut self.words[start..];
-            let (last, before) = locate(words, order, tokens - 1);
-            words[last] = first_bits(words[last], order, tokens - before);
+            let (last, before) = locate(words, order, pages - 1);
+            words[last] = first_bits(words[last], order, pages - before);
             match order {
                 Order::Ascending => words[last + 1..].fill(0),
                 Order::Descending => words[..last].fill(0),
             }
         }
-        self.stretches.push(Stretch { kind: Kind::Words(order), tokens, start });
-        tokens
+        self.stretches.push(Stretch { kind: Kind::Words(order), pages, start });
+        pages
     }
 
-    /// Lists the first `tokens` tokens of a set that has as many. Which words have tokens is as good as random, so a branch on it would be
-    /// mispredicted as often as not: there is none.
-    fn list_set(&mut self, set: &[Word], order: Order, tokens: usize) {
+    /// Lists the first `pages` pages of a set that has as many. Which words have pages is as good as
+    /// random, so the loop that finds them has no branch on it: it would be mispredicted half the time.
+    fn list_set(&mut self, set: &[Word], order: Order, pages: usize) {
         self.inhabited.resize(set.len(), 0);
         let mut inhabited = 0;
         for (index, word) in set.iter().enumerate() {
             self.inhabited[inhabited] = index as u32;
             inhabited += usize::from(*word != 0);
         }
-        let end = self.list.len() + tokens;
+        let end = self.list.len() + pages;
         let mut take = |index: &u32| {
             let index = *index as usize;
             let mut left = set[index];
@@ -167,19 +168,19 @@ impl MoveBatch {
         };
     }
 
-    /// All tokens, in no order.
+    /// All pages, in no order.
     pub fn all(&self, piece: impl FnMut(Piece<'_>)) {
         self.pieces(0..usize::MAX, piece);
     }
 
-    /// The tokens from the one at `range.start` to the one before `range.end`, in no order; where the range goes beyond the end, to the
+    /// The pages from the one at `range.start` to the one before `range.end`, in no order; where the range goes beyond the end, to the
     /// last.
     pub fn pieces(&self, range: Range<usize>, mut piece: impl FnMut(Piece<'_>)) {
         let mut before = 0;
         for (index, stretch) in self.stretches.iter().enumerate() {
-            let part = range.start.saturating_sub(before).min(stretch.tokens)
-                ..range.end.saturating_sub(before).min(stretch.tokens);
-            before += stretch.tokens;
+            let part = range.start.saturating_sub(before).min(stretch.pages)
+                ..range.end.saturating_sub(before).min(stretch.pages);
+            before += stretch.pages;
             if part.is_empty() {
                 continue;
             }
@@ -187,7 +188,7 @@ impl MoveBatch {
                 Kind::Listed => piece(Piece::Listed(&self.list[stretch.start..][part])),
                 Kind::Words(order) => {
                     let words = self.words_of(index);
-                    if part.len() == stretch.tokens {
+                    if part.len() == stretch.pages {
                         piece(Piece::Words(0, words));
                     } else {
                         words_between(words, order, part, &mut piece);
@@ -197,11 +198,11 @@ impl MoveBatch {
         }
     }
 
-    /// Adds the tokens to `list`, in their order.
+    /// Adds the pages to `list`, in their order.
     pub fn list_in(&self, list: &mut Vec<u32>) {
         for (index, stretch) in self.stretches.iter().enumerate() {
             match stretch.kind {
-                Kind::Listed => list.extend_from_slice(&self.list[stretch.start..][..stretch.tokens]),
+                Kind::Listed => list.extend_from_slice(&self.list[stretch.start..][..stretch.pages]),
                 Kind::Words(order) => {
                     let mut take = |(index, &word): (usize, &Word)| {
                         let mut left = word;
@@ -228,7 +229,7 @@ impl MoveBatch {
     }
 }
 
-/// The words of those tokens of `words` that are in `range`, which is not empty, when they are counted in `order`.
+/// The words of those pages of `words` that are in `range`, which is not empty, when they are counted in `order`.
 fn words_between(words: &[Word], order: Order, range: Range<usize>, piece: &mut impl FnMut(Piece<'_>)) {
     let (first, before_first) = locate(words, order, range.start);
     let (last, before_last) = locate(words, order, range.end - 1);
@@ -244,7 +245,7 @@ fn words_between(words: &[Word], order: Order, range: Range<usize>, piece: &mut 
     piece(Piece::Words(between.start, &words[between]));
 }
 
-/// In which word the token of that number is, from 0 on in `order`, and how many are in the words before that one. There must be one.
+/// In which word the page of that number is, from 0 on in `order`, and how many are in the words before that one. There must be one.
 #[multiversion(targets("x86_64+avx2+bmi1+bmi2+popcnt"))]
 fn locate(words: &[Word], order: Order, number: usize) -> (usize, usize) {
     let mut before = 0;

@@ -1,4 +1,5 @@
-//! Which tokens to take: those that are skipped least, or most, of the steps that are looked at. Word by word, as sets are large.
+//! Selecting pages: those that are skipped in the fewest, or in the most, of the steps that are looked
+//! at. All of it works word by word, as sets are large.
 
 use super::{MigrationView, MovePlan};
 use crate::memory::TierId;
@@ -6,7 +7,8 @@ use crate::units::{Page, Ratio};
 use crate::workload::TokenSet;
 use crate::workload::tokens::{WORD_BITS, Word};
 
-/// For each token of a layer, in how many of some sets it is. Bit b of a token's count is its bit in plane b.
+/// For each page of a region, in how many of some sets it is. Bit b of a page's count is its bit in
+/// plane b: a bit-sliced counter, so that adding a set takes a few operations per word.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
     planes: Vec<Vec<Word>>,
@@ -15,7 +17,8 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// All 0, for tokens of the same range as a set of `words` words, each in `most` sets at a time at most.
+    /// All 0, for pages of the same range as a set of `words` words, each in `most` sets at a time at
+    /// most.
     pub fn new(words: usize, most: usize) -> Self {
         let planes = (most + 1).next_power_of_two().trailing_zeros() as usize;
         Self { planes: vec![vec![0; words]; planes], sets: 0 }
@@ -32,7 +35,7 @@ impl Counts {
         planes * (words * size_of::<Word>()) as u64
     }
 
-    /// One more for each token of `set`.
+    /// One more for each page of `set`.
     pub fn add(&mut self, set: &TokenSet, words: usize) {
         self.sets += 1;
         for (index, &word) in set.words()[..words].iter().enumerate() {
@@ -45,11 +48,11 @@ impl Counts {
                 plane[index] = bits ^ carry;
                 carry &= bits;
             }
-            debug_assert_eq!(carry, 0, "a token is in more sets than can be counted");
+            debug_assert_eq!(carry, 0, "a page is in more sets than can be counted");
         }
     }
 
-    /// One less for each token of `set`, which was added before.
+    /// One less for each page of `set`, which was added before.
     pub fn subtract(&mut self, set: &TokenSet, words: usize) {
         self.sets -= 1;
         for (index, &word) in set.words()[..words].iter().enumerate() {
@@ -81,16 +84,16 @@ pub(super) enum First {
     Most,
 }
 
-/// Tokens to choose from, and those that were chosen.
+/// Pages to choose from, and those that were chosen.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Choice {
-    /// The tokens to choose from; used up by [`choose`](Self::choose).
+    /// The pages to choose from; used up by [`choose`](Self::choose).
     pub candidates: Vec<Word>,
     chosen: Vec<Word>,
 }
 
 impl Choice {
-    /// Offers the tokens of the words that `word` gives.
+    /// Offers the pages of the words that `word` returns.
     pub fn offer(&mut self, words: usize, word: impl Fn(usize) -> Word) {
         self.candidates.clear();
         self.candidates.extend((0..words).map(word));
@@ -136,7 +139,7 @@ impl Choice {
     }
 }
 
-/// The tokens of `words`, the lowest index first.
+/// The pages of `words`, the lowest index first.
 pub(super) fn tokens(words: &[Word]) -> impl Iterator<Item = usize> + '_ {
     words.iter().enumerate().flat_map(|(index, &word)| {
         let mut left = word;

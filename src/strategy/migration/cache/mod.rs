@@ -13,7 +13,7 @@
 //! | `Fifo` | the step that brought it into HBM | all |
 //! | `Belady` | how soon it is read next | those that are read again sooner than what they replace |
 //!
-//! A step uses the tokens that it reads and the token that it writes. Between tokens of equal worth
+//! Where pages hold several tokens, read *page* for *token* below. A step uses the tokens that it reads and the token that it writes. Between tokens of equal worth
 //! the one with the higher index stays. A token whose write or move is in flight can neither be
 //! admitted nor evicted.
 //!
@@ -70,7 +70,7 @@ use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use victims::{Residents, Victims};
 
-/// Whose tokens compete for the same places.
+/// Which tokens compete for the same places.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Room {
     /// Every layer has an equal share, in bytes, of what HBM has for KV.
@@ -118,12 +118,12 @@ struct Miss {
     tier: TierId,
 }
 
-/// Bytes of HBM that a decision may still fill. Negative where more is taken than the cache's room.
+/// Bytes of HBM that a decision may still fill; negative where the cache exceeds its room.
 #[derive(Clone, Copy)]
 struct Space {
     /// At this moment.
     now: i128,
-    /// When all that leaves has left.
+    /// When all evicted pages have left.
     later: i128,
 }
 
@@ -144,7 +144,7 @@ impl<O: Order> Cache<O> {
         }
     }
 
-    /// Brings the worth of the layer's tokens up to date with the present step.
+    /// Brings the worth of the region's pages up to date with the present step.
     fn note(&mut self, view: &MigrationView<'_, O::Knows>) {
         if self.regions.is_empty() {
             self.begin(view);
@@ -155,7 +155,7 @@ impl<O: Order> Cache<O> {
         self.victims.outdated(view.region);
     }
 
-    /// Collects the tokens that the present step has read from slower tiers.
+    /// Collects the pages that the present step has read from slower tiers.
     fn find_misses(&mut self, view: &MigrationView<'_, O::Knows>) {
         let regions = self.regions.len();
         let region = &mut self.regions[view.region];
@@ -176,7 +176,7 @@ impl<O: Order> Cache<O> {
         }
     }
 
-    /// What of HBM is free for this decision.
+    /// The bytes of HBM that are free for this decision.
     fn space(&self, view: &MigrationView<'_, O::Knows>) -> Space {
         let (hbm, page) = (TierId::HBM, wide(view.page_bytes));
         let regions = || RegionId::all(view.regions.count()).map(|region| view.regions.region(region));
@@ -247,7 +247,7 @@ impl<O: Order> Migration for Cache<O> {
             most: most.saturating_add(self.misses.len()),
         };
         let mut eviction = Eviction { of, victims: &mut self.victims, plan, later: space.later };
-        // What is above the cache's room goes first, whatever it is worth.
+        // Pages beyond the cache's room are evicted first, whatever they are worth.
         while eviction.later < 0 {
             if !eviction.evict(u64::MAX) {
                 return;
@@ -269,7 +269,7 @@ struct Eviction<'a, 'v, O: Order> {
     of: Residents<'a, 'v, O>,
     victims: &'a mut Victims,
     plan: &'a mut MovePlan,
-    /// The bytes that are free when all that leaves has left.
+    /// The bytes that are free when all evicted pages have left.
     later: i128,
 }
 
@@ -333,7 +333,7 @@ fn admit_and_evict_ahead<O: Order>(misses: &[Miss], kv: i128, now: i128, evictio
     }
 }
 
-/// The bits of word `index` that stand for tokens below `end`.
+/// The bits of word `index` that stand for pages below `end`.
 fn below(end: usize, index: usize) -> Word {
     match end.saturating_sub(index * WORD_BITS) {
         0 => 0,
