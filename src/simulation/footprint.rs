@@ -6,8 +6,8 @@ use crate::strategy::MoveBatch;
 use crate::units::{Bytes, PageSize};
 use crate::workload::{Shape, TraceConfig};
 
-/// What a run needs whatever its size: code, tables, event queues, and the histograms, of up to 450 kB
-/// each.
+/// What a run needs whatever its size: code, tables, event queues, and the histograms, of up to 450
+/// kB each.
 const BASE: u64 = 12 << 20;
 /// What a lane takes.
 const A_LANE: u64 = 16 << 10;
@@ -17,9 +17,10 @@ const A_STEP: (u64, u64) = (96, 16);
 const A_RECORDING: u64 = 48 << 20;
 
 impl Scenario {
-    /// The most memory that a run of this scenario with a [`Recorder`](crate::metrics::Recorder) takes,
-    /// not counting skip sets that several runs share. It grows with tokens times layers: for each
-    /// page of a layer a bit for each set that it may be in, and what it may take in a move.
+    /// The most memory that a run of this scenario with a [`Recorder`](crate::metrics::Recorder)
+    /// takes, not counting skip sets that several runs share. It grows with tokens times layers:
+    /// for each page of a layer a bit for each set that it may be in, and what it may take in a
+    /// move.
     #[must_use]
     pub fn memory_needed(&self) -> Bytes {
         let shape = self.shape();
@@ -32,8 +33,8 @@ impl Scenario {
         let residency = layers * (2 * tiers + 1) * set(pages);
         let window =
             (ahead + 1) * layers * set(pages) + if page_size != PageSize::TOKEN { layers * set(tokens) } else { 0 };
-        // A page is in one move at a time, in a list or as a part of a set. What grows has up to twice the room it
-        // needs, and for a moment its old room as well.
+        // A page is in one move at a time, in a list or as a part of a set. What grows has up to
+        // twice the room it needs, and for a moment its old room as well.
         let moves = layers * pages * MoveBatch::most_bytes_a_page(shape.range()) + pages * 4 * tiers * 3;
         let trace = of_trace(&self.resolved().trace, layers, tokens);
         let series = decode as u64 * (A_STEP.0 + A_STEP.1 * tiers) * 3;

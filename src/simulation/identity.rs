@@ -205,9 +205,9 @@ fn checksum(of: &impl serde::Serialize) -> u32 {
     crc32fast::hash(serde_json::to_string(of).unwrap_or_default().as_bytes())
 }
 
-/// The differences between `configs`, in a few words each: the name of the scenario, the model, the memory
-/// system and the strategy where these are others, then single fields. Configurations that are
-/// alike have empty labels.
+/// The differences between `configs`, in a few words each: the name of the scenario, the model, the
+/// memory system and the strategy where these are others, then single fields. Configurations that
+/// are alike have empty labels.
 #[must_use]
 pub fn labels(configs: &[&ScenarioConfig]) -> Vec<String> {
     let spelled: Vec<ScenarioConfig> = configs.iter().map(|config| spelled_out((*config).clone())).collect();

@@ -1,21 +1,21 @@
 //! A run: a scenario, simulated step by step on the event engine.
 //!
-//! * [`ScenarioConfig`] is what a person typed; [`Scenario`] is checked, with all that it names read
-//!   in.
-//! * [`run`] simulates it and calls a [`Probe`] with what happens. Probes measure; the engine reports
-//!   nothing itself. [`run_workload`] runs any [`Workload`](crate::workload::Workload).
+//! * [`ScenarioConfig`] is what a person typed; [`Scenario`] is checked, with all that it names
+//!   read in.
+//! * [`run`] simulates it and calls a [`Probe`] with what happens. Probes measure; the engine
+//!   reports nothing itself. [`run_workload`] runs any [`Workload`](crate::workload::Workload).
 //!
 //! # The rules of an instant
 //! 1. All events that are due are handled, in the calendar's order
 //!    ([`Machine`](crate::memory::Machine)).
 //! 2. Then, if the present stage has all its reads and its compute is done, it ends. What its end
-//!    brings is issued in this order: its KV writes, the migrations of the regions that no later stage
-//!    uses, the reads of the next stage, early reads.
+//!    brings is issued in this order: its KV writes, the migrations of the regions that no later
+//!    stage uses, the reads of the next stage, early reads.
 //! 3. All of it shares the lanes from that instant on or, where its tiers have a latency, from when
 //!    that is over.
 //!
-//! Early reads (`weight_prefetch`) stay within their step: a step's bound assumes that its bytes are
-//! read in it.
+//! Early reads (`weight_prefetch`) stay within their step: a step's bound assumes that its bytes
+//! are read in it.
 
 mod config;
 mod differences;

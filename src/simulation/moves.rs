@@ -113,8 +113,8 @@ impl Moves {
     }
 
     /// Where everything lies at `now`, with the effect of all that has arrived. O(1) if asked again
-    /// at the same time, O(ways) if nothing has arrived, else O(moves of the ways on which pages have
-    /// arrived + pages).
+    /// at the same time, O(ways) if nothing has arrived, else O(moves of the ways on which pages
+    /// have arrived + pages).
     #[inline]
     pub fn residency_at<Tag: Copy>(&mut self, now: SimTime, fabric: &Fabric<Tag>) -> &mut Residency {
         // At one instant nothing more arrives but what completes, which is given effect to at once.
@@ -179,8 +179,8 @@ impl Moves {
         }
     }
 
-    /// Where the destination has a copy of all: gives up the pages' places at the source and returns
-    /// true, as nothing has to be carried.
+    /// Where the destination has a copy of all: gives up the pages' places at the source and
+    /// returns true, as nothing has to be carried.
     pub fn drop_copies(&mut self, region: RegionId, pages: &MoveBatch, way: Way) -> bool {
         let copied = self.residency.has_copy(way.destination);
         if copied {
@@ -306,8 +306,9 @@ impl Moves {
         if matches!(self.ways[place].tracking, Tracking::Unknown) {
             self.ways[place].tracking = self.track(machine, system, way);
         }
-        // Its first page arrives no sooner than this; those of other moves as before. Where moves pile up, looking at
-        // each of them for every new one would take a time that grows with the square of their number.
+        // Its first page arrives no sooner than this; those of other moves as before. Where moves
+        // pile up, looking at each of them for every new one would take a time that grows with the
+        // square of their number.
         let of_way = &mut self.ways[place];
         let first = self.alike.zip(of_way.tracking.progress(machine.now(), machine.fabric()));
         let first = first.map(|(page_bytes, progress)| Fabric::<Tag>::progress_after(progress, page_bytes));

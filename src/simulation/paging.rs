@@ -60,8 +60,8 @@ impl Paging {
         }
     }
 
-    /// The granule of a read of so many bytes in so many runs: their mean length. So KV that is read
-    /// without gaps is one long granule.
+    /// The granule of a read of so many bytes in so many runs: their mean length. So KV that is
+    /// read without gaps is one long granule.
     pub fn granule_of(
         &self,
         system: &MemorySystem,
@@ -86,8 +86,8 @@ impl Paging {
     }
 
     /// Where channels are chosen by a hash, adds the pages of `region` that lie on `tier` and are
-    /// not in `skipped` to the read that is being gathered. `missing` bytes of its last page are not
-    /// there yet.
+    /// not in `skipped` to the read that is being gathered. `missing` bytes of its last page are
+    /// not there yet.
     pub fn gather(
         &mut self,
         system: &MemorySystem,

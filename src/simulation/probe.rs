@@ -1,8 +1,8 @@
 //! Probes: how a run is observed.
 //!
-//! The engine measures nothing itself. It calls a [`Probe`] with what happens, at the simulated time
-//! at which it happens; a probe keeps what it wants. Probes combine: a pair of probes, or a probe
-//! that may be there, is a probe.
+//! The engine measures nothing itself. It calls a [`Probe`] with what happens, at the simulated
+//! time at which it happens; a probe keeps what it wants. Probes combine: a pair of probes, or a
+//! probe that may be there, is a probe.
 
 use super::waits::Waits;
 use crate::memory::{Cancelled, Completed, PerTier, TierId, TransferClass};
@@ -102,7 +102,8 @@ pub trait Probe {
         let _ = (now, waits);
     }
 
-    /// A migration of `class` has completed, so long after the reads that it was meant for were issued; 0 if in time.
+    /// A migration of `class` has completed, so long after the reads that it was meant for were
+    /// issued; 0 if in time.
     fn lateness(&mut self, class: TransferClass, late: SimTime) {
         let _ = (class, late);
     }

@@ -1,10 +1,10 @@
 //! Where every byte lies and is going.
 //!
-//! Weights lie in shares: so many bytes of each piece on each tier. KV lies in pages: for each region
-//! and tier a set of the pages that *are* there and a set of those that are *at home* there. The two
-//! differ for pages that move: such a page is at its source, where it is read from, and at home at
-//! its destination, where its room is reserved. Under inclusive residency the last tier has a copy of
-//! every page besides.
+//! Weights lie in shares: so many bytes of each piece on each tier. KV lies in pages: for each
+//! region and tier a set of the pages that *are* there and a set of those that are *at home* there.
+//! The two differ for pages that move: such a page is at its source, where it is read from, and at
+//! home at its destination, where its room is reserved. Under inclusive residency the last tier has
+//! a copy of every page besides.
 //!
 //! The [`Ledger`] accounts for all of it, so no tier ever holds more than its capacity.
 

@@ -145,7 +145,8 @@ fn resource_limits(limits: &str, status: &str) -> u64 {
 /// Address space that threads reserve for their stacks and heaps and never use.
 const ARENAS: u64 = 512 << 20;
 
-/// What the control groups of `/proc/self/cgroup` and those above them leave, version 2 and version 1.
+/// What the control groups of `/proc/self/cgroup` and those above them leave, version 2 and version
+/// 1.
 fn control_groups(membership: &str, mount: &Path) -> u64 {
     let mut least = u64::MAX;
     for line in membership.lines() {

@@ -14,8 +14,8 @@ use crate::workload::{Ahead, Decode, Fan, Shape, SkipSource, TraceError, Workloa
 /// simulated counts.
 ///
 /// # Errors
-/// [`RunError`] for what is wrong with the input or interrupts the run: its layout does not fit, its
-/// trace cannot be read, the probe asked for it.
+/// [`RunError`] for what is wrong with the input or interrupts the run: its layout does not fit,
+/// its trace cannot be read, the probe asked for it.
 ///
 /// ```
 /// use tiersim::simulation::{Scenario, ScenarioConfig, run};
@@ -40,8 +40,8 @@ pub fn run_with<P: Probe>(scenario: &Scenario, parts: Parts, probe: &mut P) -> R
     run_workload(scenario, parts, workload, probe)
 }
 
-/// As [`run_with`], with a `workload` in the place of the scenario's: what is stored where, how pages
-/// are kept and on which machine are still the scenario's.
+/// As [`run_with`], with a `workload` in the place of the scenario's: what is stored where, how
+/// pages are kept and on which machine are still the scenario's.
 ///
 /// # Errors
 /// As [`run`].

@@ -18,8 +18,8 @@ pub struct Waiting {
 /// nothing has ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Waits<'a> {
-    /// Its reads that have not arrived, in the order in which they were issued; at one instant weights first, then the faster
-    /// tier's.
+    /// Its reads that have not arrived, in the order in which they were issued; at one instant
+    /// weights first, then the faster tier's.
     pub reads: &'a [Waiting],
     /// Whether it still computes.
     pub computing: bool,

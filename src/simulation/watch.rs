@@ -12,7 +12,8 @@ pub struct Watch<'a> {
 const BATCH: u64 = 64;
 
 impl<'a> Watch<'a> {
-    /// Asks `is_over` after each step; calls `advance` with the number of steps since the last call.
+    /// Asks `is_over` after each step; calls `advance` with the number of steps since the last
+    /// call.
     #[must_use]
     pub fn new(is_over: &'a dyn Fn() -> bool, advance: &'a dyn Fn(u64)) -> Self {
         Self { is_over, advance, unreported: 0 }

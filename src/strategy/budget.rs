@@ -3,13 +3,14 @@ use crate::units::{Bytes, QuantityError, Ratio, SimTime};
 use std::fmt;
 use std::str::FromStr;
 
-/// The most that migration may move in a step: `64MiB`, or `25%` of the read bandwidth of the slowest
-/// tier.
+/// The most that migration may move in a step: `64MiB`, or `25%` of the read bandwidth of the
+/// slowest tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Budget {
     /// So many bytes.
     Bytes(Bytes),
-    /// This share of the read bandwidth of the slowest tier, for as long as the step before took; nothing in the first step.
+    /// This share of the read bandwidth of the slowest tier, for as long as the step before took;
+    /// nothing in the first step.
     Share(Ratio),
 }
 

@@ -1,4 +1,5 @@
-//! What a part of a strategy may know of the skip sets: in its type, and no more than that in what it sees.
+//! What a part of a strategy may know of the skip sets: in its type, and no more than that in what
+//! it sees.
 
 use crate::units::RegionId;
 use crate::workload::{Skipped, TraceWindow};

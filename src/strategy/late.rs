@@ -11,8 +11,8 @@ pub enum Late {
     #[default]
     #[serde(alias = "finish")]
     Finish,
-    /// What has not arrived stays where it was, and its room at the destination is free again. A token that was on its way has
-    /// been carried in vain.
+    /// What has not arrived stays where it was, and its room at the destination is free again. A
+    /// token that was on its way has been carried in vain.
     #[serde(alias = "drop")]
     Drop,
 }

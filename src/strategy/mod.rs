@@ -6,19 +6,19 @@
 //! * [`Placement`] chooses the tier of each new page of KV.
 //! * [`Migration`] decides, when a layer has been computed, which pages move before its next step.
 //!
-//! Parts know regions and pages, and nothing else about a model. A part sees what a real system could
-//! see: its own state, capacities, bandwidths, what a stage has read and how long it waited for that;
-//! and of the skip sets what it *declares* in its type: [`Past`] alone, or some steps of the
-//! [`Future`]. It sees no more than that, and every report shows how far it sees. It has no clock and
-//! sees no lane. Each part lives in a file of its own; a line in the list at the top of
+//! Parts know regions and pages, and nothing else about a model. A part sees what a real system
+//! could see: its own state, capacities, bandwidths, what a stage has read and how long it waited
+//! for that; and of the skip sets what it *declares* in its type: [`Past`] alone, or some steps of
+//! the [`Future`]. It sees no more than that, and every report shows how far it sees. It has no
+//! clock and sees no lane. Each part lives in a file of its own; a line in the list at the top of
 //! [`initialization`], [`placement`] or [`migration`] gives it its name and its parameters.
 //!
 //! [`StepBound`] is the least time that any strategy could reach.
 //!
 //! # One of your own
-//! A placement that writes to external memory where the present step skips most of the region, and a
-//! migration that retains in HBM what was read from elsewhere, a few pages at a time. Neither knows
-//! the future, so neither has a way to ask for it.
+//! A placement that writes to external memory where the present step skips most of the region, and
+//! a migration that retains in HBM what was read from elsewhere, a few pages at a time. Neither
+//! knows the future, so neither has a way to ask for it.
 //!
 //! ```
 //! use tiersim::memory::TierId;
@@ -265,8 +265,8 @@ impl Strategy {
         self.knowledge().label(&self.name())
     }
 
-    /// Everything that people try: the strategies with names; each migration on the layout and placement of best-ratio; each
-    /// placement, and each initialization, with nothing that moves.
+    /// Everything that people try: the strategies with names; each migration on the layout and
+    /// placement of best-ratio; each placement, and each initialization, with nothing that moves.
     #[must_use]
     pub fn everything() -> Vec<Self> {
         let [_, best_ratio, ..] = NAMED.map(|(_, _, strategy)| strategy);

@@ -25,11 +25,11 @@ pub enum PartError {
     Form(String),
 }
 
-/// Declares the kinds of one part of a strategy: an enum with a variant for each kind, its parameters,
-/// and its constructor.
+/// Declares the kinds of one part of a strategy: an enum with a variant for each kind, its
+/// parameters, and its constructor.
 ///
-/// Each line is `Name { parameter: Type = default } => constructor, "what it does";`, the braces only
-/// where there are parameters.
+/// Each line is `Name { parameter: Type = default } => constructor, "what it does";`, the braces
+/// only where there are parameters.
 macro_rules! registry {
     ($(#[$doc:meta])* $kind:ident, $what:literal, $part:path:
         $($name:ident $({ $($field:ident: $type:ty = $default:expr),+ })? => $build:expr, $about:literal;)+

@@ -53,8 +53,8 @@ impl Bandwidth {
         self.0.get()
     }
 
-    /// The unloaded service time of `bytes`, rounded up to a whole picosecond; `SimTime::MAX` where that
-    /// is past the end of the clock.
+    /// The unloaded service time of `bytes`, rounded up to a whole picosecond; `SimTime::MAX` where
+    /// that is past the end of the clock.
     #[must_use]
     pub fn time_for(self, bytes: Bytes) -> SimTime {
         let exact = u128::from(bytes.get()) * u128::from(SimTime::PS_PER_SECOND);

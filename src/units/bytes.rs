@@ -63,8 +63,8 @@ impl Bytes {
     /// `self` times `count`.
     ///
     /// # Panics
-    /// In debug builds, if the product does not fit a `u64`: sizes are checked at the edge so that it
-    /// does.
+    /// In debug builds, if the product does not fit a `u64`: sizes are checked at the edge so that
+    /// it does.
     #[must_use]
     pub const fn times(self, count: u64) -> Self {
         Self(self.0 * count)

@@ -1,13 +1,13 @@
 //! Quantities that carry their unit, and indices that carry their kind.
 //!
-//! * [`Bytes`], [`Bandwidth`], [`SimTime`], [`Ratio`], [`FlopRate`]: read from text with a unit, printed
-//!   so that they read back as the same value.
-//! * [`LayerId`], [`StageId`], [`SequenceId`], [`Token`], [`Page`], [`Step`], [`RegionId`]: numbers from
-//!   0 that cannot be taken for each other. A [`Table`] has a value for each id of a kind.
+//! * [`Bytes`], [`Bandwidth`], [`SimTime`], [`Ratio`], [`FlopRate`]: read from text with a unit,
+//!   printed so that they read back as the same value.
+//! * [`LayerId`], [`StageId`], [`SequenceId`], [`Token`], [`Page`], [`Step`], [`RegionId`]: numbers
+//!   from 0 that cannot be taken for each other. A [`Table`] has a value for each id of a kind.
 //!
-//! Quantities are integers inside, so sums are exact and the same on every machine. Where a division
-//! cannot be exact, the method documents how it rounds: times are rounded up (a transfer is not over
-//! before its last byte has arrived), shares of bytes to the nearest byte.
+//! Quantities are integers inside, so sums are exact and the same on every machine. Where a
+//! division cannot be exact, the method documents how it rounds: times are rounded up (a transfer
+//! is not over before its last byte has arrived), shares of bytes to the nearest byte.
 
 mod bandwidth;
 mod bytes;

@@ -1,4 +1,5 @@
-//! Reading and printing a number with a unit, exactly: no float stands between the text and the integer.
+//! Reading and printing a number with a unit, exactly: no float stands between the text and the
+//! integer.
 
 use thiserror::Error;
 
@@ -27,8 +28,8 @@ pub enum QuantityError {
 pub(super) struct Kind {
     pub what: &'static str,
     pub example: &'static str,
-    /// Unit and how many base units it is, the smallest first; of two names for one, the one to print last. An empty name
-    /// allows a bare number; without one, only 0 needs no unit.
+    /// Unit and how many base units it is, the smallest first; of two names for one, the one to
+    /// print last. An empty name allows a bare number; without one, only 0 needs no unit.
     pub units: &'static [(&'static str, u128)],
 }
 
@@ -77,7 +78,8 @@ impl Kind {
     }
 }
 
-/// Digits with at most one point, as `mantissa / scale`. At most 18 digits after the point, 24 in all.
+/// Digits with at most one point, as `mantissa / scale`. At most 18 digits after the point, 24 in
+/// all.
 pub(super) fn decimal(text: &str) -> Option<(u128, u128)> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     if fraction.contains('.') {
@@ -109,8 +111,9 @@ pub(super) fn significant(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-/// `value` in the largest of `units` that holds it with at most three decimals, so that it reads back as the same
-/// value. Of two names for one unit, the later in the list is printed; the first unit holds every whole value.
+/// `value` in the largest of `units` that holds it with at most three decimals, so that it reads
+/// back as the same value. Of two names for one unit, the later in the list is printed; the first
+/// unit holds every whole value.
 pub(super) fn exact(value: u64, units: &[(&str, u128)]) -> String {
     let value = u128::from(value);
     let fits = |factor: u128| value >= factor && (value * 1000).is_multiple_of(factor);

@@ -2,8 +2,8 @@ use super::quantity::{self, Kind, QuantityError};
 use std::fmt;
 use std::str::FromStr;
 
-/// A share between 0 and 1, in billionths, so that `floor(ratio * count)` is what a person computes: 0.29 of 100 is
-/// 29, though no float is 0.29.
+/// A share between 0 and 1, in billionths, so that `floor(ratio * count)` is what a person
+/// computes: 0.29 of 100 is 29, though no float is 0.29.
 ///
 /// ```
 /// use tiersim::units::Ratio;

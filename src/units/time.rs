@@ -8,8 +8,8 @@ use std::str::FromStr;
 
 /// A point in simulated time, or a span of it, in whole picoseconds. A `u64` of them is 213 days.
 ///
-/// Sums saturate at [`SimTime::MAX`], which stands for "never": the engine ends a run that would get
-/// there with an error instead of wrapping around.
+/// Sums saturate at [`SimTime::MAX`], which stands for "never": the engine ends a run that would
+/// get there with an error instead of wrapping around.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SimTime(u64);
 
@@ -46,8 +46,8 @@ impl SimTime {
         self.0
     }
 
-    /// From nanoseconds, such as [`as_ns`](Self::as_ns) returns, to the nearest picosecond; negative
-    /// ones are 0.
+    /// From nanoseconds, such as [`as_ns`](Self::as_ns) returns, to the nearest picosecond;
+    /// negative ones are 0.
     #[must_use]
     pub fn from_ns(nanoseconds: f64) -> Self {
         Self((nanoseconds * 1_000.0).round() as u64)

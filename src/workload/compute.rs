@@ -12,7 +12,8 @@ pub struct ComputeConfig {
     pub rate: FlopRate,
     /// FLOP for each byte of weights read: 2 for each parameter, so 1 at FP16 and one sequence.
     pub flop_per_weight_byte: f64,
-    /// FLOP for each byte of KV read: 4 for each element pair and query head, so query heads over KV heads at FP16.
+    /// FLOP for each byte of KV read: 4 for each element pair and query head, so query heads over
+    /// KV heads at FP16.
     pub flop_per_kv_byte: f64,
 }
 
@@ -60,8 +61,8 @@ impl Roofline {
         weights * self.ps_per_weight_byte + kv * self.ps_per_kv_byte + flop * self.ps_per_flop
     }
 
-    /// The compute time of a stage that reads so much and takes `flop` FLOP besides those that follow
-    /// from the bytes, rounded up.
+    /// The compute time of a stage that reads so much and takes `flop` FLOP besides those that
+    /// follow from the bytes, rounded up.
     #[must_use]
     pub fn time_for(&self, weights: Bytes, kv: Bytes, flop: f64) -> SimTime {
         // A cast from float saturates: what is past the end of the clock never ends.

@@ -21,8 +21,8 @@ pub struct Decode {
 }
 
 impl Decode {
-    /// `model` decoding `shape.decode` tokens after `shape.prefill`, skipping what `skips` says; its
-    /// window shows `look_ahead` steps besides the present one.
+    /// `model` decoding `shape.decode` tokens after `shape.prefill`, skipping what `skips` says;
+    /// its window shows `look_ahead` steps besides the present one.
     ///
     /// # Errors
     /// [`TraceError`] if the first steps of `skips` cannot be read.

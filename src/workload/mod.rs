@@ -1,15 +1,15 @@
 //! What is computed: a model's regions and stages, and which tokens each step reads.
 //!
 //! * [`ModelConfig`] is what a person typed; [`LanguageModel`] is what the engine trusts.
-//! * A [`Region`] is one thing that occupies memory: a piece of the weights, or the KV of one sequence
-//!   in one layer. A [`Stage`] reads regions, computes and appends; a [step](StepPlan) is a list of
-//!   stages. A [`Workload`] returns the next step: [`Decode`] decodes one sequence.
+//! * A [`Region`] is one thing that occupies memory: a piece of the weights, or the KV of one
+//!   sequence in one layer. A [`Stage`] reads regions, computes and appends; a [step](StepPlan) is
+//!   a list of stages. A [`Workload`] returns the next step: [`Decode`] decodes one sequence.
 //! * A *skip set* holds the tokens whose KV sparse attention does not read in one layer and step. A
-//!   [`SkipSource`] streams them step by step; a [`TraceWindow`] keeps those of the present step and of
-//!   as many of the next as a strategy may see. The whole trace is never in memory.
-//! * [`TraceConfig`] selects the source: a [`Generator`], a [`Lifelike`] one, or a [`Recording`] that a
-//!   [`FittedTrace`] adapts to the run. [`TraceStatistics`] describes skip sets; [`Fit`] looks for the
-//!   generator whose sets are most like those of a recording.
+//!   [`SkipSource`] streams them step by step; a [`TraceWindow`] keeps those of the present step
+//!   and of as many of the next as a strategy may see. The whole trace is never in memory.
+//! * [`TraceConfig`] selects the source: a [`Generator`], a [`Lifelike`] one, or a [`Recording`]
+//!   that a [`FittedTrace`] adapts to the run. [`TraceStatistics`] describes skip sets; [`Fit`]
+//!   looks for the generator whose sets are most like those of a recording.
 //! * [`TokenSet`] is a set of tokens or pages, one bit each.
 
 /// The longest context that can be simulated.

@@ -1,9 +1,9 @@
 //! Regions: everything that occupies memory.
 //!
 //! A step reads two kinds of bytes. *Weights* are there from the start and are read in shares: a
-//! piece of them may be split over tiers at any byte, and a read takes from each tier in proportion.
-//! *KV* is kept in pages that lie and move as a whole; a KV region grows by a token a step, and the
-//! pages that sparse attention skips are not read.
+//! piece of them may be split over tiers at any byte, and a read takes from each tier in
+//! proportion. *KV* is kept in pages that lie and move as a whole; a KV region grows by a token a
+//! step, and the pages that sparse attention skips are not read.
 //!
 //! Both are [regions](Region) with one kind of id, so that layouts, residency, moves, views and
 //! bounds know nothing else about a model. A [`Regions`] lists the KV regions first: the skip sets

@@ -1,10 +1,10 @@
 //! A step as data: what is read, computed and appended, stage by stage.
 //!
 //! The engine knows nothing of attention, experts, batches or prompts. It runs a list of
-//! [stages](Stage), one after the other: a stage issues all its reads when it starts, ends when they
-//! have arrived and its compute is done, and then appends what it has computed. A [`Workload`] makes
-//! the list, and says what comes next: a step, a time to wait for, or the end. So a new kind of
-//! model, batch or schedule is a new workload, and a new kind of stage is a label and its reads.
+//! [stages](Stage), one after the other: a stage issues all its reads when it starts, ends when
+//! they have arrived and its compute is done, and then appends what it has computed. A [`Workload`]
+//! makes the list, and says what comes next: a step, a time to wait for, or the end. So a new kind
+//! of model, batch or schedule is a new workload, and a new kind of stage is a label and its reads.
 
 use super::TraceError;
 use super::label::StageLabel;

@@ -72,15 +72,16 @@ impl TokenSet {
         count_without(&self.words()[..words], &other.words()[..words])
     }
 
-    /// As [`count_without`](Self::count_without), of the tokens in `range` alone, which must be within the range of both.
+    /// As [`count_without`](Self::count_without), of the tokens in `range` alone, which must be
+    /// within the range of both.
     #[must_use]
     pub fn count_without_in(&self, other: &Self, range: Range<usize>) -> usize {
         let here = |(word, mask): (usize, Word)| self.words()[word] & !other.words()[word] & mask;
         masks(range).map(|place| here(place).count_ones() as usize).sum()
     }
 
-    /// In how many contiguous runs the tokens lie that are in it and not in `other`, if all tokens in
-    /// it are stored one after the other: tokens that are in both sets separate runs, tokens in
+    /// In how many contiguous runs the tokens lie that are in it and not in `other`, if all tokens
+    /// in it are stored one after the other: tokens that are in both sets separate runs, tokens in
     /// neither do not. Neither set has a token from `end` on.
     pub(crate) fn runs_without_below(&self, other: &Self, end: usize) -> usize {
         let words = end.div_ceil(WORD_BITS);
@@ -117,7 +118,8 @@ impl TokenSet {
         self.0.as_mut_slice()
     }
 
-    /// Takes over the tokens of `other`, of the same range, below `end`; those above are unspecified.
+    /// Takes over the tokens of `other`, of the same range, below `end`; those above are
+    /// unspecified.
     pub(crate) fn copy_below(&mut self, other: &Self, end: usize) {
         let words = end.div_ceil(WORD_BITS);
         self.words_mut()[..words].copy_from_slice(&other.words()[..words]);
@@ -134,8 +136,8 @@ fn count_without(mine: &[Word], theirs: &[Word]) -> usize {
     mine.iter().zip(theirs).map(|(mine, theirs)| (mine & !theirs).count_ones() as usize).sum()
 }
 
-/// The number of runs of the second bits of the words, where the first mark the bits that count: the
-/// others are passed over.
+/// The number of runs of the second bits of the words, where the first mark the bits that count:
+/// the others are passed over.
 ///
 /// A run goes on at a bit if the last bit before it that counts is in it. That is the carry of an
 /// addition: a bit of a run makes one, a bit that does not count passes it on, any other ends it.
@@ -158,8 +160,8 @@ pub(crate) fn count(words: &[Word]) -> usize {
     words.iter().map(|word| word.count_ones() as usize).sum()
 }
 
-/// Moves the bits of `moved` from `from` to `to`, and adds them to `flight` if `flying`, else takes them
-/// out of it. All are at least as long as `moved`.
+/// Moves the bits of `moved` from `from` to `to`, and adds them to `flight` if `flying`, else takes
+/// them out of it. All are at least as long as `moved`.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 pub(crate) fn move_words(from: &mut [Word], to: &mut [Word], flight: &mut [Word], moved: &[Word], flying: bool) {
     let flying = if flying { Word::MAX } else { 0 };
@@ -170,8 +172,8 @@ pub(crate) fn move_words(from: &mut [Word], to: &mut [Word], flight: &mut [Word]
     }
 }
 
-/// Sets `found` to the bits of `these` that are not in `those` and are in `kept` or, if `others`, not in
-/// `kept`. All have the same length.
+/// Sets `found` to the bits of `these` that are not in `those` and are in `kept` or, if `others`,
+/// not in `kept`. All have the same length.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 pub(crate) fn select(found: &mut [Word], these: &[Word], those: &[Word], kept: &[Word], others: bool) {
     let flip = if others { Word::MAX } else { 0 };

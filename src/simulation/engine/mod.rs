@@ -287,7 +287,8 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
         self.settle();
         while self.run.reads.outstanding(id) > 0 || self.run.computing {
             if self.next_instant().is_none() {
-                // Lanes carry something while reads are outstanding: what is missing is past the end of the clock.
+                // Lanes carry something while reads are outstanding: what is missing is past the
+                // end of the clock.
                 return Err(overflow);
             }
         }

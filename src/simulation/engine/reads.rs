@@ -139,8 +139,8 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         }
     }
 
-    /// Issues the KV reads of a stage, one transfer per tier over all its regions, and returns their
-    /// size.
+    /// Issues the KV reads of a stage, one transfer per tier over all its regions, and returns
+    /// their size.
     fn read_kv(&mut self, machine: &mut Machine<Purpose>, id: StageId, stage: &Stage) -> Bytes {
         let mut regions = stage.reads.iter().filter(|read| read.amount == Amount::Unskipped).map(|read| read.region);
         let Some(first) = regions.next() else { return Bytes::ZERO };
@@ -256,8 +256,9 @@ fn weight_reads(stage: &Stage, residency: &Residency, tiers: usize) -> PerTier<B
     reads
 }
 
-/// Adds a read of `bytes`, spread evenly over the `stored` bytes, to `reads`. The share of the first
-/// tiers together is rounded to the nearest byte (halves up), so the parts add up to the whole.
+/// Adds a read of `bytes`, spread evenly over the `stored` bytes, to `reads`. The share of the
+/// first tiers together is rounded to the nearest byte (halves up), so the parts add up to the
+/// whole.
 fn spread(bytes: Bytes, stored: &PerTier<Bytes>, reads: &mut PerTier<Bytes>) {
     let whole: u128 = stored.values().map(|bytes| u128::from(bytes.get())).sum();
     let (mut below, mut read_below) = (Bytes::ZERO, Bytes::ZERO);

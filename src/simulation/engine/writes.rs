@@ -1,7 +1,7 @@
 //! New KV: where it goes, when it is written, and which reads wait for it.
 //!
-//! A write is posted: the step that issues it does not wait. The next read of the same page from the
-//! same tier does, held back on the machine until the write is complete.
+//! A write is posted: the step that issues it does not wait. The next read of the same page from
+//! the same tier does, held back on the machine until the write is complete.
 
 use super::Run;
 use super::completions::Purpose;
@@ -162,7 +162,8 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
             skips: Skips::all(self.workload.window()),
             system: self.system,
         };
-        // Where it fits nowhere, the shortage reported is that of the last tier: the one meant to be large.
+        // Where it fits nowhere, the shortage reported is that of the last tier: the one meant to
+        // be large.
         let tier = self.decisions.placement.place(&view).unwrap_or(self.system.last_tier());
         let layer = regions.layer_of(region).unwrap_or_default();
         residency.begin_write(region, page, tier).map_err(|shortage| RunError::OutOfMemory { step, layer, shortage })

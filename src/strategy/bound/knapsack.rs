@@ -1,5 +1,5 @@
-//! The bound for two tiers, as a fractional knapsack, where external memory can hold all that HBM does
-//! not.
+//! The bound for two tiers, as a fractional knapsack, where external memory can hold all that HBM
+//! does not.
 
 use super::{BoundReads, KvLoad, lower_bound, tolerance};
 use crate::memory::{MemorySystem, PerTier, TierId};
@@ -8,14 +8,15 @@ use crate::workload::{Regions, Roofline, Stage};
 use ordered_float::OrderedFloat;
 use std::cmp::Reverse;
 
-/// A stage that reads D bytes, h of them from HBM, takes `max(h / BW_hbm, (D - h) / BW_ext)`: each byte
-/// read from HBM saves `1 / BW_ext`, up to the best ratio `h = D BW_hbm / (BW_hbm + BW_ext)`. A byte
-/// stored on HBM is worth the reads that fall on it. So HBM is filled from the most read to the least,
-/// each stage up to its best ratio: a fractional knapsack, whose greedy solution is the optimum
-/// (Dantzig 1957). Where compute takes longer than the external reads would, there is nothing to save
-/// below it.
+/// A stage that reads D bytes, h of them from HBM, takes `max(h / BW_hbm, (D - h) / BW_ext)`: each
+/// byte read from HBM saves `1 / BW_ext`, up to the best ratio `h = D BW_hbm / (BW_hbm + BW_ext)`.
+/// A byte stored on HBM is worth the reads that fall on it. So HBM is filled from the most read to
+/// the least, each stage up to its best ratio: a fractional knapsack, whose greedy solution is the
+/// optimum (Dantzig 1957). Where compute takes longer than the external reads would, there is
+/// nothing to save below it.
 ///
-/// Computed in floats of 53 bits, whose error is below 10^-12 of a step. O(stages + KV regions) a step.
+/// Computed in floats of 53 bits, whose error is below 10^-12 of a step. O(stages + KV regions) a
+/// step.
 #[derive(Clone, Debug)]
 pub(super) struct Knapsack {
     capacity: f64,
@@ -144,8 +145,8 @@ impl Knapsack {
         reads
     }
 
-    /// Fills HBM for a step, and calls `take` with the bytes of each region that are read from there.
-    /// Returns the reads of the step as a whole; those of each stage are in `self.stages`.
+    /// Fills HBM for a step, and calls `take` with the bytes of each region that are read from
+    /// there. Returns the reads of the step as a whole; those of each stage are in `self.stages`.
     fn fill(&mut self, load: &KvLoad, mut take: impl FnMut(RegionId, f64)) -> Reads {
         let ratio = self.hbm / (self.hbm + self.external);
         let mut all = Reads::default();
@@ -180,8 +181,8 @@ impl Knapsack {
     }
 }
 
-/// The most that is worth reading from HBM: the best ratio, or what leaves as much external as compute
-/// hides.
+/// The most that is worth reading from HBM: the best ratio, or what leaves as much external as
+/// compute hides.
 fn useful(reads: &Reads, ratio: f64, external: f64) -> f64 {
     let all = reads.weights + reads.kv;
     (all * ratio).min(all - reads.compute * external).max(0.0)
@@ -220,8 +221,8 @@ mod tests {
     }
 
     /// The twin, by another road: the Lagrangian dual. Capacity has a price a byte; each stage then
-    /// minimizes its time plus the price of what it stores, at one of few corners; the best price gives
-    /// the bound (the problem is convex).
+    /// minimizes its time plus the price of what it stores, at one of few corners; the best price
+    /// gives the bound (the problem is convex).
     fn by_prices(model: &LanguageModel, system: &MemorySystem, active: &[usize]) -> f64 {
         let (hbm, external) =
             (system.tiers()[0].wire_bandwidth.as_f64() / 1e12, system.tiers()[1].wire_bandwidth.as_f64() / 1e12);
@@ -296,7 +297,8 @@ mod tests {
 
     #[test]
     fn by_hand() {
-        // 1000 B a stage, all fits: the best ratio of each, so everything at the sum of the bandwidths.
+        // 1000 B a stage, all fits: the best ratio of each, so everything at the sum of the
+        // bandwidths.
         let fits = model(&[(1000, 1000, 1000, 1000, 100)]);
         let regions = Regions::new(&fits, 1);
         let stages = stages(&fits, &regions, &[SequenceId::default()]);

@@ -7,8 +7,8 @@ use good_lp::{
 
 /// The variables and constraints so far.
 ///
-/// The solver finds one of several equal optima by their order, so the order of calls is part of the
-/// result.
+/// The solver finds one of several equal optima by their order, so the order of calls is part of
+/// the result.
 pub(super) struct Linear {
     variables: ProblemVariables,
     constraints: Vec<Constraint>,
@@ -97,7 +97,8 @@ pub(super) struct Solved {
 }
 
 impl Solved {
-    /// How much of a split quantity is on each tier, times `unit`; nothing of one that is not there.
+    /// How much of a split quantity is on each tier, times `unit`; nothing of one that is not
+    /// there.
     pub fn parts(&self, parts: &[Variable], unit: f64) -> PerTier<f64> {
         match parts {
             [] => PerTier::filled(self.tiers, 0.0),

@@ -1,5 +1,6 @@
-//! The bound of section 5 of the model: the least time of a step under any placement, migration free,
-//! capacity the only limit. It counts no access latency, so with latencies it is as low as without.
+//! The bound of section 5 of the model: the least time of a step under any placement, migration
+//! free, capacity the only limit. It counts no access latency, so with latencies it is as low as
+//! without.
 //!
 //! | file | question |
 //! | --- | --- |
@@ -47,8 +48,8 @@ pub struct KvLoad {
 }
 
 impl StepBound {
-    /// For steps of `stages`, which read `regions`, on `system`; `overlap` where stages may overlap,
-    /// so that the step as a whole takes the stage's place.
+    /// For steps of `stages`, which read `regions`, on `system`; `overlap` where stages may
+    /// overlap, so that the step as a whole takes the stage's place.
     #[must_use]
     pub fn new(
         stages: &[Stage],
@@ -62,7 +63,8 @@ impl StepBound {
             single: (tiers == 1).then(|| SingleTier::new(stages, regions, system, roofline, overlap)),
             knapsack: (tiers == 2).then(|| Knapsack::new(stages, regions, system, roofline, overlap)),
             program: Program::new(stages, regions, system, roofline, overlap),
-            // With a copy of all on the slowest tier, what is read from it is not limited by what it holds.
+            // With a copy of all on the slowest tier, what is read from it is not limited by what
+            // it holds.
             slowest: match system.residency() {
                 ResidencyKind::Exclusive => system.tiers()[system.last_tier().index()].capacity,
                 ResidencyKind::Inclusive => Bytes::new(u64::MAX),
@@ -72,8 +74,8 @@ impl StepBound {
         }
     }
 
-    /// The bound of a step with that KV. O(stages + KV regions) with one or two tiers; with more, or
-    /// where external memory is short, a linear program over the kinds of stages.
+    /// The bound of a step with that KV. O(stages + KV regions) with one or two tiers; with more,
+    /// or where external memory is short, a linear program over the kinds of stages.
     pub fn step(&mut self, load: &KvLoad) -> SimTime {
         if let Some(single) = &self.single {
             return single.step(load);
@@ -100,8 +102,8 @@ impl StepBound {
     }
 }
 
-/// What the bound reads of each region from each tier in one step, in bytes: a layout that reaches the
-/// bound, in fractions of bytes.
+/// What the bound reads of each region from each tier in one step, in bytes: a layout that reaches
+/// the bound, in fractions of bytes.
 pub type BoundReads = Table<RegionId, PerTier<f64>>;
 
 /// The least whole picosecond that a time may take which was computed to be `picoseconds`, with a
@@ -111,9 +113,9 @@ fn lower_bound(picoseconds: f64, relative: f64, absolute: f64) -> SimTime {
     SimTime::from_ps((picoseconds * (1.0 - relative) - absolute).max(0.0).ceil() as u64)
 }
 
-/// By how many picoseconds a step of so many stages may end early, as a transfer is complete when it
-/// lacks less than [`Fabric::TOLERANCE`](crate::memory::Fabric::TOLERANCE) bytes: of each stage, the weights
-/// and the KV on the slowest tier, in as many parts as that has ports.
+/// By how many picoseconds a step of so many stages may end early, as a transfer is complete when
+/// it lacks less than [`Fabric::TOLERANCE`](crate::memory::Fabric::TOLERANCE) bytes: of each stage,
+/// the weights and the KV on the slowest tier, in as many parts as that has ports.
 fn tolerance(system: &MemorySystem, stages: usize) -> f64 {
     let of_tier = |(id, tier): (TierId, &Tier)| {
         system.ports(id).len() as f64 * SimTime::PS_PER_SECOND as f64 / tier.wire_bandwidth.as_f64()

@@ -7,11 +7,12 @@ use crate::units::{Bytes, RegionId, SimTime};
 use crate::workload::{Regions, Roofline, Stage};
 use good_lp::{Expression, Variable};
 
-/// Stages that read and store the same are one *kind*; as the problem is convex, each of a kind may as
-/// well be placed alike. For each kind, what is read of its weights and of its KV is split over the
-/// tiers; what is stored for it on a tier is what is read there over the reads per stored byte. KV that
-/// is not read needs room too, on whichever tier. No tier holds more than its capacity. A kind takes as
-/// long as its slowest tier and no less than its compute; the sum over all stages is the least possible.
+/// Stages that read and store the same are one *kind*; as the problem is convex, each of a kind may
+/// as well be placed alike. For each kind, what is read of its weights and of its KV is split over
+/// the tiers; what is stored for it on a tier is what is read there over the reads per stored byte.
+/// KV that is not read needs room too, on whichever tier. No tier holds more than its capacity. A
+/// kind takes as long as its slowest tier and no less than its compute; the sum over all stages is
+/// the least possible.
 #[derive(Clone, Debug)]
 pub(super) struct Program {
     capacity: Vec<f64>,
@@ -154,7 +155,8 @@ impl Program {
             }
             let of_kv = split.map_or_else(|| even(kv), |(solved, kind)| solved.kv[kind].clone());
             for (region, bytes) in &stage.kv {
-                // Of several sequences, each region has its part of what the stage reads from a tier.
+                // Of several sequences, each region has its part of what the stage reads from a
+                // tier.
                 let part = if kv > 0.0 { bytes * load.read[*region] as f64 / kv } else { 0.0 };
                 put(*region, of_kv.map(|bytes| bytes * part));
             }
@@ -169,7 +171,8 @@ impl Program {
         let of_kind = |kind: &Kind| kind.count * kind.weights.iter().map(|(_, read)| read).sum::<f64>();
         let all: f64 = self.kinds.iter().map(of_kind).sum::<f64>() + kv_read;
         let together: f64 = self.bandwidth.iter().sum();
-        // In shares of all bytes read, and of the time that they take at all bandwidths together: numbers near 1.
+        // In shares of all bytes read, and of the time that they take at all bandwidths together:
+        // numbers near 1.
         let unit = all / together;
         (unit, self.solve(all, unit, stored.as_f64() - kv_read))
     }

@@ -9,9 +9,9 @@ use crate::workload::StepSkips;
 /// Places everything where the bound of the first step reads it from.
 ///
 /// The bound splits bytes, so a stage's weights are rounded to whole bytes and a layer's KV to
-/// whole pages, spread evenly over those that the first step reads. The pages that it skips are read
-/// in later steps, so they are split alike while there is room for them; the rest goes to the last
-/// tier. O(pages x regions) time.
+/// whole pages, spread evenly over those that the first step reads. The pages that it skips are
+/// read in later steps, so they are split alike while there is room for them; the rest goes to the
+/// last tier. O(pages x regions) time.
 pub struct AsBound {
     reads: BoundReads,
     /// What the first step skips.

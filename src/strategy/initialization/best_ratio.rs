@@ -2,13 +2,13 @@ use super::{Initialization, Layout};
 use crate::memory::{Shortage, TierId};
 use crate::units::{Bytes, Page};
 
-/// The best ratio of every stage's weights, and of every layer's prefill tokens spread evenly, on HBM;
-/// of the rest, the best ratio of the tiers that remain on the next one, and so on.
+/// The best ratio of every stage's weights, and of every layer's prefill tokens spread evenly, on
+/// HBM; of the rest, the best ratio of the tiers that remain on the next one, and so on.
 ///
-/// In integers, from the bandwidths: `round(best * stored)` bytes of each piece of weights on HBM, and
-/// `n = round(best * prefill)` tokens of each layer: token j where `floor((j+1) n / prefill) >
-/// floor(j n / prefill)`. Halves round up. Pages take the place of tokens where they hold several.
-/// Where HBM is short, in the order of `HbmFirst`.
+/// In integers, from the bandwidths: `round(best * stored)` bytes of each piece of weights on HBM,
+/// and `n = round(best * prefill)` tokens of each layer: token j where
+/// `floor((j+1) n / prefill) > floor(j n / prefill)`. Halves round up. Pages take the place of
+/// tokens where they hold several. Where HBM is short, in the order of `HbmFirst`.
 pub struct BestRatio;
 
 /// What one tier takes of what the tiers before it leave.

@@ -4,12 +4,13 @@ use super::{Active, Initialization, Layout};
 use crate::memory::{Shortage, TierId};
 use std::num::NonZeroU32;
 
-/// [`BestRatio`] where HBM has room for all weights and `growth` times the KV of the prefill, else [`DensityFirst`].
+/// [`BestRatio`] where HBM has room for all weights and `growth` times the KV of the prefill, else
+/// [`DensityFirst`].
 ///
 /// Where HBM is short, the bytes that are read most often belong there, and tokens that are seldom
-/// read in external memory. Where HBM is ample, it matters more that the bytes in external memory are
-/// read in every step: of tokens there, another number is skipped in each step, and a layer waits for
-/// HBM whenever it is too many.
+/// read in external memory. Where HBM is ample, it matters more that the bytes in external memory
+/// are read in every step: of tokens there, another number is skipped in each step, and a layer
+/// waits for HBM whenever it is too many.
 pub struct ByRoom {
     /// How many times the KV of the prefill there must be room for.
     pub growth: NonZeroU32,

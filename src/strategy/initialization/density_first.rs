@@ -3,8 +3,8 @@ use crate::memory::{Shortage, TierId};
 use crate::units::{Bytes, Page, RegionId, Table};
 use crate::workload::{StageReads, Weights};
 
-/// Fills HBM with the bytes that are read most often for their size, each stage up to HBM's best ratio
-/// of what it reads.
+/// Fills HBM with the bytes that are read most often for their size, each stage up to HBM's best
+/// ratio of what it reads.
 ///
 /// A dense model reads all of its weights in each step, and of the tokens a share that is at least
 /// `active`. So of an attention stage, which reads KV besides, more of the weights lie on HBM, and
@@ -62,8 +62,8 @@ impl Initialization for DensityFirst {
                     layout.spill_weights(region, next, stored - on_hbm)?;
                 }
                 What::Pages => {
-                    // Which are read is not known, so of each region the share that makes up the best ratio of its
-                    // stage if all are.
+                    // Which are read is not known, so of each region the share that makes up the
+                    // best ratio of its stage if all are.
                     let mut shares: Table<RegionId, f64> = Table::filled(kv.len(), 0.0);
                     for (stage, allowance) in stages.iter().zip(&allowance) {
                         let (weights, all) =

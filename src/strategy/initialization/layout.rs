@@ -5,7 +5,8 @@ use crate::units::{Bytes, Page, RegionId, Table};
 use crate::workload::{Regions, Shape, Stage, StageReads, TokenSet, Weights};
 
 /// Where weights and prefill KV lie: empty at first, filled by an
-/// [`Initialization`](super::Initialization). Weights are divisible to the byte; KV is put in pages.
+/// [`Initialization`](super::Initialization). Weights are divisible to the byte; KV is put in
+/// pages.
 pub struct Layout<'a> {
     regions: &'a Regions,
     stages: &'a [Stage],
@@ -120,8 +121,8 @@ impl<'a> Layout<'a> {
         Ok(())
     }
 
-    /// Puts `bytes` of the stored weights of `region` on the tiers from `tier` on, each while it has
-    /// room; what fits on none of them, on faster ones.
+    /// Puts `bytes` of the stored weights of `region` on the tiers from `tier` on, each while it
+    /// has room; what fits on none of them, on faster ones.
     ///
     /// # Errors
     /// [`Shortage`] if they do not all fit.

@@ -1,7 +1,7 @@
 //! The layout before step 0.
 //!
-//! An [`Initialization`] puts the weights and the KV of the prompt on the tiers. Each lives in a file
-//! of its own; a line in the list below gives it its name and its parameters.
+//! An [`Initialization`] puts the weights and the KV of the prompt on the tiers. Each lives in a
+//! file of its own; a line in the list below gives it its name and its parameters.
 
 mod active;
 mod as_bound;

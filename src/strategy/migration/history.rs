@@ -33,8 +33,8 @@ impl History {
         (self.window.min(steps) as u64).saturating_mul((words * 8 + 64) as u64)
     }
 
-    /// The present step has skipped `skipped` of `region`, and read `read` pages. Calls `forget` with
-    /// the set that leaves the window for it.
+    /// The present step has skipped `skipped` of `region`, and read `read` pages. Calls `forget`
+    /// with the set that leaves the window for it.
     pub fn note(&mut self, region: RegionId, skipped: &TokenSet, read: usize, forget: impl FnOnce(&TokenSet)) {
         let of_region = self.regions.or_insert_with(region, OfRegion::default);
         if of_region.sets.len() < self.window {

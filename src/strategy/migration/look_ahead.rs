@@ -9,12 +9,13 @@ use crate::workload::tokens::{WORD_BITS, Word, select};
 
 /// Knows what the next step skips. (1) The pages that it skips go to the slowest tier. (2) Active
 /// pages move either way until each tier serves its best ratio of what the layer's attention will
-/// read, within capacity. Tier by tier, the fastest first: its best ratio is of what the faster ones
-/// leave, among those that remain; a tier that has too few takes from the slowest, one that has too
-/// many gives to the next.
+/// read, within capacity. Tier by tier, the fastest first: its best ratio is of what the faster
+/// ones leave, among those that remain; a tier that has too few takes from the slowest, one that
+/// has too many gives to the next.
 #[derive(Default)]
 pub struct LookAhead {
-    /// Active pages that this decision moves already; only more than two tiers can ask for one twice.
+    /// Active pages that this decision moves already; only more than two tiers can ask for one
+    /// twice.
     moved: Option<TokenSet>,
     /// Scratch space: words of candidates.
     found: Vec<Word>,
@@ -37,7 +38,8 @@ impl Migration for LookAhead {
             let skips = self.candidates(view, skipped, tier, false);
             plan.add_set(skips, Order::Ascending, tier, last, usize::MAX);
         }
-        // How many more pages, or fewer, a later tier has than at home, as earlier tiers gave or took some.
+        // How many more pages, or fewer, a later tier has than at home, as earlier tiers gave or
+        // took some.
         let mut change = [0isize; MemorySystem::MAX_TIERS];
         let mut rest = Rest::new(view, active);
         for tier in (0..last.index()).map(TierId::new) {
@@ -69,8 +71,8 @@ impl Migration for LookAhead {
 }
 
 impl LookAhead {
-    /// The words of the pages that are on `tier`, not in flight, not moved by this decision yet, and
-    /// skipped by the next step or, if `active`, read by it.
+    /// The words of the pages that are on `tier`, not in flight, not moved by this decision yet,
+    /// and skipped by the next step or, if `active`, read by it.
     fn candidates(&mut self, view: &MigrationView<'_>, skipped: &TokenSet, tier: TierId, active: bool) -> &[Word] {
         let words = view.pages.div_ceil(WORD_BITS);
         self.found.resize(words, 0);

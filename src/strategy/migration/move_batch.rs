@@ -6,9 +6,9 @@ use std::ops::Range;
 
 /// Pages that go the same way, in the order in which they are carried.
 ///
-/// A few pages are kept as a list. Where there are many among those from which they were taken, they
-/// are kept as words of a set: changing the sets of the residency then takes one operation per word,
-/// several words at a time, instead of several per page.
+/// A few pages are kept as a list. Where there are many among those from which they were taken,
+/// they are kept as words of a set: changing the sets of the residency then takes one operation per
+/// word, several words at a time, instead of several per page.
 #[derive(Clone, Debug, Default)]
 pub struct MoveBatch {
     stretches: Vec<Stretch>,
@@ -23,7 +23,8 @@ pub struct MoveBatch {
 struct Stretch {
     kind: Kind,
     pages: usize,
-    /// Where it begins in the list or among the words; it ends where the next one of its kind begins.
+    /// Where it begins in the list or among the words; it ends where the next one of its kind
+    /// begins.
     start: usize,
 }
 
@@ -48,7 +49,8 @@ pub(super) enum Order {
 pub enum Piece<'a> {
     /// One by one.
     Listed(&'a [u32]),
-    /// Those whose bits are set in these words of a [`TokenSet`](crate::workload::TokenSet), and the number of the first of the words.
+    /// Those whose bits are set in these words of a [`TokenSet`](crate::workload::TokenSet), and
+    /// the number of the first of the words.
     Words(usize, &'a [usize]),
     /// Those whose bits are set in one word, and its number.
     Word(usize, usize),
@@ -64,9 +66,9 @@ fn words_a_page(words: usize) -> usize {
 const FEW_WORDS: usize = 512;
 
 impl MoveBatch {
-    /// The most memory that a page takes in a batch of pages below `range`, in bytes: in a list of which
-    /// half is room to grow, and for a moment beside its shorter predecessor, or in the smallest set
-    /// that is kept as words.
+    /// The most memory that a page takes in a batch of pages below `range`, in bytes: in a list of
+    /// which half is room to grow, and for a moment beside its shorter predecessor, or in the
+    /// smallest set that is kept as words.
     #[must_use]
     pub fn most_bytes_a_page(range: usize) -> u64 {
         let words = words_a_page(range.div_ceil(WORD_BITS)) * size_of::<Word>();
@@ -141,8 +143,9 @@ impl MoveBatch {
         pages
     }
 
-    /// Lists the first `pages` pages of a set that has as many. Which words have pages is as good as
-    /// random, so the loop that finds them has no branch on it: it would be mispredicted half the time.
+    /// Lists the first `pages` pages of a set that has as many. Which words have pages is as good
+    /// as random, so the loop that finds them has no branch on it: it would be mispredicted half
+    /// the time.
     fn list_set(&mut self, set: &[Word], order: Order, pages: usize) {
         self.inhabited.resize(set.len(), 0);
         let mut inhabited = 0;
@@ -173,8 +176,8 @@ impl MoveBatch {
         self.pieces(0..usize::MAX, piece);
     }
 
-    /// The pages from the one at `range.start` to the one before `range.end`, in no order; where the range goes beyond the end, to the
-    /// last.
+    /// The pages from the one at `range.start` to the one before `range.end`, in no order; where
+    /// the range goes beyond the end, to the last.
     pub fn pieces(&self, range: Range<usize>, mut piece: impl FnMut(Piece<'_>)) {
         let mut before = 0;
         for (index, stretch) in self.stretches.iter().enumerate() {
@@ -229,7 +232,8 @@ impl MoveBatch {
     }
 }
 
-/// The words of those pages of `words` that are in `range`, which is not empty, when they are counted in `order`.
+/// The words of those pages of `words` that are in `range`, which is not empty, when they are
+/// counted in `order`.
 fn words_between(words: &[Word], order: Order, range: Range<usize>, piece: &mut impl FnMut(Piece<'_>)) {
     let (first, before_first) = locate(words, order, range.start);
     let (last, before_last) = locate(words, order, range.end - 1);
@@ -245,7 +249,8 @@ fn words_between(words: &[Word], order: Order, range: Range<usize>, piece: &mut 
     piece(Piece::Words(between.start, &words[between]));
 }
 
-/// In which word the page of that number is, from 0 on in `order`, and how many are in the words before that one. There must be one.
+/// In which word the page of that number is, from 0 on in `order`, and how many are in the words
+/// before that one. There must be one.
 #[multiversion(targets("x86_64+avx2+bmi1+bmi2+popcnt"))]
 fn locate(words: &[Word], order: Order, number: usize) -> (usize, usize) {
     let mut before = 0;

@@ -6,8 +6,8 @@ use crate::units::{Bytes, RegionId};
 use crate::workload::Shape;
 use crate::workload::tokens::WORD_BITS;
 
-/// Pages on HBM that all of the last steps skipped go out; of pages elsewhere those that all of them
-/// read come in, while HBM has room.
+/// Pages on HBM that all of the last steps skipped go out; of pages elsewhere those that all of
+/// them read come in, while HBM has room.
 pub struct PastWindow(pub History);
 
 impl Migration for PastWindow {

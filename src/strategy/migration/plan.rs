@@ -23,8 +23,8 @@ impl MoveRoute {
     pub const COUNT: usize = 2;
 }
 
-/// The moves of one decision: for each route and pair of tiers the pages, in the order in which they
-/// are carried.
+/// The moves of one decision: for each route and pair of tiers the pages, in the order in which
+/// they are carried.
 #[derive(Clone, Debug)]
 pub struct MovePlan {
     tiers: usize,
@@ -90,9 +90,9 @@ impl MovePlan {
     }
 
     /// Evicts `page` from HBM, where it must lie and not be in flight, to the slowest tier that has
-    /// room. Where the last tier has a copy of it, nothing is carried, and its place is free at once
-    /// for a page of the same plan; elsewhere when it has arrived. False, and nothing evicted, if no
-    /// tier has room for it or the budget is spent.
+    /// room. Where the last tier has a copy of it, nothing is carried, and its place is free at
+    /// once for a page of the same plan; elsewhere when it has arrived. False, and nothing evicted,
+    /// if no tier has room for it or the budget is spent.
     pub fn evict(&mut self, page: Page) -> bool {
         let last = self.last();
         if self.copied && last != TierId::HBM {
@@ -128,7 +128,8 @@ impl MovePlan {
     }
 
     /// As [`add`](Self::add) for a page that the present step has read: a copy of it is retained in
-    /// `destination`, without a second read. The chip keeps what a layer reads until the layer ends.
+    /// `destination`, without a second read. The chip keeps what a layer reads until the layer
+    /// ends.
     pub fn retain(&mut self, page: Page, source: TierId, destination: TierId) -> bool {
         self.add_by(MoveRoute::ViaChip, page, source, destination)
     }

@@ -1,5 +1,5 @@
-//! Selecting pages: those that are skipped in the fewest, or in the most, of the steps that are looked
-//! at. All of it works word by word, as sets are large.
+//! Selecting pages: those that are skipped in the fewest, or in the most, of the steps that are
+//! looked at. All of it works word by word, as sets are large.
 
 use super::{MigrationView, MovePlan};
 use crate::memory::TierId;
@@ -17,8 +17,8 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// All 0, for pages of the same range as a set of `words` words, each in `most` sets at a time at
-    /// most.
+    /// All 0, for pages of the same range as a set of `words` words, each in `most` sets at a time
+    /// at most.
     pub fn new(words: usize, most: usize) -> Self {
         let planes = (most + 1).next_power_of_two().trailing_zeros() as usize;
         Self { planes: vec![vec![0; words]; planes], sets: 0 }
@@ -99,7 +99,8 @@ impl Choice {
         self.candidates.extend((0..words).map(word));
     }
 
-    /// Chooses `wanted` of the candidates, or all if they are fewer: by their counts, of equals the lowest index.
+    /// Chooses `wanted` of the candidates, or all if they are fewer: by their counts, of equals the
+    /// lowest index.
     pub fn choose(&mut self, wanted: usize, counts: &Counts, first: First) {
         self.chosen.clear();
         self.chosen.resize(self.candidates.len(), 0);

@@ -2,9 +2,9 @@ use super::{Placement, PlacementView};
 use crate::memory::TierId;
 use crate::strategy::knowledge::Past;
 
-/// If HBM's share of this region's pages exceeds the best ratio, external; else HBM. With more tiers,
-/// the first whose share of the pages that the faster ones do not have does not exceed its share of
-/// the bandwidth that remains. Full tiers are passed over.
+/// If HBM's share of this region's pages exceeds the best ratio, external; else HBM. With more
+/// tiers, the first whose share of the pages that the faster ones do not have does not exceed its
+/// share of the bandwidth that remains. Full tiers are passed over.
 pub struct BestRatio;
 
 impl Placement for BestRatio {

@@ -3,8 +3,8 @@ use crate::memory::TierId;
 use crate::strategy::knowledge::Past;
 use crate::units::{RegionId, Table};
 
-/// New pages of the regions (layers) that have skipped least go to HBM, as many regions as HBM's best
-/// ratio of them; those of the others, of equals the later ones, elsewhere.
+/// New pages of the regions (layers) that have skipped least go to HBM, as many regions as HBM's
+/// best ratio of them; those of the others, of equals the later ones, elsewhere.
 #[derive(Default)]
 pub struct LayerImportance {
     /// How many pages of each region were skipped so far.

@@ -12,12 +12,13 @@ pub(super) struct LaneUse {
     pub reads: Vec<bool>,
     /// Whether moves, by source, then destination.
     pub moves: Vec<Vec<bool>>,
-    /// Whether retained copies, by destination: what a step has read is on the chip, and is not read again.
+    /// Whether retained copies, by destination: what a step has read is on the chip, and is not
+    /// read again.
     pub retained: Vec<bool>,
 }
 
-/// The lanes of tiers that have one port each, and what each carries; of a tier with several ports, which carry different
-/// tokens, its reads all together.
+/// The lanes of tiers that have one port each, and what each carries; of a tier with several ports,
+/// which carry different tokens, its reads all together.
 pub(super) fn lanes(system: &MemorySystem) -> Vec<LaneUse> {
     let tiers = system.tiers().len();
     let per_second = SimTime::PS_PER_SECOND as f64;

@@ -1,22 +1,22 @@
 //! A bound on a whole run that pays for the bytes that must move.
 //!
 //! The bound of a step lets everything lie where that step would have it. Here a token that lies on
-//! another tier in the next step has been carried there, over the lanes that demand reads use too. A
-//! run of T takes at least what each of its lanes carried over what that lane can carry, so for any
-//! weights w of lanes that sum to 1 or less
+//! another tier in the next step has been carried there, over the lanes that demand reads use too.
+//! A run of T takes at least what each of its lanes carried over what that lane can carry, so for
+//! any weights w of lanes that sum to 1 or less
 //!
 //! > T >= (1 - sum of w) T + sum over lanes of w * bytes carried / bandwidth.
 //!
 //! The right side is a sum over stretches of steps. Each is a linear program, whose least value is
-//! taken: where weights and tokens lie in each step (weights where they lay all along), what is carried
-//! between two steps, within capacity; a stage takes as long as its slowest tier and no less than its
-//! compute. Tokens of a stretch that are read in the same steps of it are one quantity, and so are
-//! stages that are alike. At the start of a stretch everything lies where it is best, free of charge;
-//! so the longer stretches are, the higher the bound. The weights are those that give the highest bound
-//! of a few stretches.
+//! taken: where weights and tokens lie in each step (weights where they lay all along), what is
+//! carried between two steps, within capacity; a stage takes as long as its slowest tier and no
+//! less than its compute. Tokens of a stretch that are read in the same steps of it are one
+//! quantity, and so are stages that are alike. At the start of a stretch everything lies where it
+//! is best, free of charge; so the longer stretches are, the higher the bound. The weights are
+//! those that give the highest bound of a few stretches.
 //!
-//! What is left out, so that it stays a lower bound: KV writes, latencies, losses beyond those of long
-//! reads, which moves are ready in time.
+//! What is left out, so that it stays a lower bound: KV writes, latencies, losses beyond those of
+//! long reads, which moves are ready in time.
 //!
 //! | file | question |
 //! | --- | --- |
@@ -158,7 +158,8 @@ impl ChargedBound {
         })
     }
 
-    /// The least time of a run over the skip sets of `source`, and the sum of the bounds of its steps, which let migration be free.
+    /// The least time of a run over the skip sets of `source`, and the sum of the bounds of its
+    /// steps, which let migration be free.
     ///
     /// # Errors
     /// [`TraceError`] if the trace cannot be read.
@@ -180,7 +181,8 @@ impl ChargedBound {
         let (mut total, mut free) = (0.0, 0.0);
         self.stretches(&mut *source()?, shape, |bound, _, stretch| {
             free += stretch.free;
-            // Without a solution, what holds whatever the weights: the time of the steps, which are there in full or in part.
+            // Without a solution, what holds whatever the weights: the time of the steps, which are
+            // there in full or in part.
             total += bound.least(stretch, &weights).unwrap_or((1.0 - weights.iter().sum::<f64>()) * stretch.free);
         })?;
         let charged = lower_bound(total, SOLVER_ERROR, self.tolerance * shape.decode as f64);
@@ -188,8 +190,8 @@ impl ChargedBound {
         Ok((charged.max(free), free))
     }
 
-    /// Weights of lanes whose bound over `samples` is high: from none on, a share of all is given to the one lane, or to none, that
-    /// gains most by it, until nothing gains.
+    /// Weights of lanes whose bound over `samples` is high: from none on, a share of all is given
+    /// to the one lane, or to none, that gains most by it, until nothing gains.
     fn best_weights(&self, samples: &[Stretch]) -> Vec<f64> {
         let value = |weights: &[f64]| -> f64 {
             samples.iter().map(|stretch| self.least(stretch, weights).unwrap_or(0.0)).sum()
@@ -272,10 +274,12 @@ mod tests {
         bound.of(source, shape).unwrap().0
     }
 
-    /// The fewest tokens that are read from external memory or carried from there, over all ways to keep up to `capacity` of them on
-    /// HBM: where HBM and the way out take no time to speak of, what a run takes at least, in milliseconds.
+    /// The fewest tokens that are read from external memory or carried from there, over all ways to
+    /// keep up to `capacity` of them on HBM: where HBM and the way out take no time to speak of,
+    /// what a run takes at least, in milliseconds.
     fn exhaustive(capacity: usize, read: &[Vec<bool>]) -> u32 {
-        // By the set of tokens on HBM, what it took so far. At first, and when it is written, a token may lie anywhere.
+        // By the set of tokens on HBM, what it took so far. At first, and when it is written, a
+        // token may lie anywhere.
         let fits = |set: &usize, tokens: usize| set.count_ones() as usize <= capacity && *set < 1 << tokens;
         let reads = |set: usize, step: usize| {
             (0..PREFILL + step).filter(|token| read[step][*token] && set >> token & 1 == 0).count() as u32
@@ -312,8 +316,8 @@ mod tests {
 
     #[test]
     fn what_must_move_is_paid_for() {
-        // Two tokens take turns; HBM holds one. Free of charge each is on HBM when it is read; but carrying it there takes as long as
-        // reading it where it is.
+        // Two tokens take turns; HBM holds one. Free of charge each is on HBM when it is read; but
+        // carrying it there takes as long as reading it where it is.
         let turns: Vec<Vec<bool>> =
             (0..STEPS).map(|step| (0..PREFILL + STEPS).map(|token| token == step % 2).collect()).collect();
         assert_eq!(exhaustive(1, &turns), 2);

@@ -28,7 +28,8 @@ impl ChargedBound {
     /// with the groups of the stretch, of which there are at most 2^steps for each kind of stage,
     /// besides the tokens that it writes.
     pub(super) fn least(&self, stretch: &Stretch, weights: &[f64]) -> Option<f64> {
-        // In shares of all bytes read, and of the time that they take at all bandwidths together: numbers near 1.
+        // In shares of all bytes read, and of the time that they take at all bandwidths together:
+        // numbers near 1.
         let all = self.bytes_read(stretch);
         if all == 0.0 {
             return Some(0.0);

@@ -55,8 +55,8 @@ impl ChargedBound {
         Ok(())
     }
 
-    /// The tokens of a stretch by the steps that read them; `context` of them are there from its first
-    /// step on.
+    /// The tokens of a stretch by the steps that read them; `context` of them are there from its
+    /// first step on.
     fn groups(&self, steps: &[StepSkips], context: usize) -> Vec<Group> {
         let patterns = 1usize << steps.len();
         let mut counts = vec![vec![0u64; patterns]; self.kinds.len()];
@@ -92,8 +92,8 @@ impl ChargedBound {
     }
 }
 
-/// Counts how many tokens of a word are read in each pattern of steps: `here` are those that the steps
-/// so far read in the pattern `read`.
+/// Counts how many tokens of a word are read in each pattern of steps: `here` are those that the
+/// steps so far read in the pattern `read`.
 fn split(sets: &[&[usize]], word: usize, here: usize, step: usize, read: usize, counts: &mut [u64]) {
     if here == 0 {
         return;

@@ -5,8 +5,8 @@ use crate::memory::TierId;
 use crate::strategy::migration::MigrationView;
 use crate::units::SimTime;
 
-/// How much of what is known of a region is of the last step: an exponential average over about eight
-/// steps.
+/// How much of what is known of a region is of the last step: an exponential average over about
+/// eight steps.
 pub(super) const NEW: f64 = 1.0 / 8.0;
 
 /// A number that varies from step to step: its mean and variance over the last ones, the later ones
@@ -44,14 +44,15 @@ impl Spread {
 /// e to the `x`, from additions, multiplications and divisions alone, which every machine rounds
 /// alike; `f64::exp` differs between machines, and results must not.
 ///
-/// It is (1 + x / 1024)^1024, so it is too small by a factor of about e^(-x^2 / 2048): within 0.05 %
-/// for |x| <= 1, 1.3 % for 5, 5 % for 10, 18 % for 20; 0 below -1024. It serves odds, whose inputs
-/// (means and deviations of a few steps) are less certain than that.
+/// It is (1 + x / 1024)^1024, so it is too small by a factor of about e^(-x^2 / 2048): within 0.05
+/// % for |x| <= 1, 1.3 % for 5, 5 % for 10, 18 % for 20; 0 below -1024. It serves odds, whose
+/// inputs (means and deviations of a few steps) are less certain than that.
 pub(super) fn exp(x: f64) -> f64 {
     (0..HALVINGS).fold((1.0 + x / f64::from(1 << HALVINGS)).max(0.0), |power, _| power * power)
 }
 
-/// The inverse of [`exp`], for x > 0: too large by about ln(x)^2 / 2048, so by 1.3 % of 5 at x = e^5.
+/// The inverse of [`exp`], for x > 0: too large by about ln(x)^2 / 2048, so by 1.3 % of 5 at x =
+/// e^5.
 pub(super) fn ln(x: f64) -> f64 {
     f64::from(1 << HALVINGS) * ((0..HALVINGS).fold(x, |root, _| root.sqrt()) - 1.0)
 }
@@ -59,8 +60,8 @@ pub(super) fn ln(x: f64) -> f64 {
 /// How often an exponent is halved until 1 + x is taken for e to the x.
 const HALVINGS: i32 = 10;
 
-/// What a read of a page takes from HBM, and from the other tiers in proportion to their bandwidths,
-/// in picoseconds.
+/// What a read of a page takes from HBM, and from the other tiers in proportion to their
+/// bandwidths, in picoseconds.
 pub(super) struct ReadTimes {
     pub hbm: f64,
     pub external: f64,

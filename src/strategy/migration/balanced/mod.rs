@@ -1,14 +1,15 @@
 //! Moves a page where that saves more time than it takes.
 //!
 //! An attention stage waits for the tier that takes longest. So each excess page in external memory
-//! costs one external read, and each excess page in HBM costs one HBM read, which is far cheaper. How
-//! many pages are in excess is measured: by how much longer the stage waits for one than for the
-//! other. For the next step it is predicted from the bytes that the stage would read from each with
-//! the pages as they lie, and corrected by the error of the last predictions: contention, latencies,
-//! efficiency losses, channels that are loaded unevenly, and what was not known of the skip sets.
+//! costs one external read, and each excess page in HBM costs one HBM read, which is far cheaper.
+//! How many pages are in excess is measured: by how much longer the stage waits for one than for
+//! the other. For the next step it is predicted from the bytes that the stage would read from each
+//! with the pages as they lie, and corrected by the error of the last predictions: contention,
+//! latencies, efficiency losses, channels that are loaded unevenly, and what was not known of the
+//! skip sets.
 //!
-//! Both the prediction and the measurement vary from step to step, and give the odds that a read of a
-//! page from HBM saves one from external memory in a later step ([`Worth`]). By that, and by the
+//! Both the prediction and the measurement vary from step to step, and give the odds that a read of
+//! a page from HBM saves one from external memory in a later step ([`Worth`]). By that, and by the
 //! steps in which a page is expected to be read, it moves or stays:
 //!
 //! * Too little in HBM: of the pages that the present step has read from elsewhere, those that are
@@ -19,8 +20,8 @@
 //!   lasts.
 //!
 //! No more moves than is out of balance, and nothing moves within the balance, skipped or not. The
-//! less certain the prediction, the more pages are kept in HBM (a safety stock), as a shortfall there
-//! costs more than an excess.
+//! less certain the prediction, the more pages are kept in HBM (a safety stock), as a shortfall
+//! there costs more than an excess.
 //!
 //! | file | question |
 //! | --- | --- |
@@ -131,8 +132,8 @@ impl<'a, 'v, O: Outlook> Decision<'a, 'v, O> {
     }
 
     /// Retains pages in HBM that the present step has read from elsewhere: first what the next step
-    /// reads; then, while HBM has room for all that is `unmet`, what later ones do. Returns how many
-    /// of the first.
+    /// reads; then, while HBM has room for all that is `unmet`, what later ones do. Returns how
+    /// many of the first.
     fn retain(&self, unmet: Bytes, counts: &Counts, choice: &mut Choice, plan: &mut MovePlan) -> usize {
         let retained = self.retain_pages(self.wanted(), false, counts, choice, plan);
         if self.worth.later > 0.0 && unmet <= self.view.free[TierId::HBM] {

@@ -32,12 +32,12 @@ pub trait Outlook {
     /// What the next step is expected to skip, and how many pages it reads.
     fn next<'a>(&'a self, view: &MigrationView<'a, Self::Knows>) -> Option<(&'a TokenSet, usize)>;
 
-    /// How many reads from external memory it saves, over all later steps, to have a page in HBM that
-    /// is read in the place of one that is skipped.
+    /// How many reads from external memory it saves, over all later steps, to have a page in HBM
+    /// that is read in the place of one that is skipped.
     fn reads_saved(&self, region: RegionId) -> f64;
 
-    /// The probability that a page that [`next`](Self::next) reads is read then, and that it is read
-    /// again in the step that follows.
+    /// The probability that a page that [`next`](Self::next) reads is read then, and that it is
+    /// read again in the step that follows.
     fn next_read(&self, view: &MigrationView<'_, Self::Knows>) -> (f64, f64);
 
     /// How often a page is read in the steps after the next, as far as they are looked at.

@@ -13,9 +13,9 @@
 //! | `Fifo` | the step that brought it into HBM | all |
 //! | `Belady` | how soon it is read next | those that are read again sooner than what they replace |
 //!
-//! Where pages hold several tokens, read *page* for *token* below. A step uses the tokens that it reads and the token that it writes. Between tokens of equal worth
-//! the one with the higher index stays. A token whose write or move is in flight can neither be
-//! admitted nor evicted.
+//! Where pages hold several tokens, read *page* for *token* below. A step uses the tokens that it
+//! reads and the token that it writes. Between tokens of equal worth the one with the higher index
+//! stays. A token whose write or move is in flight can neither be admitted nor evicted.
 //!
 //! # The room
 //! `room: PerLayer` (default): every layer has an equal share, in bytes, of what HBM has for KV
