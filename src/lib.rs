@@ -92,7 +92,7 @@
 //! | [`sweep`] | what do grids of runs say: which cells, run how, kept where? |
 //! | [`cli`] | what can be asked for on the command line? |
 
-#![warn(missing_docs)]
+#![forbid(unsafe_code)]
 
 pub mod catalog;
 pub mod cli;

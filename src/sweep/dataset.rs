@@ -189,7 +189,7 @@ pub(super) fn decode(
                 }
                 ColumnReader::DoubleColumnReader(mut column) if figure => {
                     let mut take = |index: usize, value: f64| {
-                        rows[index].figures.0.push((path_of.to_owned(), FigureValue::Real(value)))
+                        rows[index].figures.0.push((path_of.to_owned(), FigureValue::Real(value)));
                     };
                     each(count, optional, |levels, values| column.read_records(count, levels, None, values), &mut take)
                         .map_err(damaged)?;

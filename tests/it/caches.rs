@@ -1,6 +1,7 @@
 //! HBM as a cache: `Lru`, `Lfu`, `Fifo` and `Belady`, against hand-counted runs, a slow twin, the
 //! best of all choices, and miss rates measured on recorded attention.
 
+use crate::common::properties::{CASES, cases};
 use crate::common::runs::{self, Keep, carry_out, memory, simulate, skipping, small};
 use crate::skip;
 use proptest::prelude::*;
@@ -397,7 +398,7 @@ fn residency(exclusive: bool) -> ResidencyKind {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(CASES))]
 
     #[test]
     fn every_cache_is_as_its_twin(

@@ -1,6 +1,7 @@
 //! Transfers that are cancelled: what has arrived stays carried, the rest is dropped, and the others go on as if it had never been
 //! more. Against the float twin of sharing, a line of `fifo` kept in the open, channels one by one, and figures computed by hand.
 
+use crate::common::properties::{CASES, cases};
 use crate::common::random::{self, With};
 use crate::common::*;
 use proptest::prelude::*;
@@ -137,7 +138,7 @@ fn as_the_twin_says(system: &MemorySystem, mut plan: Vec<Planned>) -> Result<(),
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(cases(CASES))]
 
     #[test]
     fn sharing_goes_on_as_the_twin_says(

@@ -1,5 +1,6 @@
 //! Whole decode runs over channels: striped ones give what their one lane gives, hashed ones never more.
 
+use crate::common::properties::cases;
 use crate::common::runs::*;
 use proptest::prelude::*;
 use tiersim::memory::{Arbitration, Interleaving, LinkConfig, MemorySystem, ResidencyKind, TierId, TransferClass};
@@ -84,7 +85,7 @@ fn with_channels(mut config: ScenarioConfig, channels: [u32; 2], losses: bool, l
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(250))]
+    #![proptest_config(cases(250))]
 
     #[test]
     fn a_run_over_channels_that_carry_the_same_is_the_run_over_one_lane(

@@ -1,6 +1,7 @@
 //! Channels one by one: a striped tier gives what its one lane gives, a hashed one waits for its most loaded channel; limits on
 //! how many transfers a lane carries; links of packets; buses that turn around.
 
+use crate::common::properties::{CASES, cases};
 use crate::common::random::{self, With};
 use crate::common::*;
 use proptest::prelude::*;
@@ -33,7 +34,7 @@ fn merged_and_one_by_one(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(cases(CASES))]
 
     #[test]
     fn channels_that_carry_the_same_may_be_one_lane(
@@ -220,7 +221,7 @@ fn what_roundings_leave_starts_nobody() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(CASES))]
 
     /// At every instant; and whoever is first in line on all its limited lanes, which have room, waits no more.
     #[test]

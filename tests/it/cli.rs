@@ -1,5 +1,6 @@
 //! The command line as a user meets it: outputs, exit codes and messages.
 
+use crate::common::study::STUDY;
 use assert_cmd::Command;
 use serde_json::Value;
 use std::fs;
@@ -576,18 +577,14 @@ fn damaged_traces_are_refused() {
 
 #[test]
 fn the_study_writes_its_sixteen_runs_and_pictures() {
-    // Every run in full, with the pictures: the slowest test, about 10 s.
-    let place = folder();
-    let output = tiersim(place.path(), &["study", "--out", "results"]).assert().success().get_output().clone();
-    let table = String::from_utf8(output.stdout).unwrap();
-    let (table, at_churn) = table.split_once("At the churn of recorded attention:").unwrap();
+    let (table, at_churn) = STUDY.tables.split_once("At the churn of recorded attention:").unwrap();
     let rows = |table: &str| {
         table.lines().filter(|line| line.contains("| baseline ") || line.contains("| best-ratio ")).count()
     };
     assert_eq!(rows(table), 16);
     assert_eq!(rows(at_churn), 4);
     assert!(at_churn.contains("best-ratio (oracle: sees 1 step) is 3.3 % faster than baseline"), "{at_churn}");
-    let results = place.path().join("results");
+    let results = &STUDY.folder;
     let mut runs = 0;
     for context in ["1_1_1", "1_1_4", "1_1_8", "1_1_16"] {
         assert!(results.join(format!("mem_usage_{context}.svg")).is_file());
@@ -609,7 +606,7 @@ fn the_study_writes_its_sixteen_runs_and_pictures() {
         assert!(results.join(name).join("summary.json").is_file(), "{name}");
     }
     // The whole study on one page, and each run on its own: small enough to mail.
-    let pages = files(&results).into_iter().filter(|(path, _)| path.ends_with("report.html"));
+    let pages = files(results).into_iter().filter(|(path, _)| path.ends_with("report.html"));
     let sizes: Vec<(PathBuf, usize)> = pages.map(|(path, bytes)| (path, bytes.len())).collect();
     assert_eq!(sizes.len(), 23);
     assert!(sizes.iter().all(|(_, size)| *size < 5_000_000), "{sizes:?}");

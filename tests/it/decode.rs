@@ -1,7 +1,10 @@
 //! The decode loop against figures computed by hand, a slow model of its bytes, and what must always hold.
 
+use crate::common::properties::cases;
 use crate::common::runs::{BASELINE, BEST_RATIO, Steps, accounted, bandwidth, memory, simulate_steps, small};
+use crate::common::study::STUDY;
 use proptest::prelude::*;
+use std::fs;
 use tiersim::config::Reference;
 use tiersim::memory::{Arbitration, Duplex, LinkConfig, PerClass, TierConfig, TransferClass};
 use tiersim::simulation::{RunError, Scenario, ScenarioConfig, SkipThread, run, run_in_lockstep};
@@ -76,20 +79,20 @@ impl ByHand {
 
 #[test]
 fn baseline_with_nothing_skipped_is_the_sum_of_the_slower_sides_in_the_study() {
-    for decode in [1024, 4096, 8192, 16384] {
-        let mut config = ScenarioConfig::load("study").unwrap();
-        config.decode_tokens = decode;
-        config.strategy = "baseline".parse().unwrap();
-        let (outcome, keep) = simulate_steps(&config);
+    for context in ["1_1_1", "1_1_4", "1_1_8", "1_1_16"] {
+        let steps = fs::read_to_string(STUDY.folder.join(context.to_owned() + "_baseline_skip0/steps.csv")).unwrap();
+        let mut lines = steps.lines();
+        let column = lines.next().unwrap().split(',').position(|name| name == "latency_ns").unwrap();
         let mut by_hand = ByHand::new(32, &[16 << 20, 16 << 20], 32 << 10, 4 << 30, 1024, 4915.0, 900.0);
-        let mut total = 0.0;
-        for (step, kept) in keep.steps.iter().enumerate() {
+        let mut compared = 0;
+        for (step, line) in lines.enumerate() {
             let expected = by_hand.step();
-            total += expected;
-            let off = kept.latency.as_ns() / expected - 1.0;
-            assert!((0.0..0.001).contains(&off), "{decode}: step {step}: {} against {expected}", kept.latency.as_ns());
+            let latency: f64 = line.split(',').nth(column).unwrap().parse().unwrap();
+            let off = latency / expected - 1.0;
+            assert!((0.0..0.001).contains(&off), "{context}: step {step}: {latency} against {expected}");
+            compared += 1;
         }
-        assert!((outcome.simulated.as_ns() / total - 1.0).abs() < 0.001);
+        assert_eq!(compared, 1024 * context[4..].parse::<usize>().unwrap());
     }
 }
 
@@ -402,7 +405,7 @@ fn three_tiers_share_every_read_in_proportion_to_their_bandwidths() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(cases(200))]
 
     #[test]
     fn baseline_by_hand_in_random_small_scenarios(
@@ -559,7 +562,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(cases(48))]
 
     /// Whatever a strategy knows and moves, it pays for it; and the bound that says so is no lower than the one that does not.
     #[test]
@@ -596,7 +599,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(cases(100))]
 
     /// Steps of several runs in turn, with skip sets made once for all and perhaps on another thread, change nothing, even where
     /// some end early.

@@ -48,7 +48,7 @@ fn a_plain_run_is_realizable_and_has_the_baseline_beside_it() {
 fn the_faster_machine_is_the_faster_one() {
     // An oracle that moves at any cost says that the H200 takes more than twice the time.
     let place = TempDir::new().unwrap();
-    let entries = ["gh200=gh200 --decode 16", "h200=gh200 --memory h200-pcie --decode 16"];
+    let entries = ["gh200=gh200 --decode 4", "h200=gh200 --memory h200-pcie --decode 4"];
     let found = json(place.path(), &["compare", entries[0], entries[1], "--json"]);
     let time = found["figures"].as_array().unwrap().iter().find(|figure| figure["path"] == "simulated_ns").unwrap();
     let ratio = time["ratios"][1].as_f64().unwrap();
@@ -93,7 +93,7 @@ fn experts(initialization: &str) -> ScenarioConfig {
     config.model = Reference::Name("qwen3-235b-a22b".to_owned());
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/hbm96-c2c.ron");
     config.memory = Reference::Name(file.display().to_string());
-    (config.prefill_tokens, config.decode_tokens) = (131_072, 4);
+    (config.prefill_tokens, config.decode_tokens) = (131_072, 2);
     config.strategy.initialization = initialization.parse().unwrap();
     config
 }

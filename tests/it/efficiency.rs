@@ -1,5 +1,6 @@
 //! Lanes on which a byte's cost depends on its granule and on what else is carried; caps on the rate of a transfer.
 
+use crate::common::properties::{CASES, cases};
 use crate::common::random::{self, With};
 use crate::common::*;
 use proptest::prelude::*;
@@ -9,7 +10,7 @@ use tiersim::memory::{
 use tiersim::units::{Bytes, Ratio, SimTime};
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(CASES))]
 
     #[test]
     fn shares_of_a_lane_with_losses_are_progressive_filling_over_the_times_of_bytes(
@@ -150,7 +151,7 @@ fn more_writes_that_make_reads_cheaper_leave_the_bus_no_more_than_full() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(cases(CASES))]
 
     /// Capped so that exactly one share of the bytes are reads.
     #[test]

@@ -1,6 +1,7 @@
 //! Why a run is as slow as it is: the ladder against figures computed by hand, what is waited for against a slow twin, what must
 //! always hold of both, and the command as a user meets it.
 
+use crate::common::properties::cases;
 use crate::common::runs::{self, BASELINE, BEST_RATIO, Keep, bandwidth, memory, skipping, small};
 use crate::common::schema::violations;
 use crate::common::{config as memory_of, lay, tier};
@@ -232,7 +233,7 @@ fn scenarios() -> impl Strategy<Value = ScenarioConfig> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(cases(80))]
 
     /// The costs add up to the loss exactly, no run of the ladder beats its own bound, and waits add up to times.
     #[test]
@@ -459,7 +460,7 @@ fn a_runs_folder_is_explained_within_it() {
     // Each row of the ladder has its own line; the bound is a time with a unit, and no cost.
     let ladder = fs::read_to_string(folder.join("explain_ladder.svg")).unwrap();
     let bound = explanation["bound"]["time_ps"].as_i64().unwrap();
-    let shown = tiersim::units::SimTime::from_ps(bound as u64).rounded();
+    let shown = SimTime::from_ps(bound as u64).rounded();
     assert!(ladder.contains(">bound</text>") && ladder.contains(&format!(">{shown}</text>")), "{shown}: {ladder}");
     assert!(!ladder.contains(&format!(">+{shown}")));
     // By its summary, it is the same; another run there takes the explanation away.

@@ -7,6 +7,7 @@
 //!
 //! Cases whose figures a person can check come after the twins, then what must hold whatever the figures are.
 
+use crate::common::properties::{CASES, cases};
 use crate::common::random::{any_arbitration, class_weights, delay, gigabytes, instant, sharing, size};
 use crate::common::{
     self, Action, CRUMB, LOWEST_PRECEDENCE, Planned, Replay, Way, agenda, bandwidth, config, finishes, giga, lay,
@@ -272,7 +273,7 @@ fn agree(fabric: &[u64], twin: &[u64]) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(cases(CASES))]
 
     #[test]
     fn fair_is_progressive_filling(system in system(Arbitration::Fair), plan in plan(plain())) {
@@ -310,7 +311,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(cases(16))]
 
     #[test]
     fn a_crowd_shares_as_a_few_do(
@@ -322,7 +323,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4096))]
+    #![proptest_config(cases(CASES))]
 
     #[test]
     fn fair_on_one_lane_is_processor_sharing(
@@ -377,7 +378,7 @@ proptest! {
         system in any_arbitration().prop_flat_map(system),
         planned in any_planned(),
     ) {
-        prop_assert_eq!(finishes(&system, &[planned.clone()]), [planned.admitted() + alone(&system, &planned)]);
+        prop_assert_eq!(finishes(&system, std::slice::from_ref(&planned)), [planned.admitted() + alone(&system, &planned)]);
     }
 }
 
@@ -662,7 +663,7 @@ fn sequence(system: &MemorySystem, plan: &[Planned]) -> Vec<(usize, TransferId, 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(cases(CASES))]
 
     #[test]
     fn bytes_and_time_are_conserved(

@@ -1,6 +1,7 @@
 //! One rule for the granules of KV reads: read without gaps, KV is one long granule; in pieces, the
 //! mean length of its runs.
 
+use crate::common::properties::cases;
 use crate::common::runs::*;
 use proptest::prelude::*;
 use tiersim::memory::{Efficiency, EfficiencyConfig, TierId, TransferClass};
@@ -51,7 +52,7 @@ fn runs_of(skips: &StepSkips, context: usize, page_tokens: usize) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(cases(60))]
 
     #[test]
     fn a_read_in_pieces_is_charged_for_the_mean_run(

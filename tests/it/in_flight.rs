@@ -1,6 +1,7 @@
 //! Limits on what is in flight, `max_transfers` and `outstanding`, span the latency (Little's law):
 //! against the slow twin, figures by hand, and what must hold whatever the figures are.
 
+use crate::common::properties::{CASES, cases};
 use crate::common::random::{self, With};
 use crate::common::runs;
 use crate::common::*;
@@ -46,7 +47,7 @@ const ALL: With =
     With { efficiency: false, caps: true, limits: true, channels: true, hashed: true, latencies: true, windows: true };
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(CASES))]
 
     #[test]
     fn limits_on_what_is_in_flight_are_those_of_the_twin(
@@ -346,7 +347,7 @@ fn limited_run(outstanding: u64, of_link: u64, limit: Option<u32>, arbitration: 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(cases(60))]
 
     #[test]
     fn runs_with_limits_complete_and_do_not_beat_their_bounds(

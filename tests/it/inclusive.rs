@@ -1,5 +1,6 @@
 //! Inclusive residency: the last tier holds a copy of all, and the faster ones are caches of it.
 
+use crate::common::properties::cases;
 use crate::common::runs::*;
 use proptest::prelude::*;
 use tiersim::memory::{Arbitration, LinkConfig, PerClass, ResidencyKind, TierConfig, TransferClass};
@@ -70,7 +71,7 @@ fn the_last_tier_must_hold_a_copy_of_all() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(cases(150))]
 
     /// With time for every move, what is read where does not depend on copies: moving out only costs nothing.
     #[test]

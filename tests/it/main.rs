@@ -1,8 +1,8 @@
 //! The tests of tiersim as one program, so that one link serves them all.
 //!
 //! A module is a subject: `cargo test --test it fabric::` runs that of the fabric. `common` has the
-//! transfers, systems and small decode runs that several of them carry out. Tests that count what a
-//! process allocates are programs of their own beside this one.
+//! transfers, systems and small decode runs that several of them carry out. `tests/heap` is a
+//! program of its own, as it counts what a whole process allocates.
 
 mod common;
 

@@ -1,6 +1,7 @@
 //! A memory system of one tier, "everything in HBM", and layers without KV: under every strategy,
 //! and with every command.
 
+use crate::common::properties::cases;
 use crate::common::runs::*;
 use assert_cmd::Command;
 use proptest::prelude::*;
@@ -48,7 +49,7 @@ fn any_arbitration() -> impl Strategy<Value = Arbitration> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(cases(150))]
 
     /// There is nothing to choose, so every strategy does what the baseline does, and the bound is
     /// what the reads take.

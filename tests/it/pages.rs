@@ -1,5 +1,6 @@
 //! KV in pages: placed, moved and read whole.
 
+use crate::common::properties::{CASES, cases};
 use crate::common::runs::*;
 use proptest::prelude::*;
 use tiersim::memory::{Interleaving, ResidencyKind, TierConfig, TransferClass};
@@ -93,7 +94,7 @@ fn strategies() -> impl Strategy<Value = Parts> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(cases(CASES))]
 
     /// Against the sets themselves: what is read, and what of it was not needed; capacities, the bound, and the same again.
     #[test]

@@ -149,7 +149,7 @@ fn mean_stay(arbitration: Arbitration, load: f64, size: impl Fn(&mut Xoshiro256P
 fn fifo_with_equal_sizes_waits_as_m_d_1() {
     // Pollaczek and Khinchine: the wait is load / (2 (1 - load)) services. The mean of 200,000 correlated waits is right
     // to about 2 % at these loads.
-    for load in [0.3, 0.6, 0.8] {
+    for load in [0.3, 0.8] {
         let expected = 1.0 + load / (2.0 * (1.0 - load));
         let mean = mean_stay(Arbitration::Fifo, load, |_| 1.0);
         assert!((mean / expected - 1.0).abs() < 0.03, "{load}: {mean} against {expected}");
@@ -159,7 +159,7 @@ fn fifo_with_equal_sizes_waits_as_m_d_1() {
 #[test]
 fn fair_stays_as_m_m_1_and_m_d_1_under_processor_sharing() {
     // Under processor sharing the mean stay is 1 / (1 - load) services, whatever the distribution of sizes.
-    for load in [0.3, 0.6, 0.8] {
+    for load in [0.3, 0.8] {
         let expected = 1.0 / (1.0 - load);
         for mean in [mean_stay(Arbitration::Fair, load, exponential), mean_stay(Arbitration::Fair, load, |_| 1.0)] {
             assert!((mean / expected - 1.0).abs() < 0.05, "{load}: {mean} against {expected}");

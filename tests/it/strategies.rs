@@ -1,6 +1,7 @@
 //! What every strategy keeps to, and how one is written from outside. Capacity, conservation and the bound are tested for every part in
 //! decode.rs, inclusive.rs, pages.rs and channel_runs.rs.
 
+use crate::common::properties::{CASES, cases};
 use crate::common::runs::{self, Keep, carry_out, small};
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -59,7 +60,7 @@ fn with_skips(scenario: &Scenario, source: &mut dyn SkipSource, layers: usize) -
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(cases(CASES))]
 
     /// A trace that differs only beyond what a strategy sees changes nothing before: it knows no more than it declares.
     #[test]

@@ -1,5 +1,6 @@
 //! Recorded traces: every format reads back what was written, and no damaged file does any harm.
 
+use crate::common::properties::{CASES, cases};
 use crate::common::python;
 use crate::skip;
 use assert_cmd::Command;
@@ -121,7 +122,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(cases(150))]
     #[test]
     fn every_format_reads_back_what_was_written(sets in sets(), level in 1i32..=22) {
         for encoding in [Encoding::Sets, Encoding::Differences] {
@@ -540,7 +541,7 @@ fn damages() -> impl Strategy<Value = Vec<(u8, prop::sample::Index, u8)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(cases(CASES))]
     #[test]
     fn damaged_files_do_no_harm(which in 0usize..5, damages in damages()) {
         survives(damaged(&files()[which], &damages));

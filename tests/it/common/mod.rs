@@ -4,10 +4,12 @@
 //! the times of all bytes on it add up to the time there is, and at every event all rates are found anew by bisection.
 
 pub mod dram_commands;
+pub mod properties;
 pub mod python;
 pub mod runs;
 pub mod schema;
 pub mod skip;
+pub mod study;
 
 use proptest::test_runner::TestCaseError;
 use std::collections::{BTreeMap, VecDeque};

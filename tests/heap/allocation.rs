@@ -1,47 +1,23 @@
 //! A run allocates nothing a step in steady state, and its memory grows with layers times tokens alone.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use crate::{allocations, most_held};
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicU64, Ordering};
 use tiersim::config::Reference;
 use tiersim::memory::Arbitration;
 use tiersim::simulation::{Probe, Scenario, ScenarioConfig, StepRecord, run};
 use tiersim::workload::TraceConfig;
 
-struct Counting;
+/// From this step on a run is in steady state.
+const STEADY: usize = 300;
 
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-static HELD: AtomicU64 = AtomicU64::new(0);
-static MOST_HELD: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call is passed on to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        let size = layout.size() as u64;
-        MOST_HELD.fetch_max(HELD.fetch_add(size, Ordering::Relaxed) + size, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size() as u64, Ordering::Relaxed);
-        // SAFETY: the pointer came from `alloc` above, that is, from the system's allocator.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-/// The allocations from the end of step 500 on.
+/// The allocations up to the end of step [`STEADY`].
 #[derive(Default)]
-struct FromStep500(Option<u64>);
+struct UntilSteady(Option<u64>);
 
-impl Probe for FromStep500 {
+impl Probe for UntilSteady {
     fn step(&mut self, step: &StepRecord<'_>) -> ControlFlow<()> {
-        if step.step.index() == 500 {
-            self.0 = Some(ALLOCATIONS.load(Ordering::Relaxed));
+        if step.step.index() == STEADY {
+            self.0 = Some(allocations());
         }
         ControlFlow::Continue(())
     }
@@ -49,7 +25,7 @@ impl Probe for FromStep500 {
 
 fn study(change: impl FnOnce(&mut ScenarioConfig)) -> Scenario {
     let mut config = ScenarioConfig::load("study").unwrap();
-    config.decode_tokens = 2000;
+    config.decode_tokens = 800;
     config.strategy = "best-ratio".parse().unwrap();
     if let TraceConfig::Generated(generator) = &mut config.trace {
         generator.skip = "0.4".parse().unwrap();
@@ -64,17 +40,7 @@ fn arbitrated(config: &mut ScenarioConfig, arbitration: Arbitration) {
     config.memory = Reference::Inline(memory);
 }
 
-/// The most bytes held at once while `scenario` runs, beyond those held before.
-fn most_held(scenario: &Scenario) -> u64 {
-    let before = HELD.load(Ordering::Relaxed);
-    MOST_HELD.store(before, Ordering::Relaxed);
-    assert!(run(scenario, &mut ()).unwrap().error.is_none());
-    MOST_HELD.load(Ordering::Relaxed) - before
-}
-
-/// One test, as what other threads allocate would count as well.
-#[test]
-fn steps_do_not_allocate_and_memory_is_sets_of_tokens() {
+pub fn steps_do_not_allocate() {
     type Change = fn(&mut ScenarioConfig);
     // Not under `priority`, where migrations wait for reads to leave them something: there they pile up, each with its tokens.
     let scenarios: [(&str, Change); 9] = [
@@ -89,14 +55,16 @@ fn steps_do_not_allocate_and_memory_is_sets_of_tokens() {
         ("prefetch", |config| config.weight_prefetch = 2),
     ];
     for (name, change) in scenarios {
-        let mut probe = FromStep500::default();
+        let mut probe = UntilSteady::default();
         run(&study(change), &mut probe).unwrap();
-        let allocated = ALLOCATIONS.load(Ordering::Relaxed) - probe.0.unwrap();
-        // 1500 steps of 32 layers, each with reads, a write and migrations both ways. The lists of moving tokens grow with
-        // the context now and then, and the outcome at the end is a few vectors.
+        let allocated = allocations() - probe.0.unwrap();
+        // 500 steps of 32 layers, each with reads, a write and migrations both ways. The lists of
+        // moving tokens grow with the context now and then, and the outcome is a few vectors.
         assert!(allocated < 100, "{name}: {allocated} allocations");
     }
+}
 
+pub fn memory_is_sets_of_tokens() {
     let after = |prefill: u32| {
         study(|config| {
             config.prefill_tokens = prefill;
@@ -104,7 +72,8 @@ fn steps_do_not_allocate_and_memory_is_sets_of_tokens() {
         })
     };
     let (short, long) = (after(50_000), after(250_000));
-    let grown = most_held(&long) - most_held(&short);
+    let held = |scenario: &Scenario| most_held(|| assert!(run(scenario, &mut ()).unwrap().error.is_none()));
+    let grown = held(&long) - held(&short);
     // A bit a token and layer for each set: where tokens lie and are going on both tiers, which are in flight, what two steps
     // skip, and what the generator made of the last two. Those that move at the start, and are listed, come on top.
     let set = 32 * 200_000 / 8;
