@@ -12,14 +12,13 @@ use std::cell::RefCell;
 use std::str::FromStr;
 use std::sync::LazyLock;
 use svgtypes::Color;
-use swash::scale::image::Image;
-use swash::scale::{Render, ScaleContext, Source};
-use swash::{FontRef, GlyphId, zeno};
+use ttf_parser::{Face, GlyphId, OutlineBuilder};
+use zeno::{Command, Mask, Origin, PathBuilder, Placement, Scratch, Vector};
 
 /// DejaVu Sans 2.37 with its Latin, Greek and Cyrillic letters, and signs: what names and units may have, on every machine the
 /// same. Cut out with `pyftsubset`; the licence is beside it.
-static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {
-    FontRef::from_index(include_bytes!("font/DejaVuSans.ttf"), 0).expect("the font that comes with tiersim is one")
+static FONT: LazyLock<Face<'static>> = LazyLock::new(|| {
+    Face::parse(include_bytes!("font/DejaVuSans.ttf"), 0).expect("the font that comes with tiersim is one")
 });
 
 /// A letter is drawn at the nearest quarter of a pixel, and a level or upright line of text on whole ones, so that most letters are drawn once and
@@ -51,8 +50,17 @@ pub(super) fn draw(document: &Document<'_>, scale: f32, pixels: &mut Pixmap) -> 
 
 /// How wide `text` is at that size, in pixels of the picture.
 pub(super) fn width(text: &str, size: u32) -> f64 {
-    let metrics = FONT.glyph_metrics(&[]).scale(size as f32);
-    glyphs(text).map(|glyph| f64::from(metrics.advance_width(glyph))).sum()
+    glyphs(text).map(|glyph| f64::from(advance(glyph, size as f32))).sum()
+}
+
+/// How far the letter after `glyph` is from it.
+fn advance(glyph: GlyphId, size: f32) -> f32 {
+    f32::from(FONT.glyph_hor_advance(glyph).unwrap_or(0)) * scale_at(size)
+}
+
+/// Pixels of a unit of the font's own.
+fn scale_at(size: f32) -> f32 {
+    size / f32::from(FONT.units_per_em())
 }
 
 /// A line of text.
@@ -77,8 +85,7 @@ impl Label {
                 svgtypes::Transform::from_str(transform).map_err(|error| format!("transform {transform}: {error}"))?;
             placed = placed.pre_concat(Transform::from_row(a as f32, b as f32, c as f32, d as f32, e as f32, f as f32));
         }
-        let metrics = FONT.glyph_metrics(&[]).scale(size);
-        let width: f32 = glyphs(&text).map(|glyph| metrics.advance_width(glyph)).sum();
+        let width: f32 = glyphs(&text).map(|glyph| advance(glyph, size)).sum();
         let before = match node.attribute("text-anchor") {
             Some("middle") => width / 2.0,
             Some("end") => width,
@@ -91,40 +98,94 @@ impl Label {
     }
 
     fn draw(&self, letters: &mut Letters, pixels: &mut Pixmap) {
-        let metrics = FONT.glyph_metrics(&[]).scale(self.size);
         let Transform { sx, kx, ky, sy, .. } = self.placed;
         // A right angle is not quite one in floats.
         let phases = [sx, ky].map(|along| if along.abs() < 1e-6 { 1.0 } else { PHASES });
         let mut along = 0.0;
         for glyph in glyphs(&self.text) {
             let at = [self.placed.tx + sx * along, self.placed.ty + ky * along];
-            along += metrics.advance_width(glyph);
+            along += advance(glyph, self.size);
             let [x, y] = [0, 1].map(|axis| (at[axis] * phases[axis]).round() / phases[axis]);
             let phase = [x - x.floor(), y - y.floor()];
             let key = (glyph, [self.size, sx, kx, ky, sy, phase[0], phase[1]].map(f32::to_bits));
-            let Letters { scaling, known } = letters;
+            let Letters { scratch, known } = letters;
             let letter = known.entry(key).or_insert_with(|| {
                 // In fonts y goes up.
                 let turned = zeno::Transform { xx: sx, xy: -ky, yx: -kx, yy: sy, x: 0.0, y: 0.0 };
-                let mut scaler = scaling.builder(*FONT).size(self.size).build();
-                let mut letter = Render::new(&[Source::Outline])
-                    .transform(Some(turned))
-                    .offset(zeno::Vector::new(phase[0], -phase[1]))
-                    .render(&mut scaler, glyph)
-                    .unwrap_or_default();
-                letter.data.iter_mut().for_each(|density| *density = shade(*density));
-                letter
+                Letter::new(glyph, self.size, turned, Vector::new(phase[0], -phase[1]), scratch)
             });
             blend(letter, (x.floor() as i32, y.floor() as i32), self.colour, pixels);
         }
     }
 }
 
+/// A letter as it is drawn: how dense its ink is, row by row from the top, and where that lies from
+/// its place on the base line.
+struct Letter {
+    densities: Vec<u8>,
+    placement: Placement,
+}
+
+impl Letter {
+    fn new(glyph: GlyphId, size: f32, turned: zeno::Transform, phase: Vector, scratch: &mut Scratch) -> Self {
+        let mut outline = Outline { commands: Vec::new(), scale: scale_at(size) };
+        // A blank has none.
+        let _ = FONT.outline_glyph(glyph, &mut outline);
+        let mut mask = Mask::with_scratch(&outline.commands[..], scratch);
+        // zeno places a mask from its bottom only if its size was asked for before.
+        mask.origin(Origin::BottomLeft)
+            .transform(Some(turned))
+            .offset(phase)
+            .render_offset(phase)
+            .inspect(|_, _, _| ());
+        let (mut densities, placement) = mask.render();
+        densities.iter_mut().for_each(|density| *density = shade(*density));
+        Self { densities, placement }
+    }
+}
+
+/// The outline of a glyph at a size, as the font gives it curve by curve.
+struct Outline {
+    commands: Vec<Command>,
+    scale: f32,
+}
+
+impl Outline {
+    fn at(&self, x: f32, y: f32) -> Vector {
+        Vector::new(x * self.scale, y * self.scale)
+    }
+}
+
+impl OutlineBuilder for Outline {
+    fn move_to(&mut self, x: f32, y: f32) {
+        let to = self.at(x, y);
+        PathBuilder::move_to(&mut self.commands, to);
+    }
+
+    fn line_to(&mut self, x: f32, y: f32) {
+        let to = self.at(x, y);
+        PathBuilder::line_to(&mut self.commands, to);
+    }
+
+    fn quad_to(&mut self, x1: f32, y1: f32, x: f32, y: f32) {
+        let (control, to) = (self.at(x1, y1), self.at(x, y));
+        PathBuilder::quad_to(&mut self.commands, control, to);
+    }
+
+    fn curve_to(&mut self, x1: f32, y1: f32, x2: f32, y2: f32, x: f32, y: f32) {
+        let (first, second, to) = (self.at(x1, y1), self.at(x2, y2), self.at(x, y));
+        PathBuilder::curve_to(&mut self.commands, first, second, to);
+    }
+
+    fn close(&mut self) {
+        PathBuilder::close(&mut self.commands);
+    }
+}
+
 fn glyphs(text: &str) -> impl Iterator<Item = GlyphId> + '_ {
-    let charmap = FONT.charmap();
     // Signs without a shape that tell other programs how to break or join letters.
     let is_seen = |letter: &char| !matches!(letter, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}');
-    text.chars().filter(is_seen).map(move |letter| charmap.map(letter))
+    text.chars().filter(is_seen).map(|letter| FONT.glyph_index(letter).unwrap_or_default())
 }
 
 fn number(node: Node<'_, '_>, attribute: &str) -> Result<Option<f32>, String> {
@@ -133,11 +194,11 @@ fn number(node: Node<'_, '_>, attribute: &str) -> Result<Option<f32>, String> {
 }
 
 /// Puts `colour` on `pixels` as densely as `letter` says, which stands at `x` and `y`.
-fn blend(letter: &Image, (x, y): (i32, i32), colour: [u8; 3], pixels: &mut Pixmap) {
+fn blend(letter: &Letter, (x, y): (i32, i32), colour: [u8; 3], pixels: &mut Pixmap) {
     let (width, height) = (pixels.width() as i32, pixels.height() as i32);
     let (left, top) = (x + letter.placement.left, y - letter.placement.top);
     let across = letter.placement.width.max(1) as usize;
-    for (y, row) in (top..).zip(letter.data.chunks_exact(across)) {
+    for (y, row) in (top..).zip(letter.densities.chunks_exact(across)) {
         for (x, &density) in (left..).zip(row) {
             if density > 0 && (0..width).contains(&x) && (0..height).contains(&y) {
                 let first = 4 * (y as usize * width as usize + x as usize);
@@ -153,8 +214,8 @@ fn blend(letter: &Image, (x, y): (i32, i32), colour: [u8; 3], pixels: &mut Pixma
 /// Letters that were drawn before, and what draws them: by glyph, size and turn, and parts of a pixel.
 #[derive(Default)]
 struct Letters {
-    scaling: ScaleContext,
-    known: FxHashMap<(GlyphId, [u32; 7]), Image>,
+    scratch: Scratch,
+    known: FxHashMap<(GlyphId, [u32; 7]), Letter>,
 }
 
 thread_local! {
