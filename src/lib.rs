@@ -91,6 +91,18 @@
 //! | [`study`] | which runs make the study, and what do they say? |
 //! | [`sweep`] | what do grids of runs say: which cells, run how, kept where? |
 //! | [`cli`] | what can be asked for on the command line? |
+//!
+//! # Where things are added
+//! | a new ... | is one place |
+//! | --- | --- |
+//! | kind of stage | a line in `StageLabel` (`workload/label.rs`); the workload that makes such stages |
+//! | model, batch or schedule | a [`Workload`](workload::Workload) in a file of its own |
+//! | initialization, placement, migration | a file of its own and a line in its folder's list |
+//! | figure of a run | a line in the table of [`metrics::figures`] |
+//! | column of `steps.csv` | a line in [`metrics::STEP_COLUMNS`] |
+//! | flag that sets a scenario's field | a row of `FLAGS` in `cli/flags.rs` |
+//! | model, memory system, link, DRAM part | a file in `models/` and a line in [`catalog`] |
+//! | format of recorded traces | a file in `workload/trace/` and a line in `recording.rs` |
 
 #![forbid(unsafe_code)]
 

@@ -29,7 +29,7 @@ use super::scenario::Scenario;
 use super::stored::Stored;
 use crate::memory::{Cancelled, Ledger, Machine, MemorySystem, PerTier, TierId, Timer};
 use crate::strategy::{
-    AnyMigration, AnyPlacement, Budget, KvLoad, Late, Layout, MoveBatch, MovePlan, Parts, StepBound,
+    AnyMigration, AnyPlacement, Budget, Initialization, KvLoad, Late, Layout, MoveBatch, MovePlan, Parts, StepBound,
 };
 use crate::units::{Bytes, PageSize, SimTime, StageId, Step, Table};
 use crate::workload::{Amount, Free, Next, Stage, StepPlan, Workload};
@@ -121,24 +121,11 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
     /// [`RunError`] if the layout does not fit or asks for skip sets that cannot be read.
     pub fn new(scenario: &'a Scenario, parts: Parts, workload: W, probe: &'a mut P) -> Result<Self, RunError> {
         let system = scenario.memory();
-        let shape = scenario.shape();
+        let page_size = scenario.shape().page_size;
         let Parts { initialization, placement, migration, budget, late } = parts;
         let tiers = system.tiers().len();
 
-        let at_first = |source| RunError::Trace { step: Step::default(), source };
-        let mut ledger = Ledger::new(system);
-        let mut layout = Layout::new(workload.regions(), workload.stages(), system, &mut ledger, shape);
-        let initialization = if scenario.idealization().has(Ideal::BoundLayout) {
-            Box::new(scenario.layout_of_bound().map_err(at_first)?)
-        } else {
-            initialization
-        };
-        if initialization.uses_read_share() {
-            layout = layout.with_read_share(scenario.read_share().map_err(at_first)?);
-        }
-        initialization.lay_out(&mut layout).map_err(RunError::Layout)?;
-        let laid_out = layout.finish();
-        let residency = Residency::new(workload.regions(), laid_out, shape, ledger);
+        let residency = lay_out(scenario, &workload, initialization)?;
         let at_start = Stored::new(&residency, tiers);
         let kv_room = PerTier::from_fn(tiers, |tier| {
             system.tiers()[tier.index()].capacity.saturating_sub(at_start.weights[tier.index()])
@@ -150,7 +137,7 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
                 scenario,
                 system,
                 probe,
-                page_size: shape.page_size,
+                page_size,
                 decisions: Decisions {
                     placement,
                     migration,
@@ -161,7 +148,7 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
                     taken: 0,
                 },
                 bound: scenario.bound_of(workload.stages(), workload.regions()),
-                paging: Paging::new(system, shape.page_size),
+                paging: Paging::new(system, page_size),
                 moves: Moves::new(residency, system),
                 kv_room,
                 reads: StepReads::new(tiers),
@@ -337,6 +324,29 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
             in_flight: fabric.in_flight(),
         }
     }
+}
+
+/// Where everything is before the first step.
+fn lay_out(
+    scenario: &Scenario,
+    workload: &impl Workload,
+    initialization: Box<dyn Initialization>,
+) -> Result<Residency, RunError> {
+    let (system, shape, regions) = (scenario.memory(), scenario.shape(), workload.regions());
+    let at_first = |source| RunError::Trace { step: Step::default(), source };
+    let mut ledger = Ledger::new(system);
+    let mut layout = Layout::new(regions, workload.stages(), system, &mut ledger, shape);
+    let initialization = if scenario.idealization().has(Ideal::BoundLayout) {
+        Box::new(scenario.layout_of_bound().map_err(at_first)?)
+    } else {
+        initialization
+    };
+    if initialization.uses_read_share() {
+        layout = layout.with_read_share(scenario.read_share().map_err(at_first)?);
+    }
+    initialization.lay_out(&mut layout).map_err(RunError::Layout)?;
+    let laid_out = layout.finish();
+    Ok(Residency::new(regions, laid_out, shape, ledger))
 }
 
 impl<P: Probe, W: Workload> Run<'_, P, W> {

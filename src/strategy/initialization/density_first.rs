@@ -1,3 +1,5 @@
+//! HBM for the bytes that are read most often for their size.
+
 use super::{Active, Initialization, Layout};
 use crate::memory::{Shortage, TierId};
 use crate::units::{Bytes, Page, RegionId, Table};
