@@ -167,18 +167,23 @@ struct Unknown {
     index: usize,
     field: &'static str,
     name: String,
-    error: ConfigError,
+    error: Box<ConfigError>,
 }
 
 /// Puts links and efficiencies in the place of their names.
 fn spell_out(memory: &mut MemoryConfig) -> Result<(), Unknown> {
     for (index, tier) in memory.tiers.iter_mut().enumerate() {
         if let Some(Reference::Name(name)) = &tier.link {
-            let found = link(name).map_err(|error| Unknown { index, field: "link", name: name.clone(), error })?;
+            let found = link(name).map_err(|error| Unknown {
+                index,
+                field: "link",
+                name: name.clone(),
+                error: Box::new(error),
+            })?;
             tier.link = Some(Reference::Inline(found));
         }
         if let Some(Reference::Name(name)) = &tier.efficiency {
-            let unknown = |error| Unknown { index, field: "efficiency", name: name.clone(), error };
+            let unknown = |error| Unknown { index, field: "efficiency", name: name.clone(), error: Box::new(error) };
             tier.efficiency = Some(Reference::Inline(efficiency(name).map_err(unknown)?));
         }
     }

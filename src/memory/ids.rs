@@ -242,6 +242,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "index out of bounds")]
     fn a_tier_of_a_larger_system_is_refused() {
-        let _ = PerTier::filled(2, ())[TierId::new(2)];
+        let _: u8 = PerTier::filled(2, 0)[TierId::new(2)];
     }
 }

@@ -42,6 +42,9 @@ pub enum FigureValue {
 /// value.
 type Take<'a> = dyn FnMut(&[&str], FigureValue) + 'a;
 
+/// Hands every value of a figure in a summary to the closure.
+type Get = dyn Fn(&Summary, &mut Take<'_>) + Send + Sync;
+
 /// A line of the table: a number of every run, or one for each of its tiers, lanes or classes.
 pub struct Figure {
     /// Its path in `summary.json`, with placeholders (`{tier}`, `{lane}`, `{class}`) for names.
@@ -56,7 +59,7 @@ pub struct Figure {
     pub swept: bool,
     /// Its rank among the figures that stand first in a sweep's dataset; the others follow by name.
     pub rank: Option<u8>,
-    get: Box<dyn Fn(&Summary, &mut Take<'_>) + Send + Sync>,
+    get: Box<Get>,
 }
 
 /// All figures, in the order in which comparisons show them.
@@ -203,8 +206,10 @@ fn memory_and_lanes() -> Vec<Figure> {
     ]
 }
 
+type Part = fn(Distribution) -> f64;
+
 /// The figures of a distribution.
-const PARTS: [(&str, fn(Distribution) -> f64); 7] = [
+const PARTS: [(&str, Part); 7] = [
     ("mean", |it| it.mean),
     ("p50", |it| it.p50),
     ("p90", |it| it.p90),

@@ -41,11 +41,12 @@ impl Divisor {
 
     /// `numerator / self`, rounded up; `u64::MAX` if that is too large, or the divisor is 0.
     ///
-    /// With n the numerator, d the divisor, s the shift, and i the inverse, the estimate is (n >>
-    /// s) i >> (63 + [`SPARE`]). It is never more than n / d. It is less by what n >> s leaves out,
-    /// below 2^s / d <= 2^-14; by what i lacks, of which there are less than 3 for each unit of n
-    /// >> s < 2^64, so below 3 * 2^-14; and by what is cut off, below 1. So by less than 1.001, and
-    /// the quotient rounded up is the estimate, or one or two more.
+    /// With n the numerator, d the divisor, s the shift, and i the inverse, the estimate is
+    /// `(n >> s) * i >> (63 + SPARE)`. It is never more than n / d. It is less by what the shift of
+    /// n leaves out, below 2^s / d <= 2^-14; by the error of i, less than 3 for each unit of the
+    /// shifted n, which is below 2^64, so below 3 * 2^-14; and by what is cut off, below 1. The
+    /// total is less than 1.001, so that the quotient rounded up is the estimate, or one or two
+    /// more.
     #[inline]
     pub fn div_ceil(self, numerator: u128) -> u64 {
         if numerator < self.limit {
