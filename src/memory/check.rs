@@ -3,17 +3,23 @@
 use super::TransferClass;
 use super::config::{ClassWeights, Interleaving, MemoryConfig, TierConfig};
 use super::efficiency::EfficiencyError;
-use super::system::MemorySystem;
 use crate::config::{NameError, Reference, check_name};
 use crate::units::{Bandwidth, Bytes, SimTime};
 use thiserror::Error;
+
+/// The most tiers of a memory system.
+pub(super) const MAX_TIERS: usize = 8;
+/// The most channels of a tier.
+pub(super) const MAX_CHANNELS: u32 = 1024;
+/// The longest latency of a tier, its link's included: 1 s.
+pub(super) const MAX_LATENCY: SimTime = SimTime::from_ps(SimTime::PS_PER_SECOND);
 
 /// Why a configuration is no memory system: the field, its value, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[allow(missing_docs)]
 pub enum MemoryError {
     /// Too few or too many tiers.
-    #[error("tiers: {0} of them, but a memory system has from 1 to {max}, the fastest first", max = MemorySystem::MAX_TIERS)]
+    #[error("tiers: {0} of them, but a memory system has from 1 to {max}, the fastest first", max = MAX_TIERS)]
     TierCount(usize),
     /// The system's own name.
     #[error("name: {0}")]
@@ -33,7 +39,7 @@ pub enum MemoryError {
     #[error("tiers[{index}].capacity: '{name}' holds 0 bytes: write a size such as \"4GiB\"")]
     NoCapacity { index: usize, name: String },
     /// No channels, or too many.
-    #[error("tiers[{index}].channels: '{name}' has {channels}, but it must have from 1 to {max}", max = MemorySystem::MAX_CHANNELS)]
+    #[error("tiers[{index}].channels: '{name}' has {channels}, but it must have from 1 to {max}", max = MAX_CHANNELS)]
     Channels { index: usize, name: String, channels: u32 },
     /// Pages of no tokens, or absurdly long.
     #[error(
@@ -73,7 +79,7 @@ pub enum MemoryError {
     #[error("class_weights: the weight of {class} is {weight}, but it must be between 1 and {max}", max = ClassWeights::MAX)]
     Weight { class: TransferClass, weight: u32 },
     /// A latency beyond reason.
-    #[error("tiers[{index}].latency: '{name}' answers after {latency}, link included, but at most {max} is accepted", max = MemorySystem::MAX_LATENCY)]
+    #[error("tiers[{index}].latency: '{name}' answers after {latency}, link included, but at most {max} is accepted", max = MAX_LATENCY)]
     Latency { index: usize, name: String, latency: SimTime },
     /// The later tier is faster than the earlier one.
     #[error(
@@ -85,7 +91,7 @@ pub enum MemoryError {
 /// Checks what concerns all tiers: the system's name, how many there are, and the class weights.
 pub(super) fn check_system(config: &MemoryConfig) -> Result<(), MemoryError> {
     check_name(&config.name).map_err(MemoryError::SystemName)?;
-    if !(1..=MemorySystem::MAX_TIERS).contains(&config.tiers.len()) {
+    if !(1..=MAX_TIERS).contains(&config.tiers.len()) {
         return Err(MemoryError::TierCount(config.tiers.len()));
     }
     for class in TransferClass::ALL {
@@ -110,7 +116,7 @@ pub(super) fn check_tier(index: usize, tier: &TierConfig, before: &[TierConfig])
     if before.iter().any(|other| other.name == name) {
         return Err(MemoryError::SameName { index, name });
     }
-    if latency(tier) > MemorySystem::MAX_LATENCY {
+    if latency(tier) > MAX_LATENCY {
         return Err(MemoryError::Latency { index, name, latency: latency(tier) });
     }
     if let Some(Reference::Name(name)) = &tier.link {
@@ -122,7 +128,7 @@ pub(super) fn check_tier(index: usize, tier: &TierConfig, before: &[TierConfig])
     if tier.capacity == Bytes::ZERO {
         return Err(MemoryError::NoCapacity { index, name });
     }
-    if !(1..=MemorySystem::MAX_CHANNELS).contains(&tier.channels) {
+    if !(1..=MAX_CHANNELS).contains(&tier.channels) {
         return Err(MemoryError::Channels { index, name, channels: tier.channels });
     }
     if let Interleaving::Hashed { page_tokens } = tier.interleaving

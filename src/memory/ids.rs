@@ -90,7 +90,8 @@ impl RouteId {
 ///
 /// let mut used = PerTier::filled(2, 0_u64);
 /// used[TierId::HBM] += 7;
-/// assert_eq!(used.iter().map(|(tier, used)| (tier.index(), *used)).collect::<Vec<_>>(), [(0, 7), (1, 0)]);
+/// let listed: Vec<_> = used.iter().map(|(tier, used)| (tier.index(), *used)).collect();
+/// assert_eq!(listed, [(0, 7), (1, 0)]);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PerTier<T>(Vec<T>);

@@ -8,51 +8,36 @@
 use super::check::{MemoryError, check_system, check_tier, latency};
 use super::config::{Duplex, Interleaving, MemoryConfig, TierConfig};
 use super::efficiency::Efficiency;
-use super::ids::{LaneId, PerTier, TierId};
+use super::ids::{LaneId, TierId};
 use super::link::{LinkConfig, payload};
-use super::system::{Lane, MemorySystem, Port, Tier};
+use super::parts::{Lane, Port, Tier};
 use crate::units::{Bandwidth, Bytes, SimTime};
 use std::ops::Range;
 use std::sync::Arc;
 
 /// What is laid so far.
 #[derive(Default)]
-struct Laid {
-    tiers: Vec<Tier>,
-    lanes: Vec<Lane>,
-    ports: Vec<Port>,
-    /// By tier.
-    tier_ports: Vec<Range<usize>>,
+pub(super) struct Laid {
+    pub tiers: Vec<Tier>,
+    pub lanes: Vec<Lane>,
+    pub ports: Vec<Port>,
+    /// By tier, the places of its ports among `ports`.
+    pub tier_ports: Vec<Range<usize>>,
 }
 
 /// Checks `config` and lays its lanes and ports; with a lane for every channel, where
-/// `every_channel` says so.
-pub(super) fn lay(config: &MemoryConfig, every_channel: bool) -> Result<MemorySystem, MemoryError> {
+/// `every_channel` says so. O(lanes).
+///
+/// # Errors
+/// The first thing that is wrong with `config`: what concerns all tiers, then tier by tier.
+pub(super) fn lay(config: &MemoryConfig, every_channel: bool) -> Result<Laid, MemoryError> {
     check_system(config)?;
     let mut laid = Laid::default();
     for (index, tier) in config.tiers.iter().enumerate() {
         check_tier(index, tier, &config.tiers[..index])?;
         laid.lay_tier(index, tier, every_channel)?;
     }
-    let Laid { tiers, lanes, ports, tier_ports } = laid;
-    let mut system = MemorySystem {
-        name: config.name.clone(),
-        arbitration: config.arbitration,
-        residency: config.residency,
-        weights: config.class_weights.clone(),
-        tiers,
-        lanes,
-        ports,
-        tier_ports: tier_ports.into_iter().collect(),
-        even_reads: PerTier::filled(0, Vec::new()),
-        even_writes: PerTier::filled(0, Vec::new()),
-    };
-    system.measure_writes();
-    system.even_reads =
-        system.tier_ids().map(|tier| system.ports(tier).map(|port| system.read_route(port)).collect()).collect();
-    system.even_writes =
-        system.tier_ids().map(|tier| system.ports(tier).map(|port| system.write_route(port)).collect()).collect();
-    Ok(system)
+    Ok(laid)
 }
 
 impl Laid {

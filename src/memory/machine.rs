@@ -50,7 +50,8 @@ impl<Tag: Copy, F: FnMut(Completed<Tag>)> Owner<Tag> for F {
 /// A memory system in operation. `Tag` is what its owner calls its transfers by.
 ///
 /// ```
-/// use tiersim::memory::{Machine, MemorySystem, Path, Pattern, Request, TierId, TransferClass, Urgency};
+/// use tiersim::memory::{Machine, MemorySystem, Path, Pattern, Request};
+/// use tiersim::memory::{TierId, TransferClass, Urgency};
 /// use tiersim::units::Bytes;
 ///
 /// let system = MemorySystem::new(&tiersim::catalog::memory("study")?)?;

@@ -21,6 +21,7 @@ mod lay;
 mod ledger;
 mod link;
 mod machine;
+mod parts;
 mod system;
 mod transfer;
 
@@ -38,5 +39,6 @@ pub use ledger::{Ledger, Shortage};
 pub(crate) use link::payload;
 pub use link::{LinkConfig, Packet};
 pub use machine::{Machine, Owner, Timer};
-pub use system::{Direction, Hold, Lane, MemorySystem, Tier};
+pub use parts::{Direction, Hold, Lane, Tier};
+pub use system::MemorySystem;
 pub use transfer::{PerClass, TransferClass};

@@ -5,141 +5,38 @@
 //! port, and holds all lanes on the way at the same time. Routes are numbered: reads by port, then
 //! writes by port, then moves by source and destination.
 
-use super::check::MemoryError;
+use super::check::{MAX_CHANNELS, MAX_LATENCY, MAX_TIERS, MemoryError};
 use super::config::{Arbitration, ClassWeights, Interleaving, MemoryConfig, ResidencyKind, TierConfig};
-use super::efficiency::Efficiency;
 use super::ids::{LaneId, PerTier, PortId, RouteId, TierId};
-use super::lay::lay;
+use super::lay::{Laid, lay};
+use super::parts::{Direction, Hold, Lane, Port, Tier};
 use crate::units::{Bandwidth, Bytes, RegionId, SimTime};
 use std::ops::Range;
-use std::sync::Arc;
-
-/// Whether a lane is read from or written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Direction {
-    /// Towards the chip.
-    Read,
-    /// Away from it.
-    Write,
-}
-
-/// A lane of a route, and the direction in which it is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Hold {
-    /// The lane.
-    pub lane: LaneId,
-    /// Reads or writes.
-    pub direction: Direction,
-}
-
-/// One tier, checked.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Tier {
-    /// The name in reports.
-    pub name: String,
-    /// How many bytes it holds.
-    pub capacity: Bytes,
-    /// How many channels it has.
-    pub channels: u32,
-    /// How bytes are spread over them.
-    pub interleaving: Interleaving,
-    /// The least that is contiguous on one channel, where bytes are spread over all of them.
-    pub stripe: Bytes,
-    /// Whether what its channels achieve depends on how many bytes are contiguous.
-    pub granule_matters: bool,
-    /// What it can be read at, in long granules: the least of its channels, its link, and what may
-    /// be in flight on it ([`Lane::window`]); losses subtracted.
-    pub read_bandwidth: Bandwidth,
-    /// The same, whatever may be in flight: what bounds are computed from.
-    pub wire_bandwidth: Bandwidth,
-    /// What it can be written at, in long granules.
-    pub write_bandwidth: Bandwidth,
-    /// What it can be read and written at together, half and half, in long granules.
-    pub mixed_bandwidth: Bandwidth,
-    /// From a request to its first byte, the link's latency included.
-    pub latency: SimTime,
-}
-
-/// Something that carries bytes at a bandwidth, shared by the transfers whose routes hold it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Lane {
-    /// `hbm.bus`, `external.link.read`; `hbm.bus.7` where channels are simulated one by one.
-    pub name: String,
-    /// What it carries in long granules, losses subtracted: of reads, where it carries both
-    /// directions. Where it is one of [`shared_by`](Self::shared_by) equal channels, what all of
-    /// them carry together.
-    pub whole: Bandwidth,
-    /// How many lanes like this one share `whole`.
-    pub shared_by: u32,
-    /// What it would carry without losses, all of those together.
-    pub peak: Bandwidth,
-    /// Whether it carries only writes.
-    pub write_only: bool,
-    /// Why it carries less than its peak, where that depends on what it carries.
-    pub efficiency: Option<Arc<Efficiency>>,
-    /// The most that one transfer gets of `whole`.
-    pub transfer_cap: Option<Bandwidth>,
-    /// How many transfers it carries at once, each from its request to its last byte.
-    pub max_transfers: Option<u32>,
-    /// How many bytes of the transfers that cross it may be in flight at once, where the lane
-    /// stands for such a limit and not for wires: `external.outstanding`,
-    /// `external.link.read.outstanding`.
-    ///
-    /// A byte is in flight from its request to its arrival: at least the tier's latency. By
-    /// Little's law (J. D. C. Little, "A Proof for the Queuing Formula L = λW", Operations Research
-    /// 9(3), 1961) no more than window / latency arrive in the long run, which is the lane's
-    /// [`whole`](Self::whole).
-    /// * A transfer that fits beside all that is in flight when it is requested asks for all its
-    ///   bytes at once. It does not hold this lane.
-    /// * Any other transfer asks for bytes as earlier ones arrive: it holds this lane along with
-    ///   the others of its route, and all that do share its bandwidth as they share any lane. So
-    ///   one that is larger than the window never gets more than window / latency, even alone; and
-    ///   never more than its `transfer_cap`, if that is less.
-    ///
-    /// From an idle start, at most `time * window / latency` bytes have arrived after any `time`.
-    pub window: Option<Bytes>,
-}
-
-impl Lane {
-    /// What this lane alone carries, rounded down to a whole byte a second.
-    #[must_use]
-    pub fn bandwidth(&self) -> Bandwidth {
-        Bandwidth::new(self.whole.get() / u64::from(self.shared_by)).unwrap_or(self.whole)
-    }
-}
 
 /// A memory system that the engine may trust.
 #[derive(Clone, Debug)]
 pub struct MemorySystem {
-    pub(super) name: String,
-    pub(super) arbitration: Arbitration,
-    pub(super) residency: ResidencyKind,
-    pub(super) weights: ClassWeights,
-    pub(super) tiers: Vec<Tier>,
-    pub(super) lanes: Vec<Lane>,
-    pub(super) ports: Vec<Port>,
+    name: String,
+    arbitration: Arbitration,
+    residency: ResidencyKind,
+    weights: ClassWeights,
+    tiers: Vec<Tier>,
+    lanes: Vec<Lane>,
+    ports: Vec<Port>,
     /// The places of each tier's ports.
-    pub(super) tier_ports: PerTier<Range<usize>>,
+    tier_ports: PerTier<Range<usize>>,
     /// The routes over which what is spread evenly over a tier is read, and written.
-    pub(super) even_reads: PerTier<Vec<RouteId>>,
-    pub(super) even_writes: PerTier<Vec<RouteId>>,
-}
-
-/// A port's tier and the lanes of its two directions.
-#[derive(Clone, Debug)]
-pub(super) struct Port {
-    pub(super) tier: TierId,
-    pub(super) read: Vec<LaneId>,
-    pub(super) write: Vec<LaneId>,
+    even_reads: PerTier<Vec<RouteId>>,
+    even_writes: PerTier<Vec<RouteId>>,
 }
 
 impl MemorySystem {
     /// The most tiers.
-    pub const MAX_TIERS: usize = 8;
+    pub const MAX_TIERS: usize = MAX_TIERS;
     /// The most channels of a tier.
-    pub const MAX_CHANNELS: u32 = 1024;
+    pub const MAX_CHANNELS: u32 = MAX_CHANNELS;
     /// The longest latency: 1 s.
-    pub const MAX_LATENCY: SimTime = SimTime::from_ps(SimTime::PS_PER_SECOND);
+    pub const MAX_LATENCY: SimTime = MAX_LATENCY;
 
     /// Checks `config` and lays its lanes and ports.
     ///
@@ -149,7 +46,7 @@ impl MemorySystem {
     /// # Errors
     /// [`MemoryError`], naming the field, the value and what to write instead.
     pub fn new(config: &MemoryConfig) -> Result<Self, MemoryError> {
-        lay(config, false)
+        Ok(Self::of(config, lay(config, false)?))
     }
 
     /// As [`new`](Self::new), but with a lane for every channel of a striped tier too: slower, and
@@ -159,7 +56,30 @@ impl MemorySystem {
     /// [`MemoryError`], as `new`.
     pub fn channel_by_channel(config: &MemoryConfig) -> Result<Self, MemoryError> {
         let striped = |tier: &TierConfig| tier.interleaving == Interleaving::Striped;
-        lay(config, config.tiers.iter().all(striped))
+        Ok(Self::of(config, lay(config, config.tiers.iter().all(striped))?))
+    }
+
+    /// The system of `config` with the lanes and ports that were laid for it.
+    fn of(config: &MemoryConfig, laid: Laid) -> Self {
+        let Laid { tiers, lanes, ports, tier_ports } = laid;
+        let mut system = Self {
+            name: config.name.clone(),
+            arbitration: config.arbitration,
+            residency: config.residency,
+            weights: config.class_weights.clone(),
+            tiers,
+            lanes,
+            ports,
+            tier_ports: tier_ports.into_iter().collect(),
+            even_reads: PerTier::filled(0, Vec::new()),
+            even_writes: PerTier::filled(0, Vec::new()),
+        };
+        system.measure_writes();
+        let ports = |tier| system.ports(tier);
+        let reads = system.tier_ids().map(|tier| ports(tier).map(|port| system.read_route(port)).collect()).collect();
+        let writes = system.tier_ids().map(|tier| ports(tier).map(|port| system.write_route(port)).collect()).collect();
+        (system.even_reads, system.even_writes) = (reads, writes);
+        system
     }
 
     /// The same, but that every lane carries what it carries of long reads (of long writes, where
@@ -177,7 +97,7 @@ impl MemorySystem {
     }
 
     /// Sets what tiers carry of writes, and of both.
-    pub(super) fn measure_writes(&mut self) {
+    fn measure_writes(&mut self) {
         for tier in self.tier_ids() {
             let at = |read_share| Bandwidth::new(self.saturation(tier, LONG, read_share) as u64);
             let (written, mixed) = (at(0.0), at(0.5));
@@ -374,20 +294,6 @@ impl MemorySystem {
     #[must_use]
     pub fn best_ratio(&self) -> f64 {
         self.tiers[TierId::HBM.index()].read_bandwidth.as_f64() / self.total_read_bandwidth() as f64
-    }
-}
-
-impl Tier {
-    /// The contiguous bytes on one channel of a run of `granule` bytes.
-    #[must_use]
-    pub fn contiguous_bytes(&self, granule: Bytes) -> Bytes {
-        match self.interleaving {
-            Interleaving::Striped => {
-                let share = Bytes::new(granule.get() / u64::from(self.channels));
-                share.max(self.stripe).min(granule)
-            }
-            Interleaving::Hashed { .. } => granule,
-        }
     }
 }
 

@@ -43,8 +43,9 @@
 //!
 //! The controller is the usual one: open rows, row hits first, refresh of all banks at once, writes
 //! drained from 0.8 to 0.2 of their queue. The constants are the same for all parts: they were
-//! chosen with the cycle-level twin in `tests/it/common/dram_commands.rs`, of which the formulas are
-//! 0.015 away on average. Figures of Ramulator 2.1 are met to 0.02. `tests/it/dram.rs` has both.
+//! chosen with the cycle-level twin in `tests/it/common/dram_commands.rs`, of which the formulas
+//! are 0.015 away on average. Figures of Ramulator 2.1 are met to 0.02. `tests/it/dram.rs` has
+//! both.
 
 mod timing;
 

@@ -6,9 +6,13 @@
 //! latency, and gives them back with its last byte: a lane with n slots completes at most n
 //! transfers in each latency (Little's law). All lines have the same order (precedence, then
 //! arrival), so the first of all is first everywhere, and there is no deadlock.
+//!
+//! With its request a transfer counts in the [windows](super::windows) on its route, and holds the
+//! lanes of those in which it does not fit.
 
 use super::arbiter::{Arbiter, Entry};
 use super::slots::{Role, State};
+use super::windows::WindowSet;
 use super::{Fabric, TransferId, Urgency};
 use crate::units::SimTime;
 use std::collections::{BTreeSet, VecDeque};
@@ -142,6 +146,52 @@ impl<Tag: Copy> Fabric<Tag> {
             }
             self.underway[timer].push_back((now + profile.latency, id));
         }
+    }
+
+    /// What is requested now is in flight from here on. Where it does not fit, it holds the
+    /// window's lane.
+    fn enter_windows(&mut self, slot: u32) {
+        let transfer = &mut self.slots[slot];
+        let profile = &self.profiles[transfer.profile];
+        if profile.windows == 0 {
+            return;
+        }
+        transfer.in_windows = true;
+        let fitting = self.windows.enter(profile.windows, transfer.bytes);
+        // It was given the lanes that it holds where nothing else is in flight.
+        if fitting != profile.fits {
+            self.hold_windows(slot, fitting);
+        }
+    }
+
+    /// A transfer whose bytes count in windows is in flight no more.
+    pub(super) fn leave_windows(&mut self, slot: u32) {
+        let transfer = &mut self.slots[slot];
+        debug_assert!(transfer.in_windows);
+        transfer.in_windows = false;
+        self.windows.leave(self.profiles[transfer.profile].windows, transfer.bytes);
+    }
+
+    /// The transfer in `slot`, and each of its parts, holds the lanes of all windows on its route
+    /// but those in which it fits.
+    fn hold_windows(&mut self, slot: u32, fits: WindowSet) {
+        let profile = self.profile_fitting(self.slots[slot].profile, fits);
+        self.slots[slot].profile = profile;
+        let whole = self.slots[slot].bytes;
+        let Role::Head(number) = self.slots[slot].role else {
+            self.slots[slot].carry = self.profiles[profile].rate.time_for(whole, 1);
+            return;
+        };
+        let stripe = &self.slots.stripes[number as usize];
+        let (even, equal, count) = (stripe.even, stripe.equal_parts(), stripe.parts.len());
+        for at in 0..count {
+            let part = self.slots.stripes[number as usize].parts[at];
+            let profile = self.profile_fitting(self.slots[part].profile, fits);
+            let bytes = if even { whole } else { self.slots[part].bytes };
+            self.slots[part].profile = profile;
+            self.slots[part].carry = self.profiles[profile].rate.time_for(bytes, equal);
+        }
+        self.slots.measure(slot, number, &self.profiles);
     }
 
     /// Requests the transfers whose turn has come, in the order of the line. Only once all that an

@@ -1,17 +1,14 @@
 //! How lanes are divided among the transfers that hold them at the same time.
 //!
-//! There are two ways, and a fabric has one of them: [`Sharing`] (`Fair` and `Priority`) gives each
-//! transfer a rate, [`Fifo`] gives one transfer after the other all that its lanes have. What
-//! precedes the lanes (being held, limits, windows, latencies) and what follows them (completion,
-//! accounts) is the fabric's own and the same for both.
+//! There are two ways, and a fabric has one of them: [`sharing`](super::sharing) (`Fair` and
+//! `Priority`) gives each transfer a rate, [`fifo`](super::fifo) gives one transfer after the other
+//! all that its lanes have. What precedes the lanes (being held, limits, windows, latencies) and
+//! what follows them (completion, accounts) is the fabric's own and the same for both.
 
 use super::event::Event;
-use super::fifo::Fifo;
 use super::lanes::Lanes;
-use super::observe::Bottleneck;
 use super::profile::{Profile, Profiles, ServiceRate};
-use super::request::Urgency;
-use super::sharing::Sharing;
+use super::request::{Bottleneck, Urgency};
 use super::slots::{Slots, State};
 use crate::kernel::Calendar;
 use crate::memory::PerClass;
@@ -28,18 +25,8 @@ pub(super) struct Entry {
     pub profile: u32,
     /// Now or ahead of time.
     pub urgency: Urgency,
-    /// What it is to receive, in the format of [`sharing::size`](super::sharing::size).
+    /// What it is to receive, in the format of [`progress::size`](super::progress::size).
     pub size: u128,
-}
-
-/// What an arbiter asks of the transfers that its entries (slot, order) stand for, and what it
-/// notes on them.
-pub(super) trait Entries {
-    /// Whether the entry still belongs to the group that it is in.
-    fn is_current(&self, slot: u32, order: u64) -> bool;
-
-    /// From now on it receives something, for the first time since it joined its group.
-    fn start(&mut self, slot: u32, order: u64);
 }
 
 /// Divides lanes among transfers. Changes take effect at [`settle`](Arbiter::settle); `held` are
@@ -95,88 +82,4 @@ pub(super) trait Arbiter {
     /// How far the transfers of group `meter` have come by `now`: see
     /// [`Fabric::progress`](super::Fabric::progress).
     fn progress(&self, now: SimTime, meter: usize) -> Option<u128>;
-}
-
-/// The arbiter of a fabric. An enum and not a `dyn Arbiter`: the calls on the path of each transfer
-/// are inlined.
-#[derive(Clone, Debug)]
-// There is one in a fabric.
-#[allow(clippy::large_enum_variant)]
-pub(super) enum AnyArbiter {
-    Sharing(Sharing),
-    Fifo(Fifo),
-}
-
-/// Calls the same method of whichever arbiter there is.
-macro_rules! delegate {
-    ($self:ident.$method:ident($($argument:expr),*)) => {
-        match $self {
-            AnyArbiter::Sharing(arbiter) => arbiter.$method($($argument),*),
-            AnyArbiter::Fifo(arbiter) => arbiter.$method($($argument),*),
-        }
-    };
-}
-
-impl Arbiter for AnyArbiter {
-    fn learn(&mut self, profile: &Profile) {
-        delegate!(self.learn(profile));
-    }
-
-    #[inline(always)]
-    fn join(&mut self, now: SimTime, entry: Entry, held: &[usize], lanes: &mut Lanes) -> State {
-        delegate!(self.join(now, entry, held, lanes))
-    }
-
-    fn join_as_one(&mut self, slot: u32, held: &[usize]) -> Option<State> {
-        delegate!(self.join_as_one(slot, held))
-    }
-
-    fn raise_urgency(&mut self, now: SimTime, state: State, entry: Entry) -> Option<State> {
-        delegate!(self.raise_urgency(now, state, entry))
-    }
-
-    #[inline(always)]
-    fn take_complete<Tag>(&mut self, now: SimTime, event: u32, complete: &mut Vec<u32>, slots: &mut Slots<Tag>) {
-        delegate!(self.take_complete(now, event, complete, slots));
-    }
-
-    #[inline(always)]
-    fn leave(&mut self, held: &[usize]) {
-        delegate!(self.leave(held));
-    }
-
-    fn withdraw(&mut self, now: SimTime, slot: u32, state: State, held: &[usize], lanes: &mut Lanes) -> Option<Event> {
-        delegate!(self.withdraw(now, slot, state, held, lanes))
-    }
-
-    #[inline(always)]
-    fn settle<Tag>(&mut self, calendar: &mut Calendar, slots: &mut Slots<Tag>, profiles: &Profiles, lanes: &mut Lanes) {
-        delegate!(self.settle(calendar, slots, profiles, lanes));
-    }
-
-    #[inline]
-    fn delivered(&self, now: SimTime, state: State, rate: &ServiceRate, bytes: Bytes, parts: u64) -> Bytes {
-        delegate!(self.delivered(now, state, rate, bytes, parts))
-    }
-
-    fn bottleneck(&self, slot: u32, state: State, held: &[usize]) -> Option<Bottleneck> {
-        delegate!(self.bottleneck(slot, state, held))
-    }
-
-    fn add_rates<Tag>(&self, slots: &Slots<Tag>, profiles: &Profiles, rates: &mut [f64]) {
-        delegate!(self.add_rates(slots, profiles, rates));
-    }
-
-    fn add_class_rates<Tag>(&self, now: SimTime, slots: &Slots<Tag>, profiles: &Profiles, rates: &mut [PerClass<f64>]) {
-        delegate!(self.add_class_rates(now, slots, profiles, rates));
-    }
-
-    fn meter(&self, profile: u32) -> Option<usize> {
-        delegate!(self.meter(profile))
-    }
-
-    #[inline]
-    fn progress(&self, now: SimTime, meter: usize) -> Option<u128> {
-        delegate!(self.progress(now, meter))
-    }
 }

@@ -10,8 +10,8 @@
 use super::arbiter::{Arbiter, Entry};
 use super::event::Event;
 use super::lanes::Lanes;
-use super::observe::Bottleneck;
 use super::profile::{Profile, Profiles, ServiceRate};
+use super::request::Bottleneck;
 use super::slots::{Slots, State, Transfer};
 use crate::kernel::Calendar;
 use crate::memory::{Direction, LaneId, PerClass};

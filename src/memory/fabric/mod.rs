@@ -12,7 +12,8 @@
 //!    carries only so many at once; what is in flight may not exceed a window of bytes
 //!    ([`windows`]). Then it is requested, and its latency begins.
 //! 3. **On its lanes** ([`arbiter`]): [`sharing`] gives each transfer a rate, by max-min fairness
-//!    ([`filling`]); [`fifo`] gives one after the other its lanes.
+//!    ([`filling`]); [`fifo`] gives one after the other its lanes. A fabric has one of the two
+//!    ([`dispatch`]). What a transfer has received is its [`progress`].
 //! 4. **Complete**, or [cancelled](cancel) before that.
 //!
 //! # Costs
@@ -27,6 +28,7 @@
 mod admission;
 mod arbiter;
 mod cancel;
+mod dispatch;
 mod division;
 mod event;
 mod fifo;
@@ -36,6 +38,7 @@ mod marks;
 mod memo;
 mod observe;
 mod profile;
+mod progress;
 mod request;
 mod sharing;
 mod slots;
@@ -45,16 +48,17 @@ mod windows;
 use super::{Arbitration, MemorySystem, Pattern, PerClass, RouteId, TransferClass};
 use crate::kernel::{Calendar, EventId};
 use crate::units::{Bytes, SimTime};
-use admission::{Admission, Place};
-use arbiter::{AnyArbiter, Arbiter, Entry};
+use admission::Admission;
+use arbiter::{Arbiter, Entry};
 pub use cancel::Cancelled;
+use dispatch::AnyArbiter;
 use event::Event;
 use fifo::Fifo;
 use filling::Scale;
 use lanes::Lanes;
-pub use observe::{Bottleneck, InProgress, Meter};
+pub use observe::{InProgress, Meter};
 use profile::Profiles;
-pub use request::{Completed, Delivered, LaneLoad, Path, Request, TransferId, Urgency};
+pub use request::{Bottleneck, Completed, Delivered, LaneLoad, Path, Request, TransferId, Urgency};
 use sharing::Sharing;
 use slots::{Role, Slots, State, Transfer};
 use std::collections::VecDeque;
@@ -123,7 +127,7 @@ impl<Tag: Copy> Fabric<Tag> {
     /// Calendar ids from here on are the owner's.
     pub const OWNERS_EVENTS: u32 = Event::END;
     /// How many bytes a transfer that counts as complete may lack: 2^-20 of one.
-    pub const TOLERANCE: f64 = sharing::TOLERANCE as f64 / sharing::BYTE as f64;
+    pub const TOLERANCE: f64 = progress::TOLERANCE as f64 / progress::BYTE as f64;
 
     /// The idle lanes of `system`.
     #[must_use]
@@ -170,7 +174,7 @@ impl<Tag: Copy> Fabric<Tag> {
             if self.profiles[profile].is_direct {
                 self.issued[request.class] += request.bytes;
                 let slot = self.slots.next();
-                let size = sharing::size(request.bytes, 1);
+                let size = progress::size(request.bytes, 1);
                 let (order, state) = self.put_on_lanes(now, slot, profile, request.urgency, size);
                 let carry = self.profiles[profile].rate.time_for_all(request.bytes);
                 self.slots.put(slot, Transfer { order, state, ..Transfer::whole(now, &request, profile, carry) });

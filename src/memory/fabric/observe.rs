@@ -4,35 +4,20 @@
 //! Each of these looks at every transfer in flight, O(n), but [`Fabric::delivered`] and
 //! [`Fabric::progress`], which are O(1).
 
+use super::Fabric;
+use super::admission::Place;
 use super::arbiter::Arbiter;
 use super::profile::Profile;
-use super::request::{Delivered, LaneLoad, TransferId};
-use super::sharing;
+use super::progress;
+use super::request::{Bottleneck, Delivered, LaneLoad, TransferId};
 use super::slots::{Role, State, Transfer};
 use super::stripe::sum_by_lane;
-use super::{Fabric, Place};
 use crate::memory::{LaneId, Pattern, PerClass, RouteId, TransferClass};
 use crate::units::{Bytes, SimTime};
 
 /// A group of transfers that progress alike: see [`Fabric::meter`].
 #[derive(Clone, Copy, Debug)]
 pub struct Meter(usize);
-
-/// Why a transfer does not receive more at this moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bottleneck {
-    /// It was issued, and its issuer has not let it be requested yet.
-    NotRequested,
-    /// It is on its way to its lanes: a latency.
-    Latency,
-    /// A lane. Where lanes are shared, the full one that limits its rate: the transfer gets as much
-    /// of it, for its weight, as any other there whose bottleneck is not elsewhere (Bertsekas and
-    /// Gallager, *Data Networks*, 1992, 6.5.2). Where it is in line, the first of its lanes on
-    /// which its turn has not come. Where it has its lanes to itself (`fifo`), the slowest.
-    Lane(LaneId),
-    /// The most that one transfer gets of a tier or a link, however idle it is.
-    Cap,
-}
 
 /// A transfer that is not complete or, where its parts are on different lanes, a part of it that is
 /// not.
@@ -156,7 +141,7 @@ impl<Tag: Copy> Fabric<Tag> {
     /// just before.
     #[must_use]
     pub fn progress_after(progress: u128, bytes: Bytes) -> u128 {
-        sharing::progress_after(progress, bytes)
+        progress::progress_after(progress, bytes)
     }
 
     /// All that was issued and is not complete, as it is from `now` on. To be called after

@@ -7,8 +7,8 @@
 
 use super::division::Divisor;
 use super::filling::{GroupHold, PLAIN, Pool, Rate};
+use super::progress::{BYTE, TOLERANCE, size};
 use super::request::Urgency;
-use super::sharing::{BYTE, TOLERANCE, size};
 use super::windows::WindowSet;
 use crate::memory::{Arbitration, Direction, Hold, Lane, MemorySystem, Pattern, RouteId, TransferClass};
 use crate::units::{Bandwidth, Bytes, SimTime};

@@ -1,6 +1,6 @@
 //! What an owner of a [`Fabric`](super::Fabric) asks for, and what it gets back.
 
-use crate::memory::{Pattern, PerClass, RouteId, TransferClass};
+use crate::memory::{LaneId, Pattern, PerClass, RouteId, TransferClass};
 use crate::units::{Bytes, SimTime};
 
 /// A transfer that was issued and is not complete. The fabric reuses ids of completed transfers.
@@ -113,6 +113,22 @@ impl Delivered {
             Self::Part(bytes) => bytes,
         }
     }
+}
+
+/// Why a transfer does not receive more at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bottleneck {
+    /// It was issued, and its issuer has not let it be requested yet.
+    NotRequested,
+    /// It is on its way to its lanes: a latency.
+    Latency,
+    /// A lane. Where lanes are shared, the full one that limits its rate: the transfer gets as much
+    /// of it, for its weight, as any other there whose bottleneck is not elsewhere (Bertsekas and
+    /// Gallager, *Data Networks*, 1992, 6.5.2). Where it is in line, the first of its lanes on
+    /// which its turn has not come. Where it has its lanes to itself (`fifo`), the slowest.
+    Lane(LaneId),
+    /// The most that one transfer gets of a tier or a link, however idle it is.
+    Cap,
 }
 
 /// What a lane has done.

@@ -20,50 +20,50 @@
 //! tolerance after a whole one. The clock is in whole picoseconds, so what a departing transfer had
 //! of its lanes is given to the others at the next one.
 
-use super::arbiter::{Arbiter, Entries, Entry};
+use super::arbiter::{Arbiter, Entry};
 use super::division::Divisor;
 use super::event::Event;
 use super::filling::{Demand, Pool, Scale, fill};
 use super::lanes::Lanes;
 use super::marks::{Mark, Marks};
 use super::memo::Memo;
-use super::observe::Bottleneck;
 use super::profile::{Profile, Profiles, ServiceRate};
-use super::request::Urgency;
-use super::slots::{At, Slots, State};
+use super::progress::{BYTE, TOLERANCE};
+use super::request::{Bottleneck, Urgency};
+use super::slots::{Membership, Slots, State};
 use crate::kernel::Calendar;
 use crate::memory::{LaneId, PerClass};
 use crate::units::{Bytes, SimTime};
 
-/// A byte in the fixed-point format of progress.
-pub(super) const BYTE: u128 = 1 << 64;
-/// What a complete transfer may lack, because rates are rounded down: 2^-20 byte.
-pub(super) const TOLERANCE: u128 = 1 << 44;
+/// What a group asks of the transfers that its entries (slot, order) stand for, and what it notes
+/// on them.
+trait Entries {
+    /// Whether the entry still belongs to the group that it is in.
+    fn is_current(&self, slot: u32, order: u64) -> bool;
 
-/// The least progress at which one more transfer of a group that is at `progress` can have received
-/// `bytes` more whole bytes: it may be anywhere within a byte now, and the last of them may lack
-/// [`TOLERANCE`].
-pub(super) fn progress_after(progress: u128, bytes: Bytes) -> u128 {
-    progress.saturating_add((u128::from(bytes.get()).saturating_sub(1) * BYTE).saturating_sub(TOLERANCE))
+    /// From now on it receives something, for the first time since it joined its group.
+    fn start(&mut self, slot: u32, order: u64);
 }
 
-/// A transfer's place in its group.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Membership {
-    group: u32,
-    /// The group's progress at which it is complete.
-    mark: u128,
+/// The slots at one instant.
+struct At<'a, Tag> {
+    now: SimTime,
+    slots: &'a mut Slots<Tag>,
 }
 
-/// What a transfer is to receive, in the format of progress. One that is spread evenly over several
-/// lanes is complete when all of it lacks [`TOLERANCE`], so each part when it lacks its part of
-/// that.
-pub(super) fn size(bytes: Bytes, parts: u64) -> u128 {
-    if parts == 1 {
-        return u128::from(bytes.get()) * BYTE;
+impl<Tag> Entries for At<'_, Tag> {
+    #[inline]
+    fn is_current(&self, slot: u32, order: u64) -> bool {
+        self.slots[slot].order == order
     }
-    let parts = u128::from(parts);
-    (u128::from(bytes.get()) * BYTE).div_ceil(parts) + TOLERANCE - TOLERANCE / parts
+
+    #[inline]
+    fn start(&mut self, slot: u32, order: u64) {
+        let transfer = &mut self.slots[slot];
+        if transfer.order == order {
+            transfer.started = transfer.started.min(self.now);
+        }
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -5,11 +5,8 @@
 //! its transfer has come. A part that is complete gives up its slot while its transfer is still in
 //! flight; [`Slots::is_part_of`] tells whether the slot is still the part's.
 
-use super::arbiter::Entries;
 use super::profile::Profiles;
 use super::request::{Request, Urgency};
-use super::sharing::Membership;
-use super::stripe::Stripe;
 use crate::memory::TransferClass;
 use crate::units::{Bytes, SimTime};
 use std::ops::{Index, IndexMut};
@@ -34,6 +31,15 @@ pub(super) enum State {
     },
     /// A striped transfer whose parts have states of their own.
     InParts,
+}
+
+/// A transfer's place in its group of those that share lanes alike.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Membership {
+    /// The number of the group.
+    pub group: u32,
+    /// The group's progress at which it is complete.
+    pub mark: u128,
 }
 
 /// What a slot stands for.
@@ -99,6 +105,28 @@ impl<Tag: Copy> Transfer<Tag> {
             is_admitted: false,
             in_windows: false,
         }
+    }
+}
+
+/// The parts of a striped transfer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stripe {
+    /// The slot of each part; see [`Slots::is_part_of`].
+    pub parts: Vec<u32>,
+    /// How many parts are not complete.
+    pub left: usize,
+    /// All lanes that any part holds, in ascending order.
+    pub lanes: Vec<usize>,
+    /// Whether all parts are of one size, to the fraction of a byte.
+    pub even: bool,
+    /// Whether parts hold the same lanes.
+    pub overlap: bool,
+}
+
+impl Stripe {
+    /// In how many equal parts the transfer is: 1 where the parts have sizes of their own.
+    pub fn equal_parts(&self) -> u64 {
+        if self.even { self.parts.len() as u64 } else { 1 }
     }
 }
 
@@ -186,26 +214,5 @@ impl<Tag> Slots<Tag> {
     /// The lanes that the transfer in `slot`, with all its parts, holds.
     pub fn lanes_of<'a>(&'a self, slot: u32, profiles: &'a Profiles) -> &'a [usize] {
         self.stripe_of(slot).map_or_else(|| profiles[self[slot].profile].lanes(), |stripe| &stripe.lanes)
-    }
-}
-
-/// The slots at one instant.
-pub(super) struct At<'a, Tag> {
-    pub now: SimTime,
-    pub slots: &'a mut Slots<Tag>,
-}
-
-impl<Tag> Entries for At<'_, Tag> {
-    #[inline]
-    fn is_current(&self, slot: u32, order: u64) -> bool {
-        self.slots[slot].order == order
-    }
-
-    #[inline]
-    fn start(&mut self, slot: u32, order: u64) {
-        let transfer = &mut self.slots[slot];
-        if transfer.order == order {
-            transfer.started = transfer.started.min(self.now);
-        }
     }
 }

@@ -5,38 +5,16 @@
 //! lane (the link behind which the channels are), all parts are carried as one, because a lane
 //! carries one transfer at a time.
 
+use super::Fabric;
 use super::profile::{Profiles, in_turns};
-use super::request::Request;
-use super::sharing;
-use super::slots::{Role, Slots, Transfer};
-use super::{Fabric, request::TransferId};
+use super::progress;
+use super::request::{Request, TransferId};
+use super::slots::{Role, Slots, Stripe, Transfer};
 use crate::memory::RouteId;
 use crate::units::{Bytes, SimTime};
 
-/// The parts of a striped transfer.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Stripe {
-    /// The slot of each part; see [`Slots::is_part_of`].
-    pub parts: Vec<u32>,
-    /// How many parts are not complete.
-    pub left: usize,
-    /// All lanes that any part holds, in ascending order.
-    pub lanes: Vec<usize>,
-    /// Whether all parts are of one size, to the fraction of a byte.
-    pub even: bool,
-    /// Whether parts hold the same lanes.
-    pub overlap: bool,
-}
-
 /// Sums of floats may be a little high: by less than this share of them.
 const SUM_TOLERANCE: f64 = 1e-12;
-
-impl Stripe {
-    /// In how many equal parts the transfer is: 1 where the parts have sizes of their own.
-    pub fn equal_parts(&self) -> u64 {
-        if self.even { self.parts.len() as u64 } else { 1 }
-    }
-}
 
 impl<Tag: Copy> Fabric<Tag> {
     /// Takes slots for a transfer in `parts` at `now`, `equal` of them or, where that is 1, of the
@@ -142,13 +120,13 @@ impl<Tag> Slots<Tag> {
         stripe.parts.iter().flat_map(takes).collect()
     }
 
-    /// What the transfer or part in `slot` is to receive, in the format of [`sharing::size`].
+    /// What the transfer or part in `slot` is to receive, in the format of [`progress::size`].
     pub fn size_of(&self, slot: u32) -> u128 {
         match self[slot].role {
             Role::PartOf(head) => self
                 .stripe_of(head)
-                .map_or_else(|| sharing::size(self[slot].bytes, 1), |it| self.size_of_part(it, slot)),
-            _ => sharing::size(self[slot].bytes, 1),
+                .map_or_else(|| progress::size(self[slot].bytes, 1), |it| self.size_of_part(it, slot)),
+            _ => progress::size(self[slot].bytes, 1),
         }
     }
 
@@ -156,8 +134,8 @@ impl<Tag> Slots<Tag> {
     fn size_of_part(&self, stripe: &Stripe, slot: u32) -> u128 {
         let part = &self[slot];
         match part.role {
-            Role::PartOf(head) if stripe.even => sharing::size(self[head].bytes, stripe.equal_parts()),
-            _ => sharing::size(part.bytes, 1),
+            Role::PartOf(head) if stripe.even => progress::size(self[head].bytes, stripe.equal_parts()),
+            _ => progress::size(part.bytes, 1),
         }
     }
 }
