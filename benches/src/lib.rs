@@ -65,19 +65,19 @@ pub fn make_files(report: &mut RunReport) -> usize {
     run_files(report).expect("a whole run has its files").iter().map(|file| file.bytes.len()).sum()
 }
 
-/// Makes up all skip sets of `scenario` and nothing else. Returns how many tokens are skipped in all.
+/// Generates all skip sets of `scenario` and nothing else. Returns the number of skipped tokens.
 ///
 /// # Panics
-/// If the scenario's sets are not made up.
+/// If the skip sets of the scenario are not synthetic.
 #[must_use]
 pub fn generate(scenario: &Scenario) -> u64 {
     let (layers, prefill, decode) = (scenario.model().layers(), scenario.prefill(), scenario.decode());
     let config = &scenario.resolved().trace;
-    let mut source = config.made_up(layers, prefill, decode).expect("valid parameters").expect("made-up skip sets");
+    let mut source = config.synthetic(layers, prefill, decode).expect("valid parameters").expect("synthetic skip sets");
     let mut skips = StepSkips::none(layers, prefill + decode);
     let mut skipped = 0;
     for step in 0..decode {
-        source.next_step(prefill + step, &mut skips).expect("made up");
+        source.next_step(prefill + step, &mut skips).expect("synthetic sets never end");
         skipped += skips.counts.iter().sum::<usize>() as u64;
     }
     skipped

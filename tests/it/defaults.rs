@@ -1,7 +1,7 @@
 //! What a plain command does: a strategy that a real system could run, the baseline beside it,
 //! oracles that are marked as such, and layouts that assume what the trace reads.
 
-use assert_cmd::Command;
+use crate::common::program::tiersim;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -15,8 +15,7 @@ use tiersim::simulation::{Scenario, ScenarioConfig, run};
 const ORACLE: &str = "best-ratio (oracle: sees 1 step)";
 
 fn stdout(folder: &Path, args: &[&str]) -> String {
-    let mut command = Command::cargo_bin("tiersim").expect("the binary is built for its tests");
-    let output = command.current_dir(folder).args(args).assert().success().get_output().stdout.clone();
+    let output = tiersim(folder, args).assert().success().get_output().stdout.clone();
     String::from_utf8(output).unwrap()
 }
 

@@ -1,11 +1,11 @@
 //! Why a run is as slow as it is: the ladder against figures computed by hand, what is waited for against a slow twin, what must
 //! always hold of both, and the command as a user meets it.
 
+use crate::common::program::{binary, tiersim};
 use crate::common::properties::cases;
 use crate::common::runs::{self, BASELINE, BEST_RATIO, Keep, bandwidth, memory, skipping, small};
 use crate::common::schema::violations;
 use crate::common::{config as memory_of, lay, tier};
-use assert_cmd::Command;
 use proptest::prelude::*;
 use serde_json::Value;
 use std::fs;
@@ -403,12 +403,6 @@ fn watching_changes_nothing() {
     assert_eq!(outcome.events, same.events);
 }
 
-fn tiersim(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::cargo_bin("tiersim").expect("the binary is built for its tests");
-    command.current_dir(folder).args(args);
-    command
-}
-
 fn message(folder: &Path, args: &[&str], code: i32) -> String {
     let output = tiersim(folder, args).assert().code(code).get_output().clone();
     let text = String::from_utf8(output.stderr).unwrap();
@@ -539,7 +533,7 @@ fn bad_input_is_refused() {
 #[test]
 fn an_interruption_writes_nothing() {
     let place = TempDir::new().unwrap();
-    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("tiersim"))
+    let mut child = std::process::Command::new(binary())
         .current_dir(place.path())
         .args(["explain", "study", "--decode", "200000", "--out", "here"])
         .stderr(std::process::Stdio::null())

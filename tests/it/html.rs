@@ -4,8 +4,8 @@
 //! The page is opened from disk in a frame of a desktop's and of a phone's width. A script at its end does what a reader does
 //! (clicks, keys, the pointer) and tells the outer page what it found, whose document Chromium then prints.
 
+use crate::common::program::tiersim;
 use crate::skip;
-use assert_cmd::Command;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
@@ -96,8 +96,7 @@ fn a_reader_can_hover_zoom_and_toggle() {
     let folder = TempDir::new().unwrap();
     // Long enough that lines are thinned.
     let command = ["run", "--decode", "1500", "--skip", "40%", "--strategy", "baseline", "--strategy", "best-ratio"];
-    let mut tiersim = Command::cargo_bin("tiersim").unwrap();
-    tiersim.current_dir(folder.path()).args(command).args(["--out", "out"]).assert().success();
+    tiersim(folder.path(), command).args(["--out", "out"]).assert().success();
     for page in ["out/report.html", "out/best-ratio/report.html"] {
         let html = fs::read_to_string(folder.path().join(page)).unwrap();
         for width in [1280, 390] {
@@ -197,8 +196,7 @@ fn a_sweep_can_be_hovered_zoomed_and_toggled() {
         "--out",
         "out",
     ];
-    let mut tiersim = Command::cargo_bin("tiersim").unwrap();
-    tiersim.current_dir(folder.path()).args(command).assert().success();
+    tiersim(folder.path(), command).assert().success();
     let html = fs::read_to_string(folder.path().join("out/report/report.html")).unwrap();
     for width in [1280, 390] {
         let found = read(&chromium, &html, width);
@@ -319,8 +317,7 @@ fn runs_leave_the_same_pages_every_time() {
     let folder = TempDir::new().unwrap();
     let pages = |out: &str, jobs: &str| {
         let command = ["run", "--decode", "20", "--skip", "40%", "--strategy", "baseline", "--strategy", "best-ratio"];
-        let mut tiersim = Command::cargo_bin("tiersim").unwrap();
-        tiersim.current_dir(folder.path()).args(command).args(["--jobs", jobs, "--out", out]).assert().success();
+        tiersim(folder.path(), command).args(["--jobs", jobs, "--out", out]).assert().success();
         let of_all = ["report.html", "baseline/report.html", "best-ratio/report.html"];
         of_all.map(|page| fs::read_to_string(folder.path().join(out).join(page)).unwrap())
     };
@@ -334,10 +331,9 @@ fn runs_leave_the_same_pages_every_time() {
 fn incomplete_runs_say_so() {
     let folder = TempDir::new().unwrap();
     let page = |capacity: &str| {
-        let mut tiersim = Command::cargo_bin("tiersim").unwrap();
         let command = ["run", "--decode", "400", "--hbm-capacity", "1GiB", "--strategy", "baseline", "--out", "out"];
         let set = format!("memory.external.capacity={capacity}");
-        tiersim.current_dir(folder.path()).args(command).args(["--set", &set]).assert().code(1);
+        tiersim(folder.path(), command).args(["--set", &set]).assert().code(1);
         fs::read_to_string(folder.path().join("out/report.html")).unwrap()
     };
     for (capacity, says) in

@@ -1,15 +1,14 @@
 //! What people type and what other tools write: units, counts, misspelt names, files of another
 //! kind, histograms of HdrHistogram's own tools, and control characters in names.
 
-use assert_cmd::Command;
+use crate::common::program::{binary, tiersim};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
 
 fn output(folder: &Path, args: &[&str], code: i32) -> (String, String) {
-    let mut command = Command::cargo_bin("tiersim").expect("the binary is built for its tests");
-    let output = command.current_dir(folder).args(args).assert().code(code).get_output().clone();
+    let output = tiersim(folder, args).assert().code(code).get_output().clone();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
     (text(output.stdout), text(output.stderr))
 }
@@ -333,8 +332,7 @@ fn ctrl_c_ends_every_command() {
     let rows: String = (0..3_000_000).map(|row| format!("{row},KvRead,hbm,chip,1000000\n")).collect();
     fs::write(place.path().join("t.csv"), format!("issue_ns,class,source,destination,bytes\n{rows}")).unwrap();
     for args in [&["curve", "--transfers", "50000000"][..], &["replay", "t.csv", "--memory", "study"]] {
-        let binary = assert_cmd::cargo::cargo_bin("tiersim");
-        let mut child = std::process::Command::new(binary)
+        let mut child = std::process::Command::new(binary())
             .current_dir(place.path())
             .args(args)
             .stdout(std::process::Stdio::null())

@@ -1,9 +1,9 @@
 //! A memory system of one tier, "everything in HBM", and layers without KV: under every strategy,
 //! and with every command.
 
+use crate::common::program::tiersim;
 use crate::common::properties::cases;
 use crate::common::runs::*;
-use assert_cmd::Command;
 use proptest::prelude::*;
 use std::fs;
 use std::path::Path;
@@ -168,9 +168,9 @@ const SCENARIO: &str = "Scenario(name: \"s\", model: \"model.ron\", memory: \"me
 const SWEEP: &str = "Sweep(name: \"w\", base: \"scenario.ron\", axes: [Values(field: \"trace.skip\", values: [\"0%\", \"50%\"]), \
     Values(field: \"strategy\", values: [\"baseline\", \"best-ratio\"])])";
 
-fn tiersim(place: &Path, arguments: &str) -> String {
-    let mut command = Command::cargo_bin("tiersim").expect("the binary is built for its tests");
-    let output = command.current_dir(place).args(arguments.split(' ')).output().expect("it runs");
+/// What `tiersim` prints to stdout.
+fn printed(place: &Path, arguments: &str) -> String {
+    let output = tiersim(place, arguments.split(' ')).output().expect("it runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "tiersim {arguments}: {}{}", text(&output.stdout), text(&output.stderr));
     text(&output.stdout)
@@ -188,16 +188,15 @@ fn every_command_takes_one_tier() {
         "issue_ns,class,source,destination,bytes\n0,KvRead,lpddr,chip,1000\n5,KvWrite,chip,lpddr,1000\n",
     )
     .expect("a file");
-    let run = |arguments: &str| tiersim(place.path(), arguments);
+    let run = |arguments: &str| printed(place.path(), arguments);
     let checked = run("check model.ron memory.ron scenario.ron sweep.ron");
     assert!(checked.contains("lpddr: 100 % of peak assumed"), "{checked}");
     assert!(run("list --memory memory.ron").contains("1.0000"));
     run("run scenario.ron --strategy baseline --strategy best-ratio --out run");
     run("run scenario.ron --strategy balanced-online --timeline 0..2 --out timeline");
     run("strategies scenario.ron --out strategies");
-    let mut pair = vec!["compare", "scenario.ron", "scenario.ron --skip 0.5", "--out", "compare"];
-    let output =
-        Command::cargo_bin("tiersim").unwrap().current_dir(place.path()).args(pair.drain(..)).output().unwrap();
+    let pair = ["compare", "scenario.ron", "scenario.ron --skip 0.5", "--out", "compare"];
+    let output = tiersim(place.path(), pair).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     run("explain scenario.ron --strategy best-ratio --out explain");
     run("sweep sweep.ron --out sweep");

@@ -1,18 +1,12 @@
 //! What runs write for other programs: the schema of `summary.json`, timelines, completions, manual pages.
 
+use crate::common::program::tiersim;
 use crate::common::schema::violations;
-use assert_cmd::Command;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
-
-fn tiersim(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::cargo_bin("tiersim").expect("the binary is built for its tests");
-    command.current_dir(folder).args(args);
-    command
-}
 
 fn stdout(folder: &Path, args: &[&str]) -> String {
     String::from_utf8(tiersim(folder, args).assert().success().get_output().stdout.clone()).expect("text")

@@ -3,7 +3,7 @@
 //! lines, and `[..]` within a line for any text. A `ron` block whose first line is a comment with a
 //! name, `// mine.ron`, is a file of that name for the commands.
 
-use assert_cmd::Command;
+use crate::common::program::tiersim;
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
@@ -85,8 +85,7 @@ fn check(path: &str) {
     for Example { command, shown } in examples {
         let words = words(&command);
         assert_eq!(words[0], "tiersim", "{path}: {command}");
-        let mut process = Command::cargo_bin("tiersim").expect("the binary is built for its tests");
-        let output = process.current_dir(place.path()).args(&words[1..]).output().unwrap();
+        let output = tiersim(place.path(), &words[1..]).output().unwrap();
         let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(0), "{path}: {command}\n{stderr}");
         let lines: Vec<&str> = stdout.trim_end().lines().collect();
@@ -131,8 +130,7 @@ fn models() {
         fs::write(place.path().join("example.ron"), block).unwrap();
         let command = if block.starts_with("Sweep(") { "sweep" } else { "check" };
         sweeps += usize::from(command == "sweep");
-        let mut process = Command::cargo_bin("tiersim").expect("the binary is built for its tests");
-        let output = process.current_dir(place.path()).args([command, "example.ron"]).output().unwrap();
+        let output = tiersim(place.path(), [command, "example.ron"]).output().unwrap();
         assert!(output.status.success(), "{block}\n{}", String::from_utf8_lossy(&output.stderr));
     }
     assert_eq!(sweeps, 1);

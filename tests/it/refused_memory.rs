@@ -1,6 +1,6 @@
 //! Memory systems that make no sense are refused by field and value, with exit code 2 and without a panic.
 
-use assert_cmd::Command;
+use crate::common::program::tiersim;
 use std::fs;
 use tempfile::TempDir;
 
@@ -12,8 +12,7 @@ fn refused(fields: &str) -> String {
          (name: \"external\", capacity: \"1 TiB\", bandwidth: \"100 GB/s\"),\n  ],\n)"
     );
     fs::write(place.path().join("bad.ron"), &text).expect("a file");
-    let mut command = Command::cargo_bin("tiersim").expect("the binary is built for its tests");
-    let output = command.current_dir(place.path()).args(["check", "bad.ron"]).assert().get_output().clone();
+    let output = tiersim(place.path(), ["check", "bad.ron"]).assert().get_output().clone();
     let message = String::from_utf8(output.stderr).expect("messages are UTF-8");
     assert_eq!(output.status.code(), Some(2), "{fields}: {message}");
     assert!(!message.contains("panicked") && message.contains("bad.ron"), "{message}");
@@ -138,8 +137,7 @@ fn the_chips_name_is_taken() {
     let place = TempDir::new().expect("a temporary folder");
     let study = include_str!("../../models/memory/study.ron").replace("name: \"hbm\"", "name: \"chip\"");
     fs::write(place.path().join("bad.ron"), study).expect("a file");
-    let mut command = Command::cargo_bin("tiersim").expect("the binary is built for its tests");
-    let output = command.current_dir(place.path()).args(["check", "bad.ron"]).assert().code(2).get_output().clone();
+    let output = tiersim(place.path(), ["check", "bad.ron"]).assert().code(2).get_output().clone();
     let message = String::from_utf8(output.stderr).expect("messages are UTF-8");
     assert!(message.contains("tiers[0].name") && message.contains("'chip'"), "{message}");
 }

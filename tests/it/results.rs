@@ -1,18 +1,12 @@
 //! Results read back: other implementations of HdrHistogram read ours, and what is not ours or not whole is refused.
 
+use crate::common::program::{binary, tiersim};
 use crate::common::python;
 use crate::skip;
-use assert_cmd::Command;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-
-fn tiersim(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::cargo_bin("tiersim").expect("the binary is built for its tests");
-    command.current_dir(folder).args(args);
-    command
-}
 
 /// A folder with the runs `a` (baseline) and `b` (best-ratio), of 24 steps.
 fn two_runs() -> TempDir {
@@ -407,10 +401,9 @@ fn a_disk_that_fills_is_an_error_and_leaves_the_earlier_files_whole() {
         found.sort();
         found
     };
-    let binary = assert_cmd::cargo::cargo_bin("tiersim");
     let limited = |blocks: &str, args: &str| {
         // Without the trap the signal would end the process; a full disk sends none.
-        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec {} {args}", binary.display());
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec {} {args}", binary().display());
         let output = std::process::Command::new("sh").current_dir(place.path()).args(["-c", &script]).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         String::from_utf8(output.stderr).unwrap()
@@ -436,10 +429,10 @@ fn a_disk_that_fills_is_an_error_and_leaves_the_earlier_files_whole() {
 #[test]
 fn a_full_stdout_is_an_error() {
     let place = TempDir::new().unwrap();
-    let binary = assert_cmd::cargo::cargo_bin("tiersim");
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let args = ["run", "--decode", "2", "--json"];
-    let output = std::process::Command::new(binary).current_dir(place.path()).args(args).stdout(full).output().unwrap();
+    let output =
+        std::process::Command::new(binary()).current_dir(place.path()).args(args).stdout(full).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write to stdout"));
 }

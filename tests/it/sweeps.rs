@@ -1,17 +1,11 @@
 //! Sweeps as a user meets them: what is on disk, whatever happened on the way; queries, searches and messages.
 
-use assert_cmd::Command;
+use crate::common::program::{binary, tiersim};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-
-fn tiersim(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::cargo_bin("tiersim").expect("the binary is built for its tests");
-    command.current_dir(folder).args(args);
-    command
-}
 
 fn folder() -> TempDir {
     TempDir::new().expect("a temporary folder")
@@ -92,8 +86,7 @@ fn the_dataset_is_the_same_whatever_the_jobs_and_the_shards() {
 }
 
 fn spawn(place: &Path, args: &[&str]) -> Child {
-    let binary = assert_cmd::cargo::cargo_bin("tiersim");
-    std::process::Command::new(binary)
+    std::process::Command::new(binary())
         .current_dir(place)
         .args(args)
         .stdout(Stdio::null())
@@ -154,8 +147,7 @@ fn a_full_disk_loses_nothing_that_was_done() {
     let place = place.path();
     told(place, &["sweep", "test.ron", "--out", "whole"]);
     // Files of at most 16 KiB: the journal is full after some rows, as on a full disk.
-    let binary = assert_cmd::cargo::cargo_bin("tiersim");
-    let script = format!("trap '' XFSZ; ulimit -f 32; exec {} sweep test.ron --out full --jobs 1", binary.display());
+    let script = format!("trap '' XFSZ; ulimit -f 32; exec {} sweep test.ron --out full --jobs 1", binary().display());
     let output = std::process::Command::new("sh").current_dir(place).args(["-c", &script]).output().unwrap();
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{message}");

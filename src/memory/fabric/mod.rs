@@ -164,7 +164,7 @@ impl<Tag: Copy> Fabric<Tag> {
     /// over.
     ///
     /// The same as [`issue_held`](Fabric::issue_held) and [`admit`](Fabric::admit)
-    /// (`tests/it/fabric.rs` compares them). A transfer over one route that has no
+    /// (`tests/it/fabric/` compares them). A transfer over one route that has no
     /// latency and no limits, as all have in most systems, is on its lanes at once: it is written
     /// to its slot once, in its final state.
     pub fn issue(&mut self, now: SimTime, request: Request<'_, Tag>) -> TransferId {

@@ -1,6 +1,6 @@
 //! The study, run once for all tests that read what it writes: it takes longer than any other run.
 
-use assert_cmd::Command;
+use super::program::tiersim;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -20,8 +20,6 @@ pub static STUDY: LazyLock<Study> = LazyLock::new(|| {
         std::fs::remove_dir_all(&place).expect("the folder of an earlier study can be removed");
     }
     std::fs::create_dir_all(&place).expect("a folder below target/");
-    let mut command = Command::cargo_bin("tiersim").expect("the binary is built for its tests");
-    command.current_dir(&place).args(["study", "--out", "results"]);
-    let output = command.assert().success().get_output().clone();
+    let output = tiersim(&place, ["study", "--out", "results"]).assert().success().get_output().clone();
     Study { folder: place.join("results"), tables: String::from_utf8(output.stdout).expect("text") }
 });

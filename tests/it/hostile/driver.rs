@@ -7,6 +7,7 @@
 //! a folder has the results of one run.
 
 use super::inputs::{EXTREMES, FLAGS, GENERATOR, JSONL, Random, SCENARIO, SWEEP, TRAFFIC, mutate};
+use crate::common::program::binary;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -110,10 +111,6 @@ impl Seeds {
         ];
         Self { folder, files }
     }
-}
-
-fn binary() -> PathBuf {
-    assert_cmd::cargo::cargo_bin("tiersim")
 }
 
 /// A process that ended.

@@ -7,6 +7,7 @@
 mod driver;
 mod inputs;
 
+use crate::common::program::{binary, tiersim};
 use crate::skip;
 use assert_cmd::Command;
 use std::fs::{self, File};
@@ -14,9 +15,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-fn tiersim(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::cargo_bin("tiersim").expect("the binary is built for its tests");
-    command.current_dir(folder).arg("--quiet").args(args);
+fn quietly(folder: &Path, args: &[&str]) -> Command {
+    let mut command = tiersim(folder, ["--quiet"]);
+    command.args(args);
     command
 }
 
@@ -25,14 +26,14 @@ fn folder() -> TempDir {
 }
 
 fn succeeds(folder: &Path, args: &[&str]) -> String {
-    let output = tiersim(folder, args).assert().success().get_output().clone();
+    let output = quietly(folder, args).assert().success().get_output().clone();
     String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
 }
 
 /// The message of a command that must end with exit code 2, soon.
 fn refused(folder: &Path, args: &[&str]) -> String {
     let began = Instant::now();
-    let output = tiersim(folder, args).assert().code(2).get_output().clone();
+    let output = quietly(folder, args).assert().code(2).get_output().clone();
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(!message.contains("panicked"), "{message}");
     assert!(began.elapsed() < Duration::from_secs(20), "{args:?} took {:?}", began.elapsed());
@@ -132,7 +133,7 @@ fn a_kill_between_renames_leaves_no_mixture() {
         std::process::Command::new("strace")
             .current_dir(folder)
             .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=/rename", "-e", inject])
-            .arg(assert_cmd::cargo::cargo_bin("tiersim"))
+            .arg(binary())
             .args(["--quiet", "run", "--decode", "4", "--prefill", "32", "--strategy", "baseline"])
             .args(["--set", "memory.hbm.bandwidth=4000GB/s", "--out", "k"])
             .status()

@@ -1,0 +1,145 @@
+//! Plans: transfers with the instants at which they are issued, admitted, raised in urgency and
+//! cancelled. A plan is carried out by the fabric ([`Replay`](super::Replay)) and by its twins.
+
+use std::collections::VecDeque;
+use tiersim::memory::{Lane, MemorySystem, RouteId, TierId, TransferClass, Urgency};
+
+/// Over which routes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Way {
+    One(RouteId),
+    Even(Vec<RouteId>),
+    Parts(Vec<(RouteId, u64)>),
+}
+
+/// A transfer and what befalls it. Times in picoseconds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Planned {
+    pub class: TransferClass,
+    pub source: Option<TierId>,
+    pub destination: Option<TierId>,
+    pub way: Way,
+    pub bytes: u64,
+    pub granule: u64,
+    pub issued: u64,
+    pub held: Option<u64>,
+    pub promoted: Option<u64>,
+    /// How long after its issue it is cancelled, if it is not complete by then.
+    pub cancelled: Option<u64>,
+    pub urgency: Urgency,
+}
+
+impl Planned {
+    /// Its routes and the bytes on each.
+    pub fn parts(&self) -> Vec<(RouteId, f64)> {
+        match &self.way {
+            Way::One(route) => vec![(*route, self.bytes as f64)],
+            Way::Even(routes) => {
+                let part = self.bytes as f64 / routes.len() as f64;
+                routes.iter().map(|route| (*route, part)).collect()
+            }
+            Way::Parts(parts) => parts.iter().map(|(route, bytes)| (*route, *bytes as f64)).collect(),
+        }
+    }
+
+    /// When it takes its lanes.
+    pub fn admitted(&self) -> u64 {
+        self.issued + self.held.unwrap_or(0)
+    }
+
+    pub fn holds(&self, system: &MemorySystem, lane: usize) -> bool {
+        lanes_with(system, self, |_| true).contains(&lane)
+    }
+
+    pub fn latency(&self, system: &MemorySystem) -> u64 {
+        [self.source, self.destination]
+            .into_iter()
+            .flatten()
+            .map(|tier| system.tiers()[tier.index()].latency.as_ps())
+            .sum()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Action {
+    Issue,
+    Admit,
+    Promote,
+    Cancel,
+}
+
+/// What is done from outside, by time. The position in the plan orders equal actions of an instant.
+pub fn agenda(plan: &[Planned]) -> VecDeque<(u64, Action, usize)> {
+    let mut agenda = Vec::new();
+    for (index, planned) in plan.iter().enumerate() {
+        agenda.push((planned.issued, Action::Issue, index));
+        agenda.extend(planned.held.map(|_| (planned.admitted(), Action::Admit, index)));
+        agenda.extend(planned.promoted.map(|delay| (planned.issued + delay, Action::Promote, index)));
+        agenda.extend(planned.cancelled.map(|delay| (planned.issued + delay, Action::Cancel, index)));
+    }
+    agenda.sort_unstable();
+    agenda.into()
+}
+
+pub fn take_due(agenda: &mut VecDeque<(u64, Action, usize)>, now: u64) -> Option<(Action, usize)> {
+    let &(at, action, index) = agenda.front()?;
+    (at == now).then(|| {
+        agenda.pop_front();
+        (action, index)
+    })
+}
+
+/// The lanes of any part of it of which `what` holds.
+pub fn lanes_with(system: &MemorySystem, planned: &Planned, what: impl Fn(&Lane) -> bool) -> Vec<usize> {
+    let parts = planned.parts();
+    let lanes = parts.iter().flat_map(|(route, _)| system.route(*route)).map(|hold| hold.lane.index());
+    let mut found: Vec<usize> = lanes.filter(|lane| what(&system.lanes()[*lane])).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// A due transfer of 1 B that takes its lanes at 0, over what an even spread takes.
+pub fn transfer(
+    system: &MemorySystem,
+    class: TransferClass,
+    source: Option<TierId>,
+    destination: Option<TierId>,
+) -> Planned {
+    let way = Way::Even(match (source, destination) {
+        (Some(tier), None) => system.even_reads(tier).to_vec(),
+        (None, Some(tier)) => system.even_writes(tier).to_vec(),
+        (Some(source), Some(destination)) => system
+            .ports(source)
+            .flat_map(|from| system.ports(destination).map(move |to| (from, to)))
+            .map(|(from, to)| system.move_route(from, to))
+            .collect(),
+        (None, None) => panic!("a transfer has an end at a tier"),
+    });
+    Planned {
+        class,
+        source,
+        destination,
+        way,
+        bytes: 1,
+        granule: 1 << 30,
+        issued: 0,
+        held: None,
+        promoted: None,
+        cancelled: None,
+        urgency: Urgency::Due,
+    }
+}
+
+pub fn read(system: &MemorySystem, tier: TierId, issued: u64, bytes: u64) -> Planned {
+    Planned { issued, bytes, ..transfer(system, TransferClass::KvRead, Some(tier), None) }
+}
+
+pub fn write(system: &MemorySystem, tier: TierId, issued: u64, bytes: u64) -> Planned {
+    Planned { issued, bytes, ..transfer(system, TransferClass::KvWrite, None, Some(tier)) }
+}
+
+pub fn moved(system: &MemorySystem, source: TierId, destination: TierId, issued: u64, bytes: u64) -> Planned {
+    let class = if destination < source { TransferClass::MigrateIn } else { TransferClass::MigrateOut };
+    Planned { issued, bytes, ..transfer(system, class, Some(source), Some(destination)) }
+}
