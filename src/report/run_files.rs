@@ -38,12 +38,12 @@ pub fn run_files(run: &mut RunReport) -> Result<Vec<Artifact>, ReportError> {
     Ok(files)
 }
 
-/// Writes a run's `artifacts` as [`write()`] does, and removes what an earlier run left in
+/// Writes a run's `artifacts` as [`write`](super::write) does, and removes what an earlier run left in
 /// `folder`: histograms and pictures that this one does not write, the explanation of that run, and
 /// the page beside `folder` that shows it among others.
 ///
 /// # Errors
-/// As [`write()`].
+/// As [`write`](super::write).
 pub fn write_run(folder: &Path, artifacts: &[Artifact]) -> Result<(), ReportError> {
     let histograms = entries(&folder.join(HISTOGRAMS));
     let of_runs = histograms.filter(|path| path.extension().is_some_and(|extension| extension == "hgrm"));
