@@ -1,5 +1,6 @@
-//! Instructions, by valgrind: `cargo bench --bench instructions`. The same on a busy machine, so that a change of one in a
-//! thousand shows. Needs valgrind and `cargo install gungraun-runner` of the version in `Cargo.lock`.
+//! Instructions, by valgrind: `cargo bench --bench instructions`. The same on a busy machine, so
+//! that a change of one in a thousand shows. Needs valgrind and `cargo install gungraun-runner` of
+//! the version in `Cargo.lock`.
 
 use gungraun::{library_benchmark, library_benchmark_group, main};
 use std::hint::black_box;

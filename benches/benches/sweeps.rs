@@ -1,7 +1,9 @@
-//! What a sweep costs beyond its runs, and what a second core is worth: ratios of times taken one after the other.
+//! What a sweep costs beyond its runs, and what a second core is worth: ratios of times taken one
+//! after the other.
 //!
-//! `cargo bench --bench sweeps` runs 200 cells of the study's 4096 tokens three times and 10,000 cells of 64 tokens once; with `-- 0.1` a tenth of
-//! each. On a machine that does something else its figures mean nothing.
+//! `cargo bench --bench sweeps` runs 200 cells of the study's 4096 tokens three times and 10,000
+//! cells of 64 tokens once; with `-- 0.1` a tenth of each. On a machine that does something else
+//! its figures mean nothing.
 
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -48,7 +50,7 @@ fn sweep(plan: &Plan, jobs: usize) -> f64 {
     begun.elapsed().as_secs_f64()
 }
 
-/// How long the runs alone take, one after the other.
+/// How long the runs take without the sweep, one after the other.
 fn runs(plan: &Plan) -> f64 {
     let begun = Instant::now();
     for cell in 0..plan.cells() {
@@ -65,12 +67,12 @@ fn main() {
     let share: f64 = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(1.0);
     let points = |count: f64| ((count * share).round() as u32).max(2);
     let large = plan(4096, points(20.0), 5);
-    let (alone, one, two) = (runs(&large), sweep(&large, 1), sweep(&large, 2));
+    let (without, one, two) = (runs(&large), sweep(&large, 1), sweep(&large, 2));
     println!(
-        "{} cells of 4096 tokens: runs alone {alone:.2} s, as a sweep {one:.2} s on one core and {two:.2} s on two",
+        "{} cells of 4096 tokens: the runs {without:.2} s, as a sweep {one:.2} s on one core and {two:.2} s on two",
         large.cells()
     );
-    println!("  beyond the runs: {:+.2} % (to reach: under 3 %)", 100.0 * (one / alone - 1.0));
+    println!("  beyond the runs: {:+.2} % (to reach: under 3 %)", 100.0 * (one / without - 1.0));
     println!("  two cores: {:.3} times as fast as one (to reach: 1.9)", one / two);
     let small = plan(64, points(250.0), 20);
     let taken = sweep(&small, 2);

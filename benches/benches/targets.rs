@@ -1,7 +1,7 @@
 //! The targets, each measured within one run: `cargo bench --bench targets`.
 //!
-//! Every figure is the least of several rounds that take turns, in time of the processor, so that what else the machine does falls
-//! on all alike.
+//! Every figure is the least of several rounds that take turns, in time of the processor, so that
+//! other load on the machine affects all alike.
 
 use cpu_time::ProcessTime;
 use std::hint::black_box;
@@ -66,7 +66,7 @@ fn kernel() {
 }
 
 fn event_loops() {
-    println!("\nThe event loop alone: timers that are set anew when due, in millions a second");
+    println!("\nThe event loop without a model: timers that are scheduled again when due, in millions a second");
     println!("{:>9} {:>11} {:>11} {:>11}", "pending", "tiersim", "simcore", "nexosim");
     for pending in [1, 10, 1_000] {
         let delays = delays(200_000);
@@ -106,10 +106,10 @@ fn near_the_limit() {
     let seconds: Vec<f64> = times.iter().map(Duration::as_secs_f64).collect();
     println!("\nThe study's largest run (16,384 tokens, 40 % skipped, best-ratio), on one core, without reports");
     println!("run                                       {:>8.3} s, {} events", seconds[0], events);
-    println!("making its skip sets up, alone            {:>8.3} s", seconds[1]);
+    println!("generating its skip sets, without a run   {:>8.3} s", seconds[1]);
     println!("streaming them once and counting bits     {:>8.3} s", seconds[2]);
     println!("run / streaming                           {:>8.2}", seconds[0] / seconds[2]);
-    println!("(run - making up) / streaming             {:>8.2}", (seconds[0] - seconds[1]) / seconds[2]);
+    println!("(run - generating) / streaming            {:>8.2}", (seconds[0] - seconds[1]) / seconds[2]);
 }
 
 fn reports() {

@@ -1,4 +1,5 @@
-//! What the benches have in common: the runs and the traffic that they measure, and the loops that they are held against.
+//! What the benches have in common: the runs and the traffic that they measure, and the loops that
+//! they are compared with.
 
 use multiversion::multiversion;
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -35,7 +36,7 @@ pub fn largest() -> Scenario {
     study(16384, "0.4", "best-ratio")
 }
 
-/// Simulates `scenario` with nobody watching, and returns the number of events.
+/// Simulates `scenario` without a probe, and returns the number of events.
 ///
 /// # Panics
 /// If the run does not get to its end.
@@ -83,8 +84,9 @@ pub fn generate(scenario: &Scenario) -> u64 {
     skipped
 }
 
-/// Streams as many words from memory as the skip sets of `scenario` have, once, and counts their bits: as little as any
-/// simulation that looks at each set can do. The sets are `words`, over and over, as many as fill `words`.
+/// Streams as many words from memory as the skip sets of `scenario` have, once, and counts their
+/// bits: as little as any simulation that looks at each set can do. The sets are `words`, over and
+/// over, as many as fill `words`.
 #[must_use]
 pub fn stream_and_count(scenario: &Scenario, words: &[u64]) -> u64 {
     let mut at = 0;
@@ -122,9 +124,9 @@ pub type Arrival = (SimTime, Bytes);
 const MEAN: u64 = 491_500;
 const MEAN_TIME: u64 = 100_000;
 
-/// So many transfers of uniform sizes over one lane, of which about `at_once` are in flight at any time: as many at the start,
-/// then one each time that the lane has carried one. Each large one is followed by one that is as much smaller, so that
-/// their number does not drift.
+/// So many transfers of uniform sizes over one lane, of which about `at_once` are in flight at any
+/// time: as many at the start, then one each time that the lane has carried one. Each large one is
+/// followed by one that is as much smaller, so that their number does not drift.
 #[must_use]
 pub fn arrivals(at_once: usize, count: usize) -> Vec<Arrival> {
     let mut random = Xoshiro256PlusPlus::seed_from_u64(7);
@@ -201,7 +203,8 @@ pub fn one_for_one(system: &MemorySystem, sizes: &[Arrival], at_once: usize) {
     assert_eq!(completed, sizes.len());
 }
 
-/// As many transfers at once as asked for, all issued at one instant, and as many again when the last of them is complete: nothing arrives in mid-flow.
+/// As many transfers at once as asked for, all issued at one instant, and as many again when the
+/// last of them is complete: nothing arrives in between.
 ///
 /// # Panics
 /// If one does not complete.
@@ -226,8 +229,8 @@ pub fn in_batches(system: &MemorySystem, sizes: &[Arrival], at_once: usize) {
     }
 }
 
-/// The least that any fair sharing by virtual time does: a binary heap of virtual finish times, of which `at_once` are pending;
-/// the first leaves, and one comes.
+/// The least that any fair sharing by virtual time does: a binary heap of virtual finish times, of
+/// which `at_once` are pending; the first leaves, and one comes.
 #[must_use]
 pub fn bare_heap(sizes: &[Arrival], at_once: usize) -> u64 {
     let mut heap = BinaryHeap::with_capacity(at_once + 1);
@@ -253,7 +256,7 @@ pub fn delays(count: usize) -> Vec<u64> {
     (0..count).map(|_| 1 + random.next_u64() % 1_000_000).collect()
 }
 
-/// tiersim's event loop alone: `pending` timers, each of which is set anew when it is due.
+/// tiersim's event loop without a model: `pending` timers, each scheduled again when it is due.
 #[must_use]
 pub fn calendar_loop(delays: &[u64], pending: usize) -> u64 {
     let mut calendar = Calendar::with_capacity(pending);

@@ -1,4 +1,5 @@
-//! The event loops of other simulators, with the same timers as [`calendar_loop`](crate::calendar_loop).
+//! The event loops of other simulators, with the same timers as
+//! [`calendar_loop`](crate::calendar_loop).
 
 use nexosim::model::{Context, Model, schedulable};
 use nexosim::simulation::{Mailbox, SimInit};
@@ -25,7 +26,7 @@ impl EventHandler for Timers {
     }
 }
 
-/// simcore's.
+/// The event loop of simcore.
 #[must_use]
 pub fn simcore_loop(delays: &[u64], pending: usize) -> f64 {
     let mut simulation = Simulation::new(1);
@@ -69,7 +70,8 @@ impl NexoTimers {
     }
 }
 
-/// nexosim's, on one thread; its clock counts nanoseconds, so a picosecond is one here. It goes on until all timers have run out.
+/// The event loop of nexosim, on one thread. Its clock counts nanoseconds, so that a picosecond is
+/// one here. It runs until all timers have expired.
 ///
 /// # Panics
 /// If a step fails.
@@ -78,7 +80,7 @@ pub fn nexosim_loop(delays: &[u64], pending: usize) {
     let mut simulation = SimInit::with_num_threads(1)
         .add_model(model, Mailbox::new(), "timers")
         .init(MonotonicTime::EPOCH)
-        .expect("a model alone");
+        .expect("a single model");
     for _ in 0..delays.len() {
         simulation.step().expect("a step");
     }

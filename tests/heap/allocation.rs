@@ -1,4 +1,5 @@
-//! A run allocates nothing a step in steady state, and its memory grows with layers times tokens alone.
+//! A run allocates nothing per step in steady state, and its memory grows only with layers times
+//! tokens.
 
 use crate::{allocations, most_held};
 use std::ops::ControlFlow;
@@ -42,7 +43,8 @@ fn arbitrated(config: &mut ScenarioConfig, arbitration: Arbitration) {
 
 pub fn steps_do_not_allocate() {
     type Change = fn(&mut ScenarioConfig);
-    // Not under `priority`, where migrations wait for reads to leave them something: there they pile up, each with its tokens.
+    // Not under `priority`, where migrations wait for reads to leave them something: there they
+    // pile up, each with its tokens.
     let scenarios: [(&str, Change); 9] = [
         ("fair", |_| {}),
         ("baseline", |config| config.strategy = "baseline".parse().unwrap()),
@@ -74,8 +76,9 @@ pub fn memory_is_sets_of_tokens() {
     let (short, long) = (after(50_000), after(250_000));
     let held = |scenario: &Scenario| most_held(|| assert!(run(scenario, &mut ()).unwrap().error.is_none()));
     let grown = held(&long) - held(&short);
-    // A bit a token and layer for each set: where tokens lie and are going on both tiers, which are in flight, what two steps
-    // skip, and what the generator made of the last two. Those that move at the start, and are listed, come on top.
+    // A bit a token and layer for each set: where tokens lie and are going on both tiers, which are
+    // in flight, what two steps skip, and what the generator made of the last two. Those that move
+    // at the start, and are listed, come on top.
     let set = 32 * 200_000 / 8;
     assert!(grown < 12 * set, "{grown} bytes more for 200,000 tokens more, of which a set is {set}");
 }

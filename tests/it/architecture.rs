@@ -165,7 +165,7 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-/// The text without comments, strings, and items for tests alone.
+/// The text without comments, strings, and items only for tests.
 fn bare(text: &str) -> String {
     let text = without_strings(text);
     let mut kept = String::new();

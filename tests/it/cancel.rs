@@ -1,5 +1,8 @@
-//! Transfers that are cancelled: what has arrived stays carried, the rest is dropped, and the others go on as if it had never been
-//! more. Against the float twin of sharing, a line of `fifo` kept in the open, channels one by one, and figures computed by hand.
+//! Transfers that are cancelled before they complete.
+//!
+//! Bytes that have arrived stay carried, the rest is dropped, and the other transfers go on as if
+//! the cancelled one had not been there any more. The fabric is compared with the float twin of
+//! sharing, with a simple line for `fifo`, with single channels, and with figures computed by hand.
 
 use crate::common::properties::{CASES, cases};
 use crate::common::random::{self, With};
@@ -73,7 +76,8 @@ fn on_lanes(system: &MemorySystem, replay: &Replay, plan: &[Planned], found: &Fo
             let holds = |route| system.route(route).iter().any(|hold| hold.lane.index() == index);
             planned.parts().iter().filter(|(route, _)| holds(*route)).map(|(_, bytes)| *bytes).sum::<f64>()
         };
-        // Of one in parts, which part had how much is not told: at most all of what was to go over this lane.
+        // Of one in parts, the bytes of each part are not reported: at most all bytes of the part
+        // on this lane.
         let (mut least, mut most) = (0.0, 0.0);
         for (planned, carried) in plan.iter().zip(&found.carried) {
             let all = over(planned);
@@ -83,16 +87,16 @@ fn on_lanes(system: &MemorySystem, replay: &Replay, plan: &[Planned], found: &Fo
         }
         let carried: u64 = load.bytes.values().map(|bytes| bytes.get()).sum();
         // Of what is spread evenly, the first lanes have the bytes that are left over.
-        let crumbs = plan.iter().map(|planned| planned.parts().len()).sum::<usize>() as f64;
+        let tolerance = plan.iter().map(|planned| planned.parts().len()).sum::<usize>() as f64;
         prop_assert!(
-            carried as f64 >= least - crumbs && carried as f64 <= most + crumbs,
+            carried as f64 >= least - tolerance && carried as f64 <= most + tolerance,
             "{}: {carried} B, {least} to {most}",
             lane.name
         );
         let seconds = load.busy.as_ps() as f64 / SimTime::PS_PER_SECOND as f64;
         let could = lane.peak.as_f64() / f64::from(lane.shared_by) * seconds;
         prop_assert!(
-            carried as f64 <= could * (1.0 + 1e-9) + 1.0 + crumbs,
+            carried as f64 <= could * (1.0 + 1e-9) + 1.0 + tolerance,
             "{} carried {carried} B in {}",
             lane.name,
             load.busy
@@ -111,7 +115,8 @@ fn on(system: &MemorySystem, (drafts, delays): &(Vec<random::Draft>, Vec<Option<
     planned.map(|(planned, delay)| Planned { cancelled: *delay, ..planned }).collect()
 }
 
-/// The fabric against the twin, which is told to cancel only what the fabric had not completed by then.
+/// The fabric against the twin, which cancels only transfers that the fabric had not completed by
+/// then.
 fn as_the_twin_says(system: &MemorySystem, mut plan: Vec<Planned>) -> Result<(), TestCaseError> {
     let found = found(system, &plan)?;
     for (planned, carried) in plan.iter_mut().zip(&found.carried) {
@@ -129,7 +134,7 @@ fn as_the_twin_says(system: &MemorySystem, mut plan: Vec<Planned>) -> Result<(),
             let off = twin.carried[index] - *carried as f64;
             prop_assert!(
                 (-50.0..51.0 + parts).contains(&off),
-                "transfer {index} carried {carried} B, the twin says {}",
+                "transfer {index} carried {carried} B, the twin {}",
                 twin.carried[index]
             );
         }
@@ -180,7 +185,8 @@ proptest! {
         prop_assert_eq!(found(&merged, &on(&merged, &drafts))?, found(&one_by_one, &on(&one_by_one, &drafts))?);
     }
 
-    /// Also in parts over links: what completes or is cancelled is all that was issued, and nothing stalls.
+    /// Also in parts over links: what completes or is cancelled is all that was issued, and nothing
+    /// stalls.
     #[test]
     fn fifo_conserves(
         memory in random::memory(With { channels: true, hashed: true, latencies: true, efficiency: true, ..With::default() }, Just(Arbitration::Fifo)),
@@ -201,7 +207,8 @@ proptest! {
     }
 }
 
-/// `fifo` over single routes: who is first on all its lanes runs. All of the line is looked at, at every instant.
+/// `fifo` over single routes: who is first on all its lanes runs. All of the line is looked at, at
+/// every instant.
 fn in_the_open(system: &MemorySystem, plan: &[Planned]) -> Found {
     let lanes = |index: usize| -> Vec<usize> {
         let parts = plan[index].parts();
@@ -284,7 +291,8 @@ fn cancelled(planned: Planned, after: u64) -> Planned {
 #[test]
 fn what_is_left_of_a_lane_is_the_others_at_once() {
     let system = two_tiers(Arbitration::Fair);
-    // Both have 0.5 B/ps of HBM's bus. At 200 ns the second has 100 kB and goes; the first lacks 300 kB at 1 B/ps.
+    // Both have 0.5 B/ps of HBM's bus. At 200 ns the second has 100 kB and goes; the first lacks
+    // 300 kB at 1 B/ps.
     let plan = [read(&system, HBM, 0, 400_000), cancelled(read(&system, HBM, 0, 400_000), 200_000)];
     let found = found(&system, &plan).unwrap();
     assert_eq!((found.finishes, found.carried), (vec![500_000, 200_000], vec![None, Some(100_000)]));
@@ -293,8 +301,9 @@ fn what_is_left_of_a_lane_is_the_others_at_once() {
 #[test]
 fn a_cancelled_move_frees_all_its_lanes() {
     let system = two_tiers(Arbitration::Fair);
-    // The move and the external read have 0.2 B/ps each, for the link; the HBM read 0.8. At 500 ns the move has 100 kB; then HBM
-    // gives its read, which lacks 800 kB, 1 B/ps, and the link the other, which lacks 200 kB, 0.4.
+    // The move and the external read have 0.2 B/ps each, for the link; the HBM read 0.8. At 500 ns
+    // the move has 100 kB; then HBM gives its read, which lacks 800 kB, 1 B/ps, and the link the
+    // other, which lacks 200 kB, 0.4.
     let plan = [
         read(&system, HBM, 0, 1_200_000),
         cancelled(moved(&system, EXTERNAL, HBM, 0, 200_000), 500_000),
@@ -316,8 +325,8 @@ fn under_priority_a_move_that_never_had_anything_has_carried_nothing() {
 #[test]
 fn under_fifo_the_next_in_line_starts_when_the_running_one_is_cancelled() {
     let system = two_tiers(Arbitration::Fifo);
-    // The move runs at the link's 0.4 B/ps; its bus and link are free at 250 ns. The second move was in line and is gone, so the
-    // external read, which was behind both, starts then.
+    // The move runs at the link's 0.4 B/ps; its bus and link are free at 250 ns. The second move
+    // was in line and is gone, so the external read, which was behind both, starts then.
     let plan = [
         cancelled(moved(&system, EXTERNAL, HBM, 0, 400_000), 250_000),
         cancelled(moved(&system, EXTERNAL, HBM, 0, 400_000), 100_000),

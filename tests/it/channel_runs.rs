@@ -1,4 +1,8 @@
-//! Whole decode runs over channels: striped ones give what their one lane gives, hashed ones never more.
+//! Whole decode runs over tiers of several channels.
+//!
+//! A striped tier gives the same results as one lane of the same total bandwidth. A hashed tier, in
+//! which each page of KV lies in one channel, is never faster than that, as a stage waits for its
+//! most loaded channel.
 
 use crate::common::properties::cases;
 use crate::common::runs::*;
@@ -10,7 +14,8 @@ use tiersim::units::{RegionId, SimTime};
 
 const HASHED: Interleaving = Interleaving::Hashed { page_tokens: 1 };
 
-/// One layer whose KV alone is on hashed HBM: it waits for the channel that has the most of its pages.
+/// One layer of which only the KV is on hashed HBM: it waits for the channel that has the most of
+/// its pages.
 #[test]
 fn a_layers_read_takes_what_its_fullest_channel_takes() {
     let (tokens, channels) = (100, 4);
@@ -25,7 +30,8 @@ fn a_layers_read_takes_what_its_fullest_channel_takes() {
     let fullest = *pages.iter().max().unwrap();
     assert!(fullest > u64::from(tokens / channels), "{pages:?}: this case is to be uneven");
     let (_, keep) = simulate(&config);
-    // 0.25 B/ps a channel. The mlp's 1000 B then have each channel beside 1000 B that are written to one of them.
+    // 0.25 B/ps a channel. The mlp's 1000 B then have each channel beside 1000 B that are written
+    // to one of them.
     let read = keep.carried.iter().find(|it| it.0 == TransferClass::KvRead).unwrap();
     assert_eq!((read.4 - read.2).as_ps(), fullest * 4000);
 }

@@ -1,5 +1,8 @@
-//! Channels one by one: a striped tier gives what its one lane gives, a hashed one waits for its most loaded channel; limits on
-//! how many transfers a lane carries; links of packets; buses that turn around.
+//! Transfers over the channels of a tier, against twins and figures by hand.
+//!
+//! A striped tier gives what its one lane gives; a transfer over hashed channels waits for the most
+//! loaded one. Also here: limits on the number of transfers that a lane carries, links that carry
+//! packets, and buses that turn around between reads and writes.
 
 use crate::common::properties::{CASES, cases};
 use crate::common::random::{self, With};
@@ -18,8 +21,8 @@ fn plain(arbitration: Arbitration, tiers: Vec<TierConfig>) -> MemoryConfig {
     config(arbitration, ClassWeights::default(), tiers)
 }
 
-/// What a completion says, but for its id.
-fn said(done: &Completed<usize>) -> (usize, SimTime, SimTime, SimTime) {
+/// A completion without its id.
+fn report(done: &Completed<usize>) -> (usize, SimTime, SimTime, SimTime) {
     (done.tag, done.started, done.finished, done.unloaded)
 }
 
@@ -29,7 +32,7 @@ fn merged_and_one_by_one(
 ) -> [Vec<(usize, SimTime, SimTime, SimTime)>; 2] {
     [MemorySystem::new(memory).unwrap(), MemorySystem::channel_by_channel(memory).unwrap()].map(|system| {
         let plan = random::on(&system, drafts);
-        Replay::new(&system, &plan).finish().iter().map(said).collect()
+        Replay::new(&system, &plan).finish().iter().map(report).collect()
     })
 }
 
@@ -84,7 +87,8 @@ fn read_parts(system: &MemorySystem, tier: TierId, issued: u64, bytes: &[u64]) -
 fn a_transfer_in_parts_waits_for_its_most_loaded_channel() {
     for arbitration in [Arbitration::Fair, Arbitration::Priority, Arbitration::Fifo] {
         let system = lay(&plain(arbitration, vec![hashed(1000, 4), tier("external", giga(1))]));
-        // 0.25 B/ps a channel: 400 kB on the second take 1.6 us, where all four together would take 0.7.
+        // 0.25 B/ps a channel: 400 kB on the second take 1.6 us, where all four together would take
+        // 0.7.
         let plan = [read_parts(&system, HBM, 0, &[100_000, 400_000, 0, 200_000])];
         let done = &Replay::new(&system, &plan).finish()[0];
         assert_eq!((done.finished.as_ps(), done.unloaded.as_ps()), (1_600_000, 1_600_000), "{arbitration}");
@@ -104,9 +108,9 @@ fn what_parts_take_of_a_link_alone_is_known() {
         let external = TierConfig { link: Some(LinkConfig::new(giga(400), giga(400)).into()), ..hashed(800, 4) };
         lay(&plain(arbitration, vec![tier("hbm", giga(1000)), external]))
     };
-    // Channels of 0.2 B/ps behind a link of 0.4. Three parts share the link at 0.1333 B/ps each until the first has its 100 kB at
-    // 750 ns; two go on at 0.2 until the second has 200 kB at 1250 ns; the third alone is held back by its channel: 300 kB at
-    // 1750 ns.
+    // Channels of 0.2 B/ps behind a link of 0.4. Three parts share the link at 0.1333 B/ps each
+    // until the first has its 100 kB at 750 ns; two go on at 0.2 until the second has 200 kB at
+    // 1250 ns; only the third is limited by its channel: 300 kB at 1750 ns.
     for arbitration in [Arbitration::Fair, Arbitration::Priority] {
         let system = tiers(arbitration);
         let plan = [read_parts(&system, EXTERNAL, 0, &[100_000, 200_000, 0, 300_000])];
@@ -114,7 +118,8 @@ fn what_parts_take_of_a_link_alone_is_known() {
         assert!(done.finished.as_ps().abs_diff(1_750_000) <= 1, "{done:?}");
         assert!(done.unloaded.as_ps().abs_diff(1_750_000) <= 1 && done.unloaded <= done.latency(), "{done:?}");
     }
-    // Under fifo a link carries one transfer at a time, in all its parts: the second waits for the first.
+    // Under fifo a link carries one transfer at a time, in all its parts: the second waits for the
+    // first.
     let system = tiers(Arbitration::Fifo);
     let first = read_parts(&system, EXTERNAL, 0, &[100_000, 200_000, 0, 300_000]);
     let second = read_parts(&system, EXTERNAL, 0, &[0, 0, 40_000, 0]);
@@ -145,7 +150,8 @@ fn packets_leave_their_payload_of_a_link() {
     let (reads, writes) = (read(&system, EXTERNAL, 0, 400_000), write(&system, EXTERNAL, 0, 200_000));
     assert_eq!(finishes(&system, std::slice::from_ref(&reads)), [1_000_000]);
     assert_eq!(finishes(&system, std::slice::from_ref(&writes)), [1_000_000]);
-    // Both at once have 0.8 of 600 GB/s together: 0.28 B/ps for the reads beside 0.2 for the writes, and then all of 0.4.
+    // Both at once have 0.8 of 600 GB/s together: 0.28 B/ps for the reads beside 0.2 for the
+    // writes, and then all of 0.4.
     assert_eq!(finishes(&system, &[reads, writes]), [1_300_000, 1_000_000]);
 }
 
@@ -178,14 +184,16 @@ fn a_lane_of_two_carries_two_and_the_third_waits_for_a_last_byte() {
         read(&system, EXTERNAL, 0, 100_000),
     ];
     let done = Replay::new(&system, &plan).finish();
-    // Two share until the second has its 100 kB at 200 ns; the third then shares with the first until it has its own.
+    // Two share until the second has its 100 kB at 200 ns; the third then shares with the first
+    // until it has its own.
     let times: Vec<u64> = done.iter().map(|done| done.finished.as_ps()).collect();
     assert_eq!(times, [500_000, 200_000, 400_000, 200_000]);
     assert_eq!(done[2].started.as_ps(), 200_000);
     assert_eq!(done[2].queueing().as_ps(), 300_000);
 }
 
-/// What is issued at one instant is in line together: precedence decides, and not the order of issue.
+/// What is issued at one instant is in line together: precedence decides, and not the order of
+/// issue.
 #[test]
 fn of_those_that_come_at_one_instant_the_due_one_goes_first() {
     let hbm = TierConfig { max_transfers: Some(1), ..tier("hbm", giga(1000)) };
@@ -205,7 +213,8 @@ fn a_cap_holds_for_all_parts_of_a_move_together() {
     }
 }
 
-/// Nobody gets anything of a bus that those of higher precedence fill, though a share of it is no whole number.
+/// Nobody gets anything of a bus that those of higher precedence fill, though a share of it is no
+/// whole number.
 #[test]
 fn what_roundings_leave_starts_nobody() {
     for one_by_one in [false, true] {
@@ -223,7 +232,8 @@ fn what_roundings_leave_starts_nobody() {
 proptest! {
     #![proptest_config(cases(CASES))]
 
-    /// At every instant; and whoever is first in line on all its limited lanes, which have room, waits no more.
+    /// At every instant; and whoever is first in line on all its limited lanes, which have room,
+    /// waits no more.
     #[test]
     fn a_lane_never_carries_more_than_it_may(
         memory in random::memory(
@@ -281,7 +291,8 @@ proptest! {
         prop_assert!(last(hashed.clone()).unwrap_or(0) + 1 >= last(striped).unwrap_or(0));
     }
 
-    /// Everything at once, and extremes: what completes was all that was issued, nothing panics, nothing stalls.
+    /// Everything at once, and extremes: what completes was all that was issued, nothing panics,
+    /// nothing stalls.
     #[test]
     fn extremes_complete(
         arbitration in random::any_arbitration(),
@@ -309,7 +320,8 @@ proptest! {
             ..tier(&format!("tier{index}"), bandwidth(rates[index]))
         });
         let config = config(arbitration, weights, tiers.collect());
-        // The first tier loses a tenth; where that puts it after the second, there is nothing to test.
+        // The first tier loses a tenth; where that puts it after the second, there is nothing to
+        // test.
         let Ok(system) = MemorySystem::new(&config) else { return Ok(()) };
         let plan = random::on(&system, &drafts);
         let done = Replay::new(&system, &plan).finish();
@@ -318,7 +330,8 @@ proptest! {
             prop_assert!(done.started <= done.finished);
         }
         for (index, load) in loads(&system, &plan).iter().enumerate() {
-            // Even parts count whole bytes, what is left over on the first lanes: each lane within a byte a transfer.
+            // Even parts count whole bytes, what is left over on the first lanes: each lane within
+            // a byte a transfer.
             let holds = |route| system.route(route).iter().any(|hold| hold.lane.index() == index);
             let parts = plan.iter().flat_map(Planned::parts).filter(|(route, _)| holds(*route));
             let expected: f64 = parts.map(|(_, bytes)| bytes).sum();
@@ -340,7 +353,8 @@ fn bytes_arrive_over_channels_when_they_arrive_over_one_lane() {
             replay.handle(SimTime::ZERO);
             for picoseconds in 1..1000 {
                 let arrived = replay.machine.fabric().delivered(SimTime::from_ps(picoseconds), replay.in_flight[&0], 0);
-                // A byte a picosecond; where each channel is one of three under fifo, the first stands for all.
+                // A byte a picosecond; where each channel is one of three under fifo, the first
+                // stands for all.
                 assert_eq!(
                     arrived,
                     Delivered::Part(Bytes::new(picoseconds)),

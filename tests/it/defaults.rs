@@ -30,8 +30,8 @@ fn a_plain_run_is_realizable_and_has_the_baseline_beside_it() {
     let names: Vec<&str> = both.as_array().unwrap().iter().map(|run| run["strategy"].as_str().unwrap()).collect();
     assert_eq!(names, ["baseline", "balanced-online"]);
     assert!(both.as_array().unwrap().iter().all(|run| run["knows"] == "realizable"));
-    // What says something of its strategy runs alone: a flag for it or for a part of it, and a run
-    // that is repeated.
+    // A command that sets its strategy runs without the baseline: a flag for it or for a part of
+    // it, and a run that is repeated.
     for flags in [&["--strategy", "best-ratio"][..], &["--migration", "None"], &["--set", "strategy=baseline"]] {
         let one = json(place.path(), &[&["run", "study", "--decode", "4", "--json"], flags].concat());
         assert!(one["strategy"].is_string(), "{flags:?}: {one}");
@@ -45,7 +45,7 @@ fn a_plain_run_is_realizable_and_has_the_baseline_beside_it() {
 
 #[test]
 fn the_faster_machine_is_the_faster_one() {
-    // An oracle that moves at any cost says that the H200 takes more than twice the time.
+    // An oracle that moves at any cost reports that the H200 takes more than twice the time.
     let place = TempDir::new().unwrap();
     let entries = ["gh200=gh200 --decode 4", "h200=gh200 --memory h200-pcie --decode 4"];
     let found = json(place.path(), &["compare", entries[0], entries[1], "--json"]);

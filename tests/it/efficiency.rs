@@ -1,4 +1,8 @@
-//! Lanes on which a byte's cost depends on its granule and on what else is carried; caps on the rate of a transfer.
+//! Lanes on which the cost of a byte depends on its granule and on the share of reads, and caps on
+//! the rate of a transfer.
+//!
+//! Rates are compared with the float twin, whose bisection needs no closed form; figures by hand
+//! show single rows of an efficiency table.
 
 use crate::common::properties::{CASES, cases};
 use crate::common::random::{self, With};
@@ -82,23 +86,29 @@ fn with_efficiency(efficiency: EfficiencyConfig) -> MemorySystem {
 
 #[test]
 fn a_read_alone_takes_what_the_table_says_of_its_granule() {
-    // 0.8 in long granules; 64 B in a row achieve 0.4. Half-way between 1/64 and 1/256 the time is half-way as well.
+    // 0.8 in long granules; 64 contiguous bytes achieve 0.4. Half-way between 1/64 and 1/256 the
+    // time is half-way as well.
     let system = with_efficiency(table(&[64, 256], &["1"], &[&["0.4"], &["0.8"]]));
-    let alone = |granule| {
+    let unloaded = |granule| {
         let plan = [Planned { granule, ..read(&system, HBM, 0, 1_000_000) }];
         finishes(&system, &plan)[0]
     };
-    assert_eq!([alone(1 << 20), alone(256), alone(64), alone(1)], [1_250_000, 1_250_000, 2_500_000, 2_500_000]);
-    // 2/(1/64 + 1/256) = 102.4 B is no granule; at 128 B, a third of the way, 1.25 + 1.25 / 3 us a MB.
-    assert!(alone(128).abs_diff(1_666_667) <= 1);
+    assert_eq!(
+        [unloaded(1 << 20), unloaded(256), unloaded(64), unloaded(1)],
+        [1_250_000, 1_250_000, 2_500_000, 2_500_000]
+    );
+    // 2/(1/64 + 1/256) = 102.4 B is no granule; at 128 B, a third of the way, 1.25 + 1.25 / 3 us a
+    // MB.
+    assert!(unloaded(128).abs_diff(1_666_667) <= 1);
 }
 
 #[test]
 fn reads_and_writes_that_share_a_bus_turn_it_around_all_the_time() {
-    // Either alone at the peak, half and half at half of it.
+    // Reads only or writes only run at the peak, half and half at half of it.
     let system = with_efficiency(table(&[1], &["0", "0.5", "1"], &[&["1", "0.5", "1"]]));
     let plan = [read(&system, HBM, 0, 1_000_000), write(&system, HBM, 0, 2_000_000)];
-    // Each gets 0.25 B/ps until the read has its 1 MB after 4 us; the write then lacks 1 MB, at 1 B/ps.
+    // Each gets 0.25 B/ps until the read has its 1 MB after 4 us; the write then lacks 1 MB, at 1
+    // B/ps.
     assert_eq!(finishes(&system, &plan).map_each(|at| at.div_ceil(10) * 10), [4_000_000, 5_000_000]);
 }
 
@@ -112,7 +122,8 @@ impl MapEach for Vec<u64> {
     }
 }
 
-/// A move each way over a bus with losses that neither fills: the other one's lanes decide, as if the bus had none.
+/// A move each way over a bus with losses that neither fills: the other one's lanes decide, as if
+/// the bus had none.
 #[test]
 fn a_bus_that_is_far_from_full_slows_nobody() {
     let hbm = TierConfig { efficiency: Some(table(&[1], &["1"], &[&["0.4"]]).into()), ..tier("hbm", giga(2050)) };
@@ -121,16 +132,18 @@ fn a_bus_that_is_far_from_full_slows_nobody() {
         let external = TierConfig { link: Some(link.into()), duplex: Duplex::Full, ..tier("external", giga(400)) };
         let system = lay(&config(Arbitration::Fair, ClassWeights::default(), vec![hbm.clone(), external]));
         let plan = [moved(&system, EXTERNAL, HBM, 0, 100_000), moved(&system, HBM, EXTERNAL, 0, 100_000)];
-        let alone = [&plan[..1], &plan[1..]].map(|alone| finishes(&system, alone)[0]);
-        assert_eq!(finishes(&system, &plan), alone, "{slow}");
+        let unloaded = [&plan[..1], &plan[1..]].map(|single| finishes(&system, single)[0]);
+        assert_eq!(finishes(&system, &plan), unloaded, "{slow}");
     }
 }
 
-/// Reads in short granules that cost less the more is written beside them, in long ones. What they were given together must not
-/// be more than the bus carries when the one has reached what its cap allows.
+/// Reads in short granules that cost less the more is written beside them, in long ones. What they
+/// were given together must not be more than the bus carries when the one has reached what its cap
+/// allows.
 #[test]
 fn more_writes_that_make_reads_cheaper_leave_the_bus_no_more_than_full() {
-    // A byte takes (1 + 9 s) of its time at peak in granules of 64 B, where s is the share of reads; 1 in granules of 64 KiB.
+    // A byte takes (1 + 9 s) of its time at peak in granules of 64 B, where s is the share of
+    // reads; 1 in granules of 64 KiB.
     let steep = table(&[64, 65_536], &["0", "1"], &[&["1", "0.1"], &["1", "1"]]);
     let hbm = TierConfig { efficiency: Some(steep.into()), ..tier("hbm", giga(1000)) };
     for read_gigabytes in [50, 120, 150, 180, 200] {
@@ -200,7 +213,8 @@ proptest! {
         }
     }
 
-    /// Shipped DRAM parts, whose costs are steep: no twin agrees on every share there, but bytes are conserved.
+    /// Shipped DRAM parts, whose costs are steep: no twin agrees on every share there, but bytes
+    /// are conserved.
     #[test]
     fn on_dram_parts_everything_completes_and_no_bus_carries_more_than_its_peak(
         part in prop::sample::select(tiersim::catalog::DRAM.iter().map(|part| part.0).collect::<Vec<_>>()),

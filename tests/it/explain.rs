@@ -1,5 +1,8 @@
-//! Why a run is as slow as it is: the ladder against figures computed by hand, what is waited for against a slow twin, what must
-//! always hold of both, and the command as a user meets it.
+//! `tiersim explain`: why a run is as slow as it is.
+//!
+//! The ladder idealizes one cause after the other and attributes the loss to them; waits are
+//! attributed to the tier or to compute. Both are compared with figures by hand and with a slow
+//! twin, and what must always hold of them is tried on random runs. The last tests run the command.
 
 use crate::common::program::{binary, tiersim};
 use crate::common::properties::cases;
@@ -46,7 +49,8 @@ fn cost<'a>(explanation: &'a Explanation, name: &str) -> &'a tiersim::explain::C
     explanation.costs.iter().find(|cost| cost.name == name).unwrap_or_else(|| panic!("no {name}"))
 }
 
-/// One layer of 4000 B of weights on HBM, which they fill (1000 GB/s), and KV of 1000 B a token behind a link of 250 GB/s.
+/// One layer of 4000 B of weights on HBM, which they fill (1000 GB/s), and KV of 1000 B a token
+/// behind a link of 250 GB/s.
 fn by_hand() -> ScenarioConfig {
     small(1, (4000, 0), 1000, 4000, 2, 2)
 }
@@ -56,8 +60,8 @@ fn waits_by_hand() {
     let scenario = Scenario::new(by_hand()).unwrap();
     let mut waits = WaitRecorder::new(scenario.memory());
     run(&scenario, &mut waits).unwrap();
-    // Step 0: 4 ns of weights on HBM, 8 ns of two tokens over the link. Step 1 reads three tokens, the last of which is being written
-    // for 4 ns first: 4 + 12.
+    // Step 0: 4 ns of weights on HBM, 8 ns of two tokens over the link. Step 1 reads three tokens,
+    // the last of which is being written for 4 ns first: 4 + 12.
     let ns = |ns: u64| SimTime::from_ps(1000 * ns);
     assert_eq!(waits.total(1), [("external.link.read", ns(8))]);
     assert_eq!(waits.total(2), [("external.link.read", ns(20)), ("pending write", ns(4))]);
@@ -78,7 +82,8 @@ fn compute_and_latencies_are_waited_for() {
     };
     let named = |pairs: &[(&str, u64)]| pairs.iter().map(|(name, ps)| ((*name).to_owned(), *ps)).collect::<Vec<_>>();
     assert_eq!(waits(&config), named(&[("external.link.read", 8000), ("latency", 1500)]));
-    // 6000 B at 2 FLOP each and 1 TFLOP/s are 12 ns, longer than all reads; 9.5 ns at 1.583, as long: the read counts.
+    // 6000 B at 2 FLOP each and 1 TFLOP/s are 12 ns, longer than all reads; 9.5 ns at 1.583, as
+    // long: the read counts.
     config.compute =
         Some(ComputeConfig { rate: "1 TFLOP/s".parse().unwrap(), flop_per_weight_byte: 2.0, flop_per_kv_byte: 2.0 });
     assert_eq!(waits(&config), named(&[("compute", 12_000)]));
@@ -143,8 +148,9 @@ fn migration_is_what_is_lost_to_it() {
     assert_eq!(keep.steps.iter().map(|step| step.late).sum::<u64>(), 0);
 }
 
-/// The twin: what is waited for by tier, from the transfers alone. A sublayer waits for the tier of the read that was complete
-/// last; of reads that end together, for that of weights, then for that of the faster tier.
+/// The twin: waits by tier, computed from the transfers only. A stage waits for the tier of the
+/// read that was complete last; of reads that end together, for that of weights, then for that of
+/// the faster tier.
 #[derive(Default)]
 struct ByTier {
     reads: Vec<(SimTime, TransferClass, usize)>,
@@ -167,7 +173,7 @@ impl Probe for ByTier {
         true
     }
 
-    // Told here only when sublayers end.
+    // Reported here only when stages end.
     fn waits(&mut self, now: SimTime, waits: &Waits<'_>) {
         if waits.reads.is_empty() && now > self.began {
             let last = self.reads.iter().filter(|read| read.0 == now).map(|read| (read.1, read.2)).min().unwrap();
@@ -235,7 +241,8 @@ fn scenarios() -> impl Strategy<Value = ScenarioConfig> {
 proptest! {
     #![proptest_config(cases(80))]
 
-    /// The costs add up to the loss exactly, no run of the ladder beats its own bound, and waits add up to times.
+    /// The costs add up to the loss exactly, no run of the ladder beats its own bound, and waits
+    /// add up to times.
     #[test]
     fn the_steps_add_up(config in scenarios()) {
         let Ok(scenario) = Scenario::new(config) else { return Ok(()) };
@@ -269,8 +276,8 @@ proptest! {
         prop_assert_eq!(serde_json::to_string(&threads).unwrap(), serde_json::to_string(&explanation).unwrap());
     }
 
-    /// Spared everything, a run still keeps its books: no tier above its capacity, nothing issued that is not complete, every
-    /// token read from one tier.
+    /// A run with everything idealized still accounts for its bytes: no tier above its capacity,
+    /// nothing issued that is not complete, every token read from one tier.
     #[test]
     fn an_ideal_run_obeys_the_rules(config in scenarios()) {
         let Ok(scenario) = Scenario::new(config) else { return Ok(()) };
@@ -291,7 +298,7 @@ proptest! {
         prop_assert_eq!(ideal.idealized(Idealization::NONE).unwrap().idealization(), ideal.idealization());
     }
 
-    /// What was waited for, by tier, is what the slow twin says.
+    /// Waits by tier agree with the slow twin.
     #[test]
     fn waits_are_those_of_the_last_read(config in scenarios()) {
         let mut config = config;
@@ -319,8 +326,9 @@ proptest! {
         }
     }
 
-    /// The lane that holds a transfer up is a bottleneck as max-min fairness defines it: it is full, and nobody on it gets more for
-    /// his weight (Bertsekas and Gallager, Data Networks, 6.5.2).
+    /// The lane that holds a transfer up is a bottleneck as max-min fairness defines it: it is
+    /// full, and nobody on it gets more for his weight (Bertsekas and Gallager, Data Networks,
+    /// 6.5.2).
     #[test]
     fn a_lane_that_limits_is_full_and_gives_nobody_more(
         routes in prop::collection::vec((0usize..8, 1u64..1_000_000), 5),

@@ -35,7 +35,7 @@ fn config(efficiency: &EfficiencyConfig, page_tokens: u32, skip: u32) -> Scenari
     config
 }
 
-/// What each step's KV read of the layer takes alone, and its bytes.
+/// The unloaded service time of each step's KV read of the layer, and its bytes.
 fn reads(config: &ScenarioConfig) -> Vec<(SimTime, Bytes)> {
     let (_, keep) = simulate(config);
     let of_kv = keep.carried.iter().filter(|it| it.0 == TransferClass::KvRead);
@@ -65,13 +65,13 @@ proptest! {
         let achieved = Efficiency::new(&efficiency).unwrap();
         let mut source = Scenario::new(config.clone()).unwrap().skips().unwrap();
         let mut skips = StepSkips::none(1, 506);
-        for (step, (alone, bytes)) in reads(&config).into_iter().enumerate() {
+        for (step, (unloaded, bytes)) in reads(&config).into_iter().enumerate() {
             let context = 500 + step;
             source.next_step(context, &mut skips).unwrap();
             let granule = bytes.get() / runs_of(&skips, context, page_tokens as usize) as u64;
             let expected = bytes.as_f64() / (PEAK * achieved.achieved(Bytes::new(granule), 1.0)) * 1e12;
             // The granule is rounded to 3 %, which changes the time by less.
-            prop_assert!((alone.as_ps() as f64 / expected - 1.0).abs() < 0.03, "step {step}: {alone}, not {expected} ps");
+            prop_assert!((unloaded.as_ps() as f64 / expected - 1.0).abs() < 0.03, "step {step}: {unloaded}, not {expected} ps");
         }
     }
 }
@@ -80,9 +80,9 @@ proptest! {
 fn kv_without_gaps_is_read_as_fast_as_weights() {
     for efficiency in [table(), part()] {
         let streaming = Efficiency::new(&efficiency).unwrap().streaming(1.0);
-        for (alone, bytes) in reads(&config(&efficiency, 1, 0)) {
+        for (unloaded, bytes) in reads(&config(&efficiency, 1, 0)) {
             let expected = bytes.as_f64() / (PEAK * streaming) * 1e12;
-            let ratio = alone.as_ps() as f64 / expected;
+            let ratio = unloaded.as_ps() as f64 / expected;
             // 500 tokens of 4 KiB are 2 MB: all but what the table takes off below 4 MiB, or a part
             // for the rows of one stream.
             assert!((0.999..1.02).contains(&ratio), "{}: {ratio}", efficiency.source);
@@ -117,8 +117,8 @@ fn a_table_of_one_granule_says_the_same_of_all() {
     )
     .unwrap();
     for skip in [0, 500] {
-        for (alone, bytes) in reads(&config(&one, 1, skip)) {
-            assert_eq!(alone.as_ps(), 2 * bytes.get());
+        for (unloaded, bytes) in reads(&config(&one, 1, skip)) {
+            assert_eq!(unloaded.as_ps(), 2 * bytes.get());
         }
     }
 }

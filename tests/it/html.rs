@@ -1,8 +1,9 @@
 //! `report.html` in a real browser, as a reader meets it: Chromium, headless. Where there is none,
 //! these tests are skipped.
 //!
-//! The page is opened from disk in a frame of a desktop's and of a phone's width. A script at its end does what a reader does
-//! (clicks, keys, the pointer) and tells the outer page what it found, whose document Chromium then prints.
+//! The page is opened from disk in a frame of a desktop's and of a phone's width. A script at its
+//! end does what a reader does (clicks, keys, the pointer) and reports to the outer page, whose
+//! document Chromium then prints.
 
 use crate::common::program::tiersim;
 use crate::skip;
@@ -311,7 +312,8 @@ fn pages_hold_all_that_they_need() {
     assert_eq!(again, runs[0].summary.scenario);
 }
 
-/// Every run has a page, several side by side have one more, and all are the same whenever they are made.
+/// Every run has a page, several side by side have one more, and all are the same whenever they are
+/// made.
 #[test]
 fn runs_leave_the_same_pages_every_time() {
     let folder = TempDir::new().unwrap();
@@ -328,7 +330,7 @@ fn runs_leave_the_same_pages_every_time() {
 
 /// A run that ran out of memory says so first, and shows what there is.
 #[test]
-fn incomplete_runs_say_so() {
+fn incomplete_runs_are_reported() {
     let folder = TempDir::new().unwrap();
     let page = |capacity: &str| {
         let command = ["run", "--decode", "400", "--hbm-capacity", "1GiB", "--strategy", "baseline", "--out", "out"];
@@ -336,16 +338,16 @@ fn incomplete_runs_say_so() {
         tiersim(folder.path(), command).args(["--set", &set]).assert().code(1);
         fs::read_to_string(folder.path().join("out/report.html")).unwrap()
     };
-    for (capacity, says) in
+    for (capacity, expected) in
         [("1200 MiB", "baseline is incomplete: "), ("1 GiB", "did not get to the end of its first token")]
     {
         let html = page(capacity);
-        assert!(html.contains(says), "{capacity}");
+        assert!(html.contains(expected), "{capacity}");
         let Some(chromium) = chromium() else { skip!("{NO_CHROMIUM}") };
         let found = read(&chromium, &html, 1000);
         assert_eq!(found["errors"], Value::Array(Vec::new()), "{found}");
         let instead = found["instead"].as_str().is_some_and(|text| text.contains("No token was decoded to its end."));
-        assert_eq!(instead, says.contains("first token"), "{found}");
+        assert_eq!(instead, expected.contains("first token"), "{found}");
     }
 }
 

@@ -197,7 +197,7 @@ fn one_larger_than_the_window_gets_outstanding_over_latency() {
         let plan = [read(&system, EXTERNAL, 0, 1_000_000)];
         let done = Replay::new(&system, &plan).finish();
         assert_eq!(done[0].finished.as_ps(), 11_000_000, "{arbitration}");
-        assert_eq!(done[0].queueing(), SimTime::ZERO, "{arbitration}: alone it takes as long");
+        assert_eq!(done[0].queueing(), SimTime::ZERO, "{arbitration}: unloaded, it takes as long");
     }
 }
 
@@ -233,7 +233,7 @@ fn one_that_would_fit_alone_shares_while_others_are_in_flight() {
     // after 88.9 ns; the larger goes on at 900 until the third is complete at 100 ns, and has its
     // last 10 kB at 1000.
     assert_eq!(times, [11_500_000, 2_000_000, 21_110_001, 21_088_889, 21_100_000]);
-    // Alone, it would have taken its latency and 50 ns.
+    // Its unloaded service time is its latency and 50 ns.
     assert_eq!(done[1].unloaded.as_ps(), 1_050_000);
     assert_eq!(done[1].queueing().as_ps(), 950_000);
 }
@@ -364,16 +364,16 @@ proptest! {
 }
 
 #[test]
-fn without_limits_a_run_is_spared_them() {
+fn an_idealized_run_has_no_limits() {
     let mut config = runs::small(1, (0, 1000), 1000, 1000, 100, 2);
     let memory = runs::memory(&mut config);
     memory.tiers[1].latency = SimTime::from_ps(MICROSECOND);
     memory.tiers[1].outstanding = Some(Bytes::new(10_000));
     let scenario = tiersim::simulation::Scenario::new(config).unwrap();
     assert!(scenario.is_affected_by(Ideal::NoLimits));
-    let spared = scenario.idealized([Ideal::NoLimits].into_iter().collect()).unwrap();
-    assert!(!spared.is_affected_by(Ideal::NoLimits));
-    let (limited, ideal) = (runs::carry_out(&scenario).0.simulated, runs::carry_out(&spared).0.simulated);
+    let unlimited = scenario.idealized([Ideal::NoLimits].into_iter().collect()).unwrap();
+    assert!(!unlimited.is_affected_by(Ideal::NoLimits));
+    let (limited, ideal) = (runs::carry_out(&scenario).0.simulated, runs::carry_out(&unlimited).0.simulated);
     // 100 kB at 10 GB/s a step, or at the link's 250.
     assert!(limited > ideal + SimTime::from_ps(2 * 9 * MICROSECOND), "{limited}, {ideal}");
 }

@@ -1,4 +1,8 @@
-//! Inclusive residency: the last tier holds a copy of all, and the faster ones are caches of it.
+//! Inclusive residency: the last tier holds a copy of all KV, and the faster tiers are caches of
+//! it.
+//!
+//! A token leaves a cache without a move, as its copy remains; a move into a cache adds a copy.
+//! Capacity, bytes and reads are checked on random runs.
 
 use crate::common::properties::cases;
 use crate::common::runs::*;
@@ -15,8 +19,8 @@ fn a_run_by_hand_writes_every_token_twice_and_reads_it_once() {
     let (outcome, keep) = simulate(&config);
     for (step, kept) in keep.steps.iter().enumerate() {
         let context = 2 + step as u64;
-        // Attention reads 1000 B and the context at 1 B/ps; the mlp's 1000 B share the bus with 100 B that are written. The copy
-        // takes the link, where nothing else is.
+        // Attention reads 1000 B and the context at 1 B/ps; the mlp's 1000 B share the bus with 100
+        // B that are written. The copy takes the link, where nothing else is.
         assert_eq!(kept.latency.as_ps(), 1000 + 100 * context + 1100, "step {step}");
         assert_eq!(kept.attention_read, [1000 + 100 * context, 0]);
         assert_eq!(kept.used, [2000 + 100 * (context + 1); 2], "on HBM, and all of it again outside");
@@ -37,7 +41,8 @@ fn moving_out_is_forgetting_once_the_copy_is_written() {
         let (_, keep) = simulate(&config);
         for step in 0..3u64 {
             let kept = &keep.steps[step as usize];
-            // Nothing is decided after the last step. At 250 GB/s a copy takes 400 ps, at 1 GB/s 100 ns: longer than the run.
+            // Nothing is decided after the last step. At 250 GB/s a copy takes 400 ps, at 1 GB/s
+            // 100 ns: longer than the run.
             let last = u64::from(step == 2);
             let on_hbm = if forgotten { last } else { step + 1 };
             assert_eq!(kept.used, [2000 + 100 * on_hbm, 2000 + 100 * (3 + step)], "step {step}, link of {link}");
@@ -73,7 +78,8 @@ fn the_last_tier_must_hold_a_copy_of_all() {
 proptest! {
     #![proptest_config(cases(150))]
 
-    /// With time for every move, what is read where does not depend on copies: moving out only costs nothing.
+    /// With time for every move, what is read where does not depend on copies: moving out only
+    /// costs nothing.
     #[test]
     fn the_same_is_read_from_each_tier_as_under_exclusive_residency(
         layers in 2u32..5, kv in 1u64..2000, prefill in 1u32..80, decode in 2u32..20, skip in 0u32..=1000,
@@ -88,7 +94,8 @@ proptest! {
         for (a, b) in exclusive.steps.iter().zip(&inclusive.steps) {
             prop_assert_eq!((&a.attention_read, &a.mlp_read, a.migrated.0), (&b.attention_read, &b.mlp_read, b.migrated.0));
             prop_assert_eq!(b.migrated.1, 0);
-            // A token that leaves holds its room until it has arrived; one that is forgotten does not.
+            // A token that leaves holds its room until it has arrived; one that is forgotten does
+            // not.
             prop_assert!(b.used[0] <= a.used[0]);
         }
     }

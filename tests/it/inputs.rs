@@ -83,14 +83,14 @@ fn percentile_files_of_other_tools_are_read_exactly() {
     assert_eq!((figures["mean"].as_f64(), figures["max"].as_f64()), (Some(1.47e6), Some(1.987e6)));
     assert_eq!(figures["p99"].as_f64(), Some(1.987e6));
     let place = TempDir::new().unwrap();
-    for (content, told) in [
+    for (content, expected) in [
         (HEADING.replace("count    =            2", "count    =            3"), "'Total count' below it is 3"),
         (HEADING.replace("1.50, Std", "9.50, Std"), "'Mean'"),
         (HEADING.replace("        2.00 1.0", "        0.50 1.0"), "less than that of the line before"),
         (HEADING.replace("        2.00 1.0", "        1e300 1.0"), "longer than 213 days"),
     ] {
         fs::write(place.path().join("x.hgrm"), content).unwrap();
-        refused_in(place.path(), &["hist", "x.hgrm", "--unit", "ms"], &["x.hgrm:5", told]);
+        refused_in(place.path(), &["hist", "x.hgrm", "--unit", "ms"], &["x.hgrm:5", expected]);
     }
 }
 
@@ -133,8 +133,8 @@ fn histograms_with_great_counts_and_like_names_are_kept_apart() {
     let tags = ["a/b", "a-b", "c\u{1b}[31m"];
     let log: String = tags.iter().map(|tag| format!("Tag={tag},{line}\n")).collect();
     fs::write(place.path().join("two.hlog"), log).unwrap();
-    let (table, told) = output(place.path(), &["hist", "two.hlog", "--unit", "ns", "--out", "o"], 0);
-    assert!(!table.contains('\u{1b}') && !told.contains('\u{1b}') && table.contains("c\\u{1b}[31m"), "{table}");
+    let (table, message) = output(place.path(), &["hist", "two.hlog", "--unit", "ns", "--out", "o"], 0);
+    assert!(!table.contains('\u{1b}') && !message.contains('\u{1b}') && table.contains("c\\u{1b}[31m"), "{table}");
     let histograms = fs::read_dir(place.path().join("o/histograms")).unwrap().count();
     let pictures = fs::read_dir(place.path().join("o")).unwrap().count() - 2;
     assert_eq!((histograms, pictures), (3, 6), "a file each, and two pictures each");
@@ -173,8 +173,8 @@ fn counts_are_written_as_people_do() {
     };
     for (typed, tokens) in [("\"2k\"", 2048), ("\"1_024\"", 1024), ("1_024", 1024), ("1e3", 1000)] {
         scenario(typed);
-        let (told, _) = output(place.path(), &["check", "s.ron"], 0);
-        assert!(told.contains(&format!("{tokens} + 1 tokens")), "{typed}: {told}");
+        let (message, _) = output(place.path(), &["check", "s.ron"], 0);
+        assert!(message.contains(&format!("{tokens} + 1 tokens")), "{typed}: {message}");
     }
     for typed in ["1.5", "-1", "4294967296", "NaN", "\"2 KiB\""] {
         scenario(typed);
@@ -273,17 +273,20 @@ fn control_characters_and_long_lines_do_not_reach_a_terminal() {
         "m.ron",
         "MemorySystem(name:\"m\",tiers:[(name:\"\\u{1b}]0;x\\u{7}\",capacity:\"4 GiB\",bandwidth:\"1 GB/s\"),(name:\"e\",capacity:\"4 GiB\",bandwidth:\"1 GB/s\")])",
     );
-    let (_, told) = output(place.path(), &["check", "m.ron"], 2);
-    assert!(!told.contains('\u{1b}') && !told.contains('\u{7}') && told.contains("\\u{1b}]0;x"), "{told}");
+    let (_, message) = output(place.path(), &["check", "m.ron"], 2);
+    assert!(!message.contains('\u{1b}') && !message.contains('\u{7}') && message.contains("\\u{1b}]0;x"), "{message}");
     // The same within the text that is shown around a place.
     write("m.ron", "MemorySystem(\n // \u{1b}[31m \u{202e}\n nam: 1)");
-    let (_, told) = output(place.path(), &["check", "m.ron"], 2);
-    assert!(!told.contains("\u{1b}[31m") && !told.contains('\u{202e}') && told.contains("m.ron:3"), "{told}");
+    let (_, message) = output(place.path(), &["check", "m.ron"], 2);
+    assert!(
+        !message.contains("\u{1b}[31m") && !message.contains('\u{202e}') && message.contains("m.ron:3"),
+        "{message}"
+    );
     // miette cannot show what stands beyond column 65535; nobody reads a line of a megabyte.
     for fill in [" ".repeat(70_000), "/* */".repeat(200_000)] {
         write("f.ron", &format!("Scenario({fill}x:1)"));
-        let (_, told) = output(place.path(), &["check", "f.ron"], 2);
-        assert!(told.contains("f.ron:1:") && told.contains("x:1)") && told.len() < 2_000, "{}", told.len());
+        let (_, message) = output(place.path(), &["check", "f.ron"], 2);
+        assert!(message.contains("f.ron:1:") && message.contains("x:1)") && message.len() < 2_000, "{}", message.len());
     }
     write("f.ron", &format!("Scenario(name:\"a\",prefill_tokens:\"{}\")", "9".repeat(1 << 20)));
     assert!(output(place.path(), &["check", "f.ron"], 2).1.len() < 4_000);
@@ -291,9 +294,9 @@ fn control_characters_and_long_lines_do_not_reach_a_terminal() {
         "f.ron",
         "LanguageModel(name:\"m\",layers:[(count:1,attention:(stored:1e308),mlp:(stored:\"1 B\"),kv_bytes:\"1 B\")])",
     );
-    let (_, told) = output(place.path(), &["check", "f.ron"], 2);
-    assert!(told.contains("1e308") && told.len() < 1_000, "{told}");
-    // A byte order mark is none of the text; what is not UTF-8 is told by its line.
+    let (_, message) = output(place.path(), &["check", "f.ron"], 2);
+    assert!(message.contains("1e308") && message.len() < 1_000, "{message}");
+    // A byte order mark is none of the text; bytes that are not UTF-8 are reported by their line.
     write(
         "b.ron",
         "\u{feff}Scenario(name:\"w\",model:\"study\",memory:\"study\",prefill_tokens:16,decode_tokens:1,strategy:\"baseline\")",
@@ -320,8 +323,8 @@ fn a_grid_with_a_failed_cell_exits_with_1() {
         "--vary",
         "memory.external.capacity=1MiB,64GiB",
     ];
-    let (table, told) = output(place.path(), &args, 1);
-    assert!(table.contains("64 GiB") && told.contains("1 of 2 cells failed"), "{table} {told}");
+    let (table, message) = output(place.path(), &args, 1);
+    assert!(table.contains("64 GiB") && message.contains("1 of 2 cells failed"), "{table} {message}");
 }
 
 /// Ctrl-C ends a command that looks at no flag, at once and with 130.

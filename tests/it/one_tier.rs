@@ -153,7 +153,7 @@ fn a_model_without_any_kv_reads_its_weights() {
 fn what_does_not_fit_on_one_tier_is_refused_before_the_run() {
     let error = Scenario::new(config(1, 200_000, (30, 20), 0)).unwrap_err().to_string();
     assert!(error.contains("prefill_tokens") && error.contains("enlarge a tier"), "{error}");
-    // The KV of later tokens does not fit: the run ends early, and says where.
+    // The KV of later tokens does not fit: the run ends early, and reports where.
     let (outcome, keep) = simulate(&config(1, 210_000 + 40 * 1_700, (30, 20), 0));
     assert_eq!(keep.steps.len(), 10);
     assert!(outcome.error.unwrap().to_string().contains("'hbm'"));

@@ -1,4 +1,7 @@
-//! What runs write for other programs: the schema of `summary.json`, timelines, completions, manual pages.
+//! What runs write for other programs, and how repeated runs treat the files that are there.
+//!
+//! `summary.json` against its published schema, timelines, shell completions, manual pages,
+//! progress on stderr, and warnings about results that a new run replaces.
 
 use crate::common::program::tiersim;
 use crate::common::schema::violations;
@@ -50,9 +53,10 @@ fn summaries_are_as_their_schema_says() {
     }
 }
 
-/// A timeline of a whole run has all its transfers, on the lanes that carried them, in rows that do not overlap.
+/// A timeline of a whole run has all its transfers, on the lanes that carried them, in rows that do
+/// not overlap.
 #[test]
-fn a_timeline_says_what_the_run_did() {
+fn a_timeline_shows_what_the_run_did() {
     let place = TempDir::new().unwrap();
     let args =
         ["run", "--strategy", "best-ratio", "--decode", "12", "--skip", "40%", "--timeline", "0..12", "--out", "run"];
@@ -93,7 +97,8 @@ fn a_timeline_says_what_the_run_did() {
     for (lane, figures) in summary["lanes"].as_object().unwrap() {
         assert_eq!(bytes[lane], figures["bytes"].as_u64().unwrap(), "{lane}");
     }
-    // What a lane carries, integrated over the run, is what it has carried; the last transfers end after the last step.
+    // What a lane carries, integrated over the run, is what it has carried; the last transfers end
+    // after the last step.
     let end = ps(&of("X").filter(|event| event["pid"] == 1).map(|event| event["ts"].clone()).next_back().unwrap());
     assert!(end > 0);
     let rate = |lane: &str| {
@@ -134,7 +139,7 @@ fn timelines_are_of_steps_that_there_are() {
 }
 
 #[test]
-fn shells_and_man_are_told_of_every_command() {
+fn completions_and_manual_pages_cover_every_command() {
     let place = TempDir::new().unwrap();
     for shell in ["bash", "zsh", "fish"] {
         let script = stdout(place.path(), &["completions", shell]);
@@ -149,7 +154,7 @@ fn shells_and_man_are_told_of_every_command() {
 }
 
 #[test]
-fn quiet_tells_nothing_but_results_and_errors() {
+fn quiet_prints_only_results_and_errors() {
     let place = TempDir::new().unwrap();
     let quiet = tiersim(place.path(), &["run", "--strategy", "best-ratio", "--decode", "3", "--quiet", "--out", "a"])
         .assert()
@@ -230,8 +235,11 @@ fn results_are_not_lost_and_pages_not_stale() {
     let one = ["run", "--decode", "8", "--strategy", "baseline", "--out", "both/baseline"];
     assert!(!stderr(here, &one).contains("removed"), "the same run");
     assert!(here.join("both/report.html").is_file());
-    let told = stderr(here, &[&one[..], &["--prefill", "64"]].concat());
-    assert!(told.contains("prefill_tokens was 1024, now 64") && told.contains("both/report.html showed"), "{told}");
+    let message = stderr(here, &[&one[..], &["--prefill", "64"]].concat());
+    assert!(
+        message.contains("prefill_tokens was 1024, now 64") && message.contains("both/report.html showed"),
+        "{message}"
+    );
     assert!(!here.join("both/report.html").exists() && here.join("both/best-ratio/report.html").is_file());
 }
 
@@ -254,7 +262,7 @@ fn pages_are_about_what_was_run() {
     assert!(!question.contains(own) && question.contains("8 tokens") && question.contains("40 % of"), "{question}");
     let (title, question) = page(&["study", "--decode", "8", "--memory", "gh200", "--strategy", "baseline"]);
     assert!(title == "study + gh200, decode 8: baseline" && question.contains("memory system gh200"), "{question}");
-    // What the scenario's own file says holds for it as it is.
+    // The scenario's own file applies to the scenario unchanged.
     let mine = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/models/scenarios/study.ron")).unwrap();
     let mine = mine.replace("name: \"study\"", "name: \"mine\"").replace("decode_tokens: 1024", "decode_tokens: 8");
     fs::write(place.path().join("mine.ron"), mine).unwrap();
@@ -300,7 +308,7 @@ fn the_index_lists_all_results_below_out() {
 /// HBM has room for the weights and half of the prefill's KV: 512 of 1024 tokens of 1 MiB, and none
 /// of the 8 that follow.
 #[test]
-fn runs_say_where_the_bytes_are_and_what_they_wait_for() {
+fn runs_report_the_layout_and_their_waits() {
     let place = TempDir::new().unwrap();
     let args = ["run", "--decode", "8", "--hbm-capacity", "1.5GiB", "--strategy", "baseline", "--out", "x"];
     let text = stdout(place.path(), &args);
@@ -323,8 +331,8 @@ fn runs_say_where_the_bytes_are_and_what_they_wait_for() {
     let number = |pointer: &str| summary.pointer(pointer).unwrap().as_f64().unwrap();
     let waited = number("/waits/tiers_ns/hbm") + number("/waits/tiers_ns/external") + number("/waits/compute_ns");
     assert!((waited - number("/simulated_ns")).abs() < 1e-3, "{waited}");
-    // Weights are read from HBM, 16 MiB of them in each sublayer at 4915 GB/s; KV comes later, from
-    // external memory. So the mlp alone waits for HBM: 32 of them a step.
+    // Weights are read from HBM, 16 MiB of them in each stage at 4915 GB/s; KV comes later, from
+    // external memory. So only the mlp waits for HBM: 32 of them a step.
     let mlp = (16u64 << 20) as f64 / 4915.0;
     assert!((number("/waits/tiers_ns/hbm") / (8.0 * 32.0 * mlp) - 1.0).abs() < 0.02, "{summary}");
     assert!((number("/tokens_per_s") - 8e9 / number("/simulated_ns")).abs() < 1e-6);
@@ -376,13 +384,13 @@ fn a_warm_up_is_left_out_of_histograms_and_means() {
 #[test]
 fn what_pages_read_beyond_the_trace_is_in_the_sentence() {
     let place = TempDir::new().unwrap();
-    let said = |tokens: &str| {
+    let warnings = |tokens: &str| {
         let args =
             ["run", "recorded", "--decode", "20", "--page-tokens", tokens, "--strategy", "baseline", "--out", tokens];
         stdout(place.path(), &args)
     };
-    assert!(!said("1").contains("more KV than"));
-    let text = said("16");
+    assert!(!warnings("1").contains("more KV than"));
+    let text = warnings("16");
     let summary = json(place.path(), "16/summary.json");
     let read: u64 =
         summary["transfers"]["KvRead"]["bytes"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum();

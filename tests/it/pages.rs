@@ -1,4 +1,7 @@
-//! KV in pages: placed, moved and read whole.
+//! KV in pages of several tokens: a page is placed, moved and read as a whole.
+//!
+//! A run with pages of one token is a run without pages; with larger pages, a page is read where
+//! any of its tokens is read.
 
 use crate::common::properties::{CASES, cases};
 use crate::common::runs::*;
@@ -41,8 +44,8 @@ fn a_run_by_hand_takes_room_for_whole_pages_and_reads_what_is_written() {
     assert_eq!(outcome.peak[0], Bytes::new(2000 + 1200));
 }
 
-/// HBM has room for one page of two tokens beside the weights: the page that is open there is filled there, and the next
-/// one goes outside.
+/// HBM has room for one page of two tokens beside the weights: the page that is open there is
+/// filled there, and the next one goes outside.
 #[test]
 fn a_page_stays_together() {
     let mut config = small(1, (1000, 1000), 100, 2200, 0, 4);
@@ -96,7 +99,8 @@ fn strategies() -> impl Strategy<Value = Parts> {
 proptest! {
     #![proptest_config(cases(CASES))]
 
-    /// Against the sets themselves: what is read, and what of it was not needed; capacities, the bound, and the same again.
+    /// Against the sets themselves: what is read, and what of it was not needed; capacities, the
+    /// bound, and the same again.
     #[test]
     fn pages_are_read_whole_and_nothing_else_changes(
         layers in 1u32..4, weights in 1u64..5000, kv in 1u64..200, prefill in 0u32..60, decode in 1u32..30,

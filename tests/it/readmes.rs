@@ -49,14 +49,14 @@ fn words(command: &str) -> Vec<String> {
     words
 }
 
-/// Whether `line` is what `shown` says, with `[..]` for any text.
+/// Whether `line` matches `shown`, with `[..]` for any text.
 fn line_matches(shown: &str, line: &str) -> bool {
     let Some((start, rest)) = shown.split_once("[..]") else { return shown == line };
     let Some(line) = line.strip_prefix(start) else { return false };
     (0..=line.len()).filter(|at| line.is_char_boundary(*at)).any(|at| line_matches(rest, &line[at..]))
 }
 
-/// Whether `lines` are what `shown` says, with `...` for any number of them.
+/// Whether `lines` match `shown`, with `...` for any number of them.
 fn matches(shown: &[String], lines: &[&str]) -> bool {
     match shown {
         [] => lines.is_empty(),
@@ -115,8 +115,8 @@ fn sweeps() {
     check("src/sweep/README.md");
 }
 
-/// The commands of `models/README.md` print what it shows; its `ron` blocks that are whole files are
-/// valid, and its sweep runs.
+/// The commands of `models/README.md` print what it shows; its `ron` blocks that are whole files
+/// are valid, and its sweep runs.
 #[test]
 fn models() {
     check("models/README.md");

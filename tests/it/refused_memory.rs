@@ -1,4 +1,7 @@
-//! Memory systems that make no sense are refused by field and value, with exit code 2 and without a panic.
+//! Memory systems that make no sense are refused.
+//!
+//! `tiersim check` ends with exit code 2 and a message with the field and its value, without a
+//! panic. Each test has the invalid values of one kind of field.
 
 use crate::common::program::tiersim;
 use std::fs;

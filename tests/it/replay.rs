@@ -1,4 +1,7 @@
-//! Lists of transfers carried by the memory system alone: figures by hand, and waits that queueing theory knows.
+//! Lists of transfers that the memory system carries without a model.
+//!
+//! Single transfers are checked against figures by hand, and the mean waits of many against
+//! queueing theory.
 
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
@@ -27,8 +30,9 @@ const OVERLAP: &str = "100,KvRead,hbm,chip,200000\n0,WeightRead,hbm,chip,300000\
 
 #[test]
 fn fair_rows_keep_their_order_and_share_while_they_overlap() {
-    // The bus carries 1000 B/ns. The weights have had 100 ns of it when the KV read comes; they share until it has had its
-    // 200 kB at half the rate, at 500 ns; by then the weights have had 100 + 200 of their 300 kB as well.
+    // The bus carries 1000 B/ns. The weights have had 100 ns of it when the KV read comes; they
+    // share until it has had its 200 kB at half the rate, at 500 ns; by then the weights have had
+    // 100 + 200 of their 300 kB as well.
     let expected = "100,KvRead,hbm,chip,200000,100.000,500.000,200.000\n\
                     0,WeightRead,hbm,chip,300000,0.000,500.000,200.000\n\
                     50.5,KvWrite,chip,external,900,50.500,51.500,0.000\n";
@@ -60,7 +64,8 @@ fn a_request_takes_its_lanes_when_its_latency_is_over() {
     let port = |tier| system.ports(TierId::new(tier)).next().unwrap();
     assert_eq!(system.route_latency(system.move_route(port(0), port(1))).as_ns(), 450.0);
     for arbitration in [Arbitration::Fair, Arbitration::Priority, Arbitration::Fifo] {
-        // The same as issuing each as much later to a system without latencies, but for what counts as waiting.
+        // The same as issuing each as much later to a system without latencies, but for what counts
+        // as waiting.
         let mut random = Xoshiro256PlusPlus::seed_from_u64(9);
         let mut texts = [String::from("issue_ns,class,source,destination,bytes\n"), String::new()];
         texts[1] = texts[0].clone();
@@ -73,7 +78,8 @@ fn a_request_takes_its_lanes_when_its_latency_is_over() {
                 ("MigrateOut,hbm,external", 450),
             ][random.next_u64() as usize % 5];
             let (issue, bytes) = (random.next_u64() % 2_000, 1 + random.next_u64() % 50_000);
-            // No two at the same picosecond: of those, fifo takes the one first that comes over the first route.
+            // No two at the same picosecond: of those, fifo takes the one first that comes over the
+            // first route.
             writeln!(texts[0], "{issue}.{row:03},{class},{bytes}").unwrap();
             writeln!(texts[1], "{}.{row:03},{class},{bytes}", issue + latency).unwrap();
         }
@@ -126,8 +132,8 @@ fn exponential(random: &mut Xoshiro256PlusPlus) -> f64 {
     -uniform.ln()
 }
 
-/// The mean of (finish - issue), in means of the service time of 100 ns, of reads that come at random at `load` of what the
-/// bus can carry.
+/// The mean of (finish - issue), in means of the service time of 100 ns, of reads that come at
+/// random at `load` of what the bus can carry.
 fn mean_stay(arbitration: Arbitration, load: f64, size: impl Fn(&mut Xoshiro256PlusPlus) -> f64) -> f64 {
     const READS: usize = 200_000;
     let mut random = Xoshiro256PlusPlus::seed_from_u64(42);
@@ -147,8 +153,8 @@ fn mean_stay(arbitration: Arbitration, load: f64, size: impl Fn(&mut Xoshiro256P
 
 #[test]
 fn fifo_with_equal_sizes_waits_as_m_d_1() {
-    // Pollaczek and Khinchine: the wait is load / (2 (1 - load)) services. The mean of 200,000 correlated waits is right
-    // to about 2 % at these loads.
+    // Pollaczek and Khinchine: the wait is load / (2 (1 - load)) services. The mean of 200,000
+    // correlated waits is right to about 2 % at these loads.
     for load in [0.3, 0.8] {
         let expected = 1.0 + load / (2.0 * (1.0 - load));
         let mean = mean_stay(Arbitration::Fifo, load, |_| 1.0);
@@ -158,7 +164,8 @@ fn fifo_with_equal_sizes_waits_as_m_d_1() {
 
 #[test]
 fn fair_stays_as_m_m_1_and_m_d_1_under_processor_sharing() {
-    // Under processor sharing the mean stay is 1 / (1 - load) services, whatever the distribution of sizes.
+    // Under processor sharing the mean stay is 1 / (1 - load) services, whatever the distribution
+    // of sizes.
     for load in [0.3, 0.8] {
         let expected = 1.0 / (1.0 - load);
         for mean in [mean_stay(Arbitration::Fair, load, exponential), mean_stay(Arbitration::Fair, load, |_| 1.0)] {

@@ -1,4 +1,8 @@
-//! Results read back: other implementations of HdrHistogram read ours, and what is not ours or not whole is refused.
+//! Results that are read back: `compare`, `hist`, and other implementations of HdrHistogram.
+//!
+//! Other programs read the histograms that tiersim writes. What tiersim reads must be complete:
+//! files of another kind, damaged files and runs that differ in their shape are refused or
+//! reported.
 
 use crate::common::program::{binary, tiersim};
 use crate::common::python;
@@ -37,7 +41,7 @@ fn refused(folder: &Path, args: &[&str], parts: &[&str]) {
 }
 
 #[test]
-fn compare_says_what_differs_and_by_how_much() {
+fn compare_reports_what_differs_and_by_how_much() {
     let place = two_runs();
     let found = json(place.path(), &["compare", "a", "b", "--out", "c", "--json"]);
     let paths: Vec<&str> =
@@ -63,8 +67,8 @@ fn compare_says_what_differs_and_by_how_much() {
         let svg = fs::read_to_string(place.path().join(format!("c/{name}.svg"))).unwrap();
         assert!(svg.contains(">a<") && svg.contains(">b<"), "{name}: both runs are named");
     }
-    let said = fs::read_to_string(place.path().join("c/comparison.md")).unwrap();
-    assert!(said.contains(sentence) && said.contains("| simulated_ns"), "{said}");
+    let written = fs::read_to_string(place.path().join("c/comparison.md")).unwrap();
+    assert!(written.contains(sentence) && written.contains("| simulated_ns"), "{written}");
     refused(place.path(), &["compare", "b=a", "b"], &["called 'b'", "LABEL=ENTRY"]);
     // The same again, to the byte; and a run is as itself.
     let again = fs::read(place.path().join("c/token_latency.svg")).unwrap();
@@ -77,7 +81,8 @@ fn compare_says_what_differs_and_by_how_much() {
 
 #[test]
 fn pictures_of_a_run_read_back_are_the_runs_own() {
-    // The bound, the best ratio and every step come from files: the same lines as in the picture that the run drew.
+    // The bound, the best ratio and every step come from files: the same lines as in the picture
+    // that the run drew.
     let place = two_runs();
     output(place.path(), &["compare", "best-ratio=b", "a", "--out", "c"], 0);
     let lines = |path: &str| -> Vec<String> {
@@ -103,8 +108,11 @@ fn compare_is_a_gate_for_scripts() {
         output(place.path(), &args, code).1
     };
     gate(&["token_latency_ns.p99 > 1.05x", "time > +0%", "lanes.hbm.bus.utilization > 100%"], 0);
-    let told = gate(&["time > 1.05x", "time < -1%"], 1);
-    assert!(told.contains("--fail-if 'time < -1%' holds for b") && !told.contains("'time > 1.05x' holds"), "{told}");
+    let message = gate(&["time > 1.05x", "time < -1%"], 1);
+    assert!(
+        message.contains("--fail-if 'time < -1%' holds for b") && !message.contains("'time > 1.05x' holds"),
+        "{message}"
+    );
     let refused_gate = |condition: &str, part: &str| {
         refused(place.path(), &["compare", "a", "b", "--fail-if", condition], &[part]);
     };
@@ -148,7 +156,7 @@ fn scenarios_are_run_first() {
 
 /// Two machines differ in parts, which have names: not in each timing of their memories.
 #[test]
-fn machines_are_told_apart_by_their_parts() {
+fn machines_are_distinguished_by_their_parts() {
     let place = TempDir::new().unwrap();
     let machine =
         "study --model smollm2-135m --decode 4 --skip 40% --strategy best-ratio --hbm-capacity 200MiB --prefill 4096";
@@ -159,7 +167,7 @@ fn machines_are_told_apart_by_their_parts() {
     assert!(rows.len() <= 12 && !text.contains("t_faw") && text.contains("ddr5-4800"), "{text}");
     assert!(text.contains("times as long as study: ") && text.contains("Why cxl-box takes "), "{text}");
     assert!(text.contains(" tokens/s instead of ") && text.contains("tier bandwidths"), "{text}");
-    // What it found is in a folder that says what was compared.
+    // What it found is in a folder named after the runs that were compared.
     let folder = fs::read_dir(place.path().join("out/compare")).unwrap().next().unwrap().unwrap().file_name();
     assert!(folder.to_string_lossy().starts_with("study+smollm2-135m"), "{folder:?}");
 }
@@ -239,10 +247,10 @@ fn a_run_that_ended_early_is_compared_but_not_by_its_time() {
         "--out",
         "full",
     ];
-    let (_, told) = output(place.path(), &full, 1);
-    assert!(told.contains("incomplete"), "{told}");
-    let (text, told) = output(place.path(), &["compare", "a", "full", "--out", "c"], 1);
-    assert!(told.contains("incomplete: full:") && text.contains("full ended incomplete after"), "{text} {told}");
+    let (_, message) = output(place.path(), &full, 1);
+    assert!(message.contains("incomplete"), "{message}");
+    let (text, message) = output(place.path(), &["compare", "a", "full", "--out", "c"], 1);
+    assert!(message.contains("incomplete: full:") && text.contains("full ended incomplete after"), "{text} {message}");
 }
 
 #[test]
@@ -329,7 +337,8 @@ fn damaged_logs_are_read_or_refused() {
     assert!(refused > 100, "{refused}");
 }
 
-/// HdrHistogram for Python reads the log and finds the figures of the summary; tiersim reads what it writes.
+/// HdrHistogram for Python reads the log and finds the figures of the summary; tiersim reads what
+/// it writes.
 #[test]
 fn another_implementation_reads_the_log_and_writes_one() {
     let Some(python) = python::with("hdrh.log", &["hdrhistogram"]) else {
@@ -410,19 +419,20 @@ fn a_disk_that_fills_is_an_error_and_leaves_the_earlier_files_whole() {
     };
     let before = all("a");
     assert!(before.len() > 10);
-    // Blocks of 512 B: the summary of some 10 KB fits in none of these, the pictures in the second do not.
+    // Blocks of 512 B: the summary of some 10 KB fits in none of these, the pictures in the second
+    // do not.
     for blocks in ["4", "40"] {
-        let told = limited(blocks, "run --decode 24 --seed 5 --skip 0.4 --out a");
-        assert!(told.contains("cannot write") && told.contains("a/") && told.contains("--out"), "{told}");
+        let message = limited(blocks, "run --decode 24 --seed 5 --skip 0.4 --out a");
+        assert!(message.contains("cannot write") && message.contains("a/") && message.contains("--out"), "{message}");
         assert!(before == all("a"), "{blocks} blocks: the earlier run is not as it was");
     }
     output(place.path(), &["compare", "a", "b", "--out", "c"], 0);
     let before = all("c");
-    let told = limited("4", "compare b a --out c");
-    assert!(told.contains("cannot write"), "{told}");
+    let message = limited("4", "compare b a --out c");
+    assert!(message.contains("cannot write"), "{message}");
     assert!(before == all("c"));
-    let told = limited("4", "hist a b --out h");
-    assert!(told.contains("cannot write") && all("h").is_empty(), "{told}");
+    let message = limited("4", "hist a b --out h");
+    assert!(message.contains("cannot write") && all("h").is_empty(), "{message}");
 }
 
 #[cfg(target_os = "linux")]

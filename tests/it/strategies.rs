@@ -1,5 +1,8 @@
-//! What every strategy keeps to, and how one is written from outside. Capacity, conservation and the bound are tested for every part in
-//! decode.rs, inclusive.rs, pages.rs and channel_runs.rs.
+//! What every strategy keeps to, and how a strategy outside the crate is written.
+//!
+//! Capacity, conservation and the bound are tested for every part in `decode::properties`. Here are
+//! the budget of moves, what a part sees of the skip sets, and single strategies on cases with
+//! known figures.
 
 use crate::common::properties::{CASES, cases};
 use crate::common::runs::{self, Keep, carry_out, small};
@@ -62,7 +65,8 @@ fn with_skips(scenario: &Scenario, source: &mut dyn SkipSource, layers: usize) -
 proptest! {
     #![proptest_config(cases(CASES))]
 
-    /// A trace that differs only beyond what a strategy sees changes nothing before: it knows no more than it declares.
+    /// A trace that differs only beyond what a strategy sees changes nothing before: it knows no
+    /// more than it declares.
     #[test]
     fn nobody_knows_more_than_they_declare(
         strategy in any_strategy(), layers in 1usize..4, prefill in 1usize..80, decode in 2usize..40, fill in 20u64..130,
@@ -80,7 +84,8 @@ proptest! {
         let turns = |then: u64| Turns { first: generator(seeds.0), then: generator(then), at, step: 0 };
         let one = with_skips(&scenario, &mut turns(seeds.0), layers);
         let other = with_skips(&scenario, &mut turns(seeds.1), layers);
-        // What is decided in step k is decided from the skip sets of the steps up to k + d, so the steps before `at - d` are the same.
+        // What is decided in step k is decided from the skip sets of the steps up to k + d, so the
+        // steps before `at - d` are the same.
         let same = at.saturating_sub(strategy.look_ahead());
         for step in 0..same.min(decode) {
             prop_assert_eq!(&one.steps[step], &other.steps[step], "step {} of {}, {}", step, decode, strategy);
@@ -182,9 +187,11 @@ fn what_is_known_is_declared() {
     );
 }
 
-/// The worked example of a strategy of one's own: in `src/strategy/mod.rs` it would be a file and a line.
+/// The worked example of a strategy of one's own: in `src/strategy/mod.rs` it would be a file and a
+/// line.
 ///
-/// Every other token goes to HBM; of what a step has read from elsewhere, one token a layer stays there.
+/// Every other token goes to HBM; of what a step has read from elsewhere, one token a layer stays
+/// there.
 struct EveryOther;
 
 impl Placement for EveryOther {
@@ -210,7 +217,7 @@ impl Migration for OneALayer {
     }
 }
 
-/// It says that it knows two steps, and tries to see a third.
+/// It declares that it sees two steps, and tries to see a third.
 struct Curious;
 
 impl Migration for Curious {
@@ -249,9 +256,10 @@ fn a_strategy_from_outside() {
     run_with(&scenario, parts, &mut ()).unwrap();
 }
 
-/// With all in HBM's reach, what is promoted is not read again: the link carries demand and nothing else.
+/// Where HBM has room for everything, tokens retained as they are read are not read a second time:
+/// the link carries demand only.
 #[test]
-fn promotions_are_not_read() {
+fn retained_tokens_are_not_read_again() {
     let mut config = ScenarioConfig { decode_tokens: 50, ..ScenarioConfig::load("study").unwrap() };
     config.strategy = Named {
         initialization: InitializationKind::BestRatio,
@@ -281,12 +289,13 @@ impl Migration for Once {
     }
 }
 
-/// Two layers, weights on HBM at 1 B/ps, KV of 1000 B a token behind a link of 0.25 B/ps, of which reads get four times what a move
-/// does.
+/// Two layers, weights on HBM at 1 B/ps, KV of 1000 B a token behind a link of 0.25 B/ps, of which
+/// reads get four times what a move does.
 ///
-/// Step 0: layer 0 reads 8 tokens in 32 ns, its mlp 3600 B in 3.6. Layer 1's read then has 0.2 B/ps of the link and the move 0.05:
-/// 40 ns; its mlp has 0.75 B/ps of HBM beside the move's 0.25: 4.8 ns. So when step 1 reads layer 0, at 80.4 ns, 2000 + 1200 B of
-/// the move have arrived: three tokens, and a fifth of another.
+/// Step 0: layer 0 reads 8 tokens in 32 ns, its mlp 3600 B in 3.6. Layer 1's read then has 0.2 B/ps
+/// of the link and the move 0.05: 40 ns; its mlp has 0.75 B/ps of HBM beside the move's 0.25: 4.8
+/// ns. So when step 1 reads layer 0, at 80.4 ns, 2000 + 1200 B of the move have arrived: three
+/// tokens, and a fifth of another.
 #[test]
 fn what_is_late_finishes_or_is_dropped() {
     use tiersim::metrics::Recorder;
@@ -325,7 +334,8 @@ fn what_is_late_finishes_or_is_dropped() {
         assert_eq!(read, &[2 * 1000 + 3000, 6000 + 9000]);
     }
     let [(finish, _, finished), (dropped, _, summary)] = &found[..] else { panic!("two runs") };
-    // Beside the move: 6000 B at 0.2, mlp in 4.8 ns; then layer 1's 9000 B at 0.2 for 42 ns, alone for 2.4, and its mlp.
+    // Beside the move: 6000 B at 0.2, mlp in 4.8 ns; then layer 1's 9000 B at 0.2 for 42 ns,
+    // unshared for 2.4, and its mlp.
     near(finish, [80_400, 30_000 + 4_800 + 44_400 + 3_600]);
     // Without it: 6000 B at 0.25, 3.6 ns; 9000 B, 3.6 ns.
     near(dropped, [80_400, 24_000 + 3_600 + 36_000 + 3_600]);
@@ -397,7 +407,8 @@ fn by_room_is_one_of_two_layouts() {
     assert_eq!(time("ByRoom(growth: 1)", "2.99GiB"), time("BestRatio", "2.99GiB"));
 }
 
-/// External memory that a latency, or pages on channels, make slower than its bandwidth says: what is measured shows it.
+/// External memory that a latency, or pages on channels, make slower than its bandwidth:
+/// measurements show it.
 #[test]
 fn balanced_goes_by_what_it_waited_for() {
     type Set = fn(&mut ScenarioConfig);

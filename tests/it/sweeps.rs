@@ -1,4 +1,8 @@
-//! Sweeps as a user meets them: what is on disk, whatever happened on the way; queries, searches and messages.
+//! Sweeps as a user meets them.
+//!
+//! The dataset on disk is the same whatever happened on the way: threads, shards, a kill, a full
+//! disk, a limit on cells. Queries and searches over it, and the messages for invalid sweeps,
+//! follow.
 
 use crate::common::program::{binary, tiersim};
 use std::fs;
@@ -11,8 +15,8 @@ fn folder() -> TempDir {
     TempDir::new().expect("a temporary folder")
 }
 
-/// What a command tells that gets to its end: with 0, or with 1 where cells failed.
-fn told(folder: &Path, args: &[&str]) -> String {
+/// The output of a command that completes: with exit code 0, or 1 where cells failed.
+fn printed(folder: &Path, args: &[&str]) -> String {
     let output = tiersim(folder, args).assert().code(&[0, 1] as &'static [i32]).get_output().clone();
     String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
 }
@@ -39,7 +43,8 @@ fn dataset(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     found
 }
 
-/// 24 cells, of which the two with too little memory for the prefill fail, and those with little more end incomplete.
+/// 24 cells, of which the two with too little memory for the prefill fail, and those with little
+/// more end incomplete.
 const SWEEP: &str = r#"Sweep(
     name: "test",
     about: "What is it worth?",
@@ -62,26 +67,26 @@ fn with_sweep(text: &str) -> TempDir {
 fn the_dataset_is_the_same_whatever_the_jobs_and_the_shards() {
     let place = with_sweep(SWEEP);
     let place = place.path();
-    let text = told(place, &["sweep", "test.ron", "--jobs", "1", "--out", "one"]);
+    let text = printed(place, &["sweep", "test.ron", "--jobs", "1", "--out", "one"]);
     assert!(text.contains("matters most") && text.contains("failed or ended incomplete"), "{text}");
-    told(place, &["sweep", "test.ron", "--jobs", "3", "--out", "three"]);
+    printed(place, &["sweep", "test.ron", "--jobs", "3", "--out", "three"]);
     let whole = dataset(&place.join("one"));
     assert_eq!(whole, dataset(&place.join("three")));
     for shard in ["2/3", "1/3", "3/3"] {
         let out = format!("shards/{}", &shard[..1]);
-        told(place, &["sweep", "test.ron", "--shard", shard, "--out", &out]);
+        printed(place, &["sweep", "test.ron", "--shard", shard, "--out", &out]);
     }
     let unfinished = refused(place, &["sweep", "merge", "shards/1", "shards/3", "--out", "merged"]);
     assert!(unfinished.contains("in none of the shards 1/3, 3/3"), "{unfinished}");
-    told(place, &["sweep", "merge", "shards/3", "shards/1", "shards/2", "--out", "merged"]);
+    printed(place, &["sweep", "merge", "shards/3", "shards/1", "shards/2", "--out", "merged"]);
     assert_eq!(whole, dataset(&place.join("merged")));
     // What is there is not run again.
-    let text = told(place, &["sweep", "test.ron", "--out", "merged"]);
+    let text = printed(place, &["sweep", "test.ron", "--out", "merged"]);
     assert!(text.contains("all 24 cells were there already"), "{text}");
     assert!(place.join("merged/report/report.html").is_file());
     // A file of the dataset that is gone is made again, to the byte.
     fs::remove_file(place.join("merged/cells/part-00000000.parquet")).unwrap();
-    told(place, &["sweep", "test.ron", "--out", "merged", "--resume"]);
+    printed(place, &["sweep", "test.ron", "--out", "merged", "--resume"]);
     assert_eq!(whole, dataset(&place.join("merged")));
 }
 
@@ -105,7 +110,7 @@ fn journaled(folder: &Path) -> usize {
 fn a_killed_sweep_goes_on_where_it_was() {
     let place = with_sweep(&SWEEP.replace("96", "700").replace("1GiB\"", "64GiB\""));
     let place = place.path();
-    told(place, &["sweep", "test.ron", "--out", "whole"]);
+    printed(place, &["sweep", "test.ron", "--out", "whole"]);
     let whole = dataset(&place.join("whole"));
     let mut before = 0;
     let mut kills = 0;
@@ -133,9 +138,9 @@ fn a_killed_sweep_goes_on_where_it_was() {
     let unfinished = refused(place, &["sweep", "test.ron", "--out", "killed"]);
     assert!(unfinished.contains("--resume"), "{unfinished}");
     // What is there can be read meanwhile.
-    let text = told(place, &["sweep", "report", "killed"]);
+    let text = printed(place, &["sweep", "report", "killed"]);
     assert!(text.contains(&format!("Only {before} of 24 cells are finished")), "{text}");
-    let text = told(place, &["sweep", "test.ron", "--out", "killed", "--resume"]);
+    let text = printed(place, &["sweep", "test.ron", "--out", "killed", "--resume"]);
     assert!(text.contains(&format!("{before} of 24 cells were there already")), "{text}");
     assert_eq!(whole, dataset(&place.join("killed")));
 }
@@ -145,7 +150,7 @@ fn a_killed_sweep_goes_on_where_it_was() {
 fn a_full_disk_loses_nothing_that_was_done() {
     let place = with_sweep(SWEEP);
     let place = place.path();
-    told(place, &["sweep", "test.ron", "--out", "whole"]);
+    printed(place, &["sweep", "test.ron", "--out", "whole"]);
     // Files of at most 16 KiB: the journal is full after some rows, as on a full disk.
     let script = format!("trap '' XFSZ; ulimit -f 32; exec {} sweep test.ron --out full --jobs 1", binary().display());
     let output = std::process::Command::new("sh").current_dir(place).args(["-c", &script]).output().unwrap();
@@ -154,7 +159,7 @@ fn a_full_disk_loses_nothing_that_was_done() {
     assert!(message.contains("full/journal") && message.contains("--resume"), "{message}");
     let before = journaled(&place.join("full"));
     assert!(before > 0, "{message}");
-    let text = told(place, &["sweep", "test.ron", "--out", "full", "--resume"]);
+    let text = printed(place, &["sweep", "test.ron", "--out", "full", "--resume"]);
     assert!(text.contains(&format!("{before} of 24 cells were there already")), "{text}");
     assert_eq!(dataset(&place.join("whole")), dataset(&place.join("full")));
 }
@@ -182,7 +187,7 @@ fn an_interrupted_sweep_says_how_to_go_on() {
 fn a_folder_of_another_sweep_is_left_alone() {
     let place = with_sweep(SWEEP);
     let place = place.path();
-    told(place, &["sweep", "test.ron", "--out", "out"]);
+    printed(place, &["sweep", "test.ron", "--out", "out"]);
     let whole = dataset(&place.join("out"));
     for (other, part) in [
         (SWEEP.replace("\"test\"", "\"other\""), "it holds the sweep 'test'"),
@@ -239,13 +244,13 @@ fn bad_sweeps_are_refused_with_what_to_do() {
     assert!(large.contains("240000000000 combinations") && large.contains("--yes"), "{large}");
     assert!(refused(place, &["sweep", "test.ron", "--shard", "3/2"]).contains("1/8"));
     assert!(refused(place, &["sweep", "nowhere.ron"]).contains("nowhere.ron"));
-    let text = told(
+    let text = printed(
         place,
         &["sweep", "test.ron", "--dry-run", "--vary", "memory.external.link.read+write=225GB/s..900GB/sx3"],
     );
     assert!(text.contains("72 combinations") && text.contains("450 GB/s"), "{text}");
     assert!(!place.join("out").exists(), "nothing was run");
-    assert!(told(place, &["check", "test.ron"]).contains("24 combinations"));
+    assert!(printed(place, &["check", "test.ron"]).contains("24 combinations"));
 }
 
 #[test]
@@ -255,12 +260,12 @@ fn cells_that_need_more_memory_than_there_is_wait_for_more() {
     let args = ["sweep", "test.ron", "--vary", "prefill_tokens=64,400000", "--resume", "--out", "out"];
     let message = refused(place, &[&args[..], &["--memory-limit", "128MiB"]].concat());
     assert!(message.contains("24 of the cells were not run") && message.contains("--memory-limit"), "{message}");
-    let best = told(place, &["sweep", "best", "out", "--max", "prefill_tokens"]);
+    let best = printed(place, &["sweep", "best", "out", "--max", "prefill_tokens"]);
     assert!(best.contains("64") && !best.contains("400000"), "{best}");
-    // With more, those alone are run; and the dataset is that of a sweep without a limit.
-    let text = told(place, &args);
+    // With more, only those are run; and the dataset is that of a sweep without a limit.
+    let text = printed(place, &args);
     assert!(text.contains("24 of 48 cells were there already"), "{text}");
-    told(place, &["sweep", "test.ron", "--vary", "prefill_tokens=64,400000", "--out", "at-once"]);
+    printed(place, &["sweep", "test.ron", "--vary", "prefill_tokens=64,400000", "--out", "at-once"]);
     assert_eq!(dataset(&place.join("out")), dataset(&place.join("at-once")));
 }
 
@@ -274,10 +279,10 @@ fn a_folder_of_a_kill_at_the_start_can_be_used() {
     fs::write(place.join("out/cells/.tiersim-def.tmp"), "PAR1").unwrap();
     assert!(refused(place, &["sweep", "test.ron", "--out", "out"]).contains("no sweep.json"));
     fs::remove_file(place.join("out/cells/.tiersim-def.tmp")).unwrap();
-    told(place, &["sweep", "test.ron", "--out", "out"]);
+    printed(place, &["sweep", "test.ron", "--out", "out"]);
     fs::write(place.join("out/cells/.tiersim-def.tmp"), "PAR1").unwrap();
-    told(place, &["sweep", "test.ron", "--out", "out"]);
-    told(place, &["sweep", "test.ron", "--out", "clean"]);
+    printed(place, &["sweep", "test.ron", "--out", "out"]);
+    printed(place, &["sweep", "test.ron", "--out", "clean"]);
     assert_eq!(dataset(&place.join("out")), dataset(&place.join("clean")));
 }
 
@@ -285,8 +290,8 @@ fn a_folder_of_a_kill_at_the_start_can_be_used() {
 fn the_cheapest_cell_that_is_fast_enough_is_found() {
     let place = with_sweep(SWEEP);
     let place = place.path();
-    told(place, &["sweep", "test.ron", "--out", "out"]);
-    let best = |args: &[&str]| told(place, &[&["sweep", "best", "out"], args].concat());
+    printed(place, &["sweep", "test.ron", "--out", "out"]);
+    let best = |args: &[&str]| printed(place, &[&["sweep", "best", "out"], args].concat());
     let text = best(&[
         "--where",
         "token_latency_ns.p99 < 700us",
@@ -303,7 +308,7 @@ fn the_cheapest_cell_that_is_fast_enough_is_found() {
         refused(place, &["sweep", "best", "out", "--where", "p98 < 1ns"]).contains("there is no axis or figure 'p98'")
     );
     assert!(refused(place, &["sweep", "best", "out", "--min", "speed"]).contains("memory.hbm.capacity"));
-    let text = told(
+    let text = printed(
         place,
         &[
             "sweep",
@@ -342,9 +347,9 @@ fn a_grid_may_come_from_the_command_line() {
         "--strategy",
         "best-ratio",
     ];
-    let text = told(place, &args);
+    let text = printed(place, &args);
     assert!(text.contains("memory.hbm.capacity") && text.contains("best-ratio"), "{text}");
-    assert!(told(place, &args).contains("all 4 cells were there already"));
+    assert!(printed(place, &args).contains("all 4 cells were there already"));
     assert!(refused(place, &["run", "--vary", "memory.hbm.capacity=2GiB", "--json"]).contains("--json"));
     assert!(refused(place, &["run", "--vary", "memory.hbm.capacity"]).contains("FIELD="));
 }
@@ -354,7 +359,7 @@ fn a_grid_may_come_from_the_command_line() {
 fn a_cell_is_the_run_that_it_says() {
     let place = folder();
     let place = place.path();
-    told(
+    printed(
         place,
         &[
             "run",
@@ -380,7 +385,7 @@ fn a_cell_is_the_run_that_it_says() {
     let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let time = summary["simulated_ns"].as_f64().unwrap();
     let wanted = format!("simulated_ns == {time}ns");
-    let text = told(place, &["sweep", "best", "grid", "--where", &wanted]);
+    let text = printed(place, &["sweep", "best", "grid", "--where", &wanted]);
     assert!(text.contains("1.5 GiB") && text.contains("best-ratio"), "{text}");
 }
 
@@ -400,14 +405,15 @@ fn breaking_points_are_searched_for() {
         "--until",
         "alpha > 0.99",
     ];
-    let text = told(place, &args);
+    let text = printed(place, &args);
     assert!(text.contains("begins to hold between memory.hbm.capacity") && text.contains("goes one way"), "{text}");
     let json: serde_json::Value = {
         let output = tiersim(place, &[&args[..], &["--json", "-q"]].concat()).assert().success().get_output().clone();
         serde_json::from_slice(&output.stdout).unwrap()
     };
     let [below, above] = ["below", "above"].map(|side| json["crossings"][0][side]["number"].as_f64().unwrap());
-    // 1 GiB of weights and 1024 to 1087 tokens of 1 MiB, of which HBM has what it holds; but for the KV being written.
+    // 1 GiB of weights and 1024 to 1087 tokens of 1 MiB, of which HBM has what it holds; but for
+    // the KV being written.
     let alpha = |capacity: f64| (0..64).map(|step| (capacity / f64::from(2048 + step)).min(1.0)).sum::<f64>() / 64.0;
     let exact = (1900..2200).map(f64::from).find(|capacity| alpha(*capacity) > 0.99).unwrap() * 1048576.0;
     assert!(below < exact * 1.002 && above > exact * 0.998 && above / below < 1.011, "{below} {above}");

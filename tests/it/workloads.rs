@@ -120,8 +120,8 @@ fn play(config: &ScenarioConfig, sequences: usize, scenes: Vec<Scene>, change: i
 
 fn unchanged(_: &mut Stage) {}
 
-/// One layer, two sequences: weights are read once, the KV of both is one transfer, and each appends
-/// a token.
+/// One layer, two sequences: weights are read once, the KV of both is one transfer, and each
+/// appends a token.
 #[test]
 fn two_sequences_share_the_weights() {
     let config = small(1, (1000, 1000), 100, 1 << 20, 4, 3);
@@ -214,7 +214,7 @@ fn a_freed_region_is_as_good_as_new() {
     let (outcome, keep) = play(&config, 2, scenes, unchanged);
     assert!(outcome.error.is_none());
     let used: Vec<u64> = keep.steps.iter().map(|kept| (kept.used[0] - 4000) / 200).collect();
-    // Tokens of both sequences: 5 and 5; the first starts anew; 2 and 7.
+    // Tokens of both sequences: 5 and 5; the first starts again; 2 and 7.
     assert_eq!(used, [10, 1 + 6, 2 + 7]);
     let read: Vec<u64> = keep.steps.iter().map(|kept| kept.read_tokens / 2).collect();
     assert_eq!(read, [8, 5, 1 + 6]);
@@ -234,13 +234,15 @@ fn pages_before_a_token_are_freed() {
     };
     let (outcome, keep) = play(&config, 1, (0..4).map(scene).collect(), unchanged);
     assert!(outcome.error.is_none());
-    // Pages of 200 B: 4 of the prompt, of which 2 are freed at once; then one more every other step.
+    // Pages of 200 B: 4 of the prompt, of which 2 are freed at once; then one more every other
+    // step.
     assert_eq!(keep.steps.iter().map(|kept| kept.used[0] - 2000).collect::<Vec<_>>(), [600, 600, 600, 600]);
     assert_eq!(keep.steps.iter().map(|kept| kept.read_tokens).collect::<Vec<_>>(), [4, 5, 4, 5]);
 }
 
-/// Runs of several sequences that come and go, under any strategy: no tier is ever over its capacity,
-/// all bytes are accounted for, no step beats its bound, and the same run gives the same result.
+/// Runs of several sequences that come and go, under any strategy: no tier is ever over its
+/// capacity, all bytes are accounted for, no step beats its bound, and the same run gives the same
+/// result.
 fn any_strategy() -> impl Strategy<Value = Parts> {
     let migrations = prop::sample::select(MigrationKind::ALL.to_vec());
     let placements = prop::sample::select(PlacementKind::ALL.to_vec());

@@ -38,7 +38,7 @@ impl SkipSource for Given<'_> {
 }
 
 const KV: u64 = 1000;
-/// So long to read that every write and every move completes before the next sublayer ends. What a
+/// So long to read that every write and every move completes before the next stage ends. What a
 /// layer decides is in place when its next step reads it, as another layer is computed in between.
 const SLOW: u64 = 200_000_000;
 
@@ -83,7 +83,7 @@ fn in_all(layers: usize, steps: impl Iterator<Item = Vec<usize>>) -> Reads {
 }
 
 /// Room for 2 tokens in each of 4 layers; tokens 0 and 1 are there at the start. A pair that is
-/// read anew is missed once, however full HBM is and whichever layer decides first.
+/// read again is missed once, however full HBM is and whichever layer decides first.
 #[test]
 fn a_full_cache_admits() {
     let pairs = [[0, 1], [2, 3], [2, 3], [2, 3], [0, 1], [0, 1], [2, 3], [2, 3]];

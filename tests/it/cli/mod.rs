@@ -1,4 +1,7 @@
-//! The command line as a user meets it: outputs and exit codes; in `refusals`, what is refused and how.
+//! The command line as a user meets it: what each command writes and prints, and its exit code.
+//!
+//! `refusals` has the commands that are refused, with their messages. Commands with a module of
+//! their own (`sweeps`, `explain`, `traces`, `results`) are tested there.
 
 mod refusals;
 
@@ -462,7 +465,8 @@ fn the_study_writes_its_sixteen_runs_and_pictures() {
     let sizes: Vec<(PathBuf, usize)> = pages.map(|(path, bytes)| (path, bytes.len())).collect();
     assert_eq!(sizes.len(), 23);
     assert!(sizes.iter().all(|(_, size)| *size < 5_000_000), "{sizes:?}");
-    // The README shows this one: it must be what the program draws now. After a change that is meant, copy the new one.
+    // The README shows this one: it must be what the program draws now. After a change that is
+    // meant, copy the new one.
     let name = "latency_1_1_8_skip40.svg";
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     assert!(fs::read(results.join(name)).unwrap() == fs::read(golden).unwrap(), "{name} differs from tests/golden");

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn check_says_what_a_file_is_or_what_is_wrong() {
+fn check_reports_what_a_file_is_or_what_is_wrong() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let shipped = [
         "models/llm/study.ron",

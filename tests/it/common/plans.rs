@@ -1,10 +1,13 @@
 //! Plans: transfers with the instants at which they are issued, admitted, raised in urgency and
-//! cancelled. A plan is carried out by the fabric ([`Replay`](super::Replay)) and by its twins.
+//! cancelled.
+//!
+//! A plan is carried out by the fabric ([`Replay`](super::Replay)) and by its twins, so that their
+//! times can be compared. Instants are in picoseconds.
 
 use std::collections::VecDeque;
 use tiersim::memory::{Lane, MemorySystem, RouteId, TierId, TransferClass, Urgency};
 
-/// Over which routes.
+/// The routes that a transfer is striped over.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Way {
     One(RouteId),
@@ -12,7 +15,7 @@ pub enum Way {
     Parts(Vec<(RouteId, u64)>),
 }
 
-/// A transfer and what befalls it. Times in picoseconds.
+/// A transfer, and what happens to it from outside. Times in picoseconds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Planned {
     pub class: TransferClass,
@@ -22,15 +25,17 @@ pub struct Planned {
     pub bytes: u64,
     pub granule: u64,
     pub issued: u64,
+    /// How long after its issue it is admitted; `None`: at once.
     pub held: Option<u64>,
-    pub promoted: Option<u64>,
+    /// How long after its issue its urgency is raised.
+    pub raised: Option<u64>,
     /// How long after its issue it is cancelled, if it is not complete by then.
     pub cancelled: Option<u64>,
     pub urgency: Urgency,
 }
 
 impl Planned {
-    /// Its routes and the bytes on each.
+    /// The routes of the transfer and the bytes on each.
     pub fn parts(&self) -> Vec<(RouteId, f64)> {
         match &self.way {
             Way::One(route) => vec![(*route, self.bytes as f64)],
@@ -42,7 +47,7 @@ impl Planned {
         }
     }
 
-    /// When it takes its lanes.
+    /// When the transfer is admitted, in picoseconds.
     pub fn admitted(&self) -> u64 {
         self.issued + self.held.unwrap_or(0)
     }
@@ -64,17 +69,17 @@ impl Planned {
 pub enum Action {
     Issue,
     Admit,
-    Promote,
+    RaiseUrgency,
     Cancel,
 }
 
-/// What is done from outside, by time. The position in the plan orders equal actions of an instant.
+/// The actions of a plan by time. Equal actions of one instant are in the order of the plan.
 pub fn agenda(plan: &[Planned]) -> VecDeque<(u64, Action, usize)> {
     let mut agenda = Vec::new();
     for (index, planned) in plan.iter().enumerate() {
         agenda.push((planned.issued, Action::Issue, index));
         agenda.extend(planned.held.map(|_| (planned.admitted(), Action::Admit, index)));
-        agenda.extend(planned.promoted.map(|delay| (planned.issued + delay, Action::Promote, index)));
+        agenda.extend(planned.raised.map(|delay| (planned.issued + delay, Action::RaiseUrgency, index)));
         agenda.extend(planned.cancelled.map(|delay| (planned.issued + delay, Action::Cancel, index)));
     }
     agenda.sort_unstable();
@@ -89,7 +94,7 @@ pub fn take_due(agenda: &mut VecDeque<(u64, Action, usize)>, now: u64) -> Option
     })
 }
 
-/// The lanes of any part of it of which `what` holds.
+/// The lanes of any part of the transfer for which `what` holds, sorted.
 pub fn lanes_with(system: &MemorySystem, planned: &Planned, what: impl Fn(&Lane) -> bool) -> Vec<usize> {
     let parts = planned.parts();
     let lanes = parts.iter().flat_map(|(route, _)| system.route(*route)).map(|hold| hold.lane.index());
@@ -99,7 +104,7 @@ pub fn lanes_with(system: &MemorySystem, planned: &Planned, what: impl Fn(&Lane)
     found
 }
 
-/// A due transfer of 1 B that takes its lanes at 0, over what an even spread takes.
+/// A due transfer of 1 B, issued at 0 and striped evenly over all ports of its tiers.
 pub fn transfer(
     system: &MemorySystem,
     class: TransferClass,
@@ -125,7 +130,7 @@ pub fn transfer(
         granule: 1 << 30,
         issued: 0,
         held: None,
-        promoted: None,
+        raised: None,
         cancelled: None,
         urgency: Urgency::Due,
     }

@@ -1,4 +1,8 @@
 //! Random memory systems and plans.
+//!
+//! A system is drawn with the features that [`With`] names, its tiers in order of read bandwidth. A
+//! transfer is drawn as a [`Draft`] before its system is known, and then laid over the routes of
+//! the system.
 
 use super::plans::{Planned, Way, transfer};
 use super::systems::{config, giga, in_order, tier};
@@ -12,7 +16,7 @@ use proptest::prelude::*;
 use tiersim::memory::{Duplex, EfficiencyConfig, EfficiencyTable, LinkConfig};
 use tiersim::units::Ratio;
 
-/// What of everything is drawn.
+/// The optional features of the systems that are drawn.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct With {
     pub efficiency: bool,
@@ -29,8 +33,8 @@ pub fn gigabytes() -> impl Strategy<Value = Bandwidth> {
     prop_oneof![Just(900), Just(1000), 1u64..=5000].prop_map(giga)
 }
 
-/// Tables whose bytes take so nearly the same time in either direction that a byte more takes more time in any company:
-/// of other granules as well.
+/// Tables whose bytes take so nearly the same time in either direction that a byte more takes more
+/// time in any company: of other granules as well.
 pub fn table() -> impl Strategy<Value = EfficiencyTable> {
     let granules = prop::collection::btree_set(prop_oneof![1u64..100, 1u64..10_000, 1u64..1_000_000], 1..4);
     let shares = prop::collection::btree_set(0u32..=4, 1..4);
@@ -57,7 +61,7 @@ pub fn table() -> impl Strategy<Value = EfficiencyTable> {
     })
 }
 
-/// Not so small that what is left of a lane takes long.
+/// Large enough that the residual bandwidth of a lane is not tiny.
 fn window() -> impl Strategy<Value = Bytes> {
     prop_oneof![1_000u64..=20_000, 1_000u64..=2_000_000].prop_map(Bytes::new)
 }
@@ -158,7 +162,7 @@ pub fn delay() -> impl Strategy<Value = u64> {
     prop_oneof![Just(0), 0u64..1_000, 0u64..10_000_000]
 }
 
-/// What to draw before it is known which tiers and channels there are.
+/// The draw of a transfer before the tiers and channels are known.
 #[derive(Clone, Debug)]
 pub struct Draft {
     class: TransferClass,
@@ -167,9 +171,9 @@ pub struct Draft {
     granule: u64,
     issued: u64,
     held: Option<u64>,
-    promoted: Option<u64>,
+    raised: Option<u64>,
     early: bool,
-    /// Where pages are hashed: which parts, by how much.
+    /// Where pages are hashed: the bytes of each part.
     spread: Vec<u64>,
 }
 
@@ -181,11 +185,11 @@ prop_compose! {
         granule in prop_oneof![1u64..300, 1u64..100_000, Just(u64::MAX)],
         issued in instant(),
         held in prop::option::weighted(0.2, delay()),
-        promoted in prop::option::of(delay()),
+        raised in prop::option::of(delay()),
         early in prop::bool::weighted(0.3),
         spread in prop::collection::vec(prop_oneof![Just(0), size()], 36),
     ) -> Draft {
-        Draft { class, ends, bytes, granule, issued, held, promoted, early, spread }
+        Draft { class, ends, bytes, granule, issued, held, raised, early, spread }
     }
 }
 
@@ -224,7 +228,7 @@ impl Draft {
         planned.held = self.held;
         if self.early {
             planned.urgency = Urgency::Early;
-            planned.promoted = self.promoted;
+            planned.raised = self.raised;
         }
         planned
     }

@@ -1,4 +1,7 @@
 //! A plan carried out by the fabric.
+//!
+//! [`Replay`] handles instant by instant, so that a test can look at the fabric in between;
+//! [`finishes`] and [`loads`] return only the end.
 
 use super::plans::{Action, Planned, Way, agenda, take_due};
 use std::collections::{BTreeMap, VecDeque};
@@ -15,7 +18,8 @@ pub struct Replay<'a> {
     pub in_flight: BTreeMap<usize, TransferId>,
     pub completed: Vec<Completed<usize>>,
     pub cancelled: Vec<Cancelled<usize>>,
-    /// Whether what is issued without being held is issued held and admitted at once, which is to make no difference.
+    /// Whether transfers that are not held are issued as held and admitted at once, which must make
+    /// no difference.
     pub always_holds: bool,
 }
 
@@ -37,7 +41,7 @@ impl<'a> Replay<'a> {
         outside.into_iter().chain(self.machine.next_time()).min()
     }
 
-    /// All that happens at `at`, completions first.
+    /// Handles everything at `at`, completions first.
     pub fn handle(&mut self, at: SimTime) {
         let (in_flight, completed) = (&mut self.in_flight, &mut self.completed);
         self.machine.advance(at, &mut |transfer: Completed<usize>| {
@@ -93,7 +97,7 @@ impl<'a> Replay<'a> {
                     self.cancelled.push(self.machine.cancel(id));
                 }
             }
-            Action::Promote => {
+            Action::RaiseUrgency => {
                 if let Some(&id) = self.in_flight.get(&index) {
                     self.machine.raise_urgency(id);
                 }
@@ -108,7 +112,7 @@ impl<'a> Replay<'a> {
         assert!(self.in_flight.is_empty(), "never completed: {:?}", self.in_flight);
     }
 
-    /// Runs to the end: what each transfer said of itself when it was complete, by position in the plan.
+    /// Runs to the end: the completions, by position in the plan.
     pub fn finish(mut self) -> Vec<Completed<usize>> {
         self.run();
         self.completed.sort_by_key(|transfer| transfer.tag);
@@ -121,7 +125,7 @@ pub fn finishes(system: &MemorySystem, plan: &[Planned]) -> Vec<u64> {
     Replay::new(system, plan).finish().iter().map(|transfer| transfer.finished.as_ps()).collect()
 }
 
-/// What the lanes did in the end.
+/// The loads of all lanes when the plan is complete.
 pub fn loads(system: &MemorySystem, plan: &[Planned]) -> Vec<LaneLoad> {
     let mut replay = Replay::new(system, plan);
     replay.run();

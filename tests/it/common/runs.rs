@@ -1,4 +1,8 @@
 //! Small decode runs, and what a test keeps of them.
+//!
+//! [`small`] is a scenario of few layers on HBM at 1000 GB/s and external memory behind a link of
+//! 250 GB/s; a test changes what it is about. [`simulate`] keeps all transfers, [`simulate_steps`]
+//! only the steps and the bytes of each class.
 
 use std::ops::ControlFlow;
 use tiersim::config::Reference;
@@ -41,7 +45,8 @@ impl Kept {
     }
 }
 
-/// A transfer, complete or dropped, without its id and tag: class, bytes carried, issue, start, end, alone, and the tier it counts for.
+/// A transfer, complete or dropped, without its id and tag: class, bytes carried, issue, start,
+/// end, unloaded service time, and the tier that it counts for.
 pub type Carried = (TransferClass, Bytes, SimTime, SimTime, SimTime, SimTime, TierId);
 
 /// The steps of a run and the bytes of each class, for runs whose single transfers would fill the
@@ -56,7 +61,7 @@ pub struct Steps {
 impl Probe for Steps {
     fn transfer<Tag>(&mut self, transfer: &Completed<Tag>, _ends: Ends) {
         assert!(transfer.finished >= self.last, "time ran back");
-        assert!(transfer.latency() >= transfer.unloaded, "faster than alone");
+        assert!(transfer.latency() >= transfer.unloaded, "faster than when unloaded");
         self.last = transfer.finished;
         self.bytes[transfer.class] += transfer.bytes.get();
     }
@@ -120,7 +125,7 @@ pub fn simulate(config: &ScenarioConfig) -> (Outcome, Keep) {
     carry_out(&Scenario::new(config.clone()).unwrap())
 }
 
-/// What was issued of each class: carried, or dropped as it was late.
+/// The bytes issued of each class: carried, or dropped because they were late.
 pub fn accounted(outcome: &Outcome) -> PerClass<Bytes> {
     PerClass::from_fn(|class| outcome.completed[class] + outcome.dropped[class])
 }
@@ -145,7 +150,8 @@ pub const BEST_RATIO: Parts = Parts {
     late: Late::Finish,
 };
 
-/// Layers of (attention, mlp) weights and KV; HBM at 1000 GB/s, external memory behind a link of 250 GB/s.
+/// Layers of (attention, mlp) weights and KV; HBM at 1000 GB/s, external memory behind a link of
+/// 250 GB/s.
 pub fn small(
     layers: u32,
     (attention, mlp): (u64, u64),

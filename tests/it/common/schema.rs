@@ -9,7 +9,7 @@
 
 use serde_json::Value;
 
-/// What is wrong with `document`, each with its place; nothing if it is as `schema` says.
+/// What is wrong with `document`, each with its place; nothing if it is as `schema` demands.
 pub fn violations(schema: &Value, document: &Value) -> Vec<String> {
     let mut found = Vec::new();
     Check { root: schema, found: &mut found }.value(schema, document, "$");
@@ -28,17 +28,17 @@ impl Check<'_> {
             Value::Object(keywords) => keywords,
             other => panic!("{place}: {other} is no schema"),
         };
-        for (keyword, says) in keywords {
+        for (keyword, operand) in keywords {
             match keyword.as_str() {
                 "$schema" | "$defs" | "title" | "description" | "default" => {}
-                "type" => self.demand(is_of(says, value), place, || format!("{value} is not of type {says}")),
-                "format" => self.demand(fits(says, value), place, || format!("{value} is no {says}")),
+                "type" => self.demand(is_of(operand, value), place, || format!("{value} is not of type {operand}")),
+                "format" => self.demand(fits(operand, value), place, || format!("{value} is no {operand}")),
                 "minimum" => {
-                    let enough = value.as_f64().is_none_or(|value| value >= number(says));
-                    self.demand(enough, place, || format!("{value} is below {says}"));
+                    let enough = value.as_f64().is_none_or(|value| value >= number(operand));
+                    self.demand(enough, place, || format!("{value} is below {operand}"));
                 }
                 "$ref" => {
-                    let name = says.as_str().and_then(|path| path.strip_prefix("#/$defs/")).expect("a definition");
+                    let name = operand.as_str().and_then(|path| path.strip_prefix("#/$defs/")).expect("a definition");
                     self.value(&self.root["$defs"][name], value, place);
                 }
                 "anyOf" => {
@@ -47,21 +47,21 @@ impl Check<'_> {
                         Check { root: self.root, found: &mut found }.value(schema, value, place);
                         found.is_empty()
                     };
-                    let any = says.as_array().expect("alternatives").iter().any(accepts);
-                    self.demand(any, place, || format!("{value} is none of {says}"));
+                    let any = operand.as_array().expect("alternatives").iter().any(accepts);
+                    self.demand(any, place, || format!("{value} is none of {operand}"));
                 }
                 "required" => {
-                    for name in says.as_array().expect("names") {
+                    for name in operand.as_array().expect("names") {
                         let missing = value.is_object() && value.get(name.as_str().expect("a name")).is_none();
                         self.demand(!missing, place, || format!("{name} is missing"));
                     }
                 }
                 "minItems" | "maxItems" => {
-                    let bound = number(says) as usize;
+                    let bound = number(operand) as usize;
                     let right = value.as_array().is_none_or(|items| {
                         if keyword == "minItems" { items.len() >= bound } else { items.len() <= bound }
                     });
-                    self.demand(right, place, || format!("{keyword} is {says}: {value}"));
+                    self.demand(right, place, || format!("{keyword} is {operand}: {value}"));
                 }
                 // Below, together.
                 "properties" | "additionalProperties" | "items" | "prefixItems" => {}

@@ -33,17 +33,18 @@ pub fn lay(config: &MemoryConfig) -> MemorySystem {
     MemorySystem::new(&in_order(config)).expect("the tiers are in order")
 }
 
-/// `config` with its tiers named and ordered by what they can be read at.
+/// `config` with its tiers named and ordered by read bandwidth.
 pub fn in_order(config: &MemoryConfig) -> MemoryConfig {
     let mut config = config.clone();
     let names = ["hbm", "external", "third", "fourth"];
-    let alone = |tier: &TierConfig| {
+    let read_bandwidth = |tier: &TierConfig| {
         let second = TierConfig { name: "other".to_owned(), ..TierConfig::new("other", Bytes::new(1), bandwidth(1)) };
         let tiers = vec![TierConfig { name: "one".to_owned(), ..tier.clone() }, second];
         let system = MemorySystem::new(&MemoryConfig { tiers, ..config.clone() }).expect("a tier is right");
         system.tiers()[0].wire_bandwidth
     };
-    let mut tiers: Vec<(Bandwidth, TierConfig)> = config.tiers.iter().map(|tier| (alone(tier), tier.clone())).collect();
+    let mut tiers: Vec<(Bandwidth, TierConfig)> =
+        config.tiers.iter().map(|tier| (read_bandwidth(tier), tier.clone())).collect();
     tiers.sort_by_key(|(read, _)| std::cmp::Reverse(*read));
     config.tiers =
         tiers.into_iter().zip(names).map(|((_, tier), name)| TierConfig { name: name.to_owned(), ..tier }).collect();

@@ -21,11 +21,11 @@ struct Flow {
     level: u8,
     cap: f64,
     missing: f64,
-    crumb: f64,
+    tolerance: f64,
 }
 
-/// A lane, and the time that a byte takes of it at each of the lane's read shares: in picoseconds, so that the lane is full
-/// when the times of what is carried in a picosecond add up to 1.
+/// A lane, and the time that a byte takes of it at each of the lane's read shares: in picoseconds,
+/// so that the lane is full when the times of what is carried in a picosecond add up to 1.
 struct Held {
     lane: usize,
     reads: bool,
@@ -34,20 +34,20 @@ struct Held {
 
 impl Flow {
     fn wait(&self, rate: f64) -> u64 {
-        ((self.missing - self.crumb) / rate).ceil().max(0.0) as u64
+        ((self.missing - self.tolerance) / rate).ceil().max(0.0) as u64
     }
 }
 
-/// What the twin found out about a plan.
+/// The results of a plan on the twin. Times in picoseconds.
 pub struct Twin {
     pub finishes: Vec<u64>,
     /// When each transfer was requested: it had a slot on all its limited lanes.
     pub requested: Vec<u64>,
-    /// What each transfer that was cancelled had received.
+    /// The bytes that each cancelled transfer had received.
     pub carried: Vec<f64>,
 }
 
-/// The bytes in flight in each window, and who had to share its rate.
+/// The bytes in flight in each window, and the transfers that had to share its rate.
 struct InFlight<'a> {
     system: &'a MemorySystem,
     plan: &'a [Planned],
@@ -96,7 +96,8 @@ pub fn twin(system: &MemorySystem, plan: &[Planned]) -> Twin {
     let mut active: Vec<Vec<usize>> = vec![Vec::new(); system.lanes().len()];
     let (mut arrivals, mut now) = (0, 0u64);
     loop {
-        // Whose turn is it? The first in line on each of its limited lanes, all with room, goes; and again from the start.
+        // The transfer that is first in line on each of its limited lanes, all with room, is
+        // requested; then the search starts again.
         loop {
             line.sort_unstable();
             let lanes_of = |transfer: usize| limited_lanes(system, &plan[transfer]);
@@ -132,7 +133,7 @@ pub fn twin(system: &MemorySystem, plan: &[Planned]) -> Twin {
             flow.missing -= rate * (next - now) as f64;
         }
         now = next;
-        let done: Vec<Flow> = flows.extract_if(.., |flow| flow.missing <= flow.crumb * (1.0 + 1e-9)).collect();
+        let done: Vec<Flow> = flows.extract_if(.., |flow| flow.missing <= flow.tolerance * (1.0 + 1e-9)).collect();
         for flow in done {
             if !flows.iter().any(|other| other.transfer == flow.transfer) {
                 finishes[flow.transfer] = now;
@@ -167,7 +168,7 @@ pub fn twin(system: &MemorySystem, plan: &[Planned]) -> Twin {
                     line.retain(|it| it.2 != index);
                     active.iter_mut().for_each(|on_lane| on_lane.retain(|other| *other != index));
                 }
-                Action::Promote => {
+                Action::RaiseUrgency => {
                     urgency[index] = Urgency::Due;
                     let due = precedence(system, plan[index].class, Urgency::Due);
                     flows.iter_mut().filter(|flow| flow.transfer == index).for_each(|flow| flow.level = due);
@@ -193,8 +194,8 @@ fn flows_of(system: &MemorySystem, plan: &[Planned], transfer: usize, urgency: U
         _ => 1,
     };
     let parts = planned.parts();
-    // What is spread evenly is complete when all of it together lacks a crumb.
-    let crumb = if matches!(planned.way, Way::Even(_)) { TOLERANCE / parts.len() as f64 } else { TOLERANCE };
+    // An even stripe is complete when all of its parts together are within the tolerance.
+    let tolerance = if matches!(planned.way, Way::Even(_)) { TOLERANCE / parts.len() as f64 } else { TOLERANCE };
     let count = parts.len() as f64;
     let flow = |(route, bytes): (RouteId, f64)| {
         let mut route = system.route(route);
@@ -209,7 +210,7 @@ fn flows_of(system: &MemorySystem, plan: &[Planned], transfer: usize, urgency: U
                 None => vec![whole_picosecond / lane.whole.as_f64()],
                 Some(efficiency) => {
                     let tier = if reads { planned.source } else { planned.destination };
-                    let granule = in_a_row(system, tier.expect("a lane of a tier"), planned.granule);
+                    let granule = contiguous(system, tier.expect("a lane of a tier"), planned.granule);
                     let time = |share: &f64| {
                         whole_picosecond / lane.peak.as_f64() / efficiency.achieved(Bytes::new(granule), *share)
                     };
@@ -225,14 +226,14 @@ fn flows_of(system: &MemorySystem, plan: &[Planned], transfer: usize, urgency: U
             level: precedence(system, planned.class, urgency),
             cap,
             missing: bytes,
-            crumb,
+            tolerance,
         }
     };
     parts.into_iter().map(flow).collect()
 }
 
-/// What one channel carries in a row of runs of `granule` bytes.
-fn in_a_row(system: &MemorySystem, tier: TierId, granule: u64) -> u64 {
+/// The contiguous bytes that one channel carries of a run of `granule` bytes.
+fn contiguous(system: &MemorySystem, tier: TierId, granule: u64) -> u64 {
     let tier = &system.tiers()[tier.index()];
     match tier.interleaving {
         Interleaving::Striped => (granule / u64::from(tier.channels)).max(tier.stripe.get()).min(granule),
@@ -251,8 +252,8 @@ pub fn precedence(system: &MemorySystem, class: TransferClass, urgency: Urgency)
     }
 }
 
-/// Weighted max-min fair rates, level by level: the rates of all that still rise grow together, each by its weight, until
-/// a lane is full or one has its cap.
+/// Weighted max-min fair rates, level by level: the rates of all that still rise grow together,
+/// each by its weight, until a lane is full or one has its cap.
 fn rates(system: &MemorySystem, flows: &[Flow]) -> Vec<f64> {
     let lanes = system.lanes();
     let mut rates = vec![0.0; flows.len()];
@@ -305,7 +306,7 @@ fn rates(system: &MemorySystem, flows: &[Flow]) -> Vec<f64> {
     rates
 }
 
-/// What of a lane's time flows take at the rates given.
+/// The share of a lane's time that flows take at the given rates.
 fn taken(shares: &[f64], on_lane: &[(usize, &Held)], rate: impl Fn(usize) -> f64) -> f64 {
     if shares.is_empty() {
         return on_lane.iter().map(|(index, held)| rate(*index) * held.times[0]).sum();
@@ -341,13 +342,14 @@ fn full_at(low: f64, taken: impl Fn(f64) -> f64) -> f64 {
     low
 }
 
-/// A few picoseconds, as roundings add up, and what floats lose.
+/// Whether times agree within a few picoseconds, as rounding errors add up, and the precision of
+/// floats.
 pub fn agree(fabrics: &[u64], twins: &[u64]) -> Result<(), TestCaseError> {
     for (index, (&fabric, &twin)) in fabrics.iter().zip(twins).enumerate() {
         let tolerance = 4.0 + 1e-9 * twin as f64;
         if fabric.abs_diff(twin) as f64 > tolerance {
             let all = format!("{fabrics:?} against {twins:?}");
-            return Err(TestCaseError::fail(format!("transfer {index}: {fabric} ps, the twin says {twin}; {all}")));
+            return Err(TestCaseError::fail(format!("transfer {index}: {fabric} ps, the twin {twin}; {all}")));
         }
     }
     Ok(())

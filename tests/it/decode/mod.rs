@@ -1,5 +1,5 @@
-//! The decode loop against figures computed by hand; in `properties`, random runs against a slow model
-//! of their bytes, and what must always hold.
+//! The decode loop against figures computed by hand; in `properties`, random runs against a slow
+//! model of their bytes, and what must always hold.
 
 mod properties;
 
@@ -22,13 +22,14 @@ fn model(config: &ScenarioConfig) -> &ModelConfig {
     }
 }
 
-/// The baseline by hand: bytes of each sublayer on HBM and external, filled as section 4 of the model says, and the time
-/// of a step as the sum over sublayers of the slower side. `hbm` and `external` in bytes a nanosecond.
+/// The baseline by hand: bytes of each stage on HBM and external, HBM filled with weights in the
+/// order of the stages, then with KV token by token, and the time of a step as the sum over stages
+/// of the slower side. `hbm` and `external` in bytes a nanosecond.
 struct ByHand {
     layers: usize,
     kv: u64,
     free: u64,
-    /// For each sublayer (bytes on HBM, bytes external).
+    /// For each stage (bytes on HBM, bytes external).
     weights: Vec<(u64, u64)>,
     /// For each layer (tokens on HBM, tokens external).
     tokens: Vec<(u64, u64)>,
@@ -37,11 +38,11 @@ struct ByHand {
 }
 
 impl ByHand {
-    fn new(layers: usize, sublayers: &[u64], kv: u64, capacity: u64, prefill: u64, hbm: f64, external: f64) -> Self {
+    fn new(layers: usize, stages: &[u64], kv: u64, capacity: u64, prefill: u64, hbm: f64, external: f64) -> Self {
         let mut free = capacity;
         let weights = (0..2 * layers)
             .map(|index| {
-                let stored = sublayers[index % 2];
+                let stored = stages[index % 2];
                 let on_hbm = stored.min(free);
                 free -= on_hbm;
                 (on_hbm, stored - on_hbm)
@@ -67,11 +68,11 @@ impl ByHand {
 
     fn step(&mut self) -> f64 {
         let mut nanoseconds = 0.0;
-        for sublayer in 0..2 * self.layers {
-            let (mut hbm, mut external) = self.weights[sublayer];
-            if sublayer % 2 == 0 {
-                hbm += self.tokens[sublayer / 2].0 * self.kv;
-                external += self.tokens[sublayer / 2].1 * self.kv;
+        for stage in 0..2 * self.layers {
+            let (mut hbm, mut external) = self.weights[stage];
+            if stage % 2 == 0 {
+                hbm += self.tokens[stage / 2].0 * self.kv;
+                external += self.tokens[stage / 2].1 * self.kv;
             }
             nanoseconds += (hbm as f64 / self.hbm).max(external as f64 / self.external);
         }
@@ -104,15 +105,16 @@ fn best_ratio_by_hand_in_the_first_step_of_the_study() {
     let mut config = ScenarioConfig::load("study").unwrap();
     config.decode_tokens = 1;
     let (outcome, keep) = simulate_steps(&config);
-    // round(16 MiB * 4915/5815) of each sublayer, round(1024 * 4915/5815) = 866 tokens of each layer on HBM.
+    // round(16 MiB * 4915/5815) of each stage, round(1024 * 4915/5815) = 866 tokens of each layer
+    // on HBM.
     let weights = ((16u64 << 20) * 4915 * 2 + 5815) / (5815 * 2);
     assert_eq!(weights, 14_180_570);
     let kept = &keep.steps[0];
     assert_eq!(kept.attention_read[0], 32 * (weights + 866 * (32 << 10)));
     assert_eq!(kept.mlp_read[0], 32 * weights);
     assert_eq!(kept.attention_read[1], 32 * ((16 << 20) - weights + 158 * (32 << 10)));
-    // Each sublayer takes its slower side, rounded up; the write of a layer overlaps the mlp's reads on the bus of HBM, where
-    // it takes 32 KiB at most, and nothing else contends.
+    // Each stage takes its slower side, rounded up; the write of a layer overlaps the mlp's reads
+    // on the bus of HBM, where it takes 32 KiB at most, and nothing else contends.
     let up = |bytes: u64, rate: u64| (bytes * 1000).div_ceil(rate);
     let hbm = up(weights + 866 * (32 << 10), 4915);
     let external = up((16 << 20) - weights + 158 * (32 << 10), 900);
@@ -130,18 +132,19 @@ fn the_read_of_a_token_waits_for_its_write() {
     let mut config = small(1, (1000, 1000), 1000, 1, 1, 2);
     memory(&mut config).tiers[1].link = Some(LinkConfig::new(bandwidth(250), bandwidth(10)).into());
     let (_, keep) = simulate_steps(&config);
-    // One byte of each step's first sublayer lies on HBM. Step 0: 999 B of weights and 1000 B of KV at 250 B/ns; then
-    // the write of token 1 goes out at 10 B/ns for 100 ns, beside the mlp's 1000 B.
+    // One byte of each step's first stage lies on HBM. Step 0: 999 B of weights and 1000 B of KV at
+    // 250 B/ns; then the write of token 1 goes out at 10 B/ns for 100 ns, beside the mlp's 1000 B.
     let attention = 1999.0 / 250.0;
     assert!((keep.steps[0].latency.as_ns() - (attention + 4.0)).abs() < 0.01, "{:?}", keep.steps[0]);
-    // Step 1: the KV read of tokens 0 and 1 is issued at once, but goes on the link only when token 1 is written: at
-    // attention + 100 ns; then it takes 2000 B / 250 = 8 ns alone.
+    // Step 1: the KV read of tokens 0 and 1 is issued at once, but goes on the link only when token
+    // 1 is written: at attention + 100 ns; then it takes 2000 B / 250 = 8 ns unshared.
     let ended = attention + 100.0 + 8.0 + 4.0;
     let total = keep.steps[0].latency.as_ns() + keep.steps[1].latency.as_ns();
     assert!((total - ended).abs() < 0.01, "{total} against {ended}");
 }
 
-/// Found by a reviewer: reads of both tiers are issued while the HBM write of the token before is under way.
+/// Reads of both tiers are issued while the HBM write of the token before is
+/// under way.
 #[test]
 fn a_read_that_waits_is_admitted_when_both_tiers_are_read() {
     let mut config = small(1, (1 << 20, 0), 1 << 20, 120 << 20, 100, 50);
@@ -157,12 +160,13 @@ fn a_read_that_waits_is_admitted_when_both_tiers_are_read() {
 }
 
 #[test]
-fn every_sublayer_waits_for_the_latency_of_its_slowest_tier() {
+fn every_stage_waits_for_the_latency_of_its_slowest_tier() {
     let mut config = small(2, (1_000_000, 500_000), 1000, 1 << 30, 100, 3);
     memory(&mut config).tiers[0].latency = "1.5us".parse().unwrap();
     let (_, keep) = simulate_steps(&config);
     for (step, kept) in keep.steps.iter().enumerate() {
-        // All on HBM at 1000 B/ns; the write of a token takes its nanosecond of the bus beside the mlp's reads.
+        // All on HBM at 1000 B/ns; the write of a token takes its nanosecond of the bus beside the
+        // mlp's reads.
         let bytes = 2 * (1_000_000 + 500_000 + (100 + step as u64) * 1000);
         let expected = bytes as f64 / 1000.0 + 4.0 * 1500.0;
         assert!((0.0..=2.0).contains(&(kept.latency.as_ns() - expected)), "{kept:?}: {expected}");
@@ -185,7 +189,8 @@ fn compute_and_reads_overlap() {
     config.compute =
         Some(ComputeConfig { rate: "1 TFLOP/s".parse().unwrap(), flop_per_weight_byte: 1.5, flop_per_kv_byte: 0.0 });
     let (_, keep) = simulate_steps(&config);
-    // 1.5 FLOP a byte at 1000 FLOP/ns takes longer than a byte at 1000 B/ns; writes are hidden behind compute.
+    // 1.5 FLOP a byte at 1000 FLOP/ns takes longer than a byte at 1000 B/ns; writes are hidden
+    // behind compute.
     for kept in &keep.steps {
         assert_eq!(kept.latency.as_ns(), 3.0 * (3_000.0 + 1_500.0));
         assert_eq!(kept.latency, kept.bound);
@@ -200,15 +205,18 @@ fn weights_read_early_hide_behind_compute() {
         Some(ComputeConfig { rate: "1 TFLOP/s".parse().unwrap(), flop_per_weight_byte: 1.0, flop_per_kv_byte: 0.0 });
     let (_, plain) = simulate_steps(&config);
     assert!((plain.steps[0].latency.as_ns() - 8_000.0).abs() < 1.0);
-    // A prefetched sublayer has nothing to gain where the lanes are busy all the time: reads are as long as compute.
+    // A prefetched stage has nothing to gain where the lanes are busy all the time: reads are as
+    // long as compute.
     config.weight_prefetch = 1;
     let (_, early) = simulate_steps(&config);
     assert!((early.steps[0].latency.as_ns() - 8_000.0).abs() < 1.0, "{:?}", early.steps[0]);
-    // With compute twice as long, all reads but the first hide either way: compute alone counts, from the start on.
+    // With compute twice as long, all reads but the first hide either way: only compute counts,
+    // from the start on.
     config.compute.as_mut().unwrap().flop_per_weight_byte = 2.0;
     let (_, hidden) = simulate_steps(&config);
     assert_eq!(hidden.steps[0].latency.as_ns(), 16_000.0);
-    // With unequal sublayers it pays: attention reads 1 MB and computes 8 us, mlp reads 4 MB and computes nothing more.
+    // With unequal stages it pays: attention reads 1 MB and computes 8 us, mlp reads 4 MB and
+    // computes nothing more.
     let mut uneven = small(1, (1_000_000, 4_000_000), 1, 1 << 30, 1, 1);
     uneven.compute = Some(ComputeConfig {
         rate: "1 TFLOP/s".parse().unwrap(),
@@ -292,7 +300,8 @@ fn a_middle_tier_takes_its_share_of_what_a_full_one_leaves() {
     assert!((share - 400.0 / 650.0).abs() < 0.01, "{share}: {last:?}");
 }
 
-/// 1000 : 400 : 250 GB/s. With nothing skipped and room everywhere, look-ahead has nothing to do but to round.
+/// 1000 : 400 : 250 GB/s. With nothing skipped and room everywhere, look-ahead has nothing to do
+/// but to round.
 #[test]
 fn three_tiers_share_every_read_in_proportion_to_their_bandwidths() {
     let mut config = small(8, (1 << 20, 1 << 20), 1 << 12, 1 << 40, 1000, 100);

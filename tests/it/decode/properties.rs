@@ -3,7 +3,8 @@
 
 use super::*;
 
-/// The bytes of a run by the letter of section 4, with tokens as plain lists and every move complete at once.
+/// The bytes of a `best-ratio` run, computed literally: tokens as plain lists, and every move
+/// complete at once.
 struct SlowBytes {
     kv: u64,
     context: usize,
@@ -96,7 +97,7 @@ proptest! {
         layers in 1usize..5, attention in 1u64..40, mlp in 1u64..40, kv in 1u64..40, prefill in 0u32..60, decode in 1u32..40,
         fill in 0u64..120,
     ) {
-        // Weights in MB and KV in hundreds of bytes: posted writes are small against a sublayer.
+        // Weights in MB and KV in hundreds of bytes: posted writes are small against a stage.
         let (attention, mlp, kv) = (attention * 1_000_000, mlp * 1_000_000, kv * 100);
         let all = layers as u64 * (attention + mlp + u64::from(prefill + decode) * kv);
         let hbm = 1 + all * fill / 100;
@@ -111,12 +112,12 @@ proptest! {
     }
 
     #[test]
-    fn best_ratio_moves_what_the_letter_of_the_model_says(
+    fn best_ratio_moves_as_the_slow_model(
         layers in 2usize..5, kv in 1u64..2000, prefill in 1usize..80, decode in 2usize..25, skip in 0u32..=1000,
         churn in 0u32..=1000, seed: u64,
     ) {
-        // Weights of 200 MB a sublayer: every write and move of a layer is over before its next step, as there are other
-        // layers in between.
+        // Weights of 200 MB a stage: every write and move of a layer is over before its next step,
+        // as there are other layers in between.
         let weights = 200_000_000;
         let mut config = small(layers as u32, (weights, weights), kv, 1 << 40, prefill as u32, decode as u32);
         let generator = GeneratorConfig {
@@ -248,7 +249,8 @@ proptest! {
 proptest! {
     #![proptest_config(cases(48))]
 
-    /// Whatever a strategy knows and moves, it pays for it; and the bound that says so is no lower than the one that does not.
+    /// A strategy pays for its moves, whatever it sees; the bound that charges for moves is no
+    /// lower than the one that does not.
     #[test]
     fn no_run_beats_the_bound_that_pays_for_moves(
         layers in 1u32..4, attention in 0u64..20_000, mlp in 1u64..20_000, kv in 1u64..3_000, prefill in 0u32..40,
@@ -285,10 +287,10 @@ proptest! {
 proptest! {
     #![proptest_config(cases(100))]
 
-    /// Steps of several runs in turn, with skip sets made once for all and perhaps on another thread, change nothing, even where
-    /// some end early.
+    /// Steps of several runs in turn, with skip sets generated once for all and perhaps on another
+    /// thread, change nothing, even where some end early.
     #[test]
-    fn runs_abreast_are_as_runs_alone(
+    fn runs_in_lockstep_are_as_single_runs(
         layers in 1u32..4, kv in 1u64..3_000, prefill in 0u32..70, decode in 1u32..40, skip in 0u32..=1000, churn in 0u32..=500,
         seed: u64, page_tokens in 1u32..6, ahead: bool,
         runs in prop::collection::vec((
@@ -316,16 +318,16 @@ proptest! {
             })
             .filter(|scenario| run(scenario, &mut ()).is_ok())
             .collect();
-        let abreast: Vec<&Scenario> = scenarios.iter().collect();
+        let all: Vec<&Scenario> = scenarios.iter().collect();
         let mut kept: Vec<Steps> = scenarios.iter().map(|_| Steps::default()).collect();
         let made = if ahead { SkipThread::Background } else { SkipThread::Inline };
-        let outcomes = run_in_lockstep(&abreast, made, &mut kept).unwrap();
+        let outcomes = run_in_lockstep(&all, made, &mut kept).unwrap();
         prop_assert_eq!(outcomes.len(), scenarios.len());
         for ((scenario, outcome), kept) in scenarios.iter().zip(outcomes).zip(kept) {
-            let mut alone = Steps::default();
-            let expected = run(scenario, &mut alone).unwrap();
+            let mut single = Steps::default();
+            let expected = run(scenario, &mut single).unwrap();
             prop_assert_eq!(format!("{outcome:?}"), format!("{expected:?}"));
-            prop_assert_eq!((kept.steps, kept.bytes), (alone.steps, alone.bytes));
+            prop_assert_eq!((kept.steps, kept.bytes), (single.steps, single.bytes));
         }
     }
 }

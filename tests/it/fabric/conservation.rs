@@ -11,7 +11,8 @@ fn bytes_of(delivered: Delivered) -> Bytes {
     }
 }
 
-/// What each lane has carried by `at`, in whole bytes: completed transfers and what has arrived of the others.
+/// What each lane has carried by `at`, in whole bytes: completed transfers and what has arrived of
+/// the others.
 fn carried(system: &MemorySystem, replay: &Replay, at: SimTime) -> Vec<u128> {
     let loads = replay.machine.fabric().loads(at);
     (0..system.lanes().len())
@@ -28,9 +29,9 @@ fn carried(system: &MemorySystem, replay: &Replay, at: SimTime) -> Vec<u128> {
         .collect()
 }
 
-/// `bytes` on a lane of `bandwidth` in `span`, give or take `crumbs` bytes.
-fn fits(bandwidth: Bandwidth, bytes: u128, span: SimTime, crumbs: u128) -> bool {
-    bytes * PS_PER_SECOND <= u128::from(bandwidth.get()) * u128::from(span.as_ps()) + crumbs * PS_PER_SECOND
+/// `bytes` on a lane of `bandwidth` in `span`, within a tolerance in bytes.
+fn fits(bandwidth: Bandwidth, bytes: u128, span: SimTime, tolerance: u128) -> bool {
+    bytes * PS_PER_SECOND <= u128::from(bandwidth.get()) * u128::from(span.as_ps()) + tolerance * PS_PER_SECOND
 }
 
 fn arrived(replay: &Replay, at: SimTime) -> BTreeMap<usize, Bytes> {
@@ -41,7 +42,8 @@ fn arrived(replay: &Replay, at: SimTime) -> BTreeMap<usize, Bytes> {
         .collect()
 }
 
-/// No lane carries more than its bandwidth allows: from the start, while it was busy, and since an earlier instant.
+/// No lane carries more than its bandwidth allows: from the start, while it was busy, and since an
+/// earlier instant.
 fn check_lanes(
     system: &MemorySystem,
     replay: &Replay,
@@ -50,14 +52,14 @@ fn check_lanes(
 ) -> Result<(), TestCaseError> {
     let (since, carried_before) = before;
     // Each transfer's bytes were rounded down at the earlier instant.
-    let crumbs = 1 + replay.plan.len() as u128;
+    let tolerance = 1 + replay.plan.len() as u128;
     let carried = carried(system, replay, at);
     for (index, (lane, load)) in system.lanes().iter().zip(replay.machine.fabric().loads(at)).enumerate() {
         prop_assert!(load.busy <= at, "{} was busy for {} by {at}", lane.name, load.busy);
         prop_assert!(fits(lane.bandwidth(), carried[index], load.busy, 1), "{} by {at}", lane.name);
         prop_assert!(carried[index] >= carried_before[index], "{} lost bytes by {at}", lane.name);
         let bytes = carried[index] - carried_before[index];
-        prop_assert!(fits(lane.bandwidth(), bytes, at - *since, crumbs), "{} in {since}..{at}", lane.name);
+        prop_assert!(fits(lane.bandwidth(), bytes, at - *since, tolerance), "{} in {since}..{at}", lane.name);
     }
     Ok(())
 }
@@ -76,25 +78,25 @@ fn check_classes(replay: &Replay) -> Result<(), TestCaseError> {
             replay.in_flight.keys().filter(|index| of_class(**index)).map(|index| replay.plan[*index].bytes).sum();
         prop_assert_eq!(issued, completed + in_flight);
         let fabric = replay.machine.fabric();
-        let said = [fabric.issued(), fabric.completed(), fabric.in_flight()].map(|bytes| bytes[class].get());
-        prop_assert_eq!(said, [issued, completed, in_flight], "{}", class);
+        let reported = [fabric.issued(), fabric.completed(), fabric.in_flight()].map(|bytes| bytes[class].get());
+        prop_assert_eq!(reported, [issued, completed, in_flight], "{}", class);
     }
     Ok(())
 }
 
-/// What a completion says of itself.
+/// A completion against its plan.
 fn check_completion(system: &MemorySystem, plan: &[Planned], transfer: &Completed<usize>) -> Result<(), TestCaseError> {
     let planned = &plan[transfer.tag];
-    let said = (transfer.class, transfer.bytes.get(), transfer.issued.as_ps());
-    prop_assert_eq!(said, (planned.class, planned.bytes, planned.issued));
-    prop_assert_eq!(transfer.unloaded.as_ps(), alone(system, planned));
+    let reported = (transfer.class, transfer.bytes.get(), transfer.issued.as_ps());
+    prop_assert_eq!(reported, (planned.class, planned.bytes, planned.issued));
+    prop_assert_eq!(transfer.unloaded.as_ps(), unloaded(system, planned));
     prop_assert_eq!(transfer.latency(), transfer.finished - transfer.issued);
     prop_assert!(transfer.finished >= SimTime::from_ps(planned.admitted()) + transfer.unloaded, "{:?}", transfer);
     prop_assert_eq!(transfer.queueing(), transfer.latency() - transfer.unloaded);
     Ok(())
 }
 
-/// Runs `plan` and looks at the fabric at every instant and half-way between two.
+/// Runs `plan` and checks the fabric at every instant and half-way between two.
 fn check_conservation(system: &MemorySystem, plan: &[Planned]) -> Result<(), TestCaseError> {
     let mut replay = Replay::new(system, plan);
     let mut before = (SimTime::ZERO, vec![0; system.lanes().len()]);
@@ -141,7 +143,7 @@ fn check_totals(system: &MemorySystem, replay: &Replay) -> Result<(), TestCaseEr
     Ok(())
 }
 
-/// The completions in their order, with all that tells one run from another.
+/// The completions in their order, with everything that distinguishes two runs.
 fn sequence(system: &MemorySystem, plan: &[Planned]) -> Vec<(usize, TransferId, SimTime)> {
     let mut replay = Replay::new(system, plan);
     replay.run();
@@ -167,7 +169,8 @@ proptest! {
         prop_assert_eq!(sequence(&system, &plan), sequence(&system, &plan));
     }
 
-    /// `issue` writes some transfers to their slots in one go: the same as holding them and letting them go at once.
+    /// `issue` writes some transfers to their slots directly: the same as to hold them and admit
+    /// them at once.
     #[test]
     fn to_issue_is_to_hold_and_admit(
         system in any_arbitration().prop_flat_map(system),
@@ -183,7 +186,8 @@ proptest! {
         prop_assert_eq!(report(false), report(true));
     }
 
-    /// What is issued at one instant shares the lanes from that instant on, whatever the order of issue.
+    /// What is issued at one instant shares the lanes from that instant on, whatever the order of
+    /// issue.
     #[test]
     fn under_sharing_the_order_of_issue_within_an_instant_makes_no_difference(
         system in sharing().prop_flat_map(system),

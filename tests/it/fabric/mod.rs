@@ -66,7 +66,7 @@ fn system(arbitration: Arbitration) -> impl Strategy<Value = MemorySystem> {
     (class_weights(), tier(), tier()).prop_map(move |(weights, a, b)| lay(&config(arbitration, weights, vec![a, b])))
 }
 
-/// A due transfer over one route, which takes its lanes as it is issued.
+/// A due transfer over one route, admitted when it is issued.
 fn on_route(class: TransferClass, route: RouteId, issued: u64, bytes: u64) -> Planned {
     Planned {
         class,
@@ -77,7 +77,7 @@ fn on_route(class: TransferClass, route: RouteId, issued: u64, bytes: u64) -> Pl
         granule: bytes,
         issued,
         held: None,
-        promoted: None,
+        raised: None,
         cancelled: None,
         urgency: Urgency::Due,
     }
@@ -88,7 +88,7 @@ fn lanes(system: &MemorySystem, planned: &Planned) -> Vec<usize> {
 }
 
 prop_compose! {
-    /// A due transfer that takes its lanes at once.
+    /// A due transfer that is admitted at once.
     fn plain()(
         class in prop::sample::select(TransferClass::ALL.to_vec()),
         route in (0..ROUTES).prop_map(route),
@@ -100,13 +100,13 @@ prop_compose! {
 }
 
 prop_compose! {
-    /// Half of them early, half of these promoted.
+    /// Half of them early, half of these raised in urgency.
     fn early()(
         plain in plain(),
         urgency in prop_oneof![Just(Urgency::Due), Just(Urgency::Early)],
-        promoted in prop::option::of(delay()),
+        raised in prop::option::of(delay()),
     ) -> Planned {
-        Planned { urgency, promoted: promoted.filter(|_| urgency == Urgency::Early), ..plain }
+        Planned { urgency, raised: raised.filter(|_| urgency == Urgency::Early), ..plain }
     }
 }
 
@@ -121,12 +121,13 @@ fn plan(planned: impl Strategy<Value = Planned>) -> impl Strategy<Value = Vec<Pl
     prop::collection::vec(planned, 1..40)
 }
 
-fn alone(system: &MemorySystem, planned: &Planned) -> u64 {
+/// The unloaded service time of a transfer, in picoseconds.
+fn unloaded(system: &MemorySystem, planned: &Planned) -> u64 {
     let slowest = lanes(system, planned).iter().map(|&lane| system.lanes()[lane].whole).min();
     slowest.expect("a route holds a lane").time_for(Bytes::new(planned.bytes)).as_ps()
 }
 
-/// A tier that is its bus alone.
+/// A tier that consists of its bus only.
 fn bus(bandwidth: Bandwidth) -> TierConfig {
     common::tier("tier", bandwidth)
 }

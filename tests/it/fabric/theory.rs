@@ -24,8 +24,9 @@ impl Flow {
     }
 }
 
-/// When each transfer finishes under `fair` or `priority`: at every arrival and departure all rates are found anew.
-/// A departure shows at the next whole picosecond, as it does on the fabric, whose clock knows no others.
+/// When each transfer finishes under `fair` or `priority`: at every arrival and departure all rates
+/// are computed again. A departure takes effect at the next whole picosecond, the resolution of the
+/// fabric's clock.
 fn filled(system: &MemorySystem, plan: &[Planned]) -> Vec<u64> {
     let capacity: Vec<f64> = system.lanes().iter().map(|lane| lane.whole.as_f64() / PS_PER_SECOND as f64).collect();
     let mut agenda = agenda(plan);
@@ -52,7 +53,7 @@ fn filled(system: &MemorySystem, plan: &[Planned]) -> Vec<u64> {
                 Action::Issue if plan[index].held.is_some() => {}
                 Action::Issue | Action::Admit => flows.push(flow(system, plan, index, urgency[index])),
                 Action::Cancel => panic!("this twin cancels nothing"),
-                Action::Promote => {
+                Action::RaiseUrgency => {
                     urgency[index] = Urgency::Due;
                     if let Some(flow) = flows.iter_mut().find(|flow| flow.index == index) {
                         flow.level = precedence(system, plan[index].class, Urgency::Due);
@@ -78,8 +79,8 @@ fn flow(system: &MemorySystem, plan: &[Planned], index: usize, urgency: Urgency)
     }
 }
 
-/// Weighted max-min fair rates, level by level: the rates of all that still rise grow together, each by its weight,
-/// until a lane is full; who holds that lane rises no more.
+/// Weighted max-min fair rates, level by level: the rates of all that still rise grow together,
+/// each by its weight, until a lane is full; flows on that lane rise no more.
 fn max_min(flows: &[Flow], capacity: &[f64]) -> Vec<f64> {
     let mut left = capacity.to_vec();
     let mut rates = vec![0.0; flows.len()];
@@ -94,7 +95,7 @@ fn max_min(flows: &[Flow], capacity: &[f64]) -> Vec<f64> {
                 .filter(|&lane| pressure[lane] > 0.0)
                 .map(|lane| (left[lane] / pressure[lane], lane))
                 .min_by(|a, b| a.0.total_cmp(&b.0))
-                .expect("who rises holds a lane");
+                .expect("a rising flow holds a lane");
             for &flow in &rising {
                 rates[flow] += rise * flows[flow].weight;
             }
@@ -107,8 +108,8 @@ fn max_min(flows: &[Flow], capacity: &[f64]) -> Vec<f64> {
     rates
 }
 
-/// When each transfer finishes under `fifo`: in the order of admission, each starts when the earlier ones have left all
-/// its lanes, and then has them to itself.
+/// When each transfer finishes under `fifo`: in the order of admission, each starts when the
+/// earlier ones have left all its lanes, and then has them to itself.
 fn in_line(system: &MemorySystem, plan: &[Planned]) -> Vec<u64> {
     let mut order: Vec<usize> = (0..plan.len()).collect();
     order.sort_by_key(|&index| (plan[index].admitted(), plan[index].held.is_some(), index));
@@ -118,7 +119,7 @@ fn in_line(system: &MemorySystem, plan: &[Planned]) -> Vec<u64> {
         let planned = &plan[index];
         let lanes = lanes(system, planned);
         let start = lanes.iter().map(|&lane| free[lane]).max().expect("a route holds a lane").max(planned.admitted());
-        finishes[index] = start + alone(system, planned);
+        finishes[index] = start + unloaded(system, planned);
         for lane in lanes {
             free[lane] = finishes[index];
         }
@@ -126,9 +127,11 @@ fn in_line(system: &MemorySystem, plan: &[Planned]) -> Vec<u64> {
     finishes
 }
 
-/// When each of at most six transfers, given as (issued, bytes), finishes if they share one lane equally.
+/// When each of at most six transfers, given as (issued, bytes), finishes if they share one lane
+/// equally.
 fn picosecond_by_picosecond(bandwidth: Bandwidth, transfers: &[(u64, u64)]) -> Vec<u64> {
-    // The least number that 1 to 6 divide: a share of what a picosecond brings is whole in sixtieths of 10^-12 byte.
+    // The least number that 1 to 6 divide: a share of what a picosecond brings is whole in
+    // sixtieths of 10^-12 byte.
     const PARTS: u64 = 60;
     let mut missing: Vec<u64> = transfers.iter().map(|(_, bytes)| bytes * PARTS * SimTime::PS_PER_SECOND).collect();
     let mut finishes = vec![0; transfers.len()];
@@ -147,11 +150,11 @@ fn picosecond_by_picosecond(bandwidth: Bandwidth, transfers: &[(u64, u64)]) -> V
 
 // ---- Twins and fabric agree ----
 
-/// One rounding to a picosecond either way, and what floats lose.
+/// Whether times agree within one rounding to a picosecond either way, and the precision of floats.
 fn agree(fabric: &[u64], twin: &[u64]) -> Result<(), TestCaseError> {
     for (index, (&fabric, &twin)) in fabric.iter().zip(twin).enumerate() {
         let tolerance = 2.0 + 1e-9 * twin as f64;
-        prop_assert!(fabric.abs_diff(twin) as f64 <= tolerance, "transfer {index}: {fabric} ps, the twin says {twin}");
+        prop_assert!(fabric.abs_diff(twin) as f64 <= tolerance, "transfer {index}: {fabric} ps, the twin {twin}");
     }
     Ok(())
 }
@@ -222,7 +225,8 @@ proptest! {
         );
     }
 
-    /// The k-th smallest of n finishes when the lane has carried all smaller ones and as much of each larger one.
+    /// The k-th smallest of n finishes when the lane has carried all smaller ones and as much of
+    /// each larger one.
     #[test]
     fn fair_from_one_instant_on_is_the_closed_form(
         lane in gigabytes(),
@@ -236,7 +240,7 @@ proptest! {
         for (index, (&bytes, &finish)) in sizes.iter().zip(&finishes).enumerate() {
             let sharers = sizes.len() - index;
             let exact = lane.time_for(Bytes::new(smaller + bytes * sharers as u64)).as_ps();
-            // What has left does so at a whole picosecond: up to then its share is nobody's.
+            // A transfer leaves at a whole picosecond: until then its share is unused.
             prop_assert!((exact..=exact + f64::ceil(wasted) as u64).contains(&finish), "{bytes} B: {finish}, {exact}");
             smaller += bytes;
             wasted += 1.0 / sharers as f64;
@@ -244,7 +248,7 @@ proptest! {
     }
 
     #[test]
-    fn a_transfer_alone_takes_what_its_slowest_lane_takes(
+    fn an_unloaded_transfer_takes_what_its_slowest_lane_takes(
         arbitration in any_arbitration(),
         mega in prop_oneof![1u64..=1_000, 1u64..=100_000_000, Just(Bandwidth::MAX_INPUT / MEGA)],
         bytes in size(),
@@ -258,10 +262,10 @@ proptest! {
     }
 
     #[test]
-    fn a_transfer_alone_takes_what_its_route_takes(
+    fn an_unloaded_transfer_takes_what_its_route_takes(
         system in any_arbitration().prop_flat_map(system),
         planned in any_planned(),
     ) {
-        prop_assert_eq!(finishes(&system, std::slice::from_ref(&planned)), [planned.admitted() + alone(&system, &planned)]);
+        prop_assert_eq!(finishes(&system, std::slice::from_ref(&planned)), [planned.admitted() + unloaded(&system, &planned)]);
     }
 }

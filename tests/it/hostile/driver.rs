@@ -353,7 +353,7 @@ fn configuration(random: &mut Random) -> Vec<String> {
     words(&["-q", "run", "scenario.ron", "--out", "o", "--set", &format!("memory.hbm.bandwidth={bandwidth}")])
 }
 
-/// Whether `o` has the results of one run, or says that it has not.
+/// Whether `o` has the results of one run, or reports that it has not.
 fn whole(folder: &Path) -> Vec<String> {
     let check = run("kills", folder, &words(&["-q", "compare", "a=o", "b=o", "--out", "c"]));
     let mut faults = check.faults;

@@ -95,7 +95,7 @@ pub(super) const JSONL: &str = "{\"step\":0,\"layer\":0,\"skipped\":[1,2],\"pref
 
 /// Changes `bytes` as a damaged disk, a careless person or an attacker would.
 pub(super) fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
-    // Most often one number alone, so that much of it is taken for right.
+    // Most often a single number, so that most of the input stays valid.
     if random.below(2) == 0 {
         let is_start = |at: &usize| bytes[*at].is_ascii_digit() && (*at == 0 || !bytes[*at - 1].is_ascii_digit());
         let starts: Vec<usize> = (0..bytes.len()).filter(is_start).collect();

@@ -1,5 +1,5 @@
-//! `tiersim trace ...` and what `tiersim run --trace` accepts; Python that writes and reads traces; the
-//! shipped trace and the generator that was fitted to it.
+//! `tiersim trace ...` and what `tiersim run --trace` accepts; Python that writes and reads traces;
+//! the shipped trace and the generator that was fitted to it.
 
 use super::*;
 
@@ -112,8 +112,8 @@ fn a_recorded_trace_is_made_to_fit_by_flags_and_set() {
     tiersim(place.path(), &["run", "short.ron"]).assert().success();
 }
 
-/// The example in traces/README.md, run by Python, makes a file that the real reader takes; pyarrow and pyroaring read
-/// what tiersim writes.
+/// The example in traces/README.md, run by Python, makes a file that the real reader takes; pyarrow
+/// and pyroaring read what tiersim writes.
 #[test]
 fn python_writes_and_reads_traces() {
     let Some(python) = python::with("pyarrow.parquet, pyroaring", &["pyarrow", "pyroaring"]) else {
@@ -165,7 +165,8 @@ fn the_shipped_trace_is_small_and_the_scenario_goes_on_with_the_shipped_generato
     assert_eq!(recorded.extend, Extend::Like(like));
 }
 
-/// The generator is as like the whole recording as `trace info` would say; the recording is not shipped.
+/// The shipped generator resembles the whole recording in the statistics of `trace info`; the
+/// recording is not shipped.
 #[test]
 #[ignore = "needs recordings: TIERSIM_RECORDED=FOLDER cargo test --test it recorded -- --ignored"]
 fn the_shipped_generator_is_like_the_recorded_trace() {
@@ -184,8 +185,8 @@ fn the_shipped_generator_is_like_the_recorded_trace() {
         let mut recording = Recording::open(&path).unwrap();
         let (layers, prefill, steps) = (header.layers, header.prefill, header.steps);
         let wanted = TraceStatistics::measure(&mut recording, layers, prefill, steps).unwrap().mean;
-        let mut made = Lifelike::new(&fit.config, layers, prefill + steps);
-        let found = TraceStatistics::measure(&mut made, layers, prefill, steps).unwrap().mean;
+        let mut generated = Lifelike::new(&fit.config, layers, prefill + steps);
+        let found = TraceStatistics::measure(&mut generated, layers, prefill, steps).unwrap().mean;
         let pairs = [
             (wanted.churn, found.churn, 0.1),
             (wanted.jaccard[0], found.jaccard[0], 0.1),

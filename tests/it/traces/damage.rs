@@ -1,7 +1,7 @@
-//! Files cut short, with absurd lengths, and with random damage: they are read or refused, without a
-//! panic and without much memory. The `fuzz_*` tests run for `FUZZ_SECONDS`.
+//! Files cut short, with absurd lengths, and with random damage: they are read or refused, without
+//! a panic and without much memory. The `fuzz_*` tests run for `FUZZ_SECONDS`.
 
-use super::foreign::{METADATA, foreign, right};
+use super::foreign::{METADATA, foreign, valid_columns};
 use super::*;
 
 #[test]
@@ -14,7 +14,7 @@ fn truncated_files_are_refused() {
     }
 }
 
-/// A page whose header says that it takes 1 GB when it is decompressed is refused before room is made for it.
+/// A page whose header announces 1 GB of decompressed data is refused before memory is allocated.
 #[test]
 fn absurd_lengths_are_not_believed() {
     let file = small().as_parquet(Encoding::Sets, 3);
@@ -23,10 +23,11 @@ fn absurd_lengths_are_not_believed() {
     assert_eq!((file[start], file[start + 2]), (0x15, 0x15));
     let old = if file[start + 3] < 0x80 { 1 } else { 2 };
     let mut huge = file[..start + 3].to_vec();
-    // 2^30, zigzag and in groups of 7 bits. The columns' offsets no longer fit, but the first page is met first.
+    // 2^30, zigzag and in groups of 7 bits. The columns' offsets no longer fit, but the first page
+    // is met first.
     huge.extend([0x80, 0x80, 0x80, 0x80, 0x08]);
     huge.extend(&file[start + 3 + old..]);
-    let message = read(huge).expect_err("a wrong file").to_string();
+    let message = read(huge).expect_err("an invalid file").to_string();
     assert!(message.contains("a page of 1073741824 bytes"), "{message}");
     // A footer longer than the file.
     let mut footer = file.clone();
@@ -35,7 +36,8 @@ fn absurd_lengths_are_not_believed() {
     assert!(read(footer).is_err());
 }
 
-/// The whole trace of a damaged file, if it still is one: what matters is that nothing panics and little memory is taken.
+/// The whole trace of a damaged file, if it still is one: what matters is that nothing panics and
+/// little memory is taken.
 fn survives(bytes: Vec<u8>) {
     let _ = read(bytes);
 }
@@ -66,7 +68,7 @@ fn files() -> Vec<Vec<u8>> {
     vec![
         sets.as_parquet(Encoding::Sets, 3),
         sets.as_parquet(Encoding::Differences, 3),
-        foreign(&right(), &METADATA, 4),
+        foreign(&valid_columns(), &METADATA, 4),
         sets.as_kvs(),
         sets.as_json_lines(),
     ]
@@ -84,7 +86,7 @@ proptest! {
     }
 }
 
-/// The same for as long as `FUZZ_SECONDS` says, for one format or all.
+/// The same for `FUZZ_SECONDS` seconds, for one format or all.
 fn fuzz(which: &[usize]) {
     let seconds = std::env::var("FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
     let end = Instant::now() + Duration::from_secs(seconds);

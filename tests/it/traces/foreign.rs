@@ -3,7 +3,7 @@
 
 use super::*;
 
-/// What a cell of a made-up Parquet file holds.
+/// A column of a Parquet file and its cells.
 #[derive(Clone)]
 pub enum Column {
     U32(Vec<i32>),
@@ -94,12 +94,12 @@ fn bitmap(tokens: &[u32]) -> Vec<u8> {
     bytes
 }
 
-/// Two layers, five tokens before step 0, three steps: what the metadata of a right file says.
+/// Two layers, five tokens before step 0, three steps: the metadata of a valid file.
 pub const METADATA: [(&str, &str); 4] =
     [("schema_version", "1"), ("layers", "2"), ("prefill_tokens", "5"), ("steps", "3")];
 
-/// The columns of a right file.
-pub fn right() -> Vec<(&'static str, Column)> {
+/// The columns of a valid file.
+pub fn valid_columns() -> Vec<(&'static str, Column)> {
     let cells = vec![bitmap(&[0, 4]), bitmap(&[]), bitmap(&[5]), bitmap(&[1, 2]), bitmap(&[6]), bitmap(&[0])];
     vec![
         ("step", Column::U32(vec![0, 0, 1, 1, 2, 2])),
@@ -108,9 +108,9 @@ pub fn right() -> Vec<(&'static str, Column)> {
     ]
 }
 
-/// A right file with one column in the place of that of its name, or beside the others.
+/// A valid file with one column replaced by name, or added.
 fn with(name: &'static str, column: Column) -> Vec<u8> {
-    let mut columns = right();
+    let mut columns = valid_columns();
     match columns.iter_mut().find(|(known, _)| *known == name) {
         Some((_, found)) => *found = column,
         None => columns.push((name, column)),
@@ -122,10 +122,10 @@ fn with(name: &'static str, column: Column) -> Vec<u8> {
 fn files_of_other_tools_are_read() {
     let wanted = vec![vec![vec![0, 4], vec![]], vec![vec![5], vec![1, 2]], vec![vec![6], vec![0]]];
     for rows_a_group in [1, 4, 100] {
-        assert_eq!(read(foreign(&right(), &METADATA, rows_a_group)).unwrap().rows, wanted);
+        assert_eq!(read(foreign(&valid_columns(), &METADATA, rows_a_group)).unwrap().rows, wanted);
     }
     // 64-bit integers, a reserved column without content, columns of the user's own, in any order.
-    let mut columns = right();
+    let mut columns = valid_columns();
     columns[0].1 = Column::I64(vec![0, 0, 1, 1, 2, 2]);
     columns.push(("kv_head", Column::EmptyU16(6)));
     columns.insert(0, ("note", Column::Text(vec![b"mine".to_vec(); 6])));
@@ -134,14 +134,14 @@ fn files_of_other_tools_are_read() {
     // Differences: of each step against the one before.
     let mut metadata = METADATA.to_vec();
     metadata.push(("encoding", "differences"));
-    let rows = read(foreign(&right(), &metadata, 4)).unwrap().rows;
+    let rows = read(foreign(&valid_columns(), &metadata, 4)).unwrap().rows;
     assert_eq!(rows[2], [vec![0, 4, 5, 6], vec![0, 1, 2]]);
 }
 
 #[test]
 fn wrong_rows_are_refused_by_their_number() {
     let refused = |file: Vec<u8>, parts: &[&str]| {
-        let message = read(file).expect_err("a wrong file").to_string();
+        let message = read(file).expect_err("an invalid file").to_string();
         for part in parts {
             assert!(message.contains(part), "no '{part}' in: {message}");
         }
@@ -155,7 +155,7 @@ fn wrong_rows_are_refused_by_their_number() {
     refused(with("step", Column::I64(vec![0, 0, -1, 1, 2, 2])), &["row 2", "step -1"]);
 
     let skipped = |row: usize, cell: Vec<u8>| {
-        let mut columns = right();
+        let mut columns = valid_columns();
         if let Column::Binary(cells) = &mut columns[2].1 {
             cells[row] = cell;
         }
@@ -173,7 +173,7 @@ fn wrong_rows_are_refused_by_their_number() {
     refused(with("kv_head", Column::U16(vec![0; 6])), &["row 0", "'kv_head' is 0"]);
 
     let rows = |rows: usize| {
-        let columns: Vec<(&str, Column)> = right()
+        let columns: Vec<(&str, Column)> = valid_columns()
             .into_iter()
             .map(|(name, column)| {
                 let column = match column {
@@ -194,7 +194,7 @@ fn wrong_rows_are_refused_by_their_number() {
 #[test]
 fn wrong_columns_and_metadata_are_refused_by_name() {
     let refused = |file: Vec<u8>, parts: &[&str]| {
-        let message = read(file).expect_err("a wrong file").to_string();
+        let message = read(file).expect_err("an invalid file").to_string();
         for part in parts {
             assert!(message.contains(part), "no '{part}' in: {message}");
         }
@@ -203,17 +203,17 @@ fn wrong_columns_and_metadata_are_refused_by_name() {
     refused(with("skipped", Column::Text(vec![b"[0]".to_vec(); 6])), &["'skipped'", "String", "binary"]);
     refused(with("kv_head", Column::Text(vec![b"0".to_vec(); 6])), &["'kv_head'", "u16"]);
     for missing in ["step", "layer", "skipped"] {
-        let columns: Vec<_> = right().into_iter().filter(|(name, _)| *name != missing).collect();
+        let columns: Vec<_> = valid_columns().into_iter().filter(|(name, _)| *name != missing).collect();
         refused(foreign(&columns, &METADATA, 4), &[&format!("no column '{missing}'")]);
     }
     for (key, _) in METADATA {
         let metadata: Vec<_> = METADATA.into_iter().filter(|(known, _)| *known != key).collect();
-        refused(foreign(&right(), &metadata, 4), &[key, "key-value metadata"]);
+        refused(foreign(&valid_columns(), &metadata, 4), &[key, "key-value metadata"]);
     }
     let changed = |key: &'static str, value: &'static str| {
         let mut metadata: Vec<_> = METADATA.into_iter().filter(|(known, _)| *known != key).collect();
         metadata.push((key, value));
-        foreign(&right(), &metadata, 4)
+        foreign(&valid_columns(), &metadata, 4)
     };
     refused(changed("schema_version", "2"), &["schema_version = '2'", "version 1"]);
     refused(changed("steps", "many"), &["steps = 'many'", "whole number"]);
@@ -224,7 +224,7 @@ fn wrong_columns_and_metadata_are_refused_by_name() {
     let mut many = METADATA.map(|(key, _)| (key, "1"));
     many[1].1 = "4096";
     many[2].1 = "262144";
-    refused(foreign(&right(), &many, 4), &["layers * (prefill_tokens + steps) = 1073745920"]);
+    refused(foreign(&valid_columns(), &many, 4), &["layers * (prefill_tokens + steps) = 1073745920"]);
     refused(changed("encoding", "deltas"), &["encoding = 'deltas'", "differences"]);
     refused(changed("steps", "4"), &["6 rows", "8"]);
 }
@@ -242,12 +242,12 @@ fn wrong_json_lines_are_refused_by_their_line() {
     let whole: Vec<&str> = [header].into_iter().chain(rows).collect();
     let found = read(file(&whole)).unwrap();
     assert_eq!(found.rows, [[vec![0, 4], vec![]], [vec![5], vec![1]]]);
-    // What the header does not say is counted.
+    // Layers and steps that the header does not give are counted.
     let counted = read(file(&[&[r#"{"prefill_tokens":5}"#], &rows[..]].concat())).unwrap();
     assert_eq!((counted.header.layers, counted.header.steps, counted.rows), (2, 2, found.rows));
 
     let refused = |lines: &[&str], parts: &[&str]| {
-        let message = read(file(lines)).expect_err("a wrong file").to_string();
+        let message = read(file(lines)).expect_err("an invalid file").to_string();
         for part in parts {
             assert!(message.contains(part), "no '{part}' in: {message}");
         }

@@ -140,7 +140,8 @@ proptest! {
 
 #[test]
 fn a_trace_of_many_row_groups_and_wide_sets_reads_back() {
-    // Sets of more than 4096 tokens are bitmaps in a Roaring container; more than 65536 tokens take several containers.
+    // Sets of more than 4096 tokens are bitmaps in a Roaring container; more than 65536 tokens take
+    // several containers.
     let header =
         TraceHeader { layers: 3, prefill: 90_000, steps: 700, skip_permille: None, provenance: Provenance::default() };
     let tokens = |step: usize, layer: usize| -> Vec<usize> {
