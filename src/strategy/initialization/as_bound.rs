@@ -1,7 +1,7 @@
 //! The layout that the bound itself uses, so that what is lost beyond it is no layout's fault.
 
 use super::{Initialization, Layout};
-use crate::memory::{Shortage, TierId};
+use crate::memory::{PerTier, Shortage, TierId};
 use crate::strategy::BoundReads;
 use crate::units::{Bytes, Page, RegionId};
 use crate::workload::StepSkips;
@@ -58,10 +58,13 @@ impl Initialization for AsBound {
     fn lay_out(&self, layout: &mut Layout<'_>) -> Result<(), Shortage> {
         let tiers = layout.system().tiers().len();
         let last = TierId::new(tiers - 1);
+        // The bound has no entry for a region of which nothing is read, such as weights of 0 bytes.
+        let nothing = PerTier::filled(tiers, 0.0);
+        let reads = |region: RegionId| self.reads.get(region).unwrap_or(&nothing);
         for (region, weights) in layout.weights() {
             let stored_per_read = weights.stored.as_f64() / weights.read.as_f64().max(1.0);
             let mut left = weights.stored;
-            for (tier, read) in self.reads[region].iter().take(tiers - 1) {
+            for (tier, read) in reads(region).iter().take(tiers - 1) {
                 let part = Bytes::new((read * stored_per_read).round() as u64);
                 let part = part.min(left).min(layout.free(tier));
                 layout.put_weights(region, tier, part)?;
@@ -72,7 +75,7 @@ impl Initialization for AsBound {
         let prefill = layout.prefill();
         let deal = |region: RegionId| {
             let page = layout.page_bytes(region).as_f64().max(1.0);
-            let takes = self.reads[region].values().take(tiers - 1).map(|bytes| (bytes / page).round()).collect();
+            let takes = reads(region).values().take(tiers - 1).map(|bytes| (bytes / page).round()).collect();
             Deal { takes, all: (prefill - self.skips.counts[region.index()]) as f64, dealt: 0.0 }
         };
         let mut deals: Vec<(RegionId, Deal)> = layout.kv().map(|region| (region, deal(region))).collect();
