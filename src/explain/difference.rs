@@ -1,4 +1,7 @@
-//! Why one run takes longer than another: what their explanations differ in.
+//! Why one run takes longer than another: the differences between their explanations.
+//!
+//! Each explanation splits its run's time into parts that add up to it, so subtracting part by part
+//! splits the difference between two runs into parts that add up as well.
 
 use super::words::{label, percent, time};
 use super::{BoundParts, Explanation};
@@ -16,9 +19,9 @@ pub struct Part {
     pub share: f64,
 }
 
-/// What the difference between the times of two runs is made of, the most first: the parts of their
-/// bounds, then what lies between bound and time in each, by the [ladder](super::Ladder). The parts
-/// add up to the difference.
+/// The parts of the difference between the times of two runs, the largest first: the parts of their
+/// bounds, and the parts of their losses by the [ladder](super::Ladder). The parts add up to the
+/// difference.
 #[must_use]
 pub fn difference(first: &Explanation, run: &Explanation) -> Vec<Part> {
     let same_length = first.steps == run.steps;
@@ -50,13 +53,13 @@ pub fn difference(first: &Explanation, run: &Explanation) -> Vec<Part> {
     parts
 }
 
-/// So many parts are told of.
-const TOLD: usize = 4;
-/// And those alone that are so much of the difference.
+/// The most parts that a sentence names.
+const MOST_NAMED: usize = 4;
+/// The smallest share of the difference that a named part has.
 const WORTH_SAYING: f64 = 0.03;
 
-/// The same in a sentence: why `run` takes more or less time than `first`. `None` where it takes as
-/// long.
+/// The difference in a sentence: why `run` takes more or less time than `first`. `None` where it
+/// takes as long.
 #[must_use]
 pub fn because((first_name, first): (&str, &Explanation), (name, run): (&str, &Explanation)) -> Option<String> {
     let parts = difference(first, run);
@@ -66,11 +69,11 @@ pub fn because((first_name, first): (&str, &Explanation), (name, run): (&str, &E
     if whole.abs() < 5e-4 * took {
         return None;
     }
-    let mut told: Vec<&Part> = parts.iter().filter(|part| part.share.abs() >= WORTH_SAYING).collect();
-    told.sort_by(|a, b| b.share.abs().total_cmp(&a.share.abs()));
-    told.truncate(TOLD);
+    let mut named: Vec<&Part> = parts.iter().filter(|part| part.share.abs() >= WORTH_SAYING).collect();
+    named.sort_by(|a, b| b.share.abs().total_cmp(&a.share.abs()));
+    named.truncate(MOST_NAMED);
     let (word, a_token) = (if whole > 0.0 { "more" } else { "less" }, if same_length { "" } else { " a token" });
-    let said: Vec<String> = told
+    let said: Vec<String> = named
         .iter()
         .map(|part| {
             let ps = part.difference_ps.abs() as i64;

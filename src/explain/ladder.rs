@@ -7,14 +7,14 @@ use crate::simulation::{Ideal, Idealization, Scenario};
 pub struct Ladder {
     /// In that order.
     pub runs: Vec<Run>,
-    /// What makes no difference to the scenario, and has no run.
+    /// Idealizations that make no difference to the scenario, and have no run.
     pub without_effect: Vec<Ideal>,
 }
 
-/// One of them.
+/// One run of a [`Ladder`].
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// What is idealized in it that was not in the one before; nothing in the first.
+    /// What this run idealizes in addition to the one before; nothing in the first.
     pub idealized: Option<Ideal>,
     /// Its steps, and what they waited for.
     pub waits: WaitRecorder,
@@ -23,7 +23,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// What is idealized in it that was not in the one before, by its name.
+    /// The name of what this run idealizes in addition to the one before.
     #[must_use]
     pub fn name(&self) -> String {
         self.idealized.map_or_else(|| "as it is".to_owned(), |ideal| ideal.name().to_owned())
@@ -31,13 +31,13 @@ impl Run {
 }
 
 impl Ladder {
-    /// What makes a difference to `scenario`, in the order in which it is idealized.
+    /// The idealizations that make a difference to `scenario`, in their order.
     #[must_use]
     pub fn ideals(scenario: &Scenario) -> Vec<Ideal> {
         Ideal::ALL.into_iter().filter(|ideal| scenario.is_affected_by(*ideal)).collect()
     }
 
-    /// The scenarios to run, with what is idealized in each that is not in the one before.
+    /// The scenarios to run, each with what it idealizes in addition to the one before.
     ///
     /// # Errors
     /// [`ExplainError::Scenario`]: what is wrong with an idealized scenario.

@@ -1,5 +1,5 @@
-//! Why is a run as slow as it is? From its bound to its time, in costs that add up exactly, and
-//! what the run waited for.
+//! Why is a run as slow as it is? Costs that add up exactly from its bound to its time, and the
+//! bottlenecks that the run waited for.
 //!
 //! # The ladder
 //! The scenario runs as it is, then with one more thing idealized in each further run, in the order
@@ -22,17 +22,19 @@
 //! The loss of the last run is [`PLACEMENT`]'s: where new KV and moved KV go even with room for
 //! all, and the parts of stages and compute that do not overlap. The costs of all things and of
 //! placement add up to the loss of the run as it is, in whole picoseconds: each loss but the first
-//! and the last is added once and subtracted once. No run beats its bound, so the last loss is not
-//! negative. The cost of a thing may be: then the run without it is the slower one.
+//! and the last is added once and subtracted once. No run is faster than its bound, so the last
+//! loss is not negative. The cost of a thing may be: then the run without it is the slower one.
 //!
-//! The bound is split as well: what the best placement takes with room for all and token by token, what reading whole pages adds to
-//! that, and what scarce room in the first tier adds.
+//! The bound is split as well: the time of the best placement with room for everything and reads of
+//! single tokens, the time that reading whole pages adds, and the time that scarce room in the
+//! first tier adds.
 //!
-//! # What was waited for
-//! See [`WaitRecorder`](crate::metrics::WaitRecorder). Of each run the times of all causes add up to its time, so the difference between two successive runs is
-//! split by cause, to the picosecond.
+//! # Waits
+//! See [`WaitRecorder`](crate::metrics::WaitRecorder). The times of all causes of a run add up to
+//! its time, so the difference between two successive runs is split by cause, to the picosecond.
 //!
-//! Where a run ends early (out of memory), all of this is about the steps that every run got to the end of.
+//! Where a run ends early (out of memory), the explanation covers the steps that every run
+//! completed.
 
 mod difference;
 mod ladder;
@@ -50,7 +52,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// What is left when all is idealized: where bytes lie.
+/// The cost that remains when everything is idealized: the placement of bytes.
 pub const PLACEMENT: &str = "Placement";
 
 /// The version of `explain.json`.
@@ -66,43 +68,45 @@ pub enum ExplainError {
     NoSteps(String),
 }
 
-/// What `explain.json` says. Times are in whole picoseconds.
+/// The content of `explain.json`. Times are in whole picoseconds.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Explanation {
     /// The version of this layout.
     pub schema: u32,
     /// The strategy's name.
     pub strategy: String,
-    /// What the strategy must know of the skip sets: `realizable` (the past alone), or `oracle:
-    /// sees N steps`.
+    /// The knowledge of skip sets that the strategy needs: `realizable` (only past steps), or
+    /// `oracle: sees N steps`.
     #[serde(default)]
     pub knows: String,
-    /// Whether every run got to its last step.
+    /// Whether every run completed its last step.
     pub complete: bool,
-    /// Why not, for each run that did not: what was idealized last (nothing: `as it is`), and the error.
+    /// Why not, for each run that did not: what was idealized last (nothing: `as it is`), and the
+    /// error.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<(String, String)>,
-    /// How many steps are explained: those that all runs got to the end of.
+    /// How many steps are explained: those that all runs completed.
     pub steps: u64,
-    /// What the scenario took.
+    /// The time that the scenario took.
     pub achieved_ps: u64,
-    /// The least that any placement could take.
+    /// The lower bound on the time over all placements.
     pub bound: BoundParts,
     /// The time over the bound; `None` where that is 0.
     pub achieved_over_bound: Option<f64>,
-    /// `achieved_ps` less the bound: what `costs` add up to.
+    /// The loss, `achieved_ps` minus the bound: the sum of `costs`.
     pub loss_ps: i64,
-    /// What each thing costs, in the order in which they were idealized; last, placement.
+    /// The cost of each thing, in the order in which they were idealized; last, placement.
     pub costs: Vec<Cost>,
     /// Things that make no difference to this scenario.
     pub without_effect: Vec<String>,
-    /// What the scenario as it is waited for, by cause, the longest first: lanes by their names (the channels of a tier together),
-    /// and `latency`, `pending write`, `transfer cap` and `compute`. The times add up to `achieved_ps`.
+    /// The waits of the scenario as it is, by cause, the longest first: lanes by their names (the
+    /// channels of a tier together), and `latency`, `pending write`, `transfer cap` and `compute`.
+    /// The times add up to `achieved_ps`.
     pub waits: Named<WaitShare>,
     /// Where channels are lanes of their own, each of them by itself, in their order.
     #[serde(default, skip_serializing_if = "Named::is_empty")]
     pub channels: Named<WaitShare>,
-    /// The same in words.
+    /// The explanation in sentences.
     pub sentences: Vec<String>,
     /// The whole resolved input.
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
@@ -116,18 +120,19 @@ pub struct BoundParts {
     pub time_ps: u64,
     /// With room for all on the first tier, and only the tokens that are needed read.
     pub ideal_ps: u64,
-    /// What reading whole pages adds.
+    /// The time that reading whole pages adds.
     pub pages_ps: i64,
-    /// What scarce room on the first tier adds, however bytes are placed.
+    /// The time that scarce room on the first tier adds, however bytes are placed.
     pub capacity_ps: i64,
 }
 
-/// What one thing costs.
+/// The cost of one thing.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Cost {
     /// What is idealized in the next run, or `Placement`.
     pub name: String,
-    /// The loss of the run with it less that of the run without it. Negative where the latter is slower.
+    /// The loss of the run with it minus that of the run without it. Negative where the latter is
+    /// slower.
     pub loss_ps: i64,
     /// Its share of the loss of the scenario; `None` where that is 0.
     pub share: Option<f64>,
@@ -135,11 +140,12 @@ pub struct Cost {
     pub time_ps: u64,
     /// The bound of that run.
     pub bound_ps: u64,
-    /// How much longer the run with it waits for each cause than the run without it, the most first. These add up to the difference
-    /// of their times. For placement, what the last run waits for.
+    /// How much longer the run with it waits for each cause than the run without it, the most
+    /// first. These add up to the difference of their times. For placement, the waits of the last
+    /// run.
     pub waits_ps: Named<i64>,
-    /// Of what the lane carried that stands first there, while it was waited for in the run with it, each class's share of
-    /// the bytes; empty where no lane stands first.
+    /// Each class's share of the bytes that the first lane of `waits_ps` carried while the run with
+    /// this cost waited for it; empty where the first cause is not a lane.
     pub carried: Named<f64>,
 }
 
@@ -150,13 +156,14 @@ pub struct WaitShare {
     pub time_ps: u64,
     /// Its share of all time.
     pub share: f64,
-    /// Of what the lane carried meanwhile, each class's share of the bytes; empty for what is no lane.
+    /// Each class's share of the bytes that the lane carried meanwhile; empty for causes that are
+    /// not lanes.
     pub carried: Named<f64>,
 }
 
 impl Explanation {
-    /// The strategy's name as tables, legends and sentences show it: that of an oracle says what it
-    /// sees.
+    /// The strategy's name as tables, legends and sentences show it; an oracle's name includes how
+    /// many future steps it sees.
     #[must_use]
     pub fn label(&self) -> String {
         self.scenario.strategy.knowledge().label(&self.strategy)
@@ -164,10 +171,10 @@ impl Explanation {
 }
 
 impl Ladder {
-    /// What these runs of `scenario` say.
+    /// The explanation of `scenario` by these runs.
     ///
     /// # Errors
-    /// [`ExplainError::NoSteps`] where a run did not get to the end of its first step.
+    /// [`ExplainError::NoSteps`] where a run did not complete its first step.
     pub fn explanation(&self, scenario: &Scenario) -> Result<Explanation, ExplainError> {
         let errors: Vec<(String, String)> =
             self.runs.iter().filter_map(|run| Some((run.name(), run.error.clone()?))).collect();
@@ -180,7 +187,8 @@ impl Ladder {
         let (first, last) = (&figures[0], &figures[figures.len() - 1]);
         let loss = first.loss();
         let bound_with = |ideal: Ideal| {
-            // The bound of the run in which it is idealized, or of the one before where it makes no difference.
+            // The bound of the run in which it is idealized, or of the one before where it makes no
+            // difference.
             let at = self.runs.iter().rposition(|run| run.idealized.is_none_or(|idealized| idealized <= ideal));
             figures[at.unwrap_or(0)].bound as i64
         };
@@ -212,7 +220,7 @@ impl Ladder {
         Ok(explanation)
     }
 
-    /// What each thing costs, of the figures of all runs; last, placement.
+    /// The cost of each thing, from the figures of all runs; last, placement.
     fn costs(&self, figures: &[Figures<'_>]) -> Vec<Cost> {
         let all = figures[0].loss();
         let mut costs = Vec::new();
@@ -235,10 +243,11 @@ impl Ladder {
     }
 }
 
-/// A cause: its name, for how long it was waited for, and what it carried of each class meanwhile.
+/// A cause: its name, how long the run waited for it, and the bytes of each class that it carried
+/// meanwhile.
 type Waited<'a> = (&'a str, u64, PerClass<f64>);
 
-/// What a run came to over the steps that are compared.
+/// The totals of a run over the steps that are compared.
 struct Figures<'a> {
     time: u64,
     bound: u64,
@@ -287,7 +296,8 @@ impl<'a> Figures<'a> {
         self.waits.iter().find(|(name, ..)| *name == cause).map_or(0, |(_, time, _)| *time)
     }
 
-    /// By how much longer this run waits for each cause, the most first, and for as long for the others.
+    /// By how much longer this run waits for each cause, the most first, and for as long for the
+    /// others.
     fn longer_than(&self, other: Option<&Self>) -> Vec<(&'a str, i64)> {
         let there = |cause: &str| other.map_or(0, |other| other.waited_for(cause)) as i64;
         let own = self.waits.iter().map(|(cause, time, _)| (*cause, *time as i64 - there(cause)));
@@ -301,7 +311,7 @@ impl<'a> Figures<'a> {
         class_shares(carried)
     }
 
-    /// What was waited for, the longest first.
+    /// The waits, the longest first.
     fn longest(&self) -> Vec<Waited<'a>> {
         let mut waits: Vec<Waited<'a>> = self.waits.iter().copied().filter(|(_, time, _)| *time > 0).collect();
         waits.sort_by_key(|(_, time, _)| std::cmp::Reverse(*time));

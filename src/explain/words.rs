@@ -1,9 +1,9 @@
-//! The sentences of an explanation, from its figures alone.
+//! The sentences of an explanation, computed from its figures only.
 //!
-//! The first sentence says how far the run is from the bound. Then follow the things that cost
-//! most, each with what reads wait for because of it, things without which the run would be slower,
-//! what the run as it is waits for, and which part of the bound itself comes from scarce HBM or
-//! from pages.
+//! The first sentence gives the distance between the run and its bound. Then follow the largest
+//! costs, each with the bottleneck that reads wait for because of it; things without which the run
+//! would be slower; the bottlenecks of the run as it is; and the part of the bound itself that
+//! comes from scarce HBM or from pages.
 
 use super::{Cost, Explanation, PLACEMENT};
 use crate::memory::TransferClass;
@@ -11,7 +11,7 @@ use crate::metrics::{Named, OTHERS};
 use crate::simulation::Ideal;
 use crate::units::SimTime;
 
-/// What a person calls a cost by that name.
+/// The name of a cost in tables and sentences.
 #[must_use]
 pub fn label(name: &str) -> &'static str {
     match Ideal::ALL.into_iter().find(|ideal| ideal.name() == name) {
@@ -114,7 +114,7 @@ fn whole(explanation: &Explanation) -> String {
     }
 }
 
-/// What one thing costs, and which reads wait longer because of it.
+/// The cost of one thing, and the reads that wait longer because of it.
 fn costs_time(cost: &Cost) -> String {
     let share = percent(cost.share.unwrap_or(0.0));
     let head = format!("{} {share} of the loss ({}).", causes(&cost.name), time(cost.loss_ps));
@@ -124,7 +124,7 @@ fn costs_time(cost: &Cost) -> String {
         let part = percent(*longer as f64 / all as f64);
         return format!("{head} With everything else idealized, the run waits for {cause} in {part} of the time.");
     }
-    // Reads that are no longer the last to arrive are waited for less.
+    // The run waits less for reads that no longer arrive last.
     let less = cost.waits_ps.0.last().filter(|(_, shorter)| *shorter < 0 && -shorter >= longer / 100);
     let less = less.map_or_else(String::new, |(cause, shorter)| format!(", and {} less for {cause}", time(-shorter)));
     let ideal = Ideal::ALL.into_iter().find(|ideal| ideal.name() == cost.name);
@@ -160,7 +160,7 @@ fn saves_time(cost: &Cost) -> String {
     )
 }
 
-/// What the run waited for.
+/// The bottlenecks that the run waited for.
 fn waited(explanation: &Explanation) -> Option<String> {
     let shares: Vec<String> = explanation
         .waits

@@ -1,8 +1,16 @@
+//! Distributions of times: an HdrHistogram with exact sum, minimum and maximum.
+//!
+//! Percentiles come from the histogram, to 3 significant digits of a picosecond count. Sum, minimum
+//! and maximum are kept beside it, so that means and extremes are exact and adding distributions in
+//! any order gives the same result. Times that another tool recorded keep that tool's own buckets,
+//! so that the percentiles shown are those that the tool itself would report.
+
 use super::summary::Distribution;
 use crate::units::SimTime;
 use hdrhistogram::Histogram;
 
-/// A distribution of times: a histogram with 3 significant digits, and exact sum, least and greatest.
+/// A distribution of times: a histogram with 3 significant digits, and exact sum, least and
+/// greatest.
 #[derive(Clone, Debug)]
 pub struct Timings {
     histogram: Histogram<u64>,
@@ -16,15 +24,16 @@ pub struct Timings {
 
 impl Default for Timings {
     fn default() -> Self {
-        // Many remain empty.
+        // Most histograms of a run stay empty.
         Self { histogram: up_to(2), reported: None, sum: 0, least: SimTime::MAX, greatest: SimTime::ZERO }
     }
 }
 
-/// A millisecond: what a histogram has room for to begin with.
+/// A millisecond in picoseconds: the initial range of a histogram.
 const MILLISECOND: u64 = 1_000_000_000;
 
-/// An empty histogram with room for so many picoseconds. It grows by itself, so no time is out of range.
+/// An empty histogram with room for so many picoseconds. It grows by itself, so no time is out of
+/// range.
 fn up_to(picoseconds: u64) -> Histogram<u64> {
     let mut histogram = Histogram::new_with_bounds(1, picoseconds, 3).expect("these bounds are valid");
     histogram.auto(true);
@@ -32,7 +41,8 @@ fn up_to(picoseconds: u64) -> Histogram<u64> {
 }
 
 impl Timings {
-    /// What `histogram`, in picoseconds, is known to hold. Sum, least and greatest are as exact as its buckets.
+    /// The distribution in `histogram`, in picoseconds. Sum, minimum and maximum are as exact as
+    /// its buckets.
     #[must_use]
     pub fn of_histogram(mut histogram: Histogram<u64>) -> Self {
         histogram.auto(true);
@@ -86,7 +96,8 @@ impl Timings {
         Some(reported.iter().find(reached).map_or(self.greatest, |(time, _)| *time))
     }
 
-    /// The same with the exact figures of a summary, where a histogram alone was kept: their percentiles are the histogram's.
+    /// The same distribution with the exact figures of a summary, where only the histogram was
+    /// kept; percentiles stay those of the histogram.
     #[must_use]
     pub fn with_exact(self, figures: &Distribution) -> Self {
         let sum = (figures.mean * 1_000.0 * self.count() as f64).round() as u128;
@@ -108,7 +119,8 @@ impl Timings {
         self.greatest = self.greatest.max(other.greatest);
     }
 
-    /// Takes the times of `other` away; `None` where there are more of one length there than here.
+    /// Subtracts the times of `other`; `None` where `other` has more times of one length than this
+    /// has.
     #[must_use]
     pub fn without(&self, other: &Self) -> Option<Self> {
         if self.reported.is_some() || other.reported.is_some() {
@@ -144,8 +156,8 @@ impl Timings {
         Some(Self::reported(all.into_iter().collect(), self.sum.saturating_sub(other.sum), least))
     }
 
-    /// Gives up the room for longer times than were recorded, which may be most of it. What is recorded stays; a log or a file of it
-    /// says that it is meant for times so long.
+    /// Frees the buckets above the longest recorded time, which may be most of the memory. The
+    /// recorded times stay; logs and files show the smaller range.
     pub fn shrink(&mut self) {
         let mut small = up_to(self.histogram.max().max(2));
         small.add(&self.histogram).expect("a histogram that grows by itself has no greatest value");
@@ -195,7 +207,7 @@ impl Timings {
         if let Some(time) = self.reported_at(count.max(1)) {
             return time;
         }
-        // The histogram answers with the top of a bucket, which may lie above all that was recorded.
+        // The histogram answers with the top of a bucket, which may exceed every recorded time.
         SimTime::from_ps(self.histogram.value_at_quantile(quantile)).min(self.greatest)
     }
 
@@ -242,7 +254,7 @@ mod tests {
         merged.merge(&other);
         let both = of(&[5_003, 77_000, 9_001, 3_600_000_000_000_000]);
         assert_eq!(merged.distribution(), both.distribution());
-        // The greatest went with the other; what is left knows its own to its bucket.
+        // The maximum was subtracted; that of the rest is known to its bucket.
         let (left, own) = (merged.without(&other).unwrap().distribution().unwrap(), one.distribution().unwrap());
         assert_eq!((left.mean, left.min, left.p50), (own.mean, own.min, own.p50));
         assert!((left.max / own.max - 1.0).abs() < 0.001, "{left:?}");

@@ -1,9 +1,9 @@
 //! The figures of a run: one table, which the rows of sweeps, the columns of their datasets, short
 //! names, units and comparisons are made from.
 //!
-//! A [`Figure`] is a number in `summary.json`, or one for each tier, lane or class of transfers: its
-//! path then has a placeholder, as in `lanes.{lane}.utilization`. The table has every number of a
-//! [`Summary`] but those of its scenario, which the tests hold against the published schema and
+//! A [`Figure`] is a number in `summary.json`, or one for each tier, lane or class of transfers:
+//! its path then has a placeholder, as in `lanes.{lane}.utilization`. The table has every number of
+//! a [`Summary`] but those of its scenario, which the tests hold against the published schema and
 //! against a written `summary.json`. To add a figure, add its line to [`table`] (and its field to
 //! [`Summary`]).
 

@@ -1,9 +1,10 @@
-//! What a run measures: a [`Recorder`] watches it and becomes a [`RunReport`].
+//! The measurements of a run: a [`Recorder`] watches it and becomes a [`RunReport`].
 //!
-//! Histograms are HdrHistograms of picoseconds with 3 significant digits: a transfer of 5 ns keeps them. Sums, least and
-//! greatest are kept apart and are exact.
+//! Histograms are HdrHistograms of picoseconds with 3 significant digits, so that even a transfer
+//! of 5 ns is recorded to 3 digits. Sums, minima and maxima are kept beside them and are exact.
 //!
-//! A [`WaitRecorder`] watches what a run waits for.
+//! A [`WaitRecorder`] attributes every instant of a run to the bottleneck that it waits for. A
+//! [`Timeline`] records a few steps in full detail.
 
 mod columns;
 mod distribution;
@@ -24,8 +25,8 @@ pub use recorder::{Histograms, Recorder, RunReport, SCHEMA};
 pub(crate) use recorder::{lane_summaries, transfer_summaries};
 pub use series::{Series, Step, StepValues, TierBytes};
 pub use summary::{
-    AlphaSummary, BoundSummary, Distribution, LaneSummary, LayoutSummary, MigrationSummary, Named, StoredSummary,
-    SublayerAlpha, Summary, TransferSummary, WaitsSummary,
+    AlphaSummary, BoundSummary, Distribution, LaneSummary, LayoutSummary, MigrationSummary, Named, StageAlpha,
+    StoredSummary, Summary, TransferSummary, WaitsSummary,
 };
 pub use timeline::{Mark, Span, SpanKind, Timeline, TimelineTransfer};
 pub use waits::{OTHERS, Wait, WaitRecorder};

@@ -1,7 +1,16 @@
+//! From a run to its figures: the [`Recorder`] watches, the [`RunReport`] is the result.
+//!
+//! A recorder is a [`Probe`]: the simulation calls it at the start and end of every step, stage and
+//! layer and with every transfer that completes or is dropped. It adds each event to a histogram or
+//! a sum at once, so that a run of any length keeps no list of its transfers. Steps of the warm-up
+//! are left out of all distributions and of alpha, but not of byte counts, waits and the simulated
+//! time. [`Recorder::finish`] computes the [`Summary`] from these sums and from the [`Outcome`],
+//! which has the totals that only the simulation knows (events, peaks, lane loads).
+
 use super::distribution::Timings;
 use super::series::Series;
 use super::summary::{
-    AlphaSummary, BoundSummary, LaneSummary, LayoutSummary, MigrationSummary, Named, StoredSummary, SublayerAlpha,
+    AlphaSummary, BoundSummary, LaneSummary, LayoutSummary, MigrationSummary, Named, StageAlpha, StoredSummary,
     Summary, TransferSummary, WaitsSummary,
 };
 use crate::memory::{Cancelled, Completed, Lane, LaneLoad, MemorySystem, PerClass, TierId, TransferClass};
@@ -14,18 +23,18 @@ use std::sync::Arc;
 /// The version of `summary.json` and `steps.csv`.
 pub const SCHEMA: u32 = 1;
 
-/// A run's figures, series and histograms: all that reports are made from.
+/// A run's figures, series and histograms: the input of all reports.
 #[derive(Clone, Debug)]
 pub struct RunReport {
     /// The figures of `summary.json`.
     pub summary: Summary,
-    /// What is kept of every step.
+    /// The values of every step.
     pub series: Series,
     /// The distributions behind the figures.
     pub histograms: Histograms,
     /// The names of the tiers, the fastest first.
     pub tiers: Vec<String>,
-    /// What the scenario's file says, where that is known: what was changed is told by it.
+    /// The scenario as its file has it, where that is known: reports name the changes against it.
     pub written: Option<Arc<ScenarioConfig>>,
 }
 
@@ -38,9 +47,10 @@ pub struct Histograms {
     pub layer_latency: Timings,
     /// By class, from issue to the last byte.
     pub latency: PerClass<Timings>,
-    /// By class, latency less what each would have taken alone.
+    /// By class, queueing delay: latency minus the unloaded service time.
     pub queueing: PerClass<Timings>,
-    /// By class, for migrations: how long after the reads that it was meant for each was complete.
+    /// By class, for migrations: the time from the issue of the reads that a move was meant for to
+    /// its completion, where it was late.
     pub lateness: PerClass<Timings>,
 }
 
@@ -122,20 +132,20 @@ pub struct Recorder {
     bytes: PerClass<Vec<Bytes>>,
     /// HBM's share of what the stages of each label read.
     stages: PerLabel<Mean>,
-    /// KV read of tokens that were to be skipped, as others of their pages were not.
+    /// KV of skipped tokens that was read with the rest of their pages.
     read_beyond: Bytes,
     /// By tier: the sum over steps of its share of the bytes read.
     shares: Vec<Mean>,
-    /// By tier, then compute: for how long sublayers waited for it.
+    /// By tier, then compute: for how long stages waited for it.
     waited: Vec<SimTime>,
     /// How many of the first steps are not measured.
     warmup: usize,
-    /// Whether the present step is.
+    /// Whether the present step is measured.
     measures: bool,
 }
 
 impl Recorder {
-    /// For a run of `scenario`.
+    /// A recorder for a run of `scenario`.
     #[must_use]
     pub fn new(scenario: &Scenario) -> Self {
         let tiers = scenario.memory().tiers().len();
@@ -159,8 +169,7 @@ impl Recorder {
         let by_tier = |values: &[Bytes]| -> Named<u64> {
             tiers.iter().cloned().zip(values.iter().map(|bytes| bytes.get())).collect()
         };
-        let measured = || self.series.steps().skip(self.warmup);
-        let alphas = || measured().map(|step| step.alpha()).filter(|alpha| alpha.is_finite());
+        let measured_steps = self.series.len().saturating_sub(self.warmup);
         let measured_time = self.histograms.token_latency.sum_ps() as f64 / SimTime::PS_PER_SECOND as f64;
         let layout = |stored: &Stored| StoredSummary {
             weights_bytes: by_tier(&stored.weights),
@@ -168,8 +177,6 @@ impl Recorder {
             kv_bytes: by_tier(&stored.kv),
             kv_share: shares(&tiers, &stored.kv),
         };
-        let bound: SimTime = self.series.steps().map(|step| step.bound).sum();
-        let sum = |bytes: fn(&super::series::Step<'_>) -> u64| self.series.steps().map(|step| bytes(&step)).sum();
         let read_beyond = self.read_beyond.get();
         let kv_read: Bytes = self.bytes[TransferClass::KvRead].iter().copied().sum();
         let asked_for = kv_read.get().saturating_sub(read_beyond);
@@ -181,19 +188,11 @@ impl Recorder {
             error: outcome.error.as_ref().map(ToString::to_string),
             steps: outcome.steps as u64,
             simulated_ns: outcome.simulated.as_ns(),
-            tokens_per_s: (measured_time > 0.0).then(|| measured().len() as f64 / measured_time),
+            tokens_per_s: (measured_time > 0.0).then(|| measured_steps as f64 / measured_time),
             drained_ns: outcome.drained.as_ns(),
             events: outcome.events,
             best_ratio: scenario.memory().best_ratio(),
-            alpha: AlphaSummary {
-                mean: self.shares[TierId::HBM.index()].mean(),
-                min: alphas().min_by(f64::total_cmp),
-                max: alphas().max_by(f64::total_cmp),
-                first: alphas().next(),
-                last: alphas().last(),
-                attention: self.stages[StageLabel::Attention].summary(),
-                mlp: self.stages[StageLabel::Mlp].summary(),
-            },
+            alpha: self.alpha(),
             read_share: tiers.iter().cloned().zip(self.shares.iter().map(Mean::mean)).collect(),
             token_latency_ns: self.histograms.token_latency.distribution(),
             layer_latency_ns: self.histograms.layer_latency.distribution(),
@@ -213,24 +212,51 @@ impl Recorder {
             lanes: lane_summaries(scenario.memory(), &outcome.lanes, outcome.drained),
             read_beyond_bytes: read_beyond,
             read_beyond_share: if asked_for > 0 { read_beyond as f64 / asked_for as f64 } else { 0.0 },
-            migration: MigrationSummary {
-                in_bytes: sum(|step| step.migrated_in.get()),
-                out_bytes: sum(|step| step.migrated_out.get()),
-                late_tokens: sum(|step| step.late_tokens),
-                dropped_bytes: outcome.dropped.values().map(|bytes| bytes.get()).sum(),
-            },
-            bound: BoundSummary {
-                simulated_ns: bound.as_ns(),
-                achieved_over_bound: (bound > SimTime::ZERO).then(|| outcome.simulated.as_ns() / bound.as_ns()),
-                charged_ns: None,
-                achieved_over_charged: None,
-            },
-            // What they are is known when they are made.
+            migration: self.migration(outcome),
+            bound: self.bound(outcome),
+            // Known only when the files are written.
             files: Named::default(),
             scenario: scenario.resolved().clone(),
         };
         let written = scenario.written().cloned();
         RunReport { summary, series: self.series, histograms: self.histograms, tiers, written }
+    }
+
+    /// Alpha over the measured steps.
+    fn alpha(&self) -> AlphaSummary {
+        let steps = || self.series.steps().skip(self.warmup);
+        let alphas = || steps().map(|step| step.alpha()).filter(|alpha| alpha.is_finite());
+        AlphaSummary {
+            mean: self.shares[TierId::HBM.index()].mean(),
+            min: alphas().min_by(f64::total_cmp),
+            max: alphas().max_by(f64::total_cmp),
+            first: alphas().next(),
+            last: alphas().last(),
+            attention: self.stages[StageLabel::Attention].summary(),
+            mlp: self.stages[StageLabel::Mlp].summary(),
+        }
+    }
+
+    /// Migration over all steps.
+    fn migration(&self, outcome: &Outcome) -> MigrationSummary {
+        let sum = |value: fn(&super::series::Step<'_>) -> u64| self.series.steps().map(|step| value(&step)).sum();
+        MigrationSummary {
+            in_bytes: sum(|step| step.migrated_in.get()),
+            out_bytes: sum(|step| step.migrated_out.get()),
+            late_tokens: sum(|step| step.late_tokens),
+            dropped_bytes: outcome.dropped.values().map(|bytes| bytes.get()).sum(),
+        }
+    }
+
+    /// The bound over all steps; [`RunReport::charge`] adds the charged one.
+    fn bound(&self, outcome: &Outcome) -> BoundSummary {
+        let bound: SimTime = self.series.steps().map(|step| step.bound).sum();
+        BoundSummary {
+            simulated_ns: bound.as_ns(),
+            achieved_over_bound: (bound > SimTime::ZERO).then(|| outcome.simulated.as_ns() / bound.as_ns()),
+            charged_ns: None,
+            achieved_over_charged: None,
+        }
     }
 }
 
@@ -272,7 +298,8 @@ pub fn lane_summaries(system: &MemorySystem, loads: &[LaneLoad], end: SimTime) -
         let summary = LaneSummary {
             busy_ns: load.busy.as_ns(),
             bytes: bytes.get(),
-            // Of several channels each counts whole bytes, so one may count a byte of another's.
+            // Each of several channels counts whole bytes, so rounding may add a byte to one of
+            // them.
             utilization: if could > 0.0 { (bytes.as_f64() / could).min(1.0) } else { 0.0 },
             bytes_by_class: Named(by_class.to_vec()),
         };
@@ -293,7 +320,7 @@ impl Probe for Recorder {
         self.bytes[transfer.class][ends.tier().index()] += transfer.bytes;
     }
 
-    /// It has no latency, as it never ended: what it carried counts, and what it did not.
+    /// A dropped transfer has no latency, as it never completed; the bytes that it carried count.
     fn dropped<Tag>(&mut self, transfer: &Cancelled<Tag>, ends: Ends) {
         self.bytes[transfer.class][ends.tier().index()] += transfer.carried;
     }
@@ -333,7 +360,8 @@ impl Probe for Recorder {
     }
 }
 
-/// The unweighted mean over steps of a share, and its last value. A step that read nothing does not count.
+/// The unweighted mean over steps of a share, and its last value. A step that read nothing does not
+/// count.
 #[derive(Clone, Debug, Default)]
 struct Mean {
     sum: f64,
@@ -355,7 +383,7 @@ impl Mean {
         (self.count > 0).then(|| self.sum / self.count as f64)
     }
 
-    fn summary(&self) -> SublayerAlpha {
-        SublayerAlpha { mean: self.mean(), last: self.last }
+    fn summary(&self) -> StageAlpha {
+        StageAlpha { mean: self.mean(), last: self.last }
     }
 }

@@ -1,3 +1,10 @@
+//! The values of every step of a run, in memory.
+//!
+//! A [`Series`] has one record of fixed size for each step and one for each step and tier, so a run
+//! of n steps on t tiers takes O(n t) memory, and recording a step within the reserved capacity
+//! does not allocate. Everything that is plotted or written step by step is computed from it:
+//! `steps.csv`, `steps.parquet`, and the curves of memory in use, alpha and latency.
+
 use crate::simulation::StepRecord;
 use crate::units::{Bytes, SimTime};
 use std::ops::Deref;
@@ -23,7 +30,7 @@ pub struct StepValues {
     pub read_kv_tokens: u64,
     /// From the step's start to its end.
     pub latency: SimTime,
-    /// The least time that any placement could give.
+    /// The lower bound on its time over all placements.
     pub bound: SimTime,
     /// Migration towards faster tiers, as it was issued.
     pub migrated_in: Bytes,
@@ -47,9 +54,9 @@ pub struct TierBytes {
 pub struct Step<'a> {
     /// The step's number, from 0.
     pub step: usize,
-    /// What does not belong to a tier.
+    /// The values that do not belong to a tier.
     pub values: StepValues,
-    /// What does, the fastest tier first.
+    /// The values of each tier, the fastest first.
     pub by_tier: &'a [TierBytes],
 }
 
@@ -85,13 +92,13 @@ impl From<&StepRecord<'_>> for StepValues {
 }
 
 impl Series {
-    /// No steps yet, of so many tiers.
+    /// An empty series for `tiers` tiers.
     #[must_use]
     pub fn new(tiers: usize) -> Self {
         Self::with_capacity(tiers, 0)
     }
 
-    /// The same with room for so many steps: no step that fits allocates.
+    /// An empty series with capacity for `steps` steps: recording that many does not allocate.
     #[must_use]
     pub fn with_capacity(tiers: usize, steps: usize) -> Self {
         Self { tiers, steps: Vec::with_capacity(steps), by_tier: Vec::with_capacity(steps * tiers) }
@@ -103,8 +110,8 @@ impl Series {
         self.by_tier.extend(step.used.iter().map(|(tier, used)| TierBytes { read: step.read_from(tier), used: *used }));
     }
 
-    /// Adds a step that was read back. Its number is its place; its tiers must be as many as the
-    /// series'.
+    /// Appends a step that was read back. Its number must be the present length, and it must have
+    /// as many tiers as the series.
     pub fn append(&mut self, step: &Step<'_>) {
         debug_assert_eq!((step.step, step.by_tier.len()), (self.steps.len(), self.tiers));
         self.steps.push(step.values);

@@ -1,3 +1,11 @@
+//! The figures of one run: the types behind `summary.json`.
+//!
+//! A [`Summary`] is both written and read back, and its JSON Schema is derived from these types
+//! (their doc comments are its descriptions). The names and the order of the fields are a published
+//! format: [`SCHEMA`](super::SCHEMA) counts its versions. Times are in nanoseconds, sizes in bytes,
+//! shares from 0 to 1. Maps by tier, lane or class are [`Named`] lists, because their order means
+//! something: the fastest tier comes first.
+
 use crate::simulation::ScenarioConfig;
 use crate::units::{Bytes, SizeStyle};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -7,20 +15,21 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// The figures of one run, in the order and under the names of `summary.json`. Times are in nanoseconds, sizes in bytes.
+/// The figures of one run, in the order and under the names of `summary.json`. Times are in
+/// nanoseconds, sizes in bytes.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
     /// The version of this layout.
     pub schema: u32,
     /// The strategy's name.
     pub strategy: String,
-    /// What the strategy must know of the skip sets: `realizable` (the past alone), or `oracle:
-    /// sees N steps`.
+    /// The knowledge of skip sets that the strategy needs: `realizable` (only past steps), or
+    /// `oracle: sees N steps`.
     #[serde(default)]
     pub knows: String,
     /// Whether the run got to its last step.
     pub complete: bool,
-    /// Why not.
+    /// The error that ended it early.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// How many steps were simulated to their end.
@@ -51,32 +60,34 @@ pub struct Summary {
     pub transfers: Named<TransferSummary>,
     /// The most in use on each tier at any moment.
     pub peak_bytes: Named<u64>,
-    /// What each tier holds.
+    /// The capacity of each tier.
     pub capacity_bytes: Named<u64>,
-    /// Where the bytes were, at the start and at the end. Not in the summaries of earlier versions.
+    /// The layout of the bytes at the start and at the end. Not in the summaries of earlier
+    /// versions.
     #[serde(default)]
     pub layout: Option<LayoutSummary>,
-    /// What was waited for. Not in the summaries of earlier versions.
+    /// The time spent waiting for each tier and for compute. Not in the summaries of earlier
+    /// versions.
     #[serde(default)]
     pub waits: Option<WaitsSummary>,
-    /// By lane, over `drained_ns`: what a lane carried is its utilization of its bandwidth over
-    /// that time.
+    /// By lane, over `drained_ns`: the bytes of a lane are its utilization times its bandwidth
+    /// times `drained_ns`.
     pub lanes: Named<LaneSummary>,
-    /// KV read of tokens that were to be skipped, as others of their pages were not.
+    /// KV of skipped tokens that was read with the rest of their pages.
     #[serde(default)]
     pub read_beyond_bytes: u64,
-    /// The same over the KV that the trace asks for: 0.02 is 2 % more than that.
+    /// The same as a share of the KV that the trace asks for: 0.02 is 2 % more than that.
     #[serde(default)]
     pub read_beyond_share: f64,
-    /// What moved between steps.
+    /// Migration between steps.
     pub migration: MigrationSummary,
-    /// The least that any placement could reach.
+    /// The lower bound on the time over all placements.
     pub bound: BoundSummary,
     /// The CRC-32 checksums (8 hexadecimal digits) of the files of the same run that are read back
     /// with this one, by name: a folder with other files is of several runs.
     #[serde(default, skip_serializing_if = "Named::is_empty")]
     pub files: Named<String>,
-    /// The whole resolved input: what `tiersim run` repeats the run from.
+    /// The whole resolved input, from which `tiersim run` repeats the run.
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub scenario: ScenarioConfig,
 }
@@ -88,8 +99,8 @@ impl Summary {
         self.steps.saturating_sub(u64::from(self.scenario.warmup_steps))
     }
 
-    /// How much more KV was read than the trace asks for, as others of its pages were read: a share
-    /// of what it asks for.
+    /// The KV that was read only because it shares pages with tokens that the trace asks for, as a
+    /// share of the KV that the trace asks for.
     #[must_use]
     pub fn read_beyond_share(&self) -> Option<f64> {
         let read: u64 = self.transfers.get("KvRead")?.bytes.0.iter().map(|(_, bytes)| bytes).sum();
@@ -97,8 +108,8 @@ impl Summary {
         Some(self.read_beyond_bytes as f64 / asked as f64)
     }
 
-    /// The strategy's name as tables, legends and sentences show it: that of an oracle says what it
-    /// sees.
+    /// The strategy's name as tables, legends and sentences show it; an oracle's name includes how
+    /// many future steps it sees.
     #[must_use]
     pub fn label(&self) -> String {
         self.scenario.strategy.knowledge().label(&self.strategy)
@@ -128,19 +139,20 @@ pub struct AlphaSummary {
     pub max: Option<f64>,
     pub first: Option<f64>,
     pub last: Option<f64>,
-    pub attention: SublayerAlpha,
-    pub mlp: SublayerAlpha,
+    pub attention: StageAlpha,
+    pub mlp: StageAlpha,
 }
 
-/// Alpha of the attention or the mlp sublayers.
+/// Alpha of the attention or the mlp stages.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
-pub struct SublayerAlpha {
+pub struct StageAlpha {
     pub mean: Option<f64>,
     pub last: Option<f64>,
 }
 
-/// A distribution of times, in nanoseconds. Percentiles have 3 significant digits; the others are exact.
+/// A distribution of times, in nanoseconds. Percentiles have 3 significant digits; the others are
+/// exact.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub struct Distribution {
@@ -163,14 +175,15 @@ pub struct TransferSummary {
     pub bytes: Named<u64>,
     /// From issue to the last byte.
     pub latency_ns: Option<Distribution>,
-    /// Latency less what each would have taken alone.
+    /// Queueing delay: latency minus the unloaded service time.
     pub queueing_ns: Option<Distribution>,
-    /// For migrations: how long after the reads that it was meant for were issued each was complete.
+    /// For migrations: the time from the issue of the reads that a move was meant for to its
+    /// completion, where it was late.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lateness_ns: Option<Distribution>,
 }
 
-/// Where the bytes were before the first step and when the run ended.
+/// The layout of the bytes before the first step and when the run ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LayoutSummary {
     /// Before the first step.
@@ -179,9 +192,9 @@ pub struct LayoutSummary {
     pub end: StoredSummary,
 }
 
-/// Where the bytes were at one moment: by tier, in bytes and as shares of all. KV counts in whole
-/// pages, and on the destination of a move; under inclusive residency a byte counts on the tier
-/// that it is read from.
+/// The layout of the bytes at one moment: by tier, in bytes and as shares of all. KV counts in
+/// whole pages, and on the destination of a move; under inclusive residency a byte counts on the
+/// tier that it is read from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StoredSummary {
     /// Stored weights.
@@ -194,7 +207,7 @@ pub struct StoredSummary {
     pub kv_share: Named<Option<f64>>,
 }
 
-/// For how long sublayers waited, by what arrived last: the reads of a tier, or compute. The times
+/// For how long stages waited, by what arrived last: the reads of a tier, or compute. The times
 /// add up to `simulated_ns` of a complete run. `tiersim explain` has the same by lane and by cause.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WaitsSummary {
@@ -209,15 +222,15 @@ pub struct WaitsSummary {
 pub struct LaneSummary {
     /// How long at least one transfer was active on it, of `drained_ns`.
     pub busy_ns: f64,
-    /// What it carried.
+    /// The bytes that it carried.
     pub bytes: u64,
-    /// What it carried over what it could have in `drained_ns`, from 0 to 1.
+    /// The bytes that it carried over those that its bandwidth allows in `drained_ns`, from 0 to 1.
     pub utilization: f64,
-    /// What it carried, by class.
+    /// The bytes that it carried, by class.
     pub bytes_by_class: Named<u64>,
 }
 
-/// What moved between steps.
+/// Migration between steps.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct MigrationSummary {
     /// Bytes towards faster tiers, as they were issued.
@@ -226,7 +239,8 @@ pub struct MigrationSummary {
     pub out_bytes: u64,
     /// Tokens read at the source of a move that was not complete.
     pub late_tokens: u64,
-    /// Bytes of these that were never carried, as they were late and the strategy drops what is late.
+    /// Bytes of these moves that were never carried, as they were late and the strategy drops late
+    /// moves.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dropped_bytes: u64,
 }
@@ -250,7 +264,8 @@ pub struct BoundSummary {
     pub simulated_ns: f64,
     /// The run's time over that.
     pub achieved_over_bound: Option<f64>,
-    /// The least that any placement could reach and pay for what must move; where the scenario asks for it.
+    /// The lower bound over all placements including the migration that they need; only where the
+    /// scenario asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub charged_ns: Option<f64>,
     /// The time of a complete run over that.
@@ -258,7 +273,7 @@ pub struct BoundSummary {
     pub achieved_over_charged: Option<f64>,
 }
 
-/// Values by name, in an order that means something.
+/// Values by name, in a meaningful order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Named<T>(pub Vec<(String, T)>);
 

@@ -1,9 +1,16 @@
+//! A timeline: every transfer, layer and rate of a few steps.
+//!
+//! The [`Recorder`](super::Recorder) keeps sums and histograms; a [`Timeline`] keeps the events
+//! themselves, for the range of steps that the user asked for. It is what `timeline.json` and its
+//! picture are drawn from. Its size is bounded by [`Timeline::most_steps`], as the noted rates of a
+//! layer grow with the square of the number of lanes.
+
 use crate::memory::{Cancelled, Completed, MemorySystem, RouteId, TierId, TransferClass};
 use crate::simulation::{Ends, Probe, Scenario, StepRecord};
 use crate::units::{Bytes, LayerId, SimTime, Step};
 use std::ops::{ControlFlow, Range};
 
-/// All that happens in a few steps of a run: transfers, layers, rates.
+/// The events of a few steps of a run: transfers, layers, rates.
 #[derive(Clone, Debug)]
 pub struct Timeline {
     steps: Range<usize>,
@@ -18,7 +25,7 @@ pub struct Timeline {
     pub transfers: Vec<TimelineTransfer>,
     /// In the order of their ends; a step after its layers.
     pub spans: Vec<Span>,
-    /// From each time until the next: what each lane carries, in bytes a second.
+    /// From each time until the next: the rate of each lane, in bytes a second.
     pub rates: Vec<(SimTime, Vec<f64>)>,
     /// At the end of each step.
     pub marks: Vec<Mark>,
@@ -31,14 +38,15 @@ pub struct Timeline {
 pub struct TimelineTransfer {
     pub class: TransferClass,
     pub ends: Ends,
-    /// The places of its lanes in [`Timeline::lanes`]; none of channels that are simulated one by one.
+    /// The places of its lanes in [`Timeline::lanes`]; none of channels that are simulated one by
+    /// one.
     pub lanes: Vec<usize>,
     pub bytes: Bytes,
     pub issued: SimTime,
     pub started: SimTime,
     pub finished: SimTime,
     pub queueing: SimTime,
-    /// What was never carried, as it was late.
+    /// The bytes that were never carried, as the move was late and dropped.
     pub dropped: Bytes,
 }
 
@@ -60,7 +68,7 @@ pub enum SpanKind {
     Layer(usize),
 }
 
-/// What stands at the end of a step.
+/// The state at the end of a step.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub struct Mark {
@@ -103,7 +111,8 @@ impl Timeline {
     /// So many noted rates are a file of about half a GB.
     const MOST_RATES: usize = 1_000_000;
 
-    /// When the first of its steps began and the last one ended; `None` if the run did not get there.
+    /// When the first of its steps began and the last one ended; `None` if the run did not get
+    /// there.
     #[must_use]
     pub fn span(&self) -> Option<(SimTime, SimTime)> {
         let first = self.from?;
@@ -158,7 +167,7 @@ impl Probe for Timeline {
         }
     }
 
-    /// Of what was in its way until then, only the wait for its lanes is known.
+    /// For a transfer dropped before its end, the wait for its lanes is the only known delay.
     fn dropped<Tag>(&mut self, transfer: &Cancelled<Tag>, ends: Ends) {
         if self.sees(transfer.issued, transfer.at) {
             self.transfers.push(TimelineTransfer {
@@ -183,7 +192,7 @@ impl Probe for Timeline {
         if !self.is_open() {
             return;
         }
-        // Of several at one time the last one holds.
+        // Of several rates noted at one time, the last one holds.
         if self.rates.last().is_some_and(|(at, _)| *at == now) {
             self.rates.pop();
         }

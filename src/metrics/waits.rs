@@ -1,13 +1,24 @@
+//! Attribution of time: the bottleneck that a run waits for at every instant.
+//!
+//! A total such as "the link was busy for 90 % of the run" does not say whether anything waited for
+//! it. This recorder follows the critical path instead: at each instant it asks what the transfer
+//! that completes last in the present stage is limited by (a lane, a latency, a cap, a write before
+//! it, or compute), and adds the time to that cause. The times of a step's causes add up to its
+//! latency exactly.
+
 use crate::memory::{Bottleneck, MemorySystem, PerClass};
 use crate::simulation::{Probe, StepRecord, Waiting, Waits};
 use crate::units::{SimTime, Step};
 use std::ops::ControlFlow;
 
-/// What a run waits for, instant by instant.
+/// Records what a run waits for, instant by instant.
 ///
-/// A sublayer waits for the last of its reads and its compute to end: of reads that end at the same instant, for the first issued,
-/// of these for weights before KV, of these for the faster tier's; for a read, where compute ends with it. (Known when it has ended.) All time of the sublayer counts for what held that one up at each instant
-/// ([`Bottleneck`]). So the times of all causes add up to the latency of the step, to the picosecond.
+/// A stage waits for the last of its reads or its compute, whichever ends later; at equal ends it
+/// waits for the read. Among reads that end at the same instant it waits for the first issued, then
+/// for weights before KV, then for the faster tier. The awaited transfer is known only when the
+/// stage has ended, so the recorder buffers the stage and then attributes each of its instants to
+/// the [`Bottleneck`] of that transfer at that instant. The times of all causes add up to the
+/// latency of the step, to the picosecond.
 ///
 /// ```
 /// use tiersim::metrics::WaitRecorder;
@@ -19,7 +30,7 @@ use std::ops::ControlFlow;
 /// let scenario = Scenario::new(config)?;
 /// let mut waits = WaitRecorder::new(scenario.memory());
 /// let outcome = run(&scenario, &mut waits)?;
-/// // All of it lies on HBM.
+/// // All bytes are on HBM.
 /// assert_eq!(waits.total(4), [("hbm.bus", outcome.simulated)]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -28,13 +39,13 @@ pub struct WaitRecorder {
     /// The names of the causes: lanes, then [`OTHERS`].
     causes: Vec<String>,
     steps: Vec<StepWaits>,
-    /// What steps waited for, all of one after all of the one before.
+    /// The waits of all steps, step after step.
     waits: Vec<Wait>,
-    /// What the present step waited for so far, by cause.
+    /// The waits of the present step so far, by cause.
     present: Vec<Wait>,
-    /// The present sublayer: moments, and what it lacked from each on.
+    /// The present stage: its moments, and the reads outstanding from each moment on.
     moments: Vec<Moment>,
-    lacked: Vec<Lacked>,
+    outstanding: Vec<Outstanding>,
 }
 
 /// One cause of a step's waits.
@@ -60,18 +71,19 @@ struct StepWaits {
 struct Moment {
     at: SimTime,
     computing: bool,
-    /// Where in `lacked` its own begin.
+    /// Where its entries begin in `outstanding`.
     start: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Lacked {
+struct Outstanding {
     waiting: Waiting,
-    /// What the lane that holds it up carries.
+    /// The rates of the lane that is its bottleneck, by class.
     rates: PerClass<f64>,
 }
 
-/// Causes that are no lanes: a latency, a write of what is to be read, what one transfer gets at most, the chip.
+/// Causes that are not lanes: a latency, a pending write of the bytes to be read, the cap on one
+/// transfer's rate, and compute.
 pub const OTHERS: [&str; 4] = ["latency", "pending write", "transfer cap", "compute"];
 const LATENCY: usize = 0;
 const WRITE: usize = 1;
@@ -79,7 +91,7 @@ const CAP: usize = 2;
 const COMPUTE: usize = 3;
 
 impl WaitRecorder {
-    /// For a run on `system`.
+    /// A recorder for a run on `system`.
     #[must_use]
     pub fn new(system: &MemorySystem) -> Self {
         let lanes = system.lanes().iter().map(|lane| lane.name.clone());
@@ -91,11 +103,11 @@ impl WaitRecorder {
             steps: Vec::new(),
             waits: Vec::new(),
             moments: Vec::new(),
-            lacked: Vec::new(),
+            outstanding: Vec::new(),
         }
     }
 
-    /// What can be waited for: every lane, then [`OTHERS`].
+    /// The names of all causes: every lane, then [`OTHERS`].
     #[must_use]
     pub fn causes(&self) -> &[String] {
         &self.causes
@@ -113,14 +125,15 @@ impl WaitRecorder {
         (self.steps[step].latency, self.steps[step].bound)
     }
 
-    /// What a step that has ended waited for, by cause.
+    /// The waits of a step that has ended, by cause.
     #[must_use]
     pub fn of_step(&self, step: usize) -> &[Wait] {
         let start = step.checked_sub(1).map_or(0, |before| self.steps[before].end);
         &self.waits[start..self.steps[step].end]
     }
 
-    /// What the first `steps` steps waited for, by the name of the cause, the longest first.
+    /// The waits of the first `steps` steps together, by the name of the cause, the longest first.
+    /// O(steps × causes).
     #[must_use]
     pub fn total(&self, steps: usize) -> Vec<(&str, SimTime)> {
         let mut times = vec![SimTime::ZERO; self.causes.len()];
@@ -143,24 +156,24 @@ impl WaitRecorder {
         }
     }
 
-    /// The present sublayer has ended at `now`: its time counts for the bottleneck of
-    /// the last transfer that it waited for.
+    /// Ends the present stage at `now`: its time is attributed to the bottlenecks of the last
+    /// transfer that it waited for.
     fn end_stage(&mut self, now: SimTime) {
-        let lacked_from = |index: usize| {
-            let end = self.moments.get(index + 1).map_or(self.lacked.len(), |next| next.start);
-            &self.lacked[self.moments[index].start..end]
+        let outstanding_from = |index: usize| {
+            let end = self.moments.get(index + 1).map_or(self.outstanding.len(), |next| next.start);
+            &self.outstanding[self.moments[index].start..end]
         };
         let end_of = |index: usize| self.moments.get(index + 1).map_or(now, |next| next.at);
         let last = (0..self.moments.len()).rfind(|&index| end_of(index) > self.moments[index].at);
-        // None: the chip is what is waited for.
-        let awaited = last.and_then(|last| lacked_from(last).first()).map(|lacked| lacked.waiting.read);
+        // None: the stage waits for compute.
+        let awaited = last.and_then(|last| outstanding_from(last).first()).map(|entry| entry.waiting.read);
         let mut spans = Vec::with_capacity(self.moments.len());
         for index in 0..self.moments.len() {
             let span = end_of(index) - self.moments[index].at;
-            let lacked = || lacked_from(index).iter().map(|lacked| (lacked, lacked.waiting.read));
-            // Before its parts are on their lanes, a read is in one piece.
-            let whole = || lacked().find(|(_, read)| Some(read.0) == awaited.map(|awaited| awaited.0));
-            let read = lacked().find(|(_, read)| Some(*read) == awaited).or_else(whole).map(|(lacked, _)| lacked);
+            let reads = || outstanding_from(index).iter().map(|entry| (entry, entry.waiting.read));
+            // A read is one piece until its parts are on their lanes.
+            let whole = || reads().find(|(_, read)| Some(read.0) == awaited.map(|awaited| awaited.0));
+            let read = reads().find(|(_, read)| Some(*read) == awaited).or_else(whole).map(|(entry, _)| entry);
             let seconds = span.as_ps() as f64 / SimTime::PS_PER_SECOND as f64;
             spans.push(match read {
                 Some(read) => (self.cause(read.waiting.bottleneck), span, read.rates.map(|rate| rate * seconds)),
@@ -175,7 +188,7 @@ impl WaitRecorder {
             }
         }
         self.moments.clear();
-        self.lacked.clear();
+        self.outstanding.clear();
     }
 }
 
@@ -195,8 +208,8 @@ impl Probe for WaitRecorder {
             self.end_stage(now);
             return;
         }
-        self.moments.push(Moment { at: now, computing: waits.computing, start: self.lacked.len() });
-        self.lacked.extend(waits.reads.iter().map(|&waiting| Lacked {
+        self.moments.push(Moment { at: now, computing: waits.computing, start: self.outstanding.len() });
+        self.outstanding.extend(waits.reads.iter().map(|&waiting| Outstanding {
             waiting,
             rates: match waiting.bottleneck {
                 Bottleneck::Lane(lane) => waits.rates[lane.index()],

@@ -1,10 +1,17 @@
+//! Random arrivals of transfers, for loaded-latency curves.
+//!
+//! Arrivals are a Poisson process: the gaps between them are independent and exponentially
+//! distributed. This is the usual open-loop load of a queueing experiment, as arrivals do not slow
+//! down when the memory system does. The random numbers and their arithmetic are the same to the
+//! bit on every machine, so curves are reproducible.
+
 use crate::memory::{Path, Pattern, Request, RouteId, TransferClass, Urgency};
 use crate::units::{Bytes, Ratio, SimTime};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 
-/// A Poisson process of transfers of one size, each a read or a write at random, each over one of several routes at random.
-/// The tags count from 0.
+/// A Poisson process of transfers of one size, each a read or a write at random and over a random
+/// one of several routes. Tags count from 0.
 pub(super) struct Arrivals<'a> {
     random: Xoshiro256PlusPlus,
     mean_gap: f64,
@@ -12,7 +19,7 @@ pub(super) struct Arrivals<'a> {
     bytes: Bytes,
     reads: &'a [Vec<RouteId>],
     writes: &'a [Vec<RouteId>],
-    /// In picoseconds.
+    /// The present time in picoseconds.
     now: f64,
     next: u32,
 }
@@ -30,13 +37,14 @@ impl<'a> Arrivals<'a> {
         Self { random, mean_gap, read_share: read_share.as_f64(), bytes, reads, writes, now: 0.0, next: 0 }
     }
 
-    /// From 0 to 1, 1 excluded: 53 random bits.
+    /// A uniform random number in [0, 1), of 53 random bits.
     fn uniform(&mut self) -> f64 {
         (self.random.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Exponentially distributed with mean 1, by von Neumann's method: it compares uniform numbers, so that no logarithm, which
-    /// differs between machines, is needed.
+    /// An exponentially distributed number with mean 1, by von Neumann's method ("Various
+    /// techniques used in connection with random digits", 1951). It only compares uniform numbers:
+    /// a logarithm would differ in its last bits between machines. O(1) on average.
     fn exponential(&mut self) -> f64 {
         let mut whole = 0.0;
         loop {
@@ -51,7 +59,7 @@ impl<'a> Arrivals<'a> {
                 last = next;
                 falling += 1;
             }
-            // The first of a run of falling numbers, if their count is odd.
+            // Accepted if an odd number of draws fell in succession.
             if falling % 2 == 1 {
                 return whole + first;
             }
@@ -95,7 +103,8 @@ mod tests {
         let all: Vec<_> = arrivals.take(100_000).map(|(at, request)| (at.as_ps(), request.class)).collect();
         let gaps: Vec<f64> = all.windows(2).map(|pair| (pair[1].0 - pair[0].0) as f64).collect();
         let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
-        // The standard deviation of the mean is 0.3 %; of the share beyond the mean (1 / e), 0.15 points.
+        // The standard deviation of the mean is 0.3 %; of the share beyond the mean (1 / e), 0.15
+        // points.
         assert!((mean / 1000.0 - 1.0).abs() < 0.015, "{mean}");
         let beyond = gaps.iter().filter(|gap| **gap > 1000.0).count() as f64 / gaps.len() as f64;
         assert!((beyond - 0.3679).abs() < 0.008, "{beyond}");

@@ -5,7 +5,7 @@ use thiserror::Error;
 /// Why a replay did not get to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ReplayError {
-    /// A transfer would end beyond the clock.
+    /// A transfer would end after the last time that the clock can represent.
     #[error("simulated time ran past the clock's 213 days with {left} transfers still to complete")]
     ClockOverflow {
         /// How many.
@@ -13,24 +13,25 @@ pub enum ReplayError {
     },
 }
 
-/// What carrying transfers came to.
+/// The totals of carrying transfers.
 #[derive(Clone, Debug)]
 pub struct Carried {
     /// When the last one was complete.
     pub end: SimTime,
     /// How many events were handled.
     pub events: u64,
-    /// What each lane did.
+    /// The load of each lane.
     pub loads: Vec<LaneLoad>,
 }
 
-/// Carries `arrivals`, in the order of their times, over the lanes of `system`, and calls `done` with
-/// each transfer that is complete.
+/// Carries `arrivals`, in the order of their times, over the lanes of `system`, and calls `done`
+/// with each transfer that is complete.
 ///
-/// At one instant, what completes is handled first, then what is issued, in the order of the arrivals.
+/// At one instant, what completes is handled first, then what is issued, in the order of the
+/// arrivals.
 ///
 /// # Errors
-/// [`ReplayError`] if the transfers take longer than the clock goes.
+/// [`ReplayError`] if the transfers end after the last time that the clock can represent.
 pub fn carry<'a, Tag: Copy>(
     system: &MemorySystem,
     arrivals: impl Iterator<Item = (SimTime, Request<'a, Tag>)>,

@@ -1,7 +1,8 @@
-//! Loaded latency: how long transfers take as more and more of a tier's bandwidth is asked for.
+//! Loaded latency: the latency of transfers as the load on a tier approaches its bandwidth.
 //!
-//! For each tier, share of reads and load, transfers of one size arrive at random (a Poisson process, each a read or a write
-//! at random) until so many are complete. The load is a share of what the tier carries at most of such transfers.
+//! For each tier, share of reads and load, transfers of one size arrive at random (a Poisson
+//! process, each a read or a write at random) until a fixed number is complete. The load is a share
+//! of the highest throughput that the tier reaches with such transfers.
 
 use super::arrivals::Arrivals;
 use super::carry::{ReplayError, carry};
@@ -13,7 +14,7 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct CurveSettings {
-    /// The size of each transfer, which lies in memory in a row.
+    /// The size of each transfer; its bytes are contiguous.
     pub bytes: Bytes,
     /// The shares of reads: a curve for each.
     pub read_shares: Vec<Ratio>,
@@ -23,7 +24,7 @@ pub struct CurveSettings {
     pub seed: u64,
 }
 
-/// The loads, in percent of what a tier carries at most.
+/// The loads, in percent of a tier's highest throughput.
 pub const LOADS: [u32; 19] = [1, 5, 10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 92, 94, 95, 96, 97, 98];
 
 /// The latencies of one tier at one share of reads.
@@ -33,7 +34,7 @@ pub struct Curve {
     pub tier: TierId,
     /// The share of reads.
     pub read_share: Ratio,
-    /// What the tier carries at most of such transfers, in bytes a second.
+    /// The tier's highest throughput with such transfers, in bytes a second.
     pub most: f64,
     /// By load.
     pub points: Vec<Point>,
@@ -42,11 +43,12 @@ pub struct Curve {
 /// What was measured at one load.
 #[derive(Clone, Debug)]
 pub struct Point {
-    /// In percent of what the tier carries at most.
+    /// In percent of the tier's highest throughput.
     pub load: u32,
-    /// What was asked for, in bytes a second.
+    /// The rate of arrivals, in bytes a second.
     pub offered: f64,
-    /// What was carried from the first measured transfer's issue to the last one's completion, in bytes a second.
+    /// The throughput from the first measured transfer's issue to the last one's completion, in
+    /// bytes a second.
     pub achieved: f64,
     /// The latencies.
     pub latency: Timings,
@@ -55,7 +57,7 @@ pub struct Point {
 /// Measures a curve for each tier and share of reads, on all cores.
 ///
 /// # Errors
-/// [`ReplayError`] if the transfers take longer than the clock goes.
+/// [`ReplayError`] if the transfers end after the last time that the clock can represent.
 pub fn curves(system: &MemorySystem, settings: &CurveSettings) -> Result<Vec<Curve>, ReplayError> {
     let mut wanted = Vec::new();
     for tier in system.tier_ids() {
@@ -73,7 +75,7 @@ pub fn curves(system: &MemorySystem, settings: &CurveSettings) -> Result<Vec<Cur
         .collect()
 }
 
-/// Over which routes transfers of a tier go: its channels one by one where its pages are hashed.
+/// The routes of a tier's transfers: its channels one by one where its pages are hashed.
 struct Routes {
     reads: Vec<Vec<RouteId>>,
     writes: Vec<Vec<RouteId>>,
@@ -101,7 +103,8 @@ fn measure(
     let routes = Routes::new(system, tier);
     let warm_up = settings.transfers / 10;
     let count = warm_up + settings.transfers;
-    // The same arrivals at every load, but for their pace, so that a curve is not ragged by chance.
+    // The same random numbers at every load, scaled to its rate, so that chance does not make the
+    // curve ragged.
     let arrivals = Arrivals::new(settings.seed, mean_gap, read_share, settings.bytes, &routes.reads, &routes.writes);
     let mut latency = Timings::default();
     let (mut from, mut to) = (SimTime::MAX, SimTime::ZERO);
@@ -113,7 +116,7 @@ fn measure(
         }
     })?;
     let seconds = to.saturating_sub(from).as_ps() as f64 / SimTime::PS_PER_SECOND as f64;
-    // A curve has nineteen of them.
+    // A curve keeps a distribution for each of its 19 loads.
     latency.shrink();
     let carried = settings.bytes.as_f64() * f64::from(settings.transfers);
     Ok(Point { load, offered, achieved: carried / seconds, latency })

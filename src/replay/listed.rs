@@ -7,7 +7,7 @@ use crate::metrics::{Histograms, LaneSummary, Named, TransferSummary, lane_summa
 use crate::units::{Bytes, SimTime};
 use serde::Serialize;
 
-/// What a replay came to.
+/// The results of a replay.
 #[derive(Clone, Debug)]
 pub struct Replayed {
     /// By row.
@@ -36,7 +36,7 @@ pub struct ReplaySummary {
 /// Carries `traffic` over the lanes of `system`.
 ///
 /// # Errors
-/// [`ReplayError`] if the transfers take longer than the clock goes.
+/// [`ReplayError`] if the transfers end after the last time that the clock can represent.
 pub fn replay(system: &MemorySystem, traffic: &Traffic) -> Result<Replayed, ReplayError> {
     let rows = traffic.rows();
     let mut order: Vec<usize> = (0..rows.len()).collect();

@@ -1,10 +1,10 @@
-//! The memory system without the model: other traffic, carried over its lanes.
+//! The memory system without a language model: it carries traffic of other origin over its lanes.
 //!
 //! [`replay()`] carries a list of transfers: for checking against other simulators, and for traffic
 //! of one's own. [`Traffic::read`] takes it from a CSV file, and [`Traffic::write`] writes the same
-//! rows with their times. [`curves`] measures loaded latency: how long transfers take as more and
-//! more of a tier's bandwidth is asked for. Both go through [`carry()`], which issues transfers at
-//! their times and reports each that is complete.
+//! rows with their times. [`curves`] measures loaded latency: the latency of transfers as the load
+//! on a tier approaches its bandwidth. Both use [`carry()`], which issues transfers at their times
+//! and reports each that is complete.
 
 mod arrivals;
 mod carry;

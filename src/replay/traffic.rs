@@ -1,3 +1,10 @@
+//! Traffic to replay: a CSV file of transfers, read and checked, and written back with its times.
+//!
+//! Each row says when a transfer is issued, its class, its two ends (tiers or `chip`), its size
+//! and, if wanted, its address. Reading resolves the ends to routes over the lanes of a memory
+//! system and finds out which rows continue a stream, as open DRAM rows make those cheaper. All
+//! checks happen here and name line and column, so that replaying cannot fail on the input.
+
 use crate::memory::{Interleaving, MemorySystem, Pattern, PortId, RouteId, TierId, TransferClass};
 use crate::units::{Bytes, QuantityError, RegionId, SimTime};
 use rustc_hash::FxHashMap;
@@ -7,11 +14,11 @@ use thiserror::Error;
 /// When one transfer was carried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Times {
-    /// When its lanes first gave it something.
+    /// When its lanes first gave it bandwidth.
     pub start: SimTime,
     /// When its last byte arrived.
     pub finish: SimTime,
-    /// From issue to the last byte, less what it would have taken alone.
+    /// Queueing delay: latency from issue to the last byte, minus the unloaded service time.
     pub queueing: SimTime,
 }
 
@@ -33,7 +40,7 @@ pub enum TrafficError {
 
 const COLUMNS: [&str; 5] = ["issue_ns", "class", "source", "destination", "bytes"];
 const ADDRESS: &str = "address";
-/// What a row calls the end of a transfer that is no tier.
+/// The name, in a row, of the end of a transfer that is not a tier.
 const CHIP: &str = "chip";
 
 /// One transfer to be carried.
@@ -41,11 +48,11 @@ const CHIP: &str = "chip";
 pub struct Row {
     /// When it is issued.
     pub issue: SimTime,
-    /// What for.
+    /// Its class.
     pub class: TransferClass,
     /// Over which lanes: see [`Traffic::routes`].
     way: u32,
-    /// Whether it goes on where the one before it ended.
+    /// Whether it continues at the address where the one before it ended.
     pub pattern: Pattern,
     /// The tier read from, or written or moved to.
     pub tier: TierId,
@@ -53,13 +60,15 @@ pub struct Row {
     pub bytes: Bytes,
 }
 
-/// A list of transfers: CSV with the columns `issue_ns,class,source,destination,bytes` and, if wanted, `address`. `source`
-/// and `destination` are tiers or `chip`.
+/// A list of transfers: CSV with the columns `issue_ns,class,source,destination,bytes` and, if
+/// wanted, `address`. `source` and `destination` are tiers or `chip`.
 ///
-/// On a tier whose pages are hashed, a transfer with an address goes over one channel, chosen by a hash of the address: those of
-/// the same address share it. One without goes over all channels evenly, as all do on a striped tier.
+/// On a tier whose pages are hashed, a transfer with an address uses one channel, chosen by a hash
+/// of the address: transfers of the same address share it. A transfer without an address uses all
+/// channels evenly, as every transfer does on a striped tier.
 ///
-/// A transfer whose address is where the last one of its class and tiers ended is part of a stream: DRAM has its rows open.
+/// A transfer whose address is where the last one of its class and tiers ended continues a stream,
+/// whose DRAM rows are open.
 pub struct Traffic {
     text: Vec<u8>,
     origin: String,
@@ -75,7 +84,7 @@ type Ends = (Option<Vec<PortId>>, Option<Vec<PortId>>);
 struct Streams(FxHashMap<(TransferClass, Option<TierId>, Option<TierId>), u64>);
 
 impl Streams {
-    /// Notes a transfer, and tells whether it goes on where the one before it ended.
+    /// Notes a transfer, and returns whether it continues where the one before it ended.
     fn note(&mut self, kind: (TransferClass, Option<TierId>, Option<TierId>), address: u64, bytes: Bytes) -> Pattern {
         let before = self.0.insert(kind, address.wrapping_add(bytes.get()));
         if before == Some(address) { Pattern::Streams } else { Pattern::Random }
@@ -160,7 +169,8 @@ impl Traffic {
         &self.ways[row.way as usize]
     }
 
-    /// Writes the same rows in the same order, with `start_ns`, `finish_ns` and `queueing_ns` after them.
+    /// Writes the same rows in the same order, with `start_ns`, `finish_ns` and `queueing_ns` after
+    /// them.
     ///
     /// # Errors
     /// [`TrafficError::Csv`] if `output` cannot be written to.

@@ -1,3 +1,10 @@
+//! Conditions on figures: the gate of `compare --fail-if` and the queries on sweeps.
+//!
+//! A condition is a figure, an operator and a limit. The limit is a number in the figure's unit (`<
+//! 9ms`), a factor of the first run's value (`> 1.05x`), or a change against it (`> +5%`). What a
+//! reader might misread is refused: a number without a unit on a figure that has one, or a
+//! percentage without a sign.
+
 use super::figures::{begins_as_a_figure, figure_meant, find};
 use crate::config::did_you_mean;
 use crate::metrics::{FigureUnit, figure_unit, full_name, known_figures, short_names};
@@ -17,16 +24,16 @@ pub struct Condition {
     limit: Limit,
 }
 
-/// Why a condition cannot be read, or not be told of a run.
+/// Why a condition cannot be read, or cannot be evaluated for a run.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[allow(missing_docs)]
 pub enum ConditionError {
     #[error(
-        "'{text}' is no condition: write FIGURE OPERATOR LIMIT with <, <=, >, >=, == or !=, such as 'token_latency_ns.p99 > 1.05x'"
+        "'{text}' is not a condition: write FIGURE OPERATOR LIMIT with <, <=, >, >=, == or !=, such as 'token_latency_ns.p99 > 1.05x'"
     )]
     Form { text: String },
     #[error(
-        "'{text}': '{limit}' is no limit: write a number with its unit, 1.05x (times the first run's), +5% (more than the first run's){more}"
+        "'{text}': '{limit}' is not a limit: write a number with its unit, 1.05x (times the first run's), +5% (more than the first run's){more}"
     )]
     Limit { text: String, limit: String, more: &'static str },
     #[error("'{text}': '{limit}' has no unit: write {limit} and one of {units}")]
@@ -48,7 +55,7 @@ pub struct Holds {
     pub condition: String,
     /// The run.
     pub run: String,
-    /// What the figure is, and what it was held against.
+    /// The value of the figure, and the limit.
     pub detail: String,
 }
 
@@ -164,8 +171,8 @@ fn parse_limit(text: &str, limit: &str, unit: FigureUnit) -> Result<Limit, Condi
 }
 
 impl Condition {
-    /// A condition on what is called `name`, such as an axis of a sweep: `<`, `<=`, `>`, `>=`, `==`
-    /// or `!=` a number.
+    /// A condition on something called `name`, such as an axis of a sweep: `<`, `<=`, `>`, `>=`,
+    /// `==` or `!=` a number.
     ///
     /// # Errors
     /// [`ConditionError::Form`] for another operator.
@@ -183,7 +190,7 @@ impl Condition {
         &self.path
     }
 
-    /// Whether it holds for a figure of that value; `None` if it is held against another run's.
+    /// Whether it holds for a figure of that value; `None` if its limit is relative to another run.
     #[must_use]
     pub fn holds(&self, value: f64) -> Option<bool> {
         match self.limit {
@@ -192,7 +199,8 @@ impl Condition {
         }
     }
 
-    /// The runs after the first, given by label and `summary.json`, for which it holds. The first is what they are held against.
+    /// The runs after the first, given by label and `summary.json`, for which it holds. Relative
+    /// limits refer to the first run.
     ///
     /// # Errors
     /// [`ConditionError`] if a run does not have the figure.
@@ -274,7 +282,8 @@ mod tests {
         for text in ["p99 > much", "p99 > NaN", "p99 > infx", "steps > 4us", "p99 > > 3"] {
             assert!(refused(text).contains("is no limit"), "{text}: {}", refused(text));
         }
-        // A figure in nanoseconds says so, but whoever asks for 'p99 < 1' hardly means one of them.
+        // A path in nanoseconds has its unit in its name; who types 'p99 < 1' hardly means
+        // nanoseconds.
         for text in ["p99 < 1", "time > 1e9", "peak_bytes.hbm < 4", "simulated_ns == 1.5"] {
             assert!(refused(text).contains("has no unit"), "{text}: {}", refused(text));
         }

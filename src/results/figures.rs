@@ -21,11 +21,11 @@ impl FigureOfRuns {
     }
 }
 
-/// The figure that was meant by `name`, which is none: a path or a short name.
+/// The figure that was probably meant by the unknown `name`: a path or a short name.
 #[must_use]
 pub fn figure_meant(name: &str) -> Option<&'static str> {
     let known = || short_names().chain(known_figures().iter().copied());
-    // Whoever asks for a latency hardly means the least or the greatest one, or that of a layer,
+    // A user who asks for a latency hardly means the minimum, the maximum or that of a layer
     // without saying so.
     let rarely = |path: &&str| path.starts_with("layer_latency") || path.ends_with(".max") || path.ends_with(".min");
     nearest(name, known().filter(|path| !rarely(path))).or_else(|| nearest(name, known()))
@@ -37,8 +37,8 @@ pub(super) fn begins_as_a_figure(path: &str) -> bool {
     known_figures().iter().any(|known| first(known) == first(path))
 }
 
-/// The figures of a comparison, in the order of [the table](crate::metrics::figures()). Those that no
-/// run has, or that are 0 in all, are left out.
+/// The figures of a comparison, in the order of [the table](crate::metrics::figures()). Those that
+/// no run has, or that are 0 in all, are left out.
 #[must_use]
 pub fn figures(runs: &[&FinishedRun]) -> Vec<FigureOfRuns> {
     let summaries: Vec<&Summary> = runs.iter().map(|run| &run.report.summary).collect();
@@ -50,7 +50,8 @@ pub fn figures(runs: &[&FinishedRun]) -> Vec<FigureOfRuns> {
     compared_paths(&summaries).into_iter().map(of).filter(has_values).collect()
 }
 
-/// The value at `path`, whose names may have dots in them, or what there is instead at the deepest place that was reached.
+/// The value at `path`, whose names may have dots in them, or the names that exist at the deepest
+/// level that was reached.
 pub(super) fn find<'a>(value: &'a Value, path: &str) -> Result<&'a Value, Vec<String>> {
     let mut deepest = known(value);
     for (end, _) in path.match_indices('.').chain(std::iter::once((path.len(), ""))) {

@@ -1,3 +1,10 @@
+//! Reading the folder of a finished run back.
+//!
+//! `summary.json`, `steps.csv` and `histograms.hlog` together hold everything that a report needs.
+//! The summary has the checksums of the other two, so that a folder whose files are of different
+//! runs, or damaged, is refused with the name of the file instead of giving wrong comparisons.
+//! Results of later versions of the same schema are read with the fields that this version knows.
+
 use super::{Distributions, ResultsError};
 use crate::config;
 use crate::metrics::{
@@ -13,9 +20,10 @@ use std::path::Path;
 /// A run whose files were read back.
 #[derive(Clone, Debug)]
 pub struct FinishedRun {
-    /// As the run itself had it, but for exact ends of distributions that are not in the summary.
+    /// The run's report; extremes of distributions that are not in the summary are exact only to
+    /// their buckets.
     pub report: RunReport,
-    /// `summary.json` as it is, with what this version of tiersim does not know.
+    /// `summary.json` as it is, with the fields that this version of tiersim does not know.
     pub summary: Value,
 }
 
@@ -23,7 +31,8 @@ impl FinishedRun {
     /// Reads the `summary.json`, the `steps.csv` and the `histograms.hlog` in `folder`.
     ///
     /// # Errors
-    /// [`ResultsError`] where one is missing, not ours, of another schema, damaged, or not of the same run as the others.
+    /// [`ResultsError`] where a file is missing, was not written by tiersim, has another schema, is
+    /// damaged, or is not of the same run as the others.
     pub fn read(folder: &Path) -> Result<Self, ResultsError> {
         let (shown, path) = (folder.display().to_string(), folder.join("summary.json"));
         if !folder.is_dir() {
@@ -57,7 +66,7 @@ impl FinishedRun {
         if counted != measured {
             return Err(torn(format!("summary.json counts {measured} steps, histograms.hlog {counted}")));
         }
-        // Last: what is wrong with a line says more.
+        // Checked last, as an error in a line is more precise.
         for (file, expected) in &typed.files.0 {
             if READ_BACK.contains(&file.as_str()) && checksum(&folder.join(file))? != *expected {
                 return Err(torn(format!("{file} is not the one that summary.json was written with")));
@@ -82,7 +91,7 @@ fn checksum(path: &Path) -> Result<String, ResultsError> {
     }
 }
 
-/// Where the runs may be that were meant.
+/// Folders below or beside this one that hold runs, for the error message.
 fn hint(folder: &Path) -> String {
     if READ_BACK.iter().any(|file| folder.join(file).is_file()) {
         return " A run was stopped while it put its files in place: run it again".to_owned();
@@ -178,7 +187,7 @@ fn read_histograms(path: &Path, summary: &Summary) -> Result<Histograms, Results
             "layer_latency" => summary.layer_latency_ns,
             _ => ["_latency", "_queueing", "_lateness"].into_iter().find_map(of_class),
         };
-        // What this version does not know is left out.
+        // Fields that this version does not know are left out.
         if let Some(place) = histograms.named_mut(&name) {
             *place = match exact {
                 Some(figures) => timings.with_exact(&figures),

@@ -1,8 +1,10 @@
-//! Results read back: the folders of finished runs, HdrHistogram logs, and what several runs say side by side.
+//! Results read back: the folders of finished runs, HdrHistogram logs, and comparisons of several
+//! runs.
 //!
-//! [`FinishedRun`] reads a folder that a run wrote. [`differences()`] says where the configurations of runs differ,
-//! [`figures()`] sets their figures side by side, [`sentences()`] says in words what changed and by how much, and a
-//! [`Condition`] makes a gate of it. [`Distributions`] are those of a log or a `.hgrm` file, to merge and to subtract.
+//! [`FinishedRun`] reads a folder that a run wrote. [`differences()`] lists where the
+//! configurations of runs differ, [`figures()`] sets their figures side by side, [`sentences()`]
+//! describes what changed and by how much, and a [`Condition`] makes a gate of it.
+//! [`Distributions`] holds those of a log or a `.hgrm` file, to merge and to subtract.
 
 mod condition;
 mod distributions;

@@ -1,4 +1,8 @@
-//! Differences between configurations as a person names them: parts, not every field of them.
+//! Differences between configurations, by named parts instead of every field.
+//!
+//! Two scenarios on different machines differ in dozens of fields. A reader wants to know that one
+//! uses another memory system, model or DRAM part; this module replaces the fields of such a part
+//! by its name and a short description.
 
 use crate::catalog;
 use crate::config::Reference;
@@ -8,8 +12,8 @@ use crate::workload::{LanguageModel, ModelConfig};
 use serde_json::Value;
 
 /// `differences` between `scenarios`, with parts by their names: where the memory systems or the
-/// models are others, their names and what they are made of stand for all their fields; where a
-/// tier's efficiency is another, its name or its source.
+/// models differ, their names and contents replace all their fields; where a tier's efficiency
+/// differs, its name or its source does.
 #[must_use]
 pub fn named_parts(scenarios: &[&ScenarioConfig], differences: &[Difference]) -> Vec<Difference> {
     let mut named: Vec<Difference> = Vec::new();

@@ -1,9 +1,16 @@
+//! Comparisons in sentences: what changed between runs, and by how much.
+//!
+//! Each run after the first gets one sentence against the first: its time, then tail latency, late
+//! tokens and the lane whose utilization changed most. A simulation is deterministic, so where two
+//! configurations differ in one thing, that thing is the cause and the sentence names it.
+
 use crate::metrics::{Summary, rate};
 use crate::simulation::{Difference, one_thing, same};
 use crate::units::SimTime;
 
-/// For each run after the first, what changed against the first and by how much. The cause is named where the
-/// configurations differ in one thing: the same input gives the same results, so there is no other.
+/// A sentence for each run after the first: what changed against the first, and by how much. The
+/// cause is named where the configurations differ in one thing: as the same input gives the same
+/// results, there is no other cause.
 #[must_use]
 pub fn sentences(runs: &[(&str, &Summary)], differences: &[Difference]) -> Vec<String> {
     let Some((first, others)) = runs.split_first() else { return Vec::new() };
@@ -23,7 +30,7 @@ fn what_changed((first_name, first): &(&str, &Summary), (name, run): &(&str, &Su
     let changes = changes(first, run);
     let time = if first.steps == run.steps {
         let (was, is) = (first.simulated_ns, run.simulated_ns);
-        // Beyond twice the time, percents are hard to read.
+        // Above twice the time, a factor is easier to read than a percentage.
         let by = more_or_less(was, is).map(|by| match is / was {
             ratio if ratio >= 2.0 => format!("{ratio:.2} times as long as"),
             _ => format!("{by} time than"),
@@ -53,8 +60,8 @@ fn what_changed((first_name, first): &(&str, &Summary), (name, run): &(&str, &Su
     if changes.is_empty() { format!("{time}.") } else { format!("{time}; {}.", joined(&changes)) }
 }
 
-/// What else changed that a reader asks for: the slowest tokens, late tokens, and the use of the
-/// lane that changed most.
+/// Further changes that a reader asks for: the slowest tokens, late tokens, and the lane whose
+/// utilization changed most.
 fn changes(first: &Summary, run: &Summary) -> Vec<String> {
     let mut changes = Vec::new();
     if let (Some(was), Some(is)) = (&first.token_latency_ns, &run.token_latency_ns)

@@ -7,7 +7,7 @@ use crate::units::Bytes;
 /// Runs `scenario` and its idealizations. The result does not depend on `resources`.
 ///
 /// # Errors
-/// [`RunsError`]: as [`run()`](crate::simulation::run), or what is wrong with an idealized scenario.
+/// [`RunsError`]: as [`run()`](crate::simulation::run), or an idealized scenario is not valid.
 pub fn climb(
     scenario: &Scenario,
     resources: Resources,

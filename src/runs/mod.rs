@@ -1,12 +1,13 @@
-//! Many runs at a time: on so many threads, in so much memory, to be interrupted at any step.
+//! Many runs at a time: within a number of threads and an amount of memory, interruptible at any
+//! step.
 //!
-//! A [`Pool`] is what executes work of this crate on several threads: it hands out tasks in their
-//! order, holds memory for each run, ends all of them at their next step when it is cancelled, and
-//! reports progress. Results never depend on the number of threads.
+//! A [`Pool`] executes all work of this crate that uses several threads: it hands out tasks in
+//! their order, reserves memory for each run, ends all runs at their next step when it is
+//! cancelled, and reports progress. Results never depend on the number of threads.
 //!
 //! * [`simulate`] runs a list of [`Job`]s and writes the files of each into its folder.
-//! * [`climb`] runs a scenario and its idealizations, which [`explain`](crate::explain) makes an
-//!   explanation of.
+//! * [`climb`] runs a scenario and its idealizations, which [`explain`](crate::explain) turns into
+//!   an explanation.
 //! * [`sweep`](crate::sweep) and its search run their cells on a pool of their own.
 
 mod climb;

@@ -13,12 +13,12 @@ use thiserror::Error;
 /// Set to end all runs at their next step.
 pub type Cancel = AtomicBool;
 
-/// Receives how far runs are, from any thread.
+/// Receives progress reports, from any thread.
 pub trait Progress: Sync {
-    /// So many steps more were simulated.
+    /// `steps` more steps were simulated.
     fn advance(&self, _steps: u64) {}
 
-    /// One run more has ended.
+    /// One more run has ended.
     fn ended(&self) {}
 }
 
@@ -28,12 +28,12 @@ pub struct Silent;
 
 impl Progress for Silent {}
 
-/// What runs may use.
+/// The threads and the memory that runs may use.
 #[derive(Clone, Copy, Debug)]
 pub struct Resources {
-    /// How many run at a time; 0: one a core.
+    /// How many runs are simulated at a time; 0: one a core.
     pub threads: usize,
-    /// What they may take together.
+    /// The memory that they may take together.
     pub memory: Bytes,
 }
 
@@ -49,9 +49,9 @@ impl Resources {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("cannot start {jobs} threads: {message}. Ask for fewer with --jobs")]
 pub struct NoThreads {
-    /// How many there were to be.
+    /// How many threads were asked for.
     pub jobs: usize,
-    /// What the system says.
+    /// The system's error.
     pub message: String,
 }
 
@@ -61,7 +61,7 @@ pub struct Pool<'a> {
     room: Room,
     cancel: &'a Cancel,
     progress: &'a dyn Progress,
-    /// Set when results are of no use any more.
+    /// Set when results are no longer needed.
     stopped: AtomicBool,
 }
 
@@ -82,7 +82,7 @@ impl<'a> Pool<'a> {
         Ok(Self { threads, room: Room::new(resources.memory), cancel, progress, stopped: AtomicBool::new(false) })
     }
 
-    /// How many threads it has.
+    /// The number of threads.
     #[must_use]
     pub fn threads(&self) -> usize {
         self.threads.current_num_threads()
@@ -100,7 +100,7 @@ impl<'a> Pool<'a> {
         self.cancel.load(Ordering::Relaxed) || self.stopped.load(Ordering::Relaxed)
     }
 
-    /// Ends all runs at their next step, as their results are of no use any more.
+    /// Ends all runs at their next step, as their results are no longer needed.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
         self.room.wake();
@@ -136,7 +136,7 @@ impl<'a> Pool<'a> {
         Ok((probe, outcome))
     }
 
-    /// What is told of progress.
+    /// The receiver of progress reports.
     pub(super) fn progress(&self) -> &dyn Progress {
         self.progress
     }

@@ -1,11 +1,11 @@
-//! Runs of a list of scenarios, and their files: what `run`, `compare`, `strategies` and the study
-//! have in common.
+//! Simulation of a list of scenarios, with the files of each: the common part of `run`, `compare`,
+//! `strategies` and the study.
 //!
-//! Runs whose attention skips the same tokens (same trace, model and lengths) go in lockstep, step
-//! by step, so that each skip set is made once for all of them: of the study's runs, four strategies
-//! and more share one trace. Groups are split where there are too few for the threads, or where one
-//! needs more memory than there is, and the group with the most work starts first, so that no
-//! thread is left with the longest one at the end.
+//! Runs whose attention skips the same tokens (same trace, model and lengths) advance in lockstep,
+//! step by step, so that each skip set is generated or read once for all of them. Groups are split
+//! where there are fewer groups than threads, or where one needs more memory than there is. The
+//! group with the most work starts first, so that no thread is left with the longest one at the
+//! end.
 
 use super::pool::cores;
 use super::{Cancel, Pool, Progress, Resources, RunsError};
@@ -29,7 +29,7 @@ pub struct Job<'a> {
 
 /// A run that has ended.
 pub struct Finished {
-    /// What to report.
+    /// Its figures, series and histograms.
     pub report: RunReport,
     /// How it ended.
     pub outcome: Outcome,
@@ -47,18 +47,18 @@ pub fn simulate(
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<Vec<Finished>, RunsError> {
-    // As many threads as cores even for fewer jobs, as the files of a run are made on several.
+    // As many threads as cores even for fewer jobs, as the files of one run are written on several.
     let pool = Pool::new(resources, jobs.len().max(cores()), cancel, progress)?;
     let needed = jobs.iter().map(|job| pool.check(job.scenario, report::memory_needed(job.scenario)));
     let needed = needed.collect::<Result<Vec<Bytes>, NoRoom>>()?;
     let threads = pool.threads();
     let groups = within(groups(jobs, threads), &needed, pool.memory());
-    let made = if groups.len() < threads { SkipThread::Background } else { SkipThread::Inline };
+    let skip_thread = if groups.len() < threads { SkipThread::Background } else { SkipThread::Inline };
     let finished = pool.map(groups, |group| {
-        let held = pool.hold(group.iter().map(|&index| needed[index]).sum())?;
-        let ended = together(&pool, jobs, group, made)?;
-        // Files are made on several threads: one that makes some must not wait for room.
-        drop(held);
+        let reserved = pool.hold(group.iter().map(|&index| needed[index]).sum())?;
+        let ended = run_group(&pool, jobs, group, skip_thread)?;
+        // Several threads write files: a thread that does must not wait for memory.
+        drop(reserved);
         ended.into_iter().map(|run| files_of(&pool, jobs, run)).collect::<Result<Vec<_>, RunsError>>()
     })?;
     let mut finished: Vec<(usize, Finished)> = finished.into_iter().flatten().collect();
@@ -66,7 +66,8 @@ pub fn simulate(
     Ok(finished.into_iter().map(|(_, finished)| finished).collect())
 }
 
-/// Jobs that share their skip sets together, but in enough groups for so many threads: the most work first.
+/// Groups of jobs that share their skip sets, split into enough groups for `threads` threads; the
+/// group with the most work first.
 fn groups(jobs: &[Job<'_>], threads: usize) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for (index, job) in jobs.iter().enumerate() {
@@ -76,7 +77,7 @@ fn groups(jobs: &[Job<'_>], threads: usize) -> Vec<Vec<usize>> {
         }
     }
     let work_of = |group: &Vec<usize>| group.iter().map(|&index| work(jobs[index].scenario)).sum::<u64>();
-    // Twice as many as threads, so that none waits long for the last.
+    // Twice as many groups as threads, so that no thread waits long for the last group.
     while threads > 1
         && groups.len() < 2 * threads
         && let Some(largest) = groups.iter_mut().filter(|group| group.len() > 1).max_by_key(|group| work_of(group))
@@ -107,17 +108,22 @@ fn within(groups: Vec<Vec<usize>>, needed: &[Bytes], limit: Bytes) -> Vec<Vec<us
     fitting
 }
 
-/// In proportion to the time that a run takes: steps times tokens times layers.
+/// An estimate proportional to the time that a run takes: steps × tokens × layers.
 fn work(scenario: &Scenario) -> u64 {
     let tokens = scenario.prefill() + scenario.decode();
     scenario.decode() as u64 * tokens as u64 * scenario.model().layers() as u64
 }
 
-/// A run that has ended, by the place of its job, and what was seen of its timeline.
+/// A run that has ended, by the index of its job, with its timeline if one was asked for.
 type Ended = (usize, Finished, Option<Timeline>);
 
 /// Runs the jobs of a group in lockstep.
-fn together(pool: &Pool<'_>, jobs: &[Job<'_>], group: Vec<usize>, made: SkipThread) -> Result<Vec<Ended>, RunsError> {
+fn run_group(
+    pool: &Pool<'_>,
+    jobs: &[Job<'_>],
+    group: Vec<usize>,
+    skip_thread: SkipThread,
+) -> Result<Vec<Ended>, RunsError> {
     let (is_over, advance) = (|| pool.is_over(), |steps| pool.progress().advance(steps));
     let scenarios: Vec<&Scenario> = group.iter().map(|&index| jobs[index].scenario).collect();
     let mut probes: Vec<_> = group
@@ -128,7 +134,7 @@ fn together(pool: &Pool<'_>, jobs: &[Job<'_>], group: Vec<usize>, made: SkipThre
             (Recorder::new(scenario), (Watch::new(&is_over, &advance), timeline))
         })
         .collect();
-    let outcomes = run_in_lockstep(&scenarios, made, &mut probes)?;
+    let outcomes = run_in_lockstep(&scenarios, skip_thread, &mut probes)?;
     let ended = group.into_iter().zip(probes).zip(outcomes).map(|((index, (recorder, (watch, timeline))), outcome)| {
         watch.finish();
         pool.progress().ended();
@@ -156,7 +162,7 @@ fn files_of(
     }
     report::write_run(&job.folder, &files)?;
     if jobs.len() > 1 {
-        // From here on there are as many of them as runs.
+        // From here on the histograms of all finished runs are in memory at once.
         report.histograms.shrink();
     }
     Ok((index, finished))

@@ -1,3 +1,11 @@
+//! Does the study's conclusion hold at the churn of recorded attention?
+//!
+//! Churn is the share of the skipped tokens that changes from one step to the next, and migration
+//! follows it. The study generates synthetic skip sets with 3 % churn; those of recorded attention
+//! change far more. Six further runs compare the strategies on both kinds: the study's two, and the
+//! second one without its migration, which shows whether the gain comes from placement or from
+//! moving KV between steps.
+
 use super::{Finished, percent};
 use crate::config::Reference;
 use crate::report::Labelled;
@@ -7,10 +15,10 @@ use crate::simulation::{Scenario, ScenarioConfig, ScenarioError};
 use crate::strategy::{MigrationKind, Strategy};
 use crate::workload::{GeneratorConfig, TraceConfig};
 
-/// One run of the question whether the study's conclusion holds at the churn of recorded attention.
+/// One of the runs that test the study's conclusion at the churn of recorded attention.
 #[derive(Clone, Debug)]
 pub struct ChurnSetting {
-    /// Whether the skip sets are recorded, or generated with the study's churn.
+    /// Whether the skip sets are recorded, or synthetic with the study's churn.
     pub recorded: bool,
     /// The strategy.
     pub strategy: Strategy,
@@ -19,10 +27,16 @@ pub struct ChurnSetting {
 }
 
 impl ChurnSetting {
-    /// What its skip sets are, for tables.
+    /// The kind of its skip sets, for tables and sentences.
     #[must_use]
     pub fn trace(&self) -> &'static str {
-        if self.recorded { "recorded" } else { "made up" }
+        if self.recorded { "recorded" } else { "synthetic" }
+    }
+
+    /// The kind of its skip sets in the names of scenarios, files and folders, which are the
+    /// same in all versions.
+    fn file_name(&self) -> &'static str {
+        if self.recorded { "recorded" } else { SYNTHETIC_NAME }
     }
 
     /// Tokens before the first step and to decode.
@@ -33,15 +47,18 @@ impl ChurnSetting {
     /// The run's folder: `recorded_best-ratio`.
     #[must_use]
     pub fn folder(&self) -> String {
-        format!("{}_{}", self.trace(), self.strategy).replace(' ', "_").replace('/', "-")
+        format!("{}_{}", self.file_name(), self.strategy).replace(' ', "_").replace('/', "-")
     }
 }
 
 /// How many strategies are compared on each kind of skip sets.
 const STRATEGIES: usize = 3;
 
-/// The scenario `recorded` and the same with skip sets that are made up as the study's are, each with both strategies of
-/// the study, and with the second one without its migration.
+/// The name of the scenario with synthetic skip sets, and what its files begin with.
+const SYNTHETIC_NAME: &str = "made_up";
+
+/// The scenario `recorded`, and the same with synthetic skip sets generated as for the study, each
+/// with both strategies of the study and with the second one without its migration.
 ///
 /// # Errors
 /// [`ScenarioError`] if `model` does not fit the study's memory.
@@ -49,11 +66,11 @@ pub fn churn_settings(model: &str) -> Result<Vec<ChurnSetting>, ScenarioError> {
     let study = ScenarioConfig::load("study")?;
     let mut recorded = ScenarioConfig::load("recorded")?;
     recorded.model = Reference::Name(model.to_owned());
-    let mut made_up = recorded.clone();
-    made_up.name = "made_up".to_owned();
+    let mut synthetic = recorded.clone();
+    synthetic.name = SYNTHETIC_NAME.to_owned();
     if let TraceConfig::Generated(config) = study.trace {
         let skip = "0.4".parse().expect("a ratio");
-        made_up.trace = TraceConfig::Generated(GeneratorConfig { skip, ..config });
+        synthetic.trace = TraceConfig::Generated(GeneratorConfig { skip, ..config });
     }
     let strategies: [Strategy; STRATEGIES] = {
         let named = |name: &str| name.parse::<Strategy>().expect("the study's strategies have names");
@@ -61,7 +78,7 @@ pub fn churn_settings(model: &str) -> Result<Vec<ChurnSetting>, ScenarioError> {
         [named("baseline"), best_ratio, Strategy { migration: MigrationKind::None, ..best_ratio }]
     };
     let mut settings = Vec::new();
-    for (is_recorded, config) in [(false, made_up), (true, recorded)] {
+    for (is_recorded, config) in [(false, synthetic), (true, recorded)] {
         for strategy in strategies {
             let scenario = Scenario::new(ScenarioConfig { strategy, ..config.clone() })?;
             settings.push(ChurnSetting { recorded: is_recorded, strategy, scenario });
@@ -70,20 +87,20 @@ pub fn churn_settings(model: &str) -> Result<Vec<ChurnSetting>, ScenarioError> {
     Ok(settings)
 }
 
-/// What the runs say, in words: a sentence a line. All figures are taken from the runs.
+/// The conclusions from these runs, a sentence a line. All figures are taken from the runs.
 #[must_use]
 pub fn churn_conclusions(settings: &[ChurnSetting], finished: &[Finished]) -> Vec<String> {
     let mut lines = Vec::new();
     for (settings, runs) in kinds(settings, finished) {
         let time = |index: usize| runs[index].report.summary.simulated_ns;
         if runs.iter().any(|run| run.outcome.error.is_some()) {
-            lines.push(format!("With {} skip sets, not every strategy came to its end.", settings[0].trace()));
+            lines.push(format!("With {} skip sets, not every strategy completed its run.", settings[0].trace()));
             continue;
         }
         let gain = |index: usize| {
             let gain = time(0) / time(index) - 1.0;
             let word = if gain < 0.0 { "slower" } else { "faster" };
-            // A slower one is told by how much longer it takes.
+            // For a slower strategy the share is that of the longer time, not of the lower speed.
             let share = if gain < 0.0 { time(index) / time(0) - 1.0 } else { gain };
             format!("{} {word}", percent(share).trim_start_matches('+'))
         };
@@ -116,7 +133,7 @@ pub(super) fn kinds<'a>(
     settings.chunks_exact(STRATEGIES).zip(finished.chunks_exact(STRATEGIES))
 }
 
-/// What to call the runs of one kind of skip sets.
+/// The labels of the runs of one kind of skip sets.
 pub(super) fn labels(settings: &[ChurnSetting]) -> Vec<String> {
     let label = |setting: &ChurnSetting| match setting.strategy.migration {
         MigrationKind::None if setting.strategy != settings[0].strategy => "best-ratio, no migration".to_owned(),
@@ -125,7 +142,8 @@ pub(super) fn labels(settings: &[ChurnSetting]) -> Vec<String> {
     settings.iter().map(label).collect()
 }
 
-/// The pictures: `latency_recorded` and `latency_made_up`, token latency of the strategies with the bound.
+/// The pictures `latency_recorded` and `latency_made_up`: token latency of the strategies with the
+/// bound, on recorded and on synthetic skip sets.
 ///
 /// # Errors
 /// [`ReportError`] if one cannot be drawn.
@@ -136,7 +154,7 @@ pub fn churn_pictures(settings: &[ChurnSetting], finished: &[Finished]) -> Resul
         let labelled: Vec<Labelled<'_>> =
             labels.iter().zip(runs).map(|(label, run)| Labelled { label, run: &run.report }).collect();
         let trace = settings[0].trace();
-        let name = format!("latency_{}", trace.replace(' ', "_"));
+        let name = format!("latency_{}", settings[0].file_name());
         files.extend(token_latency(&name, &format!("Token latency, {trace} skip sets"), &labelled)?);
     }
     Ok(files)

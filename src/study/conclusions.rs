@@ -23,7 +23,7 @@ impl Gain<'_> {
     }
 }
 
-/// What the study's table says, in words: a sentence a line. All figures are taken from the runs.
+/// The study's conclusions, a sentence a line. All figures are taken from the runs.
 #[must_use]
 pub fn conclusions(settings: &[Setting], finished: &[Finished]) -> Vec<String> {
     let runs: Vec<(&Setting, &Finished)> = settings.iter().zip(finished).collect();
@@ -39,7 +39,7 @@ pub fn conclusions(settings: &[Setting], finished: &[Finished]) -> Vec<String> {
         .collect();
     gains.sort_by_key(|gain| OrderedFloat(-gain.share));
     let (Some(most), Some(least)) = (gains.first(), gains.last()) else {
-        return vec!["No setting was simulated to its end with both strategies.".to_owned()];
+        return vec!["No setting was simulated to its end with both strategies, so they are not compared.".to_owned()];
     };
     let losses: Vec<String> = gains.iter().filter(|gain| gain.share < 0.0).map(Gain::named).collect();
     let mut lines = vec![format!(

@@ -1,8 +1,10 @@
-//! The study of section 4 of the model: both strategies, four decode lengths, nothing or 40 % skipped.
+//! The study of section 4 of the model: two strategies, four decode lengths, and attention that
+//! skips nothing or 40 % of the tokens.
 //!
 //! [`settings`] lists the runs, [`pictures`] draws the study's pictures, [`page`] is its
-//! `report.html`, and [`conclusions`] says in words what its table says in figures.
-//! [`churn_settings`] and its fellows ask whether that holds for recorded attention.
+//! `report.html`, and [`conclusions`] puts the figures of its table into sentences.
+//! [`churn_settings`] and the functions beside it test whether the conclusion holds for recorded
+//! attention.
 
 mod churn;
 mod conclusions;
@@ -22,7 +24,8 @@ use crate::strategy::Strategy;
 use crate::units::Ratio;
 use crate::workload::TraceConfig;
 
-/// The decode lengths: HBM is enough, a little insufficient, very insufficient, and four times its size.
+/// The decode lengths: everything fits in HBM, slightly exceeds it, far exceeds it, and is four
+/// times its size.
 pub const DECODE_TOKENS: [u32; 4] = [1024, 4096, 8192, 16384];
 
 /// The strategies, in the order of the table: the others are measured against the first.

@@ -10,8 +10,8 @@ const QUESTION: &str = "A model's weights and KV cache outgrow HBM. Does spreadi
 bandwidths, and moving KV between steps to stay there, decode faster than filling HBM first; at which lengths, with how much skipped by \
 attention, and is it so with the skip sets of real attention?";
 
-/// The study's `report.html`: a group a setting, then one for each kind of skip sets of [`super::churn_settings`]. `answer` has a
-/// paragraph a line.
+/// The study's `report.html`: one group of runs for each setting, then one for each kind of skip
+/// sets of [`super::churn_settings`]. `answer` has one paragraph a line.
 ///
 /// # Errors
 /// [`ReportError`] if it cannot be made.

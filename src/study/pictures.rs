@@ -4,7 +4,7 @@ use crate::report::pictures::{MemoryPanel, alpha, latency_cdf, memory_in_use, to
 use crate::report::{Artifact, ReportError};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-/// One picture that is still to be drawn.
+/// A picture to be drawn.
 type Drawing<'a> = Box<dyn Fn() -> Result<[Artifact; 2], ReportError> + Send + Sync + 'a>;
 
 /// The study's pictures, each as SVG and PNG:

@@ -17,7 +17,7 @@ const HEADER_V0: usize = 32;
 /// A decoded histogram.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Encoded {
-    /// The least value that it tells from 0.
+    /// The least value that it distinguishes from 0.
     pub low: u64,
     /// The greatest value that it had room for.
     pub high: u64,
@@ -29,7 +29,7 @@ pub(super) struct Encoded {
     pub buckets: Vec<Bucket>,
 }
 
-/// The values from `least` to `top`, which a histogram does not tell apart.
+/// The values from `least` to `top`, which a histogram does not distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bucket {
     pub least: u64,
@@ -49,10 +49,10 @@ enum Words {
 }
 
 impl Encoded {
-    /// Decodes what stands in the last column of a log's line.
+    /// Decodes the last column of a log's line.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// A description of what is wrong with it.
     pub fn read(base64: &str) -> Result<Self, String> {
         let bytes = base64::engine::general_purpose::STANDARD.decode(base64).map_err(|error| damaged(&error))?;
         let (doubles, whole) = match word(&bytes, 0)? & !0xf0 {
@@ -194,7 +194,7 @@ fn variable(bytes: &[u8]) -> Option<(i64, &[u8])> {
 
 /// How wide the buckets of a histogram are.
 struct Shape {
-    /// Values below `1 << unit` are not told from 0.
+    /// Values below `1 << unit` are not distinguished from 0.
     unit: u32,
     /// A power of two of values has `1 << half` buckets.
     half: u32,
@@ -210,7 +210,7 @@ impl Shape {
         Ok(Self { unit: low.ilog2(), half })
     }
 
-    /// The values of a count's index; `None` beyond 2^64.
+    /// The values of a count's index; `None` above 2^64.
     fn bucket(&self, index: u64, count: u64) -> Option<Bucket> {
         let halves = index >> self.half;
         let (power, within) = match halves {

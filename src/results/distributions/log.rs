@@ -19,7 +19,7 @@ struct Interval<'a> {
 /// All intervals of a log called `path`, those of one tag as one.
 ///
 /// # Errors
-/// [`ResultsError`] with the line that is not right.
+/// [`ResultsError`] naming the invalid line.
 pub(super) fn read(text: &str, path: &str, unit: Option<LogUnit>) -> Result<Distributions, ResultsError> {
     let place = |line: usize, message: String| ResultsError::Place { path: path.to_owned(), line, message };
     let ours = text.lines().any(|line| line.trim_end().strip_prefix('#') == Some(LOG_MARK)).then_some(LogUnit::Ps);

@@ -1,3 +1,10 @@
+//! Distributions from histogram files, of tiersim and of other tools.
+//!
+//! Two formats of the HdrHistogram family are read: interval logs (`.hlog`), which hold encoded
+//! histograms by tag, and percentile files (`.hgrm`), which are a printed table. Both become
+//! [`Timings`], which can be merged and subtracted tag by tag. Sizes are limited before anything is
+//! allocated, as these files may come from anywhere.
+
 mod encoded;
 mod log;
 mod percentile_file;
@@ -43,24 +50,26 @@ pub struct Distributions {
     pub named: Vec<(String, Timings)>,
     /// What the file's intervals span.
     pub span: SimTime,
-    /// A `.hgrm` keeps some percentiles only: each time stands for those up to it.
+    /// Whether it is a `.hgrm`, which keeps some percentiles only: each time stands for those up to
+    /// it.
     pub approximate: bool,
 }
 
 /// The largest file that is read.
 const MAX_FILE: u64 = 1 << 30;
-/// What an interval without a tag is called.
+/// The name of an interval without a tag.
 const UNTAGGED: &str = "untagged";
 
 impl Distributions {
     /// Reads an interval log or a percentile file, of tiersim or of any tool of HdrHistogram; in a
-    /// folder, the `histograms.hlog` of a run. What a file is, its content tells: a percentile file
-    /// has the heading of its table. Intervals of one tag are merged. Values are picoseconds in a
-    /// log of tiersim and nanoseconds in a percentile file, unless `unit` says other. Values that
-    /// others recorded stand for the top of their bucket, as HdrHistogram's tools report them.
+    /// folder, the `histograms.hlog` of a run. The format is recognized by the content: a
+    /// percentile file has the heading of its table. Intervals of one tag are merged. Values are
+    /// picoseconds in a log of tiersim and nanoseconds in a percentile file, unless `unit` is
+    /// given. Values that other tools recorded stand for the top of their bucket, as HdrHistogram's
+    /// tools report them.
     ///
     /// # Errors
-    /// [`ResultsError`] with the line that is not right.
+    /// [`ResultsError`] naming the invalid line.
     pub fn read(path: &Path, unit: Option<LogUnit>) -> Result<Self, ResultsError> {
         let path = if path.is_dir() { &path.join("histograms.hlog") } else { path };
         let shown = path.display().to_string();
@@ -106,7 +115,7 @@ impl Distributions {
         Ok(one)
     }
 
-    /// What is left when the times of `other`, called `name`, are taken away, tag by tag.
+    /// Subtracts the times of `other`, called `name` in messages, tag by tag.
     ///
     /// # Errors
     /// [`ResultsError::Subtract`] where `other` has times that are not here.

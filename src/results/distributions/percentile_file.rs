@@ -24,7 +24,7 @@ fn fields(line: &str) -> impl Iterator<Item = &str> {
     names.filter(|name| !name.is_empty())
 }
 
-/// What the lines below the table say: exact where the table is rounded up to buckets.
+/// The figures in the lines below the table: exact where the table is rounded up to buckets.
 #[derive(Clone, Copy, Debug, Default)]
 struct Footer {
     mean: Option<f64>,
@@ -33,8 +33,8 @@ struct Footer {
 }
 
 impl Footer {
-    /// Takes what a line such as `#[Max = 2.000, Total count = 2]` says; its blanks differ from
-    /// tool to tool.
+    /// Reads the figures of a line such as `#[Max = 2.000, Total count = 2]`, whose blanks differ
+    /// between tools.
     fn read(&mut self, line: &str) {
         let inner = line.trim().trim_start_matches("#[").trim_end_matches(']');
         for (name, value) in inner.split(',').filter_map(|part| part.split_once('=')) {
@@ -49,10 +49,10 @@ impl Footer {
     }
 }
 
-/// The distribution of such a file. Values are nanoseconds unless `unit` says other.
+/// The distribution of such a file. Values are nanoseconds unless `unit` is given.
 ///
 /// # Errors
-/// [`ResultsError`] with the line that is not right.
+/// [`ResultsError`] naming the invalid line.
 pub(super) fn read(text: &str, path: &Path, unit: Option<LogUnit>) -> Result<Distributions, ResultsError> {
     let shown = path.display().to_string();
     let place = |line: usize, message: String| ResultsError::Place { path: shown.clone(), line, message };
@@ -71,7 +71,7 @@ pub(super) fn read(text: &str, path: &Path, unit: Option<LogUnit>) -> Result<Dis
             continue;
         }
         if footer.count.is_some() {
-            // What the tool printed after its table.
+            // Other output of the tool after its table.
             break;
         }
         let row = row(content, before, share).ok_or_else(|| {
@@ -140,7 +140,7 @@ fn with_footer(mut kept: Vec<(SimTime, u64)>, total: u64, footer: Footer, unit: 
     let bounds = (kept.first().map_or(0, |it| it.0.as_ps()), kept.last().map_or(0, |it| it.0.as_ps()));
     let sum = match footer.mean.map(|mean| mean * unit) {
         None => kept.iter().map(|(time, count)| u128::from(time.as_ps()) * u128::from(*count)).sum(),
-        // A mean below the first line is that of times which the line stands for.
+        // A mean below the first line is that of the times which the line stands for.
         Some(mean) if mean >= 0.0 && mean <= bounds.1 as f64 * 1.001 => (mean * total as f64).round() as u128,
         Some(mean) => {
             return Err(format!(
