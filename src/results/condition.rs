@@ -280,7 +280,7 @@ mod tests {
             assert!(refused(text).contains("FIGURE OPERATOR LIMIT"), "{text}");
         }
         for text in ["p99 > much", "p99 > NaN", "p99 > infx", "steps > 4us", "p99 > > 3"] {
-            assert!(refused(text).contains("is no limit"), "{text}: {}", refused(text));
+            assert!(refused(text).contains("is not a limit"), "{text}: {}", refused(text));
         }
         // A path in nanoseconds has its unit in its name; who types 'p99 < 1' hardly means
         // nanoseconds.

@@ -1,13 +1,14 @@
 use super::Measure;
 
-/// What a report is about.
+/// The subject of a report: its figure, axes and front.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// The figure that tables are sorted by and pictures show; less is better.
     pub figure: Measure,
-    /// The axes of pictures: what is to the right, and what has a line each. Where they are not given, those that matter most.
+    /// The axes of pictures: the x axis, and the axis that has a line for each value. By default
+    /// those that matter most.
     pub axes: Vec<usize>,
-    /// The two measures of the front. Where they are not given, the capacity that varies and the figure.
+    /// The two measures of the front. By default the capacity that varies, and the figure.
     pub front: Option<(Measure, Measure)>,
     /// How many rows the table has.
     pub top: usize,

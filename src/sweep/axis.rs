@@ -1,3 +1,10 @@
+//! Axes: what varies in a sweep, as checked levels.
+//!
+//! A [`SweepConfig`](super::SweepConfig) describes axes as lists, ranges or choices, by field. Here
+//! each becomes an [`Axis`] with its levels written out: a level has the text for tables, the
+//! number for plots, and the assignments of fields that it makes. Ranges and samples are computed
+//! here too, and errors name the axis and the value.
+
 use super::config::{AxisConfig, SampleConfig};
 use super::quantity::{Quantity, Unit};
 use super::{SweepError, sample};
@@ -10,12 +17,12 @@ use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-/// What varies in a sweep, checked.
+/// An axis of a sweep, checked.
 #[derive(Clone, Debug)]
 pub struct Axis {
     /// The path that it varies, or its name.
     pub name: String,
-    /// What its levels are values of.
+    /// The unit of its levels.
     pub unit: Unit,
     /// Its values, in their order; of a sampled sweep a value for each point.
     pub levels: Vec<Level>,
@@ -32,7 +39,8 @@ pub struct Level {
     pub number: Option<f64>,
     /// The fields that it sets.
     pub assignments: Vec<(String, Value)>,
-    /// What the strategy that it sets, in whole or in part, must know; `None` where it sets none.
+    /// The knowledge that the strategy which it sets, in whole or in part, needs; `None` where it
+    /// sets none.
     pub knowledge: Option<Knowledge>,
 }
 
@@ -103,8 +111,8 @@ impl Axis {
         Ok(Self { name: REPEAT.to_owned(), unit: Unit::Whole, levels, paths: vec![seed.to_owned()] })
     }
 
-    /// A level as a person reads it: rounded where that is shorter, as of what a range computed; an
-    /// oracle says what it sees.
+    /// A level as a person reads it: rounded where that is shorter, as for computed points of a
+    /// range; an oracle's label includes how many steps it sees.
     #[must_use]
     pub fn shown(&self, level: usize) -> String {
         let level = &self.levels[level];
@@ -126,7 +134,7 @@ impl Axis {
     }
 }
 
-/// What an axis is called.
+/// The name of an axis.
 fn named(axis: &AxisConfig) -> &String {
     match axis {
         AxisConfig::Values { field, .. } | AxisConfig::Linear { field, .. } | AxisConfig::Geometric { field, .. } => {
@@ -136,7 +144,7 @@ fn named(axis: &AxisConfig) -> &String {
     }
 }
 
-/// That an axis does not ask for more levels than it may have, before any is made.
+/// Checks, before any level is created, that an axis does not ask for more levels than it may have.
 fn check_length(axis: &AxisConfig, sample: Option<SampleConfig>) -> Result<(), String> {
     let asked = match axis {
         AxisConfig::Linear { points: Some(points), .. } | AxisConfig::Geometric { points: Some(points), .. } => *points,
@@ -145,7 +153,7 @@ fn check_length(axis: &AxisConfig, sample: Option<SampleConfig>) -> Result<(), S
     if asked as usize > MOST_LEVELS { Err(too_many(asked as usize)) } else { Ok(()) }
 }
 
-/// That levels are some, not too many, and can be shown.
+/// Checks that there are levels, that they are not too many, and that they can be shown.
 fn check_levels(levels: &[Level]) -> Result<(), String> {
     if levels.is_empty() {
         return Err("it has no values".to_owned());
@@ -205,8 +213,8 @@ fn between(
             (0..points).map(|point| f64::from(point) / last).collect()
         }
         (None, Some(_)) => return Err("a range has at least 2 points: its ends".to_owned()),
-        (Some(_), Some(_)) => return Err("the sample says how many points there are: leave out points".to_owned()),
-        (None, None) => return Err("say how many values the range has: points: 5".to_owned()),
+        (Some(_), Some(_)) => return Err("the sample sets the number of points: leave out points".to_owned()),
+        (None, None) => return Err("the range has no number of values: write points: 5".to_owned()),
     };
     let quantities = shares.into_iter().map(|share| range.at(share)).collect::<Result<Vec<_>, _>>()?;
     quantities.into_iter().map(|quantity| of_fields(paths, quantity)).collect()
@@ -250,7 +258,7 @@ impl Range {
     pub fn check(&self) -> Result<(f64, f64), String> {
         let (Some(from), Some(to)) = (self.ends.0.number, self.ends.1.number) else {
             return Err(format!(
-                "'{}' is no number: a range needs numbers, sizes, bandwidths or times",
+                "'{}' is not a number: a range needs numbers, sizes, bandwidths or times",
                 self.ends.0.label
             ));
         };

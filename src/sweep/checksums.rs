@@ -1,5 +1,5 @@
-//! `checksums.json`: what the files of a sweep are to be, so that a damaged one is not taken for
-//! results.
+//! `checksums.json`: the expected checksums of a sweep's files, so that a damaged file is not read
+//! as results.
 
 use super::SweepError;
 use crate::files::{Durability, Existing, write_atomically};
@@ -19,7 +19,7 @@ pub(super) struct Checksums {
     known: Mutex<BTreeMap<String, Entry>>,
 }
 
-/// What a file is to be.
+/// The expected size and checksum of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Entry {
     /// CRC-32, 8 hexadecimal digits.
@@ -45,7 +45,7 @@ impl Checksums {
         Ok(Self { path, known: Mutex::new(known) })
     }
 
-    /// Whether `bytes` are those of the file `name`, as far as is known.
+    /// Checks that `bytes` match the checksum of the file `name`, where it is known.
     pub fn check(&self, name: &str, path: &Path, bytes: &[u8]) -> Result<(), SweepError> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         match known.get(name) {
@@ -56,8 +56,8 @@ impl Checksums {
         }
     }
 
-    /// Notes what the file `name` is. The file of checksums depends on the files alone, not on
-    /// their order.
+    /// Notes the checksum of the file `name`. The file of checksums depends on the files, not on
+    /// the order in which they are noted.
     pub fn note(&self, name: &str, bytes: &[u8]) -> Result<(), SweepError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = Entry::of(bytes);

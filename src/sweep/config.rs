@@ -1,3 +1,8 @@
+//! Sweep files: the RON form of a sweep, as a person writes it.
+//!
+//! The types here mirror the file and are not checked beyond their syntax; [`Plan`](super::Plan)
+//! checks them. `models/README.md` documents the format with an example.
+
 use crate::catalog;
 use crate::config::{self, ConfigError, Reference};
 use crate::simulation::ScenarioConfig;
@@ -12,9 +17,9 @@ use std::path::Path;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename = "Sweep", deny_unknown_fields)]
 pub struct SweepConfig {
-    /// How reports call it.
+    /// Its name in reports.
     pub name: String,
-    /// What it asks, in a line.
+    /// Its question, in one line.
     #[serde(default)]
     pub about: String,
     /// The scenario that the cells vary.
@@ -22,9 +27,9 @@ pub struct SweepConfig {
     /// Fields of the scenario that have one value in all cells, by path.
     #[serde(default)]
     pub set: BTreeMap<String, Value>,
-    /// What varies; the last axis varies fastest.
+    /// The axes; the last axis varies fastest.
     pub axes: Vec<AxisConfig>,
-    /// So many points of the axes instead of their every combination.
+    /// A sample of points of the axes, instead of every combination.
     #[serde(default)]
     pub sample: Option<SampleConfig>,
     /// Combinations to leave out: by axis the value or values, or a limit such as `"> 4GiB"`.
@@ -47,7 +52,8 @@ fn seed() -> String {
     "trace.seed".to_owned()
 }
 
-/// What varies. A `field` is a path as `--set` takes it; `memory.external.link.read+write` are two fields with one value.
+/// An axis. A `field` is a path as `--set` takes it; `memory.external.link.read+write` are two
+/// fields with one value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum AxisConfig {
@@ -97,19 +103,19 @@ pub enum AxisConfig {
 pub enum SampleConfig {
     /// Each axis is cut into as many parts as there are points; each part has one.
     LatinHypercube {
-        /// How many.
+        /// The number of points.
         #[serde(deserialize_with = "crate::config::count_from_1")]
         points: u32,
-        /// Of the random numbers.
+        /// The seed of the random numbers.
         #[serde(default)]
         seed: u64,
     },
     /// Sobol's sequence, scrambled after Owen; even over all axes at once, best for powers of two.
     Sobol {
-        /// How many.
+        /// The number of points.
         #[serde(deserialize_with = "crate::config::count_from_1")]
         points: u32,
-        /// Of the scrambling.
+        /// The seed of the scrambling.
         #[serde(default)]
         seed: u64,
     },
@@ -145,7 +151,7 @@ impl SweepConfig {
     /// The sweep of that name or path.
     ///
     /// # Errors
-    /// [`ConfigError`] if there is none or its file is not right.
+    /// [`ConfigError`] if there is none or its file is not valid.
     pub fn load(name_or_path: &str) -> Result<Self, ConfigError> {
         let (text, origin) = catalog::text("sweep", catalog::SWEEPS, name_or_path)?;
         catalog::check_kind(&text, &origin, catalog::FileKind::Sweep)?;

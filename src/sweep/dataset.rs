@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The columns that are no figures.
+/// The columns that are not figures.
 const CELL: &str = "cell";
 const COMPLETE: &str = "complete";
 const ERROR: &str = "error";
@@ -68,7 +68,7 @@ fn columns(plan: &Plan, rows: &[Row]) -> Vec<Column> {
         values: Values::Text(rows.iter().map(|row| row.error.as_deref().and_then(text)).collect()),
         optional: true,
     });
-    // The columns of a file depend on its rows alone, not on who wrote them or when.
+    // The columns of a file depend only on its rows, not on which process wrote them or when.
     let rank =
         |name: &str| figures_of_runs().iter().find(|it| it.path == name).and_then(|it| it.rank).unwrap_or(u8::MAX);
     let names: BTreeSet<(u8, &str)> =
@@ -82,7 +82,7 @@ fn columns(plan: &Plan, rows: &[Row]) -> Vec<Column> {
             let whole = |figure: FigureValue| if let FigureValue::Whole(whole) = figure { whole as i64 } else { 0 };
             Values::Whole(figures.into_iter().map(|figure| figure.map(whole)).collect())
         };
-        // A figure may have the name of an axis; the axis is there already.
+        // A figure may have the name of an axis, which already has a column.
         let name =
             if plan.axes().iter().any(|axis| axis.name == name) { format!("figure.{name}") } else { name.to_owned() };
         columns.push(Column { name, values, optional: true });

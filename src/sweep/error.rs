@@ -1,3 +1,9 @@
+//! Errors of sweeps.
+//!
+//! Each message names the axis, cell or file at fault and ends with a remedy: what to write
+//! instead, or how to go on. A sweep may have run for days, so the messages say whether finished
+//! cells are kept.
+
 use crate::config::{ConfigError, did_you_mean};
 use crate::metrics::short_names;
 use crate::simulation::NoRoom;
@@ -50,7 +56,7 @@ pub enum SweepError {
         "'{folder}' holds an unfinished run of this sweep: go on with --resume, or choose another folder with --out"
     )]
     Unfinished { folder: String },
-    #[error("another process is at work in '{folder}': wait for it, or choose another folder with --out")]
+    #[error("another process is writing to '{folder}': wait for it, or choose another folder with --out")]
     Locked { folder: String },
     #[error(
         "cannot read or write '{path}': {source}. Finished cells are kept: {}, then go on with --resume",
@@ -59,7 +65,7 @@ pub enum SweepError {
     Io { path: String, source: std::io::Error },
     #[error("'{path}' is damaged: {message}. Remove it and go on with --resume: its cells are run again")]
     Damaged { path: String, message: String },
-    #[error("cannot make the dataset: {0}")]
+    #[error("cannot create the dataset: {0}")]
     Encode(String),
     #[error(transparent)]
     NoThreads(#[from] crate::runs::NoThreads),
@@ -81,13 +87,13 @@ pub enum SweepError {
     NoRoom(#[from] NoRoom),
     #[error("there is nothing to merge: name the folders of all shards")]
     NothingToMerge,
-    #[error("cell {cell} differs between '{}' and '{}': they were not run alike", folders[0], folders[1])]
+    #[error("cell {cell} differs between '{}' and '{}': the same cell must have the same result in every shard", folders[0], folders[1])]
     Differ { cell: u64, folders: [String; 2] },
     #[error("cell {cell} is in none of the shards {shards}: name the folders of all shards")]
     Missing { cell: u64, shards: String },
 }
 
-/// What to do where a file cannot be read or written.
+/// The remedy where a file cannot be read or written.
 fn remedy(source: &std::io::Error) -> &'static str {
     use std::io::ErrorKind;
     match source.kind() {

@@ -1,3 +1,11 @@
+//! A sweep's results on disk: the folder that cells are written to, resumed from and read from.
+//!
+//! Cells are grouped into blocks of consecutive numbers. A block that is complete is one Parquet
+//! file; the rows of an incomplete block are in a journal, from which an interrupted sweep resumes.
+//! A manifest (`sweep.json`) says which sweep, which shard and which version of tiersim wrote the
+//! folder, so that results of different sweeps are never mixed, and every file is checked against
+//! its checksum when it is read.
+
 use super::checksums::Checksums;
 use super::journal::Journal;
 use super::{Plan, Row, Shard, SweepConfig, SweepError, dataset};
@@ -20,11 +28,11 @@ const MANIFEST: &str = "sweep.json";
 const CELLS: &str = "cells";
 const JOURNAL: &str = "journal";
 
-/// What a folder is of: `sweep.json`.
+/// The manifest of a folder: `sweep.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Manifest {
     schema: u32,
-    /// The version of tiersim that runs it: another one's figures do not go with it.
+    /// The version of tiersim that runs it: figures of different versions are not mixed.
     tiersim: String,
     /// Which part of the sweep this is; absent where it is all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,7 +57,7 @@ impl Manifest {
         })
     }
 
-    /// The part that differs, for a message.
+    /// The part that differs, for an error message.
     fn difference(&self, other: &Self) -> Option<String> {
         if self.sweep.name != other.sweep.name {
             return Some(format!("it holds the sweep '{}'", self.sweep.name));
@@ -133,9 +141,9 @@ fn recorded(tree: &Value, files: &mut Vec<String>) {
 
 /// A sweep's results on disk.
 ///
-/// `sweep.json` says what they are of, `checksums.json` what their bytes are, `cells/` has a
+/// `sweep.json` is the manifest, `checksums.json` has a checksum of every file, `cells/` has a
 /// Parquet file for each block of cells that is complete, and `journal/` the finished rows of
-/// blocks that are not. Of a complete sweep every byte depends on the sweep alone.
+/// blocks that are not. Every byte of a complete sweep depends only on the sweep.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -145,20 +153,21 @@ pub struct Folder {
     _lock: Option<File>,
 }
 
-/// How a folder with results of the same sweep is met.
+/// How a folder that already has results of the same sweep is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
     /// Complete results stay as they are; an unfinished sweep is an error.
     Keep,
-    /// What is missing is run.
+    /// Missing cells are run.
     Resume,
 }
 
 impl Folder {
-    /// Takes `path` for the results of a shard of `plan`: creates it, or goes on with what is there.
+    /// Opens `path` for the results of a shard of `plan`: creates it, or resumes the results there.
     ///
     /// # Errors
-    /// [`SweepError`] if it holds something else, another process is at work in it, or it cannot be written.
+    /// [`SweepError`] if it holds other files, another process is using it, or it cannot be
+    /// written.
     pub fn take(path: &Path, plan: &Plan, shard: Shard, existing: Existing) -> Result<Self, SweepError> {
         let manifest = Manifest::of(plan, shard)?;
         let file = path.join(MANIFEST);
@@ -182,7 +191,7 @@ impl Folder {
         match lock.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => return Err(SweepError::Locked { folder: shown(path) }),
-            // A file system without locks: better to go on than to refuse.
+            // A file system without locks: going on is better than refusing every sweep.
             Err(fs::TryLockError::Error(_)) => {}
         }
         let found = read_manifest(path)?;
@@ -275,8 +284,8 @@ impl Folder {
     pub(super) fn publish(&self, plan: &Plan, block: u64, rows: &[Row]) -> Result<(), SweepError> {
         let path = self.part(block);
         let bytes = dataset::encode(plan, rows)?;
-        // The checksum first: a file that it is not of was cut off or damaged, whenever this
-        // process ends.
+        // The checksum first: whenever this process ends, a file that does not match its checksum
+        // was cut off or damaged.
         self.checksums.note(&part_name(block), &bytes)?;
         write_atomically(&path, &bytes, Durability::Machine, files::Existing::Replace)
             .map_err(|error| SweepError::write(&path, error))?;
@@ -287,13 +296,13 @@ impl Folder {
         }
     }
 
-    /// Takes away what only an unfinished sweep has.
+    /// Removes the files that only an unfinished sweep has.
     pub(super) fn finish(&self) {
-        // With something in it, it stays.
+        // A journal folder that is not empty stays.
         let _ = fs::remove_dir(self.path.join(JOURNAL));
     }
 
-    /// All rows that are there, with those figures that are `wanted`, in the order of their cells.
+    /// All finished rows with the `wanted` figures, in the order of their cells.
     ///
     /// # Errors
     /// [`SweepError`] if a file is damaged.
@@ -335,7 +344,7 @@ impl Folder {
         Ok(rows)
     }
 
-    /// The figures that rows have, as far as the first block with rows tells.
+    /// The figures that rows have, taken from the first block with rows.
     pub(super) fn figures(&self, plan: &Plan) -> Result<Vec<String>, SweepError> {
         for block in 0..plan.cells().div_ceil(BLOCK) {
             if self.has(block) {

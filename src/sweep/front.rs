@@ -1,7 +1,8 @@
 use super::{Measure, Point, Results};
 
-/// The points that no other beats: none has as little of one measure and less of the other. In the order of the first; of points
-/// that are alike in both, the first.
+/// The Pareto front: the points for which no other point is as low in one measure and lower in the
+/// other. In the order of the first measure; of points that are equal in both, the first.
+/// O(n log n).
 #[must_use]
 pub fn front<'a>(results: &'a Results, first: &Measure, second: &Measure) -> Vec<(&'a Point, f64, f64)> {
     let mut points: Vec<(&Point, f64, f64)> = results
@@ -21,14 +22,14 @@ pub fn front<'a>(results: &'a Results, first: &Measure, second: &Measure) -> Vec
 
 #[cfg(test)]
 mod tests {
-    use super::super::results::tests::made_up;
+    use super::super::results::tests::synthetic;
     use super::*;
     use proptest::prelude::*;
 
     proptest! {
         #[test]
         fn the_front_is_what_no_point_beats(times in proptest::collection::vec(1u8..6, 6)) {
-            let results = made_up(|capacity, skip, _| {
+            let results = synthetic(|capacity, skip, _| {
                 let place = (capacity.log2() as usize - 1) * 2 + usize::from(skip > 0.0);
                 Some(f64::from(times[place]))
             });

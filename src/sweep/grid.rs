@@ -1,8 +1,8 @@
-//! What a sweep's pictures and its page show of its points: lines over an axis, tables over two,
-//! bars over one, and the front.
+//! The points of a sweep as its pictures and its page show them: lines over an axis, tables over
+//! two, bars over one, and the Pareto front.
 //!
-//! Points that differ in other axes than those shown are apart, a panel for each combination; all
-//! panels share axes and scale.
+//! Points that differ in axes which are not shown go into different panels, one for each
+//! combination; all panels share axes and scale.
 
 use super::asked::Asked;
 use super::{Measure, Point, Results, Unit, front, sensitivities};
@@ -10,9 +10,9 @@ use crate::report::grids::LinesPanel;
 use crate::report::html::{BarTable, Cloud, Facets, HeatTable};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The most panels that are shown: more are no comparison.
+/// The most panels that are shown: a reader cannot compare more.
 const MOST_PANELS: usize = 24;
-/// And the most cells of all panels together, so that a page opens at once.
+/// The most cells of all panels together, so that a page opens quickly.
 const MOST_CELLS: usize = 20_000;
 /// The most points of a cloud, for the same reason.
 const MOST_POINTS: usize = 4_000;
@@ -23,7 +23,7 @@ pub(super) struct Grid<'a> {
     asked: &'a Asked,
     /// The axes, those that matter most first.
     order: Vec<usize>,
-    /// What values of the figure are divided by, and its name with that unit.
+    /// The divisor of the figure's values, and its name with the unit.
     factor: f64,
     pub label: String,
 }
@@ -88,7 +88,7 @@ impl<'a> Grid<'a> {
         levels
     }
 
-    /// What an axis's numbers are divided by, and its label with that unit.
+    /// The divisor of an axis's numbers, and its label with the unit.
     fn scaled(&self, place: usize) -> (f64, String) {
         let axis = &self.results.plan.axes()[place];
         let most = axis.levels.iter().filter_map(|level| level.number).fold(0.0, f64::max);
@@ -261,12 +261,12 @@ impl<'a> Grid<'a> {
         axes.map(cloud).collect()
     }
 
-    /// Of so many points a cloud has one.
+    /// A cloud shows one of every so many points.
     pub fn every(&self) -> usize {
         self.results.points.len().div_ceil(MOST_POINTS).max(1)
     }
 
-    /// The capacity that varies: what people save on.
+    /// The capacity that varies, which is the usual measure of cost.
     fn capacity(&self) -> Option<Measure> {
         let is_capacity = |axis: &super::Axis| matches!(axis.unit, Unit::Bytes(_)) && axis.is_numeric();
         self.results.axes().find(|(_, axis)| is_capacity(axis)).map(|(place, _)| Measure::Axis(place))

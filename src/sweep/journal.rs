@@ -1,11 +1,12 @@
-//! What is finished of a block of cells that is not: a line a row, each with its checksum, added as rows come in.
+//! The journal of an incomplete block of cells: a line for each finished row, with its checksum,
+//! appended as rows arrive.
 
 use super::{Row, SweepError};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-/// A journal that rows are added to.
+/// A journal that rows are appended to.
 pub(super) struct Journal {
     path: PathBuf,
     file: File,
@@ -13,8 +14,8 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal at `path`, new or with the rows that it has. What follows the last whole line, cut off when a process
-    /// or the machine stopped, is dropped.
+    /// Opens the journal at `path`, new or with the rows that it has. A partial line at the end,
+    /// cut off when a process or the machine stopped, is dropped.
     pub fn open(path: &Path) -> Result<(Self, Vec<Row>), SweepError> {
         let failed = |error| SweepError::write(path, error);
         let mut file =
@@ -39,7 +40,7 @@ impl Journal {
         self.lines.extend_from_slice(format!("{checksum:08x} {line}\n").as_bytes());
     }
 
-    /// Puts what was added on the disk, whatever happens to the machine then.
+    /// Syncs the appended rows to the disk, so that they survive a crash of the machine.
     pub fn sync(&mut self) -> Result<(), SweepError> {
         if self.lines.is_empty() {
             return Ok(());
@@ -97,12 +98,12 @@ mod tests {
             std::fs::write(&path, &whole[..end]).unwrap();
             let (mut journal, rows) = Journal::open(&path).unwrap();
             assert_eq!(rows.len(), whole[..end].iter().filter(|byte| **byte == b'\n').count());
-            // What is added goes on after the last whole line.
+            // New rows are appended after the last whole line.
             (rows.len() as u64..3).for_each(|cell| journal.add(&Row::failed(cell, "x".repeat(50))));
             journal.sync().unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), whole);
         }
-        // A disk that lost what was written leaves zeros, or anything.
+        // A disk that lost writes may leave zeros or any other bytes.
         let mut damaged = whole.clone();
         damaged[whole.len() / 2] ^= 1;
         std::fs::write(&path, &damaged).unwrap();

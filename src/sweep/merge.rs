@@ -3,10 +3,11 @@ use super::{Plan, Row, Shard, SweepError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Puts the shards in `folders` together in `out`: the same, to the byte, as the sweep run in one piece.
+/// Merges the shards in `folders` into `out`: the same bytes as the sweep run in one process.
 ///
 /// # Errors
-/// [`SweepError`] if they are not of the same sweep, one is unfinished, or a cell is in none or differs between two.
+/// [`SweepError`] if they are not of the same sweep, one is unfinished, or a cell is in none or
+/// differs between two.
 pub fn merge(folders: &[PathBuf], out: &Path) -> Result<(Plan, u64), SweepError> {
     let mut parts: Vec<(Folder, Plan)> = Vec::new();
     for path in folders {

@@ -1,13 +1,16 @@
-//! Grids of runs: what varies, the runs of all cells, and what they say.
+//! Grids and samples of runs: the axes that vary, the runs of all cells, and their results.
 //!
-//! A [`SweepConfig`] is what a person typed; a [`Plan`] is checked, and knows its cells by number. [`execute`] runs them and keeps
-//! each row in a [`Folder`] as it comes in; [`merge`] puts together what was run apart, a [`Shard`] each.
+//! A [`SweepConfig`] is a sweep as a person typed it; a [`Plan`] is checked, and numbers its cells.
+//! [`execute`] runs the cells and writes each row to a [`Folder`] as it arrives; [`merge`] joins
+//! the [`Shard`]s of a sweep that ran in several processes.
 //!
-//! # What is on disk
-//! `cells/part-NNNNNNNN.parquet` has the rows of 4096 cell numbers, in their order; `journal/` the rows of blocks that are not
-//! complete, a line each with its checksum. A row counts when its line is synced; a torn line at the end of a journal is dropped
-//! when the sweep goes on. When a block is complete its file is written under another name, synced and renamed, and its journal
-//! goes. So a process may end at any moment, and a complete dataset depends on the sweep alone.
+//! # Files
+//! `cells/part-NNNNNNNN.parquet` has the rows of 4096 cell numbers, in their order; `journal/` has
+//! the rows of incomplete blocks, a line each with its checksum. A row counts as done when its line
+//! is synced; a partial line at the end of a journal is dropped when the sweep resumes. When a
+//! block is complete, its file is written under a temporary name, synced and renamed, and its
+//! journal is removed. So a process may end at any moment, and the bytes of a complete dataset
+//! depend only on the sweep.
 //!
 #![doc = include_str!("README.md")]
 

@@ -1,3 +1,10 @@
+//! From a configuration to a plan: checked axes and numbered cells.
+//!
+//! A cell is never stored: its levels and its scenario are computed from its number, as the digits
+//! of the number in a mixed radix are its levels. So a sweep of billions of combinations takes no
+//! more memory than its axes. Everything that can be checked without running is checked here, once,
+//! and every error names the axis and the value.
+
 use super::SweepError;
 use super::axis::{Axis, REPEAT};
 use super::config::SweepConfig;
@@ -8,10 +15,10 @@ use crate::strategy::Strategy;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// A sweep that was checked: its cells, each a scenario.
+/// A checked sweep: its axes and its numbered cells, each of which is a scenario.
 ///
-/// A cell's number is its place among all combinations, the last axis fastest. Combinations that are left out keep theirs, so
-/// a number means the same whatever is excluded.
+/// A cell's number is its place among all combinations, the last axis fastest. Excluded
+/// combinations keep their numbers, so that a number means the same cell whatever is excluded.
 #[derive(Clone, Debug)]
 pub struct Plan {
     config: SweepConfig,
@@ -28,7 +35,7 @@ pub struct Plan {
 type Exclusion = Vec<(usize, Vec<bool>)>;
 
 impl Plan {
-    /// Checks all of `config`: that its axes name fields of its base and take the values.
+    /// Checks that the axes of `config` name fields of its base, and that these take the values.
     ///
     /// # Errors
     /// [`SweepError`], naming the axis, the value and what to write instead.
@@ -38,10 +45,10 @@ impl Plan {
             Reference::Inline(base) => base,
         };
         let of_base = |error: FieldError| SweepError::Base(error.to_string());
-        // With the model and the memory system that it names: their files may change.
+        // The model and the memory system are written out, as the files that it names may change.
         let spelled = Fields::new(&base).and_then(|fields| fields.config()).map_err(of_base)?;
         let mut fields = Fields::new(&spelled).map_err(of_base)?;
-        // The largest first: a field of the memory system is one of the system that was chosen.
+        // Whole parts first: a field of the memory system is a field of the system that was chosen.
         let mut set: Vec<(&String, &Value)> = config.set.iter().collect();
         set.sort_by_key(|(path, _)| path.matches('.').count());
         for (path, value) in set {
@@ -86,13 +93,14 @@ impl Plan {
         Ok(plan)
     }
 
-    /// So many combinations are looked at one by one; of more, nobody counts how many are left out.
+    /// Up to so many combinations, the excluded ones are counted one by one; above that, their
+    /// number is unknown.
     pub const COUNTED: u64 = 10_000_000;
 
     /// More cells than this cannot be numbered in a dataset.
     pub const MOST_CELLS: u64 = 1 << 53;
 
-    /// What a person typed, with the base scenario spelled out.
+    /// The configuration as a person typed it, with the base scenario written out.
     #[must_use]
     pub fn config(&self) -> &SweepConfig {
         &self.config
@@ -139,7 +147,8 @@ impl Plan {
     /// The scenario of the cell with those levels, as a person would write it.
     ///
     /// # Errors
-    /// [`FieldError`] if it has no such field, which depends on what other axes choose, or a value is not right.
+    /// [`FieldError`] if a field does not exist with the choices of the other axes, or a value is
+    /// not valid.
     pub fn scenario(&self, levels: &[usize]) -> Result<ScenarioConfig, FieldError> {
         self.fields(levels, |_| true)?.config()
     }
@@ -181,7 +190,7 @@ const CHECKED_LEVELS: usize = 1_000;
 /// Whether the levels of several axes go together is found when their cell is run.
 fn check_levels(axis: &mut Axis, base: &Fields) -> Result<(), SweepError> {
     let varies_strategy = axis.varies_strategy();
-    // Of a long axis, which is a range or a sample of one, the ends tell.
+    // A long axis is a range or a sample of one, so checking its ends is enough.
     let name = axis.name.clone();
     let every = if axis.levels.len() > CHECKED_LEVELS { axis.levels.len() - 1 } else { 1 };
     for level in axis.levels.iter_mut().step_by(every) {
@@ -202,7 +211,7 @@ fn check_levels(axis: &mut Axis, base: &Fields) -> Result<(), SweepError> {
 /// takes 400 MB.
 const MOST_VALUES: usize = 2_000_000;
 
-/// That all values fit in memory.
+/// Checks that all values fit in memory.
 fn check_room(axes: &[Axis], rules: usize) -> Result<(), SweepError> {
     let values: usize = axes.iter().map(|axis| axis.levels.len()).sum();
     if values.saturating_mul(1 + rules / 64) > MOST_VALUES {
@@ -211,7 +220,7 @@ fn check_room(axes: &[Axis], rules: usize) -> Result<(), SweepError> {
     Ok(())
 }
 
-/// That no field is set by two axes, and no name is there twice.
+/// Checks that no field is set by two axes, and that no name is used twice.
 fn check_distinct(axes: &[Axis]) -> Result<(), SweepError> {
     for (index, axis) in axes.iter().enumerate() {
         for other in &axes[..index] {
@@ -225,7 +234,7 @@ fn check_distinct(axes: &[Axis]) -> Result<(), SweepError> {
     Ok(())
 }
 
-/// Which levels of which axes a rule means.
+/// The levels, by axis, that an exclusion rule matches.
 fn exclusion(rule: &std::collections::BTreeMap<String, Value>, axes: &[Axis]) -> Result<Exclusion, SweepError> {
     if rule.is_empty() {
         return Err(SweepError::Exclude("a rule without axes would leave out every cell".to_owned()));
@@ -263,7 +272,8 @@ fn meant(axis: &Axis, value: &Value) -> Result<Vec<bool>, String> {
     {
         let limit = text[sign.len()..].trim();
         let limit = axis.unit.read(&config::typed(limit))?;
-        let limit = limit.number.ok_or_else(|| format!("'{text}' is a limit, but its values are no numbers"))?;
+        let limit =
+            limit.number.ok_or_else(|| format!("'{text}' is a limit, but the values of the axis are not numbers"))?;
         return Ok(axis
             .levels
             .iter()
@@ -278,7 +288,7 @@ fn meant(axis: &Axis, value: &Value) -> Result<Vec<bool>, String> {
 fn all_axes(config: &SweepConfig, fields: &Fields) -> Result<Vec<Axis>, SweepError> {
     let mut axes = Vec::new();
     for (place, axis) in config.axes.iter().enumerate() {
-        // Fields of what another axis chooses are looked for in its first choice.
+        // A field of a part that another axis chooses is looked up in the first choice.
         let mut seen = fields.clone();
         for other in axes.iter().flat_map(|other: &Axis| other.levels.first()) {
             for (path, value) in other.assignments.iter().filter(|(path, _)| !path.contains('.')) {
@@ -286,7 +296,8 @@ fn all_axes(config: &SweepConfig, fields: &Fields) -> Result<Vec<Axis>, SweepErr
             }
         }
         let mut axis = Axis::new(axis, &mut seen, config.sample, place as u32)?;
-        // What was set for all cells, or has an axis of its own, is not what a trace brings along.
+        // Lengths that are set for all cells or have an axis of their own are not taken from a
+        // trace.
         let own: BTreeSet<&String> = config.set.keys().collect();
         for level in &mut axis.levels {
             level.assignments.retain(|(path, _)| axis.paths.contains(path) || !own.contains(path));
@@ -363,33 +374,33 @@ mod tests {
 
     #[test]
     fn what_makes_no_sweep_is_refused() {
-        let told = |config: SweepConfig| Plan::new(config).unwrap_err().to_string();
-        let text = told(sweep(vec![values("memory.hbm.capasity", json!(["2GiB"]))]));
+        let error_of = |config: SweepConfig| Plan::new(config).unwrap_err().to_string();
+        let text = error_of(sweep(vec![values("memory.hbm.capasity", json!(["2GiB"]))]));
         assert!(text.contains("capasity") && text.contains("capacity"), "{text}");
-        assert!(told(sweep(vec![values("memory.hbm.capacity", json!([]))])).contains("no values"));
-        assert!(told(sweep(vec![values("memory.hbm.capacity", json!(["2GiB", "2048MiB"]))])).contains("twice"));
-        assert!(told(sweep(vec![values("strategy", json!(["bets-ratio"]))])).contains("bets-ratio"));
-        assert!(told(sweep(vec![values("model", json!(["bert"]))])).contains("bert"));
-        assert!(told(sweep(vec![])).contains("axes"));
+        assert!(error_of(sweep(vec![values("memory.hbm.capacity", json!([]))])).contains("no values"));
+        assert!(error_of(sweep(vec![values("memory.hbm.capacity", json!(["2GiB", "2048MiB"]))])).contains("twice"));
+        assert!(error_of(sweep(vec![values("strategy", json!(["bets-ratio"]))])).contains("bets-ratio"));
+        assert!(error_of(sweep(vec![values("model", json!(["bert"]))])).contains("bert"));
+        assert!(error_of(sweep(vec![])).contains("axes"));
         let again = || values("memory.hbm.capacity", json!(["2GiB"]));
-        assert!(told(sweep(vec![again(), again()])).contains("memory.hbm.capacity"));
+        assert!(error_of(sweep(vec![again(), again()])).contains("memory.hbm.capacity"));
         let range = |from: Value, to: Value, points| AxisConfig::Geometric {
             field: "memory.hbm.capacity".into(),
             from,
             to,
             points,
         };
-        assert!(told(sweep(vec![range(json!("1GiB"), json!("1GiB"), Some(3))])).contains("empty"));
-        assert!(told(sweep(vec![range(json!("0B"), json!("1GiB"), Some(3))])).contains("geometric"));
-        assert!(told(sweep(vec![range(json!("1GiB"), json!("2GiB"), None)])).contains("points"));
-        assert!(told(sweep(vec![range(json!("1GiB"), json!("2GiB"), Some(1))])).contains("at least 2"));
+        assert!(error_of(sweep(vec![range(json!("1GiB"), json!("1GiB"), Some(3))])).contains("empty"));
+        assert!(error_of(sweep(vec![range(json!("0B"), json!("1GiB"), Some(3))])).contains("geometric"));
+        assert!(error_of(sweep(vec![range(json!("1GiB"), json!("2GiB"), None)])).contains("points"));
+        assert!(error_of(sweep(vec![range(json!("1GiB"), json!("2GiB"), Some(1))])).contains("at least 2"));
         let mut excluded = sweep(vec![again()]);
         excluded.exclude = vec![[("strategy".to_owned(), json!("baseline"))].into()];
-        assert!(told(excluded.clone()).contains("no axis"));
+        assert!(error_of(excluded.clone()).contains("no axis"));
         excluded.exclude = vec![[("memory.hbm.capacity".to_owned(), json!("3GiB"))].into()];
-        assert!(told(excluded).contains("no value"));
+        assert!(error_of(excluded).contains("no value"));
         let mut set = sweep(vec![again()]);
         set.set = [("trace.skpi".to_owned(), json!(0.4))].into();
-        assert!(told(set).contains("skpi"));
+        assert!(error_of(set).contains("skpi"));
     }
 }

@@ -1,10 +1,17 @@
+//! Values of an axis: their unit, their number and their text.
+//!
+//! A field of a scenario is a JSON value such as `"2 GiB"` or `0.4`. To place points in a range, to
+//! sort and to draw, a sweep needs a number in a base unit (bytes, bytes a second, nanoseconds); to
+//! set the field and to show the value, it needs the text back. A [`Quantity`] has all three. The
+//! unit of an axis follows from the field's present value, or from the axis's first value.
+
 use crate::units::{Bandwidth, Bytes, Ratio, SimTime, SizeStyle, parse_count};
 use serde_json::{Number, Value};
 
-/// What the values of an axis are values of.
+/// The unit of an axis's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// Names, choices, anything that has no order.
+    /// Names, choices, and other values without an order.
     Text,
     /// A whole number.
     Whole,
@@ -30,12 +37,13 @@ pub struct Quantity {
 }
 
 impl Unit {
-    /// The unit of a field whose value now is `present`; of a field without a value, that of the first of `values`.
+    /// The unit of a field whose value now is `present`; of a field without a value, that of the
+    /// first of `values`.
     #[must_use]
     pub fn of(present: &Value, values: &[Value]) -> Self {
         match present {
             Value::Null => {
-                // 0 needs no unit, so it does not tell which one it has.
+                // 0 needs no unit, so the unit cannot be inferred from it.
                 let telling = |value: &&Value| !value.is_null() && value.as_str().is_none_or(|text| text.trim() != "0");
                 values.iter().find(telling).map_or(Self::Text, |value| Self::of(value, &[]))
             }
@@ -73,7 +81,7 @@ impl Unit {
     /// A value of this unit.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// A description of what is wrong with it.
     pub fn read(self, value: &Value) -> Result<Quantity, String> {
         let text = match value {
             Value::String(text) => text.clone(),
@@ -94,9 +102,9 @@ impl Unit {
                 match value.as_f64().or_else(percent) {
                     Some(real) => Self::real(real),
                     None if value.is_null() => {
-                        return Err("NaN and inf are no numbers here: write 0.4 or \"40%\"".to_owned());
+                        return Err("NaN and inf are not valid here: write 0.4 or \"40%\"".to_owned());
                     }
-                    None => return Err(format!("'{text}' is no number: write 0.4 or \"40%\"")),
+                    None => return Err(format!("'{text}' is not a number: write 0.4 or \"40%\"")),
                 }
             }
             Self::Bytes(_) => {
@@ -143,7 +151,7 @@ impl Unit {
         matches!(self, Self::Whole | Self::Bytes(_) | Self::Bandwidth)
     }
 
-    /// What numbers up to `most` are divided by to be read, and the name of that.
+    /// The divisor that makes numbers up to `most` readable, and its unit.
     #[must_use]
     pub fn scale(self, most: f64) -> (f64, &'static str) {
         let units: &[(f64, &'static str)] = match self {
@@ -176,7 +184,7 @@ impl Unit {
         }
     }
 
-    /// Its name, for columns.
+    /// The name of the unit, for columns.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -188,7 +196,8 @@ impl Unit {
         }
     }
 
-    /// To twelve significant digits: what a range computes, the same on machines whose last bits differ.
+    /// `number` to twelve significant digits, so that a computed point of a range is the same on
+    /// machines whose last bits differ.
     fn real(number: f64) -> Quantity {
         let number = significant(number, 12);
         let value = Number::from_f64(number).map_or(Value::Null, Value::Number);

@@ -1,8 +1,15 @@
+//! Queries on the points of a sweep: conditions and rankings, as `sweep best` takes them.
+//!
+//! A condition is a limit on a figure or on an axis of numbers, or the value of an axis. Points
+//! that meet all conditions are sorted by several measures, later ones breaking the ties of earlier
+//! ones.
+
 use super::{Measure, Point, Results, SweepError};
 use crate::config::typed;
 use crate::results::Condition;
 
-/// What a point of a sweep must meet: a limit on a figure or on an axis of numbers, or the value of an axis.
+/// A condition on a point of a sweep: a limit on a figure or on an axis of numbers, or the value of
+/// an axis.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Query(Test);
 
@@ -17,7 +24,8 @@ impl Query {
     /// Reads `token_latency_ns.p99 < 9ms`, `memory.hbm.capacity <= 4GiB` or `strategy == baseline`.
     ///
     /// # Errors
-    /// [`SweepError::Query`] if it is no condition, [`SweepError::Measure`] if there is no such axis or figure.
+    /// [`SweepError::Query`] if it is not a condition, [`SweepError::Measure`] if there is no such
+    /// axis or figure.
     pub fn read(results: &Results, text: &str) -> Result<Self, SweepError> {
         let wrong = |message: String| SweepError::Query { text: text.to_owned(), message };
         let name = subject(text);
@@ -25,7 +33,7 @@ impl Query {
             let condition: Condition =
                 text.parse().map_err(|error: crate::results::ConditionError| wrong(error.to_string()))?;
             if condition.holds(0.0).is_none() {
-                return Err(wrong("there is no first run to hold it against: write a number".to_owned()));
+                return Err(wrong("there is no first run to compare with: write a number".to_owned()));
             }
             return Ok(Self(Test::Number(results.measure(name)?, condition)));
         };
@@ -64,13 +72,14 @@ impl Query {
     }
 }
 
-/// What a condition is about, for [`Results::read`].
+/// The name of the measure that a condition is about, for [`Results::read`].
 #[must_use]
 pub fn subject(text: &str) -> &str {
     text.split(['<', '>', '=', '!']).next().unwrap_or(text).trim()
 }
 
-/// The points that meet all of `queries`, in the order of `measures`, the least first where `ascending`.
+/// The points that meet all of `queries`, in the order of `measures`, the least first where
+/// `ascending`.
 #[must_use]
 pub fn ranked<'a>(results: &'a Results, queries: &[Query], measures: &[(Measure, bool)]) -> Vec<&'a Point> {
     let meets = |point: &&Point| queries.iter().all(|query| query.holds(results, point));
@@ -89,12 +98,12 @@ pub fn ranked<'a>(results: &'a Results, queries: &[Query], measures: &[(Measure,
 
 #[cfg(test)]
 mod tests {
-    use super::super::results::tests::made_up;
+    use super::super::results::tests::synthetic;
     use super::*;
 
     #[test]
     fn points_are_chosen_by_figures_and_axes() {
-        let results = made_up(|capacity, skip, _| Some(1e6 / capacity * if skip > 0.0 { 0.5 } else { 1.0 }));
+        let results = synthetic(|capacity, skip, _| Some(1e6 / capacity * if skip > 0.0 { 0.5 } else { 1.0 }));
         let chosen = |texts: &[&str]| {
             let queries: Vec<Query> = texts.iter().map(|text| Query::read(&results, text).unwrap()).collect();
             let by =
@@ -105,9 +114,9 @@ mod tests {
         assert_eq!(chosen(&["time < 200us", "trace.skip == 0"]), ["memory.hbm.capacity 8 GiB, trace.skip 0"]);
         assert_eq!(chosen(&["memory.hbm.capacity <= 2GiB"]).len(), 2);
         assert_eq!(chosen(&["trace.skip>=40%"]).len(), 3);
-        let told = |text: &str| Query::read(&results, text).unwrap_err().to_string();
-        assert!(told("tmie < 3").contains("simulated_ns"));
-        assert!(told("time < 1x").contains("no first run"));
-        assert!(told("memory.hbm.capacity < much").contains("much"));
+        let error_of = |text: &str| Query::read(&results, text).unwrap_err().to_string();
+        assert!(error_of("tmie < 3").contains("simulated_ns"));
+        assert!(error_of("time < 1x").contains("no first run"));
+        assert!(error_of("memory.hbm.capacity < much").contains("much"));
     }
 }

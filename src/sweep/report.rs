@@ -1,4 +1,8 @@
-//! What a sweep says, as tables, sentences and pictures.
+//! The report of a sweep: tables, sentences and pictures.
+//!
+//! The sentences name the best and the worst point and the axis that matters most; the table of
+//! sensitivities ranks all axes. Lines, bars and heat maps are drawn over the axes that matter
+//! most, unless others are asked for.
 
 pub use super::asked::Asked;
 use super::grid::{self, Grid};
@@ -11,10 +15,10 @@ use std::collections::BTreeSet;
 /// The most heat maps, where other axes vary besides those that one shows.
 const MOST_PICTURES: usize = 8;
 
-/// What the names of pictures start with.
+/// The beginnings of the names of pictures.
 pub const KINDS: [&str; 3] = ["lines", "heat", "front"];
 
-/// What runs of different lengths can be compared by.
+/// A figure by which runs of different lengths can be compared.
 const USUAL: &str = "token_latency_ns.mean";
 
 /// The columns of a table of points, after the axes.
@@ -28,7 +32,7 @@ const FIGURES: [(&str, &str); 7] = [
     ("migrated in", "migration.in_bytes"),
 ];
 
-/// The figures that a report needs besides those that it is asked for.
+/// The figures that every report needs.
 #[must_use]
 pub fn needed() -> Vec<&'static str> {
     FIGURES.iter().map(|(_, path)| *path).chain([USUAL]).collect()
@@ -89,9 +93,9 @@ pub fn sorted<'a>(results: &'a Results, figure: &Measure) -> Vec<&'a Point> {
 /// How much each axis matters.
 #[must_use]
 pub fn sensitivity_table(results: &Results, all: &[Sensitivity]) -> Table {
-    let mut columns = vec![Column::text("axis"), Column::number("explains by itself")];
+    let mut columns = vec![Column::text("axis"), Column::number("share of variance")];
     if results.plan.is_grid() {
-        columns.extend([Column::number("worst over best, mean"), Column::number("most")]);
+        columns.extend([Column::number("worst over best, mean"), Column::number("worst over best, max")]);
     }
     let mut table = Table::new(columns);
     for found in all {
@@ -105,13 +109,13 @@ pub fn sensitivity_table(results: &Results, all: &[Sensitivity]) -> Table {
     table
 }
 
-/// What a sweep says, a sentence each.
+/// The findings of a sweep, a sentence each.
 #[must_use]
 pub fn sentences(results: &Results, asked: &Asked) -> Vec<String> {
     let mut lines = Vec::new();
     let (there, all) = results.cells;
     if there < all {
-        lines.push(format!("Only {there} of {all} cells are finished; this is what they say."));
+        lines.push(format!("Only {there} of {all} cells are finished; the results below are of these cells."));
     }
     if let Some(strategy) = results.plan.strategy() {
         lines.push(format!("All cells run {}.", strategy.label()));
@@ -121,26 +125,26 @@ pub fn sentences(results: &Results, asked: &Asked) -> Vec<String> {
     if let (Some(best), Some(worst)) = (sorted.first(), sorted.last()) {
         let value = |point: &Point| results.value(point, &asked.figure).unwrap_or(f64::NAN);
         let shown = |point: &Point| results.shown(&asked.figure, value(point));
-        lines.push(format!("{name} is least, {}, with {}.", shown(best), results.described(best)));
+        lines.push(format!("{name} is lowest, {}, with {}.", shown(best), results.described(best)));
         if value(best) > 0.0 && value(worst) > value(best) {
             lines.push(format!(
-                "It is most, {}, {:.2} times that, with {}.",
+                "It is highest, {}, {:.2} times that, with {}.",
                 shown(worst),
                 value(worst) / value(best),
                 results.described(worst)
             ));
         }
     } else {
-        lines.push("No cell got to its end.".to_owned());
+        lines.push("No cell completed its run.".to_owned());
     }
     let all = sensitivities(results, &asked.figure);
     if let (Some(first), true) = (all.first(), all.len() > 1) {
         let axis = &results.plan.axes()[first.axis].name;
         let mut line =
-            format!("{axis} matters most: by itself it explains {:.0} % of how {name} differs", 100.0 * first.share);
+            format!("{axis} matters most: it alone explains {:.0} % of the variance of {name}", 100.0 * first.share);
         if let Some((mean, most)) = first.ratio {
             line += &format!(
-                "; from its best value to its worst it grows {mean:.2} times, the others being the same (at most {most:.2})"
+                "; with the other axes fixed, {name} at its worst value is {mean:.2} times that at its best on average (at most {most:.2} times)"
             );
         }
         lines.push(line + ".");
@@ -188,7 +192,8 @@ fn page(results: &Results, asked: &Asked, grid: &Grid<'_>) -> Result<Artifact, R
     let shown = table(results, &asked.figure, points.iter().copied().take(asked.top));
     let sensitivity_table = sensitivity_table(results, &sensitivities(results, &asked.figure));
     let name = results.name(&asked.figure);
-    let cells_note = format!("{} of {} points, by {name}, the least first.", points.len().min(asked.top), points.len());
+    let cells_note =
+        format!("{} of {} points, by {name}, the lowest first.", points.len().min(asked.top), points.len());
     let mut sections: Vec<(String, String, Part<'_>)> = Vec::new();
     if results.plan.is_grid() {
         if let Some(lines) = grid.lines() {
@@ -203,7 +208,7 @@ fn page(results: &Results, asked: &Asked, grid: &Grid<'_>) -> Result<Artifact, R
         }
         if let Some((axis, tables)) = grid.bars() {
             let note = format!(
-                "{name}, a bar for each {axis}, the least first. {}",
+                "{name}, a bar for each {axis}, the lowest first. {}",
                 same_scale(tables.len(), grid.combinations(std::slice::from_ref(&axis)))
             );
             sections.push((format!("Choices of {axis}"), note, Part::Bars(tables)));
@@ -226,12 +231,14 @@ fn page(results: &Results, asked: &Asked, grid: &Grid<'_>) -> Result<Artifact, R
             1 => "All points".to_owned(),
             every => format!("One of every {every} points"),
         };
-        let note = format!("{which} over two measures; on the line are those that none is better than in both.");
+        let note = format!(
+            "{which} over two measures; the line is the Pareto front, whose points no other point beats in both."
+        );
         sections.push(("Front".to_owned(), note, Part::Cloud(cloud)));
     }
     sections.push(("Cells".to_owned(), cells_note, Part::Table(&shown)));
-    let note = "What an axis explains by itself is the variance of the means over its values, of the logarithm of the figure. Worst over best \
-                compares points that differ in that axis alone.";
+    let note = "The share of variance is that of the figure's logarithm which the axis alone explains: the variance of the means over its values. Worst over best \
+                compares points that differ only in that axis.";
     sections.push(("Which axis matters".to_owned(), note.to_owned(), Part::Table(&sensitivity_table)));
     let sections: Vec<Section<'_>> =
         sections.iter().map(|(title, note, part)| Section { title, note, part: part.clone() }).collect();
@@ -244,7 +251,8 @@ fn page(results: &Results, asked: &Asked, grid: &Grid<'_>) -> Result<Artifact, R
     })
 }
 
-/// What is said of so many panels, of so many combinations of the axes that they do not show.
+/// A note on the scale of `panels` panels, and on the combinations of other axes that are not
+/// shown.
 fn same_scale(panels: usize, combinations: usize) -> String {
     match (panels, combinations) {
         (0 | 1, 0 | 1) => String::new(),
@@ -256,7 +264,7 @@ fn same_scale(panels: usize, combinations: usize) -> String {
     }
 }
 
-/// So many panels are in a picture; more are in further ones.
+/// The most panels of a picture; further panels go into further pictures.
 const PANELS_OF_A_PICTURE: usize = 9;
 
 /// The figure over an axis in panels, `lines_X_SERIES.svg`, in several pictures where there are
@@ -288,8 +296,8 @@ fn line_pictures(lines: &grid::Lines, y_label: &str) -> Result<Vec<Artifact>, Re
     Ok(files)
 }
 
-/// The lines of a picture, which has room for [`MOST_LINES`]: of values in an order some from all
-/// over, of others those that come lowest.
+/// The lines of a picture, which has room for [`MOST_LINES`]: evenly chosen ones where the values
+/// have an order, else those that reach the lowest values.
 fn chosen_lines(lines: &grid::Lines) -> BTreeSet<String> {
     let mut least: Vec<(String, f64)> = Vec::new();
     for (label, points) in lines.panels.iter().flat_map(|panel| &panel.lines) {
@@ -322,11 +330,11 @@ fn heat_pictures(heat: &grid::Heat, label: &str) -> Result<Vec<Artifact>, Report
     Ok(files)
 }
 
-/// The figure that a sweep's report is about unless asked otherwise: the mean token latency, which runs of different lengths
+/// The default figure of a sweep's report: the mean token latency, which runs of different lengths
 /// can be compared by.
 ///
 /// # Errors
-/// [`SweepError::Measure`] where no cell has it, as none got to its end.
+/// [`SweepError::Measure`] where no cell has it, as none completed its run.
 pub fn usual_figure(results: &Results) -> Result<Measure, SweepError> {
     results.measure(USUAL)
 }

@@ -1,3 +1,10 @@
+//! The results of a sweep, read back for tables, queries and pictures.
+//!
+//! A sweep may have millions of cells with a hundred figures each, so only the figures that are
+//! asked for are read. Cells that differ only in the seed are repeats: they become one [`Point`]
+//! with mean, minimum and maximum. A [`Measure`] is anything that a query can name: an axis or a
+//! figure.
+
 use super::axis::REPEAT;
 use super::{Axis, Folder, Plan, Row, SweepError, Unit};
 use crate::metrics::{FigureUnit, figure_unit, full_name};
@@ -8,7 +15,7 @@ use std::path::Path;
 /// The rows of a sweep, read back.
 #[derive(Clone, Debug)]
 pub struct Results {
-    /// What was run.
+    /// The plan of the sweep.
     pub plan: Plan,
     /// By cell; repeats of a cell are one point.
     pub points: Vec<Point>,
@@ -29,15 +36,16 @@ pub struct Results {
 pub struct Point {
     /// The number of its first repeat.
     pub cell: u64,
-    /// For each axis its level; that of the repeats means nothing.
+    /// Its level on each axis; the level on the axis of repeats has no meaning.
     pub levels: Vec<usize>,
     /// How many repeats it has.
     pub repeats: u64,
-    /// Of each figure that was read: mean, least and most over the repeats. Those that it does not have are no numbers.
+    /// Mean, minimum and maximum over the repeats of each figure that was read; NaN for figures
+    /// that it does not have.
     figures: Vec<[f64; 3]>,
 }
 
-/// What a name in a query stands for.
+/// The meaning of a name in a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Measure {
     /// An axis, by its place.
@@ -47,8 +55,8 @@ pub enum Measure {
 }
 
 impl Results {
-    /// Reads the sweep in `folder`, finished or not: of its figures those alone that are `asked` for, by path or short name. A sweep
-    /// has many cells, and a cell many figures.
+    /// Reads the sweep in `folder`, finished or not, with only the figures that are `asked` for, by
+    /// path or short name: a sweep has many cells, and a cell many figures.
     ///
     /// # Errors
     /// [`SweepError`] if there is none or it is damaged.
@@ -82,7 +90,7 @@ impl Results {
             if let Some(place) = repeats {
                 levels[place] = 0;
             }
-            // Of a sample, points that happen to be alike stay apart.
+            // In a sample, points that happen to be equal stay separate.
             let apart = if plan.is_grid() { 0 } else { row.cell / plan.config().repeats as u64 };
             let point = points.entry((levels.clone(), apart)).or_insert_with(|| Point {
                 cell: row.cell,
@@ -115,7 +123,7 @@ impl Results {
     /// What `name` is: an axis, or a figure by its path or a short name of it.
     ///
     /// # Errors
-    /// [`SweepError::Measure`], with what there is.
+    /// [`SweepError::Measure`], listing the known names.
     pub fn measure(&self, name: &str) -> Result<Measure, SweepError> {
         let name = name.trim();
         if let Some(place) = self.plan.axes().iter().position(|axis| axis.name == name) {
@@ -176,7 +184,7 @@ impl Results {
         }
     }
 
-    /// What a measure's values are divided by for a picture, and the name of that unit.
+    /// The divisor of a measure's values in a picture, and the unit's name.
     #[must_use]
     pub fn scale(&self, measure: &Measure, most: f64) -> (f64, &'static str) {
         let unit = match measure {
@@ -206,8 +214,9 @@ pub(super) mod tests {
     use crate::simulation::ScenarioConfig;
     use serde_json::json;
 
-    /// A sweep over capacity (3), skip (2) and repeats (2), whose time is `time(capacity in GiB, skip, repeat)`.
-    pub fn made_up(time: impl Fn(f64, f64, u64) -> Option<f64>) -> Results {
+    /// A sweep over capacity (3), skip (2) and repeats (2), whose time is `time(capacity in GiB,
+    /// skip, repeat)`.
+    pub fn synthetic(time: impl Fn(f64, f64, u64) -> Option<f64>) -> Results {
         let values = |field: &str, values: serde_json::Value| AxisConfig::Values {
             field: field.to_owned(),
             values: values.as_array().unwrap().clone(),
@@ -238,7 +247,7 @@ pub(super) mod tests {
 
     #[test]
     fn repeats_become_one_point() {
-        let results = made_up(|capacity, skip, repeat| {
+        let results = synthetic(|capacity, skip, repeat| {
             (skip == 0.0 || capacity > 2.0).then_some(capacity * 10.0 + repeat as f64)
         });
         assert_eq!((results.points.len(), results.failed, results.cells), (5, 2, (12, 12)));

@@ -3,10 +3,10 @@ use crate::runs::Pool;
 use crate::simulation::{RunError, Scenario};
 use serde::{Deserialize, Serialize};
 
-/// What a cell came to.
+/// The result of a cell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// Its number.
+    /// The number of the cell.
     pub cell: u64,
     /// Why it has no figures or, with figures, why its run is incomplete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -37,14 +37,13 @@ impl Row {
         })
     }
 
-    /// The figures of a run that sweeps keep. They take the same room for each cell, however long
-    /// its run was.
+    /// The figures of a run that sweeps keep. Their size does not depend on the length of the run.
     #[must_use]
     pub fn of(cell: u64, summary: &Summary) -> Self {
         Self { cell, error: summary.error.clone(), figures: swept_figures(summary) }
     }
 
-    /// The figure of that path, of a run that got to its end.
+    /// The figure of that path, of a complete run.
     #[must_use]
     pub fn figure(&self, path: &str) -> Option<f64> {
         if self.error.is_some() { None } else { self.figures.get(path).map(|figure| figure.as_f64()) }

@@ -1,3 +1,11 @@
+//! Running the cells of a sweep: workers simulate, one writer records.
+//!
+//! Each worker takes the next cell from a shared queue, which opens one block of cells after the
+//! other, and sends its row to the writer. The writer appends rows to the journals, syncs them, and
+//! writes the Parquet file of each block that is complete. Within a block the cells with the most
+//! work start first, so that no worker is left with a long one at the end. Results do not depend on
+//! the number of workers or on interruptions.
+
 use super::axis::{Axis, REPEAT};
 use super::folder::{BLOCK, Folder};
 use super::journal::Journal;
@@ -13,31 +21,33 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How far a sweep is.
+/// The progress of a sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Cells that are to be run, with those that were run before. Of a sweep of more than 10 million combinations with exclusions,
-    /// the combinations.
+    /// Cells of the sweep, including those that were run before. For a sweep of more than 10
+    /// million combinations with exclusions, the combinations.
     pub cells: u64,
-    /// Those that are finished and safe on disk.
+    /// Cells that are finished and synced to disk.
     pub done: u64,
-    /// Those of them that were there before.
+    /// Finished cells of an earlier process.
     pub before: u64,
-    /// Those that failed, of the ones run now.
+    /// Cells of this process that failed.
     pub failed: u64,
 }
 
-/// Told how far a sweep is.
+/// Receives the progress of a sweep.
 pub trait Watcher: Sync {
-    /// So far.
+    /// Called with the progress so far.
     fn tally(&self, tally: Tally);
 }
 
-/// Runs the cells of `plan` that belong to `folder` and are not there yet: within a block the longest first, on so many threads.
-/// Each row is on disk before it counts as done, and what is written does not depend on threads or interruptions.
+/// Runs the missing cells of `plan` that belong to `folder`, within a block those with the most
+/// work first. Each row is on disk before it counts as done, and the files do not depend on threads
+/// or interruptions.
 ///
 /// # Errors
-/// [`SweepError`] if results cannot be written, or the sweep was interrupted. What was done stays, to be resumed.
+/// [`SweepError`] if results cannot be written, or the sweep was interrupted. Finished cells are
+/// kept, so that the sweep can be resumed.
 pub fn execute(
     plan: &Plan,
     folder: &Folder,
@@ -46,7 +56,7 @@ pub fn execute(
     watcher: &dyn Watcher,
 ) -> Result<Tally, SweepError> {
     let mut tally = Tally { cells: count(plan, folder), ..Tally::default() };
-    // A quarter for what cells share.
+    // A quarter of the memory is for skip sets that cells share.
     let room = Bytes::new(resources.memory.get() / 4).min(MOST_SHARED);
     let resources = Resources { memory: resources.memory.saturating_sub(room), ..resources };
     let most = usize::try_from(tally.cells).unwrap_or(usize::MAX);
@@ -59,7 +69,7 @@ pub fn execute(
     };
     let queue = Mutex::new(Queue { next_block: 0, ready: VecDeque::new(), opened: Vec::new(), error: None });
     let (sender, receiver) = mpsc::channel();
-    // One for each thread: when all are gone, the rows are complete.
+    // One sender for each thread: when all are dropped, there are no more rows.
     let senders = Mutex::new(vec![sender; workers.pool.threads()]);
     workers.pool.beside(
         || {
@@ -89,7 +99,7 @@ fn count(plan: &Plan, folder: &Folder) -> u64 {
         return (0..plan.cells()).filter(|cell| folder.shard().owns(*cell) && plan.levels(*cell).is_some()).count()
             as u64;
     }
-    // Of each run of as many cells as there are shards, one.
+    // Each shard has one of every `of` consecutive cells.
     plan.cells() / folder.shard().of()
 }
 
@@ -103,9 +113,9 @@ fn shapes_skips(path: &str) -> bool {
     ["trace", "model", "prefill_tokens", "decode_tokens"].contains(&whole)
 }
 
-/// How long cells take, in no unit: steps times tokens times layers.
+/// Estimated work of cells, to sort them: steps × tokens × layers, without a unit.
 struct Costs {
-    /// Whether an axis changes that; where none does, all cells take the same.
+    /// Whether an axis changes the work; where none does, all cells have the same.
     differ: bool,
     known: Mutex<HashMap<Vec<usize>, u64>>,
 }
@@ -142,7 +152,7 @@ impl Costs {
     }
 }
 
-/// What is to be run next.
+/// The cells to be run next.
 struct Queue {
     next_block: u64,
     /// The cells of the last block that was opened, the longest first.
@@ -158,7 +168,7 @@ struct Opened {
     /// How many rows it has when it is complete.
     wanted: usize,
     journal: Journal,
-    /// By cell.
+    /// The finished rows, by cell.
     rows: BTreeMap<u64, Row>,
 }
 
@@ -239,7 +249,7 @@ impl Workers<'_> {
         let missing = cells.into_iter().filter(|cell| !rows.contains_key(cell));
         let mut ready: Vec<(u64, Vec<usize>)> =
             missing.filter_map(|cell| Some((cell, self.plan.levels(cell)?))).collect();
-        // Those with the same skip sets one after the other.
+        // Cells with the same skip sets run one after the other.
         let traces = |levels: &[usize]| -> Vec<usize> {
             let axes = self.plan.axes().iter().zip(levels);
             axes.filter(|(axis, _)| axis.paths.iter().any(|path| shapes_skips(path))).map(|(_, level)| *level).collect()
@@ -249,7 +259,7 @@ impl Workers<'_> {
         });
         queue.ready = ready.into();
         queue.opened.push(Opened { block, wanted, journal, rows });
-        // So that the writer looks at it, though no row may come.
+        // Wakes the writer, as the block may already have all its rows.
         let _ = messages.send(Message::Block { rows: 0 });
         Ok(())
     }
@@ -295,7 +305,7 @@ impl Workers<'_> {
     }
 }
 
-/// Takes rows as they come in, puts them on disk, and writes each block that is complete.
+/// The writer: receives rows, syncs them to disk, and writes each block that is complete.
 fn write_rows(
     workers: &Workers<'_>,
     folder: &Folder,

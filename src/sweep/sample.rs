@@ -3,16 +3,17 @@ use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 
-/// For each point where it lies on the axis of that number, as a share of its length, 1 excluded.
+/// For each point its position on the axis of that number, as a share of the axis's length in
+/// [0, 1).
 pub(super) fn shares(sample: SampleConfig, axis: u32) -> Vec<f64> {
     match sample {
         SampleConfig::LatinHypercube { points, seed } => {
             let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
-            // Streams of axes never meet.
+            // The random streams of different axes do not overlap.
             (0..axis).for_each(|_| random.jump());
             let mut parts: Vec<u32> = (0..points).collect();
             parts.shuffle(&mut random);
-            // 53 bits: what a float between 0 and 1 holds.
+            // 53 bits: the precision of a float between 0 and 1.
             let mut within = || (random.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
             parts.into_iter().map(|part| (f64::from(part) + within()) / f64::from(points)).collect()
         }

@@ -1,3 +1,10 @@
+//! Sensitivity: how much a figure depends on each axis of a sweep.
+//!
+//! On a full grid this is the first-order (Sobol) index: the share of the variance that an axis
+//! explains alone, which needs no further runs because every combination is there. In a sample,
+//! Spearman's rank correlation takes its place. Both use the logarithm of the figure, as times
+//! differ by factors.
+
 use super::{Measure, Point, Results};
 use std::collections::BTreeMap;
 
@@ -6,16 +13,18 @@ use std::collections::BTreeMap;
 pub struct Sensitivity {
     /// The axis's place.
     pub axis: usize,
-    /// The share of the measure's variance that the axis alone explains: the variance of the means over its levels over the
-    /// whole variance (the first-order index of a full grid). Of a sampled axis of numbers, the square of Spearman's correlation.
-    /// Both of the measure's logarithm, as times differ by factors.
+    /// The share of the measure's variance that the axis alone explains: the variance of the means
+    /// over its levels, divided by the whole variance (the first-order index of a full grid). For a
+    /// sampled axis of numbers, the square of Spearman's correlation. Both are computed on the
+    /// measure's logarithm, as times differ by factors.
     pub share: f64,
-    /// The greatest over the least value where only this axis differs: the geometric mean over all settings of the others, and
-    /// the most. `None` in a sample, where no two points differ in one axis alone.
+    /// The ratio of the greatest to the least value where only this axis differs: its geometric
+    /// mean over all settings of the other axes, and its maximum. `None` in a sample, where no two
+    /// points differ in one axis only.
     pub ratio: Option<(f64, f64)>,
 }
 
-/// The axes by how much `measure` depends on them, the most first.
+/// The axes, sorted by how much `measure` depends on them, the most first.
 #[must_use]
 pub fn sensitivities(results: &Results, measure: &Measure) -> Vec<Sensitivity> {
     let values: Vec<(&Point, f64)> = results
@@ -80,7 +89,8 @@ fn spearman(a: &[f64], b: &[f64]) -> f64 {
     if spread > 0.0 { product(&a, &b) / spread } else { 0.0 }
 }
 
-/// The geometric mean and the most of greatest over least, over groups of points that differ in the axis at `place` alone.
+/// The geometric mean and the most of greatest over least, over groups of points that differ in the
+/// axis at `place` alone.
 fn ratios(values: &[(&Point, f64)], place: usize) -> Option<(f64, f64)> {
     let mut groups: BTreeMap<Vec<usize>, (f64, f64, usize)> = BTreeMap::new();
     for (point, value) in values {
@@ -100,13 +110,13 @@ fn ratios(values: &[(&Point, f64)], place: usize) -> Option<(f64, f64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::results::tests::made_up;
+    use super::super::results::tests::synthetic;
     use super::*;
 
     #[test]
     fn a_product_of_powers_has_known_shares() {
         // ln time = -2 ln capacity + ln(1 or 3): variances 4 (ln 2)^2 2/3 and (ln 3)^2 / 4.
-        let results = made_up(|capacity, skip, _| Some(capacity.powi(-2) * if skip > 0.0 { 3.0 } else { 1.0 }));
+        let results = synthetic(|capacity, skip, _| Some(capacity.powi(-2) * if skip > 0.0 { 3.0 } else { 1.0 }));
         let found = sensitivities(&results, &results.measure("time").unwrap());
         let (ln2, ln3) = (2f64.ln(), 3f64.ln());
         let (capacity, skip) = (4.0 * ln2 * ln2 * 2.0 / 3.0, ln3 * ln3 / 4.0);

@@ -1,12 +1,18 @@
+//! Shards: a sweep divided among processes that do not communicate.
+//!
+//! Every shard finds its own cells by their numbers, so N processes on N machines need only the
+//! same sweep and their own index. Consecutive cells go to different shards, in an order that
+//! rotates, so that an expensive end of an axis is spread over all of them.
+
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// One of several parts of a sweep, to run apart without a word between them: `2/8`.
+/// One of several parts of a sweep, which run without communication: `2/8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Shard {
-    /// From 0.
+    /// The index, from 0.
     index: u64,
     of: u64,
 }
@@ -23,8 +29,9 @@ impl Shard {
 
     /// Whether `cell` is one of this shard's.
     ///
-    /// Of each run of as many cells as there are shards, every shard has one; which one turns from run to run, and from run of
-    /// runs to run of runs, so that no shard gets the slow end of an axis each time.
+    /// Of each sequence of as many cells as there are shards, every shard owns one. Which one
+    /// rotates from sequence to sequence, and again over sequences of sequences, so that no shard
+    /// always gets the slow end of an axis.
     #[must_use]
     pub fn owns(self, cell: u64) -> bool {
         if self.of == 1 {
@@ -53,7 +60,7 @@ impl FromStr for Shard {
             text.split_once('/').and_then(|(index, of)| Some((index.parse::<u64>().ok()?, of.parse::<u64>().ok()?)));
         match parts {
             Some((index, of)) if (1..=of).contains(&index) => Ok(Self { index: index - 1, of }),
-            _ => Err(format!("'{text}' is no shard: write I/N with I from 1 to N, such as 1/8")),
+            _ => Err(format!("'{text}' is not a shard: write I/N with I from 1 to N, such as 1/8")),
         }
     }
 }
@@ -88,7 +95,7 @@ mod tests {
             }
             let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
             assert!(most - least <= 1, "{counts:?}");
-            // Two cells a period of the shards apart are not always of the same one.
+            // Two cells at a distance of a multiple of the shards are not always in the same shard.
             assert!(of == 1 || (0..of).any(|run| !shards[0].owns(run * of)));
         }
     }

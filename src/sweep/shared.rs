@@ -6,11 +6,11 @@ use crate::workload::{Shape, StoredSkips, TraceConfig};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// A place that is filled once, by whoever comes first, while the others wait.
+/// A slot that the first thread fills, while the others wait for it.
 type Place<T> = Arc<OnceLock<T>>;
 
 pub(super) struct Shared {
-    /// What skip sets may take.
+    /// The memory that skip sets may take.
     room: Bytes,
     /// By trace and shape; the latest use of each.
     skips: Mutex<(u64, HashMap<String, Skips>)>,
@@ -18,14 +18,15 @@ pub(super) struct Shared {
 }
 
 struct Skips {
-    /// `None` where the trace cannot be read to its end, which is for each run to say.
+    /// `None` where the trace cannot be read to its end; each run reports that error itself.
     place: Place<Option<Arc<StoredSkips>>>,
     bytes: Bytes,
     used: u64,
 }
 
 impl Skips {
-    /// Whether no run has them or is about to. Whoever takes the place does so under the lock of the map.
+    /// Whether no run uses the skip sets or is about to. A thread takes the slot under the lock of
+    /// the map.
     fn is_unused(&self) -> bool {
         let by_a_run =
             |stored: &Option<Arc<StoredSkips>>| stored.as_ref().is_some_and(|stored| Arc::strong_count(stored) > 1);
@@ -38,8 +39,8 @@ impl Shared {
         Self { room, skips: Mutex::new((0, HashMap::new())), traces: Mutex::new(HashMap::new()) }
     }
 
-    /// What is to be done once for all scenarios with the same trace, model, prefill and decode: a generator fitted to what was
-    /// recorded. `None` where there is no such thing.
+    /// The work that is done once for all scenarios with the same trace, model, prefill and decode:
+    /// the generator fitted to the recorded trace. `None` where there is none.
     pub fn fitted(&self, config: &ScenarioConfig) -> Option<Place<TraceConfig>> {
         let TraceConfig::Recorded(_) = &config.trace else { return None };
         let parts = (&config.trace, &config.model, config.prefill_tokens, config.decode_tokens);
@@ -62,7 +63,8 @@ impl Shared {
         }
     }
 
-    /// The place of those skip sets; what no run uses, and was not used for longest, makes room. `None` where that is not enough.
+    /// The slot of those skip sets. The least recently used skip sets that no run uses are evicted
+    /// to make room. `None` where that is not enough.
     fn place(&self, key: String, bytes: Bytes) -> Option<Place<Option<Arc<StoredSkips>>>> {
         let mut skips = lock(&self.skips);
         let (now, known) = &mut *skips;
@@ -83,7 +85,7 @@ impl Shared {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // A cell that panicked left nothing half-done here.
+    // A cell that panicked left no partial state here.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -109,12 +111,12 @@ mod tests {
         shared.with_skips(scenario(9));
         // Of 10 and 11, 11 was not used for longer.
         assert!(lock(&shared.skips).1.keys().all(|key| !key.starts_with("32 1024 11 ")));
-        // What runs use stays; others stream theirs meanwhile.
+        // Skip sets in use stay; other runs stream theirs meanwhile.
         let (one, two) = (shared.with_skips(scenario(10)), shared.with_skips(scenario(9)));
         shared.with_skips(scenario(12));
         assert!(lock(&shared.skips).1.keys().all(|key| !key.starts_with("32 1024 12 ")));
         drop((one, two));
-        // What can never have room is streamed.
+        // Skip sets larger than the limit are streamed.
         shared.with_skips(scenario(1000));
         assert_eq!(held(&shared), 2);
     }

@@ -1,3 +1,10 @@
+//! Search along one axis: where does a condition begin or cease to hold?
+//!
+//! Some evenly placed values are run first, then every stretch whose ends disagree is divided until
+//! it is short enough. This is bisection without the assumption that the condition changes only
+//! once; a condition that changes twice between two neighbouring first values is still missed.
+//! Values of a round run in parallel, one for each thread.
+
 use super::axis::{Range, expand};
 use super::{Quantity, Row, SweepError, Unit};
 use crate::results::Condition;
@@ -17,23 +24,23 @@ pub struct Search {
     pub from: Value,
     /// The last value.
     pub to: Value,
-    /// What is to hold.
+    /// The condition.
     pub until: Condition,
-    /// How many values, the ends among them, are looked at before any stretch is halved: what happens twice between two of them is not
-    /// seen.
+    /// How many values, including the ends, are run before any stretch is halved. A condition that
+    /// changes twice between two of them is missed.
     pub samples: u32,
-    /// A stretch is halved until its ends differ by no more than this share of the upper one.
+    /// A stretch is halved until its ends differ by at most this share of the upper one.
     pub tolerance: f64,
 }
 
-/// A value that was looked at.
+/// A value that was run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probed {
     /// The value.
     pub value: Quantity,
     /// The figure; `None` where the run failed or ended incomplete.
     pub figure: Option<f64>,
-    /// Why it did.
+    /// The error of that run.
     pub error: Option<String>,
     /// Whether the condition holds. Of a run that failed it does not.
     pub holds: bool,
@@ -42,31 +49,32 @@ pub struct Probed {
 /// A place where the condition changes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Crossing {
-    /// The last value below it that was looked at.
+    /// The last value below it that was run.
     pub below: Probed,
     /// The first above it.
     pub above: Probed,
 }
 
-/// What a search found.
+/// The result of a search.
 #[derive(Clone, Debug)]
 pub struct Solution {
-    /// What the values are values of.
+    /// The unit of the values.
     pub unit: Unit,
-    /// All that was looked at, in the order of values.
+    /// All values that were run, in ascending order.
     pub probed: Vec<Probed>,
     /// Every place where the condition changes, in the order of values.
     pub crossings: Vec<Crossing>,
-    /// Where the figure goes against its trend, which is from its first to its last value: pairs of neighbours.
+    /// Where the figure goes against its trend, which is from its first to its last value: pairs of
+    /// neighbours.
     pub against_trend: Vec<(Probed, Probed)>,
 }
 
-/// The most values of the first look.
+/// The most values of the first round.
 pub const MOST_SAMPLES: u32 = 10_000;
 
-/// Looks at evenly placed values, then halves every stretch between whose ends the condition
-/// changes. Ranges over a factor of 8 or more are divided at equal ratios. As many run at a time as
-/// `resources` allow. `progress` receives each run that has ended.
+/// Runs evenly placed values, then halves every stretch between whose ends the condition changes.
+/// Ranges over a factor of 8 or more are divided at equal ratios. As many values run at a time as
+/// `resources` allow. `progress` receives each run that has ended. O(log(1/tolerance)) rounds.
 ///
 /// # Errors
 /// [`SweepError`] if the axis or its ends make no sense, the figure is none, or it was interrupted.
@@ -94,7 +102,7 @@ pub fn solve(
     let share = |index: u32| f64::from(index) / f64::from(samples - 1);
     let mut first: Vec<Quantity> =
         (0..samples).map(|index| range.at(share(index)).map_err(wrong)).collect::<Result<_, _>>()?;
-    // Of whole numbers close together several are one.
+    // Whole numbers close together may be the same.
     first.dedup_by(|a, b| a.number == b.number);
     let mut probed = look.at(first)?;
     loop {
@@ -136,7 +144,7 @@ fn against_trend(probed: &[Probed]) -> Vec<(Probed, Probed)> {
     let known: Vec<(&Probed, f64)> = probed.iter().filter_map(|probed| Some((probed, probed.figure?))).collect();
     let (Some((_, first)), Some((_, last))) = (known.first(), known.last()) else { return Vec::new() };
     let rises = last > first;
-    // A last digit of a float is no trend.
+    // Rounding in the last digit of a float is not a trend.
     let against = |a: f64, b: f64| if rises { b < a - a.abs() * 1e-9 } else { b > a + a.abs() * 1e-9 };
     known
         .windows(2)
@@ -166,7 +174,7 @@ impl Look<'_> {
         }
         let holds = match figure.map(|figure| self.search.until.holds(figure)) {
             Some(None) => {
-                let message = "there is no first run to hold it against: write a number".to_owned();
+                let message = "there is no first run to compare with: write a number".to_owned();
                 return Err(SweepError::Query { text: self.search.until.to_string(), message });
             }
             Some(Some(holds)) => holds,
@@ -216,7 +224,8 @@ mod tests {
         solve(search, resources(2), &Cancel::new(false), &Silent).unwrap()
     }
 
-    /// The baseline reads all from HBM, so a token takes the bytes over its bandwidth, which can be solved by hand.
+    /// The baseline reads all from HBM, so a token takes the bytes over its bandwidth, which can be
+    /// solved by hand.
     #[test]
     fn finds_where_a_bandwidth_is_enough() {
         let mut search = search("memory.hbm.bandwidth", json!("1 TB/s"), json!("16 TB/s"), "simulated_ns < 4ms");
@@ -227,7 +236,7 @@ mod tests {
         let exact = bytes / 4e-3;
         let [crossing] = &solution.crossings[..] else { panic!("{:?}", solution.crossings) };
         let (below, above) = (crossing.below.value.number.unwrap(), crossing.above.value.number.unwrap());
-        // KV writes, a two-thousandth of the bytes, are in the way as well.
+        // KV writes, a two-thousandth of the bytes, use the bus as well.
         assert!(below <= exact * 1.001 && exact * 0.999 <= above, "{below} {exact} {above}");
         assert!(above / below < 1.0002);
         assert!(!crossing.below.holds && crossing.above.holds && solution.against_trend.is_empty());
@@ -262,15 +271,21 @@ mod tests {
 
     #[test]
     fn what_cannot_be_searched_is_refused() {
-        let told = |search: Search| solve(&search, resources(1), &Cancel::new(false), &Silent).unwrap_err().to_string();
-        assert!(told(search("memory.hbm.capasity", json!("1GiB"), json!("2GiB"), "time < 1s")).contains("capacity"));
-        assert!(told(search("memory.hbm.capacity", json!("2GiB"), json!("2GiB"), "time < 1s")).contains("empty"));
-        assert!(told(search("strategy", json!("baseline"), json!("best-ratio"), "time < 1s")).contains("no number"));
+        let error_of =
+            |search: Search| solve(&search, resources(1), &Cancel::new(false), &Silent).unwrap_err().to_string();
         assert!(
-            told(search("memory.hbm.capacity", json!("2GiB"), json!("4GiB"), "steps.x < 1")).contains("simulated_ns")
+            error_of(search("memory.hbm.capasity", json!("1GiB"), json!("2GiB"), "time < 1s")).contains("capacity")
+        );
+        assert!(error_of(search("memory.hbm.capacity", json!("2GiB"), json!("2GiB"), "time < 1s")).contains("empty"));
+        assert!(
+            error_of(search("strategy", json!("baseline"), json!("best-ratio"), "time < 1s")).contains("not a number")
         );
         assert!(
-            told(search("memory.hbm.capacity", json!("2GiB"), json!("4GiB"), "time < 1x")).contains("no first run")
+            error_of(search("memory.hbm.capacity", json!("2GiB"), json!("4GiB"), "steps.x < 1"))
+                .contains("simulated_ns")
+        );
+        assert!(
+            error_of(search("memory.hbm.capacity", json!("2GiB"), json!("4GiB"), "time < 1x")).contains("no first run")
         );
     }
 }
