@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prints the figures of "What the shipped sweeps say" in src/sweep/README.md: mean token latency, by axis.
+"""Prints the figures of "Results of the shipped sweeps" in src/sweep/README.md: mean token latency, by axis.
 
     benches/sweeps.py [--tiersim PATH] [--out FOLDER] [SWEEP...]
 

@@ -20,7 +20,7 @@ pub(super) fn axis_of(text: &str) -> Result<AxisConfig, CliError> {
             (Some((to, points)), _) if points.parse::<u32>().is_ok() => (to, points, false),
             _ => {
                 return Err(wrong(
-                    "say how many values the range has: 1GiB..64GiB/5 at equal distances, 1GiB..64GiBx7 at equal ratios",
+                    "write the number of values of the range: 1GiB..64GiB/5 at equal distances, 1GiB..64GiBx7 at equal ratios",
                 ));
             }
         };

@@ -1,7 +1,8 @@
-//! `tiersim check`: whether files are valid, or what is wrong in them and where.
+//! `tiersim check`: checks whether files are valid, and shows errors with their place.
 //!
-//! The kind of a file is what it starts with ([`FileKind`]); recorded traces are known by their
-//! endings, and are read to their end. All files are checked, even if an earlier one is refused.
+//! The kind of a file is recognized by its beginning ([`FileKind`]); recorded traces are recognized
+//! by their endings, and are read to their end. All files are checked, even if an earlier one is
+//! refused.
 
 use super::error::{BAD_INPUT, CliError};
 use super::print;
@@ -76,7 +77,7 @@ fn check_one(path: &Path, cancel: &Cancel) -> Result<String, CliError> {
         Some(FileKind::Scenario) => scenario(path, &name),
         Some(FileKind::Generator) => {
             let generator = catalog::generator(&in_folder(path))?;
-            // Whether its values are within their limits, a few steps tell.
+            // A few steps are enough to check that its values are within their limits.
             let source = generator.as_ref().map(|it| it.synthetic(1, 1024, 1)).transpose();
             let source = source.map_err(|error| CliError::Usage(format!("{name}: {error}")))?;
             source.map_or_else(|| Err(unknown(&name)), |_| Ok("a generator of skip sets".to_owned()))
@@ -91,14 +92,14 @@ fn check_one(path: &Path, cancel: &Cancel) -> Result<String, CliError> {
     }
 }
 
-/// What the memory system assumes and limits, a line each.
+/// The assumptions and limits of the memory system, a line each.
 fn notes(system: &MemorySystem, config: &MemoryConfig) -> String {
     system.notes(config).iter().map(|note| format!("\n  {note}")).collect()
 }
 
 fn unknown(name: &str) -> CliError {
     CliError::Usage(format!(
-        "{name}: cannot tell what it is: start it with LanguageModel(, MemorySystem(, Scenario(, Sweep(, Generated( or Lifelike("
+        "{name}: the kind of this file is unknown: start it with LanguageModel(, MemorySystem(, Scenario(, Sweep(, Generated( or Lifelike("
     ))
 }
 

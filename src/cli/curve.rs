@@ -85,7 +85,7 @@ pub(super) fn run(args: &CurveArgs) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The largest transfer: more of them than anyone asks for still fit the clock.
+/// The largest transfer, so that the clock can represent any number of transfers that is allowed.
 const LARGEST: Bytes = Bytes::new(1 << 30);
 /// The most shares of reads: each tier has a curve of each.
 const MOST_SHARES: usize = 16;

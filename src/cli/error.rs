@@ -61,14 +61,13 @@ pub(super) enum CliError {
 }
 
 impl CliError {
-    /// For `map_err`: what is wrong with the scenario that was called `name`.
+    /// For `map_err`: an error in the scenario called `name`.
     pub fn of_scenario(name: &str) -> impl FnOnce(ScenarioError) -> Self {
         let name = name.to_owned();
         move |source| Self::Scenario { name, source: Box::new(source) }
     }
 
-    /// For `map_err`: what is wrong with the sweep that was called `file`, where it does not say so
-    /// itself.
+    /// For `map_err`: an error in the sweep called `file`, unless the error names the file itself.
     pub fn of_sweep(file: &str) -> impl FnOnce(SweepError) -> Self {
         let file = file.to_owned();
         move |source| match source {
@@ -104,14 +103,14 @@ impl CliError {
         }
     }
 
-    /// Tells the user on stderr, with the place in the file where there is one.
+    /// Prints the error on stderr, with the place in the file where there is one.
     pub fn report(&self) -> ExitCode {
         let message = match (self, self.invalid()) {
-            // It says which flag names the file.
+            // This error names the flag that names the file.
             (Self::Field(_), _) | (_, None) => self.to_string(),
             (_, Some(invalid)) => invalid.to_string(),
         };
-        tell!("error: {}", shortened(&without_long_numbers(&message), MOST_TOLD));
+        tell!("error: {}", shortened(&without_long_numbers(&message), MOST_MESSAGE));
         if let Some(place) = self.invalid().and_then(place) {
             use std::io::Write;
             let _ = writeln!(std::io::stderr(), "{place}");
@@ -121,7 +120,7 @@ impl CliError {
 }
 
 /// The longest message: longer ones repeat what is wrong in full, which may be a file of 20 MB.
-const MOST_TOLD: usize = 2_000;
+const MOST_MESSAGE: usize = 2_000;
 /// The longest number that is shown digit by digit.
 const MOST_DIGITS: usize = 40;
 /// The longest line that is shown around a place.
@@ -130,21 +129,21 @@ const MOST_SHOWN: usize = 400;
 /// `message` with numbers of hundreds of digits shortened to their first ones and their power of
 /// ten.
 fn without_long_numbers(message: &str) -> String {
-    let mut told = String::with_capacity(message.len().min(1 << 16));
+    let mut short = String::with_capacity(message.len().min(1 << 16));
     let mut rest = message;
     while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
         let digits = rest[start..].bytes().take_while(u8::is_ascii_digit).count();
         let number = &rest[start..start + digits];
-        told.push_str(&rest[..start]);
+        short.push_str(&rest[..start]);
         if digits > MOST_DIGITS && !number.starts_with('0') {
-            told.push_str(&format!("{}.{}e{}", &number[..1], &number[1..4], digits - 1));
+            short.push_str(&format!("{}.{}e{}", &number[..1], &number[1..4], digits - 1));
         } else {
-            told.push_str(number);
+            short.push_str(number);
         }
         rest = &rest[start + digits..];
     }
-    told.push_str(rest);
-    told
+    short.push_str(rest);
+    short
 }
 
 /// The lines around the place of an error, or of long lines the part around it.
@@ -249,7 +248,7 @@ mod tests {
         assert_eq!(without_long_numbers(&long), "'1.000e308' is too much");
     }
 
-    /// miette cannot show what stands beyond column 65535 of a line.
+    /// miette cannot show columns above 65535.
     #[test]
     fn places_in_long_lines_are_shown_in_part() {
         let text: Arc<str> = format!("Scenario({}x:1)", " ".repeat(70_000)).into();

@@ -1,6 +1,6 @@
 //! `tiersim explain`: why a run takes longer than its bound.
 //!
-//! The scenario is run again and again, each time idealized in one more respect, and the
+//! The scenario is run several times, each time idealized in one more respect, and the
 //! differences between the runs are the parts of the loss ([`Ladder`]). An explanation goes into
 //! the folder of the run that it explains, if that is the same run.
 
@@ -38,48 +38,19 @@ const SUMMARY: &str = "summary.json";
 
 pub(super) fn run(args: &ExplainArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
     let mut args = args.run.clone();
-    if args.timeline.is_some() {
-        return Err(CliError::Usage("--timeline is for `tiersim run`: an explanation has none".to_owned()));
-    }
-    if !args.vary.is_empty() {
-        return Err(CliError::Usage(
-            "--vary is for `tiersim run` and `solve`: explain one scenario at a time".to_owned(),
-        ));
-    }
+    refuse(&args)?;
     let folder = run_folder(&mut args)?;
     let config = configure(&args)?;
     let scenarios = scenarios(&args, &config)?;
-    let several = scenarios.len() > 1;
-    let folders: Vec<PathBuf> = scenarios
-        .iter()
-        .map(|scenario| {
-            let strategy = file_name(&scenario.strategy().name());
-            match (&args.out, &folder) {
-                (Some(out), _) if several => out.join(strategy),
-                (Some(out), _) => out.clone(),
-                // What is asked of the run itself is beside it; what is changed is another run.
-                (None, Some(folder)) if is_of(folder, scenario) => folder.clone(),
-                (None, _) => paths::default_folder("explain", &paths::identity(scenario)).join(strategy),
-            }
-        })
-        .collect();
+    let folders = folders_of(&args, &scenarios, folder.as_deref());
     let claims: Result<Vec<_>, _> = folders.iter().map(|folder| report::claim(folder, &report::EXPLANATION)).collect();
     let _claims = claims?;
     for (folder, scenario) in folders.iter().zip(&scenarios) {
-        paths::tell_replaced(folder, "explain.json", scenario);
+        paths::note_replaced(folder, "explain.json", scenario);
     }
-    let runs = |scenario: &Scenario| (Ladder::ideals(scenario).len() as u64 + 1) * scenario.decode() as u64;
-    let bar = Bar::new(scenarios.iter().map(runs).sum());
-    let resources = Resources::new(args.jobs, args.memory_limit);
-    let mut explained = Vec::new();
-    for scenario in &scenarios {
-        let ladder = runs::climb(scenario, resources, cancel, &bar);
-        explained.push(ladder.and_then(|ladder| Ok((ladder.explanation(scenario)?, ladder))));
-    }
-    bar.finish();
-    let explained: Vec<(Explanation, Ladder)> = explained.into_iter().collect::<Result<_, _>>()?;
+    let explained = explain(&args, &scenarios, cancel)?;
     for (((explanation, ladder), folder), scenario) in explained.iter().zip(&folders).zip(&scenarios) {
-        // Beside the run itself the page leads to the run's page.
+        // Beside the run itself, the page links to the run's page.
         let beside = is_of(folder, scenario) && folder.join("report.html").is_file();
         let files = report::explanation_files(explanation, ladder, beside)?;
         // An interruption between computing and writing counts: nothing is written then.
@@ -89,18 +60,8 @@ pub(super) fn run(args: &ExplainArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
         report::write(folder, &files)?;
     }
     folders.iter().take(1).for_each(|folder| paths::refresh_index(folder));
-
     let explanations: Vec<&Explanation> = explained.iter().map(|(explanation, _)| explanation).collect();
-    if args.json {
-        print(&json(&explanations)?)?;
-    } else {
-        let styled = std::io::stdout().is_terminal();
-        let text = |explanation: &&Explanation| {
-            let heading = if several { format!("{}:\n\n", explanation.label()) } else { String::new() };
-            heading + &report::explanation_text(explanation, styled)
-        };
-        print(&explanations.iter().map(text).collect::<Vec<_>>().join("\n\n"))?;
-    }
+    print_explanations(&explanations, args.json)?;
     for folder in &folders {
         note!("the explanation, its page and its pictures are in {}", folder.display());
     }
@@ -108,7 +69,7 @@ pub(super) fn run(args: &ExplainArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     for explanation in explanations {
         for (run, error) in &explanation.errors {
             tell!(
-                "incomplete: {}, {run}: {error}. Only the {} steps that every run got to the end of are explained",
+                "incomplete: {}, {run}: {error}. The explanation covers the {} steps that every run completed",
                 explanation.label(),
                 explanation.steps
             );
@@ -116,6 +77,63 @@ pub(super) fn run(args: &ExplainArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
         }
     }
     Ok(code)
+}
+
+/// Refuses the flags of `tiersim run` that an explanation does not have.
+fn refuse(args: &RunArgs) -> Result<(), CliError> {
+    if args.timeline.is_some() {
+        return Err(CliError::Usage("--timeline is for `tiersim run`: an explanation has none".to_owned()));
+    }
+    if !args.vary.is_empty() {
+        return Err(CliError::Usage(
+            "--vary is for `tiersim run` and `solve`: explain one scenario at a time".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// The folder of each scenario's explanation; `run` is the folder of the run that was named, if
+/// any.
+fn folders_of(args: &RunArgs, scenarios: &[Scenario], run: Option<&Path>) -> Vec<PathBuf> {
+    let several = scenarios.len() > 1;
+    let folder = |scenario: &Scenario| {
+        let strategy = file_name(&scenario.strategy().name());
+        match (&args.out, run) {
+            (Some(out), _) if several => out.join(strategy),
+            (Some(out), _) => out.clone(),
+            // Beside the run if flags changed nothing of it; a changed scenario is another run.
+            (None, Some(folder)) if is_of(folder, scenario) => folder.to_owned(),
+            (None, _) => paths::default_folder("explain", &paths::identity(scenario)).join(strategy),
+        }
+    };
+    scenarios.iter().map(folder).collect()
+}
+
+/// Runs each scenario with its idealizations.
+fn explain(args: &RunArgs, scenarios: &[Scenario], cancel: &Cancel) -> Result<Vec<(Explanation, Ladder)>, CliError> {
+    let steps = |scenario: &Scenario| (Ladder::ideals(scenario).len() as u64 + 1) * scenario.decode() as u64;
+    let bar = Bar::new(scenarios.iter().map(steps).sum());
+    let resources = Resources::new(args.jobs, args.memory_limit);
+    let explained = scenarios.iter().map(|scenario| -> Result<_, RunsError> {
+        let ladder = runs::climb(scenario, resources, cancel, &bar)?;
+        Ok((ladder.explanation(scenario)?, ladder))
+    });
+    let explained: Vec<Result<_, RunsError>> = explained.collect();
+    bar.finish();
+    Ok(explained.into_iter().collect::<Result<_, _>>()?)
+}
+
+/// Prints explanations as JSON, or as tables and sentences.
+fn print_explanations(explanations: &[&Explanation], as_json: bool) -> Result<(), CliError> {
+    if as_json {
+        return print(&json(explanations)?);
+    }
+    let styled = std::io::stdout().is_terminal();
+    let text = |explanation: &&Explanation| {
+        let heading = if explanations.len() > 1 { format!("{}:\n\n", explanation.label()) } else { String::new() };
+        heading + &report::explanation_text(explanation, styled)
+    };
+    print(&explanations.iter().map(text).collect::<Vec<_>>().join("\n\n"))
 }
 
 /// The folder of the run that was named, by itself or by its `summary.json`; it is named by the

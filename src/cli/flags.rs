@@ -7,8 +7,7 @@
 //!
 //! Two things are more than an assignment. A recorded trace brings its length along, as
 //! `prefill_tokens` and `decode_tokens`, which flags for these two may change again. And some flags
-//! are for one kind of trace alone, which is said better than by the name of a field that is not
-//! there.
+//! are only for one kind of trace, which gets a better message than that a field does not exist.
 
 use super::arguments::{self, Offering};
 use super::error::CliError;
@@ -169,7 +168,7 @@ const LINKED: &str = "LINKED";
 struct Flag {
     /// As it is typed, without the dashes.
     name: &'static str,
-    /// What its value is called in help.
+    /// The name of its value in help.
     value: &'static str,
     /// The path of the field, as `--set` takes it; [`LINKED`] is the first tier that has a link.
     path: &'static str,
@@ -180,7 +179,7 @@ struct Flag {
     trace: Trace,
 }
 
-/// How a value is read, and what else of a command line may be one.
+/// How a value is read, and the arguments that may be one.
 #[derive(Clone, Copy)]
 enum Reader {
     /// A whole number.
@@ -203,7 +202,7 @@ enum Trace {
     Recorded,
     /// `Generated(...)` or `Lifelike(...)`.
     Synthetic,
-    /// `Generated(...)` alone.
+    /// Only `Generated(...)`.
     Generated,
 }
 
@@ -412,8 +411,8 @@ impl FieldFlags {
 }
 
 impl Given {
-    /// Whether it says which recording there is, and what of it is used: what its length follows
-    /// from.
+    /// Whether the flag sets the recording or the part of it that is used, from which the length
+    /// follows.
     fn is_of_recording(&self) -> bool {
         self.flag.path == "trace" || self.flag.trace == Trace::Recorded
     }

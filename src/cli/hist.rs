@@ -26,13 +26,13 @@ pub(super) struct HistArgs {
     /// one
     #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "tags")]
     merge: Option<Merge>,
-    /// Take the histograms of the second file from those of the first, which they must be part of
+    /// Subtract the histograms of the second file from those of the first, which must include them
     #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["files", "merge"])]
     subtract: Vec<PathBuf>,
     /// Only these tags, such as token_latency
     #[arg(long, value_name = "TAG,...", value_delimiter = ',')]
     tag: Vec<String>,
-    /// How long a recorded 1 is [default: what tiersim writes, ps in a .hlog and ns in a .hgrm]
+    /// The unit of recorded values [default: that of tiersim, ps in a .hlog and ns in a .hgrm]
     #[arg(long, value_name = "UNIT")]
     unit: Option<Unit>,
     /// The folder for the pictures and, of one result, its histograms.hlog and .hgrm files
@@ -93,7 +93,7 @@ pub(super) fn run(args: &HistArgs) -> Result<ExitCode, CliError> {
         read.push(distributions);
     }
     if read.iter().any(|distributions| distributions.approximate) {
-        tell!("a .hgrm file keeps some percentiles only: what is between two of them counts as the greater");
+        tell!("a .hgrm file keeps some percentiles only: values between two of them count as the greater");
     }
     let names = labels(paths);
     let results = combine(args, read, &names)?;
@@ -114,7 +114,7 @@ pub(super) fn run(args: &HistArgs) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is shown, each by its name.
+/// The distributions to show, each with its name.
 fn combine(
     args: &HistArgs,
     read: Vec<Distributions>,
@@ -138,7 +138,7 @@ fn combine(
 fn files(results: &[(String, Distributions)]) -> Result<Vec<Artifact>, CliError> {
     let mut files = Vec::new();
     if let [(_, result)] = results {
-        // An interval without a time in it has no percentiles.
+        // An empty interval has no percentiles.
         let filled: Vec<&(String, Timings)> = result.named.iter().filter(|(_, timings)| timings.count() > 0).collect();
         let names = distinct(filled.iter().map(|(tag, _)| crate::simulation::file_name(tag)).collect());
         let named: Vec<(String, &Timings)> = names.into_iter().zip(filled.iter().map(|(_, timings)| timings)).collect();
@@ -200,7 +200,7 @@ fn figures(result: &Distributions) -> Value {
     Value::Object(result.named.iter().filter_map(of).collect())
 }
 
-/// What to call each of `paths`: the last part of it that says something, with as many before it as
+/// A label for each of `paths`: its last meaningful part, with as many parts before it as
 /// distinguish it from the others.
 pub(super) fn labels(paths: &[PathBuf]) -> Vec<String> {
     let parts = |path: &Path| -> Vec<String> {
@@ -219,11 +219,11 @@ pub(super) fn labels(paths: &[PathBuf]) -> Vec<String> {
         .iter()
         .enumerate()
         .map(|(index, own)| {
-            let alone = |count: usize| {
+            let single = |count: usize| {
                 let others = all.iter().enumerate().filter(|(other, _)| *other != index);
                 others.into_iter().all(|(_, other)| last(other, count) != last(own, count))
             };
-            match (1..=longest).find(|count| alone(*count)) {
+            match (1..=longest).find(|count| single(*count)) {
                 Some(count) => last(own, count),
                 // The same path twice.
                 None => format!("{} ({})", last(own, 1), index + 1),

@@ -1,4 +1,4 @@
-//! `tiersim list`: all that has a name, or one thing of it in detail.
+//! `tiersim list`: everything that has a name, or one named thing in detail.
 //!
 //! Names are those of the [`catalog`] and of the parts of strategies. With `--ron` the file behind
 //! a name is printed as it is, to start one's own from.
@@ -23,13 +23,13 @@ pub(super) struct ListArgs {
     /// latencies, best shares
     #[arg(long, value_name = "MEMORY", group = "kind", value_parser = arguments::memory(), hide_possible_values = true)]
     memory: Option<String>,
-    /// Show what this DRAM part achieves of its peak, by granule and read share
+    /// Show the share of its peak that this DRAM part achieves, by granule and read share
     #[arg(long, value_name = "PART", group = "kind", value_parser = arguments::dram(), hide_possible_values = true)]
     dram: Option<String>,
     /// Show this language model: layers, weights, KV
     #[arg(long, value_name = "MODEL", group = "kind", value_parser = arguments::model(), hide_possible_values = true)]
     model: Option<String>,
-    /// Show what this link carries
+    /// Show the bandwidth of this link
     #[arg(long, value_name = "LINK", group = "kind", value_parser = arguments::link(), hide_possible_values = true)]
     link: Option<String>,
     /// Show the parts of this strategy
@@ -108,22 +108,7 @@ fn all() -> Result<ExitCode, CliError> {
         "Strategies (--strategy)",
         NAMED.iter().map(|(name, about, strategy)| (name.to_string(), strategy.knowledge().label(about))).collect(),
     ));
-    // With parameters as they are written, and their defaults.
-    let part = |name: &str, parameters: Vec<(String, String)>, ahead: usize, about: &str| {
-        let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}: {value}")).collect();
-        let shown = if parameters.is_empty() { name.to_owned() } else { format!("{name}({})", parameters.join(", ")) };
-        (shown, Knowledge::of(ahead).label(about))
-    };
-    let parts = InitializationKind::ALL.iter().map(|kind| part(kind.name(), kind.parameters(), 0, kind.about()));
-    sections.push(("Initializations (--initialization)", parts.collect()));
-    let parts = PlacementKind::ALL
-        .iter()
-        .map(|kind| part(kind.name(), kind.parameters(), kind.build().look_ahead(), kind.about()));
-    sections.push(("Placements (--placement)", parts.collect()));
-    let parts = MigrationKind::ALL
-        .iter()
-        .map(|kind| part(kind.name(), kind.parameters(), kind.build().look_ahead(), kind.about()));
-    sections.push(("Migrations (--migration)", parts.collect()));
+    sections.extend(strategy_parts());
 
     let width = sections.iter().flat_map(|(_, entries)| entries).map(|(name, _)| name.len()).max().unwrap_or(0);
     let mut text = Vec::new();
@@ -136,7 +121,30 @@ fn all() -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The tiers of a memory system: what is on the data sheet, and what is left of it.
+/// The parts of strategies by kind, each with its parameters as they are written and their
+/// defaults.
+fn strategy_parts() -> [(&'static str, Vec<(String, String)>); 3] {
+    let part = |name: &str, parameters: Vec<(String, String)>, ahead: usize, about: &str| {
+        let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        let shown = if parameters.is_empty() { name.to_owned() } else { format!("{name}({})", parameters.join(", ")) };
+        (shown, Knowledge::of(ahead).label(about))
+    };
+    let initializations =
+        InitializationKind::ALL.iter().map(|kind| part(kind.name(), kind.parameters(), 0, kind.about()));
+    let placements = PlacementKind::ALL
+        .iter()
+        .map(|kind| part(kind.name(), kind.parameters(), kind.build().look_ahead(), kind.about()));
+    let migrations = MigrationKind::ALL
+        .iter()
+        .map(|kind| part(kind.name(), kind.parameters(), kind.build().look_ahead(), kind.about()));
+    [
+        ("Initializations (--initialization)", initializations.collect()),
+        ("Placements (--placement)", placements.collect()),
+        ("Migrations (--migration)", migrations.collect()),
+    ]
+}
+
+/// The tiers of a memory system: their figures on data sheets, and the bandwidths achieved.
 fn memory_system(name: &str) -> Result<ExitCode, CliError> {
     let config = catalog::memory(name)?;
     let system = MemorySystem::new(&config).map_err(|error| CliError::Usage(format!("{name}: {error}")))?;
@@ -178,7 +186,7 @@ fn memory_system(name: &str) -> Result<ExitCode, CliError> {
     }
     let mut text = format!("{}: {}\n\n{}\n", config.name, config.about, table.render(std::io::stdout().is_terminal()));
     text.push_str(
-        "\nEffective: what long reads, long writes, and as many of each achieve, behind the link where there is one.",
+        "\nEffective: the bandwidth of long reads, of long writes, and of as many of each, behind the link where there is one.",
     );
     for note in system.notes(&config) {
         text.push_str(&format!("\n{note}"));
@@ -192,7 +200,7 @@ fn memory_system(name: &str) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a DRAM part achieves of its peak.
+/// The share of its peak that a DRAM part achieves.
 fn dram(name: &str) -> Result<ExitCode, CliError> {
     let efficiency =
         Efficiency::new(&catalog::efficiency(name)?).map_err(|error| CliError::Usage(format!("{name}: {error}")))?;
@@ -203,7 +211,7 @@ fn dram(name: &str) -> Result<ExitCode, CliError> {
         Table::new([vec![Column::text(what)], columns.to_vec()].concat())
     };
     let mut text = format!(
-        "{name}: {}\nRefreshes take {:.1} % of the time; opening rows is no limit from {} a row on; a change of direction costs {}.\n",
+        "{name}: {}\nRefreshes take {:.1} % of the time; opening rows limits nothing from {} a row on; a change of direction costs {}.\n",
         catalog::about_dram(name)?,
         100.0 * part.refresh_share(),
         part.bytes_per_activation(),
@@ -225,7 +233,7 @@ fn dram(name: &str) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The first line of a RON file, which says what it is.
+/// The first line of a RON file, which describes it.
 fn first_comment(text: &'static str) -> &'static str {
     text.lines().next().unwrap_or("").trim_start_matches('/').trim()
 }

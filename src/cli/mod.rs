@@ -1,10 +1,10 @@
-//! The command line: a file a command.
+//! The command line: a file for each command.
 //!
-//! Results go to stdout, everything meant for a person in passing to stderr. Exit codes: 0 done, 1
+//! Results go to stdout; progress, notes and errors go to stderr. Exit codes: 0 done, 1
 //! a run that ended incomplete or a condition of `compare --fail-if` that holds, 2 bad input or
 //! usage, 130 interrupted.
 
-/// A line to stderr in passing, unless --quiet was given.
+/// Prints a note on stderr, unless --quiet was given.
 macro_rules! note {
     ($($part:tt)+) => {{
         if !$crate::cli::terminal::is_quiet() {
@@ -13,8 +13,7 @@ macro_rules! note {
     }};
 }
 
-/// A line to stderr, with control characters written out. A reader that has gone away is no reason
-/// to end.
+/// Prints a line on stderr, with control characters escaped. A closed stderr is not an error.
 macro_rules! tell {
     ($($part:tt)+) => {{
         use std::io::Write;
@@ -78,23 +77,23 @@ enum Command {
     Study(study::StudyArgs),
     /// Run one scenario, with one strategy or several to compare
     Run(Box<scenario_args::RunArgs>),
-    /// Run every strategy on one scenario, and set them side by side: the fastest first, with what
-    /// each must know
+    /// Run every strategy on one scenario and compare them: the fastest first, with the knowledge
+    /// that each needs
     Strategies(Box<strategies::StrategiesArgs>),
-    /// Run a grid of scenarios: what varies is in a file or on the command line; on one machine or
-    /// in shards on several
+    /// Run a grid of scenarios, with axes from a file or the command line; on one machine or in
+    /// shards on several
     Sweep(Box<sweep::SweepArgs>),
     /// Find where along one axis a condition begins to hold: how much HBM is enough, how fast a
     /// link
     Solve(Box<solve::SolveArgs>),
-    /// Set results side by side: what differs in configuration, time, latency, alpha and use; as a
-    /// gate with --fail-if
+    /// Compare results: the differences in configuration, time, latency, alpha and utilization; as
+    /// a gate with --fail-if
     Compare(compare::CompareArgs),
-    /// Say why a run is as slow as it is: what lies between its bound and its time, step by step,
-    /// and what it waits for
+    /// Explain why a run is as slow as it is: the costs from its bound to its time, step by step,
+    /// and the bottlenecks that it waits for
     Explain(Box<explain::ExplainArgs>),
-    /// Print and draw the percentiles of histograms (.hlog, .hgrm), merge them, or take some from
-    /// others
+    /// Print and draw the percentiles of histograms (.hlog, .hgrm), merge them, or subtract one
+    /// from another
     Hist(hist::HistArgs),
     /// Run a list of transfers on a memory system, without a model
     Replay(replay::ReplayArgs),
@@ -112,12 +111,12 @@ enum Command {
     Man(shell::ManArgs),
     /// Print the JSON Schema of summary.json, or of another result
     Schema(shell::SchemaArgs),
-    /// Say whether configuration files and traces are valid, or what is wrong and where
+    /// Check configuration files and traces: whether they are valid, or what is wrong and where
     Check(check::CheckArgs),
 }
 
 impl Command {
-    /// Whether it ends by itself once Ctrl-C was pressed, so that what is finished is kept.
+    /// Whether it ends by itself after Ctrl-C, so that finished work is kept.
     fn looks_at_the_flag(&self) -> bool {
         match self {
             Self::Sweep(args) => args.runs_cells(),
@@ -177,14 +176,14 @@ fn interruptible(cancel: &Arc<AtomicBool>, looks_at_the_flag: bool) {
     }
 }
 
-/// What the heading of a table begins and ends with on a terminal.
+/// The escape codes around the heading of a table on a terminal.
 const STYLES: [&str; 2] = ["\u{1b}[1m", "\u{1b}[0m"];
 
-/// Prints results to stdout, with control characters of names written out. A reader that has gone
-/// away is no error: `tiersim list | head`.
+/// Prints results to stdout, with control characters of names escaped. A closed stdout is not an
+/// error: `tiersim list | head`.
 fn print(text: &str) -> Result<(), CliError> {
     use std::io::Write;
-    // Styles are ours; all else that steers a terminal is out of a file.
+    // Only tiersim's own styles stay; other control characters come from files.
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((at, style)) = STYLES.iter().filter_map(|style| Some((rest.find(style)?, style))).min() {

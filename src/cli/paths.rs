@@ -17,8 +17,8 @@ pub(super) fn default_folder(kind: &str, identity: &Identity) -> PathBuf {
     Path::new(OUT).join(kind).join(identity.folder())
 }
 
-/// What the scenario that was named says before flags change it. A `summary.json` is no such file:
-/// it says what was run.
+/// The scenario's file before flags change it. `None` for a `summary.json`, which is not such a
+/// file but the record of a run.
 pub(super) fn written(scenario: &str) -> Option<Arc<ScenarioConfig>> {
     if Path::new(scenario).file_name().is_some_and(|name| name == "summary.json") {
         return None;
@@ -31,8 +31,8 @@ pub(super) fn identity(scenario: &Scenario) -> Identity {
     Identity::of(scenario.resolved(), scenario.written().map(Arc::as_ref))
 }
 
-/// A folder for each scenario by its strategy, below `out`. Names that no path can tell apart get a
-/// number.
+/// A folder for each scenario by its strategy, below `out`. Strategies with the same file name get
+/// a number.
 pub(super) fn strategy_folders(out: &Path, scenarios: &[Scenario]) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = Vec::with_capacity(scenarios.len());
     for scenario in scenarios {
@@ -48,23 +48,23 @@ pub(super) fn strategy_folders(out: &Path, scenarios: &[Scenario]) -> Vec<PathBu
 pub(super) fn prepare(jobs: &[Job<'_>]) -> Result<Vec<Claim>, CliError> {
     let names = report::run_file_names();
     let claims = jobs.iter().map(|job| report::claim(&job.folder, &names)).collect::<Result<_, _>>()?;
-    jobs.iter().for_each(|job| tell_replaced(&job.folder, "summary.json", job.scenario));
+    jobs.iter().for_each(|job| note_replaced(&job.folder, "summary.json", job.scenario));
     Ok(claims)
 }
 
-/// Tells where the results in `folder`, of which `file` has the scenario, are of another
+/// Prints a note if the results in `folder`, of which `file` has the scenario, are of another
 /// configuration.
-pub(super) fn tell_replaced(folder: &Path, file: &str, scenario: &Scenario) {
+pub(super) fn note_replaced(folder: &Path, file: &str, scenario: &Scenario) {
     if let Some(changes) = replaced(&folder.join(file), scenario) {
         note!("{} holds the results of another configuration, which are replaced: {changes}", folder.display());
     }
 }
 
 /// The most differences that a note lists.
-const TOLD: usize = 3;
+const MOST_NOTED: usize = 3;
 
-/// In what the scenario of `file` differs from `scenario`; `None` where there is none, or where it
-/// is the same.
+/// The differences between the scenario of `file` and `scenario`; `None` where there is no file, or
+/// no difference.
 fn replaced(file: &Path, scenario: &Scenario) -> Option<String> {
     let there = ScenarioConfig::load(file.to_str()?).ok()?;
     let trees = [&there, scenario.resolved()].map(|config| serde_json::to_value(config).unwrap_or_default());
@@ -76,14 +76,14 @@ fn replaced(file: &Path, scenario: &Scenario) -> Option<String> {
     let shown = |field: &crate::simulation::Difference| {
         format!("{} was {}, now {}", field.path, field.shown(0), field.shown(1))
     };
-    let mut told: Vec<String> = changed.iter().take(TOLD).map(shown).collect();
-    if changed.len() > TOLD {
-        told.push(format!("{} differences more", changed.len() - TOLD));
+    let mut noted: Vec<String> = changed.iter().take(MOST_NOTED).map(shown).collect();
+    if changed.len() > MOST_NOTED {
+        noted.push(format!("{} more differences", changed.len() - MOST_NOTED));
     }
-    Some(told.join("; "))
+    Some(noted.join("; "))
 }
 
-/// What a page of several runs says of which runs it shows.
+/// The list of the runs that a page of several runs shows.
 pub(super) fn shown(jobs: &[Job<'_>], finished: &[Finished]) -> Result<Artifact, CliError> {
     let name = |job: &Job<'_>| job.folder.file_name().map(|name| name.to_string_lossy().into_owned());
     let runs: Vec<(String, &Summary)> =
@@ -102,8 +102,8 @@ pub(super) fn pages_beside(jobs: &[Job<'_>]) -> Vec<PathBuf> {
     pages
 }
 
-/// Tells which of these pages are gone, as they showed runs that were replaced.
-pub(super) fn tell_removed(pages: &[PathBuf]) {
+/// Prints a note for each of these pages that was removed, as it showed a run that was replaced.
+pub(super) fn note_removed(pages: &[PathBuf]) {
     for page in pages.iter().filter(|page| !page.is_file()) {
         note!("{} showed a run that has been replaced: it is removed", page.display());
     }
@@ -111,7 +111,7 @@ pub(super) fn tell_removed(pages: &[PathBuf]) {
 
 /// Rewrites `out/index.html` if `written` lies below `out`.
 pub(super) fn refresh_index(written: &Path) {
-    // Where `out` is a result's own folder, what else is in it is that result's.
+    // Where `out` is itself the folder of a result, it has no list of results.
     let is_result =
         ["summary.json", "sweep.json", "report.html"].iter().any(|file| Path::new(OUT).join(file).is_file());
     if is_below_out(written)

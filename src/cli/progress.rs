@@ -1,7 +1,7 @@
 use crate::runs::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A bar on stderr, in simulated tokens; nothing where stderr is no terminal.
+/// A progress bar on stderr, in simulated tokens; hidden where stderr is not a terminal.
 pub(super) struct Bar(ProgressBar);
 
 impl Bar {
@@ -13,7 +13,7 @@ impl Bar {
         Self(bar)
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(&self) {
         self.0.finish_and_clear();
     }

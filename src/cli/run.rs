@@ -26,7 +26,7 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
     let scenarios = scenarios_of(args, &config, with_reference(args, &config))?;
     let main = scenarios.last().expect("a run has at least one strategy");
     let out = args.out.clone().unwrap_or_else(|| paths::default_folder("runs", &paths::identity(main)));
-    // A folder that was asked for holds the run itself, if there is but one.
+    // A folder given with --out is that of the run itself, if there is only one run.
     let itself = scenarios.len() == 1 && args.out.is_some();
     let folders = if itself { vec![out.clone()] } else { paths::strategy_folders(&out, &scenarios) };
     let jobs: Vec<Job<'_>> = scenarios
@@ -41,7 +41,7 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
     if let Some(steps) = &args.timeline {
         check_timeline(steps, &scenarios)?;
     }
-    // The folder around the others first: where it cannot be had, nothing is created in it.
+    // The outer folder first: if it cannot be claimed, nothing is created in it.
     let _around = (jobs.len() > 1).then(|| report::claim(&out, &["report.html"])).transpose()?;
     let _claims = paths::prepare(&jobs)?;
     let pages = paths::pages_beside(&jobs);
@@ -52,7 +52,7 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
     if finished.len() > 1 {
         report::write(&out, &side_by_side(&jobs, &finished)?)?;
     }
-    paths::tell_removed(&pages);
+    paths::note_removed(&pages);
     paths::refresh_index(&out);
 
     if args.json {
@@ -60,7 +60,7 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
     } else {
         print_results(&finished)?;
     }
-    tell_assumptions(main);
+    note_assumptions(main);
     note!("results are in {}", out.display());
     let mut code = ExitCode::SUCCESS;
     for run in &finished {
@@ -72,7 +72,7 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
     Ok(code)
 }
 
-/// Refuses steps that the run has not, or so many that nobody could look at them.
+/// Refuses steps that the run does not have, or so many that the file would be unusable.
 fn check_timeline(Steps(steps): &Steps, scenarios: &[Scenario]) -> Result<(), CliError> {
     let asked = format!("--timeline {}..{}", steps.start, steps.end);
     let shortest = scenarios.iter().map(Scenario::decode).min().unwrap_or(0);
@@ -82,14 +82,14 @@ fn check_timeline(Steps(steps): &Steps, scenarios: &[Scenario]) -> Result<(), Cl
     let most = scenarios.iter().map(Timeline::most_steps).min().unwrap_or(1);
     if steps.len() > most {
         return Err(CliError::Usage(format!(
-            "{asked}: {} steps would make a file of more than half a GB: take at most {most} of this model and memory system",
+            "{asked}: {} steps would give a file of more than half a GB: take at most {most} steps with this model and memory system",
             steps.len()
         )));
     }
     Ok(())
 }
 
-/// Prints the tables of the runs and what they say; on a terminal their curves as well.
+/// Prints the tables and the sentences of the runs; on a terminal their curves as well.
 fn print_results(finished: &[Finished]) -> Result<(), CliError> {
     let mut columns = vec![Column::text("strategy")];
     columns.extend(tables::result_columns());
@@ -114,7 +114,7 @@ fn print_results(finished: &[Finished]) -> Result<(), CliError> {
         if let (Some(charged), Some(ratio)) = (bound.charged_ns, bound.achieved_over_charged) {
             let tighter = 100.0 * (charged / bound.simulated_ns - 1.0);
             print(&format!(
-                "{}: {ratio:.4} times the bound that pays for what must move, which is {tighter:.2} % above the one that does not",
+                "{}: {ratio:.4} times the bound that includes necessary migration, which is {tighter:.2} % above the bound without it",
                 run.report.summary.label()
             ))?;
         }
@@ -122,9 +122,9 @@ fn print_results(finished: &[Finished]) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Notes on the machine that change how far the times can be trusted: tiers without an efficiency,
-/// and limits that keep a tier below its bandwidth.
-fn tell_assumptions(scenario: &Scenario) {
+/// Prints notes on the machine that affect the accuracy of times: tiers without an efficiency, and
+/// limits that keep a tier below its bandwidth.
+fn note_assumptions(scenario: &Scenario) {
     let Reference::Inline(memory) = &scenario.resolved().memory else { return };
     let ideal: Vec<&str> =
         memory.tiers.iter().filter(|tier| tier.efficiency.is_none()).map(|tier| tier.name.as_str()).collect();
@@ -136,12 +136,12 @@ fn tell_assumptions(scenario: &Scenario) {
     }
 }
 
-/// `run --vary`: a sweep. Its folder is named after what it is, so that the same one again goes on
-/// or is there already.
+/// `run --vary`: a sweep. Its folder is named after its contents, so that the same command resumes
+/// or finds its results.
 fn vary(args: &RunArgs, scenarios: &[Scenario], cancel: &Cancel) -> Result<ExitCode, CliError> {
     if args.timeline.is_some() || args.json {
         return Err(CliError::Usage(
-            "--vary has a row for each run, not its files: leave out --timeline and --json".to_owned(),
+            "--vary writes a row for each run instead of its files: leave out --timeline and --json".to_owned(),
         ));
     }
     let base = scenarios[0].resolved().clone();
@@ -172,8 +172,8 @@ fn labelled<'a>(labels: &'a [String], finished: &'a [Finished]) -> Vec<Labelled<
     labels.iter().zip(finished).map(|(label, run)| Labelled { label, run: &run.report }).collect()
 }
 
-/// `report.html` of all runs, beside their folders, with the list of what it shows; each has its
-/// own within.
+/// `report.html` of all runs, beside their folders, with the list of its runs; each run has its own
+/// page in its folder.
 fn side_by_side(jobs: &[Job<'_>], finished: &[Finished]) -> Result<Vec<Artifact>, CliError> {
     let labels = labels(finished);
     let runs = labelled(&labels, finished);

@@ -1,4 +1,4 @@
-//! The arguments that say what is run: those of `tiersim run`, which `strategies`, `explain`,
+//! The arguments that define a scenario: those of `tiersim run`, which `strategies`, `explain`,
 //! `solve` and the entries of `compare` take as well.
 //!
 //! A scenario is read once, flags and `--set` are made into assignments and applied to it once
@@ -31,7 +31,7 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     fields: FieldFlags,
     /// Any other field, by its path under `scenario` in summary.json:
-    /// memory.external.capacity=2TiB; several times for several
+    /// memory.external.capacity=2TiB; repeat the flag for several
     #[arg(long, value_name = "PATH=VALUE")]
     pub set: Vec<String>,
     /// Run a grid: FIELD=VALUE,VALUE,... or FIELD=FROM..TO/POINTS (FROM..TOxPOINTS at equal
@@ -53,7 +53,7 @@ pub(super) struct RunArgs {
     /// How many runs at a time [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), allow_negative_numbers = true)]
     pub jobs: Option<u16>,
-    /// What the runs may take together [default: three quarters of the memory that is free]
+    /// The memory that all runs may take together [default: three quarters of the free memory]
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub memory_limit: Option<Bytes>,
 }
@@ -94,8 +94,8 @@ pub(super) fn assignment(text: &str) -> Result<Assignment, CliError> {
     Ok(Assignment { path: path.to_owned(), value: typed(value), asked: format!("--set {text}") })
 }
 
-/// The scenario with every flag applied, but for the strategy. What `--set` says holds over what
-/// flags say.
+/// The scenario with every flag applied, but for the strategy. `--set` takes precedence over other
+/// flags.
 pub(super) fn configure(args: &RunArgs) -> Result<ScenarioConfig, CliError> {
     let written = ScenarioConfig::load(&args.scenario)?;
     let mut assignments = args.fields.assignments(&written)?;
@@ -115,10 +115,10 @@ fn strategies(args: &RunArgs, config: &ScenarioConfig) -> Vec<Strategy> {
     if args.strategy.is_empty() { vec![config.strategy] } else { args.strategy.clone() }
 }
 
-/// The same; where nothing was said about the strategy, after the reference that the default one is
-/// held against.
+/// The same; without any flag about the strategy, preceded by the reference that the default
+/// strategy is compared with.
 ///
-/// A `summary.json` says what its strategy was, so that it repeats that run alone.
+/// A `summary.json` has its strategy, so that it repeats only that run.
 pub(super) fn with_reference(args: &RunArgs, config: &ScenarioConfig) -> Vec<Strategy> {
     let mut strategies = strategies(args, config);
     let has_parts = !args.fields.parts_of_strategy().is_empty();
@@ -151,8 +151,8 @@ pub(super) fn scenarios_of(
     let mut scenarios: Vec<Scenario> = Vec::new();
     let written = paths::written(&args.scenario);
     for strategy in strategies {
-        // What the first has resolved need not be resolved again: fitting a generator to a trace
-        // takes a second.
+        // The first scenario's resolved parts are reused: fitting a generator to a trace takes a
+        // second.
         let mut config = scenarios.first().map_or(config, Scenario::resolved).clone();
         config.strategy = strategy;
         let scenario = Scenario::new(config).map_err(CliError::of_scenario(&args.scenario))?;

@@ -1,4 +1,5 @@
-//! What the command line says of itself: completions, manual pages, the schema of its results.
+//! Descriptions of the command line for other programs: completions, manual pages, and the schemas
+//! of its results.
 
 use super::error::CliError;
 use super::{Cli, arguments, print};
@@ -81,7 +82,7 @@ fn collect(command: &clap::Command, name: &str, pages: &mut Vec<Artifact>) -> Re
 /// `tiersim schema`.
 #[derive(Args)]
 pub(super) struct SchemaArgs {
-    /// Of which file
+    /// The file whose schema is printed
     #[arg(value_enum, default_value_t = Documented::Summary)]
     file: Documented,
 }

@@ -54,7 +54,7 @@ pub(super) fn link(name: &str) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A strategy's parts with all their parameters; as RON, what a scenario takes for its `strategy`.
+/// A strategy's parts with all their parameters; as RON, a value of a scenario's `strategy`.
 pub(super) fn strategy(name: &str, ron: bool) -> Result<ExitCode, CliError> {
     let strategy: Strategy = name.parse().map_err(|error| CliError::Usage(format!("--strategy: {error}")))?;
     let whole = |name: &str, parameters: Vec<(String, String)>| {

@@ -1,8 +1,8 @@
 //! `tiersim solve`: where along one axis a condition begins to hold.
 //!
-//! Some values are tried at first, and then every stretch is halved between whose ends the
-//! condition changes. A condition that changes twice between two of the first values is not seen,
-//! and what is printed says so where the figure does not go one way.
+//! Some values are run first, and then every stretch between whose ends the condition changes is
+//! halved. A condition that changes twice between two of the first values is missed; a warning is
+//! printed where the figure is not monotonic.
 
 use super::error::{CliError, INCOMPLETE};
 use super::scenario_args::{RunArgs, configure, scenarios};
@@ -19,23 +19,24 @@ use serde_json::json;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-/// `tiersim solve`: what `tiersim run` takes, but for what is written.
+/// `tiersim solve`: the arguments of `tiersim run`, except those for files.
 #[derive(Args)]
 #[command(mut_arg("timeline", |it| it.hide(true)))]
 #[command(mut_arg("out", |it| it.hide(true)))]
 #[command(mut_arg("vary", |it| it.help("The field to vary, with its ends: memory.hbm.capacity=1GiB..64GiB").value_name("FIELD=FROM..TO")))]
-#[command(mut_arg("json", |it| it.help("Print what was found as JSON on stdout, and nothing else there")))]
+#[command(mut_arg("json", |it| it.help("Print the result as JSON on stdout, and nothing else there")))]
 pub(super) struct SolveArgs {
     #[command(flatten)]
     run: RunArgs,
-    /// What is to hold: 'achieved_over_bound < 1.05', 'p99 < 9ms'
+    /// The condition: 'achieved_over_bound < 1.05', 'p99 < 9ms'
     #[arg(long, value_name = "CONDITION")]
     until: String,
-    /// How many values are looked at before stretches are halved: what changes twice between two of
-    /// them is not seen
+    /// How many values are run before stretches are halved: a condition that changes twice between
+    /// two of them is missed
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(2..=i64::from(crate::sweep::MOST_SAMPLES)))]
     samples: u32,
-    /// How close the ends are to be between which the condition changes, as a share of the value
+    /// The greatest distance between the two values between which the condition changes, as a share
+    /// of the value
     #[arg(long, value_name = "SHARE", default_value = "1%")]
     tolerance: crate::units::Ratio,
 }
@@ -114,7 +115,7 @@ fn sentences(search: &Search, solution: &Solution) -> Vec<String> {
         figure.or_else(|| probed.error.clone()).unwrap_or_default()
     };
     let (field, until) = (&search.field, &search.until);
-    // Where the strategy is what varies, each value names its own.
+    // Where the strategy varies, each value names its own.
     let varies = field == "strategy" || field.starts_with("strategy.");
     let mut lines = Vec::new();
     if !varies {
@@ -123,7 +124,7 @@ fn sentences(search: &Search, solution: &Solution) -> Vec<String> {
     if let (true, Some(first), Some(last)) = (crossings.is_empty(), probed.first(), probed.last()) {
         let word = if first.holds { "everywhere" } else { "nowhere" };
         lines.push(format!(
-            "{until} holds {word} from {} to {}, as far as {} values tell: {} and {} at the ends.",
+            "{until} holds {word} from {} to {}, judging by {} values: {} and {} at the ends.",
             at(first),
             at(last),
             probed.len(),
@@ -143,12 +144,12 @@ fn sentences(search: &Search, solution: &Solution) -> Vec<String> {
         ));
     }
     if crossings.len() > 1 {
-        lines.push(format!("It changes {} times: there is no one breaking point.", crossings.len()));
+        lines.push(format!("It changes {} times: there is no single breaking point.", crossings.len()));
     }
     match against_trend.first() {
-        None => lines.push(format!("{} goes one way over all {} values.", search.until.path(), probed.len())),
+        None => lines.push(format!("{} is monotonic over all {} values.", search.until.path(), probed.len())),
         Some((below, above)) => lines.push(format!(
-            "{} does not go one way: {} of {} neighbours go against its trend, as from {} ({}) to {} ({}); there may be changes between the values looked at, which more --samples would show.",
+            "{} is not monotonic: {} of {} pairs of neighbours go against its trend, such as from {} ({}) to {} ({}); the condition may change between the values that were run, which more --samples would show.",
             search.until.path(),
             against_trend.len(),
             probed.len() - 1,

@@ -1,8 +1,8 @@
 //! `tiersim strategies`: every strategy on one scenario, the fastest first.
 //!
 //! The skip sets are the same for all of them, so they are generated or read once where they fit in
-//! memory. The table says of each strategy what it must know: an oracle is not a result that a real
-//! system could reach.
+//! memory. The table has the knowledge that each strategy needs: an oracle's result is not one that
+//! a real system could reach.
 
 use super::error::{CliError, INCOMPLETE};
 use super::progress::Bar;
@@ -31,7 +31,7 @@ pub(super) struct StrategiesArgs {
     run: RunArgs,
 }
 
-/// Skip sets of a scenario up to this size are made once for all strategies.
+/// Skip sets of a scenario up to this size are generated once for all strategies.
 const SHARED_SKIPS: Bytes = Bytes::new(2 << 30);
 
 pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
@@ -48,16 +48,7 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
     } else {
         scenario_args::scenarios(args, &config)?
     };
-    let Shape { layers, prefill, decode, .. } = scenarios[0].shape();
-    let room = args.memory_limit.unwrap_or_else(usable_memory);
-    if StoredSkips::bytes(layers, prefill, decode) <= SHARED_SKIPS.min(Bytes::new(room.get() / 4)) {
-        let skips = scenarios[0]
-            .store_skips()
-            .map_err(|source| RunsError::from(RunError::Trace { step: Step::default(), source }))?;
-        let skips = Arc::new(skips);
-        scenarios = scenarios.into_iter().map(|scenario| scenario.with_stored_skips(Arc::clone(&skips))).collect();
-    }
-
+    scenarios = with_shared_skips(scenarios, args.memory_limit)?;
     let out = args.out.clone().unwrap_or_else(|| paths::default_folder("strategies", &paths::identity(&scenarios[0])));
     let folders = paths::strategy_folders(&out, &scenarios);
     let jobs: Vec<Job<'_>> =
@@ -70,13 +61,7 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
     bar.finish();
     let finished = finished?;
 
-    let mut order: Vec<(&Scenario, &Finished)> = scenarios.iter().zip(&finished).collect();
-    // Those that did not come to their end took less time for less.
-    order.sort_by(|(_, a), (_, b)| {
-        let key = |run: &Finished| (!run.report.summary.complete, run.report.summary.simulated_ns);
-        let ((a_cut, a), (b_cut, b)) = (key(a), key(b));
-        a_cut.cmp(&b_cut).then(a.total_cmp(&b))
-    });
+    let order = ranked(&scenarios, &finished);
     let table = table(&order);
     let mut files = vec![Artifact::new("table.md", table.render(false) + "\n")];
     let points = points(&order);
@@ -87,7 +72,7 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
     files.push(paths::shown(&jobs, &finished)?);
     files.extend(picture(points)?);
     report::write(&out, &files)?;
-    paths::tell_removed(&pages);
+    paths::note_removed(&pages);
     paths::refresh_index(&out);
     if args.json {
         let summaries: Result<Vec<String>, _> =
@@ -105,6 +90,32 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
         }
     }
     Ok(code)
+}
+
+/// The same scenarios with their common skip sets in memory, if these fit.
+fn with_shared_skips(scenarios: Vec<Scenario>, limit: Option<Bytes>) -> Result<Vec<Scenario>, CliError> {
+    let Shape { layers, prefill, decode, .. } = scenarios[0].shape();
+    let room = limit.unwrap_or_else(usable_memory);
+    if StoredSkips::bytes(layers, prefill, decode) > SHARED_SKIPS.min(Bytes::new(room.get() / 4)) {
+        return Ok(scenarios);
+    }
+    let skips = scenarios[0]
+        .store_skips()
+        .map_err(|source| RunsError::from(RunError::Trace { step: Step::default(), source }))?;
+    let skips = Arc::new(skips);
+    Ok(scenarios.into_iter().map(|scenario| scenario.with_stored_skips(Arc::clone(&skips))).collect())
+}
+
+/// The runs with their scenarios, the fastest first; incomplete runs last, as their times are of
+/// fewer tokens.
+fn ranked<'a>(scenarios: &'a [Scenario], finished: &'a [Finished]) -> Vec<(&'a Scenario, &'a Finished)> {
+    let mut order: Vec<(&Scenario, &Finished)> = scenarios.iter().zip(finished).collect();
+    order.sort_by(|(_, a), (_, b)| {
+        let key = |run: &Finished| (!run.report.summary.complete, run.report.summary.simulated_ns);
+        let ((a_cut, a), (b_cut, b)) = (key(a), key(b));
+        a_cut.cmp(&b_cut).then(a.total_cmp(&b))
+    });
+    order
 }
 
 /// The fastest first; the others are compared with it.
@@ -129,7 +140,7 @@ fn page(table: &Table, points: &[(String, f64, f64)], runs: &[Labelled<'_>]) -> 
     let title = html::title(runs);
     let mut sections = vec![Section {
         title: "Strategies",
-        note: "The fastest first; what the others take is held against it. Each has a page of its own in its folder.",
+        note: "The fastest first; the others are compared with it. Each has a page of its own in its folder.",
         part: Part::Table(table),
     }];
     if !points.is_empty() {
@@ -137,7 +148,7 @@ fn page(table: &Table, points: &[(String, f64, f64)], runs: &[Labelled<'_>]) -> 
         let cloud = Cloud { x_label, y_label, points: points.to_vec(), front: Vec::new() };
         sections.push(Section {
             title: "Time against alpha",
-            note: "A point for each strategy; point at one for its name. Where the two disagree is the story.",
+            note: "A point for each strategy; point at one for its name. A high alpha does not always give a short time.",
             part: Part::Cloud(cloud),
         });
     }
@@ -158,7 +169,7 @@ fn points(order: &[(&Scenario, &Finished)]) -> Vec<(String, f64, f64)> {
     order.iter().filter_map(|(_, run)| point(run)).collect()
 }
 
-/// Time against alpha, a point a strategy: where they disagree is the story.
+/// The picture of time against alpha, a point for each strategy.
 fn picture(points: Vec<(String, f64, f64)>) -> Result<Vec<Artifact>, CliError> {
     if points.is_empty() {
         return Ok(Vec::new());

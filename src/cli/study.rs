@@ -62,23 +62,7 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     let shown = paths::shown(&jobs, &finished)?;
     let finished_at_churn = finished.split_off(settings.len());
 
-    let mut columns = vec![Column::number("decode"), Column::number("skip"), Column::text("strategy")];
-    columns.extend(tables::result_columns());
-    let mut table = Table::new(columns);
-    for (index, (setting, run)) in settings.iter().zip(&finished).enumerate() {
-        // Of each setting the first strategy is the baseline.
-        let first = settings[..=index]
-            .iter()
-            .position(|other| other.context == setting.context && other.skip == setting.skip)
-            .unwrap_or(index);
-        let mut row = vec![
-            setting.scenario.decode().to_string(),
-            format!("{} %", setting.skip.percent()),
-            setting.strategy.label(),
-        ];
-        row.extend(tables::result_cells(&run.report, &finished[first].report));
-        table.row(row);
-    }
+    let table = study_table(&settings, &finished);
     let conclusions = study::conclusions(&settings, &finished).join("\n");
     let churn_table = churn_table(&at_churn, &finished_at_churn);
     let churn_conclusions = study::churn_conclusions(&at_churn, &finished_at_churn).join("\n");
@@ -119,8 +103,30 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     Ok(code)
 }
 
-/// The runs of [`study::churn_settings`]: of each kind of skip sets, the first strategy is what the
-/// others are measured against.
+/// The table of the study's runs: in each setting, the others are compared with the first strategy,
+/// the baseline.
+fn study_table(settings: &[study::Setting], finished: &[Finished]) -> Table {
+    let mut columns = vec![Column::number("decode"), Column::number("skip"), Column::text("strategy")];
+    columns.extend(tables::result_columns());
+    let mut table = Table::new(columns);
+    for (index, (setting, run)) in settings.iter().zip(finished).enumerate() {
+        let first = settings[..=index]
+            .iter()
+            .position(|other| other.context == setting.context && other.skip == setting.skip)
+            .unwrap_or(index);
+        let mut row = vec![
+            setting.scenario.decode().to_string(),
+            format!("{} %", setting.skip.percent()),
+            setting.strategy.label(),
+        ];
+        row.extend(tables::result_cells(&run.report, &finished[first].report));
+        table.row(row);
+    }
+    table
+}
+
+/// The table of [`study::churn_settings`]: of each kind of skip sets, the others are compared with
+/// the first strategy.
 fn churn_table(settings: &[study::ChurnSetting], finished: &[Finished]) -> Table {
     let mut columns = vec![Column::text("skip sets"), Column::text("strategy")];
     columns.extend(tables::result_columns());

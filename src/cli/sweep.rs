@@ -1,7 +1,7 @@
 //! `tiersim sweep`: a grid or a sample of scenarios, from a file and from `--vary`.
 //!
-//! A sweep's file says what varies; flags add axes or take the place of those of the file, and
-//! `--set` holds in all cells. The subcommands report on what has been run, merge shards, and print
+//! A sweep's file lists its axes; flags add axes or replace those of the file, and `--set` sets a
+//! field in all cells. The subcommands report on results, merge shards, and print
 //! a script for a cluster. The cells themselves are run by `sweep_run`, which `tiersim run --vary`
 //! uses as well.
 
@@ -39,16 +39,16 @@ pub(super) struct SweepArgs {
     out: Option<PathBuf>,
     #[command(flatten)]
     how: HowArgs,
-    /// Run one of N parts, which need nothing of each other: I/N
+    /// Run one of N independent parts: I/N
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
-    /// Tell how many cells there are and what they vary, and run none
+    /// Print the number of cells and their axes, and run none
     #[arg(long)]
     dry_run: bool,
 }
 
 impl SweepArgs {
-    /// Whether it runs cells, rather than reading or writing what is there.
+    /// Whether it runs cells, rather than reading or merging results.
     pub fn runs_cells(&self) -> bool {
         self.command.is_none()
     }
@@ -56,12 +56,13 @@ impl SweepArgs {
 
 #[derive(Subcommand)]
 enum SweepCommand {
-    /// What a sweep says: a table, which axis matters most, heat maps, lines and the Pareto front
+    /// Report on a sweep: a table, the axis that matters most, heat maps, lines and the Pareto
+    /// front
     Report(sweep_report::ReportArgs),
-    /// The best cell of those that meet conditions: --where 'token_latency_ns.p99 < 9ms' --min
-    /// memory.hbm.capacity
+    /// Find the best cell among those that meet conditions: --where 'token_latency_ns.p99 < 9ms'
+    /// --min memory.hbm.capacity
     Best(sweep_report::BestArgs),
-    /// Put the shards of a sweep together
+    /// Merge the shards of a sweep
     Merge(MergeArgs),
     /// Print a script that runs a sweep on a cluster, a shard a task
     Script(ScriptArgs),
@@ -108,7 +109,7 @@ pub(super) fn run(args: &SweepArgs, cancel: &Cancel) -> Result<ExitCode, CliErro
     let mut config = SweepConfig::load(name)?;
     for axis in &args.vary {
         let axis = axis_of(axis)?;
-        // An axis of the command line takes the place of one of the file with that field.
+        // An axis of the command line replaces one of the file with the same field.
         let field = |axis: &AxisConfig| match axis {
             AxisConfig::Values { field, .. }
             | AxisConfig::Linear { field, .. }
@@ -145,7 +146,7 @@ fn merge(args: &MergeArgs) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a sweep would run.
+/// The cells that a sweep would run, in words.
 fn described(plan: &Plan) -> String {
     let mut lines = vec![format!("{}: {} combinations", plan.config().name, plan.cells())];
     for axis in plan.axes() {

@@ -1,4 +1,4 @@
-//! `tiersim sweep report` and `sweep best`: what the results of a sweep say.
+//! `tiersim sweep report` and `sweep best`: questions to the results of a sweep.
 //!
 //! Both read the dataset that a sweep wrote. `report` shows all of it: a table, the effect of each
 //! axis, heat maps, lines and the Pareto front. `best` takes the points that meet conditions and
@@ -42,13 +42,13 @@ pub(super) struct ReportArgs {
 pub(super) struct BestArgs {
     /// The folder of a sweep, finished or not
     folder: PathBuf,
-    /// A condition on a figure or an axis; several times for several, which must all hold
+    /// A condition on a figure or an axis; repeat the flag for several, which must all hold
     #[arg(long = "where", value_name = "CONDITION")]
     conditions: Vec<String>,
-    /// What is to be least: an axis or a figure; several times to break ties
+    /// The axis or figure to minimize; repeat the flag to break ties
     #[arg(long, value_name = "MEASURE")]
     min: Vec<String>,
-    /// What is to be most
+    /// The axis or figure to maximize
     #[arg(long, value_name = "MEASURE")]
     max: Vec<String>,
     /// How many to show, the best first
@@ -92,7 +92,7 @@ pub(super) fn report(args: &ReportArgs) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a sweep that has just ended says.
+/// The report at the end of a sweep.
 ///
 /// Exits with 1 where a cell failed: a script that goes on with the results should know.
 pub(super) fn after(folder: &Path) -> Result<ExitCode, CliError> {
@@ -151,7 +151,7 @@ pub(super) fn best(args: &BestArgs) -> Result<ExitCode, CliError> {
             measures.push((results.measure(name)?, ascending));
         }
     }
-    // Of those that are alike in what was asked for, the fastest.
+    // Ties in the measures that were asked for are broken by time.
     let time = reports::usual_figure(&results)?;
     if !measures.iter().any(|(measure, _)| *measure == time) {
         measures.push((time, true));

@@ -13,25 +13,25 @@ use std::process::ExitCode;
 /// How cells are run.
 #[derive(Args)]
 pub(super) struct HowArgs {
-    /// Go on with a sweep that was interrupted: what is finished is not run again
+    /// Resume an interrupted sweep: finished cells are not run again
     #[arg(long)]
     pub resume: bool,
     /// How many cells at a time [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), allow_negative_numbers = true)]
     pub jobs: Option<u16>,
-    /// What the cells that run at a time may take together [default: three quarters of the memory
-    /// that is free]
+    /// The memory that cells running at a time may take together [default: three quarters of the
+    /// free memory]
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub memory_limit: Option<Bytes>,
-    /// Run however many cells there are
+    /// Run any number of cells without asking
     #[arg(long)]
     pub yes: bool,
 }
 
-/// More cells than this are run only when asked for.
+/// More cells than this are run only with `--yes`.
 const MANY: u64 = 100_000;
 
-/// Runs a sweep and says what it says.
+/// Runs a sweep and prints its report.
 pub(super) fn carry_out(
     plan: &Plan,
     out: &Path,
@@ -41,7 +41,7 @@ pub(super) fn carry_out(
 ) -> Result<ExitCode, CliError> {
     if plan.cells() / shard.of() > MANY && !how.yes {
         return Err(CliError::Usage(format!(
-            "the axes have {} combinations{}: take fewer values or a sample of them, run a --shard, or say --yes to run them all",
+            "the axes have {} combinations{}: take fewer values or a sample of them, run a --shard, or add --yes to run them all",
             plan.cells(),
             if shard == Shard::ALL { String::new() } else { format!(", {} a shard", plan.cells() / shard.of()) }
         )));

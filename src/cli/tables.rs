@@ -2,7 +2,7 @@ use crate::metrics::{RunReport, rate};
 use crate::report::Column;
 use crate::units::{SimTime, SizeStyle};
 
-/// The columns that say how runs went, after those that say what they were.
+/// The columns with the results of runs, after those that identify the runs.
 pub(super) fn result_columns() -> Vec<Column> {
     [
         "simulated time",
@@ -20,7 +20,7 @@ pub(super) fn result_columns() -> Vec<Column> {
     .to_vec()
 }
 
-/// The cells for them. `first` is the run that the others are measured against.
+/// The cells for them. `first` is the run that the others are compared with.
 pub(super) fn result_cells(run: &RunReport, first: &RunReport) -> Vec<String> {
     let summary = &run.summary;
     let quantile = |pick: fn(&crate::metrics::Distribution) -> f64| {

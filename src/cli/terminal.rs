@@ -1,4 +1,4 @@
-//! What only a person at a terminal sees.
+//! Output for a person at a terminal: curves of a run, and the switch that turns notes off.
 
 use crate::metrics::RunReport;
 use crate::units::SimTime;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 static QUIET: AtomicBool = AtomicBool::new(false);
 
-/// From now on only results and errors are told.
+/// From now on only results and errors are printed.
 pub(super) fn be_quiet() {
     QUIET.store(true, Ordering::Relaxed);
 }
@@ -15,7 +15,7 @@ pub(super) fn is_quiet() -> bool {
     QUIET.load(Ordering::Relaxed)
 }
 
-/// How many characters a curve takes.
+/// The width of a curve, in characters.
 const WIDTH: usize = 60;
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
@@ -43,7 +43,7 @@ fn curve(values: &[f64], least: f64, most: f64) -> String {
     let stretch = values.len().div_ceil(WIDTH).max(1);
     let greatest = values.chunks(stretch).filter_map(|part| part.iter().copied().max_by(f64::total_cmp));
     let bar = |value: f64| {
-        // What hardly changes is drawn as level.
+        // A value that hardly changes is drawn as a flat line.
         let part = if most - least > 0.01 * most.abs() { (value - least) / (most - least) } else { 0.0 };
         BARS[((part * BARS.len() as f64) as usize).min(BARS.len() - 1)]
     };

@@ -78,7 +78,7 @@ pub const STEP_COLUMNS: [StepColumn; 11] = [
         |it, _| Real(it.alpha()), None),
     column("latency_ns", StepUnit::Nanoseconds, "time of the step",
         |it, _| Time(it.latency), Some(|it, _, value| it.values.latency = value.time())),
-    column("bound_ns", StepUnit::Nanoseconds, "the least time that any placement could give",
+    column("bound_ns", StepUnit::Nanoseconds, "the lower bound on its time over all placements",
         |it, _| Time(it.bound), Some(|it, _, value| it.values.bound = value.time())),
     of_each_tier("read_bytes", StepUnit::Bytes, "weights and KV read from the tier",
         |it, tier| Whole(it.by_tier[tier].read.get()), Some(|it, tier, value| it.by_tier[tier].read = value.bytes())),

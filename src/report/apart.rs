@@ -1,12 +1,13 @@
-//! Lines that coincide are drawn so that each is seen: the first as it is, those over it with gaps.
+//! Lines that coincide are drawn so that each is visible: the first is solid, those over it have
+//! gaps.
 
 use super::strokes::{Line, Stroke};
 
-/// At so many places two lines are compared.
+/// The number of places at which two lines are compared.
 const PLACES: usize = 200;
-/// They coincide where they are so near, as a share of the axis: about the width of a line.
+/// The distance within which lines coincide, as a share of the axis: about the width of a line.
 const NEAR: f64 = 0.006;
-/// And are drawn apart where they coincide over so much of the axis.
+/// The share of the axis over which lines must coincide to be drawn with gaps.
 const ENOUGH: f64 = 0.04;
 /// How long the dashes of the second, third and fourth line at one place are, of [`PERIOD`] each:
 /// those below show in between.

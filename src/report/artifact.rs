@@ -1,4 +1,4 @@
-//! What all of `report` is written with: a file in memory, and why one cannot be made or written.
+//! A file in memory, and the errors of creating and writing files.
 
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -39,7 +39,7 @@ pub enum ReportError {
         "'{path}' is a folder, but a file is to be written there: move it away, or choose another folder with --out"
     )]
     IsFolder { path: String },
-    #[error("cannot make {what}: {message}")]
+    #[error("cannot create {what}: {message}")]
     Format { what: String, message: String },
 }
 

@@ -18,7 +18,7 @@ pub(super) struct Bars {
     /// The ends of the axis.
     pub x: (f64, f64),
     pub rows: Vec<Row>,
-    /// What the colours mean.
+    /// The legend: what each colour stands for.
     pub legend: Vec<(String, &'static str)>,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct Row {
     /// To the right.
     pub figure: String,
     pub parts: Vec<Part>,
-    /// Where a thin line leads on to the next row.
+    /// The x value at which a thin line connects it to the next row.
     pub leads_on: Option<f64>,
 }
 
@@ -55,7 +55,7 @@ const ROW: f64 = 28.0;
 const GRID: &str = "#cccccc";
 const INK: &str = "#000000";
 
-/// Where things are, in pixels.
+/// Positions, in pixels.
 struct Plan {
     left: f64,
     right: f64,
@@ -158,7 +158,7 @@ impl Bars {
         canvas.text((WIDTH - MARGIN, middle + 4.0), Anchor::End, TEXT, &row.figure);
         for part in &row.parts {
             let (from, to) = (self.x(plan, part.from.min(part.to)), self.x(plan, part.from.max(part.to)));
-            // What is there is seen, however little it is.
+            // Even the smallest part is visible.
             let across = if part.from == part.to { 0.0 } else { (to - from).max(1.5) };
             canvas.fill((from, middle - BAR / 2.0), (across, BAR), part.colour);
             if !part.text.is_empty() && width(&part.text, TEXT) + 8.0 <= across {

@@ -1,5 +1,5 @@
-//! What pictures are drawn on where the plotting crate has no plot that fits, and where something
-//! is added to one of its plots: lines, boxes and text at places in pixels.
+//! A canvas for pictures that the plotting crate has no plot for, and for additions to its plots:
+//! lines, boxes and text at positions in pixels.
 
 use super::artifact::{Artifact, ReportError};
 use super::scene::pictures;

@@ -1,5 +1,5 @@
-//! Lines over axes, in one panel or several, and areas: the plotting crate's plots with legends of
-//! our own (`legend.rs`).
+//! Line charts in one panel or several, and stacked areas: the plotting crate's plots with legends
+//! of our own (`legend.rs`).
 
 use super::apart::{below, dashes};
 use super::artifact::{Artifact, ReportError};
@@ -19,7 +19,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Panel {
     pub title: String,
-    /// Under the title: what a reader must know of the axes.
+    /// A note on the axes, under the title.
     pub note: String,
     pub x_label: String,
     pub y_label: String,
@@ -83,7 +83,7 @@ impl Shares {
     }
 }
 
-/// The most points of a line that are drawn: more cannot be told apart at this size.
+/// The most points of a line that are drawn: more cannot be distinguished at this size.
 pub(super) const MOST_POINTS: usize = 1200;
 
 impl Chart {
@@ -101,7 +101,8 @@ impl Chart {
         self.drawn(|layout| layout.with_x_tick_step(1.0).with_x_tick_format(TickFormat::Custom(Arc::new(share))))
     }
 
-    /// The same with single points beside the lines of its panel, and x logarithmic within the ends given.
+    /// The same with single points beside the lines of its panel, and x logarithmic within the ends
+    /// given.
     pub fn artifacts_with_points(
         self,
         points: Vec<(f64, f64)>,
@@ -147,7 +148,8 @@ impl Chart {
                 .render()
         };
         if within {
-            // There is nothing to clip, and to do so takes a rasterizer as long as all the rest.
+            // Nothing needs to be clipped, and clipping takes a rasterizer as long as everything
+            // else.
             scene.elements.retain(|it| !matches!(it, Primitive::ClipStart { .. } | Primitive::ClipEnd));
         }
         let mut canvas = Canvas::over(scene);
@@ -170,8 +172,8 @@ fn strokes(panels: &[Panel]) -> Vec<Vec<Option<String>>> {
     panels.iter().map(|panel| panel.lines.iter().map(of).collect()).collect()
 }
 
-/// Gives all titles as many lines as the longest has: the axes of a row of panels are then equally
-/// tall, so that the one scale at its left is that of all.
+/// Pads all titles to the number of lines of the longest, so that the axes of a row of panels are
+/// equally tall and share the one scale at its left.
 fn equally_tall(panels: &mut [Panel]) {
     let lines = |panel: &Panel| wrap_text(&panel.title, PANEL_TITLE_WIDTH).len();
     let most = panels.iter().map(lines).max().unwrap_or(0);
@@ -180,7 +182,7 @@ fn equally_tall(panels: &mut [Panel]) {
     }
 }
 
-/// So many panels stand side by side.
+/// The most panels side by side.
 const COLUMNS: usize = 3;
 
 /// The entries of a legend of all panels: each line once, as the first panel that has it draws it.
@@ -196,19 +198,19 @@ fn entries(panels: &[Panel], strokes: &[Vec<Option<String>>]) -> Vec<Entry> {
     entries
 }
 
-/// How many characters of a title, and of a note, go into a line.
+/// The characters of a line of a title, and of a note.
 pub(super) const TITLE_WIDTH: usize = 60;
 const NOTE_WIDTH: usize = 80;
 /// The same of the title of one of several panels.
 const PANEL_TITLE_WIDTH: usize = 38;
 
 /// Where a share stands on an axis that gives each nine of it the same room: 0.9 at 1, 0.99 at 2,
-/// 0.999 at 3. A share that no float tells from 1 stands at [`MOST_NINES`].
+/// 0.999 at 3. A share that rounds to 1 in a float stands at [`MOST_NINES`].
 pub(super) fn nines(share: f64) -> f64 {
     (-(1.0 - share).log10()).min(MOST_NINES)
 }
 
-/// The most nines of a share that a float tells from 1.
+/// The most nines of a share that a float distinguishes from 1.
 const MOST_NINES: f64 = 16.0;
 
 impl Panel {
@@ -267,7 +269,8 @@ impl Panel {
     }
 }
 
-/// At most `most` points: of each stretch the least and the greatest are kept, so that no peak is lost.
+/// At most `most` points: of each stretch the least and the greatest are kept, so that no peak is
+/// lost.
 pub(super) fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     if points.len() <= most {
         return points.to_vec();
@@ -285,13 +288,15 @@ pub(super) fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     kept
 }
 
-/// Of how many of `points` points [`thinned`] keeps the least and the greatest, to keep at most `most`.
+/// Of how many of `points` points [`thinned`] keeps the least and the greatest, to keep at most
+/// `most`.
 pub(super) fn stretch(points: usize, most: usize) -> usize {
     points.div_ceil((most / 2).max(1))
 }
 
-/// Without the points that lie on the straight line between their neighbours, to a two-thousandth of the line's height
-/// (Ramer, Douglas and Peucker). Dashes are drawn anew from each point on, so a dashed line of many points would look solid.
+/// Without the points that lie on the straight line between their neighbours, to a two-thousandth
+/// of the line's height (Ramer, Douglas and Peucker). Dashes are drawn anew from each point on, so
+/// a dashed line of many points would look solid.
 fn straightened(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     if points.len() < 3 {
         return points.to_vec();

@@ -1,5 +1,5 @@
-//! Folders for results: one process writes to a folder at a time, and what killed processes left
-//! there is removed.
+//! Folders for results: one process writes to a folder at a time, and temporary files of killed
+//! processes are removed.
 //!
 //! A [`Claim`] locks the folder itself, so no lock file is needed and a killed process leaves no
 //! lock behind. Files appear [under temporary names](crate::files) first; a temporary file of a
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-/// A folder that this process alone writes to, until this is dropped.
+/// Exclusive write access to a folder, until this is dropped.
 #[derive(Clone, Debug)]
 #[must_use = "other processes may write to the folder when this is dropped"]
 pub struct Claim {
@@ -20,8 +20,8 @@ pub struct Claim {
     _lock: Option<Arc<File>>,
 }
 
-/// What this process has locked, by canonical path: a second lock of one file would wait for the
-/// first.
+/// The folders that this process has locked, by canonical path: a second lock of one folder would
+/// wait for the first.
 static HELD: Mutex<Vec<(PathBuf, Weak<File>)>> = Mutex::new(Vec::new());
 
 /// Creates `folder` if need be and claims it, so that a long run neither ends in vain nor mixes
@@ -38,7 +38,7 @@ pub fn claim<Name: AsRef<Path>>(folder: &Path, files: &[Name]) -> Result<Claim, 
     Ok(claim)
 }
 
-/// That none of `files` is a folder, which nothing can be renamed over.
+/// Checks that none of `files` is a folder, as a file cannot be renamed over a folder.
 pub(super) fn no_folders(files: impl IntoIterator<Item = PathBuf>) -> Result<(), ReportError> {
     match files.into_iter().find(|path| path.is_dir()) {
         Some(path) => Err(ReportError::IsFolder { path: path.display().to_string() }),

@@ -13,9 +13,9 @@ pub struct Lines<'a> {
     pub name: &'a str,
     /// Above the picture.
     pub title: &'a str,
-    /// What is to the right.
+    /// The label of the x axis.
     pub x_label: &'a str,
-    /// What is upwards.
+    /// The label of the y axis.
     pub y_label: &'a str,
     /// The panels, all on the same axes.
     pub panels: Vec<LinesPanel>,
@@ -24,16 +24,17 @@ pub struct Lines<'a> {
 /// A panel of [`Lines`]; lines of the same label look the same in all.
 #[derive(Clone, Debug, Default)]
 pub struct LinesPanel {
-    /// What it is of; may be empty where there is but one.
+    /// Its title; may be empty where there is only one.
     pub title: String,
     /// Labels and points.
     pub lines: Vec<(String, Vec<(f64, f64)>)>,
 }
 
-/// The most lines of a picture that can be told apart.
+/// The most lines of a picture that a reader can distinguish.
 pub const MOST_LINES: usize = 8;
 
-/// The picture as SVG and PNG. An axis whose values span a factor of 12 or more, as doublings do, is logarithmic.
+/// The picture as SVG and PNG. An axis whose values span a factor of 12 or more, as doublings do,
+/// is logarithmic.
 ///
 /// # Errors
 /// [`ReportError`] if it cannot be drawn.
@@ -75,7 +76,7 @@ pub fn lines(picture: Lines<'_>) -> Result<[Artifact; 2], ReportError> {
     chart.artifacts_with_points(Vec::new(), is_logarithmic(least, x_most).then_some((least, x_most)))
 }
 
-/// All points over two measures, and those that no other beats.
+/// All points over two measures, and their Pareto front.
 ///
 /// # Errors
 /// [`ReportError`] if it cannot be drawn.
@@ -85,7 +86,8 @@ pub fn front(
     all: Vec<(f64, f64)>,
     front: &[(f64, f64)],
 ) -> Result<[Artifact; 2], ReportError> {
-    // From one to the next the first measure buys nothing until it is reached: steps, not slopes.
+    // Steps, not slopes: between two points, a larger first measure gains nothing until the next
+    // point is reached.
     let mut steps = Vec::new();
     for (x, y) in front {
         if let Some((_, before)) = steps.last().copied() {
@@ -93,12 +95,8 @@ pub fn front(
         }
         steps.push((*x, *y));
     }
-    let line = Line {
-        label: "no other is better in both".to_owned(),
-        colour: colour::VERMILLION,
-        stroke: Stroke::Solid,
-        points: steps,
-    };
+    let line =
+        Line { label: "Pareto front".to_owned(), colour: colour::VERMILLION, stroke: Stroke::Solid, points: steps };
     chart(name, title, x_label, y_label, vec![line], all)
 }
 

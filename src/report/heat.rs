@@ -27,7 +27,7 @@ pub(super) struct HeatMap {
     pub ends: (f64, f64),
 }
 
-/// Values are written into the fields of a heat map of at most so many columns: more leave no room.
+/// The most columns of a heat map whose fields show their values: more leave no room.
 const WRITTEN_COLUMNS: usize = 10;
 
 /// The colour of a value between the least and the greatest: from pale to vermillion, on all of
@@ -35,7 +35,7 @@ const WRITTEN_COLUMNS: usize = 10;
 pub(super) fn heat(share: f64) -> String {
     const PALE: [f64; 3] = [255.0, 250.0, 226.0];
     const STRONG: [f64; 3] = [213.0, 94.0, 0.0];
-    // What is missing has no colour.
+    // Missing values have no colour.
     if !share.is_finite() {
         return "#dddddd".to_owned();
     }
@@ -48,7 +48,7 @@ impl HeatMap {
     pub fn artifacts(self) -> Result<[Artifact; 2], ReportError> {
         let columns = self.x_values.len();
         let values = self.rows.iter().map(|row| row.iter().map(|value| value.unwrap_or(f64::NAN)));
-        // The crate gives a value's place among those of this map.
+        // The crate passes a value's position among those of this map.
         let own = self.rows.iter().flatten().flatten().fold((f64::MAX, f64::MIN), |(a, b), y| (a.min(*y), b.max(*y)));
         let (least, most) = self.ends;
         let colour = move |share: f64| {

@@ -4,11 +4,12 @@ use crate::metrics::{RunReport, Timings};
 use crate::units::SimTime;
 use std::fmt::Write;
 
-/// `histograms/NAME.hgrm`: percentile distributions in the text format of the HdrHistogram tools and plotters, in
-/// nanoseconds.
+/// `histograms/NAME.hgrm`: percentile distributions in the text format of the HdrHistogram tools
+/// and plotters, in nanoseconds.
 pub(super) struct PercentileFiles;
 
-/// How often the distance to 100 % is halved between two lines, as the Java implementation's default.
+/// How often the distance to 100 % is halved between two lines, as the Java implementation's
+/// default.
 const TICKS_PER_HALF_DISTANCE: u32 = 5;
 
 impl Exporter for PercentileFiles {
@@ -39,7 +40,7 @@ fn percentiles(timings: &Timings) -> Result<String, std::fmt::Error> {
     for point in histogram.iter_quantiles(TICKS_PER_HALF_DISTANCE) {
         total += point.count_since_last_iteration();
         let quantile = point.quantile_iterated_to();
-        // A bucket's top may lie above all that was recorded.
+        // The top of a bucket may exceed every recorded time.
         let own = SimTime::from_ps(point.value_iterated_to()).min(timings.greatest());
         let value = timings.reported_at(total).unwrap_or(own).as_ps() as f64 / 1_000.0;
         if quantile < 1.0 {

@@ -7,8 +7,9 @@ use hdrhistogram::{Counter, Histogram};
 use std::io::Write;
 use std::time::Duration;
 
-/// `histograms.hlog`: every distribution in one HdrHistogram interval log (V2, compressed), a tag each, for the standard
-/// tools. Values are picoseconds; the log's divisor shows greatest values in nanoseconds.
+/// `histograms.hlog`: every distribution in one HdrHistogram interval log (V2, compressed), a tag
+/// each, for the standard tools. Values are picoseconds; the log's divisor shows greatest values in
+/// nanoseconds.
 pub(super) struct HistogramLog;
 
 impl Exporter for HistogramLog {
@@ -22,7 +23,7 @@ impl Exporter for HistogramLog {
     }
 }
 
-/// The comment by which a log of ours is known, and with it the unit of its values.
+/// The comment that identifies a log of tiersim, and with it the unit of its values.
 pub(crate) const MARK: &str = "[tiersim: values are picoseconds of simulated time, maxima are nanoseconds]";
 
 /// The log of all of `named`, which were taken over `span`.
@@ -46,8 +47,9 @@ pub(super) fn histogram_log<'a>(
     Ok(Artifact::new("histograms.hlog", bytes))
 }
 
-/// A histogram in the format V2, compressed: what the histogram crate writes, but with a compressor that is named here. Which one
-/// that crate uses depends on what else is in the program, and the log must not.
+/// A histogram in the format V2, compressed: as the histogram crate writes it, but with a
+/// compressor that is chosen here. The compressor of that crate depends on the other crates of the
+/// program, and the bytes of the log must not.
 struct Packed {
     plain: V2Serializer,
     /// Scratch space.
@@ -55,7 +57,7 @@ struct Packed {
 }
 
 impl Packed {
-    /// What such a histogram begins with, and zlib's own choice between speed and size.
+    /// The cookie of a compressed histogram, and zlib's default compression level.
     const COOKIE: u32 = 0x1c84_9314;
     const LEVEL: u8 = 6;
 }

@@ -1,8 +1,8 @@
 //! `index.html`: all results below a folder, by their pages.
 //!
-//! What a page asks and answers stands in its head, so that a list of thousands reads a few
-//! kilobytes of each. Whatever is no page of tiersim is left out, and what cannot be read as well:
-//! the list is made after a command has done its work, and must not fail it.
+//! A page has its question and answer in its head, so that a list of thousands of pages reads only
+//! a few kilobytes of each. Other files and unreadable pages are left out: the list is written
+//! after a command has finished its work, and must not make it fail.
 
 use super::artifact::{Artifact, ReportError};
 use super::html::{STYLE, failed};
@@ -19,13 +19,13 @@ const NAME: &str = "index.html";
 const PAGES: [&str; 2] = ["report.html", "explain.html"];
 /// Folders in which there are no pages, but many files.
 const WITHOUT_PAGES: [&str; 3] = ["histograms", "cells", "journal"];
-/// So deep below the folder results lie at most.
+/// The greatest depth below the folder at which results are searched.
 const DEPTH: usize = 6;
-/// So much of a page is read.
+/// The bytes that are read of a page.
 const HEAD: u64 = 32 << 10;
-/// So many results are listed.
+/// The most results that are listed.
 const MOST: usize = 5_000;
-/// So many characters of an answer are shown.
+/// The most characters of an answer that are shown.
 const ANSWER: usize = 400;
 
 /// A result in the list.
@@ -33,11 +33,11 @@ const ANSWER: usize = 400;
 struct Entry {
     /// The page, relative to the folder, with `/` between its parts.
     pub path: String,
-    /// What the page is called.
+    /// The page's title.
     pub title: String,
-    /// What it asks.
+    /// Its question.
     pub question: String,
-    /// What it answers, cut after a sentence where it is long.
+    /// Its answer, cut after a sentence where it is long.
     pub answer: String,
     /// When it was written.
     pub date: String,
@@ -83,7 +83,7 @@ struct ListView<'a> {
 /// left out.
 ///
 /// # Errors
-/// [`ReportError::Format`] where the page cannot be made; none of ours is such.
+/// [`ReportError::Format`] if the template fails, which valid input never causes.
 fn list(entries: &[Entry], left_out: usize) -> Result<String, ReportError> {
     let mut kinds: Vec<(&str, Vec<&Entry>)> = Vec::new();
     for entry in entries {
@@ -111,7 +111,7 @@ fn find(folder: &Path, below: &mut PathBuf, depth: usize, pages: &mut Vec<PathBu
     }
 }
 
-/// What a page's head says; nothing of what is no page of tiersim.
+/// The title, question and answer in a page's head; `None` if it is not a page of tiersim.
 fn entry(folder: &Path, page: &Path) -> Option<Entry> {
     let file = File::open(folder.join(page)).ok()?;
     let modified = file.metadata().ok()?.modified().ok();
@@ -137,7 +137,7 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
     Some(rest.split_once(end)?.0)
 }
 
-/// What askama escapes, as it was.
+/// Reverts askama's escapes.
 fn unescaped(text: &str) -> String {
     let pairs = [("&#34;", "\""), ("&#39;", "'"), ("&#60;", "<"), ("&#62;", ">"), ("&#38;", "&")];
     pairs.iter().fold(text.to_owned(), |text, (code, plain)| text.replace(code, plain))

@@ -27,7 +27,7 @@ pub fn summary_schema() -> Result<String, ReportError> {
 /// The text of `summary.json`, of a run or a replay, without the last line's end.
 ///
 /// # Errors
-/// [`ReportError::Format`] where JSON cannot hold a value; none of ours is such.
+/// [`ReportError::Format`] if JSON cannot represent a value, which does not happen for summaries.
 pub fn summary_json(summary: &impl Serialize) -> Result<String, ReportError> {
     serde_json::to_string_pretty(summary).map_err(|error| ReportError::format("summary.json", error))
 }

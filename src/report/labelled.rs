@@ -1,6 +1,6 @@
 use crate::metrics::RunReport;
 
-/// A run among others: what to call it in a legend.
+/// A run with its label in legends and tables.
 #[derive(Clone, Copy)]
 pub struct Labelled<'a> {
     /// The legend's text.

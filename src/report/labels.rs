@@ -1,10 +1,10 @@
-//! Labels that fit where they are drawn: broken into lines, and shortened without losing what tells
-//! them apart.
+//! Labels that fit where they are drawn: broken into lines, and shortened without losing the parts
+//! that distinguish them.
 
 use super::lettering::width;
 
 /// `text` in lines that are at most `room` pixels wide at `size`: broken at blanks, within a word
-/// only where the word alone is too wide, and then after a sign if there is one.
+/// only where a single word is too wide, and then after a punctuation mark if there is one.
 pub(super) fn wrapped(text: &str, room: f64, size: u32) -> Vec<String> {
     let fits = |line: &str| width(line, size) <= room;
     let mut lines = Vec::new();
@@ -33,8 +33,8 @@ pub(super) fn wrapped(text: &str, room: f64, size: u32) -> Vec<String> {
     lines
 }
 
-/// Where a word that does not fit is broken, in bytes: after the last sign that fits, else after
-/// the last letter; at least one letter goes.
+/// The byte at which a word that does not fit is broken: after the last punctuation mark that fits,
+/// else after the last letter; at least one letter stays.
 fn breaking_point(word: &str, fits: impl Fn(&str) -> bool) -> usize {
     let ends = word.char_indices().map(|(at, letter)| (at + letter.len_utf8(), letter));
     let (mut letter_end, mut sign_end) = (0, 0);
@@ -51,8 +51,9 @@ fn breaking_point(word: &str, fits: impl Fn(&str) -> bool) -> usize {
     if sign_end > letter_end / 3 { sign_end } else { letter_end }
 }
 
-/// `labels` with at most `most` characters each, besides a number that some may need. What is left
-/// out is in the middle, where labels are the same as others: those that differed still do.
+/// `labels` with at most `most` characters each, besides a number that some may need. Characters
+/// are left out in the middle, where a label equals others, so that different labels stay
+/// different.
 #[must_use]
 pub fn shortened(labels: &[String], most: usize) -> Vec<String> {
     let short: Vec<String> = labels.iter().map(|label| without_middle(label, most, None)).collect();
@@ -72,7 +73,7 @@ pub fn shortened(labels: &[String], most: usize) -> Vec<String> {
         without_middle(label, most, Some(differs_at))
     };
     let mut distinct: Vec<String> = labels.iter().enumerate().map(distinct).collect();
-    // Numbers tell the rest apart.
+    // Numbers distinguish the rest.
     for index in 1..distinct.len() {
         if distinct[..index].iter().zip(labels).any(|(text, label)| *text == distinct[index] && *label != labels[index])
         {

@@ -1,5 +1,5 @@
-//! Where the bytes are: each tier's share of the weights and of the KV, at the start and at the end
-//! of a run.
+//! The layout of a run's bytes: each tier's share of the weights and of the KV, at the start and at
+//! the end.
 
 use super::labelled::Labelled;
 use super::numbers::bytes_in;
@@ -40,7 +40,7 @@ impl Spread {
     }
 }
 
-/// What a run stores of one kind, at the start and at the end.
+/// The bytes of one kind, at the start and at the end of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stored {
     /// `weights` or `KV`.
@@ -76,8 +76,8 @@ pub fn layout_table(runs: &[Labelled<'_>]) -> Table {
     table
 }
 
-/// The same as bars: one a kind and moment of each run, all with the same tiers. What does not move
-/// has one bar.
+/// The same as bars: one for each kind and moment of each run, all with the same tiers. Bytes that
+/// do not move have one bar.
 pub(super) fn placement_rows(runs: &[Labelled<'_>]) -> Vec<PlacementRow> {
     let mut tiers: Vec<&str> = Vec::new();
     for tier in runs.iter().flat_map(|run| &run.run.tiers) {

@@ -1,11 +1,11 @@
-//! Legends: a sample that is long enough to tell dashes from dots, and a label that is broken into
+//! Legends: a sample long enough to distinguish dashes from dots, and a label that is broken into
 //! lines where it is long.
 
 use super::canvas::{Anchor, Canvas, TEXT};
 use super::labels::{shortened, wrapped};
 use super::lettering::width;
 
-/// What a colour and a stroke mean.
+/// An entry of a legend.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
     pub label: String,
@@ -13,7 +13,7 @@ pub(super) struct Entry {
     pub sample: Sample,
 }
 
-/// What stands for it.
+/// Its sample.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Sample {
     /// A line, with its dash pattern if it has one.

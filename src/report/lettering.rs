@@ -1,9 +1,9 @@
 //! The text of a picture, drawn letter by letter.
 //!
-//! A chart's text is short, in one font, and stands above all else that is drawn. The rasterizer could draw it as well, but as paths, and with all that
-//! shaping and bidirectional text need, in five times as many instructions. What is missing for it: pairs of
-//! letters are not moved together ("To" is a little wider than in the SVG), accents that are letters of their own are not joined with what
-//! they stand on, and text is not cut off where shapes are.
+//! A chart's text is short, in one font, and on top of everything else. The rasterizer could draw
+//! it as paths, with the shaping of arbitrary scripts, in five times as many instructions. In
+//! return, pairs of letters are not kerned ("To" is a little wider than in the SVG), combining
+//! accents are not joined with their letters, and text is not clipped where shapes are.
 
 use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg::roxmltree::{Document, Node};
@@ -15,17 +15,18 @@ use svgtypes::Color;
 use ttf_parser::{Face, GlyphId, OutlineBuilder};
 use zeno::{Command, Mask, Origin, PathBuilder, Placement, Scratch, Vector};
 
-/// DejaVu Sans 2.37 with its Latin, Greek and Cyrillic letters, and signs: what names and units may have, on every machine the
-/// same. Cut out with `pyftsubset`; the licence is beside it.
+/// DejaVu Sans 2.37 with its Latin, Greek and Cyrillic letters and symbols, so that text is the
+/// same on every machine. Subset with `pyftsubset`; the licence is beside it.
 static FONT: LazyLock<Face<'static>> = LazyLock::new(|| {
     Face::parse(include_bytes!("font/DejaVuSans.ttf"), 0).expect("the font that comes with tiersim is one")
 });
 
-/// A letter is drawn at the nearest quarter of a pixel, and a level or upright line of text on whole ones, so that most letters are drawn once and
-/// then copied.
+/// A letter is drawn at the nearest quarter of a pixel, and a horizontal or vertical line of text
+/// on whole pixels, so that most letters are drawn once and then copied.
 const PHASES: f32 = 4.0;
 
-/// So many shades between paper and ink: with what else is on a picture, mostly fewer colours than a palette has room for.
+/// The number of shades between paper and ink: with the other colours of a picture, mostly few
+/// enough for a palette.
 const SHADES: u8 = 15;
 
 /// The nearest of the [`SHADES`].
@@ -35,7 +36,8 @@ fn shade(density: u8) -> u8 {
     shades as u8 * (u8::MAX / SHADES)
 }
 
-/// Draws all text of the picture `document` on `pixels`, of which there are `scale` for each of its own.
+/// Draws all text of the picture `document` on `pixels`, of which there are `scale` for each of its
+/// own.
 ///
 /// # Errors
 /// In words, what is wrong with it.
@@ -68,7 +70,8 @@ struct Label {
     text: String,
     size: f32,
     colour: [u8; 3],
-    /// Where the start of its base line is, in pixels, and what a step along it and one down from it are.
+    /// Where the start of its base line is, in pixels, and what a step along it and one down from
+    /// it are.
     placed: Transform,
 }
 
@@ -183,7 +186,7 @@ impl OutlineBuilder for Outline {
 }
 
 fn glyphs(text: &str) -> impl Iterator<Item = GlyphId> + '_ {
-    // Signs without a shape that tell other programs how to break or join letters.
+    // Control characters without a glyph, for line breaking and joining.
     let is_seen = |letter: &char| !matches!(letter, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}');
     text.chars().filter(is_seen).map(|letter| FONT.glyph_index(letter).unwrap_or_default())
 }
@@ -211,7 +214,7 @@ fn blend(letter: &Letter, (x, y): (i32, i32), colour: [u8; 3], pixels: &mut Pixm
     }
 }
 
-/// Letters that were drawn before, and what draws them: by glyph, size and turn, and parts of a pixel.
+/// The cache of drawn letters, by glyph, size, rotation and position within a pixel.
 #[derive(Default)]
 struct Letters {
     scratch: Scratch,
@@ -227,7 +230,8 @@ mod tests {
     use super::*;
     use resvg::tiny_skia::Color as Paper;
 
-    /// The picture of one text with these attributes: where its ink is, from left, top, right and bottom.
+    /// The picture of one text with these attributes: where its ink is, from left, top, right and
+    /// bottom.
     fn ink(attributes: &str, text: &str) -> Result<[u32; 4], String> {
         let svg =
             format!(r#"<svg xmlns="http://www.w3.org/2000/svg" fill="black"><text {attributes}>{text}</text></svg>"#);

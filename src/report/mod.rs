@@ -1,8 +1,8 @@
-//! Results as files and as text: a file of this folder a format.
+//! Results as files and as text: each file of this folder is a format or a part of one.
 //!
-//! [`placement_bar`] draws where the bytes of runs are as stacked bars: a [`PlacementRow`] is a bar
-//! (what and when, and the bytes on each tier by name), and a run has one for each of its weights
-//! and its KV, at the start and at the end. The same rows become a part of a page with
+//! [`placement_bar`] draws the layout of runs as stacked bars: a [`PlacementRow`] is a bar (the
+//! kind of bytes, the moment, and the bytes on each tier by name), and a run has one for each of
+//! its weights and its KV, at the start and at the end. The same rows become a part of a page with
 //! [`html::placement_bar`], whose text a template includes as `{{ placement|safe }}`;
 //! `html/page.html` has it between a group's settings and its plots.
 //!
@@ -77,7 +77,7 @@ use crate::simulation::Scenario;
 use crate::units::{Bytes, SimTime};
 use std::time::Duration;
 
-/// The files of a run's distributions, for what has no other series: a `.hgrm` each and the log of all.
+/// The files of a run's distributions: a `.hgrm` each, and the log of all.
 ///
 /// # Errors
 /// As [`Exporter::export`].
@@ -85,7 +85,8 @@ pub fn histogram_files(histograms: &Histograms, span: SimTime) -> Result<Vec<Art
     distribution_files(&histograms.named().collect::<Vec<_>>(), span)
 }
 
-/// The same of any distributions, by their names: a `.hgrm` each and the log of all, taken over `span`.
+/// The same of any distributions, by their names: a `.hgrm` each and the log of all, taken over
+/// `span`.
 ///
 /// # Errors
 /// As [`Exporter::export`].
@@ -103,7 +104,7 @@ pub fn memory_needed(scenario: &Scenario) -> Bytes {
     Bytes::new(scenario.decode() as u64 * (A_STEP.0 + A_STEP.1 * tiers))
 }
 
-/// What the files take of a step, and what they take of it for each tier. A run of 60,000 short
+/// The memory that the files take for a step, and for each tier of a step. A run of 60,000 short
 /// steps on two tiers takes 263 B a step more than one of 10,000, with its series (resident
 /// memory); wide numbers take up to twice as much.
 const A_STEP: (u64, u64) = (400, 64);

@@ -30,7 +30,7 @@ pub(super) struct Named {
 /// Names have at most so many characters.
 const CHARACTERS: usize = 64;
 const RADIUS: f64 = 3.5;
-/// So far from its point a name may stand, and in so many directions it is tried.
+/// The distances at which a name is tried, and the number of directions.
 const DISTANCES: [f64; 20] = [
     7.0, 14.0, 22.0, 32.0, 44.0, 58.0, 74.0, 92.0, 114.0, 140.0, 170.0, 205.0, 240.0, 280.0, 320.0, 360.0, 410.0,
     460.0, 520.0, 580.0,
@@ -107,11 +107,11 @@ struct Spot {
     end: (f64, f64),
 }
 
-/// Points so near to one another crowd together; so many of them have a list of names, and so do
-/// two that lie on one another.
+/// The distance within which points form a crowd, and the size from which a crowd has a list of
+/// names; so do two points at one position.
 const CROWDED: f64 = 40.0;
 const CROWD: usize = 4;
-/// Around a name there is so much room.
+/// The margin around a name.
 const MARGIN: f64 = 2.0;
 
 /// A rectangle of pixels.
@@ -192,7 +192,7 @@ impl<'a> Layouter<'a> {
         for crowd in crowds {
             self.place_list(crowd);
         }
-        // Those that have the most neighbours first: they have the least choice.
+        // Points with the most neighbours first, as they have the fewest free places.
         let neighbours = |index: &usize| {
             let place = self.places[*index];
             self.places.iter().filter(|other| distance(**other, place) < 60.0).count()

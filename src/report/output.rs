@@ -1,3 +1,9 @@
+//! Writing files into a folder so that readers never see a mixture of two runs.
+//!
+//! Every file is first written under a temporary name; only when all of them are complete are they
+//! renamed. The first artifact of a folder (its record, such as `summary.json`) is removed before
+//! and renamed last, so that a folder has a record only if all its files belong together.
+
 use super::artifact::{Artifact, ReportError};
 use super::claim::{hold, no_folders};
 use crate::files::{Durability, folder_of, stage, temporary};
@@ -34,7 +40,7 @@ pub fn replace(folder: &Path, artifacts: &[Artifact], kinds: &[&str]) -> Result<
     put_in_place(folder, artifacts, entries(folder).filter(ours).collect())
 }
 
-/// The paths of what is in a folder.
+/// The paths of a folder's entries.
 pub(super) fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
 }
@@ -42,9 +48,9 @@ pub(super) fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
 /// [`write()`], which also removes those of the `stale` files that are not written.
 pub(super) fn put_in_place(folder: &Path, artifacts: &[Artifact], stale: Vec<PathBuf>) -> Result<(), ReportError> {
     // A single file is replaced atomically, whoever else writes to the folder.
-    let alone = artifacts.len() < 2 && stale.is_empty();
+    let single = artifacts.len() < 2 && stale.is_empty();
     let claim = hold(folder);
-    let _claim = if alone { claim.ok() } else { Some(claim?) };
+    let _claim = if single { claim.ok() } else { Some(claim?) };
     no_folders(artifacts.iter().map(|artifact| folder.join(&artifact.path)))?;
     let mut written: Vec<(_, PathBuf)> = Vec::with_capacity(artifacts.len());
     for artifact in artifacts {
@@ -60,7 +66,7 @@ pub(super) fn put_in_place(folder: &Path, artifacts: &[Artifact], stale: Vec<Pat
         Err(error) if error.kind() != ErrorKind::NotFound => Err(ReportError::write(path, error)),
         _ => Ok(()),
     };
-    if !alone && let Some((_, record)) = written.first() {
+    if !single && let Some((_, record)) = written.first() {
         remove(record)?;
     }
     let is_written = |path: &PathBuf| written.iter().any(|(_, written)| written == path);
@@ -76,7 +82,8 @@ pub(super) fn put_in_place(folder: &Path, artifacts: &[Artifact], stale: Vec<Pat
     Ok(())
 }
 
-/// Writes a file that is too large to hold, as `put` says: to a temporary name first, as [`write()`] does.
+/// Writes a file that is too large for memory through `put`, under a temporary name first, as
+/// [`write()`] does.
 ///
 /// # Errors
 /// [`ReportError::Write`], [`ReportError::IsFolder`], and what `put` returns.
@@ -87,7 +94,7 @@ pub fn write_streamed<E: From<ReportError>>(
     let failed = |source| ReportError::write(path, source);
     let folder = folder_of(path);
     no_folders([path.to_owned()])?;
-    // Leftovers are removed where no other process is at work.
+    // Temporary files of killed processes are removed where no other process is writing.
     drop(hold(folder));
     fs::create_dir_all(folder).map_err(failed)?;
     let mut file = temporary(folder).map_err(failed)?;

@@ -1,3 +1,9 @@
+//! `steps.parquet`: the columns of `steps.csv` in a typed, compressed file.
+//!
+//! Both formats are generated from [`STEP_COLUMNS`](crate::metrics::STEP_COLUMNS), so that their
+//! names and values agree. Counts and bytes are 64-bit integers; shares and times (in nanoseconds)
+//! are doubles, with `NaN` where there is no value.
+
 use super::artifact::{Artifact, ReportError};
 use super::exporter::Exporter;
 use crate::metrics::{RunColumn, RunReport, StepUnit, StepValue, step_columns};
@@ -9,7 +15,8 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::Type;
 use std::sync::Arc;
 
-/// `steps.parquet`: the columns of `steps.csv` under the same names, for pandas, DuckDB and the like.
+/// `steps.parquet`: the columns of `steps.csv` under the same names, for pandas, DuckDB and the
+/// like.
 pub(super) struct StepsParquet;
 
 /// A column and its values.
@@ -91,7 +98,7 @@ mod tests {
     use bytes::Bytes;
     use parquet::file::reader::{FileReader, SerializedFileReader};
 
-    /// Both files are made from one table; text and binary values must agree.
+    /// Both files are generated from one table; text and binary values must agree.
     #[test]
     fn says_what_steps_csv_says() {
         let mut config = ScenarioConfig::load("study").unwrap();

@@ -1,10 +1,12 @@
-//! Percentiles of times, as the plotters of HdrHistogram draw them: every nine of the share has the same room.
+//! Percentiles of times, as the plotters of HdrHistogram draw them: on a scale on which each
+//! further nine of the percentile takes the same width.
 
 use super::artifact::{Artifact, ReportError};
 use super::chart::{Chart, Line, Panel, Stroke, colour, nines};
 use crate::metrics::Timings;
 
-/// The time that a share of all does not exceed, over the share, of each of `named`; those that are empty are left out.
+/// The quantile function of each of `named`: the time that a share of all does not exceed, over
+/// the share. Empty distributions are left out.
 ///
 /// # Errors
 /// [`ReportError`] if the picture cannot be drawn.
@@ -51,7 +53,8 @@ pub(super) fn drawn(name: &str, title: &str, lines: &[Percentiles<'_>]) -> Resul
     Ok(Chart { name: name.to_owned(), title: String::new(), panels: vec![panel] }.artifacts_over_shares()?.into())
 }
 
-/// Up at each share from which on the time is longer. The line ends where a share has but one time left.
+/// Up at each share from which on the time is longer. The line ends where a share has but one time
+/// left.
 fn steps(timings: &Timings, unit: f64) -> Vec<(f64, f64)> {
     let total = timings.count() as f64;
     let end = nines(1.0 - 1.0 / (total + 1.0));

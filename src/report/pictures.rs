@@ -1,4 +1,5 @@
-//! What is drawn: of a run, and of runs side by side.
+//! The pictures of a run, and of runs side by side: alpha, token latency and its distribution, and
+//! memory in use.
 
 use super::artifact::{Artifact, ReportError};
 use super::chart::{Chart, Line, Panel, Stroke, colour};
@@ -107,7 +108,7 @@ pub fn token_latency(name: &str, title: &str, runs: &[Labelled<'_>]) -> Result<[
     single(name, Panel { y_to: Some(cut.end), note: beyond(&cut, runs), ..panel })
 }
 
-/// The share of tokens that took at most so long.
+/// The cumulative distribution of token latency.
 ///
 /// # Errors
 /// [`ReportError`] if the picture cannot be drawn.
@@ -226,7 +227,7 @@ fn latency_cut(runs: &[Labelled<'_>]) -> Option<Cut> {
     cut(&lines.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 
-/// What a picture says of latencies beyond its scale.
+/// The note of a picture on latencies beyond its scale.
 fn beyond(cut: &Cut, runs: &[Labelled<'_>]) -> String {
     cut.note(&format!("token {} of {}", cut.x, runs[cut.line].label), &SimTime::from_ns(cut.y * 1e6).rounded())
 }
@@ -235,8 +236,8 @@ fn single(name: &str, panel: Panel) -> Result<[Artifact; 2], ReportError> {
     Chart { name: name.to_owned(), title: String::new(), panels: vec![panel] }.artifacts()
 }
 
-/// A colour for each run. A strategy with a name has the same one in every picture, if it is but one run's; the others have
-/// what is left.
+/// A colour for each run. A strategy with a name has the same one in every picture, if it is but
+/// one run's; the others have what is left.
 fn coloured<'a>(runs: &'a [Labelled<'a>]) -> impl Iterator<Item = (Labelled<'a>, &'static str)> {
     let own = |run: &Labelled<'_>| {
         let strategy = &run.run.summary.strategy;
@@ -252,17 +253,17 @@ fn coloured<'a>(runs: &'a [Labelled<'a>]) -> impl Iterator<Item = (Labelled<'a>,
     runs.iter().copied().map(move |run| (run, own(&run).or_else(|| others.next()).unwrap_or(colour::BLACK)))
 }
 
-/// What runs are held against.
+/// A reference of runs, such as their bound.
 struct Reference<'a> {
-    /// Whose it is, where there are several: `, LABEL`.
+    /// The label of its run where there are several references: `, LABEL`.
     of: String,
     colour: &'static str,
-    /// The longest run that it holds for.
+    /// The longest run that has this reference.
     run: &'a RunReport,
 }
 
-/// What runs are held against, once for all runs for which it is the same: in black where it is for all, else in the colour of
-/// the first run that has it.
+/// The references of `runs`, one for all runs that share it: in black if all do, else in the colour
+/// of the first run that has it.
 fn references<'a>(runs: &'a [Labelled<'a>], same: impl Fn(&RunReport, &RunReport) -> bool) -> Vec<Reference<'a>> {
     let mut groups: Vec<Vec<(Labelled<'a>, &'static str)>> = Vec::new();
     for (run, colour) in coloured(runs) {

@@ -1,4 +1,4 @@
-//! Where the bytes are: a stacked bar of the shares of the tiers, for pictures.
+//! The layout of bytes as a picture: a stacked bar of the shares of the tiers.
 
 use super::artifact::{Artifact, ReportError};
 use super::bars::{Bars, Part, Row};
@@ -9,7 +9,7 @@ use super::strokes::colour;
 /// one kind at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlacementRow {
-    /// What they are, and when: `weights at the start`, `KV at the end`.
+    /// The kind of bytes and the moment: `weights at the start`, `KV at the end`.
     pub label: String,
     /// The bytes on each tier by its name, the fastest tier first. Every row of a bar has the same
     /// tiers in the same order.
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn each_row_has_its_label_its_shares_and_its_size() {
         let rows = [row("weights at the start", 3 << 30, 1 << 30), row("KV at the end", 0, 1 << 20)];
-        let [svg, _] = placement_bar("placement", "Where the bytes are", &rows).unwrap();
+        let [svg, _] = placement_bar("placement", "Layout of the bytes", &rows).unwrap();
         let svg = String::from_utf8(svg.bytes).unwrap();
         for text in ["weights at the start", "4 GiB", "75.0 %", "25.0 %", "KV at the end", "1 MiB", "100.0 %", "hbm"] {
             assert!(svg.contains(&format!(">{text}</text>")), "{text}");

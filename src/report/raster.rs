@@ -8,7 +8,7 @@ use resvg::usvg::{Options, Tree};
 use rustc_hash::FxHashMap;
 use std::cell::Cell;
 
-/// What every chart begins with. The canvas is white as it is.
+/// The white background that every chart begins with; the canvas is white already.
 const BACKGROUND: &str = r#"<rect width="100%" height="100%" fill="white" />"#;
 
 /// The picture `svg` with `scale` pixels for each of its own, on white.
@@ -36,11 +36,11 @@ pub(super) fn png(svg: &str, scale: f32) -> Result<Vec<u8>, String> {
     if let Some(palette) = palette {
         encoder.set_color(ColorType::Indexed);
         encoder.set_palette(palette);
-        // Zeros, where a colour is as the one before it, are what the fast compression knows how to pack.
+        // The fast compression packs zeros, which stand for a colour equal to the one before it.
         encoder.set_compression(Compression::Fast);
         encoder.set_filter(Filter::Sub);
     } else {
-        // On white nothing shines through, so three of four bytes tell all.
+        // Everything is opaque on white, so that three of four bytes suffice.
         colours.resize(width as usize * height as usize * 3, 0);
         for (colour, pixel) in colours.chunks_exact_mut(3).zip(pixels.data().chunks_exact(4)) {
             colour.copy_from_slice(&pixel[..3]);
@@ -56,10 +56,11 @@ pub(super) fn png(svg: &str, scale: f32) -> Result<Vec<u8>, String> {
     Ok(file)
 }
 
-/// Sets `indices` to the number of each pixel's colour, and returns the colours, three bytes each; `None` where there are more than a byte can
-/// tell apart. Most charts have about a hundred, and are a third smaller and packed in half the time this way.
+/// Sets `indices` to the number of each pixel's colour, and returns the colours, three bytes each;
+/// `None` if there are more than 256. Most charts have about a hundred; with a palette they are a
+/// third smaller and compressed in half the time.
 fn index(pixels: &[u8], indices: &mut Vec<u8>) -> Option<Vec<u8>> {
-    /// So many pixels are looked at at once: most are as the one before.
+    /// The number of pixels that are compared at once: most are equal to the one before.
     const RUN: usize = 8;
     let pixels: &[[u8; 4]] = pixels.as_chunks().0;
     let mut known: FxHashMap<[u8; 4], u8> = FxHashMap::default();
@@ -70,7 +71,7 @@ fn index(pixels: &[u8], indices: &mut Vec<u8>) -> Option<Vec<u8>> {
     indices.resize(pixels.len(), 0);
     for (indices, pixels) in indices.chunks_mut(RUN).zip(pixels.chunks(RUN)) {
         if *pixels == run {
-            // Background, as a rule, is there already.
+            // Background pixels mostly have their index already.
             if number != 0 {
                 indices.fill(number);
             }
@@ -97,7 +98,8 @@ fn index(pixels: &[u8], indices: &mut Vec<u8>) -> Option<Vec<u8>> {
     Some(palette)
 }
 
-/// What a picture is drawn on. The next one is as large, as a rule, and memory that is there already need not be cleared by the system.
+/// The pixels of a picture, kept for the next one on this thread, which usually has the same size:
+/// reusing memory saves the system from clearing new pages.
 #[derive(Default)]
 struct Canvas {
     pixels: Option<Pixmap>,

@@ -1,7 +1,7 @@
-//! The files of a run's folder: which formats there are, and which files of an earlier run go.
+//! The files of a run's folder: the list of formats, and the removal of an earlier run's files.
 //!
-//! An [`Exporter`] is a format. It makes its files and names all that it may make, so that what an
-//! earlier run left in the folder is removed without the writer knowing any format.
+//! An [`Exporter`] is a format. It creates its files and lists all files that it may create, so
+//! that the files of an earlier run are removed without the writer knowing any format.
 
 use super::artifact::{Artifact, HISTOGRAMS, ReportError};
 use super::explanation::FILES as EXPLANATION;
@@ -38,7 +38,7 @@ pub fn run_files(run: &mut RunReport) -> Result<Vec<Artifact>, ReportError> {
     Ok(files)
 }
 
-/// Writes a run's `artifacts` as [`write`](super::write) does, and removes what an earlier run left in
+/// Writes a run's `artifacts` as [`write`](super::write) does, and removes the files of an earlier run from
 /// `folder`: histograms and pictures that this one does not write, the explanation of that run, and
 /// the page beside `folder` that shows it among others.
 ///

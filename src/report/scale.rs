@@ -1,6 +1,6 @@
-//! Where a scale ends: at the greatest value, unless a few values lie so far above the others that
-//! nothing else could be read, as the first step of a run does that moves everything. What is
-//! beyond is counted, so that the picture can say so.
+//! The end of a scale: the greatest value, unless a few values lie so far above the others that
+//! nothing else could be read, such as the first step of a run that moves everything. Values beyond
+//! the scale are counted, and a note in the picture reports them.
 
 /// A scale that ends before some of its values.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,8 +16,8 @@ pub(super) struct Cut {
 }
 
 impl Cut {
-    /// What is beyond, in a sentence; `greatest` names the value that is farthest, and `value` says
-    /// how much it is.
+    /// A sentence on the values beyond the scale; `greatest` names the farthest one, and `value` is
+    /// its text.
     pub fn note(&self, greatest: &str, value: &str) -> String {
         match self.beyond {
             1 => format!("One value is beyond the scale: {greatest}, {value}."),
@@ -26,13 +26,14 @@ impl Cut {
     }
 }
 
-/// Of each line so many values may be beyond the end of a scale, and one in any case.
+/// The share of each line's values that may be beyond the end of a scale; one value in any case.
 const RARE: f64 = 0.01;
-/// Lines of fewer values have none that is rare.
+/// Lines of fewer values have no rare ones.
 const FEWEST: usize = 8;
-/// Rare values are beyond the end where the greatest is so many times the greatest of the others.
+/// Rare values are beyond the end if the greatest exceeds the greatest of the others by this
+/// factor.
 const FAR: f64 = 2.0;
-/// Above the greatest of the others so much room is left.
+/// The end of the scale over the greatest of the other values.
 const ROOM: f64 = 1.25;
 
 /// Where the common scale of `lines`, points of x and y, ends before its greatest value; `None`
@@ -59,8 +60,7 @@ pub(super) fn cut(lines: &[&[(f64, f64)]]) -> Option<Cut> {
     Some(Cut { end, beyond: all().filter(|(_, _, y)| *y > end).count(), line, x, y })
 }
 
-/// Where a scale ends that holds the `usual` values alone, where the greatest is far from them;
-/// `None` where it is not.
+/// The end of a scale for the `usual` values only, if the greatest is far from them; else `None`.
 pub(super) fn end(usual: f64, greatest: f64) -> Option<f64> {
     (usual > 0.0 && greatest > FAR * usual).then_some(ROOM * usual)
 }
@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(cut(&[&fast, &slow]), None);
         assert_eq!(cut(&[&line(1.0, |step| (step * step) as f64, 100)]), None);
         assert_eq!(cut(&[&line(95.0, |_| 10.0, 4)]), None);
-        // Every tenth step is no rare one.
+        // One step in ten is not rare.
         assert_eq!(cut(&[&line(1.0, |step| if step % 10 == 0 { 50.0 } else { 1.0 }, 100)]), None);
         assert_eq!(cut(&[&line(5.0, |_| 0.0, 100)]), None, "there is nothing else to see");
         assert_eq!(cut(&[&[]]), None);

@@ -1,4 +1,4 @@
-//! A drawing as files: SVG, and PNG for what shows no SVG.
+//! A drawing as files: SVG, and PNG for programs that cannot show SVG.
 
 use super::artifact::{Artifact, ReportError};
 use super::raster::png;
@@ -9,7 +9,7 @@ use kuva::render::render::Scene;
 /// Pixels of the PNG for each unit of the drawing.
 const PNG_SCALE: f32 = 1.5;
 
-/// What was drawn, as `NAME.svg` and `NAME.png`.
+/// The drawing, as `NAME.svg` and `NAME.png`.
 pub(super) fn pictures(name: &str, scene: Scene) -> Result<[Artifact; 2], ReportError> {
     let svg = numbered_anew(&SvgBackend::new().render_scene(&scene));
     // XML has no control characters, but the names in legends and titles come from files.
@@ -18,8 +18,9 @@ pub(super) fn pictures(name: &str, scene: Scene) -> Result<[Artifact; 2], Report
     Ok([Artifact::new(format!("{name}.svg"), svg), Artifact::new(format!("{name}.png"), png)])
 }
 
-/// The same drawing with its clip paths numbered from 0 in the order of their appearance. The plotting crate counts them
-/// over the whole process, so the numbers would depend on what was drawn before, and on threads.
+/// The same drawing with its clip paths numbered from 0 in the order of their appearance. The
+/// plotting crate counts them over the whole process, so that the numbers would depend on earlier
+/// drawings and on threads.
 fn numbered_anew(svg: &str) -> String {
     const PREFIX: &str = "kuva-clip-";
     let mut numbers: Vec<&str> = Vec::new();

@@ -1,7 +1,7 @@
-//! Which runs a page of several shows: `report.runs.json` beside it.
+//! `report.runs.json`: the list of the runs that a page of several runs shows.
 //!
 //! Such a page stands beside the folders of its runs. When another run is written into one of
-//! these, the page would show what is no longer there: it is [`stale`] then, and is removed.
+//! these, the page no longer matches its folders: it is [`stale`], and is removed.
 
 use super::artifact::{Artifact, ReportError};
 use super::json::summary_json;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// The name of the file.
 const NAME: &str = "report.runs.json";
-/// The page that it is about.
+/// The page that it belongs to.
 const PAGE: &str = "report.html";
 
 #[derive(Serialize, Deserialize)]

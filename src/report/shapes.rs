@@ -1,5 +1,6 @@
-//! The shapes of a picture. Most of a chart is upright: its grid, its axes and their marks, boxes and fields. They are filled as rectangles, which
-//! takes a third of what it takes to draw them as paths; all else is the rasterizer's.
+//! The shapes of a picture. Most shapes of a chart are axis-aligned: its grid, its axes and their
+//! ticks, boxes and fields. They are filled as rectangles, in a third of the time that drawing them
+//! as paths takes; the rasterizer draws everything else.
 
 use resvg::tiny_skia::{Color, Paint as Ink, PathSegment, PixmapMut, Point, Rect, Shader, Transform};
 use resvg::usvg::{Group, LineCap, Node, Opacity, Paint, Path};
@@ -29,7 +30,8 @@ pub(super) fn draw(group: &Group, transform: Transform, pixels: &mut PixmapMut<'
     }
 }
 
-/// Draws `path` if it is a line of one colour: one that has no height is no node that the rasterizer would draw alone.
+/// Draws `path` if it is a line of one colour: the rasterizer does not draw a single node without
+/// height.
 fn stroke(path: &Path, transform: Transform, pixels: &mut PixmapMut<'_>) -> Option<()> {
     let (stroke, bounds) = (path.stroke()?, path.data().bounds());
     let is_filled = path.fill().is_some() && bounds.width() > 0.0 && bounds.height() > 0.0;
@@ -41,7 +43,7 @@ fn stroke(path: &Path, transform: Transform, pixels: &mut PixmapMut<'_>) -> Opti
     Some(())
 }
 
-/// The rectangle of pixels that `path` covers, and its colour, where that is all there is to it.
+/// The rectangle of pixels that `path` covers, and its colour, if it is only that.
 fn upright(path: &Path, transform: Transform) -> Option<(Rect, Color)> {
     if !path.is_visible() || transform.has_skew() {
         return None;
@@ -64,7 +66,7 @@ fn upright(path: &Path, transform: Transform) -> Option<(Rect, Color)> {
     };
     let mut ends = [Point::from_xy(left, top), Point::from_xy(right, bottom)];
     transform.map_points(&mut ends);
-    // To the quarter of a pixel, as the rasterizer sees all else: a picture has few shades, and is packed the better.
+    // To a quarter of a pixel, as the rasterizer does: fewer shades compress better.
     let [start, end] = ends.map(|end| Point::from_xy((end.x * 4.0).round() / 4.0, (end.y * 4.0).round() / 4.0));
     Some((Rect::from_ltrb(start.x, start.y, end.x, end.y)?, colour(paint, opacity)?))
 }
@@ -109,7 +111,8 @@ mod tests {
     use resvg::tiny_skia::Pixmap;
     use resvg::usvg::{Options, Tree};
 
-    /// Lines, level, upright, slanted and dashed, and boxes, filled or not, some in a group that is moved and some cut off.
+    /// Lines, level, upright, slanted and dashed, and boxes, filled or not, some in a group that is
+    /// moved and some cut off.
     fn shape() -> impl Strategy<Value = String> {
         let at = || (0u32..600).prop_map(|tenths| f64::from(tenths) / 10.0);
         (0u8..7, at(), at(), at(), at()).prop_map(|(kind, x, y, u, v)| match kind {
@@ -126,7 +129,8 @@ mod tests {
     }
 
     proptest! {
-        /// Where an edge lies within a pixel, shades differ by up to a quarter for each of the edges of a shape.
+        /// Where an edge lies within a pixel, shades differ by up to a quarter for each of the
+        /// edges of a shape.
         #[test]
         fn each_shape_is_where_the_rasterizer_puts_it(shape in shape()) {
             let svg = format!(r#"<svg xmlns="http://www.w3.org/2000/svg" width="70" height="70">{shape}</svg>"#);

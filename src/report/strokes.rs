@@ -1,6 +1,6 @@
-//! Lines, and the colours and strokes by which they are told apart.
+//! Lines, and the colours and strokes that distinguish them.
 
-/// Colours of Okabe and Ito, which colour-blind readers can tell apart.
+/// Colours of Okabe and Ito, which colour-blind readers can distinguish.
 pub(super) mod colour {
     pub const BLUE: &str = "#0072B2";
     pub const VERMILLION: &str = "#D55E00";
@@ -46,7 +46,7 @@ pub(super) mod colour {
     }
 }
 
-/// How a line is drawn; never colour alone tells two lines apart.
+/// How a line is drawn: two lines never differ only in colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stroke {
     Solid,

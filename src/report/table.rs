@@ -1,3 +1,9 @@
+//! Tables for people, in plain text: for the terminal, for `table.md` and as the source of HTML
+//! tables.
+//!
+//! Numbers are aligned to the right. On a terminal that is too narrow, a table of a few rows is
+//! transposed, so that its lines do not wrap.
+
 use crate::config::printable;
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, presets};
 
@@ -6,7 +12,7 @@ use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, presets};
 pub struct Column {
     /// Its heading.
     pub name: String,
-    /// Numbers stand to the right.
+    /// Whether it has numbers, which are aligned to the right.
     pub number: bool,
 }
 
@@ -51,18 +57,18 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// The text, plain or, for a terminal, with a bold heading (unless `NO_COLOR` is set). A few rows that are wider than the
-    /// terminal become columns.
+    /// The text, plain or, for a terminal, with a bold heading (unless `NO_COLOR` is set). A few
+    /// rows that are wider than the terminal become columns.
     #[must_use]
     pub fn render(&self, terminal: bool) -> String {
-        let laid = self.lay(terminal);
-        // The line under the heading has no styles.
-        let width = laid.to_string().lines().nth(1).map(|line| line.chars().count());
-        match laid.width() {
+        let arranged = self.lay(terminal);
+        // The line under the heading has no escape codes for styles.
+        let width = arranged.to_string().lines().nth(1).map(|line| line.chars().count());
+        match arranged.width() {
             Some(room) if terminal && width > Some(room.into()) && self.rows.len() <= MOST_COLUMNS => {
                 self.turned().lay(terminal).to_string()
             }
-            _ => laid.to_string(),
+            _ => arranged.to_string(),
         }
     }
 

@@ -1,9 +1,10 @@
-//! `timeline.json`: a few steps as a trace in Chrome's format, which ui.perfetto.dev and chrome://tracing open, and a picture
-//! of what each lane carries.
+//! `timeline.json`: a few steps as a trace in Chrome's format, which ui.perfetto.dev and
+//! chrome://tracing open, and a picture of the rate of each lane.
 //!
-//! Four processes: `decode` (a track of steps, one of layers), `lanes` (a track each, with what is on it from first byte to last),
-//! `classes` (a track each, from issue to the last byte), and counters: the rate of each lane, the bytes in use on each tier,
-//! alpha. Where slices of a track overlap, it has more rows. Times are in microseconds, exact to the picosecond.
+//! Four processes: `decode` (a track of steps, one of layers), `lanes` (a track each, with its
+//! transfers from first byte to last), `classes` (a track each, from issue to the last byte), and
+//! counters: the rate of each lane, the bytes in use on each tier, alpha. Where slices of a track
+//! overlap, it has more rows. Times are in microseconds, exact to the picosecond.
 
 use super::artifact::{Artifact, ReportError};
 use super::chart::{Chart, Line, Panel, Stroke, colour};
@@ -54,7 +55,7 @@ fn trace(timeline: &Timeline) -> Vec<u8> {
     events.finish()
 }
 
-/// The text of the events so far: as trees of values they would take 15 times as much memory.
+/// The text of the events so far: trees of JSON values would take 15 times as much memory.
 struct Events(Vec<u8>);
 
 impl Default for Events {
@@ -172,10 +173,10 @@ fn microseconds(time: SimTime) -> f64 {
     time.as_ps() as f64 / 1e6
 }
 
-/// How many layers the picture shows: more cannot be told apart.
+/// The most layers that the picture shows: a reader cannot distinguish more.
 const LAYERS_SHOWN: usize = 4;
 
-/// What each lane carries over the first layers.
+/// The rate of each lane over the first layers.
 fn picture(timeline: &Timeline, from: SimTime, to: SimTime) -> Result<[Artifact; 2], ReportError> {
     let strokes = [Stroke::Solid, Stroke::Dashed, Stroke::Dotted];
     let first_step = timeline.spans.iter().find_map(|span| match span.what {
@@ -213,7 +214,7 @@ fn picture(timeline: &Timeline, from: SimTime, to: SimTime) -> Result<[Artifact;
         title: format!("What lanes carry: step {step}, the first {layers} layers"),
         x_label: format!("us since the start of step {step}"),
         y_label: "GB/s".to_owned(),
-        // A system of many channels has more lanes than can be told apart.
+        // A system of many channels has more lanes than a reader can distinguish.
         lines: lines.take(colour::ALL.len() * strokes.len()).collect(),
         ..Panel::default()
     };

@@ -1,19 +1,20 @@
-//! What skip sets are like, over the steps: of a trace, or of several side by side.
+//! Pictures of the statistics of skip sets over the steps: of a trace, or of several side by side.
 
 use super::artifact::{Artifact, ReportError};
 use super::chart::{Chart, Line, Panel, Stroke, colour};
 use crate::workload::{LAGS, PAGE_TOKENS, StepStatistics, TraceStatistics};
 
-/// A trace among others: what to call it in a legend.
+/// A trace with its label in legends.
 #[derive(Clone, Copy)]
 pub struct Compared<'a> {
     /// The legend's text.
     pub label: &'a str,
-    /// What it is like.
+    /// Its statistics.
     pub statistics: &'a TraceStatistics,
 }
 
-/// The most points of a line: each is the mean over a stretch of steps, as single ones would hide each other.
+/// The most points of a line: each is the mean over a stretch of steps, as single steps would
+/// overlap.
 const POINTS: usize = 64;
 
 type Pick = fn(&StepStatistics) -> Option<f64>;
@@ -28,7 +29,7 @@ pub fn draw(traces: &[Compared<'_>]) -> Result<Vec<Artifact>, ReportError> {
         ("skip", "Skipped tokens", "share of the context", |step| Some(step.skip)),
         ("churn", "Churn", "share of the skipped read next", |step| step.churn),
         ("changed", "Changed tokens", "share that changes state", |step| step.changed),
-        // In percent: shares as small as these would get ticks like 5e-3.
+        // In percent, as small shares would get ticks like 5e-3.
         ("pages", "Skipped pages", "wholly skipped (%)", |step| step.skipped_pages.map(|share| 100.0 * share)),
     ];
     for (name, title, y_label, pick) in single {
@@ -56,7 +57,7 @@ pub fn draw(traces: &[Compared<'_>]) -> Result<Vec<Artifact>, ReportError> {
     let points = runs.iter().flat_map(|panel| &panel.lines).flat_map(|line| &line.points);
     let longest = points.fold(1.0, |longest: f64, (_, y)| longest.max(*y));
     runs.iter_mut().for_each(|panel| panel.y_to = Some(1.05 * longest));
-    files.extend(chart("runs", "Tokens in a row".to_owned(), runs)?);
+    files.extend(chart("runs", "Contiguous tokens".to_owned(), runs)?);
     files.extend(chart("ages", String::new(), vec![by_age(traces)])?);
     Ok(files)
 }

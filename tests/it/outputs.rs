@@ -337,7 +337,7 @@ fn runs_report_the_layout_and_their_waits() {
     assert!((number("/waits/tiers_ns/hbm") / (8.0 * 32.0 * mlp) - 1.0).abs() < 0.02, "{summary}");
     assert!((number("/tokens_per_s") - 8e9 / number("/simulated_ns")).abs() < 1e-6);
     let page = fs::read_to_string(place.path().join("x/report.html")).unwrap();
-    assert!(page.contains(">Where the bytes are<") && page.contains("49.6 %") && page.contains("50.4 %"));
+    assert!(page.contains(">Layout of the bytes<") && page.contains("49.6 %") && page.contains("50.4 %"));
     let table = stdout(place.path(), &["strategies", "--decode", "2", "--prefill", "64", "--strategy", "baseline"]);
     assert!(table.contains("weights in hbm") && table.contains("KV at the end in hbm"), "{table}");
 }

@@ -406,7 +406,10 @@ fn breaking_points_are_searched_for() {
         "alpha > 0.99",
     ];
     let text = printed(place, &args);
-    assert!(text.contains("begins to hold between memory.hbm.capacity") && text.contains("goes one way"), "{text}");
+    assert!(
+        text.contains("begins to hold between memory.hbm.capacity") && text.contains("is monotonic over"),
+        "{text}"
+    );
     let json: serde_json::Value = {
         let output = tiersim(place, &[&args[..], &["--json", "-q"]].concat()).assert().success().get_output().clone();
         serde_json::from_slice(&output.stdout).unwrap()

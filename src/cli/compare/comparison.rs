@@ -1,5 +1,5 @@
-//! All that `tiersim compare` says about runs side by side: what differs in their configurations
-//! and figures, why one takes longer than the first, and which conditions of `--fail-if` hold.
+//! The comparison of `tiersim compare`: the differences between the configurations and figures of
+//! runs, the causes of longer times, and the conditions of `--fail-if` that hold.
 
 use crate::cli::error::CliError;
 use crate::cli::progress::Bar;
@@ -19,10 +19,10 @@ use std::path::PathBuf;
 
 /// The characters of a label that pictures and pages have room for, in several lines.
 const LABEL_ROOM: usize = 80;
-/// Times that differ by less are as long.
+/// Times that differ by less count as equal.
 const NOTICEABLE: f64 = 5e-4;
 
-/// All that is said about runs side by side.
+/// A comparison of runs.
 pub(super) struct Comparison {
     pub labels: Vec<String>,
     folders: Vec<PathBuf>,
@@ -30,8 +30,8 @@ pub(super) struct Comparison {
     differences: Vec<Difference>,
     figures: Vec<FigureOfRuns>,
     sentences: Vec<String>,
-    /// For each run after the first, what the difference between its time and the first's is made
-    /// of; empty where that was not found.
+    /// For each run after the first, the parts of the difference between its time and the first's;
+    /// empty where they were not found.
     why: Vec<Vec<Part>>,
     pub holds: Vec<Holds>,
 }

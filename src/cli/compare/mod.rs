@@ -20,9 +20,9 @@ use std::process::ExitCode;
 /// `tiersim compare`.
 #[derive(Args)]
 pub(super) struct CompareArgs {
-    /// Folders of finished runs, or scenarios to run first: what you would write after `tiersim
-    /// run`, in quotes, such as "study --skip 40% --strategy baseline". LABEL=ENTRY gives it a
-    /// name. The others are compared with the first
+    /// Folders of finished runs, or scenarios to run first: the arguments of `tiersim run`, in
+    /// quotes, such as "study --skip 40% --strategy baseline". LABEL=ENTRY gives it a name. The
+    /// others are compared with the first
     #[arg(required = true, value_name = "ENTRY")]
     entries: Vec<String>,
     /// Set a field of every scenario that is run first, as `tiersim run --set` does
@@ -33,7 +33,7 @@ pub(super) struct CompareArgs {
     /// 'token_latency_ns.p99 > 1.05x'
     #[arg(long, value_name = "CONDITION", allow_hyphen_values = true)]
     fail_if: Vec<String>,
-    /// Do not say why: leave out the runs that attribute the difference, as `tiersim explain` does
+    /// Leave out the cause of the difference, and the runs that find it as `tiersim explain` does
     #[arg(long)]
     no_why: bool,
     /// The folder for the comparison, its pictures, and the runs that are run first [default:
@@ -46,7 +46,7 @@ pub(super) struct CompareArgs {
     /// How many runs at a time [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
-    /// What the runs may take together [default: three quarters of the memory that is free]
+    /// The memory that all runs may take together [default: three quarters of the free memory]
     #[arg(long, value_name = "SIZE")]
     memory_limit: Option<Bytes>,
 }
@@ -81,7 +81,7 @@ pub(super) fn run(args: &CompareArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     for (label, run) in comparison.labels.iter().zip(&comparison.runs) {
         let summary = &run.report.summary;
         if !summary.complete {
-            tell!("incomplete: {label}: {}", summary.error.as_deref().unwrap_or("it does not say why"));
+            tell!("incomplete: {label}: {}", summary.error.as_deref().unwrap_or("its summary has no error"));
             code = ExitCode::from(INCOMPLETE);
         }
     }
@@ -92,7 +92,7 @@ pub(super) fn run(args: &CompareArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     Ok(code)
 }
 
-/// Runs what is not yet run. Returns the folder of each run.
+/// Runs the entries that are not finished runs. Returns the folder of each run.
 fn run_first(
     args: &CompareArgs,
     labels: &[String],
@@ -107,7 +107,7 @@ fn run_first(
             Source::Folder(folder) => folders.push(folder.clone()),
             Source::Scenario(scenario) => {
                 let mut folder = out.join("runs").join(file_name(label));
-                // Two labels may differ in what no path can hold.
+                // Two labels may differ only in characters that a path cannot have.
                 while folders.contains(&folder) {
                     folder.as_mut_os_string().push("-");
                 }

@@ -1,5 +1,5 @@
-//! What `tiersim compare` sets side by side: folders of finished runs, and scenarios to run first,
-//! each with a label.
+//! The entries of `tiersim compare`: folders of finished runs, and scenarios to run first, each
+//! with a label.
 
 use super::CompareArgs;
 use crate::cli::error::CliError;
@@ -54,7 +54,7 @@ pub(super) fn default_folder(labels: &[String], sources: &[Source]) -> PathBuf {
     Path::new("out/compare").join(name)
 }
 
-/// What to compare, with a label each.
+/// The runs to compare, with a label each.
 pub(super) fn sources(args: &CompareArgs) -> Result<(Vec<String>, Vec<Source>), CliError> {
     let (mut given, mut sources, mut paths) = (Vec::new(), Vec::new(), Vec::new());
     for entry in &args.entries {
@@ -94,8 +94,8 @@ pub(super) fn sources(args: &CompareArgs) -> Result<(Vec<String>, Vec<Source>), 
     // A label that was given for an entry of several strategies is each one's beginning.
     for (index, label) in given.iter().enumerate() {
         if let Some(label) = label {
-            let alone = given.iter().filter(|other| other.as_ref() == Some(label)).count() == 1;
-            own[index] = if alone { label.clone() } else { format!("{label}: {}", own[index]) };
+            let single = given.iter().filter(|other| other.as_ref() == Some(label)).count() == 1;
+            own[index] = if single { label.clone() } else { format!("{label}: {}", own[index]) };
         }
     }
     if let Some(twice) = own.iter().enumerate().find(|(index, label)| own[..*index].contains(label)) {
@@ -140,7 +140,7 @@ fn resolve(entry: &str, args: &CompareArgs) -> Result<Vec<(PathBuf, Source)>, Cl
     }
     run.set.extend(args.set.iter().cloned());
     let scenarios = scenarios(&run, &configure(&run)?)?;
-    // What was typed says best what a run is, but where it is long or stands for several.
+    // The text that was typed is the best label, unless it is long or stands for several runs.
     let typed = scenarios.len() == 1 && entry.chars().count() <= LEGEND_ROOM;
     let named = |scenario: Scenario| {
         let name = if typed { entry.to_owned() } else { scenario.strategy().name() };

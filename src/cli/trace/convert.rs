@@ -17,7 +17,7 @@ pub(in crate::cli) struct ImportArgs {
     /// The Parquet file [default: FILE with the ending .parquet]
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Tokens before step 0, for JSON Lines that do not say how many
+    /// Tokens before step 0, for JSON Lines without that number
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     prefill: Option<u32>,
     /// The model whose attention was recorded
@@ -42,7 +42,7 @@ pub(in crate::cli) struct ExportArgs {
     /// A trace, by name or path
     #[arg(value_name = "TRACE")]
     trace: PathBuf,
-    /// The file to write: its ending says the format, .kvs or .jsonl
+    /// The file to write, in the format of its ending: .kvs or .jsonl
     #[arg(long, short, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]

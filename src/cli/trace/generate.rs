@@ -1,8 +1,8 @@
 //! `tiersim trace generate`: the skip sets of a generator, written as a trace that other tools can
 //! read.
 //!
-//! What could not be read back is not written: layers, tokens and steps are checked against the
-//! limits of a trace first, and the memory that the generator takes against what is free.
+//! Layers, tokens and steps are checked first against the limits of the format, so that every file
+//! can be read back, and the memory of the generator against the free memory.
 
 use super::{Output, ParquetArgs, Watched};
 use crate::catalog;
@@ -22,7 +22,7 @@ pub(in crate::cli) struct GenerateArgs {
     /// A generator, by name or path of a RON file; `Generated()` if not given
     #[arg(value_name = "GENERATOR", value_parser = arguments::generator(), hide_possible_values = true)]
     generator: Option<String>,
-    /// The file to write: its ending says the format, .parquet, .kvs or .jsonl
+    /// The file to write, in the format of its ending: .parquet, .kvs or .jsonl
     #[arg(long, short, value_name = "FILE")]
     out: PathBuf,
     /// How many layers
@@ -79,11 +79,11 @@ pub(super) fn generate(args: &GenerateArgs, cancel: &Cancel) -> Result<ExitCode,
         TraceConfig::Lifelike(config) => config.skip,
         TraceConfig::Recorded(_) => Ratio::default(),
     };
-    // A share that is no whole number of thousandths cannot be said so.
+    // The header has the share only if it is a whole number of thousandths.
     let permille = skip.round_of(1000) as u32;
     let provenance = Provenance {
         model: None,
-        source: Some("made up".to_owned()),
+        source: Some("synthetic".to_owned()),
         licence: None,
         made_by: Some(format!(
             "tiersim {} trace generate, {}",
@@ -97,7 +97,7 @@ pub(super) fn generate(args: &GenerateArgs, cancel: &Cancel) -> Result<ExitCode,
         steps: steps as u64,
         skip_permille: (Ratio::from_permille(permille) == Some(skip)).then(|| permille.into()),
     };
-    // What could not be read back is not written.
+    // Checked as when reading, so that the file can be read back.
     let header = TraceHeader::checked(&args.out.display().to_string(), fields, provenance)?;
     let (needed, limit) = (memory_of_trace(&generator, layers, prefill + steps), usable_memory());
     if needed > limit {

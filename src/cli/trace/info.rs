@@ -1,4 +1,4 @@
-//! `tiersim trace info`: what a recorded trace or a generator is like.
+//! `tiersim trace info`: the statistics of a recorded trace or a generator.
 //!
 //! Its header, and the statistics by which two traces are compared: the share that is skipped, how
 //! it changes from a step to a later one and from a layer to the next, and how long runs of read
@@ -22,8 +22,8 @@ use std::process::ExitCode;
 /// `tiersim trace info`.
 #[derive(Args)]
 pub(in crate::cli) struct InfoArgs {
-    /// A trace, and others or generators (RON) to set beside it, by name or path; a generator makes
-    /// up sets of the first trace's size
+    /// A trace, and other traces or generators (RON) to compare with it, by name or path; a
+    /// generator generates sets of the first trace's size
     #[arg(required = true, value_name = "TRACE")]
     traces: Vec<PathBuf>,
     /// The folder for the pictures [default: out/traces/NAME]
@@ -45,7 +45,7 @@ pub(super) fn info(args: &InfoArgs, cancel: &Cancel) -> Result<ExitCode, CliErro
     let _claim = report::claim(&folder, &[] as &[&str])?;
     let mut size: Option<Size> = None;
     let mut compared: Vec<(String, TraceStatistics)> = Vec::new();
-    // Printed when all traces have been read: of a damaged one nothing is.
+    // Printed when all traces have been read, so that nothing is printed of a damaged one.
     let mut described: Vec<String> = Vec::new();
     for path in &args.traces {
         let mut name = stem(path);

@@ -30,11 +30,11 @@ pub(super) enum TraceCommand {
     Export(convert::ExportArgs),
     /// Write the skip sets of a generator to a file
     Generate(generate::GenerateArgs),
-    /// Look for the generator whose skip sets are most like a trace's, and write its settings
+    /// Fit a generator to a trace, so that their skip sets are most alike, and write its settings
     Fit(fit::FitArgs),
-    /// Say what a trace is like, in a table and pictures; several side by side
+    /// Print and draw the statistics of a trace, or of several side by side
     Info(info::InfoArgs),
-    /// Read every row of a trace and say whether all of it makes sense
+    /// Read every row of a trace and check that all of it is valid
     Verify(verify::VerifyArgs),
 }
 
@@ -111,41 +111,41 @@ impl<'a> Output<'a> {
     fn new(path: &'a Path, parquet: ParquetArgs) -> Result<Self, CliError> {
         let format = RecordingFormat::of_path(path).ok_or_else(|| {
             CliError::Usage(format!(
-                "--out {}: cannot tell the format by the name: end it with .parquet, .kvs or .jsonl",
+                "--out {}: the format is not clear from the name: end it with .parquet, .kvs or .jsonl",
                 path.display()
             ))
         })?;
         Ok(Self { path, format, parquet })
     }
 
-    /// Writes all steps of `source`; the file appears when it is whole.
+    /// Writes all steps of `source`; the file appears under its name when it is complete.
     fn write(&self, header: &TraceHeader, source: &mut dyn SkipSource) -> Result<(), CliError> {
         report::write_streamed(self.path, |file| {
             let file = BufWriter::with_capacity(1 << 18, file);
             let put = |error: std::io::Error| {
                 CliError::from(ReportError::Write { path: self.path.display().to_string(), source: error })
             };
-            // What goes wrong with the file is told with its name; the rest says its name itself.
-            let told = |error: TraceError| match error {
+            // Errors of writing get the name of the file; all others name their file themselves.
+            let named = |error: TraceError| match error {
                 TraceError::Write(source) => put(source),
                 other => other.into(),
             };
             match self.format {
                 RecordingFormat::Parquet => {
                     let (encoding, level) = (self.parquet.encoding.into(), self.parquet.level);
-                    let mut writer = ParquetWriter::new(file, header, encoding, level).map_err(told)?;
-                    each_step(header, source, |skips| writer.write(skips)).map_err(told)?;
-                    writer.finish().map_err(told)?.into_inner().map_err(|error| put(error.into_error()))?;
+                    let mut writer = ParquetWriter::new(file, header, encoding, level).map_err(named)?;
+                    each_step(header, source, |skips| writer.write(skips)).map_err(named)?;
+                    writer.finish().map_err(named)?.into_inner().map_err(|error| put(error.into_error()))?;
                 }
                 RecordingFormat::Kvs => {
-                    let mut writer = KvsWriter::new(file, header.clone()).map_err(told)?;
-                    each_step(header, source, |skips| writer.write(skips)).map_err(told)?;
-                    writer.finish().map_err(told)?;
+                    let mut writer = KvsWriter::new(file, header.clone()).map_err(named)?;
+                    each_step(header, source, |skips| writer.write(skips)).map_err(named)?;
+                    writer.finish().map_err(named)?;
                 }
                 RecordingFormat::JsonLines => {
-                    let mut writer = JsonLinesWriter::new(file, header.clone()).map_err(told)?;
-                    each_step(header, source, |skips| writer.write(skips)).map_err(told)?;
-                    writer.finish().map_err(told)?;
+                    let mut writer = JsonLinesWriter::new(file, header.clone()).map_err(named)?;
+                    each_step(header, source, |skips| writer.write(skips)).map_err(named)?;
+                    writer.finish().map_err(named)?;
                 }
             }
             Ok(())

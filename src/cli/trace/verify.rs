@@ -31,7 +31,7 @@ pub(super) fn verify(args: &VerifyArgs, cancel: &Cancel) -> Result<ExitCode, Cli
     Ok(code)
 }
 
-/// What a trace is, after every row of it was read.
+/// A trace's format and sizes, after every row of it was read.
 pub(in crate::cli) fn describe(path: &Path, cancel: &Cancel) -> Result<String, CliError> {
     let mut recording = Watched { source: open_trace(path)?, cancel };
     let header = recording.header().clone();

@@ -1,4 +1,8 @@
-//! Why a run is as slow as it is: `explain.json`, a row a step in `explain.csv`, two pictures and a page.
+//! The files of an explanation: `explain.json`, a row a step in `explain.csv`, two pictures and a
+//! page.
+//!
+//! The first picture is the ladder from the bound to the run, a bar for each cost; the second one
+//! shows which bottleneck the run waited for, over the tokens.
 
 mod page;
 mod tables;
@@ -48,7 +52,8 @@ pub fn explanation_files(
 /// The text of `explain.json`, without the last line's end.
 ///
 /// # Errors
-/// [`ReportError::Format`] where JSON cannot hold a value; none of ours is such.
+/// [`ReportError::Format`] if JSON cannot represent a value, which does not happen for
+/// explanations.
 pub fn explanation_json(explanation: &Explanation) -> Result<String, ReportError> {
     serde_json::to_string_pretty(explanation).map_err(|error| ReportError::format("explain.json", error))
 }
@@ -84,9 +89,9 @@ pub fn explanation_text(explanation: &Explanation, terminal: bool) -> String {
     text.join("\n\n")
 }
 
-/// The ladder as a picture: a row a step, each with what it costs.
+/// The ladder as a picture: a row for each idealization, with its cost.
 fn ladder_picture(explanation: &Explanation) -> Bars {
-    // In the unit that the whole is told in.
+    // The unit of the whole time.
     const UNITS: [(&str, f64); 5] = [("s", 1e12), ("ms", 1e9), ("us", 1e6), ("ns", 1e3), ("ps", 1.0)];
     let achieved = explanation.achieved_ps as f64;
     let (unit, ps) = UNITS.into_iter().find(|(_, ps)| achieved >= 10.0 * ps).unwrap_or(UNITS[4]);
@@ -106,7 +111,7 @@ fn ladder_picture(explanation: &Explanation) -> Bars {
             leads_on: Some(reached),
         });
     }
-    // Where little is lost, the axis begins nearer to the bound: else nothing could be seen of it.
+    // Where the loss is small, the axis begins near the bound, so that the costs are visible.
     let spread = most - least;
     let from = if spread > 0.0 && spread < 0.25 * least { (least - spread).max(0.0) } else { 0.0 };
     let cut = if from > 0.0 { "; the axis does not begin at 0" } else { "" };
@@ -136,17 +141,17 @@ fn part(from: f64, to: f64, colour: &'static str) -> Part {
     Part { from, to, colour, text: String::new() }
 }
 
-/// What the run as it is waited for, step by step, the channels of a tier together.
+/// The waits of the run as it is, step by step, the channels of a tier together.
 struct OverTokens<'a> {
-    /// The causes, those waited for the longest first.
+    /// The causes, the longest waits first.
     causes: Vec<&'a str>,
-    /// Their colours: the same for the same lane of the same system, whatever is waited for the longest.
+    /// Their colours: the same for the same lane of the same system, whatever the order of waits.
     colours: Vec<&'static str>,
     /// For each step a time a cause.
     times: Vec<Vec<SimTime>>,
 }
 
-/// So many stretches of steps can be told apart in a picture.
+/// The most stretches of steps that a reader can distinguish in a picture.
 const STRETCHES: usize = 240;
 
 impl<'a> OverTokens<'a> {
@@ -183,7 +188,8 @@ impl<'a> OverTokens<'a> {
         Self { times: (0..steps).map(of_step).collect(), colours: causes.iter().map(colour).collect(), causes }
     }
 
-    /// `explain.csv`: the latency and the bound of each step, and for how long it waited for each cause.
+    /// `explain.csv`: the latency and the bound of each step, and for how long it waited for each
+    /// cause.
     fn rows(&self, ladder: &Ladder) -> Result<Vec<u8>, ReportError> {
         let failed = |error: csv::Error| ReportError::format("explain.csv", error);
         let mut writer = csv::Writer::from_writer(Vec::new());

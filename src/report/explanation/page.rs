@@ -6,7 +6,7 @@ use crate::simulation::Identity;
 use askama::Template;
 use base64::Engine;
 
-/// Heading, note, columns, rows, picture in base64, and what it shows.
+/// Heading, note, columns, rows, picture in base64, and its description.
 type Section = (&'static str, &'static str, &'static [&'static str], Vec<Vec<String>>, String, &'static str);
 
 #[derive(Template)]
@@ -21,11 +21,11 @@ struct ExplanationView<'a> {
     without_effect: String,
 }
 
-/// `explain.html`, with the pictures of the ladder and of what was waited for as SVG. It leads to
-/// the run's page where that is beside it.
+/// `explain.html`, with the pictures of the ladder and of the waits as SVG. It links to the run's
+/// page where that is beside it.
 ///
 /// # Errors
-/// [`ReportError::Format`] where the page cannot be made; none of ours is such.
+/// [`ReportError::Format`] if the template fails, which valid input never causes.
 pub(super) fn explanation_page(
     explanation: &Explanation,
     pictures: [&Artifact; 2],
@@ -35,17 +35,17 @@ pub(super) fn explanation_page(
     let sections = vec![
         (
             "From the bound to the run",
-            "Each row is a run that has one thing more idealized than the row below it. What a thing costs is the time with it less the \
-             time without it (next to their bounds, where these differ); the costs add up exactly. Negative: without it, the run is slower.",
+            "Each row is a run with one more thing idealized than the row below it. The cost of a thing is the time with it minus the \
+             time without it (relative to their bounds, where these differ); the costs add up exactly. A negative cost: without it, the run is slower.",
             &LADDER[..],
             ladder_rows(explanation),
             ladder,
             "From the bound to the run, a bar a cost, as in the table",
         ),
         (
-            "What it waits for",
-            "A sublayer waits for the last of its reads, or for its compute; each instant counts for what held that one up, mostly the lane \
-             that limits its rate. The last column says what that lane carried meanwhile.",
+            "Bottlenecks",
+            "A stage waits for the last of its reads, or for its compute. Each instant is attributed to the bottleneck of that read, mostly the \
+            lane that limits its rate. The last column is the traffic of that lane meanwhile, by class.",
             &WAITS[..],
             wait_rows(explanation),
             waits,

@@ -4,7 +4,7 @@ use crate::explain::{Explanation, label, percent, time};
 
 /// The columns of the ladder's table.
 pub(super) const LADDER: [&str; 5] =
-    ["from the bound to the run", "costs", "of the loss", "reached", "most waits because of it"];
+    ["from the bound to the run", "cost", "share of loss", "time reached", "largest added waits"];
 
 /// The ladder's rows, from the bound down to the run as it is.
 pub(super) fn ladder_rows(explanation: &Explanation) -> Vec<Vec<String>> {
@@ -17,7 +17,7 @@ pub(super) fn ladder_rows(explanation: &Explanation) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     let mut reached = bound.ideal_ps as i64;
     if bound.pages_ps != 0 || bound.capacity_ps != 0 {
-        rows.push(total("with room for all in HBM, token by token", reached));
+        rows.push(total("with room for everything in HBM, reading single tokens", reached));
         for (name, part) in
             [("whole pages, for any placement", bound.pages_ps), ("scarce HBM, for any placement", bound.capacity_ps)]
         {
@@ -45,7 +45,7 @@ pub(super) fn ladder_rows(explanation: &Explanation) -> Vec<Vec<String>> {
 }
 
 /// The columns of the table of waits.
-pub(super) const WAITS: [&str; 4] = ["waited for", "time", "of all time", "carrying meanwhile"];
+pub(super) const WAITS: [&str; 4] = ["bottleneck", "time", "share of time", "its traffic meanwhile"];
 
 /// The rows of the table of waits, the longest first.
 pub(super) fn wait_rows(explanation: &Explanation) -> Vec<Vec<String>> {

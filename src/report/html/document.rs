@@ -1,3 +1,10 @@
+//! Pages of text, tables and plots: the `report.html` of sweeps, of `strategies` and of other
+//! results that are not single runs.
+//!
+//! A [`Document`] is a question, an answer and sections; each [`Section`] is a table, plots or
+//! coloured tables. The page has the same style and script as the page of a run, and like it needs
+//! no network.
+
 use super::facets::{Cloud, Facets};
 use super::plots::Plots;
 use super::{NAME, SCRIPT, SCRIPT_HASH, STYLE, data, failed};
@@ -5,16 +12,16 @@ use crate::report::heat::heat;
 use crate::report::{Artifact, ReportError, Table};
 use askama::Template;
 
-/// What a `report.html` that is not of single runs says.
+/// The content of a `report.html` that is not of single runs.
 #[derive(Clone, Debug)]
 pub struct Document<'a> {
     /// Its heading.
     pub title: &'a str,
-    /// What was asked; may be empty.
+    /// The question; may be empty.
     pub question: &'a str,
-    /// What came out, a paragraph each.
+    /// The answer, a paragraph each.
     pub answer: &'a [String],
-    /// The rest.
+    /// The sections below the answer.
     pub sections: &'a [Section<'a>],
 }
 
@@ -25,11 +32,11 @@ pub struct Section<'a> {
     pub title: &'a str,
     /// How to read it; may be empty.
     pub note: &'a str,
-    /// What it shows.
+    /// Its content.
     pub part: Part<'a>,
 }
 
-/// What a [`Section`] shows.
+/// The content of a [`Section`].
 #[derive(Clone, Debug)]
 pub enum Part<'a> {
     /// A table as it is printed.
@@ -47,7 +54,7 @@ pub enum Part<'a> {
 /// A figure over two axes, as a table.
 #[derive(Clone, Debug)]
 pub struct HeatTable {
-    /// What it is of; may be empty where there is but one.
+    /// Its title; may be empty where there is only one.
     pub caption: String,
     /// The name of the axis of the rows, and of that of the columns.
     pub axes: (String, String),
@@ -57,14 +64,14 @@ pub struct HeatTable {
     pub rows: Vec<(String, Vec<HeatCell>)>,
 }
 
-/// A value as text, and where between the palest and the strongest colour it is, from 0 to 1;
-/// `None` where there is none.
+/// A value as text, and its position between the palest and the strongest colour, from 0 to 1;
+/// `None` where there is no value.
 pub type HeatCell = Option<(String, f64)>;
 
 /// A figure over one axis, as bars.
 #[derive(Clone, Debug)]
 pub struct BarTable {
-    /// What it is of; may be empty where there is but one.
+    /// Its title; may be empty where there is only one.
     pub caption: String,
     /// Each row's head, its value as text, and its length as a share of the longest.
     pub rows: Vec<(String, String, f64)>,
@@ -79,7 +86,7 @@ struct DocumentView<'a> {
     style: &'static str,
     script: &'static str,
     script_hash: &'static str,
-    /// What the script draws; a group for each section with plots, by its number.
+    /// The data that the script draws: a group for each section with plots, by its number.
     data: String,
     sections: Vec<SectionView<'a>>,
 }
@@ -110,7 +117,7 @@ impl HeatTable {
 /// `report.html`, all in one file.
 ///
 /// # Errors
-/// [`ReportError::Format`] where the page cannot be made; none of ours is such.
+/// [`ReportError::Format`] if the template fails, which valid input never causes.
 pub fn document<'a>(document: &Document<'a>) -> Result<Artifact, ReportError> {
     let Document { title, question, answer, sections } = *document;
     let mut groups: Vec<Plots> = Vec::new();

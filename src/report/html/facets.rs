@@ -1,5 +1,5 @@
-//! Plots of many runs for the page's script: the same figure in several panels, and a cloud of
-//! points.
+//! Plots of many runs, as data for the page's script: the same figure in several panels, and a
+//! cloud of points.
 
 use super::plots::{COLOURS, Line, Number, Plot, Plots, numbers};
 use crate::report::grids::{LinesPanel, is_logarithmic};
@@ -9,20 +9,20 @@ use crate::report::scale::cut;
 /// legend.
 #[derive(Clone, Debug)]
 pub struct Facets {
-    /// What is to the right.
+    /// The label of the x axis.
     pub x_label: String,
-    /// What is upwards; its scale begins at 0.
+    /// The label of the y axis, whose scale begins at 0.
     pub y_label: String,
     /// The panels. Lines of the same label look the same in all.
     pub panels: Vec<LinesPanel>,
 }
 
-/// Points over two measures, with those that no other beats in both.
+/// Points over two measures, with their Pareto front.
 #[derive(Clone, Debug)]
 pub struct Cloud {
-    /// What is to the right.
+    /// The label of the x axis.
     pub x_label: String,
-    /// What is upwards.
+    /// The label of the y axis.
     pub y_label: String,
     /// Each point's name, for readers that point at it, and its place.
     pub points: Vec<(String, f64, f64)>,
@@ -77,22 +77,22 @@ impl Cloud {
         points.names = self.points.iter().map(|(name, ..)| name.clone()).collect();
         let mut lines = vec![points];
         if !self.front.is_empty() {
-            // From one to the next the first measure buys nothing until it is reached: steps, not
-            // slopes.
+            // Steps, not slopes: between two points, a larger first measure gains nothing until the
+            // next point is reached.
             let mut steps: Vec<(f64, f64)> = Vec::new();
             for (x, y) in &self.front {
                 steps.extend(steps.last().map(|(_, before)| (*x, *before)));
                 steps.push((*x, *y));
             }
-            lines.push(Line::new("no other is better in both".to_owned(), (Some(0), 0), numbers(&steps)));
+            lines.push(Line::new("Pareto front".to_owned(), (Some(0), 0), numbers(&steps)));
         }
         let plot = Plot {
             title: format!("{} against {}", self.y_label, self.x_label),
             x: self.x_label.clone(),
             y: self.y_label.clone(),
             log: is_logarithmic(xs().fold(f64::MAX, f64::min), xs().fold(f64::MIN, f64::max)),
-            // On a front, how little is left is what counts; else where the points lie to one
-            // another.
+            // A front shows absolute values, so its scale begins at 0; else the relative positions
+            // of the points matter.
             fit: self.front.is_empty(),
             lines,
             ..Plot::new("cloud".to_owned())

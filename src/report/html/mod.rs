@@ -1,11 +1,13 @@
 //! `report.html`: one file that opens from disk and needs no network.
 //!
-//! [`page`] makes it for any number of runs: the question, the answer and a table first; then plots that a reader can hover,
-//! zoom and take lines out of; percentiles and lanes; last, each run's whole resolved configuration. Every run has one
-//! in its folder. Runs of one [`Group`] share axes; a page of several groups shows the one that is chosen.
+//! [`page`] renders it for any number of runs: the question, the answer and a table first; then
+//! plots in which a reader can point at values, zoom and hide lines; percentiles and lanes; last,
+//! each run's whole resolved configuration. Every run has one in its folder. Runs of one [`Group`]
+//! share axes; a page of several groups shows the chosen one.
 //!
-//! The figures and tables are in the page itself, made from a template (`page.html`). The plots are drawn by the page's own
-//! script (`page.js`) from series that are thinned to keep the least and the greatest of each stretch.
+//! The figures and tables are in the page itself, from a template (`page.html`). The page's own
+//! script (`page.js`) draws the plots from series that are thinned to the minimum and maximum of
+//! each stretch.
 
 mod document;
 mod facets;
@@ -33,26 +35,27 @@ use askama::Template;
 const NAME: &str = "report.html";
 pub(super) const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
-/// What a page's content security policy lets run: [`SCRIPT`] and nothing else, by its hash.
+/// The hash of [`SCRIPT`], the only script that a page's content security policy allows.
 const SCRIPT_HASH: &str = "sha256-4ujNuK+5oXSPCilq8ds+2mYk1Z51bw8jTZExVcMiGAE=";
 
-/// What a page says.
+/// The content of a page.
 pub struct Page<'a> {
     /// Its heading, also the window's title.
     pub title: &'a str,
-    /// What was asked, in a sentence; none is shown where it is empty.
+    /// The question, in a sentence; none is shown where it is empty.
     pub question: &'a str,
-    /// What the runs say, a paragraph a line; [`answer`] makes it from their figures.
+    /// The answer, a paragraph a line; [`answer`] writes it from the figures of the runs.
     pub answer: &'a str,
     /// The runs.
     pub groups: &'a [Group<'a>],
 }
 
-/// Runs that are compared with each other, on the same axes. The others are measured against the first.
+/// Runs that are compared with each other, on the same axes. The others are measured against the
+/// first.
 pub struct Group<'a> {
     /// What they have in common; may be empty where there is but one group.
     pub title: &'a str,
-    /// The runs. Their labels tell them apart in legends and tables.
+    /// The runs, distinguished by their labels in legends and tables.
     pub runs: &'a [Labelled<'a>],
 }
 
@@ -67,12 +70,12 @@ pub fn comparison(title: &str, question: &str, answer: &str, runs: &[Labelled<'_
 /// `report.html`.
 ///
 /// # Errors
-/// [`ReportError::Format`] where the page cannot be made; none of ours is such.
+/// [`ReportError::Format`] if the template fails, which valid input never causes.
 pub fn page(page: &Page<'_>) -> Result<Artifact, ReportError> {
     rendered(page, false)
 }
 
-/// With a word on how it is explained, where the page is that of one run in its folder.
+/// The page, with a hint at `tiersim explain` if it is that of one run in its folder.
 fn rendered(page: &Page<'_>, explainable: bool) -> Result<Artifact, ReportError> {
     let runs: usize = page.groups.iter().map(|group| group.runs.len()).sum();
     let most = plots::most_points(runs);
@@ -91,7 +94,7 @@ fn rendered(page: &Page<'_>, explainable: bool) -> Result<Artifact, ReportError>
         data: self::data(&data)?,
         classes: TransferClass::ALL.map(|class| (class.index(), class.name())),
         several: groups.len() > 1,
-        // One run's configuration is there to read; those of many would bury the page.
+        // One run's configuration is shown; those of many are folded, as they would fill the page.
         open: runs == 1,
         explainable,
         groups,
@@ -101,7 +104,7 @@ fn rendered(page: &Page<'_>, explainable: bool) -> Result<Artifact, ReportError>
 
 /// What the page's script draws, as JSON.
 fn data(plots: &[plots::Plots]) -> Result<String, ReportError> {
-    // Within a script element, text ends at what looks like a tag.
+    // Within a script element, text ends at anything that looks like a closing tag.
     Ok(serde_json::to_string(plots).map_err(failed)?.replace('<', "\\u003c"))
 }
 
@@ -127,7 +130,7 @@ impl Exporter for RunPage {
     }
 }
 
-/// What the template is filled with.
+/// The data of the template.
 #[derive(Template)]
 #[template(path = "page.html", config = "src/report/html/askama.toml")]
 struct PageView<'a> {
@@ -152,17 +155,17 @@ type Row = (String, Vec<String>);
 
 struct GroupView {
     title: String,
-    /// What was simulated: once where it is the same for all.
+    /// The simulated scenario: once where it is the same for all runs.
     settings: Vec<String>,
     /// The first table.
     results: Vec<Row>,
-    /// Where the bytes of each run are, as bars; empty where no run says.
+    /// The layout of each run's bytes, as bars; empty where no run has one.
     placement: String,
     /// For each distribution its name and a row a run.
     percentiles: Vec<(String, Vec<Row>)>,
     /// For each lane its name, and its load in each run.
     lanes: Vec<(String, Vec<LaneView>)>,
-    /// Lanes after so many are folded away.
+    /// The number of lanes that are not folded.
     lanes_shown: usize,
     /// How many lanes are left out, for the size of the page.
     lanes_left_out: usize,
@@ -175,7 +178,8 @@ struct LaneView {
     label: String,
     utilization: String,
     carried: String,
-    /// For each class that it carried: its index, its name, and its part of what the lane could have carried, in percent.
+    /// For each class that it carried: its index, its name, and its share of the lane's capacity,
+    /// in percent.
     parts: Vec<(usize, &'static str, String)>,
 }
 
@@ -194,12 +198,12 @@ const RESULTS: [&str; 11] = [
     "peak in fastest tier",
 ];
 
-/// The columns of percentiles, after what they are of.
+/// The columns of percentiles, after the name of the distribution.
 const PERCENTILES: [&str; 9] = ["count", "mean", "min", "p50", "p90", "p99", "p99.9", "p99.99", "max"];
 
-/// So many lanes are shown at once.
+/// The most lanes that are shown without unfolding.
 const LANES_SHOWN: usize = 32;
-/// And so many are in a page at all, over all runs; a row takes some 300 bytes.
+/// The most lanes of a page over all its runs; a row takes some 300 bytes.
 const LANES_OF_A_PAGE: usize = 3_000;
 
 impl GroupView {
@@ -255,7 +259,7 @@ fn result(run: &RunReport, first: &RunReport) -> Vec<String> {
     ]
 }
 
-/// The bars of where the bytes of each run are.
+/// The bars of each run's layout.
 fn placement(runs: &[Labelled<'_>]) -> Result<String, ReportError> {
     let rows = placement_rows(runs);
     if rows.is_empty() { Ok(String::new()) } else { placement_bar(&rows) }
@@ -288,7 +292,8 @@ fn figures(timings: &Timings) -> Vec<String> {
 fn lanes(runs: &[Labelled<'_>]) -> Vec<(String, Vec<LaneView>)> {
     let mut rows: Vec<(String, Vec<LaneView>)> = Vec::new();
     for run in runs {
-        // Runs of one memory system have the same lanes in the same order: no search then, as there may be thousands.
+        // Runs on one memory system have the same lanes in the same order, so that no search among
+        // thousands of lanes is needed.
         for (index, (name, lane)) in run.run.summary.lanes.0.iter().enumerate() {
             let view = LaneView::new(run.label, lane);
             let place = match rows.get(index) {

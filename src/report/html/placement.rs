@@ -35,12 +35,12 @@ impl<'a> RowView<'a> {
 /// How many colours of tiers the style has; more tiers share them, and the table names each.
 const TIER_COLOURS: usize = 6;
 
-/// Where the bytes are, as a part of a page: a legend, and a table whose rows are stacked bars with
+/// The layout of bytes, as a part of a page: a legend, and a table whose rows are stacked bars with
 /// each tier's share beside them. It is escaped: a template includes it as `{{ placement|safe }}`.
 /// The page's style is that of all pages (`page.css`).
 ///
 /// # Errors
-/// [`ReportError::Format`] where it cannot be made; none of ours is such.
+/// [`ReportError::Format`] if the template fails, which valid input never causes.
 pub fn placement_bar(rows: &[PlacementRow]) -> Result<String, ReportError> {
     let tiers = rows.first().map_or(Vec::new(), |row| row.tiers.iter().map(|(tier, _)| tier.as_str()).collect());
     PlacementView { tiers, rows: rows.iter().map(RowView::new).collect() }.render().map_err(failed)

@@ -1,4 +1,8 @@
-//! The lines that the page's script draws, as JSON: thinned, and in the unit that fits.
+//! The lines that the page's script draws, as JSON: thinned, and in a readable unit.
+//!
+//! A long run has more steps than a screen has pixels and would make the page too large. Lines are
+//! thinned to the minimum and maximum of each stretch, so that no peak is lost; distributions keep
+//! their tail; numbers have six significant digits.
 
 use super::words;
 use crate::metrics::{RunReport, Step, Timings};
@@ -7,11 +11,13 @@ use crate::report::labelled::Labelled;
 use crate::report::{numbers, scale};
 use serde::{Serialize, Serializer};
 
-/// A page keeps to so many points over all its lines, so that it stays under 5 MB: a point takes some 10 bytes, at most 20.
+/// The most points over all lines of a page, so that it stays under 5 MB: a point takes some 10
+/// bytes, at most 20.
 const POINTS_OF_A_PAGE: usize = 160_000;
-/// But to no fewer a line: a page of hundreds of runs grows instead.
+/// The least number of points of a line: a page of hundreds of runs grows instead.
 const LEAST_POINTS: usize = 100;
-/// How many lines a run has on average: two for alpha and latency, those of its tiers, three of migration.
+/// How many lines a run has on average: two for alpha and latency, those of its tiers, three of
+/// migration.
 const LINES_OF_A_RUN: usize = 8;
 
 /// All that the script draws in one place of a page.
@@ -19,7 +25,7 @@ const LINES_OF_A_RUN: usize = 8;
 pub(super) struct Plots {
     pub title: String,
     pub plots: Vec<Plot>,
-    /// In words, what there is no plot of.
+    /// Sentences in place of plots that would be empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// The choices of the plot of distributions.
@@ -57,11 +63,11 @@ pub(super) struct Plot {
     /// Whether x is logarithmic.
     #[serde(skip_serializing_if = "is_false")]
     pub log: bool,
-    /// Whether x has values where the lines have points alone, and not in between.
+    /// Whether x has values only where the lines have points, and not in between.
     #[serde(skip_serializing_if = "is_false")]
     pub snap: bool,
-    /// What a reader must know of the lines: that they were thinned, and how, or that some are
-    /// beyond the scale.
+    /// A note for the reader: that the lines were thinned, and how, or that some values are beyond
+    /// the scale.
     pub note: String,
     pub lines: Vec<Line>,
 }
@@ -76,9 +82,9 @@ impl Plot {
 #[derive(Serialize)]
 pub(super) struct Line {
     label: String,
-    /// An index of the page's colours; `None` for what all runs are measured against.
+    /// An index of the page's colours; `None` for a reference such as the bound.
     colour: Option<usize>,
-    /// An index of the page's dashes: never colour alone tells two lines apart.
+    /// An index of the page's dashes: two lines never differ only in colour.
     dash: usize,
     /// x and y in turn.
     points: Vec<Number>,
@@ -120,8 +126,8 @@ pub(super) fn most_points(runs: usize) -> usize {
     (POINTS_OF_A_PAGE / (LINES_OF_A_RUN * runs.max(1))).clamp(LEAST_POINTS, chart::MOST_POINTS)
 }
 
-/// The plots of `runs`, with at most `most` points a line. What is the same all over is said and
-/// not drawn.
+/// The plots of `runs`, with at most `most` points a line. A constant is described in a sentence
+/// instead of drawn.
 pub(super) fn plots(title: &str, runs: &[Labelled<'_>], most: usize) -> Plots {
     let over = OverTokens::new(runs, most);
     let mut plots =
@@ -130,7 +136,7 @@ pub(super) fn plots(title: &str, runs: &[Labelled<'_>], most: usize) -> Plots {
         plots.notes.push(NO_STEPS.to_owned());
         return plots;
     }
-    // Time is what was asked for.
+    // Time first: it is the subject of the page.
     plots.plots.extend([over.latency(), over.memory(), over.alpha()]);
     for (plot, nothing) in [
         (over.migrated(), "Nothing moved between steps."),
@@ -144,7 +150,7 @@ pub(super) fn plots(title: &str, runs: &[Labelled<'_>], most: usize) -> Plots {
     plots
 }
 
-/// What plots over the decoded tokens have in common.
+/// The common settings of plots over the decoded tokens.
 struct OverTokens<'a> {
     runs: &'a [Labelled<'a>],
     colours: Vec<(usize, usize)>,
@@ -235,7 +241,7 @@ impl<'a> OverTokens<'a> {
         let (unit, factor) = time_unit(self.greatest(|step| step.latency.as_ns().max(step.bound.as_ns())));
         let mut lines = self.of_each(|step| step.latency.as_ns() / factor);
         let bound = |step: &Step<'_>| step.bound.as_ns() / factor;
-        // The longest run's bound serves for all that have the same as far as they go.
+        // Runs with the same bounds share one line, that of the longest run.
         let longest =
             (0..self.runs.len()).max_by_key(|run| (self.runs[*run].run.series.len(), std::cmp::Reverse(*run)));
         let same = |run: &RunReport, other: &RunReport| {
@@ -274,7 +280,7 @@ impl<'a> OverTokens<'a> {
                 lines.push(self.line(run, label, style, used));
             }
         }
-        // A capacity far above all that is in use would press the lines to the ground; the table has it.
+        // A capacity far above the memory in use would flatten the lines; the table has it.
         let most = self.greatest(|step| step.by_tier.iter().map(|tier| tier.used.as_f64()).fold(0.0, f64::max));
         let mut shown: Vec<(&str, u64)> = Vec::new();
         for run in self.runs {
@@ -326,7 +332,7 @@ impl<'a> OverTokens<'a> {
     }
 }
 
-/// The cumulative distributions of all that any of the runs measured.
+/// The cumulative distributions of everything that any of the runs measured.
 fn distributions(runs: &[Labelled<'_>], colours: &[(usize, usize)], most: usize) -> Vec<Plot> {
     let grain = Grain::new(most);
     let mut plots: Vec<(String, Vec<(usize, &Timings)>)> = Vec::new();
@@ -341,7 +347,7 @@ fn distributions(runs: &[Labelled<'_>], colours: &[(usize, usize)], most: usize)
     let plot = |(name, lines): (String, Vec<(usize, &Timings)>)| {
         let greatest = lines.iter().map(|(_, timings)| timings.greatest().as_ns()).fold(0.0, f64::max);
         let (unit, factor) = time_unit(greatest);
-        // The one longest of many transfers would press all others to the axis.
+        // The longest of many transfers would squeeze all others against the axis.
         let usual = lines.iter().map(|(_, timings)| timings.at(0.99).as_ns()).fold(0.0, f64::max);
         let end = scale::end(usual, greatest).map(|end| end / factor);
         let mut note = String::new();
@@ -386,12 +392,14 @@ pub(super) fn spoken(name: &str) -> String {
 struct Grain {
     /// A rise of so much of all makes a corner.
     of_all: f64,
-    /// And so does one of so much of what is above, so that the tail keeps its shape down to its last value.
+    /// And so does one of so much of what is above, so that the tail keeps its shape down to its
+    /// last value.
     of_above: f64,
 }
 
 impl Grain {
-    /// Half a percent of all and a tenth of what is above, where lines have all their points; coarser where they have fewer.
+    /// Half a percent of all and a tenth of what is above, where lines have all their points;
+    /// coarser where they have fewer.
     fn new(most: usize) -> Self {
         let coarser = chart::MOST_POINTS as f64 / most as f64;
         Self { of_all: 0.005 * coarser, of_above: (0.1 * coarser).min(0.5) }
@@ -406,7 +414,8 @@ impl Grain {
     }
 }
 
-/// Corners of the cumulative distribution, from the least to the greatest, and whether there are more.
+/// Corners of the cumulative distribution, from the least to the greatest, and whether there are
+/// more.
 fn cumulative(timings: &Timings, factor: f64, grain: Grain) -> (Vec<(f64, f64)>, bool) {
     let total = timings.count();
     let greatest = timings.greatest().as_ps();
@@ -429,7 +438,8 @@ fn cumulative(timings: &Timings, factor: f64, grain: Grain) -> (Vec<(f64, f64)>,
     (points, thinned)
 }
 
-/// At most two points more than [`chart::thinned`] keeps: with the first and the last, so that a line has a value all over.
+/// At most two points more than [`chart::thinned`] keeps: with the first and the last, so that a
+/// line has a value all over.
 fn with_ends(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     let mut kept = chart::thinned(points, most);
     if let (Some(first), Some(last)) = (points.first(), points.last()) {
@@ -468,9 +478,11 @@ fn rounded_as_text(value: f64) -> f64 {
     format!("{value:.5e}").parse().unwrap_or(value)
 }
 
-/// The same for most numbers: `None` where the product that is rounded might be on the wrong side of a half.
+/// The same for most numbers: `None` where the product that is rounded might be on the wrong side
+/// of a half.
 fn rounded_by_arithmetic(value: f64) -> Option<f64> {
-    /// All of them exact, so that the quotient of two whole numbers is the float that is nearest to it, which is what text is read as.
+    /// All of them exact, so that the quotient of two whole numbers is the float that is nearest to
+    /// it, which is what text is read as.
     const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
     let size = value.abs();
     let power = *POWERS.iter().find(|power| size * *power >= 1e5)?;
@@ -481,8 +493,8 @@ fn rounded_by_arithmetic(value: f64) -> Option<f64> {
 
 pub(super) const COLOURS: usize = colour::ALL.len();
 
-/// A colour and a dash for each run. A strategy with a name has the colour that it has in every picture, unless two runs have
-/// the same one; then they are coloured in turn.
+/// A colour and a dash for each run. A strategy with a name has the colour that it has in every
+/// picture, unless two runs have the same one; then they are coloured in turn.
 fn coloured(runs: &[Labelled<'_>]) -> Vec<(usize, usize)> {
     let own = |run: &Labelled<'_>| {
         let own = colour::of_strategy(&run.run.summary.strategy)?;

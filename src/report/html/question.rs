@@ -1,5 +1,5 @@
-//! What a page asks and what it is called: from what was run, never from what a scenario's file
-//! says of itself once something was changed.
+//! The question and the title of a page: taken from the scenario as it was run, and from the text
+//! in the scenario's file only where nothing was changed.
 
 use super::words::named;
 use crate::metrics::RunReport;
@@ -16,7 +16,7 @@ pub fn title(runs: &[Labelled<'_>]) -> String {
     }
 }
 
-/// So many labels are part of a question.
+/// The most labels that a question lists.
 const NAMED: usize = 4;
 
 /// The question that `runs` of one scenario answer. Where nothing of the scenario was changed, what
@@ -40,7 +40,7 @@ pub fn question(runs: &[Labelled<'_>]) -> String {
     }
 }
 
-/// What was simulated, as a part of a sentence.
+/// The simulated scenario, as a part of a sentence.
 fn setting(run: &RunReport) -> String {
     let scenario = &run.summary.scenario;
     let (model, memory) = (named(&scenario.model, |it| &it.name), named(&scenario.memory, |it| &it.name));

@@ -1,12 +1,15 @@
-//! What the page says in words: the answer, and figures as people read them.
+//! The sentences of a page: the answer, and the description of the scenario.
+//!
+//! All sentences are computed from the figures of the runs. The first one answers how fast a run is
+//! or which run is the fastest; the others give its tail latency, alpha, migration and bottleneck.
 
 use crate::config::Reference;
 use crate::metrics::{Distribution, RunReport, Summary};
 use crate::report::labelled::Labelled;
 use crate::report::numbers::{bytes_in, dash, percent, time};
 
-/// What runs say, in sentences made from their figures: one run by itself, or which of several is the fastest and what
-/// sets it apart from the first.
+/// The answer of a page, from the figures of its runs: the speed of one run, or which of several
+/// is the fastest and how it differs from the first.
 #[must_use]
 pub fn answer(runs: &[Labelled<'_>]) -> String {
     match runs {
@@ -34,7 +37,7 @@ fn of_one(run: &Labelled<'_>) -> String {
         return text;
     }
     if let Some(ratio) = summary.bound.achieved_over_charged {
-        text += &format!(" It takes {ratio:.3} times the least that would pay for what must move.");
+        text += &format!(" It takes {ratio:.3} times the bound that includes the migration which any placement needs.");
     }
     if let Some(latency) = &summary.token_latency_ns {
         text += &format!(" Half of the tokens take up to {}, 99 % up to {}.", time(latency.p50), time(latency.p99));
@@ -72,7 +75,7 @@ fn headline(run: &Labelled<'_>) -> String {
         format!("{} decodes {} tokens in {}{rate}", run.label, summary.steps, time(summary.simulated_ns))
     } else {
         format!(
-            "{} is incomplete{}. Up to there it took {} for {} tokens{rate}",
+            "{} is incomplete{}. Until then it took {} for {} tokens{rate}",
             run.label,
             why(summary),
             time(summary.simulated_ns),
@@ -82,7 +85,7 @@ fn headline(run: &Labelled<'_>) -> String {
     if let Some(ratio) = summary.bound.achieved_over_bound {
         text += &format!(", {ratio:.3} times the least that any placement could take (the bound)");
     }
-    format!("{text}{}{}.", waits(summary, ", and it"), beyond(summary))
+    format!("{text}{}{}.", waits(summary, ", and it"), page_overhead(summary))
 }
 
 /// ` (2710 tokens/s)`, with what a warm-up leaves out.
@@ -95,7 +98,7 @@ fn at_rate(summary: &Summary) -> String {
     format!(" ({} tokens/s{warmup})", crate::metrics::rate(rate))
 }
 
-/// What most of the time is spent waiting for.
+/// The tier, or compute, that the run waits for most of the time.
 fn waits(summary: &Summary, subject: &str) -> String {
     let Some(waits) = &summary.waits else { return String::new() };
     let all: f64 = waits.tiers_ns.0.iter().map(|(_, time)| time).sum::<f64>() + waits.compute_ns;
@@ -112,9 +115,9 @@ fn waits(summary: &Summary, subject: &str) -> String {
     format!("{subject} waits for reads from {tier} in {} of the time{lane}", percent(longest / all))
 }
 
-/// What whole pages make a run read that the trace does not ask for, where it is more than 2 % of
-/// what it asks for.
-fn beyond(summary: &Summary) -> String {
+/// The KV that the run reads only because pages are read whole, where it is more than 2 % of the
+/// KV that the trace asks for.
+fn page_overhead(summary: &Summary) -> String {
     const WORTH_SAYING: f64 = 0.02;
     match summary.read_beyond_share() {
         Some(share) if share > WORTH_SAYING => format!(
@@ -142,14 +145,14 @@ fn winner<'a>(first: &Labelled<'_>, runs: &'a [Labelled<'a>]) -> (String, Option
     let ended: Vec<&Labelled<'_>> =
         runs.iter().filter(|run| run.run.summary.complete && run.run.summary.steps > 0).collect();
     let same_length = ended.windows(2).all(|pair| pair[0].run.summary.steps == pair[1].run.summary.steps);
-    // Runs of different lengths are told apart by the time that a token takes.
+    // Runs of different lengths are compared by the time of a token.
     let cost = |run: &Labelled<'_>| {
         let summary = &run.run.summary;
         if same_length { summary.simulated_ns } else { summary.simulated_ns / summary.steps as f64 }
     };
     let a_token = if same_length { "" } else { " a token" };
     let Some(best) = ended.iter().min_by(|a, b| cost(a).total_cmp(&cost(b))) else {
-        return ("No run got to its end.".to_owned(), None);
+        return ("No run completed.".to_owned(), None);
     };
     let summary = &best.run.summary;
     let mut text = format!(
@@ -175,7 +178,7 @@ fn winner<'a>(first: &Labelled<'_>, runs: &'a [Labelled<'a>]) -> (String, Option
     } else if first_ended {
         text += &format!(", {} less than {}", percent(1.0 - cost(best) / cost(first)), first.label);
     }
-    let text = format!("{text}{}{}.", waits(summary, &format!("; {}", best.label)), beyond(summary));
+    let text = format!("{text}{}{}.", waits(summary, &format!("; {}", best.label)), page_overhead(summary));
     (text, (!is_first && first_ended).then_some(*best))
 }
 
@@ -205,7 +208,8 @@ fn why(summary: &Summary) -> String {
     summary.error.as_ref().map_or_else(String::new, |error| format!(": {}", error.trim_end_matches('.')))
 }
 
-/// What was simulated, as flags may have changed what the question speaks of: once for all runs, or for each by its label.
+/// A description of the simulated scenario, as flags may have changed the one that the question
+/// names: once for all runs, or for each by its label.
 pub(super) fn settings(runs: &[Labelled<'_>]) -> Vec<String> {
     let mut settings: Vec<String> = runs.iter().map(|run| setting(run.run) + ".").collect();
     if settings.windows(2).all(|pair| pair[0] == pair[1]) {
