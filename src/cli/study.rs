@@ -19,6 +19,8 @@ use std::time::Instant;
 
 const OUT: &str = "out/study";
 const MODEL: &str = "study";
+/// The heading of the second table.
+const AT_CHURN: &str = "At the churn of recorded attention:";
 
 /// `tiersim study`.
 #[derive(Args)]
@@ -71,11 +73,8 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     let answer = format!("{conclusions}\n{churn_conclusions}");
     files.push(study::page(&settings, &finished, &at_churn, &finished_at_churn, &answer)?);
     let text = |styled: bool| {
-        format!(
-            "{}\n\n{conclusions}\n\nAt the churn of recorded attention:\n\n{}\n\n{churn_conclusions}",
-            table.render(styled),
-            churn_table.render(styled)
-        )
+        let (table, churn_table) = (table.render(styled), churn_table.render(styled));
+        format!("{table}\n\n{conclusions}\n\n{AT_CHURN}\n\n{churn_table}\n\n{churn_conclusions}")
     };
     files.push(shown);
     files.push(Artifact::new("table.md", text(false) + "\n"));

@@ -113,7 +113,7 @@ pub struct Explanation {
     pub scenario: ScenarioConfig,
 }
 
-/// The bound, and what it is made of.
+/// The bound and its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BoundParts {
     /// The bound: the parts below together.

@@ -62,7 +62,7 @@ fn without(name: &str) -> &'static str {
 
 /// A thing that costs less than that share of the loss is left out of the sentences.
 const WORTH_SAYING: f64 = 0.01;
-/// At most so many costs, and so many waits, are in the sentences.
+/// The most costs, and the most waits, that the sentences name.
 const MOST: usize = 3;
 
 /// The explanation, a sentence each.

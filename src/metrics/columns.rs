@@ -10,7 +10,7 @@ use super::series::{Step, StepValues, TierBytes};
 use crate::units::{Bytes, SimTime};
 use StepValue::{Real, Time, Whole};
 
-/// The unit of a step column; it also says how the column's values are written as text.
+/// The unit of a step column; it also determines how the column's values are written as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepUnit {
     /// A whole number of steps, counted from 0.
@@ -41,9 +41,9 @@ pub enum StepValue {
 pub struct StepDraft {
     /// The step's number as its row has it.
     pub step: u64,
-    /// What does not belong to a tier.
+    /// The values that do not belong to a tier.
     pub values: StepValues,
-    /// What does, the fastest tier first.
+    /// The values of each tier, the fastest first.
     pub by_tier: Vec<TierBytes>,
 }
 

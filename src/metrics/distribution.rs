@@ -32,8 +32,8 @@ impl Default for Timings {
 /// A millisecond in picoseconds: the initial range of a histogram.
 const MILLISECOND: u64 = 1_000_000_000;
 
-/// An empty histogram with room for so many picoseconds. It grows by itself, so no time is out of
-/// range.
+/// An empty histogram with a range of that many picoseconds. It grows automatically, so no time is
+/// out of range.
 fn up_to(picoseconds: u64) -> Histogram<u64> {
     let mut histogram = Histogram::new_with_bounds(1, picoseconds, 3).expect("these bounds are valid");
     histogram.auto(true);

@@ -13,7 +13,7 @@ use FigureUnit::{Bytes, Number, Rate, Share, Time};
 use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
 
-/// What a figure is a number of.
+/// The unit of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FigureUnit {
     /// Nanoseconds.
@@ -49,7 +49,7 @@ type Get = dyn Fn(&Summary, &mut Take<'_>) + Send + Sync;
 pub struct Figure {
     /// Its path in `summary.json`, with placeholders (`{tier}`, `{lane}`, `{class}`) for names.
     pub path: String,
-    /// What it is a number of.
+    /// Its unit.
     pub unit: FigureUnit,
     /// Short names by which it can be asked for.
     pub aliases: &'static [&'static str],
@@ -290,8 +290,8 @@ impl Figure {
         &self.path[..end]
     }
 
-    /// Its values in a run, each with its whole path. What is no number is left out: it has no
-    /// place in JSON nor in a dataset.
+    /// Its values in a run, each with its whole path. NaN is left out: neither JSON nor a dataset
+    /// can hold it.
     pub fn values(&self, summary: &Summary) -> Vec<(String, FigureValue)> {
         let mut values = Vec::new();
         (self.get)(summary, &mut |names, value| {

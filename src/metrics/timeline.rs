@@ -108,7 +108,7 @@ impl Timeline {
         (Self::MOST_RATES / a_step.max(1)).max(1)
     }
 
-    /// So many noted rates are a file of about half a GB.
+    /// The most noted rates, which give a file of about half a GB.
     const MOST_RATES: usize = 1_000_000;
 
     /// When the first of its steps began and the last one ended; `None` if the run did not get

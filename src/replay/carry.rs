@@ -27,8 +27,7 @@ pub struct Carried {
 /// Carries `arrivals`, in the order of their times, over the lanes of `system`, and calls `done`
 /// with each transfer that is complete.
 ///
-/// At one instant, what completes is handled first, then what is issued, in the order of the
-/// arrivals.
+/// At one instant, completions are handled first, then arrivals in their order.
 ///
 /// # Errors
 /// [`ReplayError`] if the transfers end after the last time that the clock can represent.

@@ -30,7 +30,7 @@ pub(super) fn below(lines: &[Line], x_to: f64, y_to: f64) -> Vec<usize> {
     (0..lines.len()).map(|index| (0..index).filter(solid).filter(|other| coincide(index, *other)).count()).collect()
 }
 
-/// The dash pattern of a line of that stroke over so many others; `None` is solid.
+/// The dash pattern of a line of that stroke over `below` others; `None` is solid.
 pub(super) fn dashes(stroke: Stroke, below: usize) -> Option<String> {
     match (stroke, below) {
         (Stroke::Dashed, 0) => Some("8 4".to_owned()),

@@ -214,7 +214,8 @@ pub(super) fn nines(share: f64) -> f64 {
 const MOST_NINES: f64 = 16.0;
 
 impl Panel {
-    /// Whether all lines keep within axes that start at 0 and end where [`draw`](Self::draw) says.
+    /// Whether all lines stay within axes that start at 0 and have the ends that
+    /// [`draw`](Self::draw) is given.
     fn is_within_axes(&self) -> bool {
         let (x_to, y_to) = (self.x_to.unwrap_or(f64::MAX), self.y_to.unwrap_or(f64::MAX));
         let mut points = self.lines.iter().flat_map(|line| &line.points);

@@ -196,7 +196,7 @@ fn number(node: Node<'_, '_>, attribute: &str) -> Result<Option<f32>, String> {
     node.attribute(attribute).map(parse).transpose()
 }
 
-/// Puts `colour` on `pixels` as densely as `letter` says, which stands at `x` and `y`.
+/// Blends `colour` into `pixels` with the coverage of `letter`, which is at `x` and `y`.
 fn blend(letter: &Letter, (x, y): (i32, i32), colour: [u8; 3], pixels: &mut Pixmap) {
     let (width, height) = (pixels.width() as i32, pixels.height() as i32);
     let (left, top) = (x + letter.placement.left, y - letter.placement.top);

@@ -27,7 +27,7 @@ pub(super) struct Named {
     pub points: Vec<(String, f64, f64)>,
 }
 
-/// Names have at most so many characters.
+/// The most characters of a name.
 const CHARACTERS: usize = 64;
 const RADIUS: f64 = 3.5;
 /// The distances at which a name is tried, and the number of directions.
@@ -168,7 +168,7 @@ fn cross(a: (f64, f64), b: (f64, f64), c: (f64, f64), d: (f64, f64)) -> bool {
     side(a, b, c) * side(a, b, d) < 0.0 && side(c, d, a) * side(c, d, b) < 0.0
 }
 
-/// A crossing of two lines costs as much as so many pixels between a point and its name.
+/// The cost of a crossing of two lines, in pixels of distance between a point and its name.
 const CROSSING: f64 = 120.0;
 
 /// Finds places for names, one after another.

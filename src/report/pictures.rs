@@ -241,8 +241,8 @@ fn single(name: &str, panel: Panel) -> Result<[Artifact; 2], ReportError> {
 fn coloured<'a>(runs: &'a [Labelled<'a>]) -> impl Iterator<Item = (Labelled<'a>, &'static str)> {
     let own = |run: &Labelled<'_>| {
         let strategy = &run.run.summary.strategy;
-        let alone = runs.iter().filter(|other| other.run.summary.strategy == *strategy).count() == 1;
-        colour::of_strategy(strategy).filter(|_| alone)
+        let unique = runs.iter().filter(|other| other.run.summary.strategy == *strategy).count() == 1;
+        colour::of_strategy(strategy).filter(|_| unique)
     };
     let taken: Vec<&str> = runs.iter().filter_map(own).collect();
     // Those of the study come last, so that no other run looks like one of its strategies while

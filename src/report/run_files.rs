@@ -38,9 +38,9 @@ pub fn run_files(run: &mut RunReport) -> Result<Vec<Artifact>, ReportError> {
     Ok(files)
 }
 
-/// Writes a run's `artifacts` as [`write`](super::write) does, and removes the files of an earlier run from
-/// `folder`: histograms and pictures that this one does not write, the explanation of that run, and
-/// the page beside `folder` that shows it among others.
+/// Writes a run's `artifacts` as [`write`](super::write) does, and removes the files of an earlier
+/// run from `folder`: histograms and pictures that this one does not write, the explanation of that
+/// run, and the page beside `folder` that shows it among others.
 ///
 /// # Errors
 /// As [`write`](super::write).

@@ -291,12 +291,12 @@ mod tests {
         let misspelt = refused("latency < 1ms");
         assert!(misspelt.contains("no figure 'latency'. Did you mean '") && misspelt.contains("p99"), "{misspelt}");
         let summary = json!({"token_latency_ns": {"p50": 1.0}, "alpha": true});
-        let told = |text: &str| {
+        let error_of = |text: &str| {
             let condition: Condition = text.parse().unwrap();
             condition.check(&[("A", &summary), ("B", &summary)]).unwrap_err().to_string()
         };
-        assert!(told("p99 > 3ns").contains("there is p50 there"), "{}", told("p99 > 3ns"));
-        assert!(told("token_latency_ns > 3ns").contains("{p50}"));
-        assert!(told("alpha == 1").contains("true") || told("alpha == 1").contains("no figure"));
+        assert!(error_of("p99 > 3ns").contains("there is p50 there"), "{}", error_of("p99 > 3ns"));
+        assert!(error_of("token_latency_ns > 3ns").contains("{p50}"));
+        assert!(error_of("alpha == 1").contains("true") || error_of("alpha == 1").contains("no figure"));
     }
 }

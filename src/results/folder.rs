@@ -58,7 +58,8 @@ impl FinishedRun {
         // Versions before the checksums wrote the same sums.
         let summed = series.steps().map(|step| step.latency).sum::<SimTime>().as_ns();
         if typed.files.is_empty() && typed.complete && summed != typed.simulated_ns {
-            let found = format!("summary.json says {} ns, the steps of steps.csv take {summed} ns", typed.simulated_ns);
+            let found =
+                format!("summary.json has {} ns, but the steps of steps.csv take {summed} ns", typed.simulated_ns);
             return Err(torn(found));
         }
         let histograms = read_histograms(&folder.join("histograms.hlog"), &typed)?;

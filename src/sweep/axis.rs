@@ -92,7 +92,7 @@ impl Axis {
         Ok(Self { name: name.clone(), unit, levels, paths })
     }
 
-    /// The axis of repeats: `seed` counts up from what it is in `base`.
+    /// The axis of repeats: `seed` counts up from its value in `base`.
     pub(super) fn repeats(count: u32, seed: &str, base: &mut Fields) -> Result<Self, SweepError> {
         let wrong = |message: String| SweepError::Axis { axis: REPEAT.to_owned(), message };
         let hint = |message: String| wrong(format!("seed: {message}. Name the field that repeats count up with seed"));

@@ -2,9 +2,9 @@
 //!
 //! Cells are grouped into blocks of consecutive numbers. A block that is complete is one Parquet
 //! file; the rows of an incomplete block are in a journal, from which an interrupted sweep resumes.
-//! A manifest (`sweep.json`) says which sweep, which shard and which version of tiersim wrote the
-//! folder, so that results of different sweeps are never mixed, and every file is checked against
-//! its checksum when it is read.
+//! A manifest (`sweep.json`) records which sweep, which shard and which version of tiersim wrote
+//! the folder, so that results of different sweeps are never mixed, and every file is checked
+//! against its checksum when it is read.
 
 use super::checksums::Checksums;
 use super::journal::Journal;

@@ -261,7 +261,7 @@ impl<'a> Grid<'a> {
         axes.map(cloud).collect()
     }
 
-    /// A cloud shows one of every so many points.
+    /// The stride of points in a cloud, which shows at most [`MOST_POINTS`].
     pub fn every(&self) -> usize {
         self.results.points.len().div_ceil(MOST_POINTS).max(1)
     }

@@ -153,7 +153,7 @@ impl Plan {
         self.fields(levels, |_| true)?.config()
     }
 
-    /// The fields of that cell, of those that are `wanted` alone.
+    /// The fields of that cell, limited to the `wanted` ones.
     pub(super) fn fields(&self, levels: &[usize], wanted: impl Fn(&str) -> bool) -> Result<Fields, FieldError> {
         let mut fields = self.base.clone();
         let assignments = || {

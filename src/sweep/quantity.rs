@@ -209,7 +209,7 @@ impl Unit {
     }
 }
 
-/// `number` to so many significant digits.
+/// `number` to `digits` significant digits.
 fn significant(number: f64, digits: usize) -> f64 {
     format!("{number:.*e}", digits - 1).parse().unwrap_or(number)
 }

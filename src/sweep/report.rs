@@ -194,7 +194,29 @@ fn page(results: &Results, asked: &Asked, grid: &Grid<'_>) -> Result<Artifact, R
     let name = results.name(&asked.figure);
     let cells_note =
         format!("{} of {} points, by {name}, the lowest first.", points.len().min(asked.top), points.len());
-    let mut sections: Vec<(String, String, Part<'_>)> = Vec::new();
+    let mut sections = picture_sections(results, grid, name);
+    sections.push(("Cells".to_owned(), cells_note, Part::Table(&shown)));
+    let note = "The share of variance is that of the figure's logarithm which the axis alone explains: the variance of the means over its values. Worst over best \
+                compares points that differ only in that axis.";
+    sections.push(("Which axis matters".to_owned(), note.to_owned(), Part::Table(&sensitivity_table)));
+    let sections: Vec<Section<'_>> =
+        sections.iter().map(|(title, note, part)| Section { title, note, part: part.clone() }).collect();
+    let config = results.plan.config();
+    html::document(&Document {
+        title: &config.name,
+        question: &config.about,
+        answer: &sentences(results, asked),
+        sections: &sections,
+    })
+}
+
+/// A title, a note and the content of a section.
+type TitledPart<'a> = (String, String, Part<'a>);
+
+/// The sections with plots: lines, bars and heat maps of a grid, or clouds of a sample; then the
+/// Pareto front. `name` is that of the figure.
+fn picture_sections(results: &Results, grid: &Grid<'_>, name: &str) -> Vec<TitledPart<'static>> {
+    let mut sections: Vec<TitledPart<'static>> = Vec::new();
     if results.plan.is_grid() {
         if let Some(lines) = grid.lines() {
             let of = lines.axes.get(1).map_or_else(String::new, |axis| format!(", a line for each {axis}"));
@@ -236,19 +258,7 @@ fn page(results: &Results, asked: &Asked, grid: &Grid<'_>) -> Result<Artifact, R
         );
         sections.push(("Front".to_owned(), note, Part::Cloud(cloud)));
     }
-    sections.push(("Cells".to_owned(), cells_note, Part::Table(&shown)));
-    let note = "The share of variance is that of the figure's logarithm which the axis alone explains: the variance of the means over its values. Worst over best \
-                compares points that differ only in that axis.";
-    sections.push(("Which axis matters".to_owned(), note.to_owned(), Part::Table(&sensitivity_table)));
-    let sections: Vec<Section<'_>> =
-        sections.iter().map(|(title, note, part)| Section { title, note, part: part.clone() }).collect();
-    let config = results.plan.config();
-    html::document(&Document {
-        title: &config.name,
-        question: &config.about,
-        answer: &sentences(results, asked),
-        sections: &sections,
-    })
+    sections
 }
 
 /// A note on the scale of `panels` panels, and on the combinations of other axes that are not

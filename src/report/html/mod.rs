@@ -53,7 +53,7 @@ pub struct Page<'a> {
 /// Runs that are compared with each other, on the same axes. The others are measured against the
 /// first.
 pub struct Group<'a> {
-    /// What they have in common; may be empty where there is but one group.
+    /// The common setting of its runs; may be empty where there is only one group.
     pub title: &'a str,
     /// The runs, distinguished by their labels in legends and tables.
     pub runs: &'a [Labelled<'a>],

@@ -121,7 +121,7 @@ impl Serialize for Number {
 
 const NO_STEPS: &str = "No token was decoded to its end.";
 
-/// How many points a line may have on a page of so many runs.
+/// The most points of a line on a page of `runs` runs.
 pub(super) fn most_points(runs: usize) -> usize {
     (POINTS_OF_A_PAGE / (LINES_OF_A_RUN * runs.max(1))).clamp(LEAST_POINTS, chart::MOST_POINTS)
 }
@@ -265,7 +265,7 @@ impl<'a> OverTokens<'a> {
     fn memory(&self) -> Plot {
         let (unit, factor) =
             byte_unit(self.greatest(|step| step.by_tier.iter().map(|tier| tier.used.as_f64()).fold(0.0, f64::max)));
-        let alone = self.runs.len() == 1;
+        let single = self.runs.len() == 1;
         let mut lines = Vec::new();
         for (run, labelled) in self.runs.iter().enumerate() {
             for (tier, name) in labelled.run.tiers.iter().enumerate() {
@@ -304,12 +304,12 @@ impl<'a> OverTokens<'a> {
         if most == 0.0 {
             return None;
         }
-        let alone = self.runs.len() == 1;
+        let single = self.runs.len() == 1;
         let mut lines = Vec::new();
         for (run, labelled) in self.runs.iter().enumerate() {
             let (colour, dash) = self.colours[run];
             let (name_in, name_out) = ("to faster memory", "to slower memory");
-            if alone {
+            if single {
                 lines.push(self.line(run, name_in.to_owned(), (Some(2), 0), |step| into(step) / factor));
                 lines.push(self.line(run, name_out.to_owned(), (Some(4), 1), |step| out(step) / factor));
             } else {

@@ -42,7 +42,7 @@ pub(super) struct Bucket {
 /// How counts are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Words {
-    /// Big-endian integers of so many bytes.
+    /// Big-endian integers with this number of bytes.
     Fixed(usize),
     /// ZigZag LEB128; a negative one is how many zeros follow.
     Variable,
@@ -74,7 +74,7 @@ impl Encoded {
     }
 }
 
-const NOT_WHOLE: &str = "it is not as long as it says";
+const NOT_WHOLE: &str = "its length differs from the one in its header";
 
 fn damaged(what: &dyn std::fmt::Display) -> String {
     format!("its histogram is damaged: {what}")
@@ -154,7 +154,7 @@ fn each_count(bytes: &[u8], words: Words, each: &mut dyn FnMut(u64, u64) -> Resu
             Words::Fixed(size) => {
                 let (first, after) = rest.split_at_checked(size).ok_or_else(|| damaged(&NOT_WHOLE))?;
                 let count = first.iter().fold(0u64, |count, byte| count << 8 | u64::from(*byte));
-                // The sign bit of so many bytes.
+                // The sign bit of integers of that width.
                 if count >> (8 * size - 1) != 0 {
                     return Err(damaged(&"it has a negative count"));
                 }
