@@ -270,7 +270,7 @@ impl<'a> OverTokens<'a> {
         for (run, labelled) in self.runs.iter().enumerate() {
             for (tier, name) in labelled.run.tiers.iter().enumerate() {
                 let used = |step: &Step<'_>| step.by_tier[tier].used.as_f64() / factor;
-                let (label, style) = if alone {
+                let (label, style) = if single {
                     // In the order of the pictures: blue for the first tier.
                     (name.clone(), (Some([1, 4, 2, 3, 0, 5][tier % COLOURS]), tier / COLOURS))
                 } else {
