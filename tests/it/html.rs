@@ -97,7 +97,7 @@ fn a_reader_can_hover_zoom_and_toggle() {
     let folder = TempDir::new().unwrap();
     // Long enough that lines are thinned.
     let command = ["run", "--decode", "1500", "--skip", "40%", "--strategy", "baseline", "--strategy", "best-ratio"];
-    tiersim(folder.path(), command).args(["--out", "out"]).assert().success();
+    tiersim(folder.path(), &command).args(["--out", "out"]).assert().success();
     for page in ["out/report.html", "out/best-ratio/report.html"] {
         let html = fs::read_to_string(folder.path().join(page)).unwrap();
         for width in [1280, 390] {
@@ -197,7 +197,7 @@ fn a_sweep_can_be_hovered_zoomed_and_toggled() {
         "--out",
         "out",
     ];
-    tiersim(folder.path(), command).assert().success();
+    tiersim(folder.path(), &command).assert().success();
     let html = fs::read_to_string(folder.path().join("out/report/report.html")).unwrap();
     for width in [1280, 390] {
         let found = read(&chromium, &html, width);
@@ -319,7 +319,7 @@ fn runs_leave_the_same_pages_every_time() {
     let folder = TempDir::new().unwrap();
     let pages = |out: &str, jobs: &str| {
         let command = ["run", "--decode", "20", "--skip", "40%", "--strategy", "baseline", "--strategy", "best-ratio"];
-        tiersim(folder.path(), command).args(["--jobs", jobs, "--out", out]).assert().success();
+        tiersim(folder.path(), &command).args(["--jobs", jobs, "--out", out]).assert().success();
         let of_all = ["report.html", "baseline/report.html", "best-ratio/report.html"];
         of_all.map(|page| fs::read_to_string(folder.path().join(out).join(page)).unwrap())
     };
@@ -335,7 +335,7 @@ fn incomplete_runs_are_reported() {
     let page = |capacity: &str| {
         let command = ["run", "--decode", "400", "--hbm-capacity", "1GiB", "--strategy", "baseline", "--out", "out"];
         let set = format!("memory.external.capacity={capacity}");
-        tiersim(folder.path(), command).args(["--set", &set]).assert().code(1);
+        tiersim(folder.path(), &command).args(["--set", &set]).assert().code(1);
         fs::read_to_string(folder.path().join("out/report.html")).unwrap()
     };
     for (capacity, expected) in

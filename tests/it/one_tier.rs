@@ -170,7 +170,7 @@ const SWEEP: &str = "Sweep(name: \"w\", base: \"scenario.ron\", axes: [Values(fi
 
 /// What `tiersim` prints to stdout.
 fn printed(place: &Path, arguments: &str) -> String {
-    let output = tiersim(place, arguments.split(' ')).output().expect("it runs");
+    let output = tiersim(place, &[]).args(arguments.split(' ')).output().expect("it runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "tiersim {arguments}: {}{}", text(&output.stdout), text(&output.stderr));
     text(&output.stdout)
@@ -196,7 +196,7 @@ fn every_command_takes_one_tier() {
     run("run scenario.ron --strategy balanced-online --timeline 0..2 --out timeline");
     run("strategies scenario.ron --out strategies");
     let pair = ["compare", "scenario.ron", "scenario.ron --skip 0.5", "--out", "compare"];
-    let output = tiersim(place.path(), pair).output().unwrap();
+    let output = tiersim(place.path(), &pair).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     run("explain scenario.ron --strategy best-ratio --out explain");
     run("sweep sweep.ron --out sweep");

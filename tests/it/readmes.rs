@@ -85,7 +85,7 @@ fn check(path: &str) {
     for Example { command, shown } in examples {
         let words = words(&command);
         assert_eq!(words[0], "tiersim", "{path}: {command}");
-        let output = tiersim(place.path(), &words[1..]).output().unwrap();
+        let output = tiersim(place.path(), &[]).args(&words[1..]).output().unwrap();
         let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(0), "{path}: {command}\n{stderr}");
         let lines: Vec<&str> = stdout.trim_end().lines().collect();
@@ -130,7 +130,7 @@ fn models() {
         fs::write(place.path().join("example.ron"), block).unwrap();
         let command = if block.starts_with("Sweep(") { "sweep" } else { "check" };
         sweeps += usize::from(command == "sweep");
-        let output = tiersim(place.path(), [command, "example.ron"]).output().unwrap();
+        let output = tiersim(place.path(), &[command, "example.ron"]).output().unwrap();
         assert!(output.status.success(), "{block}\n{}", String::from_utf8_lossy(&output.stderr));
     }
     assert_eq!(sweeps, 1);

@@ -15,7 +15,7 @@ fn refused(fields: &str) -> String {
          (name: \"external\", capacity: \"1 TiB\", bandwidth: \"100 GB/s\"),\n  ],\n)"
     );
     fs::write(place.path().join("bad.ron"), &text).expect("a file");
-    let output = tiersim(place.path(), ["check", "bad.ron"]).assert().get_output().clone();
+    let output = tiersim(place.path(), &["check", "bad.ron"]).assert().get_output().clone();
     let message = String::from_utf8(output.stderr).expect("messages are UTF-8");
     assert_eq!(output.status.code(), Some(2), "{fields}: {message}");
     assert!(!message.contains("panicked") && message.contains("bad.ron"), "{message}");
@@ -140,7 +140,7 @@ fn the_chips_name_is_taken() {
     let place = TempDir::new().expect("a temporary folder");
     let study = include_str!("../../models/memory/study.ron").replace("name: \"hbm\"", "name: \"chip\"");
     fs::write(place.path().join("bad.ron"), study).expect("a file");
-    let output = tiersim(place.path(), ["check", "bad.ron"]).assert().code(2).get_output().clone();
+    let output = tiersim(place.path(), &["check", "bad.ron"]).assert().code(2).get_output().clone();
     let message = String::from_utf8(output.stderr).expect("messages are UTF-8");
     assert!(message.contains("tiers[0].name") && message.contains("'chip'"), "{message}");
 }

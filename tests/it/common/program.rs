@@ -9,7 +9,7 @@ pub fn binary() -> PathBuf {
 }
 
 /// `tiersim` with these arguments, in `folder`.
-pub fn tiersim<I: AsRef<std::ffi::OsStr>>(folder: &Path, args: impl IntoIterator<Item = I>) -> Command {
+pub fn tiersim(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::cargo_bin("tiersim").expect("the binary is built for its tests");
     command.current_dir(folder).args(args);
     command

@@ -20,6 +20,6 @@ pub static STUDY: LazyLock<Study> = LazyLock::new(|| {
         std::fs::remove_dir_all(&place).expect("the folder of an earlier study can be removed");
     }
     std::fs::create_dir_all(&place).expect("a folder below target/");
-    let output = tiersim(&place, ["study", "--out", "results"]).assert().success().get_output().clone();
+    let output = tiersim(&place, &["study", "--out", "results"]).assert().success().get_output().clone();
     Study { folder: place.join("results"), tables: String::from_utf8(output.stdout).expect("text") }
 });

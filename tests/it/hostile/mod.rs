@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 fn quietly(folder: &Path, args: &[&str]) -> Command {
-    let mut command = tiersim(folder, ["--quiet"]);
+    let mut command = tiersim(folder, &["--quiet"]);
     command.args(args);
     command
 }
