@@ -226,7 +226,7 @@ fn bad_sweeps_are_refused_with_what_to_do() {
     assert!(with("axes:", "axis:").contains("bad.ron:6"));
     assert!(with("\"study\"", "\"stduy\"").contains("stduy"));
     let vary = |axis: &str| refused(place, &["sweep", "test.ron", "--vary", axis]);
-    assert!(vary("prefill_tokens=1..1000").contains("how many values"));
+    assert!(vary("prefill_tokens=1..1000").contains("number of values"));
     assert!(vary("prefill_tokens=5..5/3").contains("empty"));
     assert!(vary("prefill_tokens=1000..1/0").contains("at least 2"));
     assert!(vary("nothing=1,2").contains("use one of"));
