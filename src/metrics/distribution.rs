@@ -188,6 +188,22 @@ impl Timings {
         self.sum
     }
 
+    /// The standard deviation, in picoseconds, to the width of a bucket; 0 of nothing. The same
+    /// operations as [`Histogram::stdev`] in one pass over the buckets in the place of two.
+    #[must_use]
+    pub fn deviation_ps(&self) -> f64 {
+        let total = self.count() as f64;
+        let bucket = |value: u64, count: u64| (self.histogram.median_equivalent(value) as f64, count as f64);
+        let recorded = self.histogram.iter_recorded();
+        let buckets: Vec<(f64, f64)> = recorded.map(|it| bucket(it.value_iterated_to(), it.count_at_value())).collect();
+        if buckets.is_empty() {
+            return 0.0;
+        }
+        let mean = buckets.iter().fold(0.0, |sum, (value, count)| sum + value * count / total);
+        let squares = buckets.iter().fold(0.0, |sum, (value, count)| sum + (value - mean) * (value - mean) * count);
+        (squares / total).sqrt()
+    }
+
     /// The histogram, in picoseconds.
     #[must_use]
     pub fn histogram(&self) -> &Histogram<u64> {
@@ -230,6 +246,19 @@ impl Timings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_deviation_is_that_of_the_histogram_to_the_bit() {
+        let mut timings = Timings::default();
+        assert_eq!(timings.deviation_ps(), 0.0);
+        let mut ps = 7u64;
+        for _ in 0..3_000 {
+            ps = ps * 48_271 % 2_147_483_647;
+            timings.record(SimTime::from_ps(ps));
+            timings.record(SimTime::from_ps(ps % 1_000));
+        }
+        assert_eq!(timings.deviation_ps().to_bits(), timings.histogram().stdev().to_bits());
+    }
 
     #[test]
     fn short_times_keep_three_digits() {

@@ -50,7 +50,7 @@ fn percentiles(timings: &Timings) -> Result<String, std::fmt::Error> {
         }
     }
     let mean = timings.sum_ps() as f64 / timings.count() as f64 / 1_000.0;
-    let deviation = histogram.stdev() / 1_000.0;
+    let deviation = timings.deviation_ps() / 1_000.0;
     writeln!(text, "#[Mean    = {mean:12.3}, StdDeviation   = {deviation:12.3}]")?;
     writeln!(text, "#[Max     = {:12.3}, Total count    = {:12}]", timings.greatest().as_ns(), timings.count())?;
     writeln!(
