@@ -1,25 +1,25 @@
-//! tiersim answers one question: *my model and its KV cache do not fit in HBM; where should the data be
-//! placed, what should move, and what will it cost, in time?*
+//! tiersim answers one question: *my model and its KV cache do not fit in HBM; where should the
+//! data be placed, what should move, and what will it cost, in time?*
 //!
 //! It is a discrete-event simulator of LLM decode over tiered memory. Each decode step reads every
 //! layer's weights and the KV cache of the tokens that attention does not skip, from HBM and from
 //! external memory concurrently; it writes one token's KV; and it moves KV between the tiers in the
-//! background. Each of these is a transfer that occupies lanes and shares them with other transfers,
-//! simulated to the picosecond.
+//! background. Each of these is a transfer that occupies lanes and shares them with other
+//! transfers, simulated to the picosecond.
 //!
 //! # The model in one page
-//! * The data lies in [`memory`] *tiers*: HBM (fast, small) and external memory (slower, large, behind
-//!   a *link*). A tier's channels and each direction of a link are *lanes*; a lane's efficiency depends
-//!   on what it carries. A *transfer* holds all lanes of its route at once; transfers share a lane by
-//!   the system's *arbitration*: `fair`, `priority` or `fifo`.
+//! * The data lies in [`memory`] *tiers*: HBM (fast, small) and external memory (slower, large,
+//!   behind a *link*). A tier's channels and each direction of a link are *lanes*; a lane's
+//!   efficiency depends on what it carries. A *transfer* holds all lanes of its route at once;
+//!   transfers share a lane by the system's *arbitration*: `fair`, `priority` or `fifo`.
 //! * A step is a list of *stages*, which run in order: `attention`, `mlp`, `attention`, ... A stage
 //!   issues its reads on all tiers at its start and ends when all have arrived. The KV write after
-//!   attention is posted: only the next step's read of that token waits for it. The list comes from a
-//!   [`workload`].
+//!   attention is posted: only the next step's read of that token waits for it. The list comes from
+//!   a [`workload`].
 //! * What occupies memory is a *region*: a piece of the weights, or the KV of one sequence in one
 //!   layer, in pages.
-//! * A [`strategy`] has three independent parts: the layout at the start (*initialization*), where new
-//!   KV goes (*placement*), and what moves between steps (*migration*).
+//! * A [`strategy`] has three independent parts: the layout at the start (*initialization*), where
+//!   new KV goes (*placement*), and what moves between steps (*migration*).
 //! * *alpha* is HBM's share of the bytes read. Reads are fastest when each tier serves bytes in
 //!   proportion to its bandwidth, at the *best ratio*. Alpha shows where bytes lie; only time shows
 //!   whether getting them there was worth it.

@@ -1,4 +1,5 @@
-//! The `tiersim` binary; everything is in the library, but the panic hook, which is the whole process's.
+//! The `tiersim` binary; everything is in the library, but the panic hook, which is the whole
+//! process's.
 
 use std::panic;
 

@@ -64,8 +64,8 @@ pub struct Invalid {
 /// The largest configuration file that is read.
 const MAX_FILE: u64 = 16 << 20;
 
-/// Opens a regular file and returns it with its length in bytes. A pipe is refused, as opening it would wait for its
-/// writer, and so is a device, which may never end.
+/// Opens a regular file and returns it with its length in bytes. A pipe is refused, as opening it
+/// would wait for its writer, and so is a device, which may never end.
 ///
 /// # Errors
 /// Those of the system, and one for what is no regular file.

@@ -15,7 +15,8 @@ use std::path::Path;
 /// A scenario as a person writes it: a RON file in `models/scenarios/`.
 ///
 /// What it names (model, memory system, strategy) it may also spell out in place. Paths in a file
-/// are relative to that file. [`Scenario::new`](super::Scenario::new) reads in what is named, and checks all of it.
+/// are relative to that file. [`Scenario::new`](super::Scenario::new) reads in what is named, and
+/// checks all of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename = "Scenario", deny_unknown_fields)]
 pub struct ScenarioConfig {

@@ -1,3 +1,5 @@
+//! `tiersim trace convert`: a trace in another format, checked as it is read.
+
 use super::{Output, ParquetArgs, Watched};
 use crate::catalog::open_trace_with;
 use crate::cli::arguments;

@@ -24,9 +24,10 @@
 //! there costs more than an excess.
 //!
 //! # The constants
-//! None of them is critical. Simulated time changes by at most 0.016 % when one of them is halved or
-//! doubled (`balanced` and `balanced-online` on the study with 1024 and 4096 tokens, with 2048 tokens
-//! and 1.5 GiB of HBM, and with the shipped lifelike trace, each with 40 % skipped; on the GH200):
+//! None of them is critical. Simulated time changes by at most 0.016 % when one of them is halved
+//! or doubled (`balanced` and `balanced-online` on the study with 1024 and 4096 tokens, with 2048
+//! tokens and 1.5 GiB of HBM, and with the shipped lifelike trace, each with 40 % skipped; on the
+//! GH200):
 //!
 //! | constant | value | halved | doubled |
 //! | --- | --- | --- | --- |
