@@ -151,6 +151,9 @@ impl<O: Order> Cache<O> {
         }
         let region = &mut self.regions[view.region];
         region.steps += 1;
+        // What was assumed of a region before its first decision may be too much: it may have been
+        // freed since.
+        region.pages = region.pages.min(view.pages);
         self.order.note(view, &mut region.worth, region.steps, region.pages);
         self.victims.outdated(view.region);
     }
