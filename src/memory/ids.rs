@@ -30,57 +30,37 @@ impl TierId {
     }
 }
 
-/// A lane's place in [`MemorySystem::lanes`](super::MemorySystem::lanes).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LaneId(usize);
+/// Defines places in lists of a [`MemorySystem`](super::MemorySystem), which alone gives them out.
+macro_rules! places {
+    ($($(#[$doc:meta])* $name:ident, $place:literal;)+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(usize);
 
-impl LaneId {
-    pub(super) const fn new(index: usize) -> Self {
-        Self(index)
-    }
+        impl $name {
+            pub(crate) const fn new(index: usize) -> Self {
+                Self(index)
+            }
 
-    /// Its place among the lanes of its system.
-    #[inline]
-    #[must_use]
-    pub const fn index(self) -> usize {
-        self.0
-    }
+            #[doc = $place]
+            #[inline]
+            #[must_use]
+            pub const fn index(self) -> usize {
+                self.0
+            }
+        }
+    )+};
 }
 
-/// What a transfer reads from or writes to: one channel of a tier whose pages are hashed, or all of
-/// a tier that is striped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PortId(usize);
-
-impl PortId {
-    pub(super) const fn new(index: usize) -> Self {
-        Self(index)
-    }
-
-    /// Its place among the ports of its system, tier by tier.
-    #[inline]
-    #[must_use]
-    pub const fn index(self) -> usize {
-        self.0
-    }
-}
-
-/// The lanes that a transfer holds at the same time, as a number: see
-/// [`MemorySystem::route`](super::MemorySystem::route).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RouteId(usize);
-
-impl RouteId {
-    pub(crate) const fn new(index: usize) -> Self {
-        Self(index)
-    }
-
-    /// Its place among [`MemorySystem::routes`](super::MemorySystem::routes).
-    #[inline]
-    #[must_use]
-    pub const fn index(self) -> usize {
-        self.0
-    }
+places! {
+    /// A lane's place in [`MemorySystem::lanes`](super::MemorySystem::lanes).
+    LaneId, "Its place among the lanes of its system.";
+    /// What a transfer reads from or writes to: one channel of a tier whose pages are hashed, or all
+    /// of a tier that is striped.
+    PortId, "Its place among the ports of its system, tier by tier.";
+    /// The lanes that a transfer holds at the same time, as a number: see
+    /// [`MemorySystem::route`](super::MemorySystem::route).
+    RouteId, "Its place among [`MemorySystem::routes`](super::MemorySystem::routes).";
 }
 
 /// One value for each tier of a memory system, indexed by [`TierId`].

@@ -1,6 +1,7 @@
 //! The bound for two tiers, as a fractional knapsack, where external memory can hold all that HBM
 //! does not.
 
+use super::stage::{BoundStage, Piece};
 use super::{BoundReads, KvLoad, lower_bound, tolerance};
 use crate::memory::{MemorySystem, PerTier, TierId};
 use crate::units::{RegionId, SimTime};
@@ -26,7 +27,9 @@ pub(super) struct Knapsack {
     roofline: Option<Roofline>,
     /// With `weight_prefetch`, the reads of a step may overlap: all of it counts as one stage.
     overlap: bool,
-    stages: Vec<Reads>,
+    stages: Vec<BoundStage>,
+    /// Of the last step, by stage.
+    reads: Vec<Reads>,
     /// What may be stored on HBM, the most read for its size first.
     items: Vec<Item>,
 }
@@ -59,20 +62,17 @@ impl Item {
     }
 }
 
-/// What a stage reads.
-#[derive(Clone, Debug, Default)]
+/// What a stage, or the step as a whole, reads and computes in the last step.
+#[derive(Clone, Copy, Debug, Default)]
 struct Reads {
     weights: f64,
-    /// The KV regions, with the bytes of a token.
-    regions: Vec<(RegionId, f64)>,
-    flop: f64,
-    /// In picoseconds.
-    fixed: f64,
-    /// Of the last step: what is read of KV, what may still usefully be read from HBM, and what is.
     kv: f64,
+    /// What may still usefully be read from HBM, and what is.
     useful: f64,
     on_hbm: f64,
+    /// In picoseconds.
     compute: f64,
+    fixed: f64,
 }
 
 /// The error of the floats, relative to the whole.
@@ -87,22 +87,14 @@ impl Knapsack {
         overlap: bool,
     ) -> Self {
         let bandwidth = |tier: usize| system.tiers()[tier].wire_bandwidth.as_f64() / SimTime::PS_PER_SECOND as f64;
-        let (mut items, mut reads) = (Vec::new(), Vec::new());
+        let stages = BoundStage::all(stages, regions);
+        let mut items = Vec::new();
         for (index, stage) in stages.iter().enumerate() {
-            let of = stage.reads_of(regions);
             let mut item = |region, kind, density| items.push(Item { stage: index, region, kind, density });
-            for (region, weights) in &of.weights {
-                let (stored, read) = (weights.stored.as_f64(), weights.read.as_f64());
-                item(*region, Kind::Weights(read), if stored > 0.0 { read / stored } else { 0.0 });
+            for Piece { region, stored, read } in stage.weights.iter().copied() {
+                item(region, Kind::Weights(read), if stored > 0.0 { read / stored } else { 0.0 });
             }
-            of.kv.iter().for_each(|(region, bytes)| item(*region, Kind::Kv(bytes.as_f64()), 1.0));
-            reads.push(Reads {
-                weights: of.weights.iter().map(|(_, weights)| weights.read.as_f64()).sum(),
-                regions: of.kv.iter().map(|(region, bytes)| (*region, bytes.as_f64())).collect(),
-                flop: stage.flop,
-                fixed: stage.fixed.as_ps() as f64,
-                ..Reads::default()
-            });
+            stage.kv.iter().for_each(|(region, bytes)| item(*region, Kind::Kv(*bytes), 1.0));
         }
         items.retain(|item| item.density > 0.0);
         items.sort_by_key(|item| Reverse(OrderedFloat(item.density)));
@@ -113,7 +105,8 @@ impl Knapsack {
             external: bandwidth(1),
             roofline,
             overlap,
-            stages: reads,
+            reads: vec![Reads::default(); stages.len()],
+            stages,
             items,
         }
     }
@@ -125,7 +118,7 @@ impl Knapsack {
             let external = reads.weights + reads.kv - reads.on_hbm;
             (external / self.external).max(reads.on_hbm / self.hbm).max(reads.compute) + reads.fixed
         };
-        let total = if self.overlap { time(&all) } else { self.stages.iter().map(time).sum() };
+        let total = if self.overlap { time(&all) } else { self.reads.iter().map(time).sum() };
         lower_bound(total, FLOAT_ERROR, self.tolerance)
     }
 
@@ -146,15 +139,14 @@ impl Knapsack {
     }
 
     /// Fills HBM for a step, and calls `take` with the bytes of each region that are read from
-    /// there. Returns the reads of the step as a whole; those of each stage are in `self.stages`.
+    /// there. Returns the reads of the step as a whole; those of each stage are in `self.reads`.
     fn fill(&mut self, load: &KvLoad, mut take: impl FnMut(RegionId, f64)) -> Reads {
         let ratio = self.hbm / (self.hbm + self.external);
         let mut all = Reads::default();
-        for reads in &mut self.stages {
-            reads.kv = reads.regions.iter().map(|(region, bytes)| bytes * load.read[*region] as f64).sum();
-            reads.on_hbm = 0.0;
-            let compute = |roofline: Roofline| roofline.picoseconds(reads.weights, reads.kv, reads.flop);
-            reads.compute = self.roofline.map_or(0.0, compute);
+        for (stage, reads) in self.stages.iter().zip(&mut self.reads) {
+            let (weights, kv) = (stage.weights_read(), stage.kv_read(load));
+            let (compute, fixed) = (stage.compute(self.roofline, kv), stage.fixed);
+            *reads = Reads { weights, kv, compute, fixed, ..Reads::default() };
             reads.useful = useful(reads, ratio, self.external);
             all.weights += reads.weights;
             all.kv += reads.kv;
@@ -165,7 +157,7 @@ impl Knapsack {
 
         let mut free = self.capacity;
         for item in &self.items {
-            let reads = &mut self.stages[item.stage];
+            let reads = &mut self.reads[item.stage];
             let useful = if self.overlap { &mut all.useful } else { &mut reads.useful };
             let taken = item.read(load).min(*useful).min(free * item.density);
             *useful -= taken;

@@ -8,6 +8,7 @@
 //! | `knapsack.rs` | with two tiers, where HBM is the only limit? |
 //! | `program.rs` | with any number of tiers? |
 //! | `charged/` | what is it for a run as a whole, which pays for what must move? |
+//! | `stage.rs` | what does a stage read, and how long does it compute? |
 //! | `linear.rs` | how is a linear program over tiers written down? |
 
 mod charged;
@@ -15,6 +16,7 @@ mod knapsack;
 mod linear;
 mod program;
 mod single;
+mod stage;
 
 pub use charged::{BoundKind, ChargedBound, ChargedError};
 

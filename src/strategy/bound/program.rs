@@ -1,6 +1,7 @@
 //! The bound for any number of tiers, as a linear program.
 
 use super::linear::{Linear, Solved};
+use super::stage::BoundStage;
 use super::{BoundReads, KvLoad, lower_bound, tolerance};
 use crate::memory::{MemorySystem, PerTier, ResidencyKind};
 use crate::units::{Bytes, RegionId, SimTime};
@@ -21,28 +22,9 @@ pub(super) struct Program {
     roofline: Option<Roofline>,
     overlap: bool,
     tolerance: f64,
-    stages: Vec<Reads>,
+    stages: Vec<BoundStage>,
     /// Of the last step.
     kinds: Vec<Kind>,
-}
-
-/// What a stage reads.
-#[derive(Clone, Debug)]
-struct Reads {
-    weights: Vec<Piece>,
-    /// The KV regions, with the bytes of a token.
-    kv: Vec<(RegionId, f64)>,
-    flop: f64,
-    /// In picoseconds.
-    fixed: f64,
-}
-
-/// A piece of the weights.
-#[derive(Clone, Copy, Debug)]
-struct Piece {
-    region: RegionId,
-    stored: f64,
-    read: f64,
 }
 
 /// Stages that read and store the same in a step.
@@ -71,15 +53,12 @@ struct Solution {
 /// The solver's error, relative to the whole.
 const SOLVER_ERROR: f64 = 1e-7;
 
-impl Reads {
-    /// The KV that the stage reads.
-    fn kv_read(&self, load: &KvLoad) -> f64 {
-        self.kv.iter().map(|(region, bytes)| bytes * load.read[*region] as f64).sum()
-    }
-
-    fn is_of(&self, kind: &Kind, kv: f64, compute: f64) -> bool {
-        let weights = self.weights.iter().map(|piece| (piece.stored, piece.read));
-        kind.kv == kv && kind.compute == compute && kind.fixed == self.fixed && weights.eq(kind.weights.iter().copied())
+impl Kind {
+    /// Whether `stage` is of this kind in a step in which it reads and computes so much.
+    fn is_of(&self, stage: &BoundStage, kv: f64, compute: f64) -> bool {
+        let weights = stage.weights.iter().map(|piece| (piece.stored, piece.read));
+        let same_times = self.compute == compute && self.fixed == stage.fixed;
+        self.kv == kv && same_times && weights.eq(self.weights.iter().copied())
     }
 }
 
@@ -91,20 +70,6 @@ impl Program {
         roofline: Option<Roofline>,
         overlap: bool,
     ) -> Self {
-        let reads = |stage: &Stage| {
-            let of = stage.reads_of(regions);
-            let piece = |(region, weights): &(RegionId, crate::workload::Weights)| Piece {
-                region: *region,
-                stored: weights.stored.as_f64(),
-                read: weights.read.as_f64(),
-            };
-            Reads {
-                weights: of.weights.iter().map(piece).collect(),
-                kv: of.kv.iter().map(|(region, bytes)| (*region, bytes.as_f64())).collect(),
-                flop: stage.flop,
-                fixed: stage.fixed.as_ps() as f64,
-            }
-        };
         let per_second = SimTime::PS_PER_SECOND as f64;
         Self {
             capacity: system
@@ -120,7 +85,7 @@ impl Program {
             roofline,
             overlap,
             tolerance: tolerance(system, stages.len()),
-            stages: stages.iter().map(reads).collect(),
+            stages: BoundStage::all(stages, regions),
             kinds: Vec::new(),
         }
     }
@@ -146,8 +111,9 @@ impl Program {
             *reads.or_insert_with(region, || PerTier::filled(tiers, 0.0)) = split;
         };
         for stage in &self.stages {
-            let (kv, compute) = (stage.kv_read(load), self.compute(stage, stage.kv_read(load)));
-            let kind = self.kinds.iter().position(|kind| stage.is_of(kind, kv, compute));
+            let kv = stage.kv_read(load);
+            let compute = stage.compute(self.roofline, kv);
+            let kind = self.kinds.iter().position(|kind| kind.is_of(stage, kv, compute));
             let split = solved.as_ref().zip(kind);
             for (index, piece) in stage.weights.iter().enumerate() {
                 let of_piece = split.map(|(solved, kind)| solved.weights[kind][index].clone());
@@ -177,18 +143,13 @@ impl Program {
         (unit, self.solve(all, unit, stored.as_f64() - kv_read))
     }
 
-    fn compute(&self, stage: &Reads, kv: f64) -> f64 {
-        let weights = stage.weights.iter().map(|piece| piece.read).sum();
-        self.roofline.map_or(0.0, |roofline| roofline.picoseconds(weights, kv, stage.flop))
-    }
-
     fn sort_into_kinds(&mut self, load: &KvLoad) {
         let mut kinds: Vec<Kind> = std::mem::take(&mut self.kinds);
         kinds.clear();
         for stage in &self.stages {
             let kv = stage.kv_read(load);
-            let compute = self.compute(stage, kv);
-            match kinds.iter_mut().find(|kind| stage.is_of(kind, kv, compute)) {
+            let compute = stage.compute(self.roofline, kv);
+            match kinds.iter_mut().find(|kind| kind.is_of(stage, kv, compute)) {
                 Some(kind) => kind.count += 1.0,
                 None => {
                     let weights = stage.weights.iter().map(|piece| (piece.stored, piece.read)).collect();

@@ -2,6 +2,7 @@
 //! moves, and what must hold of every run.
 
 use super::*;
+use crate::common::runs::skipping;
 
 /// The bytes of a `best-ratio` run, computed literally: tokens as plain lists, and every move
 /// complete at once.
@@ -166,12 +167,7 @@ proptest! {
         let all = u64::from(layers) * (attention + mlp + u64::from(prefill + decode) * kv);
         let mut config = small(layers, (attention, mlp), kv, (all * fill / 100).max(1), prefill, decode);
         config.strategy = Parts { initialization, placement, migration, budget: None, late };
-        config.trace = TraceConfig::Generated(GeneratorConfig {
-            skip: Ratio::from_permille(skip).unwrap(),
-            churn: Ratio::from_permille(churn).unwrap(),
-            seed,
-            ..GeneratorConfig::default()
-        });
+        config.trace = skipping(skip, churn, seed);
         config.weight_prefetch = weight_prefetch;
         config.compute = flop.map(|flop| ComputeConfig {
             rate: "1 TFLOP/s".parse().unwrap(),
@@ -264,12 +260,7 @@ proptest! {
         let all = u64::from(layers) * (attention + mlp + u64::from(prefill + decode) * kv);
         let mut config = small(layers, (attention, mlp), kv, (all * fill / 100).max(1), prefill, decode);
         config.strategy = Parts { initialization, placement, migration, budget: None, late };
-        config.trace = TraceConfig::Generated(GeneratorConfig {
-            skip: Ratio::from_permille(skip).unwrap(),
-            churn: Ratio::from_permille(churn).unwrap(),
-            seed,
-            ..GeneratorConfig::default()
-        });
+        config.trace = skipping(skip, churn, seed);
         config.weight_prefetch = weight_prefetch;
         config.bound = tiersim::strategy::BoundKind::Charged;
         if let Some(fill) = third {
@@ -306,12 +297,7 @@ proptest! {
                 let mut config = small(layers, (20_000, 20_000), kv, hbm, prefill, decode);
                 config.page_tokens = page_tokens;
                 config.strategy = Parts { initialization, placement, migration, budget: None, late };
-                config.trace = TraceConfig::Generated(GeneratorConfig {
-                    skip: Ratio::from_permille(skip).unwrap(),
-                    churn: Ratio::from_permille(churn).unwrap(),
-                    seed,
-                    ..GeneratorConfig::default()
-                });
+                config.trace = skipping(skip, churn, seed);
                 // Some have no room for all, or not even for what there is to begin with.
                 memory(&mut config).tiers[1].capacity = Bytes::new((all * external / 100).saturating_sub(hbm).max(1));
                 Scenario::new(config).ok()
