@@ -35,7 +35,8 @@ for index, (title, command) in enumerate(settings):
         summary = json.loads(path.read_text())
         if summary["complete"]:
             over[summary["strategy"]] = summary["bound"]["achieved_over_bound"]
-    # Balanced on other layouts, and ByRoom alone, are parts of the strategies that the others are compared with.
+    # Balanced on other layouts and ByRoom alone are left out: they are parts of the strategies that
+    # the others are compared with.
     others = {name: value for name, value in over.items()
               if name not in NAMED and "/Balanced" not in name and not name.startswith("ByRoom/")}
     best, worst = min(others, key=others.get), max(others, key=others.get)

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# A sweep as a Slurm job array on a cluster of this machine alone: tasks are lost in mid-flow, go on, and what is merged must be what
-# one process writes, to the byte.
+# A sweep as a Slurm job array on a cluster of this machine alone: tasks are lost in mid-flow and
+# resumed, and the merged result must be what one process writes, to the byte.
 #
 #     tests/slurm.sh [TIERSIM]        # or TIERSIM=PATH; the default is what target/ has
 #
-# It needs root and Slurm (Debian: apt-get install slurm-wlm munge), and ends with 77 (skipped) where one of them is missing, or with 1 if TIERSIM_NO_SKIPS=1. munged,
-# slurmctld and slurmd are its own, in a temporary folder and at free ports; it touches nothing of a Slurm that is there. KEEP=1 keeps the
-# folder. LOSE_AFTER=N loses a task after N finished cells; SCRIPT=FILE tries another script than tiersim's.
+# It needs root and Slurm (Debian: apt-get install slurm-wlm munge), and ends with 77 (skipped) where
+# one of them is missing, or with 1 if TIERSIM_NO_SKIPS=1. It runs munged, slurmctld and slurmd of its
+# own, in a temporary folder and at free ports, and touches nothing of an installed Slurm. KEEP=1
+# keeps the folder. LOSE_AFTER=N loses a task after N finished cells; SCRIPT=FILE tries another script
+# than tiersim's.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 

@@ -40,7 +40,7 @@ pub enum TrafficError {
 
 const COLUMNS: [&str; 5] = ["issue_ns", "class", "source", "destination", "bytes"];
 const ADDRESS: &str = "address";
-/// The name, in a row, of the end of a transfer that is not a tier.
+/// The name of the chip, as the end of a transfer that is not a tier.
 const CHIP: &str = "chip";
 
 /// One transfer to be carried.

@@ -178,7 +178,8 @@ impl Fields {
 ///
 /// ```
 /// use tiersim::simulation::expand;
-/// assert_eq!(expand("memory.external.link.read+write"), ["memory.external.link.read", "memory.external.link.write"]);
+/// let both = expand("memory.external.link.read+write");
+/// assert_eq!(both, ["memory.external.link.read", "memory.external.link.write"]);
 /// assert_eq!(expand("strategy"), ["strategy"]);
 /// ```
 #[must_use]

@@ -72,7 +72,7 @@
 //! `migration/mod.rs` (and `mod a_few;`):
 //!
 //! ```text
-//! AFew { pages: u32 = 2 } => a_few::AFew(pages as usize), "retains a few of the pages that were read from elsewhere";
+//! AFew { pages: u32 = 2 } => a_few::AFew(pages as usize), "retains a few of the pages read";
 //! ```
 //!
 //! `--migration AFew` and `--migration 'AFew(pages: 8)'` work from then on, `tiersim list` and

@@ -257,8 +257,8 @@ fn any_strategy() -> impl Strategy<Value = Parts> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     /// Runs of several sequences that come and go, under any strategy: no tier is ever over its
-    /// capacity, all bytes are accounted for, no step beats its bound, and the same run gives the same
-    /// result.
+    /// capacity, all bytes are accounted for, no step beats its bound, and the same run gives the
+    /// same result.
     #[test]
     fn several_sequences_come_and_go(
         strategy in any_strategy(), sequences in 1usize..4, layers in 1u32..4, page_tokens in 1u32..5, prefill in 0u32..20,

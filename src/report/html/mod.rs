@@ -36,7 +36,7 @@ const NAME: &str = "report.html";
 pub(super) const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 /// The hash of [`SCRIPT`], the only script that a page's content security policy allows.
-const SCRIPT_HASH: &str = "sha256-4ujNuK+5oXSPCilq8ds+2mYk1Z51bw8jTZExVcMiGAE=";
+const SCRIPT_HASH: &str = "sha256-QZbfx/KWBaSwAZ1amjXrkuNoFk6yov1lCnhgcbLQgKA=";
 
 /// The content of a page.
 pub struct Page<'a> {

@@ -2,9 +2,10 @@
 (function () {
   "use strict";
   const DASHES = ["", "8 4", "2 4", "12 4 2 4", "16 5", "5 3 2 3"];
-  // Of lines that coincide, those above have gaps: dashes of so many pixels in every PERIOD, so that those below show.
+  // Of lines that coincide, the upper ones have gaps, so that the lower ones show: dashes of so many
+  // pixels in every PERIOD.
   const OVER = [14, 9, 5], PERIOD = 24;
-  // Lines that have dashes anyhow have them at the end of each period, where the dashes below are not.
+  // A dashed line has its dashes at the end of each period, where the dashes below are not.
   const REFERENCE = "0 18 6 0";
   const NS = "http://www.w3.org/2000/svg";
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -94,7 +95,8 @@
     return true;
   }
 
-  // A pair of axes. Plots with the same view zoom together; where it is shared, they also have one scale and one legend.
+  // A pair of axes. Plots with the same view zoom together; where it is shared, they also have one
+  // scale and one legend.
   function Plot(spec, view, choices) {
     const plot = this;
     this.hidden = view.hidden || new Set();
@@ -185,7 +187,7 @@
     return this.view.hidden ? line.label : index;
   };
 
-  // Where x has values, if it has some alone: of lines each x, of a cloud each point, from the left.
+  // The values of x, if it has discrete ones: of lines each x, of a cloud each point, from the left.
   Plot.prototype.stopped = function () {
     const stops = new Map();
     if (!this.cloud && !this.spec.snap) return null;
@@ -401,7 +403,8 @@
     return shown.reduce((best, stop) => (best && off(best) <= off(stop) ? best : stop), null);
   };
 
-  // Shows what the lines say at x (of a cloud, the point next to x and y), and says it where a keyboard asked.
+  // Shows the values of the lines at x (of a cloud, the point next to x and y), and announces them
+  // where a keyboard asked.
   Plot.prototype.read = function (at, y, aloud) {
     const [from, to] = this.shown();
     at = clamp(at, from, to);

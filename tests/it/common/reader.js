@@ -123,7 +123,7 @@
     }, 200);
   }
 
-  // The page of a sweep: panels on the same axes, one legend, tables of colours and bars, and a cloud.
+  // The page of a sweep: panels on the same axes, one legend, tables of colours and bars, a cloud.
   function lookAtSweep() {
     const panels = all("figure[id*='-facet']");
     const axesOf = (panel) => panel.querySelector("svg.axes");
