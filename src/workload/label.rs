@@ -6,22 +6,28 @@ use std::ops::{Index, IndexMut};
 /// What a stage computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum StageLabel {
+    /// The embedding: reads a row for each token.
+    Embedding,
     /// Attention of a layer: reads its weights and KV, appends KV.
     Attention,
     /// The feed-forward part of a layer: reads its weights.
     Mlp,
+    /// The head: reads the matrix that turns the last hidden state into tokens.
+    Head,
 }
 
 impl StageLabel {
-    /// All labels, in the order in which a layer runs them.
-    pub const ALL: [Self; 2] = [Self::Attention, Self::Mlp];
+    /// All labels, in the order in which a step runs them first.
+    pub const ALL: [Self; 4] = [Self::Embedding, Self::Attention, Self::Mlp, Self::Head];
 }
 
 impl fmt::Display for StageLabel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::Embedding => "embedding",
             Self::Attention => "attention",
             Self::Mlp => "mlp",
+            Self::Head => "head",
         })
     }
 }

@@ -15,8 +15,10 @@
 /// The longest context that can be simulated.
 pub const MAX_TOKENS: u64 = 1 << 24;
 
+mod architecture;
 mod compute;
 mod decode;
+mod format;
 mod label;
 mod model;
 mod region;
@@ -24,10 +26,16 @@ mod step;
 pub(crate) mod tokens;
 mod trace;
 
+pub use architecture::{
+    ArchitectureConfig, AttentionConfig, BlockConfig, DenseConfig, ExpertsConfig, FormatsConfig, GatedDeltaConfig,
+    HeadsConfig, IndexerConfig, LatentConfig, LayerConfig, Mamba2Config, MlpConfig, RecurrentConfig, RoutingConfig,
+    SlidingConfig,
+};
 pub use compute::{ComputeConfig, ComputeError, Roofline};
 pub use decode::{Decode, stages};
+pub use format::{Format, FormatError};
 pub use label::{PerLabel, StageLabel};
-pub use model::{LanguageModel, LayersConfig, ModelConfig, ModelError, ModelStage, Weights, WeightsConfig};
+pub use model::{LanguageModel, LayerKv, LayersConfig, ModelConfig, ModelError, ModelStage, Weights, WeightsConfig};
 pub use region::{Contents, Region, Regions};
 pub use step::{Amount, Append, Free, Next, Read, Stage, StageReads, StepPlan, Workload};
 pub use tokens::TokenSet;

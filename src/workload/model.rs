@@ -5,6 +5,8 @@
 //! their pieces of weights, and the KV bytes of each layer. The stages are a template: a workload
 //! makes the [`Stage`](super::Stage)s of a step of them, for as many sequences as it decodes.
 
+use super::architecture::ArchitectureConfig;
+use super::format::Format;
 use super::label::StageLabel;
 use crate::config::{NameError, check_name};
 use crate::units::{Bytes, LayerId, Table};
@@ -14,7 +16,7 @@ use thiserror::Error;
 /// A language model as a person writes it: a RON file in `models/llm/`.
 ///
 /// [`LanguageModel::new`] checks it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename = "LanguageModel", deny_unknown_fields)]
 pub struct ModelConfig {
     /// How reports call it.
@@ -22,12 +24,16 @@ pub struct ModelConfig {
     /// What it is, in a line.
     #[serde(default)]
     pub about: String,
-    /// Its layers from the first to the last, in runs of equal ones.
+    /// Its layers in bytes, from the first to the last, in runs of equal ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<LayersConfig>,
+    /// Its shapes, in the place of `layers`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<ArchitectureConfig>,
 }
 
 /// A run of equal layers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename = "Layers", deny_unknown_fields)]
 pub struct LayersConfig {
     /// How many.
@@ -39,10 +45,14 @@ pub struct LayersConfig {
     pub mlp: WeightsConfig,
     /// K and V of one token in one layer; 0 where the layer has no KV.
     pub kv_bytes: Bytes,
+    /// How many tokens attention reads, the last ones: KV before them is freed. All where not
+    /// given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<u32>,
 }
 
 /// The weights of one stage.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename = "Weights", deny_unknown_fields)]
 pub struct WeightsConfig {
     /// What occupies memory.
@@ -50,6 +60,9 @@ pub struct WeightsConfig {
     /// What one step reads; as much as is stored where not given. A mixture of experts reads less.
     #[serde(default)]
     pub read: Option<Bytes>,
+    /// How they are stored, for runtimes whose kernels reach less with some formats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
 }
 
 /// What a language model cannot be.
@@ -58,12 +71,16 @@ pub struct WeightsConfig {
 pub enum ModelError {
     #[error("name: {0}")]
     Name(NameError),
+    #[error("architecture: not supported yet: give `layers`")]
+    Architecture,
     #[error("layers: there are none: list at least one run of layers")]
     NoLayers,
     #[error("layers: {0} of them in all, but at most {max} can be simulated", max = LanguageModel::MAX_LAYERS)]
     TooManyLayers(u64),
     #[error("layers[{0}].count: 0 layers: write how many equal layers this entry stands for")]
     NoCount(usize),
+    #[error("layers[{0}].window: 0 tokens: write at least 1, or leave it out to read all")]
+    NoWindow(usize),
     #[error("layers[{index}].{stage}.read: {read} are read of nothing stored: give `stored` as well")]
     ReadOfNothing { index: usize, stage: StageLabel, read: Bytes },
     #[error("layers: no weights are read at all: give at least one stage some")]
@@ -81,10 +98,25 @@ pub struct Weights {
     pub stored: Bytes,
     /// What one step reads, evenly over what is stored.
     pub read: Bytes,
+    /// How it is stored, where the model says so.
+    pub format: Option<Format>,
+}
+
+/// What a layer keeps of each sequence, checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerKv {
+    /// K and V of one token; 0 where the layer has no KV of its own.
+    pub token_bytes: Bytes,
+    /// How many tokens its attention reads, the last ones; all where `None`.
+    pub window: Option<u32>,
+    /// Its recurrent state, read and written in each step; 0 where it has none.
+    pub state: Bytes,
+    /// The layer whose KV its attention reads: itself, unless it shares that of another.
+    pub source: LayerId,
 }
 
 /// A stage of a step, as a model has it: the template of a [`Stage`](super::Stage).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ModelStage {
     /// What it computes.
     pub label: StageLabel,
@@ -94,6 +126,10 @@ pub struct ModelStage {
     pub weights: Vec<Weights>,
     /// Whether it reads the KV of its layer, and appends to it.
     pub attends: bool,
+    /// FLOP of one sequence for its weights; 0 for a model in bytes.
+    pub flop: f64,
+    /// FLOP for each byte of KV read; 0 for a model in bytes.
+    pub flop_per_kv_byte: f64,
 }
 
 /// A language model that the engine may trust: at least one layer, at most
@@ -103,6 +139,7 @@ pub struct LanguageModel {
     name: String,
     stages: Vec<ModelStage>,
     kv_bytes: Table<LayerId, Bytes>,
+    kv: Table<LayerId, LayerKv>,
 }
 
 impl LanguageModel {
@@ -115,6 +152,9 @@ impl LanguageModel {
     /// [`ModelError`], naming the field, the value and what to write instead.
     pub fn new(config: &ModelConfig) -> Result<Self, ModelError> {
         check_name(&config.name).map_err(ModelError::Name)?;
+        if config.architecture.is_some() {
+            return Err(ModelError::Architecture);
+        }
         if config.layers.is_empty() {
             return Err(ModelError::NoLayers);
         }
@@ -122,28 +162,38 @@ impl LanguageModel {
         if count > Self::MAX_LAYERS {
             return Err(ModelError::TooManyLayers(count));
         }
-        let (mut stages, mut kv_bytes) = (Vec::with_capacity(2 * count as usize), Table::new());
+        let mut stages = Vec::with_capacity(2 * count as usize);
+        let mut kv = Table::new();
         for (index, run) in config.layers.iter().enumerate() {
             if run.count == 0 {
                 return Err(ModelError::NoCount(index));
+            }
+            if run.window == Some(0) {
+                return Err(ModelError::NoWindow(index));
             }
             let checked = |weights: &WeightsConfig, stage: StageLabel| {
                 let read = weights.read.unwrap_or(weights.stored);
                 if weights.stored == Bytes::ZERO && read > Bytes::ZERO {
                     return Err(ModelError::ReadOfNothing { index, stage, read });
                 }
-                Ok(Weights { stored: weights.stored, read })
+                Ok(Weights { stored: weights.stored, read, format: weights.format })
             };
             let attention = checked(&run.attention, StageLabel::Attention)?;
             let mlp = checked(&run.mlp, StageLabel::Mlp)?;
             for _ in 0..run.count {
-                let layer = Some(kv_bytes.push(run.kv_bytes));
-                let stage = |label, weights, attends| ModelStage { label, layer, weights: vec![weights], attends };
+                let source = LayerId::new(kv.len());
+                let (token_bytes, window) = (run.kv_bytes, run.window);
+                let layer = Some(kv.push(LayerKv { token_bytes, window, state: Bytes::ZERO, source }));
+                let stage = |label, weights, attends| {
+                    let weights = vec![weights];
+                    ModelStage { label, layer, weights, attends, flop: 0.0, flop_per_kv_byte: 0.0 }
+                };
                 stages.push(stage(StageLabel::Attention, attention, true));
                 stages.push(stage(StageLabel::Mlp, mlp, false));
             }
         }
-        let model = Self { name: config.name.clone(), stages, kv_bytes };
+        let kv_bytes = kv.iter().map(|layer: &LayerKv| layer.token_bytes).collect();
+        let model = Self { name: config.name.clone(), stages, kv_bytes, kv };
         model.check_totals()?;
         Ok(model)
     }
@@ -188,6 +238,18 @@ impl LanguageModel {
     #[must_use]
     pub fn kv_bytes(&self) -> &Table<LayerId, Bytes> {
         &self.kv_bytes
+    }
+
+    /// What each layer keeps of each sequence.
+    #[must_use]
+    pub fn kv(&self) -> &Table<LayerId, LayerKv> {
+        &self.kv
+    }
+
+    /// How many weights it has; `None` for a model in bytes.
+    #[must_use]
+    pub fn parameters(&self) -> Option<u64> {
+        None
     }
 
     /// All pieces of the weights, in the order in which a step reads them.

@@ -201,14 +201,16 @@ mod tests {
     }
 
     fn model(layers: &[(u64, u64, u64, u64, u64)]) -> LanguageModel {
-        let weights = |stored, read| WeightsConfig { stored: Bytes::new(stored), read: Some(Bytes::new(read)) };
+        let weights =
+            |stored, read| WeightsConfig { stored: Bytes::new(stored), read: Some(Bytes::new(read)), format: None };
         let layers = layers.iter().map(|&(stored, read, mlp_stored, mlp_read, kv)| LayersConfig {
             count: 1,
             attention: weights(stored, read),
             mlp: weights(mlp_stored, mlp_read),
             kv_bytes: Bytes::new(kv),
+            window: None,
         });
-        let config = ModelConfig { name: "test".to_owned(), about: String::new(), layers: layers.collect() };
+        let config = ModelConfig { name: "test".to_owned(), layers: layers.collect(), ..Default::default() };
         LanguageModel::new(&config).unwrap()
     }
 

@@ -38,9 +38,15 @@ fn generator(size: Size, seed: u64, skip: u32) -> Generator {
 }
 
 fn model() -> LanguageModel {
-    let weights = || WeightsConfig { stored: Bytes::new(64), read: None };
-    let layers = LayersConfig { count: LAYERS as u32, attention: weights(), mlp: weights(), kv_bytes: Bytes::new(16) };
-    LanguageModel::new(&ModelConfig { name: "test".to_owned(), about: String::new(), layers: vec![layers] }).unwrap()
+    let weights = || WeightsConfig { stored: Bytes::new(64), ..WeightsConfig::default() };
+    let layers = LayersConfig {
+        count: LAYERS as u32,
+        attention: weights(),
+        mlp: weights(),
+        kv_bytes: Bytes::new(16),
+        ..Default::default()
+    };
+    LanguageModel::new(&ModelConfig { name: "test".to_owned(), layers: vec![layers], ..Default::default() }).unwrap()
 }
 
 /// The generator's steps as a recording, written by `write`.

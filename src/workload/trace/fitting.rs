@@ -260,10 +260,15 @@ mod tests {
     use rand_xoshiro::rand_core::{Rng, SeedableRng};
 
     fn model(layers: usize) -> LanguageModel {
-        let weights = || WeightsConfig { stored: Bytes::new(64), read: None };
-        let layers =
-            LayersConfig { count: layers as u32, attention: weights(), mlp: weights(), kv_bytes: Bytes::new(16) };
-        let config = ModelConfig { name: "test".to_owned(), about: String::new(), layers: vec![layers] };
+        let weights = || WeightsConfig { stored: Bytes::new(64), ..WeightsConfig::default() };
+        let layers = LayersConfig {
+            count: layers as u32,
+            attention: weights(),
+            mlp: weights(),
+            kv_bytes: Bytes::new(16),
+            ..Default::default()
+        };
+        let config = ModelConfig { name: "test".to_owned(), layers: vec![layers], ..Default::default() };
         LanguageModel::new(&config).unwrap()
     }
 

@@ -160,7 +160,7 @@ pub fn small(
     prefill: u32,
     decode: u32,
 ) -> ScenarioConfig {
-    let weights = |stored: u64| WeightsConfig { stored: Bytes::new(stored), read: None };
+    let weights = |stored: u64| WeightsConfig { stored: Bytes::new(stored), ..Default::default() };
     ScenarioConfig {
         name: "small".to_owned(),
         about: String::new(),
@@ -172,7 +172,9 @@ pub fn small(
                 attention: weights(attention),
                 mlp: weights(mlp),
                 kv_bytes: Bytes::new(kv),
+                window: None,
             }],
+            architecture: None,
         }),
         memory: Reference::Inline(MemoryConfig {
             name: "small".to_owned(),
