@@ -29,7 +29,7 @@ mod trace;
 pub use architecture::{
     ArchitectureConfig, AttentionConfig, BlockConfig, DenseConfig, ExpertsConfig, FormatsConfig, GatedDeltaConfig,
     HeadsConfig, IndexerConfig, LatentConfig, LayerConfig, Mamba2Config, MlpConfig, RecurrentConfig, RoutingConfig,
-    SlidingConfig,
+    SlidingConfig, TableConfig,
 };
 pub use compute::{ComputeConfig, ComputeError, Roofline};
 pub use decode::{Decode, stages};

@@ -38,6 +38,22 @@ pub struct ArchitectureConfig {
     /// with the head.
     #[serde(default, skip_serializing_if = "is_default", deserialize_with = "count")]
     pub extra_parameters: u64,
+    /// Further tables of which a step reads one row per token, as it does of the embedding: Gemma's
+    /// embeddings per layer. Stored as `formats.embedding` says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<TableConfig>,
+}
+
+/// A table of which a step reads one row per token.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "Table", deny_unknown_fields)]
+pub struct TableConfig {
+    /// Rows.
+    #[serde(deserialize_with = "count_from_1")]
+    pub rows: u32,
+    /// Elements of a row.
+    #[serde(deserialize_with = "count_from_1")]
+    pub width: u32,
 }
 
 /// How the parts of a model are stored. A part that is not named is stored as `weights` says.
@@ -337,6 +353,12 @@ pub struct ExpertsConfig {
     /// Whether an expert has a gate: three matrices, otherwise two.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub gated: bool,
+    /// Elements of the experts' inputs and outputs where these are not the hidden state but a
+    /// projection of it, down before the experts and up after them: two more matrices of `hidden`
+    /// by `latent`, which every token passes (Nemotron 3). The shared experts are as wide as the
+    /// hidden state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latent: Option<u32>,
     /// Whether the matrices of experts and router have biases.
     #[serde(default, skip_serializing_if = "is_default")]
     pub bias: bool,
@@ -361,6 +383,7 @@ impl Default for ExpertsConfig {
             active: 0,
             intermediate: 0,
             gated: true,
+            latent: None,
             bias: false,
             shared: 0,
             shared_intermediate: None,
@@ -418,8 +441,9 @@ mod tests {
             (attention: GatedDelta(key_heads: 2, value_heads: 4, key_size: 8, value_size: 8, convolution: 4)),
             (attention: Mamba2(heads: 4, head_size: 8, state: 16, groups: 1, convolution: 4), extra_parameters: 3),
             (attention: Recurrent(parameters: 1000, state: \"4 KiB\"),
-                mlp: Experts(count: 8, active: 2, intermediate: 16, routing: Zipf(1.1))),
-        ])])";
+                mlp: Experts(count: 8, active: 2, intermediate: 16, routing: Zipf(1.1), latent: 8)),
+        ])],
+        tables: [(rows: 64, width: 16)])";
 
     #[test]
     fn every_part_is_read_from_ron_and_json() {

@@ -5,5 +5,5 @@ mod config;
 pub use config::{
     ArchitectureConfig, AttentionConfig, BlockConfig, DenseConfig, ExpertsConfig, FormatsConfig, GatedDeltaConfig,
     HeadsConfig, IndexerConfig, LatentConfig, LayerConfig, Mamba2Config, MlpConfig, RecurrentConfig, RoutingConfig,
-    SlidingConfig,
+    SlidingConfig, TableConfig,
 };
