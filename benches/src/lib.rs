@@ -7,7 +7,7 @@ use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use tiersim::kernel::{Calendar, EventId};
-use tiersim::memory::{Fabric, MemorySystem, Path, Pattern, Request, TierId, TransferClass, Urgency};
+use tiersim::memory::{Fabric, MemorySystem, Path, Pattern, Reach, Request, TierId, TransferClass, Urgency};
 use tiersim::metrics::{Recorder, RunReport};
 use tiersim::replay::carry;
 use tiersim::report::run_files;
@@ -160,6 +160,7 @@ fn request(system: &MemorySystem, bytes: Bytes, tag: u32) -> Request<'_, u32> {
         granule: bytes,
         pattern: Pattern::Random,
         urgency: Urgency::Due,
+        reach: Reach::FULL,
         tag,
     }
 }

@@ -135,6 +135,7 @@ fn lay_link(index: usize, tier: &TierConfig, lanes: &mut Vec<Lane>) -> Result<Sh
             transfer_cap,
             max_transfers,
             window: None,
+            is_kernels: false,
         });
         Ok(LaneId::new(lanes.len() - 1))
     };
@@ -175,6 +176,7 @@ fn lay_windows(
             transfer_cap: None,
             max_transfers: None,
             window: Some(outstanding),
+            is_kernels: false,
         });
         Ok(LaneId::new(lanes.len() - 1))
     };
@@ -218,6 +220,7 @@ fn lay_channel(
             transfer_cap: tier.transfer_cap,
             max_transfers: tier.max_transfers,
             window: None,
+            is_kernels: false,
         });
         LaneId::new(lanes.len() - 1)
     };

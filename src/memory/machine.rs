@@ -51,7 +51,7 @@ impl<Tag: Copy, F: FnMut(Completed<Tag>)> Owner<Tag> for F {
 ///
 /// ```
 /// use tiersim::memory::{Machine, MemorySystem, Path, Pattern, Request};
-/// use tiersim::memory::{TierId, TransferClass, Urgency};
+/// use tiersim::memory::{Reach, TierId, TransferClass, Urgency};
 /// use tiersim::units::Bytes;
 ///
 /// let system = MemorySystem::new(&tiersim::catalog::memory("study")?)?;
@@ -64,6 +64,7 @@ impl<Tag: Copy, F: FnMut(Completed<Tag>)> Owner<Tag> for F {
 ///     granule: bytes,
 ///     pattern: Pattern::Random,
 ///     urgency: Urgency::Due,
+///     reach: Reach::FULL,
 ///     tag: "a read",
 /// });
 /// machine.settle();
@@ -208,7 +209,7 @@ impl<Tag: Copy> Machine<Tag> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::{Path, Pattern, TierId, TransferClass, Urgency};
+    use crate::memory::{Path, Pattern, Reach, TierId, TransferClass, Urgency};
     use crate::units::Bytes;
 
     struct Log(Vec<(u64, &'static str)>);
@@ -233,6 +234,7 @@ mod tests {
             granule: bytes,
             pattern: Pattern::Random,
             urgency: Urgency::Due,
+            reach: Reach::FULL,
             tag,
         }
     }

@@ -22,6 +22,7 @@ mod ledger;
 mod link;
 mod machine;
 mod parts;
+mod reach;
 mod system;
 mod transfer;
 
@@ -40,5 +41,6 @@ pub(crate) use link::payload;
 pub use link::{LinkConfig, Packet};
 pub use machine::{Machine, Owner, Timer};
 pub use parts::{Direction, Hold, Lane, Tier};
+pub use reach::Reach;
 pub use system::MemorySystem;
 pub use transfer::{PerClass, TransferClass};

@@ -108,6 +108,10 @@ pub struct Lane {
     ///
     /// From an idle start, at most `time * window / latency` bytes have arrived after any `time`.
     pub window: Option<Bytes>,
+    /// Whether it stands for the kernels that read from a tier, one after another, and not for
+    /// wires: `hbm.kernels`. Demand reads by the chip alone hold it, and a byte costs 1 / reach on
+    /// it (see [`Reach`](super::Reach)).
+    pub is_kernels: bool,
 }
 
 impl Lane {

@@ -28,6 +28,8 @@ pub struct MemorySystem {
     /// The routes over which what is spread evenly over a tier is read, and written.
     even_reads: PerTier<Vec<RouteId>>,
     even_writes: PerTier<Vec<RouteId>>,
+    /// The lanes that stand for the kernels which read from a tier.
+    kernels: PerTier<Option<LaneId>>,
 }
 
 impl MemorySystem {
@@ -73,6 +75,7 @@ impl MemorySystem {
             tier_ports: tier_ports.into_iter().collect(),
             even_reads: PerTier::filled(0, Vec::new()),
             even_writes: PerTier::filled(0, Vec::new()),
+            kernels: PerTier::filled(config.tiers.len(), None),
         };
         system.measure_writes();
         let ports = |tier| system.ports(tier);
@@ -94,6 +97,43 @@ impl MemorySystem {
         }
         self.measure_writes();
         self
+    }
+
+    /// The same, but that kernels which read from these tiers run one after another, each at the
+    /// reach of its read: each of the tiers gets a lane `TIER.kernels` of its read bandwidth, behind
+    /// all other lanes.
+    #[must_use]
+    pub fn with_kernels(mut self, tiers: impl IntoIterator<Item = TierId>) -> Self {
+        for tier in tiers {
+            if self.kernels[tier].is_some() {
+                continue;
+            }
+            let Tier { name, wire_bandwidth, .. } = &self.tiers[tier.index()];
+            self.lanes.push(Lane {
+                name: format!("{name}.kernels"),
+                whole: *wire_bandwidth,
+                shared_by: 1,
+                peak: *wire_bandwidth,
+                write_only: false,
+                efficiency: None,
+                transfer_cap: None,
+                max_transfers: None,
+                window: None,
+                is_kernels: true,
+            });
+            self.kernels[tier] = Some(LaneId::new(self.lanes.len() - 1));
+        }
+        self
+    }
+
+    /// The lane of the kernels that read over `route`, if it leads from a tier that has one to the
+    /// chip. It is not among the lanes of the [route](Self::route): only demand reads hold it.
+    #[must_use]
+    pub fn kernels(&self, route: RouteId) -> Option<LaneId> {
+        match self.ends(route) {
+            (Some(port), None) => self.kernels[port.tier],
+            _ => None,
+        }
     }
 
     /// Sets what tiers carry of writes, and of both.

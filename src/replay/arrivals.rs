@@ -5,7 +5,7 @@
 //! down when the memory system does. The random numbers and their arithmetic are the same to the
 //! bit on every machine, so curves are reproducible.
 
-use crate::memory::{Path, Pattern, Request, RouteId, TransferClass, Urgency};
+use crate::memory::{Path, Pattern, Reach, Request, RouteId, TransferClass, Urgency};
 use crate::units::{Bytes, Ratio, SimTime};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
@@ -84,6 +84,7 @@ impl<'a> Iterator for Arrivals<'a> {
             granule: self.bytes,
             pattern: Pattern::Random,
             urgency: Urgency::Due,
+            reach: Reach::FULL,
             tag: self.next,
         };
         self.next += 1;

@@ -2,7 +2,7 @@
 
 use super::carry::{Carried, ReplayError, carry};
 use super::traffic::{Times, Traffic};
-use crate::memory::{Completed, MemorySystem, Path, PerClass, Request, Urgency};
+use crate::memory::{Completed, MemorySystem, Path, PerClass, Reach, Request, Urgency};
 use crate::metrics::{Histograms, LaneSummary, Named, TransferSummary, lane_summaries, transfer_summaries};
 use crate::units::{Bytes, SimTime};
 use serde::Serialize;
@@ -55,6 +55,7 @@ pub fn replay(system: &MemorySystem, traffic: &Traffic) -> Result<Replayed, Repl
             granule: transfer.bytes,
             pattern: transfer.pattern,
             urgency: Urgency::Due,
+            reach: Reach::FULL,
             tag: row,
         };
         (transfer.issue, request)

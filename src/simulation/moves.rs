@@ -8,8 +8,8 @@
 use super::paging::Paging;
 use super::residency::Residency;
 use crate::memory::{
-    Cancelled, Delivered, Fabric, Machine, MemorySystem, Meter, Path, Pattern, Request, RouteId, TierId, TransferClass,
-    TransferId, Urgency,
+    Cancelled, Delivered, Fabric, Machine, MemorySystem, Meter, Path, Pattern, Reach, Request, RouteId, TierId,
+    TransferClass, TransferId, Urgency,
 };
 use crate::strategy::{KvRegions, MoveBatch, MoveRoute};
 use crate::units::{Bytes, Page, PageSize, RegionId, SimTime, Table};
@@ -230,6 +230,7 @@ impl Moves {
             },
             pattern: Pattern::Random,
             urgency: Urgency::Due,
+            reach: Reach::FULL,
             tag: tag(slot),
         });
         self.slots[slot as usize].transfer = Some(transfer);

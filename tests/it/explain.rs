@@ -19,7 +19,7 @@ use tiersim::explain::{Explanation, Ladder};
 use tiersim::kernel::Calendar;
 use tiersim::memory::{
     Arbitration, Bottleneck, ClassWeights, Completed, Duplex, Fabric, Interleaving, LinkConfig, MemorySystem, Pattern,
-    PerClass, Request, ResidencyKind, TransferClass, Urgency,
+    PerClass, Reach, Request, ResidencyKind, TransferClass, Urgency,
 };
 use tiersim::metrics::WaitRecorder;
 use tiersim::runs::{Cancel, Resources, RunsError, Silent};
@@ -359,6 +359,7 @@ proptest! {
                 granule: Bytes::new(*bytes),
                 pattern: Pattern::Streams,
                 urgency: Urgency::Due,
+                reach: Reach::FULL,
                 tag: route,
             });
             held.push((class, system.route(route)));

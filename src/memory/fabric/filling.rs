@@ -104,6 +104,8 @@ pub(super) struct Pool {
     pub capacity: Rate,
     /// The read shares at which costs are given, where they depend on them.
     pub read_shares: Option<Box<[f64]>>,
+    /// Whether bytes cost what their hold says, and not one byte each.
+    pub priced: bool,
     /// The groups that have transfers on it.
     pub active: Vec<usize>,
     residual: Rate,
@@ -118,9 +120,10 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub fn new(capacity: Rate, read_shares: Option<Box<[f64]>>) -> Self {
+    pub fn new(capacity: Rate, read_shares: Option<Box<[f64]>>, priced: bool) -> Self {
         Self {
             capacity,
+            priced: priced || read_shares.is_some(),
             read_shares,
             active: Vec::with_capacity(16),
             residual: 0,
@@ -145,7 +148,7 @@ impl Pool {
 
     /// Whether the residual capacity is rounding error.
     fn is_rounding_error(&self, shift: u32) -> bool {
-        let unit = if self.read_shares.is_some() { PLAIN as f64 } else { 1.0 } * (1u64 << shift) as f64;
+        let unit = if self.priced { PLAIN as f64 } else { 1.0 } * (1u64 << shift) as f64;
         self.share as f64 * self.pressure as f64 <= RESIDUAL_TOLERANCE * self.capacity as f64 * unit
     }
 
@@ -158,7 +161,7 @@ impl Pool {
         } else if self.mixed {
             let unit = (1u64 << shift) as f64;
             grown.max((mixed_share(self, index, demands, grown as f64 / unit) * unit) as Rate)
-        } else if self.read_shares.is_none() {
+        } else if !self.priced {
             (self.residual << shift) / self.pressure
         } else if shift == 0 {
             self.residual * Rate::from(PLAIN) / self.pressure
@@ -216,7 +219,7 @@ fn start_level(
         for hold in &demand.holds {
             let pool = &mut pools[hold.lane];
             pool.growing += 1;
-            pool.pressure += demand.pressure() * if pool.read_shares.is_some() { u128::from(hold.cost) } else { 1 };
+            pool.pressure += demand.pressure() * if pool.priced { u128::from(hold.cost) } else { 1 };
         }
     }
     (growing, any_cap)
@@ -293,7 +296,7 @@ fn fix(member: usize, rate: Rate, pools: &mut [Pool], demands: &mut [Demand], gr
         let GroupHold { lane, cost, .. } = demands[member].holds[at];
         let pool = &mut pools[lane];
         pool.growing -= 1;
-        if pool.read_shares.is_some() {
+        if pool.priced {
             pool.pressure -= pressure * u128::from(cost);
             pool.residual = pool.residual.saturating_sub((taken * Rate::from(cost)).div_ceil(Rate::from(PLAIN)));
         } else {

@@ -45,7 +45,7 @@ mod slots;
 mod stripe;
 mod windows;
 
-use super::{Arbitration, MemorySystem, Pattern, PerClass, RouteId, TransferClass};
+use super::{Arbitration, MemorySystem, PerClass, RouteId, TransferClass};
 use crate::kernel::{Calendar, EventId};
 use crate::units::{Bytes, SimTime};
 use admission::Admission;
@@ -57,7 +57,7 @@ use fifo::Fifo;
 use filling::Scale;
 use lanes::Lanes;
 pub use observe::{InProgress, Meter};
-use profile::Profiles;
+use profile::{Profiles, Runs};
 pub use request::{Bottleneck, Completed, Delivered, LaneLoad, Path, Request, TransferId, Urgency};
 use sharing::Sharing;
 use slots::{Role, Slots, State, Transfer};
@@ -75,7 +75,7 @@ use windows::{WindowSet, Windows};
 /// ```
 /// use tiersim::kernel::Calendar;
 /// use tiersim::memory::{Fabric, MemorySystem, Path, Pattern, Request};
-/// use tiersim::memory::{TierId, TransferClass, Urgency};
+/// use tiersim::memory::{Reach, TierId, TransferClass, Urgency};
 /// use tiersim::units::{Bytes, SimTime};
 ///
 /// let system = MemorySystem::new(&tiersim::catalog::memory("study")?)?;
@@ -88,6 +88,7 @@ use windows::{WindowSet, Windows};
 ///     granule: Bytes::new(32_768),
 ///     pattern: Pattern::Random,
 ///     urgency: Urgency::Due,
+///     reach: Reach::FULL,
 ///     tag: "first",
 /// };
 /// fabric.issue(SimTime::ZERO, request);
@@ -211,18 +212,13 @@ impl<Tag: Copy> Fabric<Tag> {
 
     #[inline]
     fn find_profile(&mut self, request: &Request<'_, Tag>, route: RouteId, parts: usize) -> u32 {
-        self.profile_of(request.class, route, (request.pattern, request.granule), (request.bytes, parts))
+        let Request { pattern, granule, reach, .. } = *request;
+        self.profile_of(request.class, route, Runs { pattern, granule, reach }, (request.bytes, parts))
     }
 
     /// The number of the profile of such transfers: see [`Profiles::find`].
     #[inline]
-    fn profile_of(
-        &mut self,
-        class: TransferClass,
-        route: RouteId,
-        runs: (Pattern, Bytes),
-        size: (Bytes, usize),
-    ) -> u32 {
+    fn profile_of(&mut self, class: TransferClass, route: RouteId, runs: Runs, size: (Bytes, usize)) -> u32 {
         match self.profiles.listed(class, route) {
             Some(profile) => profile,
             None => self.with_new_profiles(|profiles| profiles.find(class, route, runs, size)),

@@ -7,12 +7,12 @@
 use super::Fabric;
 use super::admission::Place;
 use super::arbiter::Arbiter;
-use super::profile::Profile;
+use super::profile::{Profile, Runs};
 use super::progress;
 use super::request::{Bottleneck, Delivered, LaneLoad, TransferId};
 use super::slots::{Role, State, Transfer};
 use super::stripe::sum_by_lane;
-use crate::memory::{LaneId, Pattern, PerClass, RouteId, TransferClass};
+use crate::memory::{LaneId, Pattern, PerClass, Reach, RouteId, TransferClass};
 use crate::units::{Bytes, SimTime};
 
 /// A group of transfers that progress alike: see [`Fabric::meter`].
@@ -123,7 +123,8 @@ impl<Tag: Copy> Fabric<Tag> {
     /// fit into a window of bytes in flight and some do not.
     #[must_use]
     pub fn meter(&mut self, route: RouteId, class: TransferClass, granule: Bytes) -> Option<Meter> {
-        let profile = self.profile_of(class, route, (Pattern::Random, granule), (Bytes::ZERO, 1));
+        let runs = Runs { pattern: Pattern::Random, granule, reach: Reach::FULL };
+        let profile = self.profile_of(class, route, runs, (Bytes::ZERO, 1));
         if self.profiles[profile].windows != 0 {
             return None;
         }

@@ -10,7 +10,7 @@ use super::filling::{GroupHold, PLAIN, Pool, Rate};
 use super::progress::{BYTE, TOLERANCE, size};
 use super::request::Urgency;
 use super::windows::WindowSet;
-use crate::memory::{Arbitration, Direction, Hold, Lane, MemorySystem, Pattern, RouteId, TransferClass};
+use crate::memory::{Arbitration, Direction, Hold, Lane, LaneId, MemorySystem, Pattern, Reach, RouteId, TransferClass};
 use crate::units::{Bandwidth, Bytes, SimTime};
 use rustc_hash::FxHashMap;
 use std::ops::Index;
@@ -181,7 +181,7 @@ fn level(arbitration: Arbitration, class: TransferClass, urgency: Urgency) -> u8
 /// A lane as filling sees it.
 pub(super) fn pool(lane: &Lane) -> Pool {
     let read_shares = lane.efficiency.as_ref().map(|efficiency| efficiency.read_shares().into());
-    Pool::new(rate(lane.whole, lane.shared_by), read_shares)
+    Pool::new(rate(lane.whole, lane.shared_by), read_shares, lane.is_kernels)
 }
 
 /// The weight of a transfer over one route, in units of which each part of a striped one has a
@@ -213,6 +213,8 @@ pub(super) struct Profiles {
     by_granule: bool,
     /// Whether any lane has a cap, which a transfer's parts share.
     capped: bool,
+    /// Whether any tier has a lane for kernels, so that reaches make a difference.
+    by_reach: bool,
     /// The lanes that stand for windows of bytes in flight, and how large these are.
     windows: Vec<(usize, Bytes)>,
     /// The windows on each route, where there are any.
@@ -229,9 +231,31 @@ pub(super) struct Profiles {
     weight_unit: u64,
 }
 
-/// Route, class, what follows what, the contiguous bytes a channel of reads and of writes, in how
-/// many parts a transfer is (0 where that makes no difference), and the windows in which it fits.
-type Key = (RouteId, TransferClass, Pattern, Bytes, Bytes, u32, WindowSet);
+/// Transfers that are alike: they have one profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    route: RouteId,
+    class: TransferClass,
+    /// What follows what.
+    pattern: Pattern,
+    /// The contiguous bytes a channel of reads and of writes.
+    read: Bytes,
+    write: Bytes,
+    /// What a read gets of the bandwidth; all of it where that makes no difference.
+    reach: Reach,
+    /// In how many parts a transfer is; 0 where that makes no difference.
+    parts: u32,
+    /// The windows in which it fits.
+    fits: WindowSet,
+}
+
+/// How the bytes of a transfer lie, and at which reach they are read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Runs {
+    pub pattern: Pattern,
+    pub granule: Bytes,
+    pub reach: Reach,
+}
 
 /// How many routes and classes are looked up without a hash.
 const DIRECT: usize = 1 << 14;
@@ -255,6 +279,7 @@ impl Profiles {
     pub fn new(system: &MemorySystem) -> Self {
         Self {
             capped: system.lanes().iter().any(|lane| lane.transfer_cap.is_some()),
+            by_reach: system.lanes().iter().any(|lane| lane.is_kernels),
             by_granule: system.lanes().iter().any(|lane| lane.efficiency.is_some()),
             windows: (0..).zip(system.lanes()).filter_map(|(at, lane)| Some((at, lane.window?))).collect(),
             windows_on: FxHashMap::default(),
@@ -295,24 +320,20 @@ impl Profiles {
         self.direct.get(place(class, route)).copied().filter(|profile| *profile != UNKNOWN)
     }
 
-    /// The number of the profile of `class` over `route` in granules of `granule`, for a transfer
+    /// The number of the profile of `class` over `route` in such runs, for a transfer
     /// of `bytes` in so many parts that is requested while nothing else is in flight. It is made if
     /// there is none.
-    pub fn find(
-        &mut self,
-        class: TransferClass,
-        route: RouteId,
-        (pattern, granule): (Pattern, Bytes),
-        (bytes, parts): (Bytes, usize),
-    ) -> u32 {
+    pub fn find(&mut self, class: TransferClass, route: RouteId, runs: Runs, (bytes, parts): (Bytes, usize)) -> u32 {
         let direct = place(class, route);
+        let Runs { pattern, granule, reach } = runs;
         let (read, write) =
             if self.by_granule { self.contiguous_bytes(route, granule) } else { (Bytes::ZERO, Bytes::ZERO) };
         let pattern = if self.by_granule { pattern } else { Pattern::Random };
         let parts = if self.capped { u32::try_from(parts).unwrap_or(u32::MAX) } else { 0 };
         let fits = self.windows_on(route) & self.windows_of_at_least(bytes);
-        let number = self.find_by_key((route, class, pattern, read, write, parts, fits));
-        if !self.by_granule && !self.capped && self.windows.is_empty() && direct < DIRECT {
+        let reach = if self.kernels(class, route).is_some() { reach } else { Reach::FULL };
+        let number = self.find_by_key(Key { route, class, pattern, read, write, reach, parts, fits });
+        if !self.by_granule && !self.by_reach && !self.capped && self.windows.is_empty() && direct < DIRECT {
             self.direct.resize(self.direct.len().max(direct + 1), UNKNOWN);
             self.direct[direct] = number;
         }
@@ -332,8 +353,14 @@ impl Profiles {
 
     /// As `profile`, of a transfer that fits in the windows `fits`, and in no others.
     pub fn fitting(&mut self, profile: u32, fits: WindowSet) -> u32 {
-        let (route, class, pattern, read, write, parts, _) = self[profile].key;
-        self.find_by_key((route, class, pattern, read, write, parts, fits))
+        let key = Key { fits, ..self[profile].key };
+        self.find_by_key(key)
+    }
+
+    /// The lane of the kernels that transfers of `class` over `route` hold: demand reads alone.
+    fn kernels(&self, class: TransferClass, route: RouteId) -> Option<LaneId> {
+        let is_demand = matches!(class, TransferClass::WeightRead | TransferClass::KvRead);
+        if self.by_reach && is_demand { self.system.kernels(route) } else { None }
     }
 
     /// The windows on `route`.
@@ -373,7 +400,7 @@ impl Profiles {
     }
 
     fn make(&mut self, key: Key) -> Profile {
-        let (route, class, pattern, read, write, parts, fits) = key;
+        let Key { route, class, pattern, read, write, reach, parts, fits } = key;
         let windows = self.windows_on(route);
         let system = &self.system;
         let mut holds = system.route(route);
@@ -381,14 +408,18 @@ impl Profiles {
             let window = self.windows.iter().position(|(lane, _)| *lane == hold.lane.index());
             window.is_none_or(|window| fits >> window & 1 == 0)
         });
-        let holds: Box<[Hold]> = holds.into();
-        let costs: Box<[GroupHold]> = holds
+        let mut costs: Vec<GroupHold> = holds
             .iter()
             .map(|hold| {
                 let granule = if hold.direction == Direction::Read { read } else { write };
                 group_hold(&system.lanes()[hold.lane.index()], *hold, pattern, granule)
             })
             .collect();
+        if let Some(lane) = self.kernels(class, route) {
+            costs.push(kernels_hold(system.lanes(), lane, &costs, reach));
+            holds.push(Hold { lane, direction: Direction::Read });
+        }
+        let (holds, costs): (Box<[Hold]>, Box<[GroupHold]>) = (holds.into(), costs.into());
         // A transfer over several routes at once has that much less weight on each.
         let ways = system.ways(route);
         let part = parts.max(1);
@@ -456,6 +487,18 @@ fn group_hold(lane: &Lane, hold: Hold, pattern: Pattern, granule: Bytes) -> Grou
     // On one of a pair of lanes, or while a bus carries nothing else.
     let pure = if direction == Direction::Read { costs[last] } else { costs[0] };
     GroupHold { lane: id.index(), direction, cost: (pure * PLAIN as f64).ceil() as u64, costs: Some(costs.into()) }
+}
+
+/// What a byte of a read that holds `others` and reaches that much costs on the lane of its tier's
+/// kernels: as much more than on the slowest of the others as its reach says.
+fn kernels_hold(lanes: &[Lane], lane: LaneId, others: &[GroupHold], reach: Reach) -> GroupHold {
+    let all_of = |lane: usize| rate(lanes[lane].whole, 1);
+    let wires = others.iter().filter(|hold| lanes[hold.lane].window.is_none());
+    let slowest = wires.map(|hold| all_of(hold.lane) * Rate::from(PLAIN) / Rate::from(hold.cost)).min();
+    let slowest = slowest.expect("a route holds a lane");
+    let cost = (all_of(lane.index()) * Rate::from(reach.cost())).div_ceil(slowest);
+    let cost = u64::try_from(cost).unwrap_or(u64::MAX);
+    GroupHold { lane: lane.index(), direction: Direction::Read, cost, costs: None }
 }
 
 /// When the last of parts of these sizes is complete, if all share the rate `together` equally and

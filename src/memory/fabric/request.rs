@@ -1,6 +1,6 @@
 //! What an owner of a [`Fabric`](super::Fabric) asks for, and what it gets back.
 
-use crate::memory::{LaneId, Pattern, PerClass, RouteId, TransferClass};
+use crate::memory::{LaneId, Pattern, PerClass, Reach, RouteId, TransferClass};
 use crate::units::{Bytes, SimTime};
 
 /// A transfer that was issued and is not complete. The fabric reuses ids of completed transfers.
@@ -54,6 +54,9 @@ pub struct Request<'a, Tag> {
     pub pattern: Pattern,
     /// Now or ahead of time.
     pub urgency: Urgency,
+    /// The share of its tier's bandwidth that a demand read gets. It matters only where the tier has
+    /// a lane for [kernels](crate::memory::MemorySystem::with_kernels).
+    pub reach: Reach,
     /// Comes back in [`Completed`].
     pub tag: Tag,
 }

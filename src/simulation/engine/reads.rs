@@ -3,7 +3,7 @@
 use super::Run;
 use super::completions::Purpose;
 use super::writes::HeldRead;
-use crate::memory::{Machine, Path, Pattern, PerTier, Request, TransferClass, TransferId, Urgency};
+use crate::memory::{Machine, Path, Pattern, PerTier, Reach, Request, TransferClass, TransferId, Urgency};
 use crate::simulation::probe::{Ends, Probe};
 use crate::simulation::residency::{PagedRegion, Residency};
 use crate::strategy::Late;
@@ -130,6 +130,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
                 granule: bytes,
                 pattern: Pattern::Streams,
                 urgency,
+                reach: Reach::FULL,
                 tag: Purpose::Read { stage, tier },
             });
             self.reads.outstanding[stage] += 1;
@@ -167,6 +168,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
                 granule,
                 pattern: Pattern::Random,
                 urgency: Urgency::Due,
+                reach: Reach::FULL,
                 tag: Purpose::Read { stage: id, tier },
             };
             self.reads.outstanding[id] += 1;

@@ -6,7 +6,7 @@
 use super::Run;
 use super::completions::Purpose;
 use crate::memory::{
-    Cancelled, Machine, Path, Pattern, Request, ResidencyKind, TierId, TransferClass, TransferId, Urgency,
+    Cancelled, Machine, Path, Pattern, Reach, Request, ResidencyKind, TierId, TransferClass, TransferId, Urgency,
 };
 use crate::simulation::idealization::Ideal;
 use crate::simulation::outcome::RunError;
@@ -137,6 +137,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
                 granule: bytes,
                 pattern: Pattern::Random,
                 urgency: Urgency::Due,
+                reach: Reach::FULL,
                 tag: Purpose::Write { region, token, tier },
             });
             self.writes.pending[region].push(PendingWrite { token, tier, transfer, awaited: false });

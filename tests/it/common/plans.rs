@@ -5,7 +5,7 @@
 //! times can be compared. Instants are in picoseconds.
 
 use std::collections::VecDeque;
-use tiersim::memory::{Lane, MemorySystem, RouteId, TierId, TransferClass, Urgency};
+use tiersim::memory::{Lane, MemorySystem, Reach, RouteId, TierId, TransferClass, Urgency};
 
 /// The routes that a transfer is striped over.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +32,7 @@ pub struct Planned {
     /// How long after its issue it is cancelled, if it is not complete by then.
     pub cancelled: Option<u64>,
     pub urgency: Urgency,
+    pub reach: Reach,
 }
 
 impl Planned {
@@ -133,6 +134,7 @@ pub fn transfer(
         raised: None,
         cancelled: None,
         urgency: Urgency::Due,
+        reach: Reach::FULL,
     }
 }
 

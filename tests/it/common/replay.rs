@@ -75,6 +75,7 @@ impl<'a> Replay<'a> {
                     granule: Bytes::new(planned.granule),
                     pattern: Pattern::Random,
                     urgency: planned.urgency,
+                    reach: planned.reach,
                     tag: index,
                 };
                 let id = if planned.held.is_none() && !self.always_holds {

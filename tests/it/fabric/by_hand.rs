@@ -113,6 +113,7 @@ fn a_held_transfer_in_a_reused_slot_is_not_completed() {
         pattern: Pattern::Random,
         bytes: Bytes::new(bytes),
         urgency,
+        reach: Reach::FULL,
         tag,
     };
     let start = SimTime::ZERO;
@@ -147,6 +148,7 @@ fn progress_goes_on_when_a_group_was_empty() {
         pattern: Pattern::Random,
         bytes: Bytes::new(1000),
         urgency: Urgency::Due,
+        reach: Reach::FULL,
         tag: (),
     };
     let meter = fabric.meter(route(0), TransferClass::KvRead, Bytes::new(1)).unwrap();

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use tiersim::kernel::Calendar;
 use tiersim::memory::{
     Arbitration, ClassWeights, Completed, Delivered, Duplex, Fabric, LinkConfig, MemorySystem, Path, Pattern, PerClass,
-    PortId, Request, RouteId, TierConfig, TierId, TransferClass, TransferId, Urgency,
+    PortId, Reach, Request, RouteId, TierConfig, TierId, TransferClass, TransferId, Urgency,
 };
 use tiersim::units::{Bandwidth, Bytes, SimTime};
 
@@ -80,6 +80,7 @@ fn on_route(class: TransferClass, route: RouteId, issued: u64, bytes: u64) -> Pl
         raised: None,
         cancelled: None,
         urgency: Urgency::Due,
+        reach: Reach::FULL,
     }
 }
 
