@@ -24,6 +24,7 @@ mod html;
 mod in_flight;
 mod inclusive;
 mod inputs;
+mod kernels;
 mod machines;
 mod one_tier;
 mod outputs;

@@ -197,8 +197,8 @@ fn flows_of(system: &MemorySystem, plan: &[Planned], transfer: usize, urgency: U
     // An even stripe is complete when all of its parts together are within the tolerance.
     let tolerance = if matches!(planned.way, Way::Even(_)) { TOLERANCE / parts.len() as f64 } else { TOLERANCE };
     let count = parts.len() as f64;
-    let flow = |(route, bytes): (RouteId, f64)| {
-        let mut route = system.route(route);
+    let flow = |(of, bytes): (RouteId, f64)| {
+        let mut route = system.route(of);
         route.retain(|hold| system.lanes()[hold.lane.index()].window.is_none() || shares.contains(&hold.lane.index()));
         let caps = route.iter().filter_map(|hold| system.lanes()[hold.lane.index()].transfer_cap);
         let cap = caps.map(|cap| cap.as_f64() / PS_PER_SECOND / count).fold(f64::INFINITY, f64::min);
@@ -219,9 +219,19 @@ fn flows_of(system: &MemorySystem, plan: &[Planned], transfer: usize, urgency: U
             };
             Held { lane: hold.lane.index(), reads, times }
         });
+        let mut holds: Vec<Held> = holds.collect();
+        let is_demand = matches!(planned.class, TransferClass::WeightRead | TransferClass::KvRead);
+        if let Some(kernels) = system.kernels(of).filter(|_| is_demand) {
+            let lane = |held: &Held| &system.lanes()[held.lane];
+            // What a byte takes of all the tier's bandwidth, if nothing else is read.
+            let wires = holds.iter().filter(|held| lane(held).window.is_none());
+            let unloaded = wires.map(|held| held.times[held.times.len() - 1] / f64::from(lane(held).shared_by));
+            let time = unloaded.fold(0.0, f64::max) / planned.reach.share();
+            holds.push(Held { lane: kernels.index(), reads: true, times: vec![time] });
+        }
         Flow {
             transfer,
-            holds: holds.collect(),
+            holds,
             weight: f64::from(weight) / ports as f64,
             level: precedence(system, planned.class, urgency),
             cap,
