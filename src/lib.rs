@@ -90,6 +90,7 @@
 //! | [`results`] | how are results read back, and what do they say side by side? |
 //! | [`study`] | which runs make the study, and what do they say? |
 //! | [`sweep`] | what do grids of runs say: which cells, run how, kept where? |
+//! | [`validation`] | how far are simulated times from measured ones? |
 //! | [`cli`] | what can be asked for on the command line? |
 //!
 //! # Where things are added
@@ -102,6 +103,7 @@
 //! | column of `steps.csv` | a line in [`metrics::STEP_COLUMNS`] |
 //! | flag that sets a scenario's field | a row of `FLAGS` in `cli/flags.rs` |
 //! | model, memory system, link, DRAM part | a file in `models/` and a line in [`catalog`] |
+//! | measured case | a row in `models/validation/` |
 //! | format of recorded traces | a file in `workload/trace/` and a line in `recording.rs` |
 
 #![forbid(unsafe_code)]
@@ -123,4 +125,5 @@ pub mod strategy;
 pub mod study;
 pub mod sweep;
 pub mod units;
+pub mod validation;
 pub mod workload;

@@ -94,6 +94,11 @@ pub const SWEEPS: &[Shipped] = shipped! {
     "experts-and-dense" => "models/sweeps/experts-and-dense.ron",
 };
 
+/// The measured cases of `tiersim validate`.
+pub const CASES: &[Shipped] = shipped! {
+    "vllm" => "models/validation/vllm.csv",
+};
+
 /// The recorded traces: name, what it is, and its bytes.
 pub const TRACES: &[(&str, &str, &[u8])] = &[(
     "python_heapq_skip40",

@@ -12,6 +12,7 @@ use crate::results::{ConditionError, ResultsError};
 use crate::runs::RunsError;
 use crate::simulation::{FieldError, RunError, ScenarioError};
 use crate::sweep::SweepError;
+use crate::validation::InvalidCase;
 use crate::workload::TraceError;
 use miette::{Diagnostic, GraphicalReportHandler, LabeledSpan, SourceCode};
 use std::fmt;
@@ -56,6 +57,8 @@ pub(super) enum CliError {
     Results(#[from] ResultsError),
     #[error("--fail-if {0}")]
     Condition(#[from] ConditionError),
+    #[error(transparent)]
+    Case(#[from] InvalidCase),
     #[error("cannot write to stdout: {0}")]
     Stdout(std::io::Error),
 }
@@ -90,6 +93,7 @@ impl CliError {
     fn invalid(&self) -> Option<&Invalid> {
         match self {
             Self::Config(ConfigError::Invalid(invalid))
+            | Self::Case(InvalidCase::File(ConfigError::Invalid(invalid)))
             | Self::Sweep(SweepError::Config(ConfigError::Invalid(invalid))) => Some(invalid),
             Self::Field(error) => match error.cause() {
                 FieldError::Config(ConfigError::Invalid(invalid)) => Some(invalid),

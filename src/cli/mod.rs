@@ -48,6 +48,7 @@ mod sweep_run;
 mod tables;
 mod terminal;
 mod trace;
+mod validate;
 
 use clap::{Parser, Subcommand};
 use error::CliError;
@@ -99,6 +100,9 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Measure the latency of a memory system's tiers under load, by share of reads
     Curve(curve::CurveArgs),
+    /// Compare measured runs of real machines with simulated ones: the error of each case, and of
+    /// each group
+    Validate(validate::ValidateArgs),
     /// Recorded traces: import, export, describe, verify and generate them
     #[command(subcommand)]
     Trace(trace::TraceCommand),
@@ -121,7 +125,7 @@ impl Command {
         match self {
             Self::Sweep(args) => args.runs_cells(),
             Self::Study(_) | Self::Run(_) | Self::Strategies(_) | Self::Solve(_) | Self::Compare(_) => true,
-            Self::Explain(_) | Self::Trace(_) | Self::Check(_) => true,
+            Self::Explain(_) | Self::Trace(_) | Self::Check(_) | Self::Validate(_) => true,
             Self::Hist(_) | Self::Replay(_) | Self::Curve(_) | Self::List(_) => false,
             Self::Completions(_) | Self::Man(_) | Self::Schema(_) => false,
         }
@@ -149,6 +153,7 @@ pub fn main() -> ExitCode {
         Command::Hist(args) => hist::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Curve(args) => curve::run(&args),
+        Command::Validate(args) => validate::run(&args, &cancel),
         Command::Trace(command) => trace::trace(&command, &cancel),
         Command::List(args) => list::run(&args),
         Command::Completions(args) => shell::completions(&args),

@@ -3,7 +3,7 @@
 
 use super::artifact::{Artifact, ReportError};
 use super::scene::pictures;
-use kuva::render::render::{Primitive, Scene, TextAnchor};
+use kuva::render::render::{PathData, Primitive, Scene, TextAnchor};
 
 /// The size of the text of a picture, in pixels, as the plotting crate has it.
 pub(super) const TEXT: u32 = 12;
@@ -87,6 +87,38 @@ impl Canvas {
             stroke_width: None,
             opacity: None,
         });
+    }
+
+    /// A small mark around a point: a filled square, a cross or a plus; more begin again.
+    pub fn mark(&mut self, (x, y): (f64, f64), colour: &str, shape: usize) {
+        const HALF: f64 = 3.5;
+        match shape % 3 {
+            0 => self.fill((x - HALF, y - HALF), (2.0 * HALF, 2.0 * HALF), colour),
+            1 => {
+                self.line((x - HALF, y - HALF), (x + HALF, y + HALF), colour, 2.0, None);
+                self.line((x - HALF, y + HALF), (x + HALF, y - HALF), colour, 2.0, None);
+            }
+            _ => {
+                self.line((x - HALF - 1.0, y), (x + HALF + 1.0, y), colour, 2.0, None);
+                self.line((x, y - HALF - 1.0), (x, y + HALF + 1.0), colour, 2.0, None);
+            }
+        }
+    }
+
+    /// Filled polygons under everything else, the first at the bottom: their corners and colour.
+    pub fn polygons_below<const N: usize>(&mut self, polygons: &[([(f64, f64); N], &str)]) {
+        let path = |(corners, colour): &([(f64, f64); N], &str)| {
+            let places: Vec<String> = corners.iter().map(|(x, y)| format!("{x:.2} {y:.2}")).collect();
+            Primitive::Path(Box::new(PathData {
+                d: format!("M {} Z", places.join(" L ")),
+                fill: Some((*colour).into()),
+                stroke: "none".into(),
+                stroke_width: 0.0,
+                opacity: None,
+                stroke_dasharray: None,
+            }))
+        };
+        self.scene.elements.splice(0..0, polygons.iter().map(path));
     }
 
     /// A box of white with a black edge.

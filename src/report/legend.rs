@@ -20,6 +20,8 @@ pub(super) enum Sample {
     Line(Option<String>),
     /// A filled box.
     Fill,
+    /// The mark of a point, by its shape.
+    Mark(usize),
 }
 
 /// How long the sample of a line is: two of the longest dash patterns.
@@ -46,7 +48,8 @@ pub(super) fn add(canvas: &mut Canvas, entries: &[Entry]) {
     let widest = labels.iter().flatten().map(|line| width(line, TEXT)).fold(0.0, f64::max);
     let tall = |lines: &Vec<String>| LINE * lines.len() as f64 + LEADING;
     let height = labels.iter().map(tall).sum::<f64>() + 2.0 * PADDING - LEADING;
-    let sample = if entries.iter().all(|entry| entry.sample == Sample::Fill) { BOX } else { SAMPLE };
+    let is_line = |entry: &Entry| matches!(entry.sample, Sample::Line(_));
+    let sample = if entries.iter().any(is_line) { SAMPLE } else { BOX };
     let across = 2.0 * PADDING + sample + GAP + widest;
     let left = canvas.width();
     canvas.grow(left + across + PADDING, height + 2.0 * PADDING);
@@ -60,6 +63,7 @@ pub(super) fn add(canvas: &mut Canvas, entries: &[Entry]) {
             Sample::Line(dashes) => {
                 canvas.line((from, middle), (from + sample, middle), &entry.colour, 2.0, dashes.as_deref());
             }
+            Sample::Mark(shape) => canvas.mark((from + sample - BOX / 2.0, middle), &entry.colour, *shape),
             Sample::Fill => canvas.fill((from + sample - BOX, middle - 6.0), (BOX, 12.0), &entry.colour),
         }
         for (number, line) in lines.iter().enumerate() {

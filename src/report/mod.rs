@@ -11,6 +11,7 @@
 //!
 #![doc = include_str!("README.md")]
 
+mod accuracy;
 mod apart;
 mod artifact;
 mod bars;
@@ -51,6 +52,7 @@ mod table;
 mod timeline;
 pub(crate) mod trace_pictures;
 
+pub use accuracy::{MeasuredGroup, accuracy_picture};
 pub(crate) use artifact::READ_BACK;
 pub use artifact::{Artifact, ReportError};
 pub use claim::{Claim, claim};

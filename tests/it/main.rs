@@ -36,4 +36,5 @@ mod results;
 mod strategies;
 mod sweeps;
 mod traces;
+mod validation;
 mod workloads;

@@ -1,0 +1,167 @@
+//! `tiersim validate`: measured runs of real machines against simulated ones.
+
+use super::error::{CliError, INCOMPLETE};
+use super::{print, progress::Bar};
+use crate::catalog;
+use crate::report::{self, Artifact, Column, MeasuredGroup, Table};
+use crate::runs::{Cancel, Resources};
+use crate::units::Bytes;
+use crate::validation::{self, Accuracy, Case, CaseError, CaseFile, Checked, Excluded, GroupErrors};
+use clap::Args;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// `tiersim validate`.
+#[derive(Args)]
+pub(super) struct ValidateArgs {
+    /// Files of cases: CSV with the columns
+    /// case,group,memory,runtime,model,set,prefill_tokens,decode_tokens,batch,metric,measured,unit,source,use
+    /// [default: the shipped cases]
+    #[arg(value_name = "CASES.csv")]
+    files: Vec<PathBuf>,
+    /// Run every case with ideal costs, whatever runtime it names: what bandwidths alone explain
+    #[arg(long)]
+    ideal: bool,
+    /// Print validation.json on stdout, and nothing else there
+    #[arg(long)]
+    json: bool,
+    /// The folder for validation.json and the picture
+    #[arg(long, value_name = "DIR", default_value = "out/validation")]
+    out: PathBuf,
+    /// How many runs at a time [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), allow_negative_numbers = true)]
+    jobs: Option<u16>,
+    /// The memory that all runs may take together [default: three quarters of the free memory]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    memory_limit: Option<Bytes>,
+}
+
+/// The record of a validation.
+const RECORD: &str = "validation.json";
+/// The picture's name, without an ending.
+const PICTURE: &str = "measured_simulated";
+
+pub(super) fn run(args: &ValidateArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
+    let mut cases = cases(&args.files)?;
+    if args.ideal {
+        cases.iter_mut().for_each(|case| case.runtime = None);
+    }
+    let checked = Checked::new(cases)?;
+    let _claim = report::claim(&args.out, &[RECORD])?;
+    let bar = Bar::new(checked.steps());
+    let simulated = validation::validate(checked, Resources::new(args.jobs, args.memory_limit), cancel, &bar);
+    bar.finish();
+    let accuracy = Accuracy::new(&simulated?);
+    let json = serde_json::to_string_pretty(&accuracy)
+        .map_err(|error| CliError::Usage(format!("{RECORD} cannot be made: {error}")))?;
+    let mut files = vec![Artifact::new(RECORD, json.clone() + "\n")];
+    files.extend(report::accuracy_picture(PICTURE, &title(args, &accuracy), &points(&accuracy.cases))?);
+    report::write(&args.out, &files)?;
+    if args.json {
+        print(&json)?;
+    } else {
+        print(&text(&accuracy, std::io::stdout().is_terminal()))?;
+    }
+    note!("{} are in {}", if files.len() > 1 { "the record and the picture" } else { "the reasons" }, args.out.display());
+    Ok(if accuracy.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(INCOMPLETE) })
+}
+
+/// The cases of these files, or the shipped ones.
+fn cases(files: &[PathBuf]) -> Result<Vec<Case>, CliError> {
+    let files: Result<Vec<CaseFile>, _> = match files {
+        [] => Ok(catalog::CASES.iter().map(CaseFile::shipped).collect()),
+        files => files.iter().map(|path| CaseFile::open(path)).collect(),
+    };
+    Ok(validation::read(&files?)?)
+}
+
+fn title(args: &ValidateArgs, accuracy: &Accuracy) -> String {
+    let costs = if args.ideal { "ideal costs" } else { "the costs of each runtime" };
+    format!("{} measured cases and their simulated times, {costs}", accuracy.cases.len())
+}
+
+/// The points of each group, in the order of the groups in tables.
+fn points(cases: &[CaseError]) -> Vec<MeasuredGroup> {
+    let mut groups: Vec<MeasuredGroup> = Vec::new();
+    for case in cases {
+        let point = (1e3 * case.seconds.0, 1e3 * case.seconds.1);
+        match groups.iter_mut().find(|group| group.label == case.group) {
+            Some(group) => group.points.push(point),
+            None => groups.push(MeasuredGroup { label: case.group.clone(), points: vec![point] }),
+        }
+    }
+    groups
+}
+
+/// The tables: a row for each case and for each group, and what was left out.
+fn text(accuracy: &Accuracy, terminal: bool) -> String {
+    let mut cases = Table::new(vec![
+        Column::text("case"),
+        Column::text("group"),
+        Column::text("use"),
+        Column::text("metric"),
+        Column::number("measured"),
+        Column::number("simulated"),
+        Column::number("error"),
+    ]);
+    for case in &accuracy.cases {
+        cases.row([
+            case.case.clone(),
+            case.group.clone(),
+            case.usage.to_owned(),
+            case.metric.clone(),
+            format!("{} {}", significant(case.measured), case.unit),
+            format!("{} {}", significant(case.simulated), case.unit),
+            format!("{:+.1} %", 100.0 * case.error),
+        ]);
+    }
+    let mut groups = Table::new(vec![
+        Column::text("group"),
+        Column::number("cases"),
+        Column::number("mean"),
+        Column::number("median"),
+        Column::number("p90"),
+        Column::number("worst"),
+        Column::text("worst case"),
+    ]);
+    // The overall rows last.
+    let named = accuracy.groups.iter().map(|(name, errors)| (name.clone(), errors));
+    let overall = accuracy.overall.iter().map(|(name, errors)| (format!("({name})"), errors));
+    for (name, errors) in named.chain(overall) {
+        groups.row(summary_row(name, errors));
+    }
+    let mut text = format!("{}\n\nAbsolute errors by group:\n{}", cases.render(terminal), groups.render(terminal));
+    for (what, excluded) in [("not simulated yet", &accuracy.not_yet), ("failed", &accuracy.failed)] {
+        if !excluded.is_empty() {
+            text += &format!("\n\n{} {what}, and in no group's errors:", count(excluded.len()));
+            for Excluded { case, group, reason } in excluded {
+                text += &format!("\n- {case} ({group}): {reason}");
+            }
+        }
+    }
+    text
+}
+
+fn summary_row(name: String, errors: &GroupErrors) -> [String; 7] {
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    [
+        name,
+        errors.count.to_string(),
+        percent(errors.mean_abs_error),
+        percent(errors.median_abs_error),
+        percent(errors.p90_abs_error),
+        percent(errors.worst),
+        errors.worst_case.clone(),
+    ]
+}
+
+fn count(cases: usize) -> String {
+    if cases == 1 { "1 case".to_owned() } else { format!("{cases} cases") }
+}
+
+/// Four significant digits.
+fn significant(value: f64) -> String {
+    let decimals = (3 - value.abs().log10().floor() as i32).clamp(0, 9) as usize;
+    format!("{value:.decimals$}")
+}

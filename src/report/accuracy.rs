@@ -1,0 +1,87 @@
+//! Measured against simulated times, a point each, on logarithmic axes of the same scale: what is
+//! exact lies on the diagonal, and two bands around it show errors of 5 % and 20 %.
+
+use super::artifact::{Artifact, ReportError};
+use super::canvas::Canvas;
+use super::chart::{TITLE_WIDTH, colour};
+use super::legend::{self, Entry, Sample};
+use kuva::plot::LinePlot;
+use kuva::render::layout::{ComputedLayout, Layout};
+use kuva::render::plots::Plot;
+use kuva::render::render::render_multiple;
+
+/// The cases of a group: its name, and measured and simulated time of each.
+#[derive(Clone, Debug)]
+pub struct MeasuredGroup {
+    /// Its name.
+    pub label: String,
+    /// Measured and simulated times, in milliseconds.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// The bands: the error at their edges, and their colour.
+const BANDS: [(f64, &str); 2] = [(0.2, "#e4e4e4"), (0.05, "#bdbdbd")];
+
+/// The picture of `groups` as SVG and PNG; none where there are no points.
+///
+/// # Errors
+/// [`ReportError`] if it cannot be drawn.
+pub fn accuracy_picture(name: &str, title: &str, groups: &[MeasuredGroup]) -> Result<Vec<Artifact>, ReportError> {
+    let all = || groups.iter().flat_map(|group| &group.points).flat_map(|(measured, simulated)| [*measured, *simulated]);
+    let (least, most) = all().fold((f64::MAX, 0.0f64), |(least, most), time| (least.min(time), most.max(time)));
+    if most <= 0.0 {
+        return Ok(Vec::new());
+    }
+    // Whole decades, which the axes would otherwise be widened to.
+    let ends = (10f64.powf(least.log10().floor()), 10f64.powf((most * 1.0001).log10().ceil()));
+    let plots = vec![diagonal(ends)];
+    let layout = Layout::auto_from_plots(&plots)
+        .with_log_scale()
+        .with_x_axis_min(ends.0)
+        .with_x_axis_max(ends.1)
+        .with_y_axis_min(ends.0)
+        .with_y_axis_max(ends.1)
+        .with_x_label("measured (ms)")
+        .with_y_label("simulated (ms)")
+        .with_title(title.to_owned())
+        .with_title_wrap(TITLE_WIDTH)
+        .with_width(620.0)
+        .with_height(560.0);
+    let axes = ComputedLayout::from_layout(&layout);
+    let mut canvas = Canvas::over(render_multiple(plots, layout));
+    let corners = |(x, y): (f64, f64)| (axes.map_x(x), axes.map_y(y));
+    let mut under = Vec::new();
+    for (error, colour) in BANDS {
+        let edge = [
+            (ends.0, ends.0 * (1.0 + error)),
+            (ends.1 / (1.0 + error), ends.1),
+            (ends.1, ends.1),
+            (ends.1, ends.1 * (1.0 - error)),
+            (ends.0 / (1.0 - error), ends.0),
+            (ends.0, ends.0),
+        ];
+        under.push((edge.map(corners), colour));
+    }
+    canvas.polygons_below(&under);
+    let mut entries: Vec<Entry> = Vec::new();
+    for (index, group) in groups.iter().enumerate().filter(|(_, group)| !group.points.is_empty()) {
+        let colour = colour::EIGHT[index % colour::EIGHT.len()];
+        let mark = index / colour::EIGHT.len();
+        for point in &group.points {
+            canvas.mark(corners(*point), colour, mark);
+        }
+        entries.push(Entry { label: group.label.clone(), colour: colour.to_owned(), sample: Sample::Mark(mark) });
+    }
+    for (error, colour) in BANDS {
+        let label = format!("within {:.0} %", 100.0 * error);
+        entries.push(Entry { label, colour: colour.to_owned(), sample: Sample::Fill });
+    }
+    legend::add(&mut canvas, &entries);
+    Ok(canvas.artifacts(name)?.into())
+}
+
+/// Where simulated and measured times are equal.
+fn diagonal((least, most): (f64, f64)) -> Plot {
+    let line = LinePlot::new().with_data([(least, least), (most, most)]);
+    Plot::Line(line.with_color(colour::BLACK).with_stroke_width(1.0))
+}

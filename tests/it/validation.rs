@@ -1,0 +1,131 @@
+//! `tiersim validate`: figures by hand, groups, what is refused and how.
+
+use crate::common::program::tiersim;
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+
+const HEADING: &str =
+    "case,group,memory,runtime,model,set,prefill_tokens,decode_tokens,batch,metric,measured,unit,source,use";
+
+/// One tier of 1000 GB/s; 8 MB of weights in two layers, without KV; and a kernel that reads 4 MB.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    put("m.ron", "MemorySystem(name: \"m\", tiers: [(name: \"hbm\", capacity: \"1 GB\", bandwidth: \"1000 GB/s\")])");
+    put(
+        "l.ron",
+        "LanguageModel(name: \"l\", layers: [(count: 2, attention: (stored: \"1 MB\"), mlp: (stored: \"3 MB\"), \
+         kv_bytes: \"0 B\")])",
+    );
+    put(
+        "k.ron",
+        "LanguageModel(name: \"k\", layers: [(count: 1, attention: (stored: \"0 B\"), mlp: (stored: \"4 MB\"), \
+         kv_bytes: \"0 B\")])",
+    );
+    folder
+}
+
+fn validate(folder: &Path, rows: &str, args: &[&str]) -> Output {
+    fs::write(folder.join("cases.csv"), format!("{HEADING}\n{rows}")).unwrap();
+    tiersim(folder, &[&["validate", "cases.csv"], args].concat()).output().unwrap()
+}
+
+fn near(value: &Value, expected: f64) {
+    let value = value.as_f64().unwrap();
+    assert!((value - expected).abs() < 1e-9 * expected.abs().max(1e-3), "{value} is not {expected}");
+}
+
+/// A step reads 8 MB at 1000 GB/s: 8 us, or 125,000 tokens/s. The kernel takes 4 us.
+#[test]
+fn errors_are_those_computed_by_hand() {
+    let folder = folder();
+    let rows = "a,one,m.ron,,l.ron,,0,4,1,step,10,us,s,fit\n\
+                b,one,m.ron,,l.ron,,0,4,1,tokens_per_s,100000,tokens/s,s,check\n\
+                c,one,m.ron,,l.ron,memory.hbm.bandwidth=2000 GB/s;decode_tokens=2,0,4,1,tpot,0.004,ms,s,check\n\
+                d,kernels,m.ron,,k.ron,,0,1,1,kernel,5,us,\"s, quoted\",check\n\
+                e,one,m.ron,,l.ron,,0,4,1,ttft,10,us,s,check\n\
+                f,later,m.ron,,l.ron,,0,4,8,step,10,us,s,fit or check\n";
+    let output = validate(folder.path(), rows, &["--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let expected = [("a", 8.0, -0.2), ("b", 125_000.0, 0.25), ("c", 0.004, 0.0), ("d", 4.0, -0.2)];
+    for (index, (name, simulated, error)) in expected.into_iter().enumerate() {
+        let case = &json["cases"][index];
+        assert_eq!(case["case"], name);
+        near(&case["simulated"], simulated);
+        near(&case["error"], error);
+    }
+    assert_eq!(json["cases"].as_array().unwrap().len(), 4);
+    let one = &json["groups"]["one"];
+    assert_eq!((one["count"].as_u64(), one["worst_case"].as_str()), (Some(3), Some("b")));
+    near(&one["mean_abs_error"], 0.15);
+    near(&one["median_abs_error"], 0.2);
+    near(&one["p90_abs_error"], 0.24);
+    near(&one["worst"], 0.25);
+    near(&json["overall"]["fit"]["mean_abs_error"], 0.2);
+    // What is not simulated is visible and counts nowhere.
+    let not_yet: Vec<&str> =
+        json["not_yet"].as_array().unwrap().iter().map(|case| case["case"].as_str().unwrap()).collect();
+    assert_eq!((not_yet, json["groups"].get("later")), (vec!["e", "f"], None));
+    let written = fs::read_to_string(folder.path().join("out/validation/validation.json")).unwrap();
+    assert_eq!(written.trim_end(), String::from_utf8_lossy(&output.stdout).trim_end());
+    for ending in ["svg", "png"] {
+        assert!(folder.path().join("out/validation/measured_simulated").with_extension(ending).is_file());
+    }
+}
+
+#[test]
+fn a_case_that_does_not_fit_is_shown_and_not_counted() {
+    let folder = folder();
+    let rows = "a,one,m.ron,,l.ron,,0,4,1,step,8,us,s,fit\n\
+                b,one,m.ron,,l.ron,memory.hbm.capacity=1 MB,0,4,1,step,8,us,s,fit\n";
+    let output = validate(folder.path(), rows, &[]);
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{shown}");
+    assert!(shown.contains("1 case failed") && shown.contains("- b (one): prefill_tokens: the weights"), "{shown}");
+    let of_group = shown.lines().find(|line| line.starts_with("| one")).unwrap();
+    assert!(of_group.contains("|     1 |"), "{of_group}");
+}
+
+/// Each is refused with file, line, column, value and remedy; nothing is written.
+#[test]
+fn bad_rows_are_refused_with_their_place() {
+    let folder = folder();
+    let refused = |rows: &str, parts: &[&str]| {
+        let output = validate(folder.path(), rows, &[]);
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{rows}: {message}");
+        for part in parts {
+            assert!(message.contains(part), "{part} is not in: {message}");
+        }
+        assert!(output.stdout.is_empty() && !folder.path().join("out").exists());
+    };
+    let row = |measured: &str| format!("a,g,m.ron,,l.ron,,0,1,1,step,{measured},ms,s,check\n");
+    for value in ["0", "NaN", "inf", "-3", "1e999"] {
+        refused(&row(value), &["cases.csv:2: measured is", value, "finite and more than 0"]);
+    }
+    refused(&row(""), &["cases.csv:2: measured is ''", "write a figure"]);
+    refused("a,g,m.ron,,l.ron,,0,1,1,step,3,,s,check\n", &["cases.csv:2: unit is ''", "s, ms, us, ns"]);
+    refused("a,g,m.ron,,l.ron,,0,1,1,tokens_per_s,3,ms,s,check\n", &["unit is 'ms'", "tokens/s"]);
+    refused(",g,m.ron,,l.ron,,0,1,1,step,3,ms,s,check\n", &["cases.csv:2: case is ''", "write a name"]);
+    refused("a,g,m.ron,,l.ron,,0,1,1,stpe,3,ms,s,check\n", &["metric is 'stpe'", "use one of tpot"]);
+    refused("a,g,m.ron,,l.ron,,0,1,0,step,3,ms,s,check\n", &["batch is '0'", "at least 1"]);
+    refused("a,g,m.ron,,l.ron,,0,1,1,step,3,ms,s,maybe\n", &["use is 'maybe'", "fit or check"]);
+    refused(&(row("1") + &row("2")), &["cases.csv:3: case is 'a'", "same name"]);
+    refused("a,g,m.ron,,l.ron,,0,1,1,step,3,ms,s\n", &["cases.csv:2: the row has 13 fields"]);
+    refused("", &["there are no cases"]);
+    refused("a,g,m.ron,,no.ron,,0,1,1,step,3,ms,s,check\n", &["cases.csv:2: case 'a': model: ", "no.ron"]);
+    refused("a,g,m.ron,,l.ron,trace.skip=7,0,1,1,step,3,ms,s,check\n", &["set trace.skip=7", "between 0 and 1"]);
+    refused("a,g,m.ron,,l.ron,skip,0,1,1,step,3,ms,s,check\n", &["set is 'skip'", "PATH=VALUE"]);
+    refused("a,g,m.ron,,l.ron,,0,1,1,kernel,3,us,s,check\n", &["metric is 'kernel'", "4 stages"]);
+    let heading = HEADING.replace("unit,", "");
+    fs::write(folder.path().join("cases.csv"), heading).unwrap();
+    let output = tiersim(folder.path(), &["validate", "cases.csv"]).output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("cases.csv:1: there is no column 'unit'"), "{message}");
+    let output = tiersim(folder.path(), &["validate", "nowhere.csv"]).output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && message.contains("cannot read 'nowhere.csv'"), "{message}");
+}
