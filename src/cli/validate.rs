@@ -63,7 +63,11 @@ pub(super) fn run(args: &ValidateArgs, cancel: &Cancel) -> Result<ExitCode, CliE
     } else {
         print(&text(&accuracy, std::io::stdout().is_terminal()))?;
     }
-    note!("{} are in {}", if files.len() > 1 { "the record and the picture" } else { "the reasons" }, args.out.display());
+    note!(
+        "{} are in {}",
+        if files.len() > 1 { "the record and the picture" } else { "the reasons" },
+        args.out.display()
+    );
     Ok(if accuracy.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(INCOMPLETE) })
 }
 

@@ -27,7 +27,8 @@ const BANDS: [(f64, &str); 2] = [(0.2, "#e4e4e4"), (0.05, "#bdbdbd")];
 /// # Errors
 /// [`ReportError`] if it cannot be drawn.
 pub fn accuracy_picture(name: &str, title: &str, groups: &[MeasuredGroup]) -> Result<Vec<Artifact>, ReportError> {
-    let all = || groups.iter().flat_map(|group| &group.points).flat_map(|(measured, simulated)| [*measured, *simulated]);
+    let all =
+        || groups.iter().flat_map(|group| &group.points).flat_map(|(measured, simulated)| [*measured, *simulated]);
     let (least, most) = all().fold((f64::MAX, 0.0f64), |(least, most), time| (least.min(time), most.max(time)));
     if most <= 0.0 {
         return Ok(Vec::new());

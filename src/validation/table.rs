@@ -187,7 +187,8 @@ impl Row<'_> {
     }
 
     fn count(&self, column: &'static str, least: u64) -> Result<u32, InvalidCase> {
-        let count = parse_count(self.text(column), u32::MAX.into()).map_err(|error| self.wrong(column, error.to_string()))?;
+        let count =
+            parse_count(self.text(column), u32::MAX.into()).map_err(|error| self.wrong(column, error.to_string()))?;
         if count < least {
             return Err(self.wrong(column, format!("write at least {least}")));
         }
