@@ -70,7 +70,7 @@ impl Scenario {
         }
         check_size(&model, memory.tiers().len(), &config)?;
         check_room(&model, &memory, config.prefill_tokens, config.page_tokens)?;
-        let roofline = config.compute.as_ref().map(Roofline::new).transpose()?;
+        let roofline = config.compute.as_ref().map(|compute| Roofline::new(compute, &model)).transpose()?;
         let mut scenario = Self {
             resolved: config,
             model,

@@ -4,6 +4,7 @@
 //! layer's weights and the KV of the tokens that are not skipped, and appends the KV of the token
 //! that is being computed; `mlp` reads its weights.
 
+use super::compute::StageFlop;
 use super::region::Regions;
 use super::step::{Amount, Append, Next, Read, Stage, StepPlan, Workload};
 use super::trace::{Shape, SkipSource, TraceError, TraceWindow};
@@ -101,7 +102,7 @@ pub fn stages(model: &LanguageModel, regions: &Regions, sequences: &[SequenceId]
             layer: of.layer,
             reads,
             appends: kv.into_iter().map(|region| Append { region, tokens: 1 }).collect(),
-            flop: 0.0,
+            flop: StageFlop { fixed: of.flop * sequences.len() as f64, per_kv_byte: of.flop_per_kv_byte },
             fixed: SimTime::ZERO,
             releases: if ends_layer { kv_of(of.layer) } else { Vec::new() },
         }

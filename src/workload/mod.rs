@@ -31,7 +31,7 @@ pub use architecture::{
     HeadsConfig, IndexerConfig, LatentConfig, LayerConfig, Mamba2Config, MlpConfig, RecurrentConfig, RoutingConfig,
     SlidingConfig, TableConfig,
 };
-pub use compute::{ComputeConfig, ComputeError, Roofline};
+pub use compute::{ComputeConfig, ComputeError, Roofline, StageFlop};
 pub use decode::{Decode, stages};
 pub use format::{Format, FormatError};
 pub use label::{PerLabel, StageLabel};

@@ -246,6 +246,12 @@ impl LanguageModel {
         &self.kv
     }
 
+    /// Whether the FLOP of its stages are known: those of an architecture are.
+    #[must_use]
+    pub fn has_flop(&self) -> bool {
+        false
+    }
+
     /// How many weights it has; `None` for a model in bytes.
     #[must_use]
     pub fn parameters(&self) -> Option<u64> {

@@ -7,6 +7,7 @@
 //! of model, batch or schedule is a new workload, and a new kind of stage is a label and its reads.
 
 use super::TraceError;
+use super::compute::StageFlop;
 use super::label::StageLabel;
 use super::model::Weights;
 use super::region::{Contents, Regions};
@@ -26,7 +27,7 @@ pub struct Stage {
     /// What it appends when it ends.
     pub appends: Vec<Append>,
     /// FLOP besides those that follow from the bytes read (see [`Roofline`](super::Roofline)).
-    pub flop: f64,
+    pub flop: StageFlop,
     /// Time at its start in which it neither reads nor computes, such as a kernel launch.
     pub fixed: SimTime,
     /// The KV regions that no later stage of the step uses: when it ends, migration decides for

@@ -84,10 +84,13 @@ fn compute_and_latencies_are_waited_for() {
     assert_eq!(waits(&config), named(&[("external.link.read", 8000), ("latency", 1500)]));
     // 6000 B at 2 FLOP each and 1 TFLOP/s are 12 ns, longer than all reads; 9.5 ns at 1.583, as
     // long: the read counts.
-    config.compute =
-        Some(ComputeConfig { rate: "1 TFLOP/s".parse().unwrap(), flop_per_weight_byte: 2.0, flop_per_kv_byte: 2.0 });
+    config.compute = Some(ComputeConfig {
+        rate: "1 TFLOP/s".parse().unwrap(),
+        flop_per_weight_byte: Some(2.0),
+        flop_per_kv_byte: Some(2.0),
+    });
     assert_eq!(waits(&config), named(&[("compute", 12_000)]));
-    config.compute.as_mut().unwrap().flop_per_weight_byte = 1.375;
+    config.compute.as_mut().unwrap().flop_per_weight_byte = Some(1.375);
     assert_eq!(waits(&config), named(&[("external.link.read", 8000), ("latency", 1500)]));
     config.compute = None;
     memory(&mut config).tiers[1].transfer_cap = Some(bandwidth(100));
@@ -212,8 +215,8 @@ fn scenarios() -> impl Strategy<Value = ScenarioConfig> {
         config.page_tokens = if page_tokens == 4 { 1 } else { page_tokens };
         config.compute = computes.then(|| ComputeConfig {
             rate: "1 TFLOP/s".parse().unwrap(),
-            flop_per_weight_byte: 1.0,
-            flop_per_kv_byte: 2.0,
+            flop_per_weight_byte: Some(1.0),
+            flop_per_kv_byte: Some(2.0),
         });
         let memory = memory(&mut config);
         memory.arbitration = [Arbitration::Fair, Arbitration::Priority, Arbitration::Fifo][arbitration];

@@ -147,9 +147,9 @@ fn a_stage_takes_its_fixed_time_and_its_flop() {
     let mut config = small(1, (1000, 1000), 100, 1 << 20, 4, 2);
     // A picosecond each.
     let rate = "1 TFLOP/s".parse().unwrap();
-    config.compute = Some(ComputeConfig { rate, flop_per_weight_byte: 0.0, flop_per_kv_byte: 0.0 });
+    config.compute = Some(ComputeConfig { rate, flop_per_weight_byte: Some(0.0), flop_per_kv_byte: Some(0.0) });
     let change = |stage: &mut Stage| {
-        (stage.fixed, stage.flop) = (SimTime::from_ps(300), if stage.releases.is_empty() { 0.0 } else { 1500.0 });
+        (stage.fixed, stage.flop.fixed) = (SimTime::from_ps(300), if stage.releases.is_empty() { 0.0 } else { 1500.0 });
     };
     let (outcome, keep) = play(&config, 1, vec![Scene::default(); 2], change);
     assert!(outcome.error.is_none());

@@ -2,7 +2,7 @@
 
 use super::KvLoad;
 use crate::units::RegionId;
-use crate::workload::{Regions, Roofline, Stage};
+use crate::workload::{Regions, Roofline, Stage, StageFlop};
 
 /// The reads and the compute of one stage, the same in every step but for the KV.
 #[derive(Clone, Debug)]
@@ -10,7 +10,7 @@ pub(super) struct BoundStage {
     pub weights: Vec<Piece>,
     /// The KV regions, with the bytes of a token.
     pub kv: Vec<(RegionId, f64)>,
-    flop: f64,
+    flop: StageFlop,
     /// In picoseconds.
     pub fixed: f64,
 }

@@ -186,8 +186,11 @@ fn a_skipped_token_is_not_waited_for() {
 #[test]
 fn compute_and_reads_overlap() {
     let mut config = small(3, (2_000_000, 1_000_000), 1000, 1 << 30, 100, 3);
-    config.compute =
-        Some(ComputeConfig { rate: "1 TFLOP/s".parse().unwrap(), flop_per_weight_byte: 1.5, flop_per_kv_byte: 0.0 });
+    config.compute = Some(ComputeConfig {
+        rate: "1 TFLOP/s".parse().unwrap(),
+        flop_per_weight_byte: Some(1.5),
+        flop_per_kv_byte: Some(0.0),
+    });
     let (_, keep) = simulate_steps(&config);
     // 1.5 FLOP a byte at 1000 FLOP/ns takes longer than a byte at 1000 B/ns; writes are hidden
     // behind compute.
@@ -201,8 +204,11 @@ fn compute_and_reads_overlap() {
 fn weights_read_early_hide_behind_compute() {
     let mut config = small(2, (2_000_000, 2_000_000), 1, 1 << 30, 1, 2);
     // Compute as long as the reads, on KV so small that it does not count.
-    config.compute =
-        Some(ComputeConfig { rate: "1 TFLOP/s".parse().unwrap(), flop_per_weight_byte: 1.0, flop_per_kv_byte: 0.0 });
+    config.compute = Some(ComputeConfig {
+        rate: "1 TFLOP/s".parse().unwrap(),
+        flop_per_weight_byte: Some(1.0),
+        flop_per_kv_byte: Some(0.0),
+    });
     let (_, plain) = simulate_steps(&config);
     assert!((plain.steps[0].latency.as_ns() - 8_000.0).abs() < 1.0);
     // A prefetched stage has nothing to gain where the lanes are busy all the time: reads are as
@@ -212,7 +218,7 @@ fn weights_read_early_hide_behind_compute() {
     assert!((early.steps[0].latency.as_ns() - 8_000.0).abs() < 1.0, "{:?}", early.steps[0]);
     // With compute twice as long, all reads but the first hide either way: only compute counts,
     // from the start on.
-    config.compute.as_mut().unwrap().flop_per_weight_byte = 2.0;
+    config.compute.as_mut().unwrap().flop_per_weight_byte = Some(2.0);
     let (_, hidden) = simulate_steps(&config);
     assert_eq!(hidden.steps[0].latency.as_ns(), 16_000.0);
     // With unequal stages it pays: attention reads 1 MB and computes 8 us, mlp reads 4 MB and
@@ -220,8 +226,8 @@ fn weights_read_early_hide_behind_compute() {
     let mut uneven = small(1, (1_000_000, 4_000_000), 1, 1 << 30, 1, 1);
     uneven.compute = Some(ComputeConfig {
         rate: "1 TFLOP/s".parse().unwrap(),
-        flop_per_weight_byte: 0.0,
-        flop_per_kv_byte: 8_000_000.0,
+        flop_per_weight_byte: Some(0.0),
+        flop_per_kv_byte: Some(8_000_000.0),
     });
     assert!((simulate_steps(&uneven).1.steps[0].latency.as_ns() - 12_000.0).abs() < 1.0);
     uneven.weight_prefetch = 1;

@@ -171,8 +171,8 @@ proptest! {
         config.weight_prefetch = weight_prefetch;
         config.compute = flop.map(|flop| ComputeConfig {
             rate: "1 TFLOP/s".parse().unwrap(),
-            flop_per_weight_byte: f64::from(flop),
-            flop_per_kv_byte: f64::from(flop) / 2.0,
+            flop_per_weight_byte: Some(f64::from(flop)),
+            flop_per_kv_byte: Some(f64::from(flop) / 2.0),
         });
         memory(&mut config).arbitration = arbitration;
         if combined {

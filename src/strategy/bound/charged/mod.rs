@@ -32,7 +32,7 @@ mod stretch;
 use super::{StepBound, lower_bound, tolerance};
 use crate::memory::{MemorySystem, ResidencyKind};
 use crate::units::{PageSize, RegionId, SimTime, Table};
-use crate::workload::{Regions, Roofline, Shape, SkipSource, Stage, TraceError};
+use crate::workload::{Regions, Roofline, Shape, SkipSource, Stage, StageFlop, TraceError};
 use lanes::{LaneUse, lanes};
 use stretch::Stretch;
 
@@ -65,7 +65,7 @@ struct StageKind {
     weights: Vec<(f64, f64)>,
     /// Of a token, in all regions that it reads.
     kv_bytes: f64,
-    flop: f64,
+    flop: StageFlop,
     /// In picoseconds.
     fixed: f64,
 }
