@@ -60,6 +60,7 @@ pub const MEMORY_SYSTEMS: &[Shipped] = shipped! {
     "gh200" => "models/memory/gh200.ron",
     "gb200" => "models/memory/gb200.ron",
     "h100-pcie" => "models/memory/h100-pcie.ron",
+    "h100-sxm" => "models/memory/h100-sxm.ron",
     "h200-pcie" => "models/memory/h200-pcie.ron",
     "a100" => "models/memory/a100.ron",
     "mi300a" => "models/memory/mi300a.ron",
