@@ -28,8 +28,8 @@ mod trace;
 
 pub use architecture::{
     ArchitectureConfig, AttentionConfig, BlockConfig, DenseConfig, ExpertsConfig, FormatsConfig, GatedDeltaConfig,
-    HeadsConfig, IndexerConfig, LatentConfig, LayerConfig, Mamba2Config, MlpConfig, RecurrentConfig, RoutingConfig,
-    SlidingConfig, TableConfig,
+    HeadsConfig, IndexerConfig, LatentConfig, LayerConfig, LayerFormatsConfig, Mamba2Config, MlpConfig,
+    RecurrentConfig, RoutingConfig, SlidingConfig, TableConfig,
 };
 pub use compute::{ComputeConfig, ComputeError, Roofline, StageFlop};
 pub use decode::{Decode, stages};

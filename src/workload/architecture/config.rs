@@ -129,6 +129,28 @@ pub struct LayerConfig {
     /// feed-forward part where it has no attention).
     #[serde(default, skip_serializing_if = "is_default", deserialize_with = "count")]
     pub extra_parameters: u64,
+    /// Parts that this layer stores otherwise than the architecture's formats say: quantized models
+    /// often keep their first and last layers in 16 bits.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub formats: LayerFormatsConfig,
+}
+
+/// How a layer stores parts that it stores otherwise than other layers do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "LayerFormats", deny_unknown_fields, default)]
+pub struct LayerFormatsConfig {
+    /// The matrices of attention.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attention: Option<Format>,
+    /// The matrices of a dense feed-forward part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mlp: Option<Format>,
+    /// The matrices of routed experts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub experts: Option<Format>,
+    /// The matrices of shared experts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared: Option<Format>,
 }
 
 /// How a layer mixes tokens.
@@ -439,7 +461,8 @@ mod tests {
             (attention: Latent(heads: 4, rank: 8, rope: 4, nope: 8, value: 8, query_rank: 16,
                 indexer: (heads: 2, size: 8, top_k: 16)), mlp: Experts(count: 8, active: 2, intermediate: 16)),
             (attention: GatedDelta(key_heads: 2, value_heads: 4, key_size: 8, value_size: 8, convolution: 4)),
-            (attention: Mamba2(heads: 4, head_size: 8, state: 16, groups: 1, convolution: 4), extra_parameters: 3),
+            (attention: Mamba2(heads: 4, head_size: 8, state: 16, groups: 1, convolution: 4), extra_parameters: 3,
+                formats: (attention: \"fp8\")),
             (attention: Recurrent(parameters: 1000, state: \"4 KiB\"),
                 mlp: Experts(count: 8, active: 2, intermediate: 16, routing: Zipf(1.1), latent: 8)),
         ])],

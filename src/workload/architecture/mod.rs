@@ -4,6 +4,6 @@ mod config;
 
 pub use config::{
     ArchitectureConfig, AttentionConfig, BlockConfig, DenseConfig, ExpertsConfig, FormatsConfig, GatedDeltaConfig,
-    HeadsConfig, IndexerConfig, LatentConfig, LayerConfig, Mamba2Config, MlpConfig, RecurrentConfig, RoutingConfig,
-    SlidingConfig, TableConfig,
+    HeadsConfig, IndexerConfig, LatentConfig, LayerConfig, LayerFormatsConfig, Mamba2Config, MlpConfig,
+    RecurrentConfig, RoutingConfig, SlidingConfig, TableConfig,
 };
