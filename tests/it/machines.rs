@@ -25,7 +25,7 @@ fn every_memory_system_in_the_source_tree_is_listed_and_valid() {
 
 #[test]
 fn machines_with_one_memory_have_one_tier() {
-    for name in ["dgx-spark", "m2-ultra", "m4-max"] {
+    for name in ["dgx-spark", "m1-pro", "m3-pro", "m2-ultra", "m4-max"] {
         assert_eq!(catalog::memory(name).expect("a shipped file").tiers.len(), 1, "{name}");
     }
 }
@@ -42,6 +42,8 @@ fn measured_machines_achieve_what_was_measured() {
         ("gb200", 1, 173.0..175.0, 173.0..175.0),
         ("rtx4090", 0, 945.0..960.0, 905.0..925.0),
         ("rtx3090", 0, 860.0..880.0, 830.0..840.0),
+        ("h100-sxm", 0, 3080.0..3090.0, 2890.0..2910.0),
+        ("h200-sxm", 0, 4585.0..4600.0, 4000.0..4015.0),
         ("rtx5090", 1, 56.0..56.5, 57.0..57.5),
     ] {
         let system = MemorySystem::new(&catalog::memory(name).expect("a shipped file")).expect("it is right");
