@@ -1,7 +1,7 @@
 //! What kind of thing a configuration file describes, and what to say of one that is used in the
 //! place of another kind.
 
-use super::{GENERATORS, MEMORY_SYSTEMS, MODELS, SCENARIOS, SWEEPS, Shipped};
+use super::{GENERATORS, MEMORY_SYSTEMS, MODELS, RUNTIMES, SCENARIOS, SWEEPS, Shipped};
 use crate::config::{self, ConfigError};
 
 /// What a configuration file describes.
@@ -11,6 +11,8 @@ pub enum FileKind {
     Model,
     /// A memory system.
     Memory,
+    /// A runtime.
+    Runtime,
     /// A scenario.
     Scenario,
     /// A sweep.
@@ -20,7 +22,7 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    const ALL: [Self; 5] = [Self::Sweep, Self::Model, Self::Scenario, Self::Memory, Self::Generator];
+    const ALL: [Self; 6] = [Self::Sweep, Self::Model, Self::Scenario, Self::Memory, Self::Runtime, Self::Generator];
 
     /// What a file says: the name that it starts with or, failing that, the kind whose fields it
     /// has.
@@ -39,6 +41,7 @@ impl FileKind {
         match self {
             Self::Model => &["LanguageModel"],
             Self::Memory => &["MemorySystem"],
+            Self::Runtime => &["Runtime"],
             Self::Scenario => &["Scenario"],
             Self::Sweep => &["Sweep"],
             Self::Generator => &["Generated", "Lifelike"],
@@ -50,6 +53,7 @@ impl FileKind {
         match self {
             Self::Model => Some("kv_bytes:"),
             Self::Memory => Some("tiers:"),
+            Self::Runtime => Some("per_stage:"),
             Self::Scenario => Some("decode_tokens:"),
             Self::Sweep => Some("axes:"),
             Self::Generator => None,
@@ -62,6 +66,7 @@ impl FileKind {
         match self {
             Self::Model => MODELS,
             Self::Memory => MEMORY_SYSTEMS,
+            Self::Runtime => RUNTIMES,
             Self::Scenario => SCENARIOS,
             Self::Sweep => SWEEPS,
             Self::Generator => GENERATORS,
@@ -73,6 +78,7 @@ impl FileKind {
         match self {
             Self::Model => ("a language model", "--model"),
             Self::Memory => ("a memory system", "--memory"),
+            Self::Runtime => ("a runtime", "--runtime"),
             Self::Scenario => ("a scenario", "tiersim run"),
             Self::Sweep => ("a sweep", "tiersim sweep"),
             Self::Generator => ("a generator of skip sets", "--trace"),

@@ -1,10 +1,10 @@
-//! The models, memory systems, scenarios and traces that are shipped with tiersim: part of the
+//! The models, memory systems, runtimes, scenarios and traces that are shipped with tiersim: part of the
 //! binary, so that it works alone.
 //!
 //! This is the one place where a name becomes the thing that it names. Configurations keep names as
 //! they were typed, as [`Reference::Name`]; reading a configuration reads no other file. What a
-//! scenario names is looked up here when the scenario is checked: [`model`], [`memory`], [`link`],
-//! [`efficiency`], [`generator`], [`open_trace`]. Wherever a name is accepted, so is the path of a
+//! scenario names is looked up here when the scenario is checked: [`model`], [`memory`],
+//! [`runtime`], [`link`], [`efficiency`], [`generator`], [`open_trace`]. Wherever a name is accepted, so is the path of a
 //! file of one's own, but for links and DRAM parts, which may be spelled out in place instead.
 //!
 #![doc = include_str!("../../models/README.md")]
@@ -12,10 +12,12 @@
 mod described;
 mod kind;
 mod parts;
+mod runtimes;
 
 pub use described::parts;
 pub use kind::{FileKind, check_kind};
 pub use parts::{DRAM, LINKS, about_dram, about_link, dram_name, efficiency, link, link_name};
+pub use runtimes::{is_runtime, resolved_runtime, runtime, runtime_file, runtime_names};
 
 use crate::config::{self, ConfigError, Reference};
 use crate::memory::{MemoryConfig, MemorySystem};
@@ -81,6 +83,11 @@ pub const MEMORY_SYSTEMS: &[Shipped] = shipped! {
     "phone" => "models/memory/phone.ron",
     "hbm-lpddr-cxl" => "models/memory/hbm-lpddr-cxl.ron",
     "hbm-dram-nvme" => "models/memory/hbm-dram-nvme.ron",
+};
+
+/// The runtimes, by software and machine; `any` has typical values.
+pub const RUNTIMES: &[Shipped] = shipped! {
+    "ideal" => "models/runtimes/ideal.ron",
 };
 
 /// The scenarios.

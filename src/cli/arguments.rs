@@ -87,12 +87,20 @@ pub(super) fn traces() -> Vec<&'static str> {
     recorded.chain(of_files(catalog::GENERATORS)).collect()
 }
 
+pub(super) fn runtimes() -> Vec<&'static str> {
+    catalog::runtime_names()
+}
+
 pub(super) fn model() -> Offering<clap::builder::StringValueParser> {
     offering(models())
 }
 
 pub(super) fn memory() -> Offering<clap::builder::StringValueParser> {
     offering(memories())
+}
+
+pub(super) fn runtime() -> Offering<clap::builder::StringValueParser> {
+    offering(runtimes())
 }
 
 pub(super) fn scenario() -> Offering<clap::builder::StringValueParser> {
@@ -136,6 +144,7 @@ pub(super) fn offered_beside_paths() -> Vec<Vec<&'static str>> {
             .map(of_files)
             .collect();
     lists.push(traces());
+    lists.push(runtimes());
     lists
 }
 

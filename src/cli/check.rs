@@ -13,7 +13,7 @@ use crate::memory::{MemoryConfig, MemorySystem};
 use crate::runs::Cancel;
 use crate::simulation::{Scenario, ScenarioConfig};
 use crate::sweep::{Plan, SweepConfig};
-use crate::workload::{LanguageModel, ModelConfig, RecordingFormat};
+use crate::workload::{LanguageModel, ModelConfig, RecordingFormat, Runtime, RuntimeConfig};
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,7 +21,7 @@ use std::process::ExitCode;
 /// `tiersim check`.
 #[derive(Args)]
 pub(super) struct CheckArgs {
-    /// Language models, memory systems, scenarios and sweeps (RON), and recorded traces (.parquet,
+    /// Language models, memory systems, runtimes, scenarios and sweeps (RON), and recorded traces (.parquet,
     /// .kvs, .jsonl)
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -75,6 +75,17 @@ fn check_one(path: &Path, cancel: &Cancel) -> Result<String, CliError> {
             Ok(format!("the memory system '{}': {}{}", checked.name(), tiers.join(", "), notes(&checked, &memory)))
         }
         Some(FileKind::Scenario) => scenario(path, &name),
+        Some(FileKind::Runtime) => {
+            let runtime: RuntimeConfig = config::parse(&text, &name)?;
+            let wrong = |error| CliError::Usage(format!("{name}: {error}"));
+            runtime.check().map_err(wrong)?;
+            // Names of tiers can be checked where its memory system is known.
+            if let Some(memory) = runtime.machine.as_deref().and_then(|machine| catalog::memory(machine).ok()) {
+                let memory = MemorySystem::new(&memory).map_err(|error| CliError::Usage(format!("{name}: {error}")))?;
+                Runtime::new(&runtime, &memory).map_err(wrong)?;
+            }
+            Ok(format!("the runtime '{}': {}", runtime.name, runtime.described()))
+        }
         Some(FileKind::Generator) => {
             let generator = catalog::generator(&in_folder(path))?;
             // A few steps are enough to check that its values are within their limits.
@@ -99,7 +110,7 @@ fn notes(system: &MemorySystem, config: &MemoryConfig) -> String {
 
 fn unknown(name: &str) -> CliError {
     CliError::Usage(format!(
-        "{name}: the kind of this file is unknown: start it with LanguageModel(, MemorySystem(, Scenario(, Sweep(, Generated( or Lifelike("
+        "{name}: the kind of this file is unknown: start it with LanguageModel(, MemorySystem(, Runtime(, Scenario(, Sweep(, Generated( or Lifelike("
     ))
 }
 

@@ -31,6 +31,13 @@ const FLAGS: &[Flag] = &[
     flag("model", "MODEL", "model", Names(arguments::models), "The language model, by name or path"),
     flag("memory", "MEMORY", "memory", Names(arguments::memories), "The memory system, by name or path"),
     flag(
+        "runtime",
+        "RUNTIME",
+        "runtime",
+        Names(arguments::runtimes),
+        "The software that runs the model, by name (that of the memory system), with a machine (llama.cpp/any) or path",
+    ),
+    flag(
         "trace",
         "TRACE",
         "trace",

@@ -26,6 +26,9 @@ pub(super) struct ListArgs {
     /// Show the share of its peak that this DRAM part achieves, by granule and read share
     #[arg(long, value_name = "PART", group = "kind", value_parser = arguments::dram(), hide_possible_values = true)]
     dram: Option<String>,
+    /// Show what this runtime costs, by name, with a machine (llama.cpp/any) or path
+    #[arg(long, value_name = "RUNTIME", group = "kind", value_parser = arguments::runtime(), hide_possible_values = true)]
+    runtime: Option<String>,
     /// Show this language model: layers, weights, KV
     #[arg(long, value_name = "MODEL", group = "kind", value_parser = arguments::model(), hide_possible_values = true)]
     model: Option<String>,
@@ -50,16 +53,20 @@ pub(super) struct ListArgs {
 }
 
 pub(super) fn run(args: &ListArgs) -> Result<ExitCode, CliError> {
-    let ListArgs { memory, dram: part, model, link, strategy, scenario, sweep, generator, ron } = args;
+    let ListArgs { memory, dram: part, runtime, model, link, strategy, scenario, sweep, generator, ron } = args;
     let files = [
         (FileKind::Memory, memory.as_ref().filter(|_| *ron)),
         (FileKind::Model, model.as_ref().filter(|_| *ron)),
+        (FileKind::Runtime, runtime.as_ref().filter(|_| *ron)),
         (FileKind::Scenario, scenario.as_ref()),
         (FileKind::Sweep, sweep.as_ref()),
         (FileKind::Generator, generator.as_ref()),
     ];
     if let Some((kind, name)) = files.into_iter().find_map(|(kind, name)| Some((kind, name?))) {
         return show::file(kind, name);
+    }
+    if let Some(name) = runtime {
+        return show::runtime(name);
     }
     match (memory, part, model, link, strategy) {
         (Some(name), ..) => memory_system(name),
@@ -86,6 +93,11 @@ fn all() -> Result<ExitCode, CliError> {
         systems.push((file.name.to_owned(), catalog::memory(file.name)?.about));
     }
     sections.push(("Memory systems (--memory)", systems));
+    let mut runtimes = Vec::new();
+    for file in catalog::RUNTIMES {
+        runtimes.push((file.name.to_owned(), catalog::runtime(file.name, "")?.about));
+    }
+    sections.push(("Runtimes (--runtime)", runtimes));
     let links = catalog::LINKS.iter().map(|(name, _, _)| Ok((name.to_string(), catalog::about_link(name)?)));
     sections.push(("Links (link: \"NAME\" in a tier)", links.collect::<Result<_, CliError>>()?));
     let parts = catalog::DRAM.iter().map(|(name, _, _)| Ok((name.to_string(), catalog::about_dram(name)?)));

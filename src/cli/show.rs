@@ -13,10 +13,12 @@ pub(super) fn file(kind: FileKind, name: &str) -> Result<ExitCode, CliError> {
     let what = match kind {
         FileKind::Model => "model",
         FileKind::Memory => "memory system",
+        FileKind::Runtime => "runtime",
         FileKind::Scenario => "scenario",
         FileKind::Sweep => "sweep",
         FileKind::Generator => "generator",
     };
+    let name = if kind == FileKind::Runtime { catalog::runtime_file(name, "") } else { name };
     let (text, origin) = catalog::text(what, kind.shipped(), name)?;
     catalog::check_kind(&text, &origin, kind)?;
     print(text.trim_end())?;
@@ -47,6 +49,27 @@ pub(super) fn model(name: &str) -> Result<ExitCode, CliError> {
         model.token_bytes().rounded()
     ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a runtime costs, and where its figures are from.
+pub(super) fn runtime(name: &str) -> Result<ExitCode, CliError> {
+    let runtime = catalog::runtime(name, "")?;
+    let machine = match &runtime.machine {
+        Some(machine) => format!("Measured on {machine}."),
+        None if runtime.is_ideal() => String::new(),
+        None => "Typical values: not fitted on one machine.".to_owned(),
+    };
+    let mut text = format!("{}: {}\n\n{}. {machine}", runtime.name, runtime.about, capital(&runtime.described()));
+    if !runtime.source.is_empty() {
+        text += &format!("\nSource: {}", runtime.source);
+    }
+    print(&format!("{}\nIts file, to start from: tiersim list --runtime {name} --ron", text.trim_end()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 pub(super) fn link(name: &str) -> Result<ExitCode, CliError> {

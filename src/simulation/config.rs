@@ -8,7 +8,7 @@ use crate::catalog;
 use crate::config::{self, ConfigError, Reference};
 use crate::memory::MemoryConfig;
 use crate::strategy::{BoundKind, Strategy};
-use crate::workload::{ComputeConfig, ModelConfig, RecordedConfig, TraceConfig};
+use crate::workload::{ComputeConfig, ModelConfig, RecordedConfig, RuntimeConfig, TraceConfig};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -56,6 +56,22 @@ pub struct ScenarioConfig {
     /// How fast the chip computes; infinitely fast where not given.
     #[serde(default)]
     pub compute: Option<ComputeConfig>,
+    /// The software that runs the model, and what its kernels achieve: `ideal` where not given.
+    #[serde(default = "ideal", skip_serializing_if = "is_ideal")]
+    pub runtime: Reference<RuntimeConfig>,
+}
+
+/// The runtime of a scenario that names none.
+fn ideal() -> Reference<RuntimeConfig> {
+    Reference::Inline(RuntimeConfig::default())
+}
+
+/// Whether a runtime is the one of scenarios that name none, which results do not spell out.
+fn is_ideal(runtime: &Reference<RuntimeConfig>) -> bool {
+    match runtime {
+        Reference::Name(name) => name == RuntimeConfig::IDEAL,
+        Reference::Inline(runtime) => runtime.is_ideal(),
+    }
 }
 
 fn one() -> u32 {
@@ -101,6 +117,11 @@ impl ScenarioConfig {
         }
         if let Reference::Name(name) = &mut self.memory
             && !shipped(catalog::MEMORY_SYSTEMS, name)
+        {
+            *name = seen_from_here(name);
+        }
+        if let Reference::Name(name) = &mut self.runtime
+            && !catalog::is_runtime(name)
         {
             *name = seen_from_here(name);
         }

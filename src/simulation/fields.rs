@@ -96,8 +96,9 @@ impl Fields {
     /// [`FieldError::Value`] if it has a path that is not Unicode.
     pub fn new(config: &ScenarioConfig) -> Result<Self, FieldError> {
         let mut fields = Self { tree: as_tree(&config)? };
-        // Not written where it is 0, but a field all the same.
+        // Not written where they are 0 or ideal, but fields all the same.
         fields.tree["warmup_steps"] = config.warmup_steps.into();
+        fields.tree["runtime"] = as_tree(&config.runtime)?;
         fields.complete_strategy();
         Ok(fields)
     }
@@ -107,6 +108,7 @@ impl Fields {
     /// # Errors
     /// [`FieldError`] if there is no such field.
     pub fn get(&mut self, path: &str) -> Result<&Value, FieldError> {
+        self.read_in_runtime(path)?;
         find(&mut self.tree, path).map(|value| &*value)
     }
 
@@ -118,6 +120,7 @@ impl Fields {
     /// right for the field is found by [`config`](Self::config).
     pub fn set(&mut self, path: &str, value: Value) -> Result<(), FieldError> {
         let value = spelled_out(path, value)?;
+        self.read_in_runtime(path)?;
         *find(&mut self.tree, path)? = value;
         if path == "strategy" {
             self.complete_strategy();
@@ -165,6 +168,17 @@ impl Fields {
         Ok(ScenarioConfig { model: model.into(), memory: memory.into(), ..config })
     }
 
+    /// Reads in the runtime if it is named and `path` leads into it: which file its name stands for
+    /// depends on the memory system.
+    fn read_in_runtime(&mut self, path: &str) -> Result<(), FieldError> {
+        let leads_into = path.starts_with("runtime.");
+        if let Some(name) = self.tree["runtime"].as_str().filter(|_| leads_into) {
+            let memory = find(&mut self.tree.clone(), "memory.name")?.as_str().unwrap_or_default().to_owned();
+            self.tree["runtime"] = as_tree(&catalog::runtime(name, &memory)?)?;
+        }
+        Ok(())
+    }
+
     /// Adds the fields of the strategy that are not written where they have their defaults.
     fn complete_strategy(&mut self) {
         if let Some(strategy) = self.tree["strategy"].as_object_mut() {
@@ -205,6 +219,9 @@ pub fn spelled_out(path: &str, value: Value) -> Result<Value, FieldError> {
                 as_tree(&TraceConfig::Recorded(Path::new(name).to_path_buf().into()))
             }
         },
+        // Its file depends on the memory system, which may change.
+        "runtime" if catalog::is_runtime(name) => Ok(value),
+        "runtime" => as_tree(&catalog::runtime(name, "")?),
         path => Ok(named(path, name)?.unwrap_or(value)),
     }
 }

@@ -4,7 +4,7 @@ use crate::config::{ConfigError, NameError};
 use crate::memory::MemoryError;
 use crate::strategy::ChargedError;
 use crate::units::Bytes;
-use crate::workload::{ComputeError, MAX_TOKENS, ModelError, TraceError};
+use crate::workload::{ComputeError, MAX_TOKENS, ModelError, RuntimeError, TraceError};
 use thiserror::Error;
 
 /// The most tokens of a page.
@@ -24,6 +24,8 @@ pub enum ScenarioError {
     Model(#[from] ModelError),
     #[error("memory: {0}")]
     Memory(#[from] MemoryError),
+    #[error("runtime: {0}")]
+    Runtime(#[from] RuntimeError),
     #[error("{0}")]
     Trace(#[from] TraceError),
     #[error("{0}")]

@@ -121,7 +121,8 @@ pub fn run_in_lockstep<P: Probe>(
 
 /// The workload of a scenario: it decodes one sequence.
 fn decode(scenario: &Scenario, parts: &Parts, skips: Box<dyn SkipSource + Send>) -> Result<Decode, RunError> {
-    Decode::new(scenario.model(), scenario.shape(), skips, parts.look_ahead()).map_err(at_first_step)
+    let decode = Decode::new(scenario.model(), scenario.shape(), skips, parts.look_ahead()).map_err(at_first_step)?;
+    Ok(decode.with_runtime(scenario.runtime()))
 }
 
 fn at_first_step(source: TraceError) -> RunError {

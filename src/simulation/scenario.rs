@@ -14,7 +14,9 @@ use crate::config::{Reference, check_name};
 use crate::memory::MemorySystem;
 use crate::strategy::{BoundKind, ChargedBound, ChargedError, StepBound, Strategy};
 use crate::units::{PageSize, SequenceId};
-use crate::workload::{LanguageModel, MAX_TOKENS, Regions, Roofline, Shape, Stage, StoredSkips, TraceConfig, stages};
+use crate::workload::{
+    LanguageModel, MAX_TOKENS, Regions, Roofline, Runtime, Shape, Stage, StoredSkips, TraceConfig, stages,
+};
 use std::sync::Arc;
 
 /// A scenario that the engine may trust.
@@ -23,6 +25,7 @@ pub struct Scenario {
     pub(super) resolved: ScenarioConfig,
     pub(super) model: LanguageModel,
     pub(super) memory: MemorySystem,
+    runtime: Runtime,
     roofline: Option<Roofline>,
     /// Its skip sets, where another run has them already.
     pub(super) stored: Option<Arc<StoredSkips>>,
@@ -52,8 +55,12 @@ impl Scenario {
         check_name(&config.name).map_err(ScenarioError::Name)?;
         let model = LanguageModel::new(&model_config)?;
         let memory = MemorySystem::new(&memory_config)?;
+        let runtime_config = catalog::resolved_runtime(config.runtime, &memory_config.name)?;
+        let runtime = Runtime::new(&runtime_config, &memory)?;
+        let memory = memory.with_kernels(runtime.tiers_with_reaches());
         config.model = Reference::Inline(model_config);
         config.memory = Reference::Inline(memory_config);
+        config.runtime = Reference::Inline(runtime_config);
 
         if !(1..=Self::MAX_PAGE_TOKENS).contains(&config.page_tokens) {
             return Err(ScenarioError::PageTokens(config.page_tokens));
@@ -75,6 +82,7 @@ impl Scenario {
             resolved: config,
             model,
             memory,
+            runtime,
             roofline,
             stored: None,
             idealization: Idealization::NONE,
@@ -94,7 +102,8 @@ impl Scenario {
     pub fn channel_by_channel(config: ScenarioConfig) -> Result<Self, ScenarioError> {
         let mut scenario = Self::new(config)?;
         if let Reference::Inline(memory) = &scenario.resolved.memory {
-            scenario.memory = MemorySystem::channel_by_channel(memory)?;
+            let memory = MemorySystem::channel_by_channel(memory)?;
+            scenario.memory = memory.with_kernels(scenario.runtime.tiers_with_reaches());
         }
         Ok(scenario)
     }
@@ -150,6 +159,12 @@ impl Scenario {
     #[must_use]
     pub fn memory(&self) -> &MemorySystem {
         &self.memory
+    }
+
+    /// The runtime: what software and kernels cost on the memory system.
+    #[must_use]
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
     }
 
     /// The strategy.
@@ -209,7 +224,8 @@ impl Scenario {
     /// The bound of steps of `stages`, which read `regions`, on its machine.
     #[must_use]
     pub fn bound_of(&self, stages: &[Stage], regions: &Regions) -> StepBound {
-        StepBound::new(stages, regions, &self.memory, self.roofline, self.weight_prefetch() > 0)
+        let overlap = self.weight_prefetch() > 0;
+        StepBound::new(stages, regions, &self.memory, &self.runtime, self.roofline, overlap)
     }
 
     /// Everything of it that occupies memory.
@@ -221,12 +237,15 @@ impl Scenario {
     /// The stages of its steps, which read `regions`.
     #[must_use]
     pub fn stages(&self, regions: &Regions) -> Vec<Stage> {
-        stages(&self.model, regions, &[SequenceId::default()])
+        let mut stages = stages(&self.model, regions, &[SequenceId::default()]);
+        self.runtime.charge(&mut stages, 1);
+        stages
     }
 
     pub(super) fn charged(&self) -> Result<ChargedBound, ChargedError> {
         let overlap = self.weight_prefetch() > 0;
         let (regions, page_size) = (self.regions(), self.shape().page_size);
-        ChargedBound::new(&self.stages(&regions), &regions, &self.memory, self.roofline, overlap, page_size)
+        let stages = self.stages(&regions);
+        ChargedBound::new(&stages, &regions, &self.memory, &self.runtime, self.roofline, overlap, page_size)
     }
 }

@@ -71,6 +71,12 @@ impl SimTime {
         Self(self.0.saturating_sub(earlier.0))
     }
 
+    /// So many spans like this one, at most [`MAX`](Self::MAX).
+    #[must_use]
+    pub const fn times(self, count: u64) -> Self {
+        Self(self.0.saturating_mul(count))
+    }
+
     /// As a person reads it: four significant digits or a little more, and the unit that fits.
     #[must_use]
     pub fn rounded(self) -> String {

@@ -6,6 +6,7 @@
 
 use super::compute::StageFlop;
 use super::region::Regions;
+use super::runtime::Runtime;
 use super::step::{Amount, Append, Next, Read, Stage, StepPlan, Workload};
 use super::trace::{Shape, SkipSource, TraceError, TraceWindow};
 use super::{LanguageModel, ModelStage};
@@ -41,6 +42,17 @@ impl Decode {
             steps: shape.decode,
             regions,
         })
+    }
+}
+
+impl Decode {
+    /// The same with the fixed times of `runtime`.
+    #[must_use]
+    pub fn with_runtime(mut self, runtime: &Runtime) -> Self {
+        let mut stages = self.stages.to_vec();
+        runtime.charge(&mut stages, 1);
+        self.stages = stages.into();
+        self
     }
 }
 

@@ -22,6 +22,7 @@ mod format;
 mod label;
 mod model;
 mod region;
+mod runtime;
 mod step;
 pub(crate) mod tokens;
 mod trace;
@@ -37,6 +38,7 @@ pub use format::{Format, FormatError};
 pub use label::{PerLabel, StageLabel};
 pub use model::{LanguageModel, LayerKv, LayersConfig, ModelConfig, ModelError, ModelStage, Weights, WeightsConfig};
 pub use region::{Contents, Region, Regions};
+pub use runtime::{BySize, ReachClass, ReachConfig, Runtime, RuntimeConfig, RuntimeError};
 pub use step::{Amount, Append, Free, Next, Read, Stage, StageReads, StepPlan, Workload};
 pub use tokens::TokenSet;
 pub use trace::{

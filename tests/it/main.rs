@@ -33,6 +33,7 @@ mod readmes;
 mod refused_memory;
 mod replay;
 mod results;
+mod runtimes;
 mod strategies;
 mod sweeps;
 mod traces;

@@ -361,7 +361,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         }
         plan.frees.iter().for_each(|free| self.free(machine, *free));
         let residency = self.moves.residency_at(machine.now(), machine.fabric());
-        self.reads.begin_step(plan, residency);
+        self.reads.begin_step(plan, residency, self.workload.regions(), self.scenario.runtime());
         self.note_load(plan);
     }
 

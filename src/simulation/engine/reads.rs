@@ -3,12 +3,12 @@
 use super::Run;
 use super::completions::Purpose;
 use super::writes::HeldRead;
-use crate::memory::{Machine, Path, Pattern, PerTier, Reach, Request, TransferClass, TransferId, Urgency};
+use crate::memory::{Machine, Path, Pattern, PerTier, Reach, Request, TierId, TransferClass, TransferId, Urgency};
 use crate::simulation::probe::{Ends, Probe};
 use crate::simulation::residency::{PagedRegion, Residency};
 use crate::strategy::Late;
 use crate::units::{Bytes, PageSize, RegionId, StageId, Table};
-use crate::workload::{Amount, Skipped, Stage, StepPlan, Workload};
+use crate::workload::{Amount, Contents, Format, Regions, Runtime, Skipped, Stage, StepPlan, Workload};
 use std::sync::Arc;
 
 /// The reads of the present step, by stage.
@@ -17,6 +17,8 @@ pub(super) struct StepReads {
     stages: Option<Arc<[Stage]>>,
     /// What each stage reads of its weights from each tier.
     weights: Table<StageId, PerTier<Bytes>>,
+    /// The reach of these reads; empty where all reach the full bandwidth.
+    reaches: Table<StageId, PerTier<Reach>>,
     /// Reads that have been issued and are not complete.
     outstanding: Table<StageId, u32>,
     /// Weight reads that were issued early and are not complete.
@@ -44,6 +46,7 @@ impl StepReads {
         Self {
             stages: None,
             weights: Table::new(),
+            reaches: Table::new(),
             outstanding: Table::new(),
             early: Table::new(),
             next: StageId::default(),
@@ -57,11 +60,15 @@ impl StepReads {
     }
 
     /// Nothing of the step is issued yet. O(1) if its stages are those of the step before.
-    pub fn begin_step(&mut self, plan: &StepPlan, residency: &Residency) {
+    pub fn begin_step(&mut self, plan: &StepPlan, residency: &Residency, regions: &Regions, runtime: &Runtime) {
         self.next = StageId::default();
         if self.is_new(plan) {
             let tiers = self.kv.len();
             self.weights = plan.stages.iter().map(|stage| weight_reads(stage, residency, tiers)).collect();
+            if runtime.tiers_with_reaches().next().is_some() {
+                let reaches = |stage| weight_reaches(stage, residency, regions, runtime, tiers);
+                self.reaches = plan.stages.iter().map(reaches).collect();
+            }
             self.outstanding = Table::filled(plan.stages.len(), 0);
             self.early = Table::filled(plan.stages.len(), Vec::with_capacity(tiers));
             self.stages = Some(Arc::clone(&plan.stages));
@@ -71,6 +78,11 @@ impl StepReads {
     /// What `stage` reads of its weights from each tier.
     pub fn weights(&self, stage: StageId) -> &PerTier<Bytes> {
         &self.weights[stage]
+    }
+
+    /// The share of the bandwidth of `tier` that `stage` reaches when it reads its weights.
+    fn weights_reach(&self, stage: StageId, tier: TierId) -> Reach {
+        self.reaches.get(stage).map_or(Reach::FULL, |reaches| reaches[tier])
     }
 
     /// How many reads of `stage` have been issued and are not complete.
@@ -130,7 +142,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
                 granule: bytes,
                 pattern: Pattern::Streams,
                 urgency,
-                reach: Reach::FULL,
+                reach: self.reads.weights_reach(stage, tier),
                 tag: Purpose::Read { stage, tier },
             });
             self.reads.outstanding[stage] += 1;
@@ -168,7 +180,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
                 granule,
                 pattern: Pattern::Random,
                 urgency: Urgency::Due,
-                reach: Reach::FULL,
+                reach: self.scenario.runtime().kv_reach(tier, kv.bytes),
                 tag: Purpose::Read { stage: id, tier },
             };
             self.reads.outstanding[id] += 1;
@@ -256,6 +268,30 @@ fn weight_reads(stage: &Stage, residency: &Residency, tiers: usize) -> PerTier<B
         }
     }
     reads
+}
+
+/// The reach of what a stage reads of its weights from each tier.
+fn weight_reaches(
+    stage: &Stage,
+    residency: &Residency,
+    regions: &Regions,
+    runtime: &Runtime,
+    tiers: usize,
+) -> PerTier<Reach> {
+    let mut pieces: Vec<(Option<Format>, PerTier<Bytes>)> = Vec::new();
+    for read in &stage.reads {
+        if let (Amount::Evenly(bytes), Contents::Weights { weights, .. }) =
+            (read.amount, &regions.region(read.region).contents)
+        {
+            let mut reads = PerTier::filled(tiers, Bytes::ZERO);
+            spread(bytes, residency.weights(read.region), &mut reads);
+            pieces.push((weights.format, reads));
+        }
+    }
+    PerTier::from_fn(tiers, |tier| {
+        let on_tier: Vec<_> = pieces.iter().map(|(format, reads)| (*format, reads[tier])).collect();
+        runtime.weights_reach(tier, &on_tier)
+    })
 }
 
 /// Adds a read of `bytes`, spread evenly over the `stored` bytes, to `reads`. The share of the

@@ -1,11 +1,11 @@
 //! The bound for two tiers, as a fractional knapsack, where external memory can hold all that HBM
 //! does not.
 
-use super::stage::{BoundStage, Piece};
+use super::stage::{BoundStage, kv_cost};
 use super::{BoundReads, KvLoad, lower_bound, tolerance};
 use crate::memory::{MemorySystem, PerTier, TierId};
 use crate::units::{RegionId, SimTime};
-use crate::workload::{Regions, Roofline, Stage};
+use crate::workload::{Regions, Roofline, Runtime, Stage};
 use ordered_float::OrderedFloat;
 use std::cmp::Reverse;
 
@@ -15,6 +15,14 @@ use std::cmp::Reverse;
 /// the least, each stage up to its best ratio: a fractional knapsack, whose greedy solution is the
 /// optimum (Dantzig 1957). Where compute takes longer than the external reads would, there is
 /// nothing to save below it.
+///
+/// # Reaches
+/// Where kernels do not reach all of a tier's bandwidth, a byte takes more of it: `c` on HBM, `e` on
+/// external memory, different for weights and KV. What is placed is then the work on HBM, `u = c h`.
+/// With k the largest `e / c` of a stage and E its work if all of it were external, it takes at
+/// least `max(u / BW_hbm, (E - k u) / BW_ext)`: exactly that where `e / c` is the same for all that
+/// it reads. A stage is worth filling up to `u = E BW_hbm / (BW_ext + k BW_hbm)`, and a byte stored
+/// on HBM is worth `k c` times the reads that fall on it.
 ///
 /// Computed in floats of 53 bits, whose error is below 10^-12 of a step. O(stages + KV regions) a
 /// step.
@@ -28,6 +36,11 @@ pub(super) struct Knapsack {
     /// With `weight_prefetch`, the reads of a step may overlap: all of it counts as one stage.
     overlap: bool,
     stages: Vec<BoundStage>,
+    runtime: Runtime,
+    /// By stage, the largest ratio of what a byte costs on external memory and on HBM.
+    relief: Vec<f64>,
+    /// The largest of all stages.
+    most_relief: f64,
     /// Of the last step, by stage.
     reads: Vec<Reads>,
     /// What may be stored on HBM, the most read for its size first.
@@ -42,6 +55,8 @@ struct Item {
     kind: Kind,
     /// Reads per stored byte.
     density: f64,
+    /// What a byte takes of HBM's bandwidth, and of that of external memory.
+    costs: [f64; 2],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -62,11 +77,14 @@ impl Item {
     }
 }
 
-/// What a stage, or the step as a whole, reads and computes in the last step.
+/// What a stage, or the step as a whole, reads and computes in the last step, in bytes at full
+/// reach: of weights and KV if all of it is external, and what is on HBM.
 #[derive(Clone, Copy, Debug, Default)]
 struct Reads {
     weights: f64,
     kv: f64,
+    /// How much less external work there is for each unit on HBM.
+    relief: f64,
     /// What may still usefully be read from HBM, and what is.
     useful: f64,
     on_hbm: f64,
@@ -78,44 +96,79 @@ struct Reads {
 /// The error of the floats, relative to the whole.
 const FLOAT_ERROR: f64 = 1e-12;
 
+const HBM: TierId = TierId::HBM;
+const EXTERNAL: TierId = TierId::new(1);
+
 impl Knapsack {
     pub fn new(
         stages: &[Stage],
         regions: &Regions,
         system: &MemorySystem,
+        runtime: &Runtime,
         roofline: Option<Roofline>,
         overlap: bool,
     ) -> Self {
         let bandwidth = |tier: usize| system.tiers()[tier].wire_bandwidth.as_f64() / SimTime::PS_PER_SECOND as f64;
-        let stages = BoundStage::all(stages, regions);
+        let stages = BoundStage::all(stages, regions, 2, runtime);
         let mut items = Vec::new();
         for (index, stage) in stages.iter().enumerate() {
-            let mut item = |region, kind, density| items.push(Item { stage: index, region, kind, density });
-            for Piece { region, stored, read } in stage.weights.iter().copied() {
-                item(region, Kind::Weights(read), if stored > 0.0 { read / stored } else { 0.0 });
+            let mut item =
+                |region, kind, density, costs| items.push(Item { stage: index, region, kind, density, costs });
+            for piece in &stage.weights {
+                let density = if piece.stored > 0.0 { piece.read / piece.stored } else { 0.0 };
+                item(piece.region, Kind::Weights(piece.read), density, [piece.costs[HBM], piece.costs[EXTERNAL]]);
             }
-            stage.kv.iter().for_each(|(region, bytes)| item(*region, Kind::Kv(*bytes), 1.0));
+            stage.kv.iter().for_each(|(region, bytes)| item(*region, Kind::Kv(*bytes), 1.0, [1.0, 1.0]));
         }
         items.retain(|item| item.density > 0.0);
-        items.sort_by_key(|item| Reverse(OrderedFloat(item.density)));
-        Self {
+        let mut knapsack = Self {
             capacity: system.tiers()[TierId::HBM.index()].capacity.as_f64(),
-            tolerance: tolerance(system, stages.len()),
+            tolerance: tolerance(system, runtime, stages.len()),
             hbm: bandwidth(0),
             external: bandwidth(1),
             roofline,
             overlap,
             reads: vec![Reads::default(); stages.len()],
+            relief: vec![1.0; stages.len()],
+            most_relief: 1.0,
+            runtime: runtime.clone(),
             stages,
             items,
+        };
+        knapsack.sort();
+        knapsack
+    }
+
+    /// Sets what KV costs in a step, and the order of items that follows from it.
+    fn price(&mut self, load: &KvLoad) {
+        if !self.runtime.has_kv_reaches() {
+            return;
         }
+        for item in self.items.iter_mut().filter(|item| matches!(item.kind, Kind::Kv(_))) {
+            let kv = self.stages[item.stage].kv_read(load);
+            item.costs = [HBM, EXTERNAL].map(|tier| kv_cost(&self.runtime, tier, kv, 2));
+        }
+        self.sort();
+    }
+
+    /// Puts what is worth most for its size first.
+    fn sort(&mut self) {
+        self.relief.fill(0.0);
+        for item in &self.items {
+            let relief = &mut self.relief[item.stage];
+            *relief = relief.max(item.costs[1] / item.costs[0]);
+        }
+        self.most_relief = self.relief.iter().copied().fold(0.0, f64::max);
+        let (relief, most) = (&self.relief, self.most_relief);
+        let of_stage = |item: &Item| if self.overlap { most } else { relief[item.stage] };
+        self.items.sort_by_key(|item| Reverse(OrderedFloat(item.density * item.costs[0] * of_stage(item))));
     }
 
     /// The bound of a step.
     pub fn step(&mut self, load: &KvLoad) -> SimTime {
         let all = self.fill(load, |_, _| {});
         let time = |reads: &Reads| {
-            let external = reads.weights + reads.kv - reads.on_hbm;
+            let external = reads.weights + reads.kv - reads.relief * reads.on_hbm;
             (external / self.external).max(reads.on_hbm / self.hbm).max(reads.compute) + reads.fixed
         };
         let total = if self.overlap { time(&all) } else { self.reads.iter().map(time).sum() };
@@ -126,14 +179,13 @@ impl Knapsack {
     pub fn reads(&mut self, load: &KvLoad) -> BoundReads {
         let mut reads = BoundReads::new();
         let nothing = || PerTier::filled(2, 0.0);
-        let external = TierId::new(1);
         for item in &self.items {
-            reads.or_insert_with(item.region, nothing)[external] = item.read(load);
+            reads.or_insert_with(item.region, nothing)[EXTERNAL] = item.read(load);
         }
         self.fill(load, |region, taken| {
             let of_region = reads.or_insert_with(region, nothing);
-            of_region[TierId::HBM] += taken;
-            of_region[external] -= taken;
+            of_region[HBM] += taken;
+            of_region[EXTERNAL] -= taken;
         });
         reads
     }
@@ -141,28 +193,32 @@ impl Knapsack {
     /// Fills HBM for a step, and calls `take` with the bytes of each region that are read from
     /// there. Returns the reads of the step as a whole; those of each stage are in `self.reads`.
     fn fill(&mut self, load: &KvLoad, mut take: impl FnMut(RegionId, f64)) -> Reads {
-        let ratio = self.hbm / (self.hbm + self.external);
+        self.price(load);
+        let bandwidths = [self.hbm, self.external];
         let mut all = Reads::default();
-        for (stage, reads) in self.stages.iter().zip(&mut self.reads) {
-            let (weights, kv) = (stage.weights_read(), stage.kv_read(load));
+        for ((stage, reads), relief) in self.stages.iter().zip(&mut self.reads).zip(&self.relief) {
+            let kv = stage.kv_read(load);
             let (compute, fixed) = (stage.compute(self.roofline, kv), stage.fixed);
-            *reads = Reads { weights, kv, compute, fixed, ..Reads::default() };
-            reads.useful = useful(reads, ratio, self.external);
+            let (weights, kv) = (stage.weights_work(EXTERNAL), kv * kv_cost(&self.runtime, EXTERNAL, kv, 2));
+            *reads = Reads { weights, kv, relief: *relief, compute, fixed, ..Reads::default() };
+            reads.useful = useful(reads, bandwidths);
             all.weights += reads.weights;
             all.kv += reads.kv;
             // Reads of other stages may overlap what a stage must wait for.
             all.compute += reads.compute + reads.fixed;
         }
-        all.useful = useful(&all, ratio, self.external);
+        all.relief = self.most_relief;
+        all.useful = useful(&all, bandwidths);
 
         let mut free = self.capacity;
         for item in &self.items {
             let reads = &mut self.reads[item.stage];
             let useful = if self.overlap { &mut all.useful } else { &mut reads.useful };
-            let taken = item.read(load).min(*useful).min(free * item.density);
+            let [cost, _] = item.costs;
+            let taken = (item.read(load) * cost).min(*useful).min(free * item.density * cost);
             *useful -= taken;
-            free -= taken / item.density;
-            take(item.region, taken);
+            free -= taken / (item.density * cost);
+            take(item.region, taken / cost);
             if self.overlap {
                 all.on_hbm += taken;
             } else {
@@ -175,9 +231,13 @@ impl Knapsack {
 
 /// The most that is worth reading from HBM: the best ratio, or what leaves as much external as
 /// compute hides.
-fn useful(reads: &Reads, ratio: f64, external: f64) -> f64 {
+fn useful(reads: &Reads, [hbm, external]: [f64; 2]) -> f64 {
     let all = reads.weights + reads.kv;
-    (all * ratio).min(all - reads.compute * external).max(0.0)
+    if all == 0.0 {
+        return 0.0;
+    }
+    let ratio = hbm / (reads.relief * hbm + external);
+    (all * ratio).min((all - reads.compute * external) / reads.relief).max(0.0)
 }
 
 #[cfg(test)]
@@ -276,9 +336,9 @@ mod tests {
             let load = load(&active, 100);
             let kv = model.token_bytes().times(100);
             let knapsack =
-                |overlap: bool| Knapsack::new(&stages, &regions, &system, None, overlap).step(&load).as_ps() as f64;
+                |overlap: bool| Knapsack::new(&stages, &regions, &system, &Runtime::ideal(2), None, overlap).step(&load).as_ps() as f64;
             let program =
-                |overlap: bool| Program::new(&stages, &regions, &system, None, overlap).step(kv, &load).as_ps() as f64;
+                |overlap: bool| Program::new(&stages, &regions, &system, &Runtime::ideal(2), None, overlap).step(kv, &load).as_ps() as f64;
             let bound = knapsack(false);
             let twin = by_prices(&model, &system, &active);
             prop_assert!((bound - twin).abs() <= 1.0 + 1e-6 * twin, "{} against {}", bound, twin);
@@ -296,7 +356,8 @@ mod tests {
         let fits = model(&[(1000, 1000, 1000, 1000, 100)]);
         let regions = Regions::new(&fits, 1);
         let stages = stages(&fits, &regions, &[SequenceId::default()]);
-        let knapsack = |system: &MemorySystem| Knapsack::new(&stages, &regions, system, None, false);
+        let knapsack =
+            |system: &MemorySystem| Knapsack::new(&stages, &regions, system, &Runtime::ideal(2), None, false);
         let bound = |capacity: u64| knapsack(&system(capacity)).step(&load(&[5], 5)).as_ps();
         assert_eq!(bound(1 << 30), (2_500_000u64).div_ceil(5815));
         // Room for 10 B on HBM: it saves 10 B of external reads.

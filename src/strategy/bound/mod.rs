@@ -22,7 +22,7 @@ pub use charged::{BoundKind, ChargedBound, ChargedError};
 
 use crate::memory::{Fabric, MemorySystem, PerTier, ResidencyKind, Tier, TierId};
 use crate::units::{Bytes, RegionId, SimTime, Table};
-use crate::workload::{Regions, Roofline, Stage};
+use crate::workload::{Regions, Roofline, Runtime, Stage};
 use knapsack::Knapsack;
 use program::Program;
 use single::SingleTier;
@@ -50,21 +50,23 @@ pub struct KvLoad {
 }
 
 impl StepBound {
-    /// For steps of `stages`, which read `regions`, on `system`; `overlap` where stages may
-    /// overlap, so that the step as a whole takes the stage's place.
+    /// For steps of `stages`, which read `regions`, on `system` with the reaches of `runtime` (its
+    /// fixed times are those of the stages); `overlap` where stages may overlap, so that the step
+    /// as a whole takes the stage's place.
     #[must_use]
     pub fn new(
         stages: &[Stage],
         regions: &Regions,
         system: &MemorySystem,
+        runtime: &Runtime,
         roofline: Option<Roofline>,
         overlap: bool,
     ) -> Self {
         let tiers = system.tiers().len();
         Self {
-            single: (tiers == 1).then(|| SingleTier::new(stages, regions, system, roofline, overlap)),
-            knapsack: (tiers == 2).then(|| Knapsack::new(stages, regions, system, roofline, overlap)),
-            program: Program::new(stages, regions, system, roofline, overlap),
+            single: (tiers == 1).then(|| SingleTier::new(stages, regions, system, runtime, roofline, overlap)),
+            knapsack: (tiers == 2).then(|| Knapsack::new(stages, regions, system, runtime, roofline, overlap)),
+            program: Program::new(stages, regions, system, runtime, roofline, overlap),
             // With a copy of all on the slowest tier, what is read from it is not limited by what
             // it holds.
             slowest: match system.residency() {
@@ -117,13 +119,14 @@ fn lower_bound(picoseconds: f64, relative: f64, absolute: f64) -> SimTime {
 
 /// By how many picoseconds a step of so many stages may end early, as a transfer is complete when
 /// it lacks less than [`Fabric::TOLERANCE`](crate::memory::Fabric::TOLERANCE) bytes: of each stage,
-/// the weights and the KV on the slowest tier, in as many parts as that has ports.
-fn tolerance(system: &MemorySystem, stages: usize) -> f64 {
+/// the weights and the KV on the slowest tier, in as many parts as that has ports, at the least
+/// reach.
+fn tolerance(system: &MemorySystem, runtime: &Runtime, stages: usize) -> f64 {
     let of_tier = |(id, tier): (TierId, &Tier)| {
         system.ports(id).len() as f64 * SimTime::PS_PER_SECOND as f64 / tier.wire_bandwidth.as_f64()
     };
     let a_byte = system.tier_ids().zip(system.tiers()).map(of_tier).fold(0.0, f64::max);
-    2.0 * stages as f64 * Fabric::<()>::TOLERANCE * a_byte
+    2.0 * stages as f64 * Fabric::<()>::TOLERANCE * a_byte / runtime.least_share()
 }
 
 #[cfg(test)]
@@ -151,6 +154,9 @@ mod tests {
         let regions = Regions::new(&model, 1);
         let stages = stages(&model, &regions, &[SequenceId::default()]);
         let nothing = KvLoad { stored: Table::filled(1, 0), read: Table::filled(1, 0) };
-        assert_eq!(StepBound::new(&stages, &regions, &memory, None, false).step(&nothing).as_ps(), 90_000);
+        assert_eq!(
+            StepBound::new(&stages, &regions, &memory, &Runtime::ideal(2), None, false).step(&nothing).as_ps(),
+            90_000
+        );
     }
 }

@@ -1,11 +1,11 @@
 //! The bound for any number of tiers, as a linear program.
 
 use super::linear::{Linear, Solved};
-use super::stage::BoundStage;
+use super::stage::{BoundStage, kv_cost};
 use super::{BoundReads, KvLoad, lower_bound, tolerance};
-use crate::memory::{MemorySystem, PerTier, ResidencyKind};
+use crate::memory::{MemorySystem, PerTier, ResidencyKind, TierId};
 use crate::units::{Bytes, RegionId, SimTime};
-use crate::workload::{Regions, Roofline, Stage};
+use crate::workload::{Regions, Roofline, Runtime, Stage};
 use good_lp::{Expression, Variable};
 
 /// Stages that read and store the same are one *kind*; as the problem is convex, each of a kind may
@@ -23,6 +23,7 @@ pub(super) struct Program {
     overlap: bool,
     tolerance: f64,
     stages: Vec<BoundStage>,
+    runtime: Runtime,
     /// Of the last step.
     kinds: Vec<Kind>,
 }
@@ -31,8 +32,8 @@ pub(super) struct Program {
 #[derive(Clone, Debug)]
 struct Kind {
     count: f64,
-    /// Of each piece of the weights, what is stored and read.
-    weights: Vec<(f64, f64)>,
+    /// Of each piece of the weights, what is stored and read, and what a byte costs on each tier.
+    weights: Vec<(f64, f64, PerTier<f64>)>,
     /// What is read of KV.
     kv: f64,
     /// In picoseconds.
@@ -56,9 +57,11 @@ const SOLVER_ERROR: f64 = 1e-7;
 impl Kind {
     /// Whether `stage` is of this kind in a step in which it reads and computes so much.
     fn is_of(&self, stage: &BoundStage, kv: f64, compute: f64) -> bool {
-        let weights = stage.weights.iter().map(|piece| (piece.stored, piece.read));
+        let weights = stage.weights.iter().map(|piece| (piece.stored, piece.read, &piece.costs));
         let same_times = self.compute == compute && self.fixed == stage.fixed;
-        self.kv == kv && same_times && weights.eq(self.weights.iter().copied())
+        self.kv == kv
+            && same_times
+            && weights.eq(self.weights.iter().map(|(stored, read, costs)| (*stored, *read, costs)))
     }
 }
 
@@ -67,6 +70,7 @@ impl Program {
         stages: &[Stage],
         regions: &Regions,
         system: &MemorySystem,
+        runtime: &Runtime,
         roofline: Option<Roofline>,
         overlap: bool,
     ) -> Self {
@@ -84,8 +88,9 @@ impl Program {
             bandwidth: system.tiers().iter().map(|tier| tier.wire_bandwidth.as_f64() / per_second).collect(),
             roofline,
             overlap,
-            tolerance: tolerance(system, stages.len()),
-            stages: BoundStage::all(stages, regions),
+            tolerance: tolerance(system, runtime, stages.len()),
+            stages: BoundStage::all(stages, regions, system.tiers().len(), runtime),
+            runtime: runtime.clone(),
             kinds: Vec::new(),
         }
     }
@@ -134,7 +139,7 @@ impl Program {
     fn solution(&mut self, stored: Bytes, load: &KvLoad) -> (f64, Option<Solution>) {
         self.sort_into_kinds(load);
         let kv_read: f64 = self.kinds.iter().map(|kind| kind.count * kind.kv).sum();
-        let of_kind = |kind: &Kind| kind.count * kind.weights.iter().map(|(_, read)| read).sum::<f64>();
+        let of_kind = |kind: &Kind| kind.count * kind.weights.iter().map(|(_, read, _)| read).sum::<f64>();
         let all: f64 = self.kinds.iter().map(of_kind).sum::<f64>() + kv_read;
         let together: f64 = self.bandwidth.iter().sum();
         // In shares of all bytes read, and of the time that they take at all bandwidths together:
@@ -152,7 +157,8 @@ impl Program {
             match kinds.iter_mut().find(|kind| kind.is_of(stage, kv, compute)) {
                 Some(kind) => kind.count += 1.0,
                 None => {
-                    let weights = stage.weights.iter().map(|piece| (piece.stored, piece.read)).collect();
+                    let weights =
+                        stage.weights.iter().map(|piece| (piece.stored, piece.read, piece.costs.clone())).collect();
                     kinds.push(Kind { count: 1.0, weights, kv, compute, fixed: stage.fixed });
                 }
             }
@@ -174,19 +180,22 @@ impl Program {
         for kind in &self.kinds {
             let mut read = program.nothing();
             // What one of the kind reads of a quantity, and what is stored for it.
-            let mut split = |total: f64, stored_per_read: f64| -> Vec<Variable> {
+            let mut split = |total: f64, stored_per_read: f64, costs: &PerTier<f64>| -> Vec<Variable> {
                 if total <= 0.0 {
                     return Vec::new();
                 }
                 let parts = program.split(total / all);
                 for (tier, &part) in parts.iter().enumerate() {
-                    read[tier] += part;
+                    read[tier] += costs[TierId::new(tier)] * part;
                     stored[tier] += kind.count * stored_per_read * part;
                 }
                 parts
             };
-            of_weights.push(kind.weights.iter().map(|&(stored, read)| split(read, stored / read)).collect());
-            of_kv.push(split(kind.kv, 1.0));
+            let pieces = kind.weights.iter();
+            of_weights.push(pieces.map(|(stored, read, costs)| split(*read, stored / read, costs)).collect());
+            let tiers = self.bandwidth.len();
+            let kv_costs = PerTier::from_fn(tiers, |tier| kv_cost(&self.runtime, tier, kind.kv, tiers));
+            of_kv.push(split(kind.kv, 1.0, &kv_costs));
             reads.push(read);
         }
         program.limit(stored, |tier| self.capacity[tier] / all);

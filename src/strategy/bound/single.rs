@@ -1,12 +1,13 @@
 //! The bound of a memory system of one tier, where there is nothing to place.
 
-use super::stage::BoundStage;
+use super::stage::{BoundStage, kv_cost};
 use super::{KvLoad, lower_bound, tolerance};
 use crate::memory::{MemorySystem, TierId};
 use crate::units::SimTime;
-use crate::workload::{Regions, Roofline, Stage};
+use crate::workload::{Regions, Roofline, Runtime, Stage};
 
-/// All reads of a stage at the tier's bandwidth, or its compute where that takes longer.
+/// All reads of a stage at the tier's bandwidth, of which kernels reach what the runtime says, one
+/// after another; or its compute where that takes longer.
 #[derive(Clone, Debug)]
 pub(super) struct SingleTier {
     /// Bytes a picosecond.
@@ -15,6 +16,7 @@ pub(super) struct SingleTier {
     overlap: bool,
     tolerance: f64,
     stages: Vec<BoundStage>,
+    runtime: Runtime,
 }
 
 /// The error of the floats, relative to the whole.
@@ -25,6 +27,7 @@ impl SingleTier {
         stages: &[Stage],
         regions: &Regions,
         system: &MemorySystem,
+        runtime: &Runtime,
         roofline: Option<Roofline>,
         overlap: bool,
     ) -> Self {
@@ -33,8 +36,9 @@ impl SingleTier {
             bandwidth: wire.as_f64() / SimTime::PS_PER_SECOND as f64,
             roofline,
             overlap,
-            tolerance: tolerance(system, stages.len()),
-            stages: BoundStage::all(stages, regions),
+            tolerance: tolerance(system, runtime, stages.len()),
+            stages: BoundStage::all(stages, regions, 1, runtime),
+            runtime: runtime.clone(),
         }
     }
 
@@ -43,7 +47,8 @@ impl SingleTier {
         let (mut read_all, mut compute_all, mut one_by_one) = (0.0, 0.0, 0.0);
         for stage in &self.stages {
             let kv = stage.kv_read(load);
-            let read = (stage.weights_read() + kv) / self.bandwidth;
+            let kv_work = kv * kv_cost(&self.runtime, TierId::HBM, kv, 1);
+            let read = (stage.weights_work(TierId::HBM) + kv_work) / self.bandwidth;
             let compute = stage.compute(self.roofline, kv);
             read_all += read;
             compute_all += compute + stage.fixed;

@@ -1,8 +1,9 @@
 //! A stage as the bounds see it: what it reads, in floats, and how long it computes.
 
 use super::KvLoad;
-use crate::units::RegionId;
-use crate::workload::{Regions, Roofline, Stage, StageFlop};
+use crate::memory::{PerTier, TierId};
+use crate::units::{Bytes, RegionId};
+use crate::workload::{Regions, Roofline, Runtime, Stage, StageFlop};
 
 /// The reads and the compute of one stage, the same in every step but for the KV.
 #[derive(Clone, Debug)]
@@ -16,22 +17,31 @@ pub(super) struct BoundStage {
 }
 
 /// A piece of the weights: bytes stored, and bytes read in a step.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Piece {
     pub region: RegionId,
     pub stored: f64,
     pub read: f64,
+    /// What a byte of it takes at least of each tier's bandwidth: 1 where kernels reach all of it.
+    pub costs: PerTier<f64>,
 }
 
 impl BoundStage {
-    /// What `stages` read of `regions`.
-    pub fn all(stages: &[Stage], regions: &Regions) -> Vec<Self> {
+    /// What `stages` read of `regions`, which is on so many tiers.
+    pub fn all(stages: &[Stage], regions: &Regions, tiers: usize, runtime: &Runtime) -> Vec<Self> {
         let of_stage = |stage: &Stage| {
             let reads = stage.reads_of(regions);
+            let all: Bytes = reads.weights.iter().map(|(_, weights)| weights.read).sum();
+            // How much of the weights is on which tier is not known, unless there is but one.
+            let share = |tier, format| match tiers {
+                1 => runtime.weights_share(tier, format, all),
+                _ => runtime.most_weights_share(tier, format, all),
+            };
             let pieces = reads.weights.iter().map(|(region, weights)| Piece {
                 region: *region,
                 stored: weights.stored.as_f64(),
                 read: weights.read.as_f64(),
+                costs: PerTier::from_fn(tiers, |tier| 1.0 / share(tier, weights.format)),
             });
             Self {
                 weights: pieces.collect(),
@@ -48,6 +58,12 @@ impl BoundStage {
         self.weights.iter().map(|piece| piece.read).sum()
     }
 
+    /// What its weights take at least of the bandwidth of `tier` if all of them are read from there,
+    /// in bytes at full reach.
+    pub fn weights_work(&self, tier: TierId) -> f64 {
+        self.weights.iter().map(|piece| piece.read * piece.costs[tier]).sum()
+    }
+
     /// The bytes of KV that it reads.
     pub fn kv_read(&self, load: &KvLoad) -> f64 {
         self.kv.iter().map(|(region, bytes)| bytes * load.read[*region] as f64).sum()
@@ -56,5 +72,14 @@ impl BoundStage {
     /// How long it computes if it reads so many bytes of KV, in picoseconds.
     pub fn compute(&self, roofline: Option<Roofline>, kv: f64) -> f64 {
         roofline.map_or(0.0, |roofline| roofline.picoseconds(self.weights_read(), kv, self.flop))
+    }
+}
+
+/// What a byte of KV takes at least of the bandwidth of `tier` in a stage that reads `bytes` of KV.
+pub(super) fn kv_cost(runtime: &Runtime, tier: TierId, bytes: f64, tiers: usize) -> f64 {
+    let bytes = Bytes::new(bytes as u64);
+    match tiers {
+        1 => 1.0 / runtime.kv_reach(tier, bytes).share(),
+        _ => 1.0 / runtime.most_kv_share(tier, bytes),
     }
 }

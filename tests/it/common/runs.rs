@@ -13,7 +13,9 @@ use tiersim::memory::{
 use tiersim::simulation::{Ends, Outcome, Probe, Scenario, ScenarioConfig, StepRecord, run};
 use tiersim::strategy::{InitializationKind, Late, MigrationKind, PlacementKind, Strategy as Parts};
 use tiersim::units::{Bandwidth, Bytes, Ratio, SimTime};
-use tiersim::workload::{GeneratorConfig, LayersConfig, ModelConfig, StageLabel, TraceConfig, WeightsConfig};
+use tiersim::workload::{
+    GeneratorConfig, LayersConfig, ModelConfig, RuntimeConfig, StageLabel, TraceConfig, WeightsConfig,
+};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kept {
@@ -199,6 +201,7 @@ pub fn small(
         weight_prefetch: 0,
         bound: tiersim::strategy::BoundKind::Free,
         compute: None,
+        runtime: Reference::Inline(RuntimeConfig::default()),
     }
 }
 

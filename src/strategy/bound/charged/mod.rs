@@ -32,7 +32,7 @@ mod stretch;
 use super::{StepBound, lower_bound, tolerance};
 use crate::memory::{MemorySystem, ResidencyKind};
 use crate::units::{PageSize, RegionId, SimTime, Table};
-use crate::workload::{Regions, Roofline, Shape, SkipSource, Stage, StageFlop, TraceError};
+use crate::workload::{Regions, Roofline, Runtime, Shape, SkipSource, Stage, StageFlop, TraceError};
 use lanes::{LaneUse, lanes};
 use stretch::Stretch;
 
@@ -113,6 +113,7 @@ impl ChargedBound {
         stages: &[Stage],
         regions: &Regions,
         system: &MemorySystem,
+        runtime: &Runtime,
         roofline: Option<Roofline>,
         overlap: bool,
         page_size: PageSize,
@@ -145,7 +146,7 @@ impl ChargedBound {
         let per_second = SimTime::PS_PER_SECOND as f64;
         Ok(Self {
             stretch: Self::STRETCH,
-            steps: StepBound::new(stages, regions, system, roofline, overlap),
+            steps: StepBound::new(stages, regions, system, runtime, roofline, overlap),
             capacity: system.tiers().iter().map(|tier| tier.capacity.as_f64()).collect(),
             bandwidth: system.tiers().iter().map(|tier| tier.wire_bandwidth.as_f64() / per_second).collect(),
             roofline,
@@ -154,7 +155,7 @@ impl ChargedBound {
             kind_of,
             lanes: lanes(system),
             kinds,
-            tolerance: tolerance(system, stages.len()),
+            tolerance: tolerance(system, runtime, stages.len()),
         })
     }
 
@@ -264,7 +265,8 @@ mod tests {
         let (memory, model) = (MemorySystem::new(&memory).unwrap(), LanguageModel::new(&model).unwrap());
         let regions = Regions::new(&model, 1);
         let stages = stages(&model, &regions, &[SequenceId::default()]);
-        let mut bound = ChargedBound::new(&stages, &regions, &memory, None, false, PageSize::TOKEN).unwrap();
+        let mut bound =
+            ChargedBound::new(&stages, &regions, &memory, &Runtime::ideal(2), None, false, PageSize::TOKEN).unwrap();
         let skipped = |step: usize| (0..PREFILL + step).filter(|token| !read[step][*token]).collect();
         let steps: Vec<Vec<usize>> = (0..STEPS).map(skipped).collect();
         let source = || -> Result<Box<dyn SkipSource + Send>, TraceError> {

@@ -1,0 +1,170 @@
+//! A runtime on a memory system, checked: what the engine and the bounds ask of it.
+
+use super::check::RuntimeError;
+use super::config::{ReachClass, RuntimeConfig};
+use super::curve::{Curve, reach};
+use crate::memory::{MemorySystem, PerTier, Reach, TierId};
+use crate::units::{Bytes, SimTime};
+use crate::workload::{Amount, Format, Stage};
+
+/// The harmonic mean of several formats' reaches is a multiple of 1 / this.
+const MIXED_STEPS: f64 = 4096.0;
+
+/// A runtime on a memory system, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Runtime {
+    per_stage: SimTime,
+    per_sequence: SimTime,
+    per_step: SimTime,
+    reaches: PerTier<TierReaches>,
+}
+
+/// The rules that hold on a tier.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct TierReaches {
+    /// Of weights: of which format, or of all; the first that matches holds.
+    weights: Vec<(Option<Format>, Curve)>,
+    kv: Option<Curve>,
+}
+
+impl Runtime {
+    /// Checks `config` for `system`.
+    ///
+    /// # Errors
+    /// [`RuntimeError`], naming the field, the value and what to write instead.
+    pub fn new(config: &RuntimeConfig, system: &MemorySystem) -> Result<Self, RuntimeError> {
+        config.check()?;
+        let mut reaches = PerTier::from_fn(system.tiers().len(), |_| TierReaches::default());
+        for (index, rule) in config.reaches.iter().enumerate() {
+            let tier = match &rule.tier {
+                None => TierId::HBM,
+                Some(name) => tier_named(name, system, || format!("reaches[{index}].tier"))?,
+            };
+            let curve = Curve::new(&rule.reach);
+            match rule.class {
+                ReachClass::Weights => reaches[tier].weights.push((rule.format, curve)),
+                ReachClass::Kv if reaches[tier].kv.is_none() => reaches[tier].kv = Some(curve),
+                ReachClass::Kv => {}
+            }
+        }
+        Ok(Self { per_stage: config.per_stage, per_sequence: config.per_sequence, per_step: config.per_step, reaches })
+    }
+
+    /// The runtime without costs, on a memory system of so many tiers.
+    #[must_use]
+    pub fn ideal(tiers: usize) -> Self {
+        Self {
+            per_stage: SimTime::ZERO,
+            per_sequence: SimTime::ZERO,
+            per_step: SimTime::ZERO,
+            reaches: PerTier::from_fn(tiers, |_| TierReaches::default()),
+        }
+    }
+
+    /// The tiers on which some reads do not reach all of the bandwidth, or may not.
+    pub fn tiers_with_reaches(&self) -> impl Iterator<Item = TierId> + '_ {
+        self.reaches.ids().filter(|tier| self.has_reaches(*tier))
+    }
+
+    /// Whether some reads on `tier` do not reach all of its bandwidth, or may not.
+    #[must_use]
+    pub fn has_reaches(&self, tier: TierId) -> bool {
+        !self.reaches[tier].weights.is_empty() || self.reaches[tier].kv.is_some()
+    }
+
+    /// Adds its fixed times to the stages of a step of so many sequences: to each stage that reads
+    /// something, and to the first what a step takes.
+    pub fn charge(&self, stages: &mut [Stage], sequences: usize) {
+        let a_stage = self.per_stage + self.per_sequence.times(sequences as u64);
+        for stage in stages.iter_mut() {
+            let reads = stage.reads.iter().any(|read| read.amount != Amount::Evenly(Bytes::ZERO));
+            if reads {
+                stage.fixed = stage.fixed + a_stage;
+            }
+        }
+        if let Some(first) = stages.first_mut() {
+            first.fixed = first.fixed + self.per_step;
+        }
+    }
+
+    /// The reach of a read of these weights from `tier`: of so many bytes of each format.
+    #[must_use]
+    pub fn weights_reach(&self, tier: TierId, pieces: &[(Option<Format>, Bytes)]) -> Reach {
+        if self.reaches[tier].weights.is_empty() {
+            return Reach::FULL;
+        }
+        let all: Bytes = pieces.iter().map(|(_, bytes)| *bytes).sum();
+        let mut shares = pieces
+            .iter()
+            .filter(|(_, bytes)| *bytes > Bytes::ZERO)
+            .map(|(format, bytes)| (self.weights_share(tier, *format, all), bytes.as_f64()));
+        let Some((first, of_first)) = shares.next() else { return Reach::FULL };
+        let (mut is_one, mut time) = (true, of_first / first);
+        for (share, bytes) in shares {
+            is_one &= share == first;
+            time += bytes / share;
+        }
+        if is_one {
+            return reach(first);
+        }
+        reach((all.as_f64() / time * MIXED_STEPS).floor() / MIXED_STEPS)
+    }
+
+    /// The share of the bandwidth of `tier` that weights of `format` reach where a stage reads
+    /// `bytes` of weights from it.
+    #[must_use]
+    pub fn weights_share(&self, tier: TierId, format: Option<Format>, bytes: Bytes) -> f64 {
+        self.weights_curve(tier, format).map_or(1.0, |curve| curve.at(bytes))
+    }
+
+    /// The reach of a read of so many bytes of KV from `tier`.
+    #[must_use]
+    pub fn kv_reach(&self, tier: TierId, bytes: Bytes) -> Reach {
+        self.reaches[tier].kv.as_ref().map_or(Reach::FULL, |curve| reach(curve.at(bytes)))
+    }
+
+    /// The most of the bandwidth of `tier` that weights of `format` reach where a stage reads up to
+    /// `bytes` of weights from it.
+    #[must_use]
+    pub fn most_weights_share(&self, tier: TierId, format: Option<Format>, bytes: Bytes) -> f64 {
+        self.weights_curve(tier, format).map_or(1.0, |curve| curve.most_up_to(bytes))
+    }
+
+    /// The most of the bandwidth of `tier` that reads of up to `bytes` of KV reach.
+    #[must_use]
+    pub fn most_kv_share(&self, tier: TierId, bytes: Bytes) -> f64 {
+        self.reaches[tier].kv.as_ref().map_or(1.0, |curve| curve.most_up_to(bytes))
+    }
+
+    /// Whether the KV of any tier has a reach.
+    #[must_use]
+    pub fn has_kv_reaches(&self) -> bool {
+        self.reaches.values().any(|tier| tier.kv.is_some())
+    }
+
+    /// The least share that any read reaches.
+    #[must_use]
+    pub fn least_share(&self) -> f64 {
+        let of_tier = |tier: &TierReaches| {
+            let curves = tier.weights.iter().map(|(_, curve)| curve).chain(&tier.kv);
+            curves.map(Curve::least).fold(1.0, f64::min)
+        };
+        self.reaches.values().map(of_tier).fold(1.0, f64::min)
+    }
+
+    fn weights_curve(&self, tier: TierId, format: Option<Format>) -> Option<&Curve> {
+        let matches = |rule: &&(Option<Format>, Curve)| rule.0.is_none() || rule.0 == format;
+        self.reaches[tier].weights.iter().find(matches).map(|(_, curve)| curve)
+    }
+}
+
+fn tier_named(name: &str, system: &MemorySystem, field: impl Fn() -> String) -> Result<TierId, RuntimeError> {
+    system.tier_ids().zip(system.tiers()).find(|(_, tier)| tier.name == name).map(|(id, _)| id).ok_or_else(|| {
+        RuntimeError::Tier {
+            field: field(),
+            name: name.to_owned(),
+            memory: system.name().to_owned(),
+            known: system.tiers().iter().map(|tier| tier.name.as_str()).collect::<Vec<_>>().join(", "),
+        }
+    })
+}

@@ -1,0 +1,199 @@
+//! A runtime as a person writes it: a RON file in `models/runtimes/`.
+
+use crate::units::{Bytes, SimTime};
+use crate::workload::Format;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+
+/// A runtime as a person writes it. [`Runtime::new`](super::Runtime::new) checks it.
+///
+/// ```
+/// use tiersim::workload::RuntimeConfig;
+/// let text = "Runtime(name: \"mine\", per_stage: \"5 us\", reaches: [\
+///     (class: Weights, format: \"q8_0\", reach: 0.93), (class: Weights, reach: 0.9), \
+///     (class: Kv, reach: [(\"64 KiB\", 0.3), (\"16 MiB\", 0.8)])])";
+/// let runtime: RuntimeConfig = tiersim::config::parse(text, "mine.ron")?;
+/// assert_eq!(runtime.reaches.len(), 3);
+/// assert!(RuntimeConfig::default().is_ideal() && !runtime.is_ideal());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "Runtime", deny_unknown_fields)]
+pub struct RuntimeConfig {
+    /// How reports call it.
+    pub name: String,
+    /// The memory system on which its figures were measured, by name; `None` for typical values.
+    #[serde(default)]
+    pub machine: Option<String>,
+    /// What it is, in a line.
+    #[serde(default)]
+    pub about: String,
+    /// Where its figures are from.
+    #[serde(default)]
+    pub source: String,
+    /// The time in each stage that reads something in which it neither reads nor computes: kernel
+    /// launches, synchronization.
+    #[serde(default)]
+    pub per_stage: SimTime,
+    /// The same for each sequence of the batch, in each such stage.
+    #[serde(default)]
+    pub per_sequence: SimTime,
+    /// The same once a step, at its start.
+    #[serde(default)]
+    pub per_step: SimTime,
+    /// The shares of bandwidths that kernels reach. The first that matches a read holds for it;
+    /// where none does, the read reaches all of the bandwidth.
+    #[serde(default)]
+    pub reaches: Vec<ReachConfig>,
+}
+
+/// The share of a tier's effective bandwidth that some reads reach.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "Reach", deny_unknown_fields)]
+pub struct ReachConfig {
+    /// Of which reads.
+    pub class: ReachClass,
+    /// Of weights of this format alone.
+    #[serde(default)]
+    pub format: Option<Format>,
+    /// On the tier of that name; on the first tier where not given.
+    #[serde(default)]
+    pub tier: Option<String>,
+    /// The share: one number, or one for each of some sizes.
+    pub reach: BySize,
+}
+
+/// The reads that a reach is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReachClass {
+    /// Of weights.
+    Weights,
+    /// Of KV.
+    Kv,
+}
+
+impl fmt::Display for ReachClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Weights => "weights",
+            Self::Kv => "KV",
+        })
+    }
+}
+
+/// A number that may depend on the size of a read: `0.9`, or `[("64 KiB", 0.3), ("16 MiB", 0.8)]`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BySize {
+    /// The same for all sizes.
+    Constant(f64),
+    /// At each of these sizes, the smallest first.
+    Points(Vec<(Bytes, f64)>),
+}
+
+impl Default for RuntimeConfig {
+    /// `ideal`: no software or kernel costs.
+    fn default() -> Self {
+        Self {
+            name: Self::IDEAL.to_owned(),
+            machine: None,
+            about: String::new(),
+            source: String::new(),
+            per_stage: SimTime::ZERO,
+            per_sequence: SimTime::ZERO,
+            per_step: SimTime::ZERO,
+            reaches: Vec::new(),
+        }
+    }
+}
+
+impl RuntimeConfig {
+    /// The name of the runtime without costs.
+    pub const IDEAL: &'static str = "ideal";
+
+    /// What it costs, in a line.
+    ///
+    /// ```
+    /// use tiersim::workload::RuntimeConfig;
+    /// let ideal = RuntimeConfig::default();
+    /// assert_eq!(ideal.described(), "no software or kernel costs");
+    /// let some = RuntimeConfig { per_stage: "5 us".parse()?, ..ideal };
+    /// assert_eq!(some.described(), "5 us a stage");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn described(&self) -> String {
+        let times =
+            [(self.per_stage, "a stage"), (self.per_sequence, "a sequence in each stage"), (self.per_step, "a step")];
+        let times = times.into_iter().filter(|(time, _)| *time > SimTime::ZERO);
+        let mut parts: Vec<String> = times.map(|(time, of)| format!("{time} {of}")).collect();
+        parts.extend(self.reaches.iter().map(ReachConfig::described));
+        if parts.is_empty() { "no software or kernel costs".to_owned() } else { parts.join(", ") }
+    }
+
+    /// Whether it is `ideal`: of that name, and without any cost.
+    #[must_use]
+    pub fn is_ideal(&self) -> bool {
+        let Self { about, source, .. } = self;
+        *self == Self { about: about.clone(), source: source.clone(), ..Self::default() }
+    }
+}
+
+impl ReachConfig {
+    /// Such as `weights in q8_0 at 0.93 of the bandwidth of ram`.
+    fn described(&self) -> String {
+        let format = self.format.map_or_else(String::new, |format| format!(" in {format}"));
+        let tier = self.tier.as_ref().map_or_else(String::new, |tier| format!(" of {tier}"));
+        let share = match &self.reach {
+            BySize::Constant(value) => value.to_string(),
+            BySize::Points(points) => {
+                let shares = || points.iter().map(|(_, value)| *value);
+                let (least, most) = (shares().fold(1.0, f64::min), shares().fold(0.0, f64::max));
+                format!("{least} to {most}, by size,")
+            }
+        };
+        format!("{}{format} at {share} of the bandwidth{tier}", self.class)
+    }
+}
+
+impl Serialize for BySize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Constant(value) => value.serialize(serializer),
+            Self::Points(points) => points.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for BySize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NumberOrPoints;
+
+        impl<'de> Visitor<'de> for NumberOrPoints {
+            type Value = BySize;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number, or a list of (size, number): [(\"64 KiB\", 0.3), (\"16 MiB\", 0.8)]")
+            }
+
+            fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<BySize, E> {
+                Ok(BySize::Constant(value))
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<BySize, E> {
+                Ok(BySize::Constant(value as f64))
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<BySize, E> {
+                Ok(BySize::Constant(value as f64))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, points: A) -> Result<BySize, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(points)).map(BySize::Points)
+            }
+        }
+
+        deserializer.deserialize_any(NumberOrPoints)
+    }
+}

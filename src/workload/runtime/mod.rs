@@ -1,0 +1,10 @@
+#![doc = include_str!("README.md")]
+
+mod check;
+mod checked;
+mod config;
+mod curve;
+
+pub use check::RuntimeError;
+pub use checked::Runtime;
+pub use config::{BySize, ReachClass, ReachConfig, RuntimeConfig};

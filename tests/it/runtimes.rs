@@ -1,0 +1,298 @@
+//! Runtimes: what software and kernels cost, by hand and in random small runs.
+
+use crate::common::program::tiersim;
+use crate::common::properties::cases;
+use crate::common::runs::*;
+use proptest::prelude::*;
+use tiersim::config::Reference;
+use tiersim::memory::Arbitration;
+use tiersim::simulation::{Fields, Scenario, ScenarioConfig};
+use tiersim::strategy::{InitializationKind, MigrationKind, PlacementKind, Strategy as Parts};
+use tiersim::units::{Bytes, SimTime};
+use tiersim::workload::{BySize, Format, ReachClass, ReachConfig, RuntimeConfig};
+
+fn microseconds(us: f64) -> SimTime {
+    SimTime::from_ns(1000.0 * us)
+}
+
+fn of(class: ReachClass, reach: f64) -> ReachConfig {
+    ReachConfig { class, format: None, tier: None, reach: BySize::Constant(reach) }
+}
+
+fn weights(reach: f64) -> ReachConfig {
+    of(ReachClass::Weights, reach)
+}
+
+fn kv(reach: f64) -> ReachConfig {
+    of(ReachClass::Kv, reach)
+}
+
+fn with(mut config: ScenarioConfig, runtime: RuntimeConfig) -> ScenarioConfig {
+    config.runtime = Reference::Inline(RuntimeConfig { name: "test".to_owned(), ..runtime });
+    config
+}
+
+/// Each step's latency and bound, in microseconds.
+fn steps(config: &ScenarioConfig) -> Vec<(f64, f64)> {
+    let (outcome, keep) = simulate(config);
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    keep.steps.iter().map(|step| (step.latency.as_ns() / 1000.0, step.bound.as_ns() / 1000.0)).collect()
+}
+
+fn close(found: f64, expected: f64) -> bool {
+    (found - expected).abs() < 1e-5 * expected
+}
+
+/// One layer of 1 MB and 2 MB of weights, all on an HBM of 1000 GB/s.
+fn one_layer(kv: u64, prefill: u32) -> ScenarioConfig {
+    small(1, (1_000_000, 2_000_000), kv, 1 << 30, prefill, 2)
+}
+
+#[test]
+fn a_step_pays_per_stage_per_sequence_and_per_step() {
+    let runtime = RuntimeConfig {
+        per_stage: microseconds(5.0),
+        per_sequence: microseconds(0.5),
+        per_step: microseconds(3.0),
+        ..RuntimeConfig::default()
+    };
+    // 1 us + 2 us of reads; two stages of 5.5 us; 3 us.
+    for (latency, bound) in steps(&with(one_layer(0, 0), runtime.clone())) {
+        assert!(close(latency, 17.0), "{latency}");
+        // With external memory of 250 GB/s the reads could take 3 / 1.25 us.
+        assert!(close(bound, 2.4 + 14.0), "{bound}");
+    }
+    // A stage that reads nothing takes no time.
+    let mut config = with(small(1, (1_000_000, 0), 0, 1 << 30, 0, 2), runtime);
+    assert!(steps(&config).iter().all(|(latency, _)| close(*latency, 1.0 + 5.5 + 3.0)));
+    // Alone on one tier the bound is what the run takes.
+    memory(&mut config).tiers.truncate(1);
+    assert!(steps(&config).iter().all(|(latency, bound)| close(*latency, 9.5) && close(*bound, 9.5)));
+}
+
+#[test]
+fn kernels_reach_less_of_the_bandwidth() {
+    let reaches = vec![weights(0.5), kv(0.25)];
+    let mut config = with(one_layer(1_000, 1_000), RuntimeConfig { reaches, ..RuntimeConfig::default() });
+    // (1 MB / 0.5 + 1 MB / 0.25) / 1000 GB/s, then 2 MB / 0.5.
+    assert!(close(steps(&config)[0].0, 2.0 + 4.0 + 4.0), "{:?}", steps(&config));
+    memory(&mut config).tiers.truncate(1);
+    let (latency, bound) = steps(&config)[0];
+    assert!(close(latency, 10.0) && close(bound, 10.0), "{latency} {bound}");
+}
+
+#[test]
+fn formats_and_sizes_have_reaches_of_their_own() {
+    let mut config = one_layer(1_000, 1_000);
+    let Reference::Inline(model) = &mut config.model else { panic!("it is spelled out") };
+    model.layers[0].mlp.format = Some("q8_0".parse().unwrap());
+    let q8 = ReachConfig { format: Some("q8_0".parse::<Format>().unwrap()), ..weights(0.8) };
+    let by_size = BySize::Points(vec![(Bytes::new(1 << 10), 0.25), (Bytes::new(1 << 18), 0.5)]);
+    let kv = ReachConfig { reach: by_size, ..kv(1.0) };
+    let runtime = RuntimeConfig { reaches: vec![q8, weights(0.5), kv], ..RuntimeConfig::default() };
+    // 1 MB / 0.5, 1 MB of KV / 0.5 as it is more than 256 KiB; 2 MB / 0.8.
+    let found = steps(&with(config.clone(), runtime.clone()))[0].0;
+    // The write of a token's KV takes 1 ns of the bus from the mlp's read.
+    assert!((found - 6.5).abs() < 0.001, "{found}");
+    // 16 KiB, half of the way from 1 to 256 KiB: 0.375.
+    (config.prefill_tokens, config.decode_tokens) = (16, 1);
+    let Reference::Inline(model) = &mut config.model else { panic!("it is spelled out") };
+    model.layers[0].kv_bytes = Bytes::new(1 << 10);
+    let found = steps(&with(config, runtime))[0].0;
+    assert!((found - (4.5 + 0.016_384 / 0.375)).abs() < 0.001, "{found}");
+}
+
+#[test]
+fn a_reach_may_be_of_another_tier() {
+    // Half of all weights on HBM, the rest on external memory of 250 GB/s.
+    let mut config = small(1, (1_000_000, 1_000_000), 0, 1_000_000, 0, 1);
+    let external = ReachConfig { tier: Some("external".to_owned()), ..weights(0.5) };
+    config = with(config, RuntimeConfig { reaches: vec![external], ..RuntimeConfig::default() });
+    // Attention 1 us from HBM; mlp 8 us from external memory.
+    let (latency, bound) = steps(&config)[0];
+    assert!(close(latency, 9.0), "{latency}");
+    // HBM holds 1 MB of 2: what is external, 1 MB in all, takes 8 us.
+    assert!(close(bound, 8.0), "{bound}");
+}
+
+#[test]
+fn lanes_carry_writes_and_early_reads_under_the_fixed_time() {
+    // A KV of 1 MB a token is written in 1 us, under the 5 us of the mlp stage: the mlp's own read
+    // of 2 us is as fast as if there were no write.
+    let runtime = RuntimeConfig { per_stage: microseconds(5.0), ..RuntimeConfig::default() };
+    let config = with(small(1, (1_000_000, 2_000_000), 1_000_000, 1 << 30, 0, 1), runtime);
+    assert!(close(steps(&config)[0].0, 1.0 + 2.0 + 10.0), "{:?}", steps(&config));
+    // Weights read early: the mlp's 2 us begin with attention's read, and go on under its fixed
+    // time.
+    let early = ScenarioConfig { weight_prefetch: 1, ..config };
+    assert!(close(steps(&early)[0].0, 5.0 + 1.0 + 5.0), "{:?}", steps(&early));
+}
+
+#[test]
+fn ideal_is_no_runtime() {
+    let study = |arguments: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        let all = ["run", "study", "--strategy", "best-ratio", "--decode", "8", "--json"];
+        let output = tiersim(folder.path(), &[&all[..], arguments].concat()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    let plain = study(&[]);
+    assert!(!String::from_utf8_lossy(&plain).contains("runtime"));
+    assert_eq!(plain, study(&["--runtime", "ideal"]));
+    let costly = String::from_utf8(study(&["--set", "runtime.per_stage=1us"])).unwrap();
+    assert!(costly.contains("\"per_stage\": \"1 us\""), "{costly}");
+}
+
+#[test]
+fn a_runtime_is_a_field_of_a_scenario() {
+    let mut fields = Fields::new(&ScenarioConfig::load("study").unwrap()).unwrap();
+    fields.set("runtime.per_step", "7 us".into()).unwrap();
+    fields
+        .set("runtime.reaches", serde_json::json!([{"class": "Kv", "reach": [["1 KiB", 0.5], ["2 KiB", 1]]}]))
+        .unwrap();
+    let config = fields.config().unwrap();
+    let Reference::Inline(runtime) = &config.runtime else { panic!("it is spelled out") };
+    assert_eq!((runtime.per_step, runtime.reaches.len()), (microseconds(7.0), 1));
+    let again: ScenarioConfig = serde_json::from_str(&serde_json::to_string(&config).unwrap()).unwrap();
+    assert_eq!(again, config);
+    fields.set("runtime", "ideal".into()).unwrap();
+    assert!(fields.set("runtime", "no-such-runtime".into()).is_err());
+    assert!(
+        !serde_json::to_string(&Scenario::new(fields.config().unwrap()).unwrap().resolved())
+            .unwrap()
+            .contains("runtime")
+    );
+}
+
+#[test]
+fn bad_runtimes_are_refused_with_field_and_remedy() {
+    let refused = |runtime: &str, parts: &[&str]| {
+        let config: RuntimeConfig = match tiersim::config::parse(&format!("Runtime(name: \"r\", {runtime})"), "r.ron") {
+            Ok(config) => config,
+            Err(error) => {
+                let message = error.to_string();
+                assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+                return;
+            }
+        };
+        let scenario = ScenarioConfig { runtime: Reference::Inline(config), ..ScenarioConfig::load("study").unwrap() };
+        let message = Scenario::new(scenario).unwrap_err().to_string();
+        assert!(parts.iter().all(|part| message.contains(part)), "{runtime}: {message}");
+    };
+    for value in ["0", "0.0", "1.1", "-1", "NaN", "inf"] {
+        refused(&format!("reaches: [(class: Weights, reach: {value})]"), &["reaches[0].reach", "from 0.001 to 1"]);
+    }
+    refused("reaches: [(class: Kv, reach: [])]", &["reaches[0].reach", "needs a point"]);
+    refused(
+        "reaches: [(class: Kv, reach: [(\"2 KiB\", 0.5), (\"1 KiB\", 0.6)])]",
+        &["reaches[0].reach[1]", "1 KiB follows 2 KiB", "smallest first"],
+    );
+    refused("reaches: [(class: Kv, reach: [(\"2 KiB\", 1.5)])]", &["reaches[0].reach[0]", "1.5"]);
+    refused(
+        "reaches: [(class: Weights, tier: \"hmb\", reach: 0.5)]",
+        &["reaches[0].tier", "'hmb'", "Did you mean 'hbm'?"],
+    );
+    refused("reaches: [(class: Wieghts, reach: 0.5)]", &["Wieghts", "Weights"]);
+    refused("reaches: [(class: Weights, format: \"q9\", reach: 0.5)]", &["reaches[0].format", "q9"]);
+    refused("reaches: [(class: Kv, format: \"q8_0\", reach: 0.5)]", &["reaches[0].format", "leave it out"]);
+    refused("per_stage: \"2 s\"", &["per_stage", "2 s", "1 s"]);
+    refused("per_stage: \"fast\"", &["per_stage", "fast"]);
+    refused("per_stages: \"5 us\"", &["per_stages", "per_stage"]);
+}
+
+// ---- Random runtimes ----
+
+fn share() -> impl Strategy<Value = f64> {
+    prop_oneof![Just(1.0), 0.05f64..1.0]
+}
+
+fn by_size() -> impl Strategy<Value = BySize> {
+    let points = prop::collection::btree_map(1u64..100_000, share(), 1..4);
+    let points = points.prop_map(|points| points.into_iter().map(|(size, share)| (Bytes::new(size), share)).collect());
+    prop_oneof![share().prop_map(BySize::Constant), points.prop_map(BySize::Points)]
+}
+
+prop_compose! {
+    fn rule()(
+        class in prop::sample::select(vec![ReachClass::Weights, ReachClass::Kv]),
+        external: bool,
+        of_format: bool,
+        reach in by_size(),
+    ) -> ReachConfig {
+        let format = (of_format && class == ReachClass::Weights).then(|| "q4_k".parse().unwrap());
+        ReachConfig { class, format, tier: external.then(|| "external".to_owned()), reach }
+    }
+}
+
+prop_compose! {
+    fn runtime()(
+        per_stage in 0u64..20_000,
+        per_sequence in prop_oneof![Just(0u64), 0u64..1_000],
+        per_step in prop_oneof![Just(0u64), 0u64..100_000],
+        reaches in prop::collection::vec(rule(), 0..5),
+    ) -> RuntimeConfig {
+        let [per_stage, per_sequence, per_step] = [per_stage, per_sequence, per_step].map(SimTime::from_ps);
+        RuntimeConfig { per_stage, per_sequence, per_step, reaches, ..RuntimeConfig::default() }
+    }
+}
+
+prop_compose! {
+    fn any_strategy()(
+        initialization in prop::sample::select(InitializationKind::ALL),
+        placement in prop::sample::select(PlacementKind::ALL),
+        migration in prop::sample::select(MigrationKind::ALL),
+    ) -> Parts {
+        Parts { initialization, placement, migration, ..Parts::REFERENCE }
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(300))]
+
+    #[test]
+    fn no_run_beats_its_bound(
+        runtime in runtime(),
+        strategy in any_strategy(),
+        arbitration in prop::sample::select(vec![Arbitration::Fair, Arbitration::Priority, Arbitration::Fifo]),
+        tiers in 1usize..4,
+        room in 1u64..100,
+        external in prop_oneof![Just(100u64), 30u64..100],
+        tokens in (0u32..40, 1u32..10),
+        skip in 0u32..=1000,
+        weight_prefetch in 0u32..3,
+        two_formats: bool,
+    ) {
+        let mut config = small(2, (20_000, 50_000), 1_000, 0, tokens.0, tokens.1);
+        let Reference::Inline(model) = &mut config.model else { panic!("it is spelled out") };
+        model.layers[0].mlp.format = two_formats.then(|| "q4_k".parse().unwrap());
+        config.trace = skipping(skip, 300, 1);
+        config.weight_prefetch = weight_prefetch;
+        config.strategy = strategy;
+        let all = 2 * (70_000 + 1_000 * u64::from(tokens.0 + tokens.1));
+        let system = memory(&mut config);
+        system.arbitration = arbitration;
+        let third = tiersim::memory::TierConfig { bandwidth: bandwidth(100), name: "third".to_owned(), ..system.tiers[1].clone() };
+        system.tiers.push(third);
+        system.tiers.truncate(tiers);
+        system.tiers[0].capacity = Bytes::new(if tiers == 1 { 10 * all } else { 1 + all * room / 100 });
+        if tiers > 1 {
+            // Enough for all, or so little that what it cannot hold must be on HBM.
+            system.tiers[1].capacity = Bytes::new(all * external / 50);
+        }
+        let mut runtime = runtime;
+        if tiers == 1 {
+            runtime.reaches.iter_mut().for_each(|rule| rule.tier = None);
+        }
+        let Ok(scenario) = Scenario::new(with(config, runtime)) else { return Ok(()) };
+        let mut keep = Keep::default();
+        // A layout may not fit, or memory may run out: what was simulated counts.
+        let Ok(outcome) = tiersim::simulation::run(&scenario, &mut keep) else { return Ok(()) };
+        for step in &keep.steps {
+            prop_assert!(step.latency >= step.bound, "{step:?}");
+        }
+        if outcome.error.is_none() {
+            prop_assert_eq!(outcome.issued, accounted(&outcome));
+        }
+    }
+}
