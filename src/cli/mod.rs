@@ -32,6 +32,7 @@ mod explain;
 mod flags;
 mod hist;
 mod list;
+mod model;
 mod paths;
 mod progress;
 mod replay;
@@ -106,6 +107,9 @@ enum Command {
     /// Recorded traces: import, export, describe, verify and generate them
     #[command(subcommand)]
     Trace(trace::TraceCommand),
+    /// Language models: import published configurations
+    #[command(subcommand)]
+    Model(model::ModelCommand),
     /// List the models, memory systems, scenarios, traces, strategies and their parts, or show one
     /// memory system or DRAM part
     List(list::ListArgs),
@@ -127,6 +131,7 @@ impl Command {
             Self::Study(_) | Self::Run(_) | Self::Strategies(_) | Self::Solve(_) | Self::Compare(_) => true,
             Self::Explain(_) | Self::Trace(_) | Self::Check(_) | Self::Validate(_) => true,
             Self::Hist(_) | Self::Replay(_) | Self::Curve(_) | Self::List(_) => false,
+            Self::Model(_) => false,
             Self::Completions(_) | Self::Man(_) | Self::Schema(_) => false,
         }
     }
@@ -155,6 +160,7 @@ pub fn main() -> ExitCode {
         Command::Curve(args) => curve::run(&args),
         Command::Validate(args) => validate::run(&args, &cancel),
         Command::Trace(command) => trace::trace(&command, &cancel),
+        Command::Model(command) => model::model(&command),
         Command::List(args) => list::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),

@@ -19,6 +19,7 @@ mod architecture;
 mod compute;
 mod decode;
 mod format;
+pub mod huggingface;
 mod label;
 mod model;
 mod region;

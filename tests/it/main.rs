@@ -21,6 +21,7 @@ mod fabric;
 mod granules;
 mod hostile;
 mod html;
+mod huggingface;
 mod in_flight;
 mod inclusive;
 mod inputs;

@@ -120,10 +120,10 @@ pub struct BlockConfig {
 #[serde(rename = "Layer", deny_unknown_fields)]
 pub struct LayerConfig {
     /// Its attention, or what it has in the place of one.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub attention: AttentionConfig,
     /// Its feed-forward part.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub mlp: MlpConfig,
     /// Weights besides those of the shapes, read in each step with its attention (with its
     /// feed-forward part where it has no attention).

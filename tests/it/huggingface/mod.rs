@@ -1,0 +1,3 @@
+//! Published configurations become models.
+
+mod published;
