@@ -107,7 +107,8 @@ enum Command {
     /// Recorded traces: import, export, describe, verify and generate them
     #[command(subcommand)]
     Trace(trace::TraceCommand),
-    /// Language models: import published configurations
+    /// Language models: what they store, read and keep of each token, and import of published
+    /// configurations
     #[command(subcommand)]
     Model(model::ModelCommand),
     /// List the models, memory systems, scenarios, traces, strategies and their parts, or show one

@@ -23,24 +23,28 @@ pub mod huggingface;
 mod label;
 mod model;
 mod region;
+mod routing;
 mod runtime;
 mod step;
+mod template;
 pub(crate) mod tokens;
 mod trace;
 
 pub use architecture::{
-    ArchitectureConfig, AttentionConfig, BlockConfig, DenseConfig, ExpertsConfig, FormatsConfig, GatedDeltaConfig,
-    HeadsConfig, IndexerConfig, LatentConfig, LayerConfig, LayerFormatsConfig, Mamba2Config, MlpConfig,
-    RecurrentConfig, RoutingConfig, SlidingConfig, TableConfig,
+    ArchitectureConfig, ArchitectureError, AttentionConfig, BlockConfig, DenseConfig, ExpertsConfig, FormatsConfig,
+    GatedDeltaConfig, HeadsConfig, IndexerConfig, LatentConfig, LayerConfig, LayerFormatsConfig, Mamba2Config,
+    MlpConfig, RecurrentConfig, RoutingConfig, SlidingConfig, TableConfig,
 };
 pub use compute::{ComputeConfig, ComputeError, Roofline, StageFlop};
 pub use decode::{Decode, stages};
 pub use format::{Format, FormatError};
 pub use label::{PerLabel, StageLabel};
-pub use model::{LanguageModel, LayerKv, LayersConfig, ModelConfig, ModelError, ModelStage, Weights, WeightsConfig};
+pub use model::{LanguageModel, LayersConfig, ModelConfig, ModelError, WeightsConfig};
 pub use region::{Contents, Region, Regions};
+pub use routing::{Popularity, Routing};
 pub use runtime::{BySize, ReachClass, ReachConfig, Runtime, RuntimeConfig, RuntimeError};
 pub use step::{Amount, Append, Free, Next, Read, Stage, StageReads, StepPlan, Workload};
+pub use template::{Growth, LayerKv, ModelStage, Weights};
 pub use tokens::TokenSet;
 pub use trace::{
     Ahead, Demand, Encoding, Extend, Fan, Fit, FittedTrace, Generator, GeneratorConfig, HeaderFields, JsonLinesWriter,

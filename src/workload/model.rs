@@ -5,9 +5,11 @@
 //! their pieces of weights, and the KV bytes of each layer. The stages are a template: a workload
 //! makes the [`Stage`](super::Stage)s of a step of them, for as many sequences as it decodes.
 
-use super::architecture::ArchitectureConfig;
+use super::architecture::{self, ArchitectureConfig, ArchitectureError, Resolved};
 use super::format::Format;
 use super::label::StageLabel;
+use super::template::MAX_LAYERS;
+pub use super::template::{Growth, LayerKv, ModelStage, Weights};
 use crate::config::{NameError, check_name};
 use crate::units::{Bytes, LayerId, Table};
 use serde::{Deserialize, Serialize};
@@ -66,14 +68,16 @@ pub struct WeightsConfig {
 }
 
 /// What a language model cannot be.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Error)]
 #[allow(missing_docs)]
 pub enum ModelError {
     #[error("name: {0}")]
     Name(NameError),
-    #[error("architecture: not supported yet: give `layers`")]
-    Architecture,
-    #[error("layers: there are none: list at least one run of layers")]
+    #[error("layers, architecture: the model gives both: leave one out")]
+    Both,
+    #[error(transparent)]
+    Architecture(#[from] ArchitectureError),
+    #[error("layers: there are none: list at least one run of layers, or give an `architecture`")]
     NoLayers,
     #[error("layers: {0} of them in all, but at most {max} can be simulated", max = LanguageModel::MAX_LAYERS)]
     TooManyLayers(u64),
@@ -83,53 +87,12 @@ pub enum ModelError {
     NoWindow(usize),
     #[error("layers[{index}].{stage}.read: {read} are read of nothing stored: give `stored` as well")]
     ReadOfNothing { index: usize, stage: StageLabel, read: Bytes },
-    #[error("layers: no weights are read at all: give at least one stage some")]
-    NoWeights,
-    #[error("layers: all weights together exceed {max}", max = Bytes::MAX_INPUT)]
-    TooLarge,
-    #[error("layers: the KV of one token in all layers together exceeds {max}", max = Bytes::MAX_INPUT)]
-    TooMuchKv,
-}
-
-/// A piece of the weights, checked: nothing is read where nothing is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Weights {
-    /// What occupies memory.
-    pub stored: Bytes,
-    /// What one step reads, evenly over what is stored.
-    pub read: Bytes,
-    /// How it is stored, where the model says so.
-    pub format: Option<Format>,
-}
-
-/// What a layer keeps of each sequence, checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LayerKv {
-    /// K and V of one token; 0 where the layer has no KV of its own.
-    pub token_bytes: Bytes,
-    /// How many tokens its attention reads, the last ones; all where `None`.
-    pub window: Option<u32>,
-    /// Its recurrent state, read and written in each step; 0 where it has none.
-    pub state: Bytes,
-    /// The layer whose KV its attention reads: itself, unless it shares that of another.
-    pub source: LayerId,
-}
-
-/// A stage of a step, as a model has it: the template of a [`Stage`](super::Stage).
-#[derive(Clone, Debug, PartialEq)]
-pub struct ModelStage {
-    /// What it computes.
-    pub label: StageLabel,
-    /// The layer that it belongs to, if it belongs to one.
-    pub layer: Option<LayerId>,
-    /// The pieces of the weights that it reads.
-    pub weights: Vec<Weights>,
-    /// Whether it reads the KV of its layer, and appends to it.
-    pub attends: bool,
-    /// FLOP of one sequence for its weights; 0 for a model in bytes.
-    pub flop: f64,
-    /// FLOP for each byte of KV read; 0 for a model in bytes.
-    pub flop_per_kv_byte: f64,
+    #[error("{0}: no weights are read at all: give at least one stage some")]
+    NoWeights(&'static str),
+    #[error("{0}: all weights together exceed {max}", max = Bytes::MAX_INPUT)]
+    TooLarge(&'static str),
+    #[error("{0}: the KV of one token in all layers together exceeds {max}", max = Bytes::MAX_INPUT)]
+    TooMuchKv(&'static str),
 }
 
 /// A language model that the engine may trust: at least one layer, at most
@@ -140,11 +103,13 @@ pub struct LanguageModel {
     stages: Vec<ModelStage>,
     kv_bytes: Table<LayerId, Bytes>,
     kv: Table<LayerId, LayerKv>,
+    /// All weights, and those that a token passes.
+    parameters: Option<(u64, u64)>,
 }
 
 impl LanguageModel {
     /// The most layers that can be simulated.
-    pub const MAX_LAYERS: u64 = 4096;
+    pub const MAX_LAYERS: u64 = MAX_LAYERS;
 
     /// Checks `config`. O(layers).
     ///
@@ -152,66 +117,38 @@ impl LanguageModel {
     /// [`ModelError`], naming the field, the value and what to write instead.
     pub fn new(config: &ModelConfig) -> Result<Self, ModelError> {
         check_name(&config.name).map_err(ModelError::Name)?;
-        if config.architecture.is_some() {
-            return Err(ModelError::Architecture);
-        }
-        if config.layers.is_empty() {
-            return Err(ModelError::NoLayers);
-        }
-        let count: u64 = config.layers.iter().map(|run| u64::from(run.count)).sum();
-        if count > Self::MAX_LAYERS {
-            return Err(ModelError::TooManyLayers(count));
-        }
-        let mut stages = Vec::with_capacity(2 * count as usize);
-        let mut kv = Table::new();
-        for (index, run) in config.layers.iter().enumerate() {
-            if run.count == 0 {
-                return Err(ModelError::NoCount(index));
+        let name = config.name.clone();
+        let model = match &config.architecture {
+            Some(_) if !config.layers.is_empty() => return Err(ModelError::Both),
+            Some(architecture) => {
+                let Resolved { stages, kv, parameters, active_parameters } = architecture::resolve(architecture)?;
+                Self { name, stages, kv_bytes: token_bytes(&kv), kv, parameters: Some((parameters, active_parameters)) }
             }
-            if run.window == Some(0) {
-                return Err(ModelError::NoWindow(index));
+            None => {
+                let (stages, kv) = in_bytes(&config.layers)?;
+                Self { name, stages, kv_bytes: token_bytes(&kv), kv, parameters: None }
             }
-            let checked = |weights: &WeightsConfig, stage: StageLabel| {
-                let read = weights.read.unwrap_or(weights.stored);
-                if weights.stored == Bytes::ZERO && read > Bytes::ZERO {
-                    return Err(ModelError::ReadOfNothing { index, stage, read });
-                }
-                Ok(Weights { stored: weights.stored, read, format: weights.format })
-            };
-            let attention = checked(&run.attention, StageLabel::Attention)?;
-            let mlp = checked(&run.mlp, StageLabel::Mlp)?;
-            for _ in 0..run.count {
-                let source = LayerId::new(kv.len());
-                let (token_bytes, window) = (run.kv_bytes, run.window);
-                let layer = Some(kv.push(LayerKv { token_bytes, window, state: Bytes::ZERO, source }));
-                let stage = |label, weights, attends| {
-                    let weights = vec![weights];
-                    ModelStage { label, layer, weights, attends, flop: 0.0, flop_per_kv_byte: 0.0 }
-                };
-                stages.push(stage(StageLabel::Attention, attention, true));
-                stages.push(stage(StageLabel::Mlp, mlp, false));
-            }
-        }
-        let kv_bytes = kv.iter().map(|layer: &LayerKv| layer.token_bytes).collect();
-        let model = Self { name: config.name.clone(), stages, kv_bytes, kv };
+        };
         model.check_totals()?;
         Ok(model)
     }
 
     /// Whether its totals can be counted, and anything is read at all.
     fn check_totals(&self) -> Result<(), ModelError> {
+        let field = if self.parameters.is_some() { "architecture" } else { "layers" };
         let most = u128::from(Bytes::MAX_INPUT.get());
         let total = |bytes: fn(Weights) -> Bytes| -> u128 {
             self.weights().map(|weights| u128::from(bytes(weights).get())).sum()
         };
         if total(|weights| weights.read) == 0 {
-            return Err(ModelError::NoWeights);
+            return Err(ModelError::NoWeights(field));
         }
         if total(|weights| weights.read) > most || total(|weights| weights.stored) > most {
-            return Err(ModelError::TooLarge);
+            return Err(ModelError::TooLarge(field));
         }
-        if self.kv_bytes.iter().map(|bytes| u128::from(bytes.get())).sum::<u128>() > most {
-            return Err(ModelError::TooMuchKv);
+        let kept = |layer: &LayerKv| u128::from(layer.token_bytes.get()) + u128::from(layer.state.get());
+        if self.kv.iter().map(kept).sum::<u128>() > most {
+            return Err(ModelError::TooMuchKv(field));
         }
         Ok(())
     }
@@ -249,13 +186,20 @@ impl LanguageModel {
     /// Whether the FLOP of its stages are known: those of an architecture are.
     #[must_use]
     pub fn has_flop(&self) -> bool {
-        false
+        self.parameters.is_some()
     }
 
-    /// How many weights it has; `None` for a model in bytes.
+    /// How many weights it has, those of a tied embedding once; `None` for a model in bytes.
     #[must_use]
     pub fn parameters(&self) -> Option<u64> {
-        None
+        self.parameters.map(|(all, _)| all)
+    }
+
+    /// How many weights it has without those of the experts that a token is not routed to: the
+    /// number that names such as `A22B` give. `None` for a model in bytes.
+    #[must_use]
+    pub fn active_parameters(&self) -> Option<u64> {
+        self.parameters.map(|(_, active)| active)
     }
 
     /// All pieces of the weights, in the order in which a step reads them.
@@ -274,4 +218,49 @@ impl LanguageModel {
     pub fn token_bytes(&self) -> Bytes {
         self.kv_bytes.iter().copied().sum()
     }
+}
+
+fn token_bytes(kv: &Table<LayerId, LayerKv>) -> Table<LayerId, Bytes> {
+    kv.iter().map(|layer| layer.token_bytes).collect()
+}
+
+/// The stages and layers of a model in bytes.
+fn in_bytes(layers: &[LayersConfig]) -> Result<(Vec<ModelStage>, Table<LayerId, LayerKv>), ModelError> {
+    if layers.is_empty() {
+        return Err(ModelError::NoLayers);
+    }
+    let count: u64 = layers.iter().map(|run| u64::from(run.count)).sum();
+    if count > MAX_LAYERS {
+        return Err(ModelError::TooManyLayers(count));
+    }
+    let (mut stages, mut kv) = (Vec::with_capacity(2 * count as usize), Table::new());
+    for (index, run) in layers.iter().enumerate() {
+        if run.count == 0 {
+            return Err(ModelError::NoCount(index));
+        }
+        if run.window == Some(0) {
+            return Err(ModelError::NoWindow(index));
+        }
+        let checked = |weights: &WeightsConfig, stage: StageLabel| {
+            let read = weights.read.unwrap_or(weights.stored);
+            if weights.stored == Bytes::ZERO && read > Bytes::ZERO {
+                return Err(ModelError::ReadOfNothing { index, stage, read });
+            }
+            Ok(Weights { stored: weights.stored, read, format: weights.format, growth: Growth::Fixed })
+        };
+        let attention = checked(&run.attention, StageLabel::Attention)?;
+        let mlp = checked(&run.mlp, StageLabel::Mlp)?;
+        for _ in 0..run.count {
+            let source = LayerId::new(kv.len());
+            let (token_bytes, window) = (run.kv_bytes, run.window);
+            let layer = Some(kv.push(LayerKv { token_bytes, window, state: Bytes::ZERO, source }));
+            let stage = |label, weights, attends| {
+                let weights = vec![weights];
+                ModelStage { label, layer, weights, attends, flop: 0.0, flop_per_kv_byte: 0.0 }
+            };
+            stages.push(stage(StageLabel::Attention, attention, true));
+            stages.push(stage(StageLabel::Mlp, mlp, false));
+        }
+    }
+    Ok((stages, kv))
 }

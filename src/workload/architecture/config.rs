@@ -207,6 +207,10 @@ pub struct HeadsConfig {
     /// Whether each query head has a learned sink (gpt-oss): one weight a head.
     #[serde(default, skip_serializing_if = "is_default")]
     pub sinks: bool,
+    /// Whether queries, keys and values are one matrix, which llama.cpp's file types store in
+    /// another format than three (Phi).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub fused: bool,
     /// Whether the layer has no keys and values of its own, but reads the KV of the nearest earlier
     /// layer of the same kind that has.
     #[serde(default, skip_serializing_if = "is_default")]

@@ -1,0 +1,130 @@
+//! Templates of stages: what a language model says of each stage and layer, whatever the number of
+//! sequences that decode.
+
+use super::format::Format;
+use super::label::StageLabel;
+use super::routing::Routing;
+use crate::units::{Bytes, LayerId};
+
+/// The most layers of a model that can be simulated.
+pub(super) const MAX_LAYERS: u64 = 4096;
+
+/// A piece of the weights, checked: nothing is read where nothing is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weights {
+    /// What occupies memory.
+    pub stored: Bytes,
+    /// What one step of one sequence reads, evenly over what is stored.
+    pub read: Bytes,
+    /// How it is stored, where the model says so.
+    pub format: Option<Format>,
+    /// What a step of several sequences reads.
+    pub growth: Growth,
+}
+
+/// How what a step reads of a piece grows with the number of sequences that decode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Growth {
+    /// Not at all: a matrix is read once for all.
+    #[default]
+    Fixed,
+    /// A row for each sequence, as of an embedding.
+    Rows,
+    /// The experts that any of the sequences is routed to.
+    Experts(Routing),
+}
+
+impl Weights {
+    /// What a step of so many sequences reads: for experts, the expected union of those that the
+    /// sequences are routed to, to the nearest byte.
+    #[must_use]
+    pub fn read_at(&self, sequences: u32) -> Bytes {
+        match self.growth {
+            Growth::Fixed => self.read,
+            Growth::Rows => Bytes::new(self.read.get().saturating_mul(u64::from(sequences))).min(self.stored),
+            Growth::Experts(_) if sequences == 1 => self.read,
+            Growth::Experts(routing) => {
+                let share = routing.union(sequences) / f64::from(routing.count());
+                Bytes::new((self.stored.as_f64() * share).round() as u64).min(self.stored)
+            }
+        }
+    }
+}
+
+/// What a layer keeps of each sequence, checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerKv {
+    /// K and V of one token; 0 where the layer has no KV of its own.
+    pub token_bytes: Bytes,
+    /// How many tokens its attention reads, the last ones; all where `None`.
+    pub window: Option<u32>,
+    /// Its recurrent state, read and written in each step; 0 where it has none.
+    pub state: Bytes,
+    /// The layer whose KV its attention reads: itself, unless it shares that of another.
+    pub source: LayerId,
+}
+
+impl LayerKv {
+    /// The KV of one sequence of so many tokens, its state aside: tokens before the window are not
+    /// kept.
+    #[must_use]
+    pub fn bytes_at(&self, tokens: u64) -> u128 {
+        let kept = self.window.map_or(tokens, |window| tokens.min(u64::from(window)));
+        u128::from(kept) * u128::from(self.token_bytes.get())
+    }
+}
+
+/// A stage of a step, as a model has it: the template of a [`Stage`](super::Stage).
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelStage {
+    /// What it computes.
+    pub label: StageLabel,
+    /// The layer that it belongs to, if it belongs to one.
+    pub layer: Option<LayerId>,
+    /// The pieces of the weights that it reads.
+    pub weights: Vec<Weights>,
+    /// Whether it reads the KV of its layer, and appends to it.
+    pub attends: bool,
+    /// FLOP of one sequence for its weights; 0 for a model in bytes.
+    pub flop: f64,
+    /// FLOP for each byte of KV read; 0 for a model in bytes.
+    pub flop_per_kv_byte: f64,
+}
+
+impl ModelStage {
+    /// What its weights occupy.
+    #[must_use]
+    pub fn stored(&self) -> Bytes {
+        self.weights.iter().map(|weights| weights.stored).sum()
+    }
+
+    /// What a step of so many sequences reads of its weights.
+    #[must_use]
+    pub fn read_at(&self, sequences: u32) -> Bytes {
+        self.weights.iter().map(|weights| weights.read_at(sequences)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::routing::Popularity;
+
+    #[test]
+    fn reads_grow_as_the_piece_says() {
+        let weights = |growth| Weights { stored: Bytes::new(800), read: Bytes::new(200), format: None, growth };
+        assert_eq!([1, 2, 9].map(|batch| weights(Growth::Fixed).read_at(batch).get()), [200, 200, 200]);
+        assert_eq!([0, 1, 2, 9].map(|batch| weights(Growth::Rows).read_at(batch).get()), [0, 200, 400, 800]);
+        // Two of eight: 8 (1 - (3/4)^2) = 3.5 of them at two sequences.
+        let experts = Growth::Experts(Routing::new(8, 2, Popularity::Uniform).unwrap());
+        assert_eq!([1, 2].map(|batch| weights(experts).read_at(batch).get()), [200, 350]);
+    }
+
+    #[test]
+    fn a_window_limits_what_is_kept() {
+        let layer =
+            |window| LayerKv { token_bytes: Bytes::new(10), window, state: Bytes::new(3), source: LayerId::new(0) };
+        assert_eq!((layer(None).bytes_at(100), layer(Some(20)).bytes_at(100)), (1000, 200));
+        assert_eq!(layer(Some(20)).bytes_at(5), 50);
+    }
+}
