@@ -12,7 +12,7 @@ use crate::results::{ConditionError, ResultsError};
 use crate::runs::RunsError;
 use crate::simulation::{FieldError, RunError, ScenarioError};
 use crate::sweep::SweepError;
-use crate::validation::InvalidCase;
+use crate::validation::{CalibrationError, InvalidCase};
 use crate::workload::TraceError;
 use miette::{Diagnostic, GraphicalReportHandler, LabeledSpan, SourceCode};
 use std::fmt;
@@ -59,6 +59,8 @@ pub(super) enum CliError {
     Condition(#[from] ConditionError),
     #[error(transparent)]
     Case(#[from] InvalidCase),
+    #[error(transparent)]
+    Calibration(#[from] CalibrationError),
     #[error("cannot write to stdout: {0}")]
     Stdout(std::io::Error),
 }
@@ -82,6 +84,7 @@ impl CliError {
     fn code(&self) -> u8 {
         match self {
             Self::Runs(RunsError::Run(RunError::Interrupted)) | Self::Trace(TraceError::Interrupted) => INTERRUPTED,
+            Self::Calibration(CalibrationError::Runs(RunsError::Run(RunError::Interrupted))) => INTERRUPTED,
             Self::Runs(RunsError::Explain(ExplainError::NoSteps(_))) | Self::Explain(ExplainError::NoSteps(_)) => {
                 INCOMPLETE
             }
@@ -94,6 +97,7 @@ impl CliError {
         match self {
             Self::Config(ConfigError::Invalid(invalid))
             | Self::Case(InvalidCase::File(ConfigError::Invalid(invalid)))
+            | Self::Calibration(CalibrationError::Case(InvalidCase::File(ConfigError::Invalid(invalid))))
             | Self::Sweep(SweepError::Config(ConfigError::Invalid(invalid))) => Some(invalid),
             Self::Field(error) => match error.cause() {
                 FieldError::Config(ConfigError::Invalid(invalid)) => Some(invalid),

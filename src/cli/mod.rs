@@ -24,6 +24,7 @@ macro_rules! tell {
 
 mod arguments;
 mod axis;
+mod calibrate;
 mod check;
 mod compare;
 mod curve;
@@ -104,6 +105,9 @@ enum Command {
     /// Compare measured runs of real machines with simulated ones: the error of each case, and of
     /// each group
     Validate(validate::ValidateArgs),
+    /// Fit the costs of a runtime to measured runs of one machine: the time per stage, and the
+    /// share of the bandwidth that reads reach
+    Calibrate(calibrate::CalibrateArgs),
     /// Recorded traces: import, export, describe, verify and generate them
     #[command(subcommand)]
     Trace(trace::TraceCommand),
@@ -130,7 +134,7 @@ impl Command {
         match self {
             Self::Sweep(args) => args.runs_cells(),
             Self::Study(_) | Self::Run(_) | Self::Strategies(_) | Self::Solve(_) | Self::Compare(_) => true,
-            Self::Explain(_) | Self::Trace(_) | Self::Check(_) | Self::Validate(_) => true,
+            Self::Explain(_) | Self::Trace(_) | Self::Check(_) | Self::Validate(_) | Self::Calibrate(_) => true,
             Self::Hist(_) | Self::Replay(_) | Self::Curve(_) | Self::List(_) => false,
             Self::Model(_) => false,
             Self::Completions(_) | Self::Man(_) | Self::Schema(_) => false,
@@ -160,6 +164,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Curve(args) => curve::run(&args),
         Command::Validate(args) => validate::run(&args, &cancel),
+        Command::Calibrate(args) => calibrate::run(&args, &cancel),
         Command::Trace(command) => trace::trace(&command, &cancel),
         Command::Model(command) => model::model(&command),
         Command::List(args) => list::run(&args),

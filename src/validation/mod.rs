@@ -3,11 +3,12 @@
 //! A [`Case`] is a row of a CSV file: a machine, a runtime, a model, a context, and what was
 //! measured there. [`validate`] simulates each case as a scenario of its own, on all threads, and
 //! an [`Accuracy`] holds measured against simulated: the error of each case, and its mean, median,
-//! 90th percentile and maximum in each group.
+//! 90th percentile and maximum in each group. [`calibrate`] fits the costs of a runtime to cases.
 //!
 #![doc = include_str!("README.md")]
 
 mod accuracy;
+mod calibration;
 mod case;
 mod error;
 mod measured;
@@ -15,6 +16,7 @@ mod simulated;
 mod table;
 
 pub use accuracy::{Accuracy, CaseError, Errors, Excluded, GroupErrors};
+pub use calibration::{Calibration, CalibrationError, FittedCost, FittedRow, Settings, calibrate};
 pub use case::{COLUMNS, Case, Use};
 pub use error::InvalidCase;
 pub use measured::{Measured, Metric};

@@ -1,0 +1,184 @@
+//! Costs of a runtime from measured runs: what `tiersim calibrate` solves for.
+//!
+//! 1. The rows that may be fitted on are of one machine and one runtime, and read everything from
+//!    its first tier.
+//! 2. `design.rs` finds on the simulator what each cost adds to each row.
+//! 3. `fit.rs` finds which costs the rows separate, and their values, by least squares
+//!    (`least_squares.rs`).
+//! 4. The fitted runtime is simulated, on the rows of the fit and on those that were held out.
+
+mod design;
+mod error;
+mod fit;
+mod least_squares;
+mod written;
+
+pub use error::CalibrationError;
+
+use crate::runs::{Cancel, Progress, Resources};
+use crate::units::SimTime;
+use crate::validation::{Case, Use};
+use crate::workload::RuntimeConfig;
+use design::{Cost, Design, seconds, with_runtime};
+use fit::{Fit, name_of};
+use std::collections::BTreeSet;
+
+/// What is asked of a calibration.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Fit on the rows of this group alone.
+    pub group: Option<String>,
+    /// Fit on all rows, whatever their `use`.
+    pub all: bool,
+    /// Hold the time per stage at this value.
+    pub per_stage: Option<SimTime>,
+    /// The runtime's name.
+    pub name: String,
+}
+
+/// A fitted cost, in words.
+#[derive(Clone, Debug)]
+pub struct FittedCost {
+    /// What it is.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// A row of a calibration.
+#[derive(Clone, Debug)]
+pub struct FittedRow {
+    /// Its case.
+    pub case: String,
+    /// The measured time of a step, in seconds.
+    pub measured: f64,
+    /// The simulated one, with the fitted runtime.
+    pub simulated: f64,
+    /// Its error with the same costs fitted on all other rows, where these determine them; `None`
+    /// for rows that were held out.
+    pub left_out: Option<f64>,
+}
+
+impl FittedRow {
+    /// `(simulated - measured) / measured`.
+    #[must_use]
+    pub fn error(&self) -> f64 {
+        self.simulated / self.measured - 1.0
+    }
+}
+
+/// A fitted runtime, and how well it fits.
+#[derive(Clone, Debug)]
+pub struct Calibration {
+    /// The runtime.
+    pub runtime: RuntimeConfig,
+    /// Its file.
+    pub ron: String,
+    /// Its costs, in words.
+    pub costs: Vec<FittedCost>,
+    /// The condition number of the fit.
+    pub condition: f64,
+    /// The rows that it was fitted on.
+    pub fitted: Vec<FittedRow>,
+    /// The rows that were left out of it.
+    pub held_out: Vec<FittedRow>,
+    /// Rows that cannot be simulated yet, and why.
+    pub excluded: Vec<(String, String)>,
+}
+
+/// Fits the costs of a runtime on those of `cases` that may be fitted on.
+///
+/// # Errors
+/// [`CalibrationError`] if the rows are of several machines, do not separate the costs, or lead to
+/// costs that are not physical.
+pub fn calibrate(
+    cases: Vec<Case>,
+    settings: &Settings,
+    resources: Resources,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<Calibration, CalibrationError> {
+    let Selected { fitted, held_out, excluded } = select(cases, settings)?;
+    let design = Design::new(fitted, resources, cancel, progress)?;
+    let per_stage = settings.per_stage.map(|time| time.as_ps() as f64 * 1e-12);
+    let fit = Fit::new(&design, per_stage)?;
+    let left_out = fit.left_out(&design, per_stage);
+    let rules = written::rules(&design, &fit, settings.per_stage);
+    let probe = written::json(&rules);
+    let run = |cases: Vec<Case>| {
+        let runs = cases.iter().map(|case| with_runtime(case, probe.clone())).collect();
+        seconds(runs, resources, cancel, progress)
+    };
+    let simulated = run(design.rows.iter().map(|row| row.case.clone()).collect())?;
+    let checked = run(held_out.clone())?;
+    let row = |case: &Case, simulated: f64, left_out: Option<f64>| FittedRow {
+        case: case.name.clone(),
+        measured: case.measured.step_seconds(case.batch),
+        simulated,
+        left_out,
+    };
+    let of_fit = design.rows.iter().zip(simulated).zip(left_out);
+    let fitted: Vec<FittedRow> = of_fit.map(|((of, time), left_out)| row(&of.case, time, left_out)).collect();
+    let held_out: Vec<FittedRow> = held_out.iter().zip(checked).map(|(case, time)| row(case, time, None)).collect();
+    let costs = costs(&design, &fit, settings.per_stage);
+    let sources: BTreeSet<&str> = design.rows.iter().map(|row| row.case.source.as_str()).collect();
+    let source = written::source(&fitted, &held_out, &sources, fit.condition, settings.per_stage);
+    let ron = written::ron(&settings.name, &design.machine, &rules, &source);
+    let runtime = crate::config::parse(&ron, "the fitted runtime").map_err(crate::validation::InvalidCase::File)?;
+    Ok(Calibration { runtime, ron, costs, condition: fit.condition, fitted, held_out, excluded })
+}
+
+/// The rows, by what they are for.
+struct Selected {
+    fitted: Vec<Case>,
+    held_out: Vec<Case>,
+    excluded: Vec<(String, String)>,
+}
+
+fn select(cases: Vec<Case>, settings: &Settings) -> Result<Selected, CalibrationError> {
+    let groups: BTreeSet<String> = cases.iter().map(|case| case.group.clone()).collect();
+    let (mut fitted, mut held_out, mut excluded) = (Vec::<Case>::new(), Vec::new(), Vec::new());
+    let of_group = cases.into_iter().filter(|case| settings.group.as_ref().is_none_or(|group| *group == case.group));
+    for case in of_group {
+        if let Some(reason) = case.not_yet() {
+            excluded.push((case.name, reason));
+        } else if settings.all || case.usage != Use::Check {
+            fitted.push(case);
+        } else {
+            held_out.push(case);
+        }
+    }
+    let Some(first) = fitted.first() else {
+        return Err(CalibrationError::NoRows { group: settings.group.clone() });
+    };
+    let runtime = |case: &Case| case.runtime.clone().unwrap_or_else(|| "no runtime".to_owned());
+    for other in fitted.iter().chain(&held_out) {
+        for (what, of) in [("rows", other.memory == first.memory), ("runtimes", other.runtime == first.runtime)] {
+            if !of {
+                let (first, second) = match what {
+                    "rows" => (first.memory.clone(), other.memory.clone()),
+                    _ => (runtime(first), runtime(other)),
+                };
+                let groups = groups.into_iter().collect::<Vec<_>>().join(", ");
+                return Err(CalibrationError::Several { what, first, second, groups });
+            }
+        }
+    }
+    Ok(Selected { fitted, held_out, excluded })
+}
+
+/// The costs in words.
+fn costs(design: &Design, fit: &Fit, held: Option<SimTime>) -> Vec<FittedCost> {
+    let mut costs = Vec::new();
+    if let Some(time) = held {
+        costs.push(FittedCost { name: "time per stage (held)".to_owned(), value: time.rounded() });
+    }
+    for (column, value) in fit.columns.iter().zip(&fit.values) {
+        let value = match column[0] {
+            Cost::PerStage => format!("{:.2} us", 1e6 * value),
+            _ => format!("reach {:.3} ({:.0} GB/s)", 1.0 / value, design.bandwidth / value / 1e9),
+        };
+        costs.push(FittedCost { name: name_of(column), value });
+    }
+    costs
+}
