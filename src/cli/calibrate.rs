@@ -68,7 +68,8 @@ pub(super) fn run(args: &CalibrateArgs, cancel: &Cancel) -> Result<ExitCode, Cli
     print(&text(&calibration, std::io::stdout().is_terminal()))?;
     if let Some(path) = &args.out {
         let folder = path.parent().unwrap_or(Path::new(""));
-        let name = path.file_name().ok_or_else(|| CliError::Usage(format!("-o {}: it has no file name", path.display())))?;
+        let name =
+            path.file_name().ok_or_else(|| CliError::Usage(format!("-o {}: it has no file name", path.display())))?;
         report::write(folder, &[Artifact::new(name, calibration.ron.clone())])?;
         note!("the runtime is in {}: use it with --runtime {}", path.display(), path.display());
     }
@@ -127,7 +128,8 @@ fn text(calibration: &Calibration, terminal: bool) -> String {
 }
 
 fn percent(share: f64) -> String {
-    format!("{:+.1} %", 100.0 * share)
+    // Adding 0 turns -0 into 0.
+    format!("{:+.1} %", (1e3 * share).round() / 10.0 + 0.0)
 }
 
 fn mean(errors: impl ExactSizeIterator<Item = f64>) -> String {

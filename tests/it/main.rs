@@ -8,6 +8,7 @@ mod common;
 
 mod architecture;
 mod caches;
+mod calibration;
 mod cancel;
 mod channel_runs;
 mod channels;

@@ -86,8 +86,10 @@ impl Design {
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<Self, CalibrationError> {
-        let scenarios: Vec<Scenario> =
-            cases.iter().map(|case| with_runtime(case, json!({ "name": "ideal" })).scenario()).collect::<Result<_, _>>()?;
+        let scenarios: Vec<Scenario> = cases
+            .iter()
+            .map(|case| with_runtime(case, json!({ "name": "ideal" })).scenario())
+            .collect::<Result<_, _>>()?;
         let mut formats = BTreeSet::new();
         let mut reads_kv = false;
         for (case, scenario) in cases.iter().zip(&scenarios) {
@@ -114,12 +116,7 @@ impl Design {
             let measured = case.measured.step_seconds(case.batch);
             rows.push(Row { measured, ideal: times[0], added, stage_bytes: bytes, case });
         }
-        Ok(Self {
-            costs,
-            rows,
-            bandwidth: first.tiers()[0].read_bandwidth.as_f64(),
-            machine: first.name().to_owned(),
-        })
+        Ok(Self { costs, rows, bandwidth: first.tiers()[0].read_bandwidth.as_f64(), machine: first.name().to_owned() })
     }
 }
 

@@ -12,9 +12,14 @@ pub enum CalibrationError {
     Case(#[from] InvalidCase),
     #[error(transparent)]
     Runs(#[from] RunsError),
-    #[error("no row may be fitted on{}: mark at least two with 'fit' in the column 'use', or fit on all with --use all", of(group))]
+    #[error(
+        "no row may be fitted on{}: mark at least two with 'fit' in the column 'use', or fit on all with --use all",
+        of(group)
+    )]
     NoRows { group: Option<String> },
-    #[error("{what} of {first} and of {second}: a fit is of one machine and one runtime; choose rows with --group (there are {groups})")]
+    #[error(
+        "{what} of {first} and of {second}: a fit is of one machine and one runtime; choose rows with --group (there are {groups})"
+    )]
     Several { what: &'static str, first: String, second: String, groups: String },
     #[error("case '{case}' {problem}: costs are fitted on runs that read everything from the first tier of memory")]
     Row { case: String, problem: String },

@@ -17,7 +17,7 @@ use super::least_squares::{Solution, solve};
 /// have about 40; by a twentieth, 80.
 pub(super) const MOST_CONDITION: f64 = 64.0;
 /// A cost that is below this share of the time in every row gets no reach of its own.
-const NOTICEABLE: f64 = 0.05;
+const NOTICEABLE: f64 = 0.02;
 
 /// Costs that the fit does not tell apart: a column of the fit.
 pub(super) type Column = Vec<Cost>;
@@ -115,8 +115,11 @@ impl Fitter<'_> {
     fn fit(&self, columns: &[Column]) -> Result<Fit, CalibrationError> {
         let rows: Vec<usize> = (0..self.design.rows.len()).filter(|row| self.left_out != Some(*row)).collect();
         let names = || columns.iter().map(|column| name_of(column)).collect::<Vec<_>>().join(" from ");
-        let too_few =
-            || CalibrationError::TooFewRows { rows: rows.len(), costs: columns.len(), names: names().replace(" from ", ", ") };
+        let too_few = || CalibrationError::TooFewRows {
+            rows: rows.len(),
+            costs: columns.len(),
+            names: names().replace(" from ", ", "),
+        };
         if rows.len() < columns.len() {
             return Err(too_few());
         }
@@ -176,8 +179,9 @@ fn coarsest(design: &Design, per_stage: Option<f64>) -> Vec<Column> {
     stage.into_iter().chain([reads]).collect()
 }
 
-/// The costs that may get a reach of their own: formats, the one with the most time last, as it
-/// keeps the reach of the rest; then KV.
+/// The costs that may get a reach of their own: formats, those with the most time first, but for the
+/// one that keeps the reach of the rest (weights without a format or, failing these, the format with
+/// the most time); then KV.
 fn refinements(design: &Design) -> Vec<Cost> {
     let time = |cost: Cost| {
         let at = design.costs.iter().position(|known| *known == cost);
@@ -187,7 +191,8 @@ fn refinements(design: &Design) -> Vec<Cost> {
         design.costs.iter().copied().filter(|cost| matches!(cost, Cost::Weights(Some(_)))).collect();
     formats.sort_by(|a, b| time(*b).total_cmp(&time(*a)));
     let kv = design.costs.iter().copied().filter(|cost| *cost == Cost::Kv);
-    formats.into_iter().skip(1).chain(kv).collect()
+    let rest = usize::from(!design.costs.contains(&Cost::Weights(None)));
+    formats.into_iter().skip(rest).chain(kv).collect()
 }
 
 /// What a column is called.

@@ -67,7 +67,10 @@ pub(super) fn source(
     held: Option<SimTime>,
 ) -> String {
     let errors = |rows: &[FittedRow]| {
-        rows.iter().map(|row| format!("{} {:+.1} %", row.case, 100.0 * row.error())).collect::<Vec<_>>().join(", ")
+        rows.iter()
+            .map(|row| format!("{} {:+.1} %", row.case, (1e3 * row.error()).round() / 10.0 + 0.0))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     let mut text = format!("tiersim calibrate on {} (condition number {condition:.1}", errors(fitted));
     if let Some(time) = held {
