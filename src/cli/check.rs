@@ -121,6 +121,9 @@ fn scenario(path: &Path, name: &str) -> Result<String, CliError> {
         Reference::Inline(memory) => notes(scenario.memory(), memory),
         Reference::Name(_) => String::new(),
     };
+    let runtime = scenario.resolved().runtime.inline().filter(|runtime| !runtime.is_ideal());
+    let of_runtime = runtime.map_or_else(Vec::new, |runtime| runtime.notes(scenario.memory().name()));
+    let notes = of_runtime.iter().map(|line| format!("\n  {line}")).collect::<String>() + &notes;
     Ok(format!(
         "the scenario '{}': {} on {}, {} + {} tokens, {}{notes}",
         scenario.resolved().name,

@@ -12,7 +12,7 @@ use crate::metrics::Timeline;
 use crate::report::Labelled;
 use crate::report::{self, Artifact, Column, Table, html};
 use crate::runs::{self, Cancel, Finished, Job, Resources};
-use crate::simulation::Scenario;
+use crate::simulation::{Scenario, ScenarioConfig};
 use crate::sweep::{AxisConfig, Plan, Shard, SweepConfig};
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ use std::process::ExitCode;
 pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
     let config = configure(args)?;
     if !args.vary.is_empty() {
-        return vary(args, &scenarios(args, &config)?, cancel);
+        return vary(args, &config, &scenarios(args, &config)?, cancel);
     }
     let scenarios = scenarios_of(args, &config, with_reference(args, &config))?;
     let main = scenarios.last().expect("a run has at least one strategy");
@@ -122,14 +122,22 @@ fn print_results(finished: &[Finished]) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Prints notes on the machine that affect the accuracy of times: tiers without an efficiency, and
-/// limits that keep a tier below its bandwidth.
+/// The scenario whose runtime is `ideal` by definition.
+const STUDY: &str = "study";
+
+/// Prints notes on the machine and the runtime that affect the accuracy of times: tiers without an
+/// efficiency, what the runtime costs, and limits that keep a tier below its bandwidth.
 fn note_assumptions(scenario: &Scenario) {
     let Reference::Inline(memory) = &scenario.resolved().memory else { return };
     let ideal: Vec<&str> =
         memory.tiers.iter().filter(|tier| tier.efficiency.is_none()).map(|tier| tier.name.as_str()).collect();
     if !ideal.is_empty() {
         note!("100 % of peak assumed, as no efficiency is given: {}", ideal.join(", "));
+    }
+    if let Reference::Inline(runtime) = &scenario.resolved().runtime
+        && !(runtime.is_ideal() && scenario.resolved().name == STUDY)
+    {
+        runtime.notes(scenario.memory().name()).iter().for_each(|line| note!("{line}"));
     }
     for warning in scenario.memory().notes(memory).iter().filter(|note| note.is_warning) {
         note!("{warning}");
@@ -138,13 +146,22 @@ fn note_assumptions(scenario: &Scenario) {
 
 /// `run --vary`: a sweep. Its folder is named after its contents, so that the same command resumes
 /// or finds its results.
-fn vary(args: &RunArgs, scenarios: &[Scenario], cancel: &Cancel) -> Result<ExitCode, CliError> {
+fn vary(
+    args: &RunArgs,
+    config: &ScenarioConfig,
+    scenarios: &[Scenario],
+    cancel: &Cancel,
+) -> Result<ExitCode, CliError> {
     if args.timeline.is_some() || args.json {
         return Err(CliError::Usage(
             "--vary writes a row for each run instead of its files: leave out --timeline and --json".to_owned(),
         ));
     }
-    let base = scenarios[0].resolved().clone();
+    let mut base = scenarios[0].resolved().clone();
+    if args.vary.iter().any(|axis| axis.starts_with("memory=")) {
+        // Each memory system has its own values of a runtime that is named.
+        base.runtime = config.runtime.clone();
+    }
     let mut axes: Vec<AxisConfig> = args.vary.iter().map(|axis| axis_of(axis)).collect::<Result<_, _>>()?;
     if scenarios.len() > 1 {
         let choice = |scenario: &Scenario| {

@@ -34,6 +34,8 @@ pub fn difference(first: &Explanation, run: &Explanation) -> Vec<Part> {
         of_bound("tier bandwidths", |bound| bound.ideal_ps as f64),
         of_bound("whole pages, for any placement", |bound| bound.pages_ps as f64),
         of_bound("scarce HBM, for any placement", |bound| bound.capacity_ps as f64),
+        of_bound("kernels below the full bandwidth, for any placement", |bound| bound.reach_ps as f64),
+        of_bound("fixed times of the runtime, for any placement", |bound| bound.fixed_ps as f64),
     ];
     let cost = |explanation: &Explanation, name: &str| {
         let cost = explanation.costs.iter().find(|cost| cost.name == name);

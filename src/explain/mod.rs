@@ -4,7 +4,7 @@
 //! # The ladder
 //! The scenario runs as it is, then with one more thing idealized in each further run, in the order
 //! of [`Ideal::ALL`]: first the traffic that the strategy adds, on the machine as it is; then the
-//! losses of the machine, with nothing but demand reads on it; then the initial layout, the room in
+//! losses of the machine and of the runtime on it, with nothing but demand reads on it; then the initial layout, the room in
 //! the first tier, and pages. An interaction cost is attributed to the first of the two: a bus that
 //! turns around because of migration is migration's. A thing that makes no difference to a scenario
 //! (no tier is hashed, say) has no run.
@@ -12,8 +12,9 @@
 //! The *loss* of a run is its time less its bound: the sum of its steps' latencies less the sum of
 //! their bounds. The cost of a thing is the loss of the run with it less that of the next run,
 //! without it. Most idealizations leave the bound as it is, so that is the difference of the two
-//! times; only [`Ideal::AmpleHbm`] and [`Ideal::SingleTokens`] lower the bound as well, and cost
-//! what they cost the strategy beyond what they cost the best placement.
+//! times; only [`Ideal::NoFixedTimes`], [`Ideal::FullReach`], [`Ideal::AmpleHbm`] and
+//! [`Ideal::SingleTokens`] lower the bound as well, and cost what they cost the strategy beyond what
+//! they cost the best placement.
 //!
 //! [`Ideal::BoundLayout`] starts the run from the layout that the bound of its first step uses. It
 //! comes before [`Ideal::AmpleHbm`], so that a layout which puts the wrong bytes in a small HBM is
@@ -26,8 +27,8 @@
 //! loss is not negative. The cost of a thing may be: then the run without it is the slower one.
 //!
 //! The bound is split as well: the time of the best placement with room for everything and reads of
-//! single tokens, the time that reading whole pages adds, and the time that scarce room in the
-//! first tier adds.
+//! single tokens, the time that reading whole pages adds, the time that scarce room in the first
+//! tier adds, and what the runtime adds: kernels below the full bandwidth, and fixed times.
 //!
 //! # Waits
 //! See [`WaitRecorder`](crate::metrics::WaitRecorder). The times of all causes of a run add up to
@@ -48,6 +49,7 @@ pub(crate) use words::{percent, time};
 use crate::memory::PerClass;
 use crate::metrics::Named;
 use crate::simulation::{Ideal, Scenario, ScenarioConfig, ScenarioError};
+use crate::workload::RuntimeConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -100,7 +102,8 @@ pub struct Explanation {
     /// Things that make no difference to this scenario.
     pub without_effect: Vec<String>,
     /// The waits of the scenario as it is, by cause, the longest first: lanes by their names (the
-    /// channels of a tier together), and `latency`, `pending write`, `transfer cap` and `compute`.
+    /// channels of a tier together), and `latency`, `pending write`, `transfer cap`, `compute`
+    /// and `fixed times`.
     /// The times add up to `achieved_ps`.
     pub waits: Named<WaitShare>,
     /// Where channels are lanes of their own, each of them by itself, in their order.
@@ -124,6 +127,16 @@ pub struct BoundParts {
     pub pages_ps: i64,
     /// The time that scarce room on the first tier adds, however bytes are placed.
     pub capacity_ps: i64,
+    /// The time that kernels add which do not reach the full bandwidth of their tier.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reach_ps: i64,
+    /// The fixed times of the runtime.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fixed_ps: i64,
+}
+
+fn is_zero(ps: &i64) -> bool {
+    *ps == 0
 }
 
 /// The cost of one thing.
@@ -193,6 +206,8 @@ impl Ladder {
             figures[at.unwrap_or(0)].bound as i64
         };
         let (ample, single) = (bound_with(Ideal::AmpleHbm), bound_with(Ideal::SingleTokens));
+        let unfixed = bound_with(Ideal::NoFixedTimes);
+        let (fixed, reach) = (bound_with(Ideal::NoLatencies) - unfixed, unfixed - bound_with(Ideal::FullReach));
         let mut explanation = Explanation {
             schema: SCHEMA,
             strategy: scenario.strategy().name(),
@@ -205,12 +220,14 @@ impl Ladder {
                 time_ps: first.bound,
                 ideal_ps: last.bound,
                 pages_ps: ample - single,
-                capacity_ps: first.bound as i64 - ample,
+                capacity_ps: first.bound as i64 - ample - fixed - reach,
+                reach_ps: reach,
+                fixed_ps: fixed,
             },
             achieved_over_bound: (first.bound > 0).then(|| first.time as f64 / first.bound as f64),
             loss_ps: loss,
             costs: self.costs(&figures),
-            without_effect: self.without_effect.iter().map(|ideal| ideal.name().to_owned()).collect(),
+            without_effect: self.names_without_effect(scenario),
             waits: shares(first.longest(), first.time),
             channels: shares(first.channels(), first.time),
             sentences: Vec::new(),
@@ -218,6 +235,15 @@ impl Ladder {
         };
         explanation.sentences = sentences(&explanation);
         Ok(explanation)
+    }
+
+    /// What makes no difference to `scenario`; of the runtime only where it is not `ideal`, in which
+    /// there is nothing to idealize.
+    fn names_without_effect(&self, scenario: &Scenario) -> Vec<String> {
+        let is_ideal = scenario.resolved().runtime.inline().is_none_or(RuntimeConfig::is_ideal);
+        let of_runtime = |ideal: &Ideal| matches!(ideal, Ideal::NoFixedTimes | Ideal::FullReach);
+        let named = self.without_effect.iter().filter(|ideal| !is_ideal || !of_runtime(ideal));
+        named.map(|ideal| ideal.name().to_owned()).collect()
     }
 
     /// The cost of each thing, from the figures of all runs; last, placement.

@@ -21,6 +21,8 @@ pub fn label(name: &str) -> &'static str {
         Some(Ideal::NoLimits) => "caps and limits",
         Some(Ideal::EvenChannels) => "uneven channels",
         Some(Ideal::NoLatencies) => "latencies",
+        Some(Ideal::NoFixedTimes) => "fixed times",
+        Some(Ideal::FullReach) => "kernels' reach",
         Some(Ideal::BoundLayout) => "initial layout",
         Some(Ideal::AmpleHbm) => "scarce HBM",
         Some(Ideal::SingleTokens) => "whole pages",
@@ -37,6 +39,8 @@ fn causes(name: &str) -> &'static str {
         Some(Ideal::NoLimits) => "Caps and limits cause",
         Some(Ideal::EvenChannels) => "Unevenly loaded channels cause",
         Some(Ideal::NoLatencies) => "Latencies cause",
+        Some(Ideal::NoFixedTimes) => "Fixed times of the runtime cause",
+        Some(Ideal::FullReach) => "Kernels that do not reach the full bandwidth cause",
         Some(Ideal::BoundLayout) => "The initial layout causes",
         Some(Ideal::AmpleHbm) => "Scarce HBM, whatever the initial layout, causes",
         Some(Ideal::SingleTokens) => "Whole pages cause",
@@ -53,6 +57,8 @@ fn without(name: &str) -> &'static str {
         Some(Ideal::NoLimits) => "Without caps and limits",
         Some(Ideal::EvenChannels) => "With evenly loaded channels",
         Some(Ideal::NoLatencies) => "Without latencies",
+        Some(Ideal::NoFixedTimes) => "Without fixed times of the runtime",
+        Some(Ideal::FullReach) => "With kernels that reach the full bandwidth",
         Some(Ideal::BoundLayout) => "From the layout that the bound uses",
         Some(Ideal::AmpleHbm) => "With room for everything in HBM",
         Some(Ideal::SingleTokens) => "With pages of one token",
@@ -79,6 +85,7 @@ pub fn sentences(explanation: &Explanation) -> Vec<String> {
         said.extend(gainful.iter().map(|cost| saves_time(cost)));
     }
     said.extend(waited(explanation));
+    said.extend(of_the_runtime(explanation));
     said.extend(of_the_bound(explanation));
     said
 }
@@ -99,6 +106,24 @@ fn of_the_bound(explanation: &Explanation) -> Option<String> {
         })
         .collect();
     (!parts.is_empty()).then(|| format!("Of the bound itself, {}: no placement can avoid that.", parts.join(", ")))
+}
+
+/// What software and kernels cost in a step, whatever the placement.
+fn of_the_runtime(explanation: &Explanation) -> Option<String> {
+    let bound = &explanation.bound;
+    let a_step = |ps: i64| time(ps / explanation.steps.max(1) as i64);
+    let of = a_step(explanation.achieved_ps as i64);
+    let parts: Vec<String> = [
+        ("fixed times of the runtime", bound.fixed_ps),
+        ("kernels that do not reach the full bandwidth", bound.reach_ps),
+    ]
+    .into_iter()
+    .filter(|(_, ps)| *ps > 0)
+    .map(|(name, ps)| format!("{name}: {}", a_step(ps)))
+    .collect();
+    let text = parts.join(", ");
+    let first = text.chars().next()?;
+    Some(format!("{}{} of {of} per step, for any placement.", first.to_uppercase(), &text[first.len_utf8()..]))
 }
 
 fn whole(explanation: &Explanation) -> String {

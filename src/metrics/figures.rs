@@ -181,6 +181,7 @@ fn memory_and_lanes() -> Vec<Figure> {
             waits.for_each(|(tier, time)| take(&[tier], FigureValue::Real(*time)));
         }).compared(),
         real("waits.compute_ns", Time, |it| it.waits.as_ref().map(|waits| waits.compute_ns)).compared(),
+        real("waits.fixed_ns", Time, |it| it.waits.as_ref().and_then(|waits| waits.fixed_ns)).compared(),
         bytes("peak_bytes.{tier}", |it| Some(&it.peak_bytes)).swept().compared(),
         bytes("capacity_bytes.{tier}", |it| Some(&it.capacity_bytes)).swept(),
         each("lanes.{lane}.utilization", Share, |it, take| {

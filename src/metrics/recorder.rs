@@ -138,6 +138,9 @@ pub struct Recorder {
     shares: Vec<Mean>,
     /// By tier, then compute: for how long stages waited for it.
     waited: Vec<SimTime>,
+    /// The fixed times of all stages, and that of the present one.
+    fixed: SimTime,
+    fixed_of_stage: SimTime,
     /// How many of the first steps are not measured.
     warmup: usize,
     /// Whether the present step is measured.
@@ -157,6 +160,8 @@ impl Recorder {
             read_beyond: Bytes::ZERO,
             shares: vec![Mean::default(); tiers],
             waited: vec![SimTime::ZERO; tiers + 1],
+            fixed: SimTime::ZERO,
+            fixed_of_stage: SimTime::ZERO,
             warmup: scenario.warmup(),
             measures: true,
         }
@@ -208,6 +213,7 @@ impl Recorder {
             waits: Some(WaitsSummary {
                 tiers_ns: tiers.iter().cloned().zip(self.waited.iter().map(|time| time.as_ns())).collect(),
                 compute_ns: self.waited[tiers.len()].as_ns(),
+                fixed_ns: Some(self.fixed.as_ns()).filter(|fixed| *fixed > 0.0),
             }),
             lanes: lane_summaries(scenario.memory(), &outcome.lanes, outcome.drained),
             read_beyond_bytes: read_beyond,
@@ -331,9 +337,15 @@ impl Probe for Recorder {
         }
     }
 
+    fn fixed(&mut self, time: SimTime) {
+        self.fixed += time;
+        self.fixed_of_stage = time;
+    }
+
     fn stage(&mut self, _label: StageLabel, awaited: Option<TierId>, time: SimTime) {
         let compute = self.waited.len() - 1;
-        self.waited[awaited.map_or(compute, |tier| tier.index())] += time;
+        let fixed = std::mem::take(&mut self.fixed_of_stage);
+        self.waited[awaited.map_or(compute, |tier| tier.index())] += time.saturating_sub(fixed);
     }
 
     fn layer(&mut self, _layer: LayerId, began: SimTime, ended: SimTime) {

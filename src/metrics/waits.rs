@@ -3,7 +3,7 @@
 //! A total such as "the link was busy for 90 % of the run" does not say whether anything waited for
 //! it. This recorder follows the critical path instead: at each instant it asks what the transfer
 //! that completes last in the present stage is limited by (a lane, a latency, a cap, a write before
-//! it, or compute), and adds the time to that cause. The times of a step's causes add up to its
+//! it, compute, or the fixed time of the runtime), and adds the time to that cause. The times of a step's causes add up to its
 //! latency exactly.
 
 use crate::memory::{Bottleneck, MemorySystem, PerClass};
@@ -71,6 +71,7 @@ struct StepWaits {
 struct Moment {
     at: SimTime,
     computing: bool,
+    launching: bool,
     /// Where its entries begin in `outstanding`.
     start: usize,
 }
@@ -83,12 +84,13 @@ struct Outstanding {
 }
 
 /// Causes that are not lanes: a latency, a pending write of the bytes to be read, the cap on one
-/// transfer's rate, and compute.
-pub const OTHERS: [&str; 4] = ["latency", "pending write", "transfer cap", "compute"];
+/// transfer's rate, compute, and the fixed times of the runtime.
+pub const OTHERS: [&str; 5] = ["latency", "pending write", "transfer cap", "compute", "fixed times"];
 const LATENCY: usize = 0;
 const WRITE: usize = 1;
 const CAP: usize = 2;
 const COMPUTE: usize = 3;
+const FIXED: usize = 4;
 
 impl WaitRecorder {
     /// A recorder for a run on `system`.
@@ -175,9 +177,11 @@ impl WaitRecorder {
             let whole = || reads().find(|(_, read)| Some(read.0) == awaited.map(|awaited| awaited.0));
             let read = reads().find(|(_, read)| Some(*read) == awaited).or_else(whole).map(|(entry, _)| entry);
             let seconds = span.as_ps() as f64 / SimTime::PS_PER_SECOND as f64;
+            let others = self.causes.len() - OTHERS.len();
             spans.push(match read {
+                _ if self.moments[index].launching => (others + FIXED, span, PerClass::filled(0.0)),
                 Some(read) => (self.cause(read.waiting.bottleneck), span, read.rates.map(|rate| rate * seconds)),
-                None => (self.causes.len() - OTHERS.len() + COMPUTE, span, PerClass::filled(0.0)),
+                None => (others + COMPUTE, span, PerClass::filled(0.0)),
             });
             debug_assert!(span == SimTime::ZERO || read.is_some() || self.moments[index].computing);
         }
@@ -208,7 +212,12 @@ impl Probe for WaitRecorder {
             self.end_stage(now);
             return;
         }
-        self.moments.push(Moment { at: now, computing: waits.computing, start: self.outstanding.len() });
+        self.moments.push(Moment {
+            at: now,
+            computing: waits.computing,
+            launching: waits.launching,
+            start: self.outstanding.len(),
+        });
         self.outstanding.extend(waits.reads.iter().map(|&waiting| Outstanding {
             waiting,
             rates: match waiting.bottleneck {

@@ -30,7 +30,7 @@ impl Difference {
     /// Whether it only says what something is called.
     #[must_use]
     pub fn is_name(&self) -> bool {
-        let field = self.path.strip_prefix("model.").or_else(|| self.path.strip_prefix("memory."));
+        let field = ["model.", "memory.", "runtime."].iter().find_map(|part| self.path.strip_prefix(part));
         ["name", "about"].contains(&field.unwrap_or(&self.path))
     }
 
@@ -75,7 +75,12 @@ pub(crate) fn one_thing(differences: &[Difference], first: usize, other: usize) 
     match apart.as_slice() {
         [] => None,
         [field] => Some(instead(&field.path, field)),
-        // A strategy is three parts, and a link two directions.
+        // A runtime has a name, a strategy is three parts, and a link two directions.
+        several if several.iter().all(|field| field.path.starts_with("runtime.")) => {
+            let name = differences.iter().find(|field| field.path == "runtime.name")?;
+            let of = |run: usize| if name.values[run].is_some() { name.shown(run) } else { "ideal".to_owned() };
+            Some(format!("the runtime, which is {} instead of {}", of(other), of(first)))
+        }
         several => {
             let of = |suffix: &str| several.iter().find(|field| field.path.ends_with(suffix));
             if let (2, Some(read), Some(write)) = (several.len(), of(".link.read"), of(".link.write")) {

@@ -3,7 +3,7 @@ use std::fmt;
 /// A cause of loss, which makes a run slower than its bound and which a run can be idealized by.
 ///
 /// The order is that of [`explain`](crate::explain): first the traffic that a strategy adds, then
-/// what the machine loses, then the room that there is.
+/// what the machine and the runtime lose, then the room that there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ideal {
     /// What migration moves arrives at the instant at which it is issued, over no lane.
@@ -20,6 +20,10 @@ pub enum Ideal {
     EvenChannels,
     /// Tiers and links answer at once.
     NoLatencies,
+    /// The runtime takes no fixed times.
+    NoFixedTimes,
+    /// Every kernel reaches all of its tier's bandwidth.
+    FullReach,
     /// The run starts from the layout that the bound of its first step uses. What scarce room costs
     /// from there on is what no layout can mend.
     BoundLayout,
@@ -31,7 +35,7 @@ pub enum Ideal {
 
 impl Ideal {
     /// How many there are.
-    pub const COUNT: usize = 9;
+    pub const COUNT: usize = 11;
     /// All of them, in order.
     pub const ALL: [Self; Self::COUNT] = [
         Self::FreeMigration,
@@ -40,6 +44,8 @@ impl Ideal {
         Self::NoLimits,
         Self::EvenChannels,
         Self::NoLatencies,
+        Self::NoFixedTimes,
+        Self::FullReach,
         Self::BoundLayout,
         Self::AmpleHbm,
         Self::SingleTokens,
@@ -55,6 +61,8 @@ impl Ideal {
             Self::NoLimits => "NoLimits",
             Self::EvenChannels => "EvenChannels",
             Self::NoLatencies => "NoLatencies",
+            Self::NoFixedTimes => "NoFixedTimes",
+            Self::FullReach => "FullReach",
             Self::BoundLayout => "BoundLayout",
             Self::AmpleHbm => "AmpleHbm",
             Self::SingleTokens => "SingleTokens",

@@ -22,6 +22,14 @@ impl Scenario {
         if let Reference::Inline(memory) = &mut config.memory {
             ideals().for_each(|ideal| self.idealize_memory(memory, ideal));
         }
+        if let Reference::Inline(runtime) = &mut config.runtime {
+            if idealization.has(Ideal::NoFixedTimes) {
+                *runtime = runtime.without_fixed_times();
+            }
+            if idealization.has(Ideal::FullReach) {
+                runtime.reaches.clear();
+            }
+        }
         if idealization.has(Ideal::SingleTokens) {
             config.page_tokens = 1;
         }
@@ -76,6 +84,8 @@ impl Scenario {
                 .any(|lane| lane.transfer_cap.is_some() || lane.max_transfers.is_some() || lane.window.is_some()),
             Ideal::EvenChannels => memory.tiers().iter().any(|tier| tier.interleaving != Interleaving::Striped),
             Ideal::NoLatencies => memory.tiers().iter().any(|tier| tier.latency > SimTime::ZERO),
+            Ideal::NoFixedTimes => self.runtime().has_fixed_times(),
+            Ideal::FullReach => self.runtime().tiers_with_reaches().next().is_some(),
             Ideal::BoundLayout => memory.tiers().len() > 1,
             Ideal::AmpleHbm => memory.tiers()[0].capacity < self.stored_at_the_end(),
             Ideal::SingleTokens => self.shape().page_size != PageSize::TOKEN && has_kv,

@@ -9,7 +9,7 @@ use super::config::ScenarioConfig;
 use super::differences::{Difference, differences};
 use crate::catalog::{self, open_trace};
 use crate::config::Reference;
-use crate::workload::TraceConfig;
+use crate::workload::{RuntimeConfig, TraceConfig};
 use serde_json::Value;
 use std::path::Path;
 
@@ -54,7 +54,7 @@ impl Identity {
         let mut base = spelled_out(base);
         identity.about = base.about.clone();
         identity.replace_parts(&mut base, &config);
-        let trees = [&base, &config].map(|config| serde_json::to_value(config).unwrap_or_default());
+        let trees = trees(&[&base, &config]);
         let mut changed = differences(&[&trees[0], &trees[1]]);
         changed.retain(|field| !field.is_name() && !field.path.starts_with("strategy"));
         if !changed.is_empty() || !identity.instead.is_empty() {
@@ -69,7 +69,7 @@ impl Identity {
         identity
     }
 
-    /// Takes the model, the memory system and the trace of `config` for those of `base`, and their
+    /// Takes the model, the memory system, the runtime and the trace of `config` for those of `base`, and their
     /// names for the scenario's own, where they are others: only what differs from these besides is
     /// a change.
     fn replace_parts(&mut self, base: &mut ScenarioConfig, config: &ScenarioConfig) {
@@ -88,6 +88,12 @@ impl Identity {
             let shipped = catalog::MEMORY_SYSTEMS.iter().any(|file| file.name == other.name);
             let shipped = shipped.then(|| catalog::memory(&other.name).ok()).flatten();
             base.memory = Reference::Inline(shipped.unwrap_or_else(|| other.clone()));
+        }
+        if let (Reference::Inline(own), Reference::Inline(other)) = (&base.runtime, &config.runtime)
+            && own.name != other.name
+        {
+            self.instead.push(other.name.clone());
+            base.runtime = Reference::Inline(shipped_like(other).unwrap_or_else(|| other.clone()));
         }
         match (&base.trace, &config.trace) {
             (TraceConfig::Generated(_), TraceConfig::Generated(_))
@@ -165,7 +171,31 @@ fn spelled_out(mut config: ScenarioConfig) -> ScenarioConfig {
     if let Ok(memory) = catalog::resolved(config.memory.clone()) {
         config.memory = Reference::Inline(memory);
     }
+    if let (Reference::Name(name), Reference::Inline(memory)) = (&config.runtime, &config.memory)
+        && let Ok(runtime) = catalog::runtime(name, &memory.name)
+    {
+        config.runtime = Reference::Inline(runtime);
+    }
     config
+}
+
+/// The shipped runtime of which `runtime` has the name and the machine.
+fn shipped_like(runtime: &RuntimeConfig) -> Option<RuntimeConfig> {
+    let file =
+        runtime.machine.as_ref().map_or_else(|| runtime.name.clone(), |machine| format!("{}/{machine}", runtime.name));
+    if catalog::is_runtime(&file) { catalog::runtime(&file, "").ok() } else { None }
+}
+
+/// The configurations as trees of values; each with its runtime if any has one that is not `ideal`.
+fn trees(configs: &[&ScenarioConfig]) -> Vec<Value> {
+    let tree = |config: &&ScenarioConfig| serde_json::to_value(config).unwrap_or_default();
+    let mut trees: Vec<Value> = configs.iter().map(tree).collect();
+    if trees.iter().any(|tree| tree.get("runtime").is_some()) {
+        for (tree, config) in trees.iter_mut().zip(configs) {
+            tree["runtime"] = serde_json::to_value(&config.runtime).unwrap_or_default();
+        }
+    }
+    trees
 }
 
 /// The shipped generator that `made_up` was made from, which may have another skip and seed.
@@ -206,13 +236,13 @@ fn checksum(of: &impl serde::Serialize) -> u32 {
 }
 
 /// The differences between `configs`, in a few words each: the name of the scenario, the model, the
-/// memory system and the strategy where these are others, then single fields. Configurations that
+/// memory system, the runtime and the strategy where these are others, then single fields. Configurations that
 /// are alike have empty labels.
 #[must_use]
 pub fn labels(configs: &[&ScenarioConfig]) -> Vec<String> {
     let spelled: Vec<ScenarioConfig> = configs.iter().map(|config| spelled_out((*config).clone())).collect();
     let mut words: Vec<Vec<String>> = vec![Vec::new(); configs.len()];
-    let parts: [fn(&ScenarioConfig) -> String; 4] = [
+    let parts: [fn(&ScenarioConfig) -> String; 5] = [
         |config| config.name.clone(),
         |config| match &config.model {
             Reference::Inline(model) => model.name.clone(),
@@ -222,9 +252,13 @@ pub fn labels(configs: &[&ScenarioConfig]) -> Vec<String> {
             Reference::Inline(memory) => memory.name.clone(),
             Reference::Name(name) => name.clone(),
         },
+        |config| match &config.runtime {
+            Reference::Inline(runtime) => runtime.name.clone(),
+            Reference::Name(name) => name.clone(),
+        },
         |config| config.strategy.label(),
     ];
-    let mut differs = [false; 4];
+    let mut differs = [false; 5];
     for (part, differs) in parts.iter().zip(&mut differs) {
         let names: Vec<String> = spelled.iter().map(part).collect();
         *differs = names.iter().any(|name| *name != names[0]);
@@ -236,12 +270,13 @@ pub fn labels(configs: &[&ScenarioConfig]) -> Vec<String> {
                 .for_each(|(words, name)| words.push(name));
         }
     }
-    let trees: Vec<Value> = spelled.iter().map(|config| serde_json::to_value(config).unwrap_or_default()).collect();
+    let trees = trees(&spelled.iter().collect::<Vec<_>>());
     let mut changed = differences(&trees.iter().collect::<Vec<_>>());
     // What has a name is called by it.
     changed.retain(|field| {
         let of = |part: &str| field.path.starts_with(part);
-        !(field.is_name() || of("strategy") || of("model.") && differs[1] || of("memory.") && differs[2])
+        let of_named = of("model.") && differs[1] || of("memory.") && differs[2] || of("runtime.") && differs[3];
+        !(field.is_name() || of("strategy") || of_named)
     });
     // Other scenarios differ in too much to list all of it.
     if !differs[0] {

@@ -108,6 +108,11 @@ pub trait Probe {
         let _ = (class, late);
     }
 
+    /// The fixed time of the present stage, in which it neither read nor computed, is over.
+    fn fixed(&mut self, time: SimTime) {
+        let _ = time;
+    }
+
     /// A stage has ended, `time` after it began. What arrived last is what it waited for: the reads
     /// of `awaited` (of those that arrived at the same instant, the fastest tier's), or its compute
     /// where that is `None`.
@@ -164,6 +169,10 @@ impl<A: Probe> Probe for Option<A> {
         self.iter_mut().for_each(|probe| probe.lateness(class, late));
     }
 
+    fn fixed(&mut self, time: SimTime) {
+        self.iter_mut().for_each(|probe| probe.fixed(time));
+    }
+
     fn stage(&mut self, label: StageLabel, awaited: Option<TierId>, time: SimTime) {
         self.iter_mut().for_each(|probe| probe.stage(label, awaited, time));
     }
@@ -215,6 +224,11 @@ impl<A: Probe, B: Probe> Probe for (A, B) {
     fn lateness(&mut self, class: TransferClass, late: SimTime) {
         self.0.lateness(class, late);
         self.1.lateness(class, late);
+    }
+
+    fn fixed(&mut self, time: SimTime) {
+        self.0.fixed(time);
+        self.1.fixed(time);
     }
 
     fn stage(&mut self, label: StageLabel, awaited: Option<TierId>, time: SimTime) {

@@ -21,8 +21,10 @@ pub struct Waits<'a> {
     /// Its reads that have not arrived, in the order in which they were issued; at one instant
     /// weights first, then the faster tier's.
     pub reads: &'a [Waiting],
-    /// Whether it still computes.
+    /// Whether it still computes, or its fixed time goes on.
     pub computing: bool,
+    /// Whether its fixed time goes on, in which it neither reads nor computes.
+    pub launching: bool,
     /// What each lane carries of each class, in bytes a second.
     pub rates: &'a [PerClass<f64>],
 }

@@ -4,6 +4,7 @@ use crate::common::program::tiersim;
 use crate::common::properties::cases;
 use crate::common::runs::*;
 use proptest::prelude::*;
+use serde_json::Value;
 use tiersim::config::Reference;
 use tiersim::memory::Arbitration;
 use tiersim::simulation::{Fields, Scenario, ScenarioConfig};
@@ -126,6 +127,65 @@ fn lanes_carry_writes_and_early_reads_under_the_fixed_time() {
     // time.
     let early = ScenarioConfig { weight_prefetch: 1, ..config };
     assert!(close(steps(&early)[0].0, 5.0 + 1.0 + 5.0), "{:?}", steps(&early));
+}
+
+/// The JSON that `tiersim explain` prints of a scenario file.
+fn explained(scenario: &str) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("s.ron"), scenario).unwrap();
+    let output = tiersim(folder.path(), &["explain", "s.ron", "--json"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+const ONE_TIER: &str = "Scenario(name: \"s\", prefill_tokens: 1000, decode_tokens: 10, \
+    model: (name: \"m\", layers: [(count: 1, attention: (stored: \"1 MB\"), mlp: (stored: \"2 MB\"), kv_bytes: \"0 B\")]), \
+    memory: (name: \"m\", tiers: [(name: \"hbm\", capacity: \"1 GB\", bandwidth: \"1000 GB/s\")]), \
+    strategy: \"baseline\"";
+
+#[test]
+fn explain_names_fixed_times_and_reach() {
+    // A step: 1 us of attention's weights and 2 of mlp's at full reach, 6 at half; 2 x 5 us.
+    let runtime = "runtime: (name: \"r\", per_stage: \"5 us\", reaches: [(class: Weights, reach: 0.5)])";
+    let found = explained(&format!("{ONE_TIER}, {runtime})"));
+    let bound = &found["bound"];
+    assert_eq!((bound["fixed_ps"].as_u64(), bound["reach_ps"].as_u64()), (Some(100_000_000), Some(30_000_000)));
+    assert_eq!((bound["ideal_ps"].as_u64(), bound["time_ps"].as_u64()), (Some(30_000_000), Some(160_000_000)));
+    assert_eq!(found["achieved_ps"].as_u64(), Some(160_000_000));
+    assert_eq!(found["waits"]["fixed times"]["time_ps"].as_u64(), Some(100_000_000));
+    assert_eq!(found["waits"]["hbm.kernels"]["time_ps"].as_u64(), Some(60_000_000));
+    let sentences = found["sentences"].to_string();
+    let expected = "Fixed times of the runtime: 10.00 us, kernels that do not reach the full bandwidth: 3.000 us of 16.00 us per step";
+    assert!(sentences.contains(expected), "{sentences}");
+    let plain = explained(&format!("{ONE_TIER})")).to_string();
+    for name in ["NoFixedTimes", "FullReach", "fixed", "reach_ps"] {
+        assert!(!plain.contains(name), "{name}: {plain}");
+    }
+}
+
+#[test]
+fn a_summary_has_the_fixed_times_that_stages_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("s.ron"), format!("{ONE_TIER}, runtime: \"r.ron\")")).unwrap();
+    std::fs::write(folder.path().join("r.ron"), "Runtime(name: \"r\", per_stage: \"5 us\")").unwrap();
+    let output = tiersim(folder.path(), &["run", "s.ron", "--json"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["waits"]["fixed_ns"].as_f64(), Some(100_000.0));
+    assert_eq!(summary["waits"]["tiers_ns"]["hbm"].as_f64(), Some(30_000.0));
+    assert_eq!(summary["scenario"]["runtime"]["per_stage"].as_str(), Some("5 us"));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("runtime: r (5.000 us a stage)"), "{told}");
+    assert!(told.contains("r has not been fitted on m: typical values"), "{told}");
+    let checked = tiersim(folder.path(), &["check", "r.ron", "s.ron"]).output().unwrap();
+    let checked = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(checked.contains("r.ron: valid: the runtime 'r': 5.000 us a stage"), "{checked}");
+    let refused = tiersim(folder.path(), &["run", "s.ron", "--memory", "r.ron"]).output().unwrap();
+    let refused = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.contains("it is a runtime: use it with --runtime r.ron"), "{refused}");
+    let swept = ["run", "s.ron", "--vary", "runtime=r.ron,ideal", "--out", "sweep"];
+    let swept = tiersim(folder.path(), &swept).output().unwrap();
+    assert!(swept.status.success(), "{}", String::from_utf8_lossy(&swept.stderr));
 }
 
 #[test]

@@ -16,11 +16,18 @@ pub(super) fn ladder_rows(explanation: &Explanation) -> Vec<Vec<String>> {
     };
     let mut rows = Vec::new();
     let mut reached = bound.ideal_ps as i64;
-    if bound.pages_ps != 0 || bound.capacity_ps != 0 {
-        rows.push(total("with room for everything in HBM, reading single tokens", reached));
-        for (name, part) in
-            [("whole pages, for any placement", bound.pages_ps), ("scarce HBM, for any placement", bound.capacity_ps)]
-        {
+    let of_runtime = bound.reach_ps != 0 || bound.fixed_ps != 0;
+    if bound.pages_ps != 0 || bound.capacity_ps != 0 || of_runtime {
+        rows.push(match of_runtime {
+            false => total("with room for everything in HBM, reading single tokens", reached),
+            true => total("with room for everything in HBM, reading single tokens, and an ideal runtime", reached),
+        });
+        for (name, part) in [
+            ("whole pages, for any placement", bound.pages_ps),
+            ("scarce HBM, for any placement", bound.capacity_ps),
+            ("kernels below the full bandwidth, for any placement", bound.reach_ps),
+            ("fixed times of the runtime, for any placement", bound.fixed_ps),
+        ] {
             reached += part;
             if part != 0 {
                 rows.push(of_bound(name, part, reached));

@@ -102,8 +102,13 @@ fn at_rate(summary: &Summary) -> String {
 fn waits(summary: &Summary, subject: &str) -> String {
     let Some(waits) = &summary.waits else { return String::new() };
     let all: f64 = waits.tiers_ns.0.iter().map(|(_, time)| time).sum::<f64>() + waits.compute_ns;
+    let fixed = waits.fixed_ns.unwrap_or(0.0);
+    let all = all + fixed;
     let most = waits.tiers_ns.0.iter().rev().max_by(|a, b| a.1.total_cmp(&b.1));
     let Some((tier, longest)) = most.filter(|_| all > 0.0) else { return String::new() };
+    if fixed > longest.max(waits.compute_ns) {
+        return format!("{subject} waits for fixed times of the runtime in {} of the time", percent(fixed / all));
+    }
     if waits.compute_ns > *longest {
         return format!("{subject} waits for compute in {} of the time", percent(waits.compute_ns / all));
     }

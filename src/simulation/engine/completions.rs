@@ -44,7 +44,7 @@ impl<P: Probe, W: Workload> Owner<Purpose> for Run<'_, P, W> {
     }
 
     fn expired(&mut self, _machine: &mut Machine<Purpose>, _timer: Timer) {
-        self.computing = false;
+        (self.computing, self.launching) = (false, false);
     }
 }
 
@@ -84,6 +84,9 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         let reads: Vec<Waiting> = reads.into_iter().map(|(_, waiting)| waiting).collect();
         let mut rates = vec![PerClass::filled(0.0); self.system.lanes().len()];
         machine.fabric().add_class_rates(machine.now(), &mut rates);
-        self.probe.waits(machine.now(), &Waits { reads: &reads, computing: self.computing, rates: &rates });
+        self.probe.waits(
+            machine.now(),
+            &Waits { reads: &reads, computing: self.computing, launching: self.launching, rates: &rates },
+        );
     }
 }

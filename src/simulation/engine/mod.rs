@@ -78,6 +78,8 @@ struct Run<'a, P, W> {
     present: Option<StageId>,
     /// Whether the present stage still computes.
     computing: bool,
+    /// Whether the fixed time of the present stage goes on.
+    launching: bool,
     /// When the last read of the present stage arrived so far, and from which tier.
     arrived: Option<(SimTime, TierId)>,
     measured: Measured,
@@ -155,6 +157,7 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
                 writes: Writes::new(kv_regions),
                 present: None,
                 computing: false,
+                launching: false,
                 arrived: None,
                 measured: Measured::new(tiers),
                 totals: StepTotals::new(tiers),
@@ -251,7 +254,7 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
         self.run.present = Some(id);
         self.run.arrived = None;
         if stage.fixed > SimTime::ZERO {
-            self.run.computing = true;
+            (self.run.computing, self.run.launching) = (true, true);
             if !self.machine.set_timer(LAUNCHED, began + stage.fixed) {
                 return Err(overflow);
             }
@@ -261,6 +264,7 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
                     return Err(overflow);
                 }
             }
+            self.run.probe.fixed(stage.fixed);
         }
         let kv = self.run.read(&mut self.machine, plan, id, stage);
         if let Some(roofline) = self.run.scenario.roofline() {

@@ -72,6 +72,12 @@ impl Runtime {
         !self.reaches[tier].weights.is_empty() || self.reaches[tier].kv.is_some()
     }
 
+    /// Whether stages or steps take fixed times.
+    #[must_use]
+    pub fn has_fixed_times(&self) -> bool {
+        [self.per_stage, self.per_sequence, self.per_step].iter().any(|time| *time > SimTime::ZERO)
+    }
+
     /// Adds its fixed times to the stages of a step of so many sequences: to each stage that reads
     /// something, and to the first what a step takes.
     pub fn charge(&self, stages: &mut [Stage], sequences: usize) {

@@ -112,24 +112,10 @@ impl RuntimeConfig {
     /// The name of the runtime without costs.
     pub const IDEAL: &'static str = "ideal";
 
-    /// What it costs, in a line.
-    ///
-    /// ```
-    /// use tiersim::workload::RuntimeConfig;
-    /// let ideal = RuntimeConfig::default();
-    /// assert_eq!(ideal.described(), "no software or kernel costs");
-    /// let some = RuntimeConfig { per_stage: "5 us".parse()?, ..ideal };
-    /// assert_eq!(some.described(), "5 us a stage");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// The same without the times in which nothing is read or computed.
     #[must_use]
-    pub fn described(&self) -> String {
-        let times =
-            [(self.per_stage, "a stage"), (self.per_sequence, "a sequence in each stage"), (self.per_step, "a step")];
-        let times = times.into_iter().filter(|(time, _)| *time > SimTime::ZERO);
-        let mut parts: Vec<String> = times.map(|(time, of)| format!("{time} {of}")).collect();
-        parts.extend(self.reaches.iter().map(ReachConfig::described));
-        if parts.is_empty() { "no software or kernel costs".to_owned() } else { parts.join(", ") }
+    pub fn without_fixed_times(&self) -> Self {
+        Self { per_stage: SimTime::ZERO, per_sequence: SimTime::ZERO, per_step: SimTime::ZERO, ..self.clone() }
     }
 
     /// Whether it is `ideal`: of that name, and without any cost.
@@ -137,23 +123,6 @@ impl RuntimeConfig {
     pub fn is_ideal(&self) -> bool {
         let Self { about, source, .. } = self;
         *self == Self { about: about.clone(), source: source.clone(), ..Self::default() }
-    }
-}
-
-impl ReachConfig {
-    /// Such as `weights in q8_0 at 0.93 of the bandwidth of ram`.
-    fn described(&self) -> String {
-        let format = self.format.map_or_else(String::new, |format| format!(" in {format}"));
-        let tier = self.tier.as_ref().map_or_else(String::new, |tier| format!(" of {tier}"));
-        let share = match &self.reach {
-            BySize::Constant(value) => value.to_string(),
-            BySize::Points(points) => {
-                let shares = || points.iter().map(|(_, value)| *value);
-                let (least, most) = (shares().fold(1.0, f64::min), shares().fold(0.0, f64::max));
-                format!("{least} to {most}, by size,")
-            }
-        };
-        format!("{}{format} at {share} of the bandwidth{tier}", self.class)
     }
 }
 

@@ -4,6 +4,7 @@ mod check;
 mod checked;
 mod config;
 mod curve;
+mod notes;
 
 pub use check::RuntimeError;
 pub use checked::Runtime;
