@@ -28,6 +28,7 @@ mod inclusive;
 mod inputs;
 mod kernels;
 mod machines;
+mod models;
 mod one_tier;
 mod outputs;
 mod pages;
