@@ -33,6 +33,7 @@ mod explain;
 mod flags;
 mod hist;
 mod list;
+mod memory;
 mod model;
 mod paths;
 mod progress;
@@ -115,6 +116,9 @@ enum Command {
     /// configurations
     #[command(subcommand)]
     Model(model::ModelCommand),
+    /// Memory systems: import what benchmarks measured
+    #[command(subcommand)]
+    Memory(memory::MemoryCommand),
     /// List the models, memory systems, scenarios, traces, strategies and their parts, or show one
     /// memory system or DRAM part
     List(list::ListArgs),
@@ -136,7 +140,7 @@ impl Command {
             Self::Study(_) | Self::Run(_) | Self::Strategies(_) | Self::Solve(_) | Self::Compare(_) => true,
             Self::Explain(_) | Self::Trace(_) | Self::Check(_) | Self::Validate(_) | Self::Calibrate(_) => true,
             Self::Hist(_) | Self::Replay(_) | Self::Curve(_) | Self::List(_) => false,
-            Self::Model(_) => false,
+            Self::Model(_) | Self::Memory(_) => false,
             Self::Completions(_) | Self::Man(_) | Self::Schema(_) => false,
         }
     }
@@ -167,6 +171,7 @@ pub fn main() -> ExitCode {
         Command::Calibrate(args) => calibrate::run(&args, &cancel),
         Command::Trace(command) => trace::trace(&command, &cancel),
         Command::Model(command) => model::model(&command),
+        Command::Memory(command) => memory::memory(&command),
         Command::List(args) => list::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),

@@ -17,6 +17,7 @@ mod dram;
 mod efficiency;
 mod fabric;
 mod ids;
+pub mod import;
 mod lay;
 mod ledger;
 mod link;

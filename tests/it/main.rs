@@ -29,6 +29,7 @@ mod inputs;
 mod kernels;
 mod machines;
 mod models;
+mod memory_import;
 mod one_tier;
 mod outputs;
 mod pages;
