@@ -83,6 +83,10 @@ pub struct TierConfig {
     /// there is one; a shipped one may be given by its name: `"pcie5-x16"`.
     #[serde(default)]
     pub link: Option<Reference<LinkConfig>>,
+    /// Whether the chips of a runtime with several `ranks` share the tier: each has its part of the
+    /// capacity and of the bandwidth. The link is each chip's own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared_by_ranks: bool,
 }
 
 fn one() -> u32 {
@@ -93,6 +97,15 @@ fn one() -> u32 {
 /// stand for.
 const fn stripe() -> Bytes {
     Bytes::new(256)
+}
+
+impl MemoryConfig {
+    /// What one of so many ranks has of it.
+    #[must_use]
+    pub fn of_rank(&self, ranks: u32) -> Self {
+        let tiers = self.tiers.iter().map(|tier| tier.clone().of_rank(ranks));
+        Self { tiers: tiers.collect(), ..self.clone() }
+    }
 }
 
 impl TierConfig {
@@ -113,7 +126,19 @@ impl TierConfig {
             max_transfers: None,
             outstanding: None,
             link: None,
+            shared_by_ranks: false,
         }
+    }
+
+    /// What one of so many ranks has of it.
+    #[must_use]
+    pub fn of_rank(mut self, ranks: u32) -> Self {
+        if self.shared_by_ranks && ranks > 1 {
+            let ranks = u64::from(ranks);
+            self.capacity = Bytes::new((self.capacity.get() / ranks).max(1));
+            self.bandwidth = Bandwidth::new(self.bandwidth.get() / ranks).unwrap_or(self.bandwidth);
+        }
+        self
     }
 
     /// The link, where there is one and it is spelled out.

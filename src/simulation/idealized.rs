@@ -8,6 +8,7 @@ use crate::config::Reference;
 use crate::memory::{Interleaving, MemoryConfig};
 use crate::strategy::MigrationKind;
 use crate::units::{Bytes, PageSize, SimTime};
+use crate::workload::RuntimeConfig;
 
 impl Scenario {
     /// The same, free of the causes of loss in `idealization` besides those that it is free of
@@ -57,7 +58,12 @@ impl Scenario {
                         link.latency = SimTime::ZERO;
                     }
                 }
-                Ideal::AmpleHbm if index == 0 => tier.capacity = tier.capacity.max(self.stored_at_the_end()),
+                Ideal::AmpleHbm if index == 0 => {
+                    // Where ranks share it, room for all of them.
+                    let ranks = if tier.shared_by_ranks { self.resolved.runtime.inline() } else { None };
+                    let ranks = ranks.map_or(1, RuntimeConfig::rank_count);
+                    tier.capacity = tier.capacity.max(self.stored_at_the_end().times(ranks.into()));
+                }
                 _ => {}
             }
         }

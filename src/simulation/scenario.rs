@@ -15,7 +15,8 @@ use crate::memory::MemorySystem;
 use crate::strategy::{BoundKind, ChargedBound, ChargedError, StepBound, Strategy};
 use crate::units::{PageSize, SequenceId};
 use crate::workload::{
-    LanguageModel, MAX_TOKENS, Regions, Roofline, Runtime, Shape, Stage, StoredSkips, TraceConfig, stages,
+    ComputeConfig, ComputeError, LanguageModel, MAX_TOKENS, Regions, Roofline, Runtime, RuntimeConfig, Shape, Stage,
+    StoredSkips, TraceConfig, stages,
 };
 use std::sync::Arc;
 
@@ -53,9 +54,11 @@ impl Scenario {
         let model_config = config.model.resolve(catalog::model)?;
         let memory_config = catalog::resolved(config.memory)?;
         check_name(&config.name).map_err(ScenarioError::Name)?;
-        let model = LanguageModel::new(&model_config)?;
-        let memory = MemorySystem::new(&memory_config)?;
         let runtime_config = catalog::resolved_runtime(config.runtime, &memory_config.name)?;
+        runtime_config.check()?;
+        let ranks = runtime_config.rank_count();
+        let model = LanguageModel::new(&model_config)?.of_rank(ranks);
+        let memory = MemorySystem::new(&memory_config.of_rank(ranks))?;
         let runtime = Runtime::new(&runtime_config, &memory)?;
         let memory = memory.with_kernels(runtime.tiers_with_reaches());
         config.model = Reference::Inline(model_config);
@@ -77,7 +80,7 @@ impl Scenario {
         }
         check_size(&model, memory.tiers().len(), &config)?;
         check_room(&model, &memory, config.prefill_tokens, config.page_tokens)?;
-        let roofline = config.compute.as_ref().map(|compute| Roofline::new(compute, &model)).transpose()?;
+        let roofline = compute(&config, &model)?;
         let mut scenario = Self {
             resolved: config,
             model,
@@ -102,7 +105,8 @@ impl Scenario {
     pub fn channel_by_channel(config: ScenarioConfig) -> Result<Self, ScenarioError> {
         let mut scenario = Self::new(config)?;
         if let Reference::Inline(memory) = &scenario.resolved.memory {
-            let memory = MemorySystem::channel_by_channel(memory)?;
+            let ranks = scenario.resolved.runtime.inline().map_or(1, RuntimeConfig::rank_count);
+            let memory = MemorySystem::channel_by_channel(&memory.of_rank(ranks))?;
             scenario.memory = memory.with_kernels(scenario.runtime.tiers_with_reaches());
         }
         Ok(scenario)
@@ -248,4 +252,15 @@ impl Scenario {
         let stages = self.stages(&regions);
         ChargedBound::new(&stages, &regions, &self.memory, &self.runtime, self.roofline, overlap, page_size)
     }
+}
+
+/// The compute times of a scenario: by its own `compute` or, for a model whose FLOP are known, by
+/// that of its runtime.
+fn compute(config: &ScenarioConfig, model: &LanguageModel) -> Result<Option<Roofline>, ComputeError> {
+    let of_runtime = || {
+        let rate = config.runtime.inline()?.compute.filter(|_| model.has_flop())?;
+        Some(ComputeConfig { rate, flop_per_weight_byte: None, flop_per_kv_byte: None })
+    };
+    let compute = config.compute.clone().or_else(of_runtime);
+    compute.map(|compute| Roofline::new(&compute, model)).transpose()
 }

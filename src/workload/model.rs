@@ -189,6 +189,26 @@ impl LanguageModel {
         self.parameters.is_some()
     }
 
+    /// What one of `ranks` equal chips has of it: that part of every weight, of the KV and of the
+    /// FLOP, bytes rounded up.
+    #[must_use]
+    pub fn of_rank(mut self, ranks: u32) -> Self {
+        let part = |bytes: &mut Bytes| *bytes = Bytes::new(bytes.get().div_ceil(u64::from(ranks)));
+        for stage in &mut self.stages {
+            for weights in &mut stage.weights {
+                part(&mut weights.stored);
+                part(&mut weights.read);
+            }
+            stage.flop /= f64::from(ranks);
+        }
+        for layer in self.kv.iter_mut() {
+            part(&mut layer.token_bytes);
+            part(&mut layer.state);
+        }
+        self.kv_bytes = token_bytes(&self.kv);
+        self
+    }
+
     /// How many weights it has, those of a tied embedding once; `None` for a model in bytes.
     #[must_use]
     pub fn parameters(&self) -> Option<u64> {

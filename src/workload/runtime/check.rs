@@ -11,6 +11,9 @@ pub(super) const MAX_TIME: SimTime = SimTime::from_ps(SimTime::PS_PER_SECOND);
 /// The most rules of `reaches`, and the most points of one.
 const MAX_REACHES: usize = 256;
 
+/// The most chips that a model is spread over.
+const MAX_RANKS: u32 = 1024;
+
 /// What a runtime cannot be.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[allow(missing_docs)]
@@ -30,6 +33,8 @@ pub enum RuntimeError {
     NoPoints { field: String },
     #[error("{field}: {size} follows {before}: write each size once, the smallest first")]
     Order { field: String, size: Bytes, before: Bytes },
+    #[error("ranks.count: {0} chips: write from 1 to {MAX_RANKS}")]
+    Ranks(u32),
     #[error("{field}: the KV has no format in a runtime: leave it out, or write class: Weights")]
     KvFormat { field: String },
     #[error(
@@ -48,10 +53,15 @@ impl RuntimeConfig {
         check_name(&self.name).map_err(RuntimeError::Name)?;
         for (field, time) in
             [("per_stage", self.per_stage), ("per_sequence", self.per_sequence), ("per_step", self.per_step)]
+                .into_iter()
+                .chain(self.ranks.map(|ranks| ("ranks.all_reduce", ranks.all_reduce)))
         {
             if time > MAX_TIME {
                 return Err(RuntimeError::Time { field, time });
             }
+        }
+        if let Some(count) = self.ranks.map(|ranks| ranks.count).filter(|count| !(1..=MAX_RANKS).contains(count)) {
+            return Err(RuntimeError::Ranks(count));
         }
         check_count("reaches", self.reaches.len())?;
         self.reaches.iter().enumerate().try_for_each(|(index, rule)| check_rule(index, rule))

@@ -5,7 +5,7 @@ use super::config::{ReachClass, RuntimeConfig};
 use super::curve::{Curve, reach};
 use crate::memory::{MemorySystem, PerTier, Reach, TierId};
 use crate::units::{Bytes, SimTime};
-use crate::workload::{Amount, Format, Stage};
+use crate::workload::{Amount, Format, Stage, StageLabel};
 
 /// The harmonic mean of several formats' reaches is a multiple of 1 / this.
 const MIXED_STEPS: f64 = 4096.0;
@@ -16,6 +16,8 @@ pub struct Runtime {
     per_stage: SimTime,
     per_sequence: SimTime,
     per_step: SimTime,
+    /// In each attention and mlp stage.
+    all_reduce: SimTime,
     reaches: PerTier<TierReaches>,
 }
 
@@ -47,7 +49,14 @@ impl Runtime {
                 ReachClass::Kv => {}
             }
         }
-        Ok(Self { per_stage: config.per_stage, per_sequence: config.per_sequence, per_step: config.per_step, reaches })
+        let ranks = config.ranks.filter(|ranks| ranks.count > 1);
+        Ok(Self {
+            per_stage: config.per_stage,
+            per_sequence: config.per_sequence,
+            per_step: config.per_step,
+            all_reduce: ranks.map_or(SimTime::ZERO, |ranks| ranks.all_reduce),
+            reaches,
+        })
     }
 
     /// The runtime without costs, on a memory system of so many tiers.
@@ -57,6 +66,7 @@ impl Runtime {
             per_stage: SimTime::ZERO,
             per_sequence: SimTime::ZERO,
             per_step: SimTime::ZERO,
+            all_reduce: SimTime::ZERO,
             reaches: PerTier::from_fn(tiers, |_| TierReaches::default()),
         }
     }
@@ -75,21 +85,24 @@ impl Runtime {
     /// Whether stages or steps take fixed times.
     #[must_use]
     pub fn has_fixed_times(&self) -> bool {
-        [self.per_stage, self.per_sequence, self.per_step].iter().any(|time| *time > SimTime::ZERO)
+        [self.per_stage, self.per_sequence, self.per_step, self.all_reduce].iter().any(|time| *time > SimTime::ZERO)
     }
 
     /// Adds its fixed times to the stages of a step of so many sequences: to each stage that reads
-    /// something, and to the first what a step takes.
+    /// something (the all-reduce to attention and mlp), and to the first what a step takes.
     pub fn charge(&self, stages: &mut [Stage], sequences: usize) {
         let a_stage = self.per_stage + self.per_sequence.times(sequences as u64);
         for stage in stages.iter_mut() {
             let reads = stage.reads.iter().any(|read| read.amount != Amount::Evenly(Bytes::ZERO));
             if reads {
-                stage.fixed = stage.fixed + a_stage;
+                stage.fixed += a_stage;
+                if matches!(stage.label, StageLabel::Attention | StageLabel::Mlp) {
+                    stage.fixed += self.all_reduce;
+                }
             }
         }
         if let Some(first) = stages.first_mut() {
-            first.fixed = first.fixed + self.per_step;
+            first.fixed += self.per_step;
         }
     }
 

@@ -1,6 +1,6 @@
 //! A runtime as a person writes it: a RON file in `models/runtimes/`.
 
-use crate::units::{Bytes, SimTime};
+use crate::units::{Bytes, FlopRate, SimTime};
 use crate::workload::Format;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{SeqAccess, Visitor};
@@ -47,6 +47,25 @@ pub struct RuntimeConfig {
     /// where none does, the read reaches all of the bandwidth.
     #[serde(default)]
     pub reaches: Vec<ReachConfig>,
+    /// How fast the chip computes, where the scenario does not say. Of a model with an
+    /// architecture; the FLOP of one in bytes are not known without the scenario's `compute`.
+    #[serde(default)]
+    pub compute: Option<FlopRate>,
+    /// Tensor parallelism over equal chips, of which one is simulated.
+    #[serde(default)]
+    pub ranks: Option<RanksConfig>,
+}
+
+/// Tensor parallelism over equal chips: each has its share of every weight and of the KV.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "Ranks", deny_unknown_fields)]
+pub struct RanksConfig {
+    /// How many chips.
+    #[serde(deserialize_with = "crate::config::count_from_1")]
+    pub count: u32,
+    /// The time of the all-reduce at the end of each attention and each feed-forward part; none with
+    /// one chip.
+    pub all_reduce: SimTime,
 }
 
 /// The share of a tier's effective bandwidth that some reads reach.
@@ -104,6 +123,8 @@ impl Default for RuntimeConfig {
             per_sequence: SimTime::ZERO,
             per_step: SimTime::ZERO,
             reaches: Vec::new(),
+            compute: None,
+            ranks: None,
         }
     }
 }
@@ -112,10 +133,18 @@ impl RuntimeConfig {
     /// The name of the runtime without costs.
     pub const IDEAL: &'static str = "ideal";
 
+    /// Over how many chips the model is spread.
+    #[must_use]
+    pub fn rank_count(&self) -> u32 {
+        self.ranks.map_or(1, |ranks| ranks.count)
+    }
+
     /// The same without the times in which nothing is read or computed.
     #[must_use]
     pub fn without_fixed_times(&self) -> Self {
-        Self { per_stage: SimTime::ZERO, per_sequence: SimTime::ZERO, per_step: SimTime::ZERO, ..self.clone() }
+        let ranks = self.ranks.map(|ranks| RanksConfig { all_reduce: SimTime::ZERO, ..ranks });
+        let none = SimTime::ZERO;
+        Self { per_stage: none, per_sequence: none, per_step: none, ranks, ..self.clone() }
     }
 
     /// Whether it is `ideal`: of that name, and without any cost.

@@ -20,7 +20,12 @@ impl RuntimeConfig {
             [(self.per_stage, "a stage"), (self.per_sequence, "a sequence in each stage"), (self.per_step, "a step")];
         let times = times.into_iter().filter(|(time, _)| *time > SimTime::ZERO);
         let mut parts: Vec<String> = times.map(|(time, of)| format!("{} {of}", time.rounded())).collect();
+        if let Some(ranks) = self.ranks.filter(|ranks| ranks.count > 1) {
+            let reduce = ranks.all_reduce.rounded();
+            parts.push(format!("one of {} chips, {reduce} an all-reduce", ranks.count));
+        }
         parts.extend(self.reaches.iter().map(ReachConfig::described));
+        parts.extend(self.compute.map(|rate| rate.to_string()));
         if parts.is_empty() { "no software or kernel costs".to_owned() } else { parts.join(", ") }
     }
 
