@@ -12,8 +12,8 @@
 //! The *loss* of a run is its time less its bound: the sum of its steps' latencies less the sum of
 //! their bounds. The cost of a thing is the loss of the run with it less that of the next run,
 //! without it. Most idealizations leave the bound as it is, so that is the difference of the two
-//! times; only [`Ideal::NoFixedTimes`], [`Ideal::FullReach`], [`Ideal::AmpleHbm`] and
-//! [`Ideal::SingleTokens`] lower the bound as well, and cost what they cost the strategy beyond what
+//! times; only [`Ideal::NoFixedTimes`], [`Ideal::FullReach`], [`Ideal::DirectReads`],
+//! [`Ideal::AmpleHbm`] and [`Ideal::SingleTokens`] lower the bound as well, and cost what they cost the strategy beyond what
 //! they cost the best placement.
 //!
 //! [`Ideal::BoundLayout`] starts the run from the layout that the bound of its first step uses. It
@@ -130,6 +130,9 @@ pub struct BoundParts {
     /// The time that kernels add which do not reach the full bandwidth of their tier.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub reach_ps: i64,
+    /// The time that reading tiers one after another adds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub serial_ps: i64,
     /// The fixed times of the runtime.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub fixed_ps: i64,
@@ -207,7 +210,9 @@ impl Ladder {
         };
         let (ample, single) = (bound_with(Ideal::AmpleHbm), bound_with(Ideal::SingleTokens));
         let unfixed = bound_with(Ideal::NoFixedTimes);
-        let (fixed, reach) = (bound_with(Ideal::NoLatencies) - unfixed, unfixed - bound_with(Ideal::FullReach));
+        let (full_reach, direct) = (bound_with(Ideal::FullReach), bound_with(Ideal::DirectReads));
+        let (fixed, reach) = (bound_with(Ideal::NoLatencies) - unfixed, unfixed - full_reach);
+        let serial = full_reach - direct;
         let mut explanation = Explanation {
             schema: SCHEMA,
             strategy: scenario.strategy().name(),
@@ -220,8 +225,9 @@ impl Ladder {
                 time_ps: first.bound,
                 ideal_ps: last.bound,
                 pages_ps: ample - single,
-                capacity_ps: first.bound as i64 - ample - fixed - reach,
+                capacity_ps: first.bound as i64 - ample - fixed - reach - serial,
                 reach_ps: reach,
+                serial_ps: serial,
                 fixed_ps: fixed,
             },
             achieved_over_bound: (first.bound > 0).then(|| first.time as f64 / first.bound as f64),
@@ -241,7 +247,7 @@ impl Ladder {
     /// there is nothing to idealize.
     fn names_without_effect(&self, scenario: &Scenario) -> Vec<String> {
         let is_ideal = scenario.resolved().runtime.inline().is_none_or(RuntimeConfig::is_ideal);
-        let of_runtime = |ideal: &Ideal| matches!(ideal, Ideal::NoFixedTimes | Ideal::FullReach);
+        let of_runtime = |ideal: &Ideal| matches!(ideal, Ideal::NoFixedTimes | Ideal::FullReach | Ideal::DirectReads);
         let named = self.without_effect.iter().filter(|ideal| !is_ideal || !of_runtime(ideal));
         named.map(|ideal| ideal.name().to_owned()).collect()
     }

@@ -24,6 +24,8 @@ pub enum Ideal {
     NoFixedTimes,
     /// Every kernel reaches all of its tier's bandwidth.
     FullReach,
+    /// Every tier is read at the same time as the others.
+    DirectReads,
     /// The run starts from the layout that the bound of its first step uses. What scarce room costs
     /// from there on is what no layout can mend.
     BoundLayout,
@@ -35,7 +37,7 @@ pub enum Ideal {
 
 impl Ideal {
     /// How many there are.
-    pub const COUNT: usize = 11;
+    pub const COUNT: usize = 12;
     /// All of them, in order.
     pub const ALL: [Self; Self::COUNT] = [
         Self::FreeMigration,
@@ -46,6 +48,7 @@ impl Ideal {
         Self::NoLatencies,
         Self::NoFixedTimes,
         Self::FullReach,
+        Self::DirectReads,
         Self::BoundLayout,
         Self::AmpleHbm,
         Self::SingleTokens,
@@ -63,6 +66,7 @@ impl Ideal {
             Self::NoLatencies => "NoLatencies",
             Self::NoFixedTimes => "NoFixedTimes",
             Self::FullReach => "FullReach",
+            Self::DirectReads => "DirectReads",
             Self::BoundLayout => "BoundLayout",
             Self::AmpleHbm => "AmpleHbm",
             Self::SingleTokens => "SingleTokens",

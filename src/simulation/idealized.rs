@@ -30,6 +30,9 @@ impl Scenario {
             if idealization.has(Ideal::FullReach) {
                 runtime.reaches.clear();
             }
+            if idealization.has(Ideal::DirectReads) {
+                runtime.reads.clear();
+            }
         }
         if idealization.has(Ideal::SingleTokens) {
             config.page_tokens = 1;
@@ -92,6 +95,7 @@ impl Scenario {
             Ideal::NoLatencies => memory.tiers().iter().any(|tier| tier.latency > SimTime::ZERO),
             Ideal::NoFixedTimes => self.runtime().has_fixed_times(),
             Ideal::FullReach => self.runtime().tiers_with_reaches().next().is_some(),
+            Ideal::DirectReads => self.runtime().serial_tiers().next().is_some(),
             Ideal::BoundLayout => memory.tiers().len() > 1,
             Ideal::AmpleHbm => memory.tiers()[0].capacity < self.stored_at_the_end(),
             Ideal::SingleTokens => self.shape().page_size != PageSize::TOKEN && has_kv,

@@ -42,7 +42,7 @@ pub use label::{PerLabel, StageLabel};
 pub use model::{LanguageModel, LayersConfig, ModelConfig, ModelError, WeightsConfig};
 pub use region::{Contents, Region, Regions};
 pub use routing::{Popularity, Routing};
-pub use runtime::{BySize, RanksConfig, ReachClass, ReachConfig, Runtime, RuntimeConfig, RuntimeError};
+pub use runtime::{BySize, RanksConfig, ReachClass, ReachConfig, ReadsConfig, Runtime, RuntimeConfig, RuntimeError};
 pub use step::{Amount, Append, Free, Next, Read, Stage, StageReads, StepPlan, Workload};
 pub use template::{Growth, LayerKv, ModelStage, Weights};
 pub use tokens::TokenSet;

@@ -10,7 +10,7 @@ use tiersim::memory::Arbitration;
 use tiersim::simulation::{Fields, Scenario, ScenarioConfig};
 use tiersim::strategy::{InitializationKind, MigrationKind, PlacementKind, Strategy as Parts};
 use tiersim::units::{Bytes, SimTime};
-use tiersim::workload::{BySize, Format, ReachClass, ReachConfig, RuntimeConfig};
+use tiersim::workload::{BySize, Format, RanksConfig, ReachClass, ReachConfig, ReadsConfig, RuntimeConfig};
 
 fn microseconds(us: f64) -> SimTime {
     SimTime::from_ns(1000.0 * us)
@@ -127,6 +127,84 @@ fn lanes_carry_writes_and_early_reads_under_the_fixed_time() {
     // time.
     let early = ScenarioConfig { weight_prefetch: 1, ..config };
     assert!(close(steps(&early)[0].0, 5.0 + 1.0 + 5.0), "{:?}", steps(&early));
+}
+
+fn serial(tier: &str) -> RuntimeConfig {
+    RuntimeConfig { reads: [(tier.to_owned(), ReadsConfig::Serial)].into(), ..RuntimeConfig::default() }
+}
+
+#[test]
+fn a_serial_tier_is_read_after_the_others() {
+    // HBM holds half of the attention's weights: 1 us of HBM and 4 us of external memory, then 8 us.
+    let direct = small(1, (2_000_000, 2_000_000), 0, 1_000_000, 0, 2);
+    assert!(steps(&direct).iter().all(|(latency, _)| close(*latency, 4.0 + 8.0)));
+    for (latency, bound) in steps(&with(direct.clone(), serial("external"))) {
+        assert!(close(latency, 5.0 + 8.0) && close(bound, 13.0), "{latency} {bound}");
+    }
+    // Nothing is read early from it: the mlp's weights are read in the mlp stage.
+    let early = ScenarioConfig { weight_prefetch: 1, ..with(direct.clone(), serial("external")) };
+    assert!(steps(&early).iter().all(|(latency, _)| close(*latency, 13.0)), "{:?}", steps(&early));
+    let message = Scenario::new(with(direct, serial("hbm"))).unwrap_err().to_string();
+    assert!(message.contains("reads: 'hbm' is the first tier"), "{message}");
+}
+
+#[test]
+fn a_serial_read_of_kv_waits_for_its_write_too() {
+    // All KV is external: each step writes 1 MB in 4 us, while the mlp reads 1 us from HBM and the
+    // next attention 1 us; then its KV, of which the last token is still being written.
+    let mut config = with(small(1, (1_000_000, 1_000_000), 1_000_000, 2_000_000, 1, 3), serial("external"));
+    config.strategy = "baseline".parse().unwrap();
+    // 1 us, 4 us of KV; 1 us. Then 1 us, at 3 us after the write began; KV of 2 MB from 4 us on.
+    let found = steps(&config);
+    assert!(close(found[0].0, 6.0), "{found:?}");
+    assert!(close(found[1].0, 3.0 + 8.0 + 1.0), "{found:?}");
+}
+
+/// Llama-3-70B in BF16 (139 GB, of which 56.9 GB do not fit) on a GH200: HBM at 3615 GB/s, LPDDR5X
+/// over a link of 375 GB/s.
+#[test]
+fn seventy_billion_parameters_on_a_gh200() {
+    let mut config = small(80, (300_000_000, 1_437_500_000), 0, 82_100_000_000, 0, 1);
+    let tiers = &mut memory(&mut config).tiers;
+    tiers[0].bandwidth = bandwidth(3615);
+    tiers[1].link_mut().unwrap().read = bandwidth(375);
+    let milliseconds = |config: &ScenarioConfig| steps(config)[0].1 / 1000.0;
+    assert!((milliseconds(&config) - 151.7).abs() < 0.1);
+    let (latency, bound) = steps(&with(config, serial("external")))[0];
+    assert!((bound / 1000.0 - 174.4).abs() < 0.1 && (latency / 1000.0 - 174.4).abs() < 0.1, "{latency} {bound}");
+}
+
+#[test]
+fn ranks_share_weights_and_shared_tiers() {
+    let ranks = RanksConfig { count: 4, all_reduce: microseconds(7.0) };
+    let runtime = RuntimeConfig { ranks: Some(ranks), ..RuntimeConfig::default() };
+    // 1 and 2 MB over four chips: 0.25 and 0.5 us, and 7 us in each of two stages.
+    let mut config = with(one_layer(0, 0), runtime);
+    assert!(steps(&config).iter().all(|(latency, _)| close(*latency, 14.75)));
+    // Where they share HBM, each reads a quarter at a quarter of its bandwidth.
+    memory(&mut config).tiers.truncate(1);
+    memory(&mut config).tiers[0].shared_by_ranks = true;
+    assert!(steps(&config).iter().all(|(latency, bound)| close(*latency, 17.0) && close(*bound, 17.0)));
+    assert_eq!(Scenario::new(config.clone()).unwrap().memory().tiers()[0].capacity, Bytes::new(1 << 28));
+    // One chip has no all-reduce.
+    let Reference::Inline(runtime) = &mut config.runtime else { panic!("it is spelled out") };
+    runtime.ranks = Some(RanksConfig { count: 1, ..ranks });
+    assert!(steps(&config).iter().all(|(latency, _)| close(*latency, 3.0)));
+}
+
+#[test]
+fn the_chip_of_a_runtime_computes_the_flop_of_an_architecture() {
+    let text = "(name: \"a\", architecture: (hidden: 64, vocabulary: 1000, tied: false, blocks: [(count: 2, \
+        layers: [(attention: Full(heads: 4, kv_heads: 4, head_size: 16), mlp: Dense(intermediate: 256))])]))";
+    let model: tiersim::workload::ModelConfig = tiersim::config::parse(text, "a").unwrap();
+    let mut config = ScenarioConfig { model: Reference::Inline(model), ..small(1, (1, 1), 0, 1 << 30, 0, 1) };
+    let rate = "1 GFLOP/s".parse().unwrap();
+    config = with(config, RuntimeConfig { compute: Some(rate), ..RuntimeConfig::default() });
+    let found = steps(&config)[0].0;
+    // By the scenario's own field it takes as long.
+    let mut own = with(config.clone(), RuntimeConfig::default());
+    own.compute = Some(tiersim::workload::ComputeConfig { rate, flop_per_weight_byte: None, flop_per_kv_byte: None });
+    assert!(close(found, steps(&own)[0].0) && found > 100.0, "{found}");
 }
 
 /// The JSON that `tiersim explain` prints of a scenario file.
@@ -291,9 +369,14 @@ prop_compose! {
         per_sequence in prop_oneof![Just(0u64), 0u64..1_000],
         per_step in prop_oneof![Just(0u64), 0u64..100_000],
         reaches in prop::collection::vec(rule(), 0..5),
+        is_serial in prop::array::uniform2(any::<bool>()),
+        ranks in prop_oneof![Just(1u32), 1u32..4],
     ) -> RuntimeConfig {
+        let reads = ["external", "third"].into_iter().zip(is_serial).filter(|(_, serial)| *serial);
+        let reads = reads.map(|(tier, _)| (tier.to_owned(), ReadsConfig::Serial)).collect();
+        let ranks = Some(RanksConfig { count: ranks, all_reduce: SimTime::from_ps(1_000) });
         let [per_stage, per_sequence, per_step] = [per_stage, per_sequence, per_step].map(SimTime::from_ps);
-        RuntimeConfig { per_stage, per_sequence, per_step, reaches, ..RuntimeConfig::default() }
+        RuntimeConfig { per_stage, per_sequence, per_step, reaches, reads, ranks, ..RuntimeConfig::default() }
     }
 }
 
@@ -344,6 +427,8 @@ proptest! {
         if tiers == 1 {
             runtime.reaches.iter_mut().for_each(|rule| rule.tier = None);
         }
+        let names = ["external", "third"];
+        names.iter().skip(tiers - 1).for_each(|name| drop(runtime.reads.remove(*name)));
         let Ok(scenario) = Scenario::new(with(config, runtime)) else { return Ok(()) };
         let mut keep = Keep::default();
         // A layout may not fit, or memory may run out: what was simulated counts.

@@ -16,7 +16,7 @@ pub(super) fn ladder_rows(explanation: &Explanation) -> Vec<Vec<String>> {
     };
     let mut rows = Vec::new();
     let mut reached = bound.ideal_ps as i64;
-    let of_runtime = bound.reach_ps != 0 || bound.fixed_ps != 0;
+    let of_runtime = [bound.reach_ps, bound.serial_ps, bound.fixed_ps].iter().any(|part| *part != 0);
     if bound.pages_ps != 0 || bound.capacity_ps != 0 || of_runtime {
         rows.push(match of_runtime {
             false => total("with room for everything in HBM, reading single tokens", reached),
@@ -26,6 +26,7 @@ pub(super) fn ladder_rows(explanation: &Explanation) -> Vec<Vec<String>> {
             ("whole pages, for any placement", bound.pages_ps),
             ("scarce HBM, for any placement", bound.capacity_ps),
             ("kernels below the full bandwidth, for any placement", bound.reach_ps),
+            ("tiers read one after another, for any placement", bound.serial_ps),
             ("fixed times of the runtime, for any placement", bound.fixed_ps),
         ] {
             reached += part;

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `mod.rs` | which step and which stage comes next, and when has it ended? |
 //! | `reads.rs` | what does a stage read, from which tier, over which routes? |
+//! | `turns.rs` | which reads wait for the turn of their tier? |
 //! | `writes.rs` | where does new KV go, and when may it be read? |
 //! | `migrate.rs` | what moves in the background? |
 //! | `completions.rs` | what does a completed transfer bring about? |
@@ -17,6 +18,7 @@ mod completions;
 mod migrate;
 mod reads;
 mod tally;
+mod turns;
 mod writes;
 
 use super::idealization::Ideal;
@@ -36,6 +38,7 @@ use crate::workload::{Amount, Free, Next, Stage, StepPlan, Workload};
 use completions::Purpose;
 use reads::StepReads;
 use tally::{Measured, StepTotals};
+use turns::Turns;
 use writes::Writes;
 
 /// Expires when the present stage has computed.
@@ -73,6 +76,7 @@ struct Run<'a, P, W> {
     /// By tier: its capacity less the weights stored there.
     kv_room: PerTier<Bytes>,
     reads: StepReads,
+    turns: Turns,
     writes: Writes,
     /// The stage that runs; none between steps.
     present: Option<StageId>,
@@ -154,6 +158,7 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
                 moves: Moves::new(residency, system),
                 kv_room,
                 reads: StepReads::new(tiers),
+                turns: Turns::default(),
                 writes: Writes::new(kv_regions),
                 present: None,
                 computing: false,
@@ -276,7 +281,14 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
             }
         }
         self.settle();
-        while self.run.reads.outstanding(id) > 0 || self.run.computing {
+        loop {
+            if self.run.reads.outstanding(id) == 0 {
+                if self.run.take_turn(&mut self.machine, id) {
+                    self.settle();
+                } else if !self.run.computing {
+                    break;
+                }
+            }
             if self.next_instant().is_none() {
                 // Lanes carry something while reads are outstanding: what is missing is past the
                 // end of the clock.

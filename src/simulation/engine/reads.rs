@@ -91,6 +91,11 @@ impl StepReads {
         self.outstanding[stage]
     }
 
+    /// A read of `stage` has been issued.
+    pub fn issued(&mut self, stage: StageId) {
+        self.outstanding[stage] += 1;
+    }
+
     /// A read of `stage` is complete.
     #[inline]
     pub fn complete(&mut self, stage: StageId, transfer: TransferId) {
@@ -116,6 +121,12 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         } else {
             self.read_weights(machine, id, Urgency::Due);
         }
+        for tier in self.scenario.runtime().serial_tiers() {
+            let bytes = self.reads.weights[id][tier];
+            if bytes > Bytes::ZERO {
+                self.turns.defer_weights(tier, bytes, self.reads.weights_reach(id, tier));
+            }
+        }
         let read = &mut self.totals.read[stage.label];
         for (tier, bytes) in self.reads.weights[id].iter() {
             read[tier] += *bytes;
@@ -132,7 +143,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         debug_assert_eq!(stage, self.reads.next);
         self.reads.next = stage.next();
         for (tier, &bytes) in self.reads.weights[stage].iter() {
-            if bytes == Bytes::ZERO {
+            if bytes == Bytes::ZERO || self.scenario.runtime().is_serial(tier) {
                 continue;
             }
             let transfer = machine.issue(Request {
@@ -172,6 +183,14 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
             self.totals.read[stage.label][tier] += kv.bytes;
             self.measured.read[tier] += kv.bytes;
             let granule = self.paging.granule_of(self.system, tier, kv.page_bytes, (kv.bytes, kv.runs));
+            let reach = self.scenario.runtime().kv_reach(tier, kv.bytes);
+            if self.scenario.runtime().is_serial(tier) {
+                self.turns.defer_kv(tier, kv.bytes, granule, reach);
+                if kv.writes > 0 {
+                    self.writes.hold(tier, HeldRead { transfer: None, writes: kv.writes });
+                }
+                continue;
+            }
             let parts = self.paging.parts(self.system, tier);
             let request = Request {
                 class: TransferClass::KvRead,
@@ -180,7 +199,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
                 granule,
                 pattern: Pattern::Random,
                 urgency: Urgency::Due,
-                reach: self.scenario.runtime().kv_reach(tier, kv.bytes),
+                reach,
                 tag: Purpose::Read { stage: id, tier },
             };
             self.reads.outstanding[id] += 1;
@@ -188,7 +207,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
                 machine.issue(request);
             } else {
                 let transfer = machine.issue_held(request);
-                self.writes.hold(tier, HeldRead { transfer, writes: kv.writes });
+                self.writes.hold(tier, HeldRead { transfer: Some(transfer), writes: kv.writes });
             }
         }
         read

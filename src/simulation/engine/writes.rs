@@ -34,7 +34,8 @@ struct PendingWrite {
 /// A KV read that waits for writes of its pages.
 #[derive(Clone, Copy)]
 pub(super) struct HeldRead {
-    pub transfer: TransferId,
+    /// `None` while it waits for the turn of its tier as well, and is not issued.
+    pub transfer: Option<TransferId>,
     pub writes: usize,
 }
 
@@ -74,9 +75,9 @@ impl Writes {
         }
     }
 
-    /// `read` waits for that many writes to `tier`.
+    /// `read` waits for that many writes to `tier`; in place of a read that was not issued.
     pub fn hold(&mut self, tier: TierId, read: HeldRead) {
-        debug_assert!(self.held.iter().all(|(held, _)| *held != tier));
+        self.held.retain(|(held, _)| *held != tier);
         self.held.push((tier, read));
     }
 
@@ -85,7 +86,15 @@ impl Writes {
         let place = self.held.iter().position(|(held, _)| *held == tier)?;
         let read = &mut self.held[place].1;
         read.writes -= 1;
-        (read.writes == 0).then(|| self.held.swap_remove(place).1.transfer)
+        if read.writes > 0 {
+            return None;
+        }
+        self.held.swap_remove(place).1.transfer
+    }
+
+    /// How many writes the read from `tier` waits for, if it waits for any.
+    pub fn awaited_by(&self, tier: TierId) -> Option<usize> {
+        self.held.iter().find(|(held, _)| *held == tier).map(|(_, read)| read.writes)
     }
 }
 

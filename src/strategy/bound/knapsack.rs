@@ -24,6 +24,9 @@ use std::cmp::Reverse;
 /// it reads. A stage is worth filling up to `u = E BW_hbm / (BW_ext + k BW_hbm)`, and a byte stored
 /// on HBM is worth `k c` times the reads that fall on it.
 ///
+/// Where external memory is read after HBM (`reads: Serial`), a stage takes `u / BW_hbm + (E - k u)
+/// / BW_ext`, and a unit on HBM saves `k / BW_ext - 1 / BW_hbm`.
+///
 /// Computed in floats of 53 bits, whose error is below 10^-12 of a step. O(stages + KV regions) a
 /// step.
 #[derive(Clone, Debug)]
@@ -35,6 +38,8 @@ pub(super) struct Knapsack {
     roofline: Option<Roofline>,
     /// With `weight_prefetch`, the reads of a step may overlap: all of it counts as one stage.
     overlap: bool,
+    /// Whether a stage reads external memory after HBM, and not at the same time.
+    serial: bool,
     stages: Vec<BoundStage>,
     runtime: Runtime,
     /// By stage, the largest ratio of what a byte costs on external memory and on HBM.
@@ -128,6 +133,8 @@ impl Knapsack {
             external: bandwidth(1),
             roofline,
             overlap,
+            // Reads of one stage may overlap those of others then, so their sum is no bound.
+            serial: runtime.is_serial(EXTERNAL) && !overlap,
             reads: vec![Reads::default(); stages.len()],
             relief: vec![1.0; stages.len()],
             most_relief: 1.0,
@@ -160,7 +167,8 @@ impl Knapsack {
         }
         self.most_relief = self.relief.iter().copied().fold(0.0, f64::max);
         let (relief, most) = (&self.relief, self.most_relief);
-        let of_stage = |item: &Item| if self.overlap { most } else { relief[item.stage] };
+        let ratio = if self.serial { self.external / self.hbm } else { 0.0 };
+        let of_stage = |item: &Item| if self.overlap { most } else { relief[item.stage] - ratio };
         self.items.sort_by_key(|item| Reverse(OrderedFloat(item.density * item.costs[0] * of_stage(item))));
     }
 
@@ -169,7 +177,9 @@ impl Knapsack {
         let all = self.fill(load, |_, _| {});
         let time = |reads: &Reads| {
             let external = reads.weights + reads.kv - reads.relief * reads.on_hbm;
-            (external / self.external).max(reads.on_hbm / self.hbm).max(reads.compute) + reads.fixed
+            let (external, hbm) = (external / self.external, reads.on_hbm / self.hbm);
+            let read = if self.serial { external + hbm } else { external.max(hbm) };
+            read.max(reads.compute) + reads.fixed
         };
         let total = if self.overlap { time(&all) } else { self.reads.iter().map(time).sum() };
         lower_bound(total, FLOAT_ERROR, self.tolerance)
@@ -201,7 +211,7 @@ impl Knapsack {
             let (compute, fixed) = (stage.compute(self.roofline, kv), stage.fixed);
             let (weights, kv) = (stage.weights_work(EXTERNAL), kv * kv_cost(&self.runtime, EXTERNAL, kv, 2));
             *reads = Reads { weights, kv, relief: *relief, compute, fixed, ..Reads::default() };
-            reads.useful = useful(reads, bandwidths);
+            reads.useful = if self.serial { useful_in_turns(reads, bandwidths) } else { useful(reads, bandwidths) };
             all.weights += reads.weights;
             all.kv += reads.kv;
             // Reads of other stages may overlap what a stage must wait for.
@@ -238,6 +248,16 @@ fn useful(reads: &Reads, [hbm, external]: [f64; 2]) -> f64 {
     }
     let ratio = hbm / (reads.relief * hbm + external);
     (all * ratio).min((all - reads.compute * external) / reads.relief).max(0.0)
+}
+
+/// The same where external memory is read after HBM: all, if a byte is read faster from HBM, or what
+/// leaves no less to read than compute hides.
+fn useful_in_turns(reads: &Reads, [hbm, external]: [f64; 2]) -> f64 {
+    let saved = reads.relief / external - 1.0 / hbm;
+    if saved <= 0.0 {
+        return 0.0;
+    }
+    (((reads.weights + reads.kv) / external - reads.compute) / saved).max(0.0)
 }
 
 #[cfg(test)]

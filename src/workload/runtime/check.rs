@@ -33,6 +33,8 @@ pub enum RuntimeError {
     NoPoints { field: String },
     #[error("{field}: {size} follows {before}: write each size once, the smallest first")]
     Order { field: String, size: Bytes, before: Bytes },
+    #[error("reads: '{name}' is the first tier, which is always read in place, at once: leave it out")]
+    FirstTier { name: String },
     #[error("ranks.count: {0} chips: write from 1 to {MAX_RANKS}")]
     Ranks(u32),
     #[error("{field}: the KV has no format in a runtime: leave it out, or write class: Weights")]

@@ -1,7 +1,7 @@
 //! A runtime on a memory system, checked: what the engine and the bounds ask of it.
 
 use super::check::RuntimeError;
-use super::config::{ReachClass, RuntimeConfig};
+use super::config::{ReachClass, ReadsConfig, RuntimeConfig};
 use super::curve::{Curve, reach};
 use crate::memory::{MemorySystem, PerTier, Reach, TierId};
 use crate::units::{Bytes, SimTime};
@@ -19,6 +19,8 @@ pub struct Runtime {
     /// In each attention and mlp stage.
     all_reduce: SimTime,
     reaches: PerTier<TierReaches>,
+    /// The tiers that are read when all faster ones have been.
+    serial: Vec<TierId>,
 }
 
 /// The rules that hold on a tier.
@@ -49,6 +51,18 @@ impl Runtime {
                 ReachClass::Kv => {}
             }
         }
+        let mut serial = Vec::new();
+        for (name, way) in &config.reads {
+            let tier = tier_named(name, system, || "reads".to_owned())?;
+            match way {
+                ReadsConfig::Direct => {}
+                ReadsConfig::Serial if tier == TierId::HBM => {
+                    return Err(RuntimeError::FirstTier { name: name.clone() });
+                }
+                ReadsConfig::Serial => serial.push(tier),
+            }
+        }
+        serial.sort_unstable();
         let ranks = config.ranks.filter(|ranks| ranks.count > 1);
         Ok(Self {
             per_stage: config.per_stage,
@@ -56,6 +70,7 @@ impl Runtime {
             per_step: config.per_step,
             all_reduce: ranks.map_or(SimTime::ZERO, |ranks| ranks.all_reduce),
             reaches,
+            serial,
         })
     }
 
@@ -68,6 +83,7 @@ impl Runtime {
             per_step: SimTime::ZERO,
             all_reduce: SimTime::ZERO,
             reaches: PerTier::from_fn(tiers, |_| TierReaches::default()),
+            serial: Vec::new(),
         }
     }
 
@@ -80,6 +96,17 @@ impl Runtime {
     #[must_use]
     pub fn has_reaches(&self, tier: TierId) -> bool {
         !self.reaches[tier].weights.is_empty() || self.reaches[tier].kv.is_some()
+    }
+
+    /// The tiers of which a stage begins to read when it has read all faster ones, the fastest first.
+    pub fn serial_tiers(&self) -> impl Iterator<Item = TierId> + '_ {
+        self.serial.iter().copied()
+    }
+
+    /// Whether a stage begins to read `tier` when it has read all faster ones.
+    #[must_use]
+    pub fn is_serial(&self, tier: TierId) -> bool {
+        self.serial.contains(&tier)
     }
 
     /// Whether stages or steps take fixed times.

@@ -5,6 +5,7 @@ use crate::workload::Format;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// A runtime as a person writes it. [`Runtime::new`](super::Runtime::new) checks it.
@@ -47,6 +48,9 @@ pub struct RuntimeConfig {
     /// where none does, the read reaches all of the bandwidth.
     #[serde(default)]
     pub reaches: Vec<ReachConfig>,
+    /// How each tier but the first is read, by its name: `Direct` where not given.
+    #[serde(default)]
+    pub reads: BTreeMap<String, ReadsConfig>,
     /// How fast the chip computes, where the scenario does not say. Of a model with an
     /// architecture; the FLOP of one in bytes are not known without the scenario's `compute`.
     #[serde(default)]
@@ -82,6 +86,16 @@ pub struct ReachConfig {
     pub tier: Option<String>,
     /// The share: one number, or one for each of some sizes.
     pub reach: BySize,
+}
+
+/// How a tier is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReadsConfig {
+    /// In place, at the same time as the other tiers.
+    #[default]
+    Direct,
+    /// In place, one tier after another: a stage reads this tier when it has read all faster ones.
+    Serial,
 }
 
 /// The reads that a reach is of.
@@ -123,6 +137,7 @@ impl Default for RuntimeConfig {
             per_sequence: SimTime::ZERO,
             per_step: SimTime::ZERO,
             reaches: Vec::new(),
+            reads: BTreeMap::new(),
             compute: None,
             ranks: None,
         }

@@ -8,4 +8,4 @@ mod notes;
 
 pub use check::RuntimeError;
 pub use checked::Runtime;
-pub use config::{BySize, RanksConfig, ReachClass, ReachConfig, RuntimeConfig};
+pub use config::{BySize, RanksConfig, ReachClass, ReachConfig, ReadsConfig, RuntimeConfig};

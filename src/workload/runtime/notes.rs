@@ -1,6 +1,6 @@
 //! What people are told of a runtime: what it costs, and how far its figures hold.
 
-use super::config::{BySize, ReachConfig, RuntimeConfig};
+use super::config::{BySize, ReachConfig, ReadsConfig, RuntimeConfig};
 use crate::units::SimTime;
 
 impl RuntimeConfig {
@@ -25,6 +25,8 @@ impl RuntimeConfig {
             parts.push(format!("one of {} chips, {reduce} an all-reduce", ranks.count));
         }
         parts.extend(self.reaches.iter().map(ReachConfig::described));
+        let serial = self.reads.iter().filter(|(_, way)| **way == ReadsConfig::Serial);
+        parts.extend(serial.map(|(tier, _)| format!("{tier} read after the faster tiers")));
         parts.extend(self.compute.map(|rate| rate.to_string()));
         if parts.is_empty() { "no software or kernel costs".to_owned() } else { parts.join(", ") }
     }
