@@ -1,6 +1,7 @@
 //! What is computed: a model's regions and stages, and which tokens each step reads.
 //!
-//! * [`ModelConfig`] is what a person typed; [`LanguageModel`] is what the engine trusts.
+//! * [`ModelConfig`] is what a person typed, in bytes or as an [architecture](ArchitectureConfig);
+//!   [`LanguageModel`] is what the engine trusts.
 //! * A [`Region`] is one thing that occupies memory: a piece of the weights, or the KV of one
 //!   sequence in one layer. A [`Stage`] reads regions, computes and appends; a [step](StepPlan) is
 //!   a list of stages. A [`Workload`] returns the next step: [`Decode`] decodes one sequence.
@@ -11,6 +12,8 @@
 //!   that a [`FittedTrace`] adapts to the run. [`TraceStatistics`] describes skip sets; [`Fit`]
 //!   looks for the generator whose sets are most like those of a recording.
 //! * [`TokenSet`] is a set of tokens or pages, one bit each.
+//!
+#![doc = include_str!("architecture/README.md")]
 
 /// The longest context that can be simulated.
 pub const MAX_TOKENS: u64 = 1 << 24;

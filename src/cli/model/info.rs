@@ -9,7 +9,7 @@ use super::super::{arguments, print};
 use crate::catalog;
 use crate::report::{Column, Table};
 use crate::units::{Bytes, SizeStyle};
-use crate::workload::{LanguageModel, LayerKv, ModelStage};
+use crate::workload::{LanguageModel, LayerKv, ModelStage, StageLabel};
 use clap::Args;
 use serde_json::{Value, json};
 use std::io::IsTerminal;
@@ -53,16 +53,12 @@ struct Info<'a> {
 /// Equal stages.
 struct Group<'a> {
     stage: &'a ModelStage,
-    kv: Option<&'a LayerKv>,
+    /// What its layer keeps, of the attention that keeps it.
+    kept: Option<&'a LayerKv>,
     layers: Vec<usize>,
 }
 
 impl Group<'_> {
-    /// What the stage keeps, where it is the one of its layer that keeps something.
-    fn kept(&self) -> Option<&LayerKv> {
-        self.kv.filter(|kv| self.stage.attends || kv.state > Bytes::ZERO)
-    }
-
     fn formats(&self) -> String {
         let mut names: Vec<&str> = Vec::new();
         for name in self.stage.weights.iter().filter_map(|weights| Some(weights.format?.name())) {
@@ -78,13 +74,11 @@ impl Info<'_> {
     fn groups(&self) -> Vec<Group<'_>> {
         let mut groups: Vec<Group<'_>> = Vec::new();
         for stage in self.model.stages() {
-            let kv = stage.layer.map(|layer| &self.model.kv()[layer]);
             // Only attention keeps anything, so an mlp is the same in any layer.
-            let kv = kv.filter(|kv| {
-                stage.attends || stage.label == crate::workload::StageLabel::Attention && kv.state > Bytes::ZERO
-            });
+            let kept = stage.layer.map(|layer| &self.model.kv()[layer]);
+            let kept = kept.filter(|_| stage.label == StageLabel::Attention);
             let alike = |group: &&mut Group<'_>| {
-                let same_kv = match (group.kv, kv) {
+                let same_kv = match (group.kept, kept) {
                     (Some(one), Some(other)) => LayerKv { source: other.source, ..*one } == *other,
                     (one, other) => one.is_none() && other.is_none(),
                 };
@@ -93,7 +87,7 @@ impl Info<'_> {
             let layer = stage.layer.map(|layer| layer.index());
             match groups.iter_mut().find(alike) {
                 Some(group) => group.layers.extend(layer),
-                None => groups.push(Group { stage, kv, layers: layer.into_iter().collect() }),
+                None => groups.push(Group { stage, kept, layers: layer.into_iter().collect() }),
             }
         }
         groups
@@ -147,9 +141,9 @@ impl Info<'_> {
                 "stored_bytes": stage.stored().get(),
                 "read_bytes": stage.read_at(self.batch).get(),
                 "pieces": pieces.collect::<Vec<_>>(),
-                "kv_bytes_per_token": group.kept().map_or(0, |kv| kv.token_bytes.get()),
-                "window": group.kept().and_then(|kv| kv.window),
-                "state_bytes": group.kept().map_or(0, |kv| kv.state.get()),
+                "kv_bytes_per_token": group.kept.map_or(0, |kv| kv.token_bytes.get()),
+                "window": group.kept.and_then(|kv| kv.window),
+                "state_bytes": group.kept.map_or(0, |kv| kv.state.get()),
                 "flop": known(stage.flop),
                 "flop_per_kv_byte": known(stage.flop_per_kv_byte),
             })
@@ -180,7 +174,7 @@ impl Info<'_> {
         let some = |bytes: Bytes| if bytes == Bytes::ZERO { "-".to_owned() } else { size(bytes) };
         for group in self.groups() {
             let stage = group.stage;
-            let kept = group.kept();
+            let kept = group.kept;
             table.row([
                 stage.label.to_string(),
                 ranges(&group.layers),
@@ -235,6 +229,9 @@ impl Info<'_> {
     fn shown_flop(&self, flop: f64) -> String {
         if !self.model.has_flop() {
             return "-".to_owned();
+        }
+        if flop == 0.0 {
+            return "0 FLOP".to_owned();
         }
         const UNITS: [(f64, &str); 5] =
             [(1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP"), (1.0, "FLOP")];

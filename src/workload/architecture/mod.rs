@@ -1,4 +1,8 @@
 //! Architectures: a model by its shapes and formats.
+//!
+//! [`ArchitectureConfig`] is what a person writes. [`resolve`] checks it and lists the tensors of
+//! each stage ([`attention`], [`mlp`]); bytes, FLOP and numbers of weights all follow from that
+//! list, with the format that [`storage`] selects for each tensor. The formulas are in `README.md`.
 
 mod attention;
 mod check;

@@ -237,7 +237,7 @@ impl Building<'_> {
             return Ok(own);
         }
         let alike = |(_, kv): &(LayerId, &LayerKv)| kv.token_bytes > Bytes::ZERO && kv.window == own.window;
-        let source = self.kv.entries().filter(alike).last().map(|(source, _)| source);
+        let source = self.kv.entries().rfind(alike).map(|(source, _)| source);
         let source =
             source.ok_or_else(|| ArchitectureError::NothingToShare { at: format!("{}.attention", layer.at) })?;
         Ok(LayerKv { source, ..own })
