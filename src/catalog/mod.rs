@@ -78,7 +78,9 @@ pub const MODELS: &[Shipped] = shipped! {
     "gemma-4-31b" => "models/llm/gemma-4-31b.ron",
     "phi-4" => "models/llm/phi-4.ron",
     "opt-13b" => "models/llm/opt-13b.ron",
+    "llama-2-70b" => "models/llm/llama-2-70b.ron",
     "opt-30b" => "models/llm/opt-30b.ron",
+    "kernel" => "models/llm/kernel.ron",
     "gpt-oss-20b" => "models/llm/gpt-oss-20b.ron",
     "gpt-oss-120b" => "models/llm/gpt-oss-120b.ron",
     "deepseek-v3" => "models/llm/deepseek-v3.ron",
@@ -119,6 +121,33 @@ pub const MEMORY_SYSTEMS: &[Shipped] = shipped! {
 /// The runtimes, by software and machine; `any` has typical values.
 pub const RUNTIMES: &[Shipped] = shipped! {
     "ideal" => "models/runtimes/ideal.ron",
+    "llama.cpp/any" => "models/runtimes/llama.cpp/any.ron",
+    "llama.cpp/a100" => "models/runtimes/llama.cpp/a100.ron",
+    "llama.cpp/dgx-spark" => "models/runtimes/llama.cpp/dgx-spark.ron",
+    "llama.cpp/m1-pro" => "models/runtimes/llama.cpp/m1-pro.ron",
+    "llama.cpp/m2-ultra" => "models/runtimes/llama.cpp/m2-ultra.ron",
+    "llama.cpp/m3-pro" => "models/runtimes/llama.cpp/m3-pro.ron",
+    "llama.cpp/rtx3090" => "models/runtimes/llama.cpp/rtx3090.ron",
+    "llama.cpp/rtx4090" => "models/runtimes/llama.cpp/rtx4090.ron",
+    "gpt-fast/any" => "models/runtimes/gpt-fast/any.ron",
+    "gpt-fast/a100" => "models/runtimes/gpt-fast/a100.ron",
+    "vllm/any" => "models/runtimes/vllm/any.ron",
+    "vllm/a100" => "models/runtimes/vllm/a100.ron",
+    "vllm/h100-sxm" => "models/runtimes/vllm/h100-sxm.ron",
+    "vllm/h200-sxm" => "models/runtimes/vllm/h200-sxm.ron",
+    "vllm/rtx4090" => "models/runtimes/vllm/rtx4090.ron",
+    "pytorch/any" => "models/runtimes/pytorch/any.ron",
+    "pytorch/h100-sxm" => "models/runtimes/pytorch/h100-sxm.ron",
+    "pytorch/h200-sxm" => "models/runtimes/pytorch/h200-sxm.ron",
+    "vllm-products/any" => "models/runtimes/vllm-products/any.ron",
+    "vllm-products/a100" => "models/runtimes/vllm-products/a100.ron",
+    "vllm-products/h100-sxm" => "models/runtimes/vllm-products/h100-sxm.ron",
+    "vllm-products/h200-sxm" => "models/runtimes/vllm-products/h200-sxm.ron",
+    "vllm-products/rtx4090" => "models/runtimes/vllm-products/rtx4090.ron",
+    "vllm-attention/any" => "models/runtimes/vllm-attention/any.ron",
+    "vllm-attention/a100" => "models/runtimes/vllm-attention/a100.ron",
+    "vllm-attention/h100-sxm" => "models/runtimes/vllm-attention/h100-sxm.ron",
+    "vllm-attention/h200-sxm" => "models/runtimes/vllm-attention/h200-sxm.ron",
 };
 
 /// The scenarios.
@@ -141,7 +170,12 @@ pub const SWEEPS: &[Shipped] = shipped! {
 
 /// The measured cases of `tiersim validate`.
 pub const CASES: &[Shipped] = shipped! {
+    "llama.cpp" => "models/validation/llama.cpp.csv",
+    "dgx-spark" => "models/validation/dgx-spark.csv",
+    "gpt-fast" => "models/validation/gpt-fast.csv",
+    "pytorch" => "models/validation/pytorch.csv",
     "vllm" => "models/validation/vllm.csv",
+    "kernels" => "models/validation/kernels.csv",
 };
 
 /// The recorded traces: name, what it is, and its bytes.
