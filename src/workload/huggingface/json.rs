@@ -25,6 +25,9 @@ impl<'a> Document<'a> {
     pub fn new(text: &'a str, origin: &'a str) -> Result<Self, ConfigError> {
         let value: Value = parse_json(&strict(text), origin).map_err(|error| match error {
             ConfigError::Invalid(mut invalid) => {
+                if invalid.field == "?" {
+                    invalid.field.clear();
+                }
                 if invalid.message.starts_with("EOF") {
                     invalid.message.push_str(": the file ends too early: fetch it again, in full");
                 }

@@ -267,7 +267,8 @@ fn leftovers(root: &Fields<'_>, text: Option<&Fields<'_>>, notes: &Notes) {
         for (name, value) in place.unread() {
             let nothing = matches!(value, serde_json::Value::Null | serde_json::Value::Bool(false))
                 || value.as_f64() == Some(0.0)
-                || value.as_array().is_some_and(Vec::is_empty);
+                || value.as_array().is_some_and(Vec::is_empty)
+                || value.as_object().is_some_and(serde_json::Map::is_empty);
             if let Some((_, what)) = TOWERS.iter().find(|(tower, _)| *tower == name).filter(|_| !nothing) {
                 notes.ignored(format!("{}: {what} takes no part in a decode step", place.path(name)));
             } else if PREDICTORS.contains(&name) {

@@ -14,6 +14,7 @@ const SHAPE: Shape = Shape { experts: Some(ExpertsShape { bias: false, shared_ga
 /// `intermediate_size` is that of an expert, `intermediate_size_mlp` that of a dense layer. Queries and
 /// keys are normed without weights.
 pub(super) fn read(fields: &Fields<'_>) -> Result<Draft, Refusal> {
+    let fields = &fields.assuming(&[("num_experts_per_tok", 1)]);
     fields.seen(&["use_qk_norm", "for_llm_class"]);
     let layers = layer_count(fields)?;
     let heads = SHAPE.attention(fields)?;
@@ -25,7 +26,7 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Draft, Refusal> {
     });
     let attention = attention.collect::<Result<Vec<_>, _>>()?;
     let mut draft = SHAPE.with(fields, attention)?;
-    let (count, active) = (fields.count(EXPERTS)?, fields.count_or(ACTIVE, 1)?);
+    let (count, active) = (fields.count(EXPERTS)?, fields.count(ACTIVE)?);
     let intermediate = fields.count(INTERMEDIATE)?;
     let sparse = sparse_layers(fields, layers)?;
     for (layer, sparse) in draft.layers.iter_mut().zip(sparse) {

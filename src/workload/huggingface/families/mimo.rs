@@ -56,7 +56,11 @@ pub(super) fn step(fields: &Fields<'_>) -> Result<Draft, Refusal> {
             head_size: other.at_least_1(HEAD_SIZE)?.unwrap_or(full.head_size),
             ..full.clone()
         },
-        None => full.clone(),
+        None => {
+            let note = "layers with a window have the heads of those without: attention_other_setting is not given";
+            fields.notes().assumed(note);
+            full.clone()
+        }
     };
     let kinds = kinds(fields, layers)?;
     let attention = kinds.iter().enumerate().map(|(layer, kind)| match kind {

@@ -8,6 +8,7 @@ mod deepseek;
 mod delta;
 mod gemma;
 mod kimi_linear;
+mod laguna;
 mod lfm2;
 mod lightning;
 mod llama4;
@@ -96,7 +97,8 @@ const FAMILIES: &[(&str, Reader)] = &[
     ),
     ("mimo MiMoForCausalLM", Shaped(shapes::QWEN2)),
     ("mimo_v2_flash mimo_v2 MiMoV2FlashForCausalLM", Own(mimo::read)),
-    ("step3p5 Step3p5ForCausalLM", Own(mimo::step)),
+    ("step3p5 step3p7 Step3p5ForCausalLM Step3p7FlashForCausalLM", Own(mimo::step)),
+    ("laguna LagunaForCausalLM", Own(laguna::read)),
     ("nemotron NemotronForCausalLM", Shaped(shapes::NEMOTRON)),
     ("nemotron_h NemotronHForCausalLM", Own(nemotron_h::read)),
     ("nemotron-nas deci DeciLMForCausalLM", Own(nas::read)),
@@ -192,7 +194,6 @@ const FAMILIES: &[(&str, Reader)] = &[
         "phi3small Phi3SmallForCausalLM",
         Refused("its block-sparse attention skips blocks by a pattern that cannot be expressed"),
     ),
-    ("laguna LagunaForCausalLM", Refused("the size of its attention gate is not in the configuration")),
     ("jetmoe JetMoeForCausalLM", Refused("its attention heads are experts, which cannot be expressed")),
     (
         "t5 mt5 t5gemma bart mbart whisper marian pegasus m2m_100 seamless_m4t",

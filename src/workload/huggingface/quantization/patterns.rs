@@ -33,13 +33,24 @@ impl Pattern {
     }
 }
 
-/// Whether `name` is `glob`, with `*` for any text. O(product of their lengths).
+/// Stands for one digit or more in a glob.
+const DIGITS: char = '\u{1}';
+
+/// Whether `name` is `glob`, with `*` for any text and [`DIGITS`]. O(product of their lengths) for the
+/// few `*` that patterns have.
 fn matches(glob: &str, name: &str) -> bool {
-    match glob.split_once('*') {
-        None => glob == name,
-        Some((start, rest)) => name.strip_prefix(start).is_some_and(|name| {
+    let mut letters = glob.chars();
+    match letters.next() {
+        None => name.is_empty(),
+        Some('*') => {
+            let rest = letters.as_str();
             rest.is_empty() || (0..=name.len()).any(|at| name.is_char_boundary(at) && matches(rest, &name[at..]))
-        }),
+        }
+        Some(DIGITS) => {
+            let digits = name.bytes().take_while(u8::is_ascii_digit).count();
+            (1..=digits).any(|at| matches(letters.as_str(), &name[at..]))
+        }
+        Some(letter) => name.strip_prefix(letter).is_some_and(|name| matches(letters.as_str(), name)),
     }
 }
 
@@ -48,11 +59,15 @@ fn globs(expression: &str) -> Option<Vec<String>> {
     let mut globs = vec![String::new()];
     let mut rest = expression.trim_start_matches('^');
     let push = |globs: &mut Vec<String>, text: &str| globs.iter_mut().for_each(|glob| glob.push_str(text));
-    const ANY: [&str; 6] = [".*", ".+", "\\d+", "[0-9]+", "[^.]+", "\\w+"];
+    const ANY: [&str; 4] = [".*", ".+", "[^.]+", "\\w+"];
+    const NUMBER: [&str; 2] = ["\\d+", "[0-9]+"];
     while !rest.is_empty() {
         if let Some(any) = ANY.iter().find(|any| rest.starts_with(**any)) {
             push(&mut globs, "*");
             rest = rest[any.len()..].trim_start_matches('?');
+        } else if let Some(number) = NUMBER.iter().find(|number| rest.starts_with(**number)) {
+            push(&mut globs, DIGITS.encode_utf8(&mut [0; 4]));
+            rest = &rest[number.len()..];
         } else if rest == "$" {
             return Some(globs);
         } else if let Some(after) = rest.strip_prefix("\\.") {
@@ -114,6 +129,8 @@ mod tests {
         assert!(is("re:.*mlp\\.(gate|up|gate_up|down)_proj.*", "model.layers.0.mlp.up_proj"));
         assert!(!is("re:.*mlp\\.(gate|up|gate_up|down)_proj.*", "model.layers.0.mlp.experts.0.up_proj"));
         assert!(is("re:^model\\.layers\\.\\d+\\.mlp", "model.layers.12.mlp.up_proj"));
+        assert!(is("re:.*experts\\.\\d+\\.up_proj", "model.layers.0.mlp.experts.12.up_proj"));
+        assert!(!is("re:.*experts\\.\\d+.*", "model.layers.0.mlp.shared_experts.up_proj"));
         assert_eq!(Pattern::new("re:a(?=b)"), None);
         assert_eq!(Pattern::new("re:a{2}"), None);
     }
