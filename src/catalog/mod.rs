@@ -128,6 +128,7 @@ pub const RUNTIMES: &[Shipped] = shipped! {
     "llama.cpp/m2-ultra" => "models/runtimes/llama.cpp/m2-ultra.ron",
     "llama.cpp/m3-pro" => "models/runtimes/llama.cpp/m3-pro.ron",
     "llama.cpp/rtx3090" => "models/runtimes/llama.cpp/rtx3090.ron",
+    "llama.cpp/rtx5060ti" => "models/runtimes/llama.cpp/rtx5060ti.ron",
     "llama.cpp/rtx4090" => "models/runtimes/llama.cpp/rtx4090.ron",
     "gpt-fast/any" => "models/runtimes/gpt-fast/any.ron",
     "gpt-fast/a100" => "models/runtimes/gpt-fast/a100.ron",

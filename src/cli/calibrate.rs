@@ -6,7 +6,7 @@ use super::progress::Bar;
 use crate::report::{self, Artifact, Column, Table};
 use crate::runs::{Cancel, Resources};
 use crate::units::{Bytes, SimTime};
-use crate::validation::{self, Calibration, CaseFile, FittedRow, Settings};
+use crate::validation::{self, Calibration, FittedRow, Settings};
 use clap::{Args, ValueEnum};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,8 @@ use std::process::ExitCode;
 #[derive(Args)]
 pub(super) struct CalibrateArgs {
     /// Measured runs of one machine and one runtime: CSV with the columns of tiersim validate
-    #[arg(required = true, value_name = "CASES.csv")]
+    /// [default: the shipped cases, of which --group chooses some]
+    #[arg(value_name = "CASES.csv")]
     files: Vec<PathBuf>,
     /// Write the runtime to this file [default: only print what was found]
     #[arg(short, long, value_name = "RUNTIME.ron")]
@@ -51,8 +52,7 @@ enum Rows {
 }
 
 pub(super) fn run(args: &CalibrateArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
-    let files: Vec<CaseFile> = args.files.iter().map(|path| CaseFile::open(path)).collect::<Result<_, _>>()?;
-    let cases = validation::read(&files)?;
+    let cases = super::validate::cases(&args.files)?;
     let settings = Settings {
         group: args.group.clone(),
         all: args.usage == Rows::All,

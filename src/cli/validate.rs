@@ -3,11 +3,13 @@
 use super::error::{CliError, INCOMPLETE};
 use super::{print, progress::Bar};
 use crate::catalog;
+use crate::config::did_you_mean;
 use crate::report::{self, Artifact, Column, MeasuredGroup, Table};
 use crate::runs::{Cancel, Resources};
 use crate::units::Bytes;
 use crate::validation::{self, Accuracy, Case, CaseError, CaseFile, Checked, Excluded, GroupErrors};
 use clap::Args;
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,6 +22,9 @@ pub(super) struct ValidateArgs {
     /// [default: the shipped cases]
     #[arg(value_name = "CASES.csv")]
     files: Vec<PathBuf>,
+    /// Take the cases of this group alone; several times for several groups
+    #[arg(long, value_name = "GROUP")]
+    group: Vec<String>,
     /// Run every case with ideal costs, whatever runtime it names: what bandwidths alone explain
     #[arg(long)]
     ideal: bool,
@@ -43,7 +48,7 @@ const RECORD: &str = "validation.json";
 const PICTURE: &str = "measured_simulated";
 
 pub(super) fn run(args: &ValidateArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
-    let mut cases = cases(&args.files)?;
+    let mut cases = of_groups(cases(&args.files)?, &args.group)?;
     if args.ideal {
         cases.iter_mut().for_each(|case| case.runtime = None);
     }
@@ -71,8 +76,22 @@ pub(super) fn run(args: &ValidateArgs, cancel: &Cancel) -> Result<ExitCode, CliE
     Ok(if accuracy.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(INCOMPLETE) })
 }
 
+/// Those of `cases` that are of one of `groups`; all where none is asked for.
+fn of_groups(mut cases: Vec<Case>, groups: &[String]) -> Result<Vec<Case>, CliError> {
+    for group in groups {
+        if !cases.iter().any(|case| case.group == *group) {
+            let known: BTreeSet<&str> = cases.iter().map(|case| case.group.as_str()).collect();
+            let meant = did_you_mean(group, known.iter().copied());
+            let known: Vec<&str> = known.into_iter().collect();
+            return Err(CliError::Usage(format!("--group '{group}': there are {}.{meant}", known.join(", "))));
+        }
+    }
+    cases.retain(|case| groups.is_empty() || groups.contains(&case.group));
+    Ok(cases)
+}
+
 /// The cases of these files, or the shipped ones.
-fn cases(files: &[PathBuf]) -> Result<Vec<Case>, CliError> {
+pub(super) fn cases(files: &[PathBuf]) -> Result<Vec<Case>, CliError> {
     let files: Result<Vec<CaseFile>, _> = match files {
         [] => Ok(catalog::CASES.iter().map(CaseFile::shipped).collect()),
         files => files.iter().map(|path| CaseFile::open(path)).collect(),
