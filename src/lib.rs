@@ -97,6 +97,8 @@
 //! | a new ... | is one place |
 //! | --- | --- |
 //! | kind of stage | a line in `StageLabel` (`workload/label.rs`); the workload that makes such stages |
+//! | number format | a line in the table of `workload/format.rs` |
+//! | kind of attention | a variant in `workload/architecture/config.rs` and its tensors in `attention.rs` beside it |
 //! | model, batch or schedule | a [`Workload`](workload::Workload) in a file of its own |
 //! | initialization, placement, migration | a file of its own and a line in its folder's list |
 //! | figure of a run | a line in the table of [`metrics::figures`] |

@@ -32,7 +32,7 @@ impl FileKind {
         let first = code().find(|line| !line.is_empty() && !line.starts_with("#!"))?;
         let starts = |kind: &Self| kind.starts().iter().any(|name| first.starts_with(name));
         let named = first.starts_with(|c: char| c.is_alphabetic());
-        let has = |kind: &Self| code().any(|line| kind.field().is_some_and(|field| line.contains(field)));
+        let has = |kind: &Self| code().any(|line| kind.fields().iter().any(|field| line.contains(field)));
         let found = Self::ALL.iter().find(|kind| starts(kind));
         found.or_else(|| Self::ALL.iter().find(|kind| !named && has(kind))).copied()
     }
@@ -48,15 +48,15 @@ impl FileKind {
         }
     }
 
-    /// A field that no other kind has.
-    fn field(self) -> Option<&'static str> {
+    /// Fields that no other kind has.
+    fn fields(self) -> &'static [&'static str] {
         match self {
-            Self::Model => Some("kv_bytes:"),
-            Self::Memory => Some("tiers:"),
-            Self::Runtime => Some("per_stage:"),
-            Self::Scenario => Some("decode_tokens:"),
-            Self::Sweep => Some("axes:"),
-            Self::Generator => None,
+            Self::Model => &["kv_bytes:", "architecture:"],
+            Self::Memory => &["tiers:"],
+            Self::Runtime => &["per_stage:"],
+            Self::Scenario => &["decode_tokens:"],
+            Self::Sweep => &["axes:"],
+            Self::Generator => &[],
         }
     }
 

@@ -88,6 +88,13 @@ formats! {
     Int4G64 = "int4-g64", 69 / 128, Blocks;
     /// The same for each 128 weights.
     Int4G128 = "int4-g128", 133 / 256, Blocks;
+    /// 4-bit integers with a scale and a zero point of 16 bits each for each 32 weights (torchao,
+    /// gpt-fast, MLX).
+    Int4G32Z16 = "int4-g32-z16", 20 / 32, Blocks;
+    /// The same for each 64 weights.
+    Int4G64Z16 = "int4-g64-z16", 36 / 64, Blocks;
+    /// The same for each 128 weights.
+    Int4G128Z16 = "int4-g128-z16", 68 / 128, Blocks;
     /// 4-bit floating point (E2M1) with an 8-bit scale for each 32 weights.
     Mxfp4 = "mxfp4", 17 / 32, Blocks;
     /// 8-bit floating point with an 8-bit scale for each 32 weights.
@@ -282,6 +289,8 @@ mod tests {
             ("nvfp4", 4.5),
             ("int4-g128", 4.0 + 20.0 / 128.0),
             ("int4-g32", 4.0 + 20.0 / 32.0),
+            ("int4-g32-z16", 5.0),
+            ("int4-g128-z16", 4.25),
             ("q4_0", 4.5),
             ("q8_0", 8.5),
             ("q4_k", 4.5),

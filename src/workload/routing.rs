@@ -40,18 +40,22 @@ pub enum Popularity {
 impl Eq for Routing {}
 
 impl Routing {
+    /// The most experts.
+    pub const MAX_EXPERTS: u32 = 1 << 16;
     /// The greatest exponent of Zipf routing.
     pub const MAX_EXPONENT: f64 = 8.0;
 
-    /// `active` of `count` experts for each token; `None` for none active, more than there are, or
-    /// an exponent that is not a number from 0 to [`MAX_EXPONENT`](Self::MAX_EXPONENT).
+    /// `active` of `count` experts for each token; `None` for none active, more than there are or
+    /// than [`MAX_EXPERTS`](Self::MAX_EXPERTS), or an exponent that is not a number from 0 to
+    /// [`MAX_EXPONENT`](Self::MAX_EXPONENT).
     #[must_use]
     pub fn new(count: u32, active: u32, popularity: Popularity) -> Option<Self> {
         let exponent = match popularity {
             Popularity::Uniform => 0.0,
             Popularity::Zipf(exponent) => exponent,
         };
-        let valid = active > 0 && active <= count && (0.0..=Self::MAX_EXPONENT).contains(&exponent);
+        let valid = active > 0 && active <= count && count <= Self::MAX_EXPERTS;
+        let valid = valid && (0.0..=Self::MAX_EXPONENT).contains(&exponent);
         valid.then_some(Self { count, active, popularity })
     }
 
@@ -185,5 +189,6 @@ mod tests {
         assert_eq!(Routing::new(8, 9, Popularity::Uniform), None);
         assert_eq!(Routing::new(8, 2, Popularity::Zipf(f64::NAN)), None);
         assert_eq!(Routing::new(8, 2, Popularity::Zipf(-1.0)), None);
+        assert_eq!(Routing::new(Routing::MAX_EXPERTS + 1, 2, Popularity::Uniform), None);
     }
 }

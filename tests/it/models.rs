@@ -361,6 +361,10 @@ fn architectures_that_cannot_be_are_refused_with_field_value_and_remedy() {
         ),
         (layer("mlp: Experts(count: 8, active: 9, intermediate: 16)"), vec!["layers[0].mlp.active", "9 of 8", "at most"]),
         (
+            layer("mlp: Experts(count: 4294967295, active: 2, intermediate: 1)"),
+            vec!["layers[0].mlp.count", "4294967295 experts", "at most 65536"],
+        ),
+        (
             layer("mlp: Experts(count: 8, active: 2, intermediate: 16, routing: Zipf(-1.0))"),
             vec!["layers[0].mlp.routing", "-1", "from 0 to 8"],
         ),
@@ -375,8 +379,12 @@ fn architectures_that_cannot_be_are_refused_with_field_value_and_remedy() {
         (layer("extra_parameters: 4"), vec!["blocks[0].layers[0]", "neither an attention nor an mlp"]),
         (layer("attention: Fool(heads: 4)"), vec!["m.ron:1:", "Fool", "Full"]),
         (
-            with("", "", "4000", "mlp: Experts(count: 4294967295, active: 1, intermediate: 4294967295)"),
+            with("", "", "4000", "mlp: Experts(count: 65536, active: 1, intermediate: 4294967295)"),
             vec!["blocks[0].layers[0]", "64 PiB", "smaller"],
+        ),
+        (
+            with("", "", "4000", "mlp: Experts(count: 65536, active: 1, intermediate: 2147483647)"),
+            vec!["architecture.blocks: more than 64 PiB of weights"],
         ),
         (
             layer("attention: Full(heads: 4294967295, kv_heads: 4294967295, head_size: 4294967295)"),

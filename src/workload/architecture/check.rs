@@ -132,6 +132,9 @@ fn of_experts(at: &str, config: &ExpertsConfig) -> Result<(), ArchitectureError>
     let ExpertsConfig { count, active, intermediate, shared, shared_intermediate, latent, .. } = *config;
     positive(at, &[("count", count), ("active", active), ("intermediate", intermediate)])?;
     positive(at, &[("shared_intermediate", shared_intermediate.unwrap_or(1)), ("latent", latent.unwrap_or(1))])?;
+    if count > Routing::MAX_EXPERTS {
+        return Err(ArchitectureError::TooManyExperts { at: at.to_owned(), count });
+    }
     if active > count {
         return Err(ArchitectureError::TooManyActive { at: at.to_owned(), active, count });
     }

@@ -22,6 +22,8 @@ pub enum ArchitectureError {
     NoDivisor { at: String, value: u32, of: &'static str, whole: u32 },
     #[error("architecture.{at}.active: {active} of {count} experts: write at most as many as `count`")]
     TooManyActive { at: String, active: u32, count: u32 },
+    #[error("architecture.{at}.count: {count} experts: write at most {max}", max = Routing::MAX_EXPERTS)]
+    TooManyExperts { at: String, count: u32 },
     #[error("architecture.{at}.routing: an exponent of {exponent}: write a number from 0 to {max}", max = Routing::MAX_EXPONENT)]
     Exponent { at: String, exponent: f64 },
     #[error("architecture.{at}: {reason}")]
