@@ -127,6 +127,10 @@ fn alphas() -> Vec<Figure> {
         real("alpha.attention.last", Share, |it| it.alpha.attention.last).swept(),
         real("alpha.mlp.mean", Share, |it| it.alpha.mlp.mean).swept(),
         real("alpha.mlp.last", Share, |it| it.alpha.mlp.last).swept(),
+        real("alpha.embedding.mean", Share, |it| it.alpha.embedding.as_ref()?.mean).swept(),
+        real("alpha.embedding.last", Share, |it| it.alpha.embedding.as_ref()?.last).swept(),
+        real("alpha.head.mean", Share, |it| it.alpha.head.as_ref()?.mean).swept(),
+        real("alpha.head.last", Share, |it| it.alpha.head.as_ref()?.last).swept(),
         shares("read_share.{tier}", |it| Some(&it.read_share)).swept(),
     ]
 }

@@ -197,7 +197,7 @@ impl Recorder {
             drained_ns: outcome.drained.as_ns(),
             events: outcome.events,
             best_ratio: scenario.memory().best_ratio(),
-            alpha: self.alpha(),
+            alpha: self.alpha(scenario),
             read_share: tiers.iter().cloned().zip(self.shares.iter().map(Mean::mean)).collect(),
             token_latency_ns: self.histograms.token_latency.distribution(),
             layer_latency_ns: self.histograms.layer_latency.distribution(),
@@ -228,8 +228,12 @@ impl Recorder {
         RunReport { summary, series: self.series, histograms: self.histograms, tiers, written }
     }
 
-    /// Alpha over the measured steps.
-    fn alpha(&self) -> AlphaSummary {
+    /// Alpha over the measured steps, of the kinds of stages that the model has.
+    fn alpha(&self, scenario: &Scenario) -> AlphaSummary {
+        let of_model = |label: StageLabel| {
+            let has_label = scenario.model().stages().iter().any(|stage| stage.label == label);
+            has_label.then(|| self.stages[label].summary())
+        };
         let steps = || self.series.steps().skip(self.warmup);
         let alphas = || steps().map(|step| step.alpha()).filter(|alpha| alpha.is_finite());
         AlphaSummary {
@@ -240,6 +244,8 @@ impl Recorder {
             last: alphas().last(),
             attention: self.stages[StageLabel::Attention].summary(),
             mlp: self.stages[StageLabel::Mlp].summary(),
+            embedding: of_model(StageLabel::Embedding),
+            head: of_model(StageLabel::Head),
         }
     }
 

@@ -141,9 +141,15 @@ pub struct AlphaSummary {
     pub last: Option<f64>,
     pub attention: StageAlpha,
     pub mlp: StageAlpha,
+    /// Of a model that has an embedding stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedding: Option<StageAlpha>,
+    /// Of a model that has a head stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<StageAlpha>,
 }
 
-/// Alpha of the attention or the mlp stages.
+/// Alpha of the stages of one kind.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub struct StageAlpha {

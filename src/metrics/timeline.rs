@@ -8,6 +8,7 @@
 use crate::memory::{Cancelled, Completed, MemorySystem, RouteId, TierId, TransferClass};
 use crate::simulation::{Ends, Probe, Scenario, StepRecord};
 use crate::units::{Bytes, LayerId, SimTime, Step};
+use crate::workload::StageLabel;
 use std::ops::{ControlFlow, Range};
 
 /// The events of a few steps of a run: transfers, layers, rates.
@@ -50,7 +51,7 @@ pub struct TimelineTransfer {
     pub dropped: Bytes,
 }
 
-/// A step or a layer.
+/// A step, a layer or a stage that belongs to none.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
 pub struct Span {
@@ -66,6 +67,8 @@ pub enum SpanKind {
     Step(usize),
     /// The layer of that number.
     Layer(usize),
+    /// A stage that belongs to no layer.
+    Outside(StageLabel),
 }
 
 /// The state at the end of a step.
@@ -204,6 +207,12 @@ impl Probe for Timeline {
     fn layer(&mut self, layer: LayerId, began: SimTime, ended: SimTime) {
         if self.is_open() {
             self.spans.push(Span { what: SpanKind::Layer(layer.index()), began, ended });
+        }
+    }
+
+    fn outside_layers(&mut self, label: StageLabel, began: SimTime, ended: SimTime) {
+        if self.is_open() {
+            self.spans.push(Span { what: SpanKind::Outside(label), began, ended });
         }
     }
 

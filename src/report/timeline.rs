@@ -86,6 +86,7 @@ fn decode(timeline: &Timeline, events: &mut Events) {
         let (tid, name) = match span.what {
             SpanKind::Step(step) => (1, format!("step {step}")),
             SpanKind::Layer(layer) => (2, format!("layer {layer}")),
+            SpanKind::Outside(label) => (2, label.to_string()),
         };
         events.push(slice((DECODE, tid), &name, span.began, span.ended, json!({})));
     }
@@ -181,12 +182,12 @@ fn picture(timeline: &Timeline, from: SimTime, to: SimTime) -> Result<[Artifact;
     let strokes = [Stroke::Solid, Stroke::Dashed, Stroke::Dotted];
     let first_step = timeline.spans.iter().find_map(|span| match span.what {
         SpanKind::Step(step) => Some(step),
-        SpanKind::Layer(_) => None,
+        SpanKind::Layer(_) | SpanKind::Outside(_) => None,
     });
     let shown: Vec<SimTime> = timeline
         .spans
         .iter()
-        .take_while(|span| matches!(span.what, SpanKind::Layer(_)))
+        .take_while(|span| !matches!(span.what, SpanKind::Step(_)))
         .take(LAYERS_SHOWN)
         .map(|span| span.ended)
         .collect();

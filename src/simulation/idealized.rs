@@ -4,6 +4,7 @@
 use super::idealization::{Ideal, Idealization};
 use super::refused::ScenarioError;
 use super::scenario::Scenario;
+use super::size::stored_kv;
 use crate::config::Reference;
 use crate::memory::{Interleaving, MemoryConfig};
 use crate::strategy::MigrationKind;
@@ -72,10 +73,12 @@ impl Scenario {
         }
     }
 
-    /// What weights and KV occupy at the end, once.
+    /// What weights, KV and state occupy at the end, once.
     fn stored_at_the_end(&self) -> Bytes {
-        let pages = self.shape().pages(self.prefill() + self.decode()) as u64;
-        self.model.stored_weights() + self.model.token_bytes().times(pages * self.shape().page_size.tokens() as u64)
+        let tokens = (self.prefill() + self.decode()) as u64;
+        let kv = stored_kv(&self.model, tokens, self.resolved.page_tokens);
+        // Sizes are checked: all of a run's bytes fit a `u64`.
+        self.model.stored_weights() + Bytes::new(u64::try_from(kv).unwrap_or(u64::MAX / 4))
     }
 
     /// Whether idealizing `ideal` can make a difference to this scenario.
@@ -83,9 +86,10 @@ impl Scenario {
     pub fn is_affected_by(&self, ideal: Ideal) -> bool {
         let memory = &self.memory;
         let has_kv = self.model.token_bytes() > Bytes::ZERO;
+        let has_state = self.model.kv().iter().any(|kv| kv.state > Bytes::ZERO);
         match ideal {
             Ideal::FreeMigration => self.strategy().migration != MigrationKind::None && memory.tiers().len() > 1,
-            Ideal::FreeWrites => has_kv,
+            Ideal::FreeWrites => has_kv || has_state,
             Ideal::NoLosses => memory.lanes().iter().any(|lane| lane.efficiency.is_some()),
             Ideal::NoLimits => memory
                 .lanes()

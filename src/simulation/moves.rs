@@ -166,9 +166,11 @@ impl Moves {
         way.next_arrival = progress.map(|progress| Fabric::<Tag>::progress_after(progress, soonest));
     }
 
-    /// How many tokens of `region` have KV.
-    pub fn tokens(&self, region: RegionId) -> usize {
-        self.residency.kv(region).tokens
+    /// How many tokens of `region` have had KV, and of how many of them, the first ones, it was
+    /// given up.
+    pub fn tokens(&self, region: RegionId, size: PageSize) -> (usize, usize) {
+        let pages = self.residency.kv(region);
+        (pages.tokens, pages.live(size).start * size.tokens())
     }
 
     /// A page's write is complete: it may move, if it is full. Of the writes of a page the last one

@@ -5,6 +5,7 @@ use super::residency::PagedRegion;
 use crate::memory::{Interleaving, MemorySystem, PerTier, PortId, RouteId, TierId};
 use crate::units::{Bytes, Page, PageSize, RegionId};
 use crate::workload::TokenSet;
+use std::ops::Range;
 
 /// The routes and granules of KV reads and writes.
 pub(super) struct Paging {
@@ -49,13 +50,15 @@ impl Paging {
         if !system.tiers()[tier.index()].granule_matters {
             return 1;
         }
-        let (at, all) = (&pages.at[tier], self.size.pages(pages.tokens));
+        let (at, live) = (&pages.at[tier], pages.live(self.size));
         match self.run[tier] {
-            None => at.runs_without_below(skipped, all),
+            None => at.runs_without_between(skipped, live),
             // As many as there are pages.
-            Some(1) => at.count_without_below(skipped, all),
+            Some(1) => at.count_without_between(skipped, live),
             Some(run) => {
-                (0..all).step_by(run).map(|page| at.runs_without_in(skipped, page..(page + run).min(all))).sum()
+                let first = live.start / run * run;
+                let group = |page: usize| at.runs_without_in(skipped, page..(page + run).min(live.end));
+                (first..live.end).step_by(run).map(group).sum()
             }
         }
     }
@@ -97,13 +100,13 @@ impl Paging {
         missing: Bytes,
     ) {
         let Some(run) = self.run[tier] else { return };
-        let all = self.size.pages(pages.tokens);
+        let Range { start, end: all } = pages.live(self.size);
         let mut ports = system.ports(tier);
         self.counts.clear();
         self.counts.resize(ports.len(), 0);
         let Some(first) = ports.next() else { return };
         let place = |port: PortId| port.index() - first.index();
-        for group in 0..all.div_ceil(run) {
+        for group in start / run..all.div_ceil(run) {
             let range = group * run..((group + 1) * run).min(all);
             let port = system.port_of_page(tier, region, group as u64);
             self.counts[place(port)] += pages.at[tier].count_without_in(skipped, range);
@@ -115,6 +118,21 @@ impl Paging {
         if missing > Bytes::ZERO {
             let last = system.port_of_page(tier, region, (all.saturating_sub(1) / run) as u64);
             gathered[place(last)] -= missing;
+        }
+    }
+
+    /// Where channels are chosen by a hash, adds `bytes` that are spread evenly over all of them to
+    /// the read that is being gathered.
+    pub fn gather_evenly(&mut self, tier: TierId, bytes: Bytes) {
+        if self.run[tier].is_none() {
+            return;
+        }
+        let ports = self.gathered[tier].len() as u128;
+        let mut before = Bytes::ZERO;
+        for (port, gathered) in (1..).zip(&mut self.gathered[tier]) {
+            let until = bytes.share(port, ports);
+            *gathered += until - before;
+            before = until;
         }
     }
 

@@ -125,6 +125,12 @@ pub trait Probe {
         let _ = (layer, began, ended);
     }
 
+    /// A stage that belongs to no layer (the embedding, the head) has begun and ended at these
+    /// times.
+    fn outside_layers(&mut self, label: StageLabel, began: SimTime, ended: SimTime) {
+        let _ = (label, began, ended);
+    }
+
     /// A step has ended. `Break` interrupts the run.
     fn step(&mut self, step: &StepRecord<'_>) -> ControlFlow<()> {
         let _ = step;
@@ -179,6 +185,10 @@ impl<A: Probe> Probe for Option<A> {
 
     fn layer(&mut self, layer: LayerId, began: SimTime, ended: SimTime) {
         self.iter_mut().for_each(|probe| probe.layer(layer, began, ended));
+    }
+
+    fn outside_layers(&mut self, label: StageLabel, began: SimTime, ended: SimTime) {
+        self.iter_mut().for_each(|probe| probe.outside_layers(label, began, ended));
     }
 
     fn step(&mut self, step: &StepRecord<'_>) -> ControlFlow<()> {
@@ -239,6 +249,11 @@ impl<A: Probe, B: Probe> Probe for (A, B) {
     fn layer(&mut self, layer: LayerId, began: SimTime, ended: SimTime) {
         self.0.layer(layer, began, ended);
         self.1.layer(layer, began, ended);
+    }
+
+    fn outside_layers(&mut self, label: StageLabel, began: SimTime, ended: SimTime) {
+        self.0.outside_layers(label, began, ended);
+        self.1.outside_layers(label, began, ended);
     }
 
     fn step(&mut self, step: &StepRecord<'_>) -> ControlFlow<()> {

@@ -1,6 +1,6 @@
 //! Where every byte lies and is going.
 //!
-//! Weights lie in shares: so many bytes of each piece on each tier. KV lies in pages: for each
+//! Weights and state lie in shares: so many bytes of each on each tier. KV lies in pages: for each
 //! region and tier a set of the pages that *are* there and a set of those that are *at home* there.
 //! The two differ for pages that move: such a page is at its source, where it is read from, and at
 //! home at its destination, where its room is reserved. Under inclusive residency the last tier has
@@ -18,17 +18,28 @@ use std::ops::Range;
 /// Where all regions of a run lie.
 pub(super) struct Residency {
     kv: Table<RegionId, PagedRegion>,
-    /// Of the weight regions, whose ids follow those of the KV regions.
-    weights: Vec<PerTier<Bytes>>,
+    /// Of what can be divided at any byte, weights and state, whose ids follow those of the KV
+    /// regions.
+    divided: Vec<Divided>,
     pub ledger: Ledger,
+}
+
+/// A region that can be divided at any byte.
+struct Divided {
+    /// What is stored on each tier.
+    on: PerTier<Bytes>,
+    /// Whether it is state, which counts as KV.
+    is_state: bool,
 }
 
 /// The pages of one KV region.
 pub(super) struct PagedRegion {
     pub token_bytes: Bytes,
     pub page_bytes: Bytes,
-    /// How many tokens have KV: the context.
+    /// How many tokens have had KV: the context.
     pub tokens: usize,
+    /// How many tokens of the context keep it, the last ones; [`usize::MAX`] for all.
+    pub window: usize,
     /// A page whose move is not complete is at its source.
     pub at: PerTier<TokenSet>,
     /// A page whose move is not complete is at its destination.
@@ -51,21 +62,25 @@ pub(super) struct PagedRegion {
 impl Residency {
     /// From what an initialization has laid out, for which `ledger` has accounted.
     pub fn new(regions: &Regions, laid_out: LaidOut, shape: Shape, ledger: Ledger) -> Self {
-        let LaidOut { weights, pages } = laid_out;
-        let paged = regions.token_bytes().zip(pages).map(|(token_bytes, at)| PagedRegion {
+        let LaidOut { divided, pages } = laid_out;
+        let regions_of_kv = regions.token_bytes().zip(regions.windows());
+        let paged = regions_of_kv.zip(pages).map(|((token_bytes, window), at)| PagedRegion {
             token_bytes,
             page_bytes: token_bytes.times(shape.page_size.tokens() as u64),
             tokens: shape.prefill,
+            window,
             count: at.map(TokenSet::count),
             home: at.clone(),
             at,
             in_flight: TokenSet::new(shape.range()),
             in_flight_count: 0,
             being_written: Vec::with_capacity(2),
-            first: Page::new(0),
+            first: shape.page_size.page_of(Token::new(shape.prefill.saturating_sub(window))),
             leaving: Vec::new(),
         });
-        let mut residency = Self { kv: paged.collect(), weights, ledger };
+        let is_state = regions.divisible().map(|(region, _)| regions.is_state(region));
+        let divided = divided.into_iter().zip(is_state).map(|(on, is_state)| Divided { on, is_state });
+        let mut residency = Self { kv: paged.collect(), divided: divided.collect(), ledger };
         let next = Token::new(shape.prefill);
         if !shape.page_size.starts_page(next) {
             // The last page of the prompt has room for more tokens.
@@ -82,21 +97,41 @@ impl Residency {
         &self.kv[region]
     }
 
-    /// The stored bytes of a weight region on each tier.
-    pub fn weights(&self, region: RegionId) -> &PerTier<Bytes> {
-        &self.weights[region.index() - self.kv.len()]
+    /// The stored bytes of weights or state on each tier.
+    pub fn divided(&self, region: RegionId) -> &PerTier<Bytes> {
+        &self.divided[region.index() - self.kv.len()].on
     }
 
-    /// The bytes of all weights, and of all KV (a moving page at its destination), on `tier`.
+    /// The bytes of all weights, and of all KV (a moving page at its destination) and state, on
+    /// `tier`.
     pub fn stored_on(&self, tier: TierId) -> (Bytes, Bytes) {
-        let weights = self.weights.iter().map(|on| on[tier]).sum();
-        (weights, self.kv.iter().map(|pages| pages.page_bytes.times(pages.count[tier] as u64)).sum())
+        let divided = |is_state: bool| -> Bytes {
+            self.divided.iter().filter(|of| of.is_state == is_state).map(|of| of.on[tier]).sum()
+        };
+        let kv: Bytes = self.kv.iter().map(|pages| pages.page_bytes.times(pages.count[tier] as u64)).sum();
+        (divided(false), kv + divided(true))
+    }
+
+    /// What on `tier` cannot move: weights and state.
+    pub fn fixed_on(&self, tier: TierId) -> Bytes {
+        self.divided.iter().map(|of| of.on[tier]).sum()
     }
 
     /// Writes what each tier has free for new pages to `free`.
     pub fn note_free(&self, free: &mut PerTier<Bytes>) {
         for (tier, free) in free.iter_mut() {
             *free = self.ledger.room(tier);
+        }
+    }
+
+    /// The pages of `region` that have left its attention window when one token more has KV are
+    /// freed.
+    #[inline]
+    pub fn slide(&mut self, region: RegionId, size: PageSize) {
+        let pages = &self.kv[region];
+        let gone = (pages.tokens + 1).saturating_sub(pages.window);
+        if gone > 0 {
+            self.free_before(region, Token::new(gone), size);
         }
     }
 
@@ -133,6 +168,7 @@ impl Residency {
         pages.in_flight.remove(page.index());
         pages.in_flight_count -= 1;
         pages.being_written.retain(|other| *other != page);
+        self.free_leaving(region);
     }
 
     /// Pages set out from `source`; room at `destination` is reserved for them.
@@ -178,6 +214,7 @@ impl Residency {
         pages.count[source] += count;
         pages.count[destination] -= count;
         self.ledger.release(destination, pages.page_bytes.times(count as u64));
+        self.free_leaving(region);
     }
 
     /// Whether `tier` has a copy of every page, so that moving there is forgetting.
@@ -215,14 +252,14 @@ impl Residency {
         let mut sets = [from, to, pages.in_flight.words_mut()];
         batch.pieces(range, |piece| change(&mut sets, piece, false));
         pages.in_flight_count -= count;
-        if self.ledger.has_copy(source) {
-            return;
+        if !self.ledger.has_copy(source) {
+            self.ledger.release(source, pages.page_bytes.times(count as u64));
         }
-        self.ledger.release(source, pages.page_bytes.times(count as u64));
+        self.free_leaving(region);
     }
 
-    /// Frees the pages of `region` whose tokens all come before `token`. Those in flight are freed
-    /// by a later call. O(pages freed).
+    /// Frees the pages of `region` whose tokens all come before `token`; those in flight when they
+    /// are so no more. O(pages freed).
     pub fn free_before(&mut self, region: RegionId, token: Token, size: PageSize) {
         let pages = &mut self.kv[region];
         let end = size.page_of(token);
@@ -230,7 +267,16 @@ impl Residency {
             pages.leaving.push(Page::new(page));
         }
         pages.first = pages.first.max(end);
-        let mut leaving = std::mem::take(&mut pages.leaving);
+        self.free_leaving(region);
+    }
+
+    /// Frees the pages that were given up and are in flight no more.
+    #[inline]
+    fn free_leaving(&mut self, region: RegionId) {
+        if self.kv[region].leaving.is_empty() {
+            return;
+        }
+        let mut leaving = std::mem::take(&mut self.kv[region].leaving);
         leaving.retain(|page| !self.free_page(region, *page));
         self.kv[region].leaving = leaving;
     }
@@ -284,6 +330,12 @@ impl KvRegions for Residency {
 }
 
 impl PagedRegion {
+    /// The pages that hold KV which was not given up. Others that are here were in flight when they
+    /// were.
+    pub fn live(&self, size: PageSize) -> Range<usize> {
+        self.first.index()..size.pages(self.tokens)
+    }
+
     /// Whether all of a batch is on `tier` and not in flight.
     fn lie_still(&self, batch: &MoveBatch, tier: TierId) -> bool {
         let still =

@@ -3,8 +3,8 @@
 use super::config::ScenarioConfig;
 use super::refused::{MAX_RESIDENCIES, ScenarioError};
 use crate::memory::{MemorySystem, ResidencyKind};
-use crate::units::Bytes;
-use crate::workload::LanguageModel;
+use crate::units::{Bytes, LayerId};
+use crate::workload::{LanguageModel, LayerKv};
 
 /// Whether the run fits this machine's memory and its totals fit a `u64`.
 pub(super) fn check_size(model: &LanguageModel, tiers: usize, config: &ScenarioConfig) -> Result<(), ScenarioError> {
@@ -19,9 +19,10 @@ pub(super) fn check_size(model: &LanguageModel, tiers: usize, config: &ScenarioC
         return Err(ScenarioError::PageTooLarge { page_tokens: config.page_tokens, kv_bytes });
     }
     let weights: u128 = model.weights().map(|weights| u128::from(weights.read.get())).sum();
-    // KV lies, moves and is read in whole pages. As much again for what migration may carry.
-    let stored = u128::from(tokens).next_multiple_of(page_tokens);
-    let a_step = weights + 2 * stored * u128::from(model.token_bytes().get());
+    // KV lies, moves and is read in whole pages. As much again for what migration may carry, and
+    // each layer that reads the KV of another reads it once more.
+    let reads = if model.kv().entries().any(|(layer, kv)| kv.source != layer) { layers as u128 } else { 1 };
+    let a_step = weights + 2 * reads * stored_kv(model, tokens, config.page_tokens);
     let bytes = u128::from(config.decode_tokens) * a_step;
     if bytes > u128::from(u64::MAX) / 2 {
         return Err(ScenarioError::TooManyBytes { steps: config.decode_tokens, bytes });
@@ -39,8 +40,7 @@ pub(super) fn check_room(
     let wide = |bytes: Bytes| u128::from(bytes.get());
     let narrow = |bytes: u128| Bytes::new(u64::try_from(bytes).unwrap_or(u64::MAX));
     let weights = model.stored_weights();
-    let stored = u128::from(prefill.div_ceil(page_tokens)) * u128::from(page_tokens);
-    let kv = stored * model.kv_bytes().iter().map(|bytes| wide(*bytes)).sum::<u128>();
+    let kv = stored_kv(model, prefill.into(), page_tokens);
     let capacity: u128 = match memory.residency() {
         ResidencyKind::Exclusive => memory.tiers().iter().map(|tier| wide(tier.capacity)).sum(),
         // The last tier must hold a copy of all.
@@ -57,4 +57,18 @@ pub(super) fn check_room(
         });
     }
     Ok(())
+}
+
+/// What the KV of so many tokens and the state of one sequence occupy: KV in whole pages, those
+/// that its layer's attention window overlaps.
+pub(super) fn stored_kv(model: &LanguageModel, tokens: u64, page_tokens: u32) -> u128 {
+    let page_tokens = u64::from(page_tokens);
+    let of_layer = |(layer, kv): (LayerId, &LayerKv)| {
+        let gone = kv.window.map_or(0, |window| tokens.saturating_sub(window.into()));
+        let pages = tokens.div_ceil(page_tokens) - gone / page_tokens;
+        // A layer that reads the KV of another has none of its own.
+        let token_bytes = if kv.source == layer { kv.token_bytes } else { Bytes::ZERO };
+        u128::from(pages * page_tokens) * u128::from(token_bytes.get()) + u128::from(kv.state.get())
+    };
+    model.kv().entries().map(of_layer).sum()
 }

@@ -7,7 +7,7 @@
 use super::scenario::Scenario;
 use crate::catalog::open_trace;
 use crate::strategy::{AsBound, BoundKind, KvLoad};
-use crate::units::{PageSize, SimTime, Table};
+use crate::units::{PageSize, RegionId, SimTime};
 use crate::workload::{
     Demand, FittedTrace, RecordedConfig, Shape, SkipSource, StoredSkips, TraceConfig, TraceError, TraceWindow,
 };
@@ -20,7 +20,7 @@ impl Scenario {
     /// [`TraceError`] if the first step of a recorded trace cannot be read.
     pub fn layout_of_bound(&self) -> Result<AsBound, TraceError> {
         let shape = self.shape();
-        let window = TraceWindow::new(self.skips()?, shape, 0)?;
+        let window = self.window()?;
         let skips = window.step(0).expect("a scenario has at least one step");
         let pages = shape.pages(shape.prefill);
         let missing = pages * shape.page_size.tokens() - shape.prefill;
@@ -28,37 +28,41 @@ impl Scenario {
             let tokens = (pages - skipped) * shape.page_size.tokens();
             if tokens > 0 && !set.contains(pages - 1) { tokens - missing } else { tokens }
         });
-        let load = KvLoad { stored: Table::filled(shape.layers, shape.prefill), read: active.collect() };
+        let gone = |region| window.skipped(0, region).map_or(0, |skipped| skipped.gone * shape.page_size.tokens());
+        let stored = RegionId::all(shape.layers).map(|region| shape.prefill - gone(region));
+        let load = KvLoad { stored: stored.collect(), read: active.collect() };
         Ok(AsBound::new(self.step_bound().reads(&load), skips))
     }
 
     /// The share of the tokens that the first steps read, between 0 and 1: what the `skip` of a
     /// generator leaves, or measured over the first [`MEASURED_STEPS`](Self::MEASURED_STEPS) steps
-    /// of a recorded trace. Of pages of several tokens it is measured in any case.
+    /// of a recorded trace. Of pages of several tokens, and of tokens in attention windows, it is
+    /// measured in any case.
     ///
     /// # Errors
     /// [`TraceError`] if these steps cannot be read.
     pub fn read_share(&self) -> Result<f64, TraceError> {
+        let shape = self.shape();
+        let steps = Self::MEASURED_STEPS.min(shape.decode);
+        let slides = self.regions().windows().any(|window| window < shape.prefill + steps);
+        let counts_as_written = shape.page_size == PageSize::TOKEN && !slides;
         match &self.resolved.trace {
-            TraceConfig::Generated(generator) if self.shape().page_size == PageSize::TOKEN => {
-                Ok(1.0 - generator.skip.as_f64())
-            }
-            TraceConfig::Lifelike(generator) if self.shape().page_size == PageSize::TOKEN => {
-                Ok(1.0 - generator.skip.as_f64())
-            }
-            _ => self.measured_read_share(),
+            TraceConfig::Generated(generator) if counts_as_written => Ok(1.0 - generator.skip.as_f64()),
+            TraceConfig::Lifelike(generator) if counts_as_written => Ok(1.0 - generator.skip.as_f64()),
+            _ => self.measured_read_share(steps),
         }
     }
 
-    fn measured_read_share(&self) -> Result<f64, TraceError> {
+    fn measured_read_share(&self, steps: usize) -> Result<f64, TraceError> {
         let shape = self.shape();
-        let mut window = TraceWindow::new(self.skips()?, shape, 0)?;
+        let mut window = self.window()?;
         let (mut read, mut all) = (0, 0);
-        for step in 0..Self::MEASURED_STEPS.min(shape.decode) {
-            let Some(skips) = window.step(0) else { break };
+        for step in 0..steps {
             let pages = shape.pages(shape.prefill + step);
-            all += pages * shape.layers;
-            read += skips.counts.iter().map(|skipped| pages - skipped).sum::<usize>();
+            for skipped in RegionId::all(shape.layers).map_while(|region| window.skipped(0, region)) {
+                all += pages - skipped.gone;
+                read += pages - skipped.count;
+            }
             window.advance()?;
         }
         Ok(if all > 0 { read as f64 / all as f64 } else { 1.0 })
@@ -89,6 +93,11 @@ impl Scenario {
             (None, TraceConfig::Recorded(recorded)) => Box::new(self.fitted(recorded)?),
             (synthetic, _) => synthetic.expect("every other trace is synthetic"),
         })
+    }
+
+    /// The skip sets of the first step, by KV region, to be advanced from step to step.
+    fn window(&self) -> Result<TraceWindow, TraceError> {
+        TraceWindow::sliding(self.skips()?, self.shape(), self.regions().windows().collect(), 0)
     }
 
     /// Whether the skip sets of `other` are the same, whatever else differs.

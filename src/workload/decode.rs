@@ -10,7 +10,7 @@ use super::runtime::Runtime;
 use super::step::{Amount, Append, Next, Read, Stage, StepPlan, Workload};
 use super::trace::{Shape, SkipSource, TraceError, TraceWindow};
 use super::{LanguageModel, ModelStage};
-use crate::units::{Bytes, LayerId, RegionId, SequenceId, SimTime, Step};
+use crate::units::{Bytes, LayerId, RegionId, SequenceId, SimTime, Step, Table};
 use std::sync::Arc;
 
 /// One sequence that produces a token a step, from a prompt whose KV is there at the start.
@@ -37,7 +37,7 @@ impl Decode {
         let regions = Regions::new(model, 1);
         Ok(Self {
             stages: stages(model, &regions, &[SequenceId::new(0)]).into(),
-            window: TraceWindow::new(skips, shape, look_ahead)?,
+            window: TraceWindow::sliding(skips, shape, regions.windows().collect(), look_ahead)?,
             prefill: shape.prefill,
             steps: shape.decode,
             regions,
@@ -90,36 +90,62 @@ impl Workload for Decode {
     }
 }
 
-/// The stages of a step in which each of `sequences` produces one token. Weights are read once,
-/// whatever the number of sequences.
+/// The stages of a step in which each of `sequences` produces one token. A matrix is read once,
+/// whatever the number of sequences; of experts, the union of those that they are routed to.
+///
+/// Where several layers read the KV of one, the token that is being computed stays on the chip until
+/// the last of them has run: that one appends it, and no stage of the step reads it back.
 #[must_use]
 pub fn stages(model: &LanguageModel, regions: &Regions, sequences: &[SequenceId]) -> Vec<Stage> {
     let mut weights = regions.weights().map(|(region, _)| region);
-    let kv_of = |layer: Option<LayerId>| -> Vec<RegionId> {
-        let layer = layer.filter(|layer| model.kv_bytes()[*layer] > Bytes::ZERO);
-        layer.map_or_else(Vec::new, |layer| sequences.iter().map(|of| regions.kv_of(*of, layer)).collect())
-    };
     let all = model.stages();
+    let last_reader = last_readers(model);
     let stage = |(index, of): (usize, &ModelStage)| {
         let mut reads: Vec<Read> = Vec::new();
         for piece in &of.weights {
             let region = weights.next().expect("each piece of the weights has its region");
-            reads.push(Read { region, amount: Amount::Evenly(piece.read) });
+            reads.push(Read { region, amount: Amount::Evenly(piece.read_at(sequences.len() as u32)) });
         }
-        let kv = if of.attends { kv_of(of.layer) } else { Vec::new() };
+        let attends = of.layer.filter(|_| of.attends);
+        let state: Vec<RegionId> = attends.map_or_else(Vec::new, |layer| {
+            sequences.iter().filter_map(|sequence| regions.state_of(*sequence, layer)).collect()
+        });
+        reads.extend(state.iter().map(|&region| Read { region, amount: Amount::Whole }));
+        let kv_of = |layer: LayerId| -> Vec<RegionId> {
+            let kv = model.kv()[layer];
+            let with_kv = sequences.iter().filter(|_| model.kv()[kv.source].token_bytes > Bytes::ZERO);
+            with_kv.map(|sequence| regions.kv_of(*sequence, kv.source)).collect()
+        };
+        let kv = attends.map_or_else(Vec::new, kv_of);
         reads.extend(kv.iter().map(|&region| Read { region, amount: Amount::Unskipped }));
+        let is_last_reader = |layer: LayerId| last_reader[model.kv()[layer].source] == Some(layer);
         let ends_layer = all.get(index + 1).is_none_or(|next| next.layer != of.layer);
+        let releases = of.layer.filter(|layer| ends_layer && is_last_reader(*layer));
         Stage {
             label: of.label,
             layer: of.layer,
             reads,
-            appends: kv.into_iter().map(|region| Append { region, tokens: 1 }).collect(),
+            appends: if attends.is_some_and(is_last_reader) {
+                kv.into_iter().map(|region| Append { region, tokens: 1 }).collect()
+            } else {
+                Vec::new()
+            },
+            updates: state,
             flop: StageFlop { fixed: of.flop * sequences.len() as f64, per_kv_byte: of.flop_per_kv_byte },
             fixed: SimTime::ZERO,
-            releases: if ends_layer { kv_of(of.layer) } else { Vec::new() },
+            releases: releases.map_or_else(Vec::new, kv_of),
         }
     };
     all.iter().enumerate().map(stage).collect()
+}
+
+/// For each layer the last one whose attention reads its KV, if one does.
+fn last_readers(model: &LanguageModel) -> Table<LayerId, Option<LayerId>> {
+    let mut last = Table::filled(model.layers(), None);
+    for layer in model.stages().iter().filter(|stage| stage.attends).filter_map(|stage| stage.layer) {
+        last[model.kv()[layer].source] = Some(layer);
+    }
+    last
 }
 
 #[cfg(test)]

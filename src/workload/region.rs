@@ -1,13 +1,16 @@
 //! Regions: everything that occupies memory.
 //!
-//! A step reads two kinds of bytes. *Weights* are there from the start and are read in shares: a
+//! A step reads three kinds of bytes. *Weights* are there from the start and are read in shares: a
 //! piece of them may be split over tiers at any byte, and a read takes from each tier in
-//! proportion. *KV* is kept in pages that lie and move as a whole; a KV region grows by a token a
-//! step, and the pages that sparse attention skips are not read.
+//! proportion. *State* is what a recurrent layer keeps of a sequence: it is laid out as weights
+//! are, read in full by every step, and written back. *KV* is kept in pages that lie and move as a
+//! whole; a KV region grows by a token a step, and the pages that sparse attention skips are not
+//! read. Where attention has a window, the pages before it are freed.
 //!
-//! Both are [regions](Region) with one kind of id, so that layouts, residency, moves, views and
+//! All are [regions](Region) with one kind of id, so that layouts, residency, moves, views and
 //! bounds know nothing else about a model. A [`Regions`] lists the KV regions first: the skip sets
 //! of a step, and what strategies keep about each region, are tables by [`RegionId`] without gaps.
+//! Weights and state follow: what can be divided at any byte.
 
 use super::label::StageLabel;
 use super::model::{LanguageModel, Weights};
@@ -29,8 +32,10 @@ pub enum Contents {
     Kv {
         /// Whose KV it is.
         sequence: SequenceId,
-        /// K and V of one token; 0 where the layer has no KV.
+        /// K and V of one token; 0 where the layer has no KV of its own.
         token_bytes: Bytes,
+        /// How many tokens of the context attention sees, the last ones; all where not given.
+        window: Option<u32>,
     },
     /// A piece of the weights, divisible to the byte.
     Weights {
@@ -39,16 +44,37 @@ pub enum Contents {
         /// What it stores, and what a step reads of that.
         weights: Weights,
     },
+    /// What a recurrent layer keeps of one sequence, divisible to the byte: every step reads all of
+    /// it and writes all of it back.
+    State {
+        /// Whose state it is.
+        sequence: SequenceId,
+        /// Its size.
+        bytes: Bytes,
+    },
 }
 
-/// All regions of a run: the KV of every sequence, layer by layer, then the weights in the order in
-/// which a step reads them.
+impl Contents {
+    /// What it stores and what a step reads of that, if it can be divided at any byte.
+    fn divisible(&self) -> Option<Weights> {
+        match *self {
+            Self::Weights { weights, .. } => Some(weights),
+            Self::State { bytes, .. } => Some(Weights::whole(bytes)),
+            Self::Kv { .. } => None,
+        }
+    }
+}
+
+/// All regions of a run: the KV of every sequence, layer by layer, then weights and state in the
+/// order in which a step reads them.
 #[derive(Clone, Debug)]
 pub struct Regions {
     all: Table<RegionId, Region>,
     layers: usize,
     /// How many of them are KV: the first ones.
     kv: usize,
+    /// By KV region, the state of the same sequence in the same layer.
+    state: Table<RegionId, Option<RegionId>>,
 }
 
 impl Regions {
@@ -57,17 +83,34 @@ impl Regions {
     pub fn new(model: &LanguageModel, sequences: usize) -> Self {
         let mut all = Table::new();
         for sequence in SequenceId::all(sequences) {
-            for (layer, &token_bytes) in model.kv_bytes().entries() {
-                all.push(Region { layer: Some(layer), contents: Contents::Kv { sequence, token_bytes } });
+            for (layer, of) in model.kv().entries() {
+                // A layer that reads the KV of another has none of its own.
+                let token_bytes = if of.source == layer { of.token_bytes } else { Bytes::ZERO };
+                let contents = Contents::Kv { sequence, token_bytes, window: of.window };
+                all.push(Region { layer: Some(layer), contents });
             }
         }
         let kv = all.len();
+        let mut regions = Self { all, layers: model.layers(), kv, state: Table::filled(kv, None) };
         for stage in model.stages() {
             for &weights in &stage.weights {
-                all.push(Region { layer: stage.layer, contents: Contents::Weights { stage: stage.label, weights } });
+                let contents = Contents::Weights { stage: stage.label, weights };
+                regions.all.push(Region { layer: stage.layer, contents });
+            }
+            if let Some(layer) = stage.layer.filter(|_| stage.attends) {
+                regions.push_state(layer, model.kv()[layer].state, sequences);
             }
         }
-        Self { all, layers: model.layers(), kv }
+        regions
+    }
+
+    /// Adds the state of a layer, if it keeps any.
+    fn push_state(&mut self, layer: LayerId, bytes: Bytes, sequences: usize) {
+        for sequence in SequenceId::all(sequences).filter(|_| bytes > Bytes::ZERO) {
+            let region = Region { layer: Some(layer), contents: Contents::State { sequence, bytes } };
+            let of_kv = self.kv_of(sequence, layer);
+            self.state[of_kv] = Some(self.all.push(region));
+        }
     }
 
     /// How many layers the model has.
@@ -115,16 +158,43 @@ impl Regions {
     pub fn token_bytes(&self) -> impl Iterator<Item = Bytes> + '_ {
         self.all.iter().filter_map(|region| match region.contents {
             Contents::Kv { token_bytes, .. } => Some(token_bytes),
-            Contents::Weights { .. } => None,
+            Contents::Weights { .. } | Contents::State { .. } => None,
         })
+    }
+
+    /// How many tokens of the context the attention of each KV region sees, the last ones;
+    /// [`usize::MAX`] where it sees all.
+    pub fn windows(&self) -> impl Iterator<Item = usize> + '_ {
+        self.all.iter().filter_map(|region| match region.contents {
+            Contents::Kv { window, .. } => Some(window.map_or(usize::MAX, |tokens| tokens as usize)),
+            Contents::Weights { .. } | Contents::State { .. } => None,
+        })
+    }
+
+    /// The state of `sequence` in `layer`, if that layer keeps one.
+    #[must_use]
+    pub fn state_of(&self, sequence: SequenceId, layer: LayerId) -> Option<RegionId> {
+        self.state[self.kv_of(sequence, layer)]
+    }
+
+    /// Whether a region holds state.
+    #[must_use]
+    pub fn is_state(&self, id: RegionId) -> bool {
+        matches!(self.all[id].contents, Contents::State { .. })
     }
 
     /// The weight regions, in the order in which a step reads them.
     pub fn weights(&self) -> impl DoubleEndedIterator<Item = (RegionId, Weights)> + '_ {
         self.all.entries().filter_map(|(id, region)| match region.contents {
             Contents::Weights { weights, .. } => Some((id, weights)),
-            Contents::Kv { .. } => None,
+            Contents::Kv { .. } | Contents::State { .. } => None,
         })
+    }
+
+    /// The regions that can be divided at any byte, in the order in which a step reads them:
+    /// weights and state, with what they store and what a step reads of that.
+    pub fn divisible(&self) -> impl DoubleEndedIterator<Item = (RegionId, Weights)> + '_ {
+        self.all.entries().filter_map(|(id, region)| Some((id, region.contents.divisible()?)))
     }
 
     /// The layer of a region, if it belongs to one.

@@ -26,6 +26,8 @@ pub struct Stage {
     pub reads: Vec<Read>,
     /// What it appends when it ends.
     pub appends: Vec<Append>,
+    /// The state that it writes back when it ends, all of each region.
+    pub updates: Vec<RegionId>,
     /// FLOP besides those that follow from the bytes read (see [`Roofline`](super::Roofline)).
     pub flop: StageFlop,
     /// Time at its start in which it neither reads nor computes, such as a kernel launch.
@@ -40,8 +42,19 @@ pub struct Stage {
 pub struct StageReads {
     /// Its weight regions, with what they store and what the stage reads of that.
     pub weights: Vec<(RegionId, Weights)>,
+    /// Its recurrent state, all of which it reads.
+    pub state: Vec<(RegionId, Bytes)>,
     /// Its KV regions, with K and V of one token.
     pub kv: Vec<(RegionId, Bytes)>,
+}
+
+impl StageReads {
+    /// What can be divided at any byte: weights and state, with what they store and what the stage
+    /// reads of that.
+    pub fn divisible(&self) -> impl Iterator<Item = (RegionId, Weights)> + '_ {
+        let state = |&(region, bytes): &(RegionId, Bytes)| (region, Weights::whole(bytes));
+        self.weights.iter().copied().chain(self.state.iter().map(state))
+    }
 }
 
 impl Stage {
@@ -54,6 +67,7 @@ impl Stage {
                 (Contents::Weights { weights, .. }, Amount::Evenly(bytes)) => {
                     reads.weights.push((read.region, Weights { read: bytes, ..*weights }));
                 }
+                (Contents::State { bytes, .. }, Amount::Whole) => reads.state.push((read.region, *bytes)),
                 (Contents::Kv { token_bytes, .. }, Amount::Unskipped) => reads.kv.push((read.region, *token_bytes)),
                 (contents, amount) => unreachable!("{amount:?} is no read of {contents:?}"),
             }
@@ -76,11 +90,14 @@ pub struct Read {
 pub enum Amount {
     /// So many bytes, spread evenly over what is stored: of weights.
     Evenly(Bytes),
+    /// All that is stored: of state.
+    Whole,
     /// The pages that the step's skip set of the region does not hold: of KV.
     Unskipped,
 }
 
-/// KV that a stage appends to a region.
+/// KV that a stage appends to a region. The KV that leaves the region's window for it is freed
+/// first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Append {
     /// Which region.

@@ -35,6 +35,12 @@ pub enum Growth {
 }
 
 impl Weights {
+    /// A piece of which a step reads all, in no format that kernels know of.
+    #[must_use]
+    pub fn whole(stored: Bytes) -> Self {
+        Self { stored, read: stored, format: None, growth: Growth::Fixed }
+    }
+
     /// What a step of so many sequences reads: for experts, the expected union of those that the
     /// sequences are routed to, to the nearest byte.
     #[must_use]

@@ -65,11 +65,21 @@ impl TokenSet {
         count_without(self.words(), other.words())
     }
 
-    /// As [`count_without`](Self::count_without), where neither has a token from `end` on.
-    pub(crate) fn count_without_below(&self, other: &Self, end: usize) -> usize {
-        let words = end.div_ceil(WORD_BITS);
-        debug_assert!([self, other].iter().all(|set| set.words()[words..].iter().all(|word| *word == 0)));
-        count_without(&self.words()[..words], &other.words()[..words])
+    /// As [`count_without`](Self::count_without), where all tokens that count lie in `range`:
+    /// neither set has a token after it, and of those before it, `other` has all that are in this
+    /// one. O(range / 64), whatever comes before it.
+    pub(crate) fn count_without_between(&self, other: &Self, range: Range<usize>) -> usize {
+        let words = self.words_between(other, &range);
+        count_without(&self.words()[words.clone()], &other.words()[words])
+    }
+
+    /// The words that hold the tokens of `range`, outside of which no token counts.
+    fn words_between(&self, other: &Self, range: &Range<usize>) -> Range<usize> {
+        let words = range.start / WORD_BITS..range.end.div_ceil(WORD_BITS);
+        debug_assert!([self, other].iter().all(|set| set.words()[words.end..].iter().all(|word| *word == 0)));
+        let mut before = self.words()[..words.start].iter().zip(other.words());
+        debug_assert!(before.all(|(mine, theirs)| mine & !theirs == 0));
+        words
     }
 
     /// As [`count_without`](Self::count_without), of the tokens in `range` alone, which must be
@@ -82,10 +92,12 @@ impl TokenSet {
 
     /// In how many contiguous runs the tokens lie that are in it and not in `other`, if all tokens
     /// in it are stored one after the other: tokens that are in both sets separate runs, tokens in
-    /// neither do not. Neither set has a token from `end` on.
-    pub(crate) fn runs_without_below(&self, other: &Self, end: usize) -> usize {
-        let words = end.div_ceil(WORD_BITS);
-        runs(self.words()[..words].iter().zip(other.words()).map(|(mine, theirs)| (*mine, mine & !theirs)))
+    /// neither do not. All tokens that count lie in `range`, as for
+    /// [`count_without_between`](Self::count_without_between).
+    pub(crate) fn runs_without_between(&self, other: &Self, range: Range<usize>) -> usize {
+        let words = self.words_between(other, &range);
+        let pairs = self.words()[words.clone()].iter().zip(&other.words()[words]);
+        runs(pairs.map(|(mine, theirs)| (*mine, mine & !theirs)))
     }
 
     /// The same of the tokens in `range` alone, which must be within the range of both.
@@ -116,6 +128,22 @@ impl TokenSet {
     /// As [`words`](TokenSet::words). Bits beyond the range must stay 0.
     pub(crate) fn words_mut(&mut self) -> &mut [Word] {
         self.0.as_mut_slice()
+    }
+
+    /// Adds all tokens below `end`, which must be within the range, and returns how many tokens the
+    /// set has from `end` to `all`, below which all its tokens lie. O(all / 64).
+    pub(crate) fn fill_below(&mut self, end: usize, all: usize) -> usize {
+        let (word, bit) = (end / WORD_BITS, end % WORD_BITS);
+        self.words_mut()[..word].fill(Word::MAX);
+        let words = all.div_ceil(WORD_BITS).max(word);
+        let mut above = count(&self.words()[word..words]);
+        if bit > 0 {
+            let below = (1 << bit) - 1;
+            let last = &mut self.words_mut()[word];
+            above -= (*last & below).count_ones() as usize;
+            *last |= below;
+        }
+        above
     }
 
     /// Takes over the tokens of `other`, of the same range, below `end`; those above are
@@ -222,7 +250,7 @@ mod tests {
                 let read: Vec<bool> = tokens.iter().filter(|it| it.0).map(|it| !it.1).collect();
                 read.chunk_by(|a, b| a == b).filter(|run| run[0]).count()
             };
-            prop_assert_eq!(mine.runs_without_below(&skipped, tokens.len()), by_hand(&tokens));
+            prop_assert_eq!(mine.runs_without_between(&skipped, 0..tokens.len()), by_hand(&tokens));
             let range = from.min(to).min(tokens.len())..from.max(to).min(tokens.len());
             prop_assert_eq!(mine.runs_without_in(&skipped, range.clone()), by_hand(&tokens[range]));
         }

@@ -12,6 +12,7 @@ use crate::workload::Workload;
 pub(super) enum Purpose {
     Read { stage: StageId, tier: TierId },
     Write { region: RegionId, token: Token, tier: TierId },
+    Update { region: RegionId, tier: TierId },
     Move { slot: u32 },
 }
 
@@ -32,6 +33,10 @@ impl<P: Probe, W: Workload> Owner<Purpose> for Run<'_, P, W> {
             }
             Purpose::Write { region, token, tier } => {
                 self.end_write(machine, region, token, tier);
+                Ends { source: None, destination: Some(tier) }
+            }
+            Purpose::Update { region, tier } => {
+                self.end_update(machine, region, tier, transfer.id);
                 Ends { source: None, destination: Some(tier) }
             }
             Purpose::Move { slot } => {

@@ -41,6 +41,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         let view = MigrationView {
             region,
             pages: self.page_size.pages(pages.tokens),
+            first: pages.live(self.page_size).start,
             page_size: self.page_size,
             page_bytes: pages.page_bytes,
             at: &pages.at,
@@ -49,7 +50,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
             free: &self.scratch.free,
             kv_room: &self.kv_room,
             regions: &*residency,
-            weights_read: self.reads.weights(self.measured.stage),
+            weights_read: self.reads.constant(self.measured.stage),
             read: &self.measured.read,
             waited: &self.measured.waited,
             skips: Skips::all(self.workload.window()),

@@ -10,6 +10,7 @@
 //! | `reads.rs` | what does a stage read, from which tier, over which routes? |
 //! | `turns.rs` | which reads wait for the turn of their tier? |
 //! | `writes.rs` | where does new KV go, and when may it be read? |
+//! | `state.rs` | how is recurrent state read and written back? |
 //! | `migrate.rs` | what moves in the background? |
 //! | `completions.rs` | what does a completed transfer bring about? |
 //! | `tally.rs` | what came of the present step and stage? |
@@ -17,6 +18,7 @@
 mod completions;
 mod migrate;
 mod reads;
+mod state;
 mod tally;
 mod turns;
 mod writes;
@@ -37,6 +39,7 @@ use crate::units::{Bytes, PageSize, SimTime, StageId, Step, Table};
 use crate::workload::{Amount, Free, Next, Stage, StepPlan, Workload};
 use completions::Purpose;
 use reads::StepReads;
+use state::StateWrites;
 use tally::{Measured, StepTotals};
 use turns::Turns;
 use writes::Writes;
@@ -73,11 +76,12 @@ struct Run<'a, P, W> {
     bound: StepBound,
     paging: Paging,
     moves: Moves,
-    /// By tier: its capacity less the weights stored there.
+    /// By tier: its capacity less the weights and the state stored there.
     kv_room: PerTier<Bytes>,
     reads: StepReads,
     turns: Turns,
     writes: Writes,
+    states: StateWrites,
     /// The stage that runs; none between steps.
     present: Option<StageId>,
     /// Whether the present stage still computes.
@@ -134,7 +138,7 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
         let residency = lay_out(scenario, &workload, initialization)?;
         let at_start = Stored::new(&residency, tiers);
         let kv_room = PerTier::from_fn(tiers, |tier| {
-            system.tiers()[tier.index()].capacity.saturating_sub(at_start.weights[tier.index()])
+            system.tiers()[tier.index()].capacity.saturating_sub(residency.fixed_on(tier))
         });
         let kv_regions = workload.regions().kv_len();
         Ok(Self {
@@ -160,6 +164,7 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
                 reads: StepReads::new(tiers),
                 turns: Turns::default(),
                 writes: Writes::new(kv_regions),
+                states: StateWrites::new(),
                 present: None,
                 computing: false,
                 launching: false,
@@ -233,15 +238,19 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
             if index == 0 || !neighbour(index - 1) {
                 layer_started = self.machine.now();
             }
+            let stage_started = self.machine.now();
             self.stage(plan, StageId::new(index), stage)?;
             self.run.append(&mut self.machine, plan.step, stage)?;
+            self.run.update(&mut self.machine, stage);
             if !plan.is_last {
                 self.run.migrate(&mut self.machine, stage);
             }
-            if let Some(layer) = stage.layer
-                && !neighbour(index + 1)
-            {
-                self.run.probe.layer(layer, layer_started, self.machine.now());
+            match stage.layer {
+                Some(layer) if !neighbour(index + 1) => {
+                    self.run.probe.layer(layer, layer_started, self.machine.now());
+                }
+                Some(_) => {}
+                None => self.run.probe.outside_layers(stage.label, stage_started, self.machine.now()),
             }
         }
         let now = self.machine.now();
@@ -408,14 +417,14 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         let (window, size) = (self.workload.window(), self.page_size);
         let reads = plan.stages.iter().flat_map(|stage| &stage.reads);
         for region in reads.filter(|read| read.amount == Amount::Unskipped).map(|read| read.region) {
-            let context = self.moves.tokens(region);
+            let (context, gone) = self.moves.tokens(region, size);
             let pages = size.pages(context);
             let skipped = window.skipped(0, region).expect("the window shows the present step");
             let mut active = (pages - skipped.count) * size.tokens();
             if active > 0 && !skipped.pages.contains(pages - 1) {
                 active -= pages * size.tokens() - context;
             }
-            (stored[region], read[region]) = (context, active);
+            (stored[region], read[region]) = (context - gone, active);
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a stage reads: its weights, perhaps early, and the KV that is not skipped.
+//! What a stage reads: its weights, perhaps early, its state, and the KV that is not skipped.
 
 use super::Run;
 use super::completions::Purpose;
@@ -19,6 +19,8 @@ pub(super) struct StepReads {
     weights: Table<StageId, PerTier<Bytes>>,
     /// The reach of these reads; empty where all reach the full bandwidth.
     reaches: Table<StageId, PerTier<Reach>>,
+    /// What each stage reads of its weights and its state from each tier.
+    constant: Table<StageId, PerTier<Bytes>>,
     /// Reads that have been issued and are not complete.
     outstanding: Table<StageId, u32>,
     /// Weight reads that were issued early and are not complete.
@@ -26,19 +28,19 @@ pub(super) struct StepReads {
     /// The first stage whose weight reads of this step are not issued.
     next: StageId,
     /// By tier, the KV read that the present stage is about to issue.
-    kv: PerTier<KvRead>,
+    pub kv: PerTier<KvRead>,
 }
 
-/// The KV that a stage reads from one tier, over all its regions.
+/// The KV and the state that a stage reads from one tier, over all its regions.
 #[derive(Clone, Copy, Debug, Default)]
-struct KvRead {
-    bytes: Bytes,
+pub(super) struct KvRead {
+    pub bytes: Bytes,
     /// In how many contiguous runs these bytes lie.
-    runs: usize,
+    pub runs: usize,
     /// The size of a page where the granule makes no difference.
-    page_bytes: Bytes,
+    pub page_bytes: Bytes,
     /// Writes that it must wait for.
-    writes: usize,
+    pub writes: usize,
 }
 
 impl StepReads {
@@ -47,6 +49,7 @@ impl StepReads {
             stages: None,
             weights: Table::new(),
             reaches: Table::new(),
+            constant: Table::new(),
             outstanding: Table::new(),
             early: Table::new(),
             next: StageId::default(),
@@ -69,6 +72,7 @@ impl StepReads {
                 let reaches = |stage| weight_reaches(stage, residency, regions, runtime, tiers);
                 self.reaches = plan.stages.iter().map(reaches).collect();
             }
+            self.constant = plan.stages.iter().map(|stage| constant_reads(stage, residency, tiers)).collect();
             self.outstanding = Table::filled(plan.stages.len(), 0);
             self.early = Table::filled(plan.stages.len(), Vec::with_capacity(tiers));
             self.stages = Some(Arc::clone(&plan.stages));
@@ -83,6 +87,11 @@ impl StepReads {
     /// The share of the bandwidth of `tier` that `stage` reaches when it reads its weights.
     fn weights_reach(&self, stage: StageId, tier: TierId) -> Reach {
         self.reaches.get(stage).map_or(Reach::FULL, |reaches| reaches[tier])
+    }
+
+    /// What `stage` reads of its weights and its state from each tier.
+    pub fn constant(&self, stage: StageId) -> &PerTier<Bytes> {
+        &self.constant[stage]
     }
 
     /// How many reads of `stage` have been issued and are not complete.
@@ -163,17 +172,22 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         }
     }
 
-    /// Issues the KV reads of a stage, one transfer per tier over all its regions, and returns
-    /// their size.
+    /// Issues the reads of a stage's KV and state, one transfer per tier over all its regions, and
+    /// returns their size.
     fn read_kv(&mut self, machine: &mut Machine<Purpose>, id: StageId, stage: &Stage) -> Bytes {
-        let mut regions = stage.reads.iter().filter(|read| read.amount == Amount::Unskipped).map(|read| read.region);
-        let Some(first) = regions.next() else { return Bytes::ZERO };
+        let mut reads = stage.reads.iter().filter(|read| !matches!(read.amount, Amount::Evenly(_))).peekable();
+        if reads.peek().is_none() {
+            return Bytes::ZERO;
+        }
         self.measured.begin(id, machine.now(), &self.reads.weights[id]);
         self.reads.kv.fill(KvRead::default());
         self.paging.begin_read();
-        let mut read = self.gather_kv(machine, first);
-        for region in regions {
-            read += self.gather_kv(machine, region);
+        let mut read = Bytes::ZERO;
+        for of in reads {
+            read += match of.amount {
+                Amount::Whole => self.gather_state(machine, of.region),
+                _ => self.gather_kv(machine, of.region),
+            };
         }
         for tier in self.system.tier_ids() {
             let kv = self.reads.kv[tier];
@@ -242,11 +256,12 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         self.totals.read_kv_tokens += read_tokens;
         let needed = (pages.tokens - window.skipped_tokens(region)) as u64;
         self.totals.read_beyond += pages.token_bytes.times(read_tokens - needed);
+        let live = pages.live(self.page_size);
         let mut rest = active;
         for tier in self.system.tier_ids() {
             // The tiers partition the context, so the last one has what the others have not.
             let is_last = tier == pages.at.last();
-            let count = if is_last { rest } else { pages.at[tier].count_without_below(skipped.pages, all) };
+            let count = if is_last { rest } else { pages.at[tier].count_without_between(skipped.pages, live.clone()) };
             rest -= count;
             if count == 0 {
                 continue;
@@ -272,7 +287,7 @@ fn late_pages(region: &PagedRegion, skipped: Skipped<'_>, size: PageSize) -> u64
     if region.in_flight_count == region.being_written.len() {
         return 0;
     }
-    let read_in_flight = region.in_flight.count_without_below(skipped.pages, size.pages(region.tokens));
+    let read_in_flight = region.in_flight.count_without_between(skipped.pages, region.live(size));
     let is_read = |page: &&crate::units::Page| !skipped.pages.contains(page.index());
     let being_written = region.being_written.iter().filter(is_read).count();
     (read_in_flight - being_written) as u64
@@ -283,7 +298,7 @@ fn weight_reads(stage: &Stage, residency: &Residency, tiers: usize) -> PerTier<B
     let mut reads = PerTier::filled(tiers, Bytes::ZERO);
     for read in &stage.reads {
         if let Amount::Evenly(bytes) = read.amount {
-            spread(bytes, residency.weights(read.region), &mut reads);
+            spread(bytes, residency.divided(read.region), &mut reads);
         }
     }
     reads
@@ -303,7 +318,7 @@ fn weight_reaches(
             (read.amount, &regions.region(read.region).contents)
         {
             let mut reads = PerTier::filled(tiers, Bytes::ZERO);
-            spread(bytes, residency.weights(read.region), &mut reads);
+            spread(bytes, residency.divided(read.region), &mut reads);
             pieces.push((weights.format, reads));
         }
     }
@@ -311,6 +326,15 @@ fn weight_reaches(
         let on_tier: Vec<_> = pieces.iter().map(|(format, reads)| (*format, reads[tier])).collect();
         runtime.weights_reach(tier, &on_tier)
     })
+}
+
+/// What a stage reads of its weights and its state from each tier: of state, all that is stored.
+fn constant_reads(stage: &Stage, residency: &Residency, tiers: usize) -> PerTier<Bytes> {
+    let mut reads = weight_reads(stage, residency, tiers);
+    for read in stage.reads.iter().filter(|read| read.amount == Amount::Whole) {
+        residency.divided(read.region).iter().for_each(|(tier, bytes)| reads[tier] += *bytes);
+    }
+    reads
 }
 
 /// Adds a read of `bytes`, spread evenly over the `stored` bytes, to `reads`. The share of the

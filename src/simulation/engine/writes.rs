@@ -82,7 +82,7 @@ impl Writes {
     }
 
     /// An awaited write to `tier` is complete: the read that waits for no other may go.
-    fn release(&mut self, tier: TierId) -> Option<TransferId> {
+    pub fn release(&mut self, tier: TierId) -> Option<TransferId> {
         let place = self.held.iter().position(|(held, _)| *held == tier)?;
         let read = &mut self.held[place].1;
         read.writes -= 1;
@@ -111,7 +111,9 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
 
     fn append_token(&mut self, machine: &mut Machine<Purpose>, step: Step, region: RegionId) -> Result<(), RunError> {
         let (now, size) = (machine.now(), self.page_size);
-        let token = Token::new(self.moves.residency_at(now, machine.fabric()).kv(region).tokens);
+        let residency = self.moves.residency_at(now, machine.fabric());
+        residency.slide(region, size);
+        let token = Token::new(residency.kv(region).tokens);
         let page = size.page_of(token);
         if size.starts_page(token) {
             self.place(machine, step, region, page)?;

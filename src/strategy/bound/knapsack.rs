@@ -68,6 +68,8 @@ struct Item {
 enum Kind {
     /// Weights of which so much is read.
     Weights(f64),
+    /// State of that size.
+    State(f64),
     /// KV with so many bytes a token.
     Kv(f64),
 }
@@ -76,8 +78,17 @@ impl Item {
     /// What the step reads of it.
     fn read(&self, load: &KvLoad) -> f64 {
         match self.kind {
-            Kind::Weights(read) => read,
+            Kind::Weights(read) | Kind::State(read) => read,
             Kind::Kv(token_bytes) => token_bytes * load.read[self.region] as f64,
+        }
+    }
+
+    /// By how many stages it is read: as one item each.
+    fn readers(&self) -> f64 {
+        match self.kind {
+            Kind::Weights(_) | Kind::State(_) => 1.0,
+            // Each reads a stored byte once.
+            Kind::Kv(_) => self.density,
         }
     }
 }
@@ -87,6 +98,7 @@ impl Item {
 #[derive(Clone, Copy, Debug, Default)]
 struct Reads {
     weights: f64,
+    /// And state.
     kv: f64,
     /// How much less external work there is for each unit on HBM.
     relief: f64,
@@ -123,7 +135,8 @@ impl Knapsack {
                 let density = if piece.stored > 0.0 { piece.read / piece.stored } else { 0.0 };
                 item(piece.region, Kind::Weights(piece.read), density, [piece.costs[HBM], piece.costs[EXTERNAL]]);
             }
-            stage.kv.iter().for_each(|(region, bytes)| item(*region, Kind::Kv(*bytes), 1.0, [1.0, 1.0]));
+            stage.state.iter().for_each(|(region, bytes)| item(*region, Kind::State(*bytes), 1.0, [1.0, 1.0]));
+            stage.kv.iter().for_each(|kv| item(kv.region, Kind::Kv(kv.token_bytes), kv.readers, [1.0, 1.0]));
         }
         items.retain(|item| item.density > 0.0);
         let mut knapsack = Self {
@@ -146,12 +159,12 @@ impl Knapsack {
         knapsack
     }
 
-    /// Sets what KV costs in a step, and the order of items that follows from it.
+    /// Sets what KV and state cost in a step, and the order of items that follows from it.
     fn price(&mut self, load: &KvLoad) {
         if !self.runtime.has_kv_reaches() {
             return;
         }
-        for item in self.items.iter_mut().filter(|item| matches!(item.kind, Kind::Kv(_))) {
+        for item in self.items.iter_mut().filter(|item| !matches!(item.kind, Kind::Weights(_))) {
             let kv = self.stages[item.stage].kv_read(load);
             item.costs = [HBM, EXTERNAL].map(|tier| kv_cost(&self.runtime, tier, kv, 2));
         }
@@ -185,24 +198,25 @@ impl Knapsack {
         lower_bound(total, FLOAT_ERROR, self.tolerance)
     }
 
-    /// What is read of everything from HBM, and the rest from external memory.
+    /// What is read of everything from HBM, and the rest from external memory: of KV that several
+    /// stages read, what they read on average.
     pub fn reads(&mut self, load: &KvLoad) -> BoundReads {
         let mut reads = BoundReads::new();
         let nothing = || PerTier::filled(2, 0.0);
         for item in &self.items {
             reads.or_insert_with(item.region, nothing)[EXTERNAL] = item.read(load);
         }
-        self.fill(load, |region, taken| {
-            let of_region = reads.or_insert_with(region, nothing);
+        self.fill(load, |item, taken| {
+            let (of_region, taken) = (reads.or_insert_with(item.region, nothing), taken / item.readers());
             of_region[HBM] += taken;
             of_region[EXTERNAL] -= taken;
         });
         reads
     }
 
-    /// Fills HBM for a step, and calls `take` with the bytes of each region that are read from
-    /// there. Returns the reads of the step as a whole; those of each stage are in `self.reads`.
-    fn fill(&mut self, load: &KvLoad, mut take: impl FnMut(RegionId, f64)) -> Reads {
+    /// Fills HBM for a step, and calls `take` with the bytes of each item that are read from there.
+    /// Returns the reads of the step as a whole; those of each stage are in `self.reads`.
+    fn fill(&mut self, load: &KvLoad, mut take: impl FnMut(&Item, f64)) -> Reads {
         self.price(load);
         let bandwidths = [self.hbm, self.external];
         let mut all = Reads::default();
@@ -228,7 +242,7 @@ impl Knapsack {
             let taken = (item.read(load) * cost).min(*useful).min(free * item.density * cost);
             *useful -= taken;
             free -= taken / (item.density * cost);
-            take(item.region, taken / cost);
+            take(item, taken / cost);
             if self.overlap {
                 all.on_hbm += taken;
             } else {

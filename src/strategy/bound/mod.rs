@@ -34,7 +34,7 @@ pub struct StepBound {
     single: Option<SingleTier>,
     knapsack: Option<Knapsack>,
     program: Program,
-    /// What the slowest tier holds, what all weights occupy, and what a token's KV does by region.
+    /// What the slowest tier holds, what all weights and state occupy, and what a token's KV does by region.
     slowest: Bytes,
     weights: Bytes,
     token_bytes: Table<RegionId, Bytes>,
@@ -43,7 +43,7 @@ pub struct StepBound {
 /// The KV of a step: tokens of each KV region.
 #[derive(Clone, Debug)]
 pub struct KvLoad {
-    /// How many are stored.
+    /// How many are stored: what has left the attention window is not.
     pub stored: Table<RegionId, usize>,
     /// How many the step reads.
     pub read: Table<RegionId, usize>,
@@ -73,7 +73,7 @@ impl StepBound {
                 ResidencyKind::Exclusive => system.tiers()[system.last_tier().index()].capacity,
                 ResidencyKind::Inclusive => Bytes::new(u64::MAX),
             },
-            weights: regions.weights().map(|(_, weights)| weights.stored).sum(),
+            weights: regions.divisible().map(|(_, weights)| weights.stored).sum(),
             token_bytes: regions.token_bytes().collect(),
         }
     }
@@ -107,7 +107,7 @@ impl StepBound {
 }
 
 /// What the bound reads of each region from each tier in one step, in bytes: a layout that reaches
-/// the bound, in fractions of bytes.
+/// the bound, in fractions of bytes. Of KV that several stages read, what they read on average.
 pub type BoundReads = Table<RegionId, PerTier<f64>>;
 
 /// The least whole picosecond that a time may take which was computed to be `picoseconds`, with a

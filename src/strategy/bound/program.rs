@@ -34,8 +34,11 @@ struct Kind {
     count: f64,
     /// Of each piece of the weights, what is stored and read, and what a byte costs on each tier.
     weights: Vec<(f64, f64, PerTier<f64>)>,
-    /// What is read of KV.
+    /// The size of each state.
+    state: Vec<f64>,
+    /// What is read of KV, and what takes room for that.
     kv: f64,
+    kv_stored: f64,
     /// In picoseconds.
     compute: f64,
     fixed: f64,
@@ -45,8 +48,9 @@ struct Kind {
 struct Solution {
     /// The least time of the step, in units of the program.
     time: f64,
-    /// By kind, the bytes that one of the kind reads of each piece of its weights from each tier.
-    weights: Vec<Vec<PerTier<f64>>>,
+    /// By kind, the bytes that one of the kind reads of each piece of its weights, then of each
+    /// state, from each tier.
+    constant: Vec<Vec<PerTier<f64>>>,
     /// The same of its KV.
     kv: Vec<PerTier<f64>>,
 }
@@ -56,12 +60,13 @@ const SOLVER_ERROR: f64 = 1e-7;
 
 impl Kind {
     /// Whether `stage` is of this kind in a step in which it reads and computes so much.
-    fn is_of(&self, stage: &BoundStage, kv: f64, compute: f64) -> bool {
+    fn is_of(&self, stage: &BoundStage, (kv, kv_stored): (f64, f64), compute: f64) -> bool {
         let weights = stage.weights.iter().map(|piece| (piece.stored, piece.read, &piece.costs));
         let same_times = self.compute == compute && self.fixed == stage.fixed;
-        self.kv == kv
+        (self.kv, self.kv_stored) == (kv, kv_stored)
             && same_times
             && weights.eq(self.weights.iter().map(|(stored, read, costs)| (*stored, *read, costs)))
+            && stage.state.iter().map(|(_, bytes)| bytes).eq(&self.state)
     }
 }
 
@@ -102,8 +107,8 @@ impl Program {
         lower_bound(solved.map_or(1.0, |solved| solved.time) * unit, SOLVER_ERROR, self.tolerance)
     }
 
-    /// What is read of everything from each tier; without a solution, in proportion to the
-    /// bandwidths.
+    /// What is read of everything from each tier, on average of the stages that read it; without a
+    /// solution, in proportion to the bandwidths.
     pub fn reads(&mut self, stored: Bytes, load: &KvLoad) -> BoundReads {
         let (_, solved) = self.solution(stored, load);
         let tiers = self.bandwidth.len();
@@ -113,23 +118,26 @@ impl Program {
         };
         let mut reads = BoundReads::new();
         let mut put = |region: RegionId, split: PerTier<f64>| {
-            *reads.or_insert_with(region, || PerTier::filled(tiers, 0.0)) = split;
+            let of_region = reads.or_insert_with(region, || PerTier::filled(tiers, 0.0));
+            split.iter().for_each(|(tier, bytes)| of_region[tier] += bytes);
         };
         for stage in &self.stages {
-            let kv = stage.kv_read(load);
-            let compute = stage.compute(self.roofline, kv);
-            let kind = self.kinds.iter().position(|kind| kind.is_of(stage, kv, compute));
+            let kv = stage.paged_read(load);
+            let compute = stage.compute(self.roofline, stage.kv_read(load));
+            let of_kv = (kv, stage.paged_stored(load));
+            let kind = self.kinds.iter().position(|kind| kind.is_of(stage, of_kv, compute));
             let split = solved.as_ref().zip(kind);
-            for (index, piece) in stage.weights.iter().enumerate() {
-                let of_piece = split.map(|(solved, kind)| solved.weights[kind][index].clone());
-                put(piece.region, of_piece.unwrap_or_else(|| even(piece.read)));
+            let weights = stage.weights.iter().map(|piece| (piece.region, piece.read));
+            for (index, (region, read)) in weights.chain(stage.state.iter().copied()).enumerate() {
+                let of_piece = split.map(|(solved, kind)| solved.constant[kind][index].clone());
+                put(region, of_piece.unwrap_or_else(|| even(read)));
             }
             let of_kv = split.map_or_else(|| even(kv), |(solved, kind)| solved.kv[kind].clone());
-            for (region, bytes) in &stage.kv {
+            for of in &stage.kv {
                 // Of several sequences, each region has its part of what the stage reads from a
                 // tier.
-                let part = if kv > 0.0 { bytes * load.read[*region] as f64 / kv } else { 0.0 };
-                put(*region, of_kv.map(|bytes| bytes * part));
+                let part = if kv > 0.0 { of.token_bytes * load.read[of.region] as f64 / kv } else { 0.0 };
+                put(of.region, of_kv.map(|bytes| bytes * part / of.readers));
             }
         }
         reads
@@ -139,27 +147,31 @@ impl Program {
     fn solution(&mut self, stored: Bytes, load: &KvLoad) -> (f64, Option<Solution>) {
         self.sort_into_kinds(load);
         let kv_read: f64 = self.kinds.iter().map(|kind| kind.count * kind.kv).sum();
-        let of_kind = |kind: &Kind| kind.count * kind.weights.iter().map(|(_, read, _)| read).sum::<f64>();
+        let of_kind = |kind: &Kind| {
+            kind.count * (kind.weights.iter().map(|(_, read, _)| read).sum::<f64>() + kind.state.iter().sum::<f64>())
+        };
         let all: f64 = self.kinds.iter().map(of_kind).sum::<f64>() + kv_read;
         let together: f64 = self.bandwidth.iter().sum();
         // In shares of all bytes read, and of the time that they take at all bandwidths together:
         // numbers near 1.
         let unit = all / together;
-        (unit, self.solve(all, unit, stored.as_f64() - kv_read))
+        let kv_stored: f64 = self.kinds.iter().map(|kind| kind.count * kind.kv_stored).sum();
+        (unit, self.solve(all, unit, stored.as_f64() - kv_stored))
     }
 
     fn sort_into_kinds(&mut self, load: &KvLoad) {
         let mut kinds: Vec<Kind> = std::mem::take(&mut self.kinds);
         kinds.clear();
         for stage in &self.stages {
-            let kv = stage.kv_read(load);
-            let compute = stage.compute(self.roofline, kv);
-            match kinds.iter_mut().find(|kind| kind.is_of(stage, kv, compute)) {
+            let (kv, kv_stored) = (stage.paged_read(load), stage.paged_stored(load));
+            let compute = stage.compute(self.roofline, stage.kv_read(load));
+            match kinds.iter_mut().find(|kind| kind.is_of(stage, (kv, kv_stored), compute)) {
                 Some(kind) => kind.count += 1.0,
                 None => {
                     let weights =
                         stage.weights.iter().map(|piece| (piece.stored, piece.read, piece.costs.clone())).collect();
-                    kinds.push(Kind { count: 1.0, weights, kv, compute, fixed: stage.fixed });
+                    let state = stage.state.iter().map(|(_, bytes)| *bytes).collect();
+                    kinds.push(Kind { count: 1.0, weights, state, kv, kv_stored, compute, fixed: stage.fixed });
                 }
             }
         }
@@ -175,7 +187,7 @@ impl Program {
             stored[tier] += part;
         }
         let mut reads: Vec<Vec<Expression>> = Vec::new();
-        let mut of_weights: Vec<Vec<Vec<Variable>>> = Vec::new();
+        let mut of_constant: Vec<Vec<Vec<Variable>>> = Vec::new();
         let mut of_kv: Vec<Vec<Variable>> = Vec::new();
         for kind in &self.kinds {
             let mut read = program.nothing();
@@ -191,11 +203,14 @@ impl Program {
                 }
                 parts
             };
-            let pieces = kind.weights.iter();
-            of_weights.push(pieces.map(|(stored, read, costs)| split(*read, stored / read, costs)).collect());
             let tiers = self.bandwidth.len();
-            let kv_costs = PerTier::from_fn(tiers, |tier| kv_cost(&self.runtime, tier, kind.kv, tiers));
-            of_kv.push(split(kind.kv, 1.0, &kv_costs));
+            let kv = kind.kv + kind.state.iter().sum::<f64>();
+            let kv_costs = PerTier::from_fn(tiers, |tier| kv_cost(&self.runtime, tier, kv, tiers));
+            let pieces = kind.weights.iter().map(|(stored, read, costs)| (*read, stored / read, costs));
+            let states = kind.state.iter().map(|bytes| (*bytes, 1.0, &kv_costs));
+            let constant = pieces.chain(states).map(|(read, stored, costs)| split(read, stored, costs));
+            of_constant.push(constant.collect());
+            of_kv.push(split(kind.kv, kind.kv_stored / kind.kv, &kv_costs));
             reads.push(read);
         }
         program.limit(stored, |tier| self.capacity[tier] / all);
@@ -204,7 +219,7 @@ impl Program {
         let bytes = |parts: &Vec<Variable>, solved: &Solved| solved.parts(parts, all);
         Some(Solution {
             time,
-            weights: of_weights.iter().map(|of| of.iter().map(|parts| bytes(parts, &solved)).collect()).collect(),
+            constant: of_constant.iter().map(|of| of.iter().map(|parts| bytes(parts, &solved)).collect()).collect(),
             kv: of_kv.iter().map(|parts| bytes(parts, &solved)).collect(),
         })
     }

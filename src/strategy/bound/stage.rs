@@ -1,17 +1,23 @@
 //! A stage as the bounds see it: what it reads, in floats, and how long it computes.
+//!
+//! Where several stages of a step read the same KV, a byte of it that lies on HBM serves all of
+//! them. The bounds let each of these stages have a placement of its own, of which each byte takes
+//! its part of the room, one byte over the number of readers. A real placement is one of those, with
+//! the same reads and the same room, so the bounds remain lower bounds.
 
 use super::KvLoad;
 use crate::memory::{PerTier, TierId};
-use crate::units::{Bytes, RegionId};
-use crate::workload::{Regions, Roofline, Runtime, Stage, StageFlop};
+use crate::units::{Bytes, RegionId, Table};
+use crate::workload::{Regions, Roofline, Runtime, Stage, StageFlop, StageReads};
 
 /// The reads and the compute of one stage, the same in every step but for the KV.
 #[derive(Clone, Debug)]
 pub(super) struct BoundStage {
     pub weights: Vec<Piece>,
-    /// The KV regions, with the bytes of a token.
-    pub kv: Vec<(RegionId, f64)>,
-    flop: StageFlop,
+    /// Its recurrent state, with its size: it is read with the KV.
+    pub state: Vec<(RegionId, f64)>,
+    pub kv: Vec<KvPiece>,
+    pub flop: StageFlop,
     /// In picoseconds.
     pub fixed: f64,
 }
@@ -26,11 +32,23 @@ pub(super) struct Piece {
     pub costs: PerTier<f64>,
 }
 
+/// A KV region that a stage reads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KvPiece {
+    pub region: RegionId,
+    /// K and V of one token.
+    pub token_bytes: f64,
+    /// How many stages of the step read it.
+    pub readers: f64,
+}
+
 impl BoundStage {
     /// What `stages` read of `regions`, which is on so many tiers.
     pub fn all(stages: &[Stage], regions: &Regions, tiers: usize, runtime: &Runtime) -> Vec<Self> {
-        let of_stage = |stage: &Stage| {
-            let reads = stage.reads_of(regions);
+        let reads: Vec<StageReads> = stages.iter().map(|stage| stage.reads_of(regions)).collect();
+        let mut readers = Table::filled(regions.kv_len(), 0.0);
+        reads.iter().flat_map(|reads| &reads.kv).for_each(|(region, _)| readers[*region] += 1.0);
+        let of_stage = |(stage, reads): (&Stage, &StageReads)| {
             let all: Bytes = reads.weights.iter().map(|(_, weights)| weights.read).sum();
             // How much of the weights is on which tier is not known, unless there is but one.
             let share = |tier, format| match tiers {
@@ -43,14 +61,20 @@ impl BoundStage {
                 read: weights.read.as_f64(),
                 costs: PerTier::from_fn(tiers, |tier| 1.0 / share(tier, weights.format)),
             });
+            let kv = reads.kv.iter().map(|(region, token_bytes)| KvPiece {
+                region: *region,
+                token_bytes: token_bytes.as_f64(),
+                readers: readers[*region],
+            });
             Self {
                 weights: pieces.collect(),
-                kv: reads.kv.iter().map(|(region, bytes)| (*region, bytes.as_f64())).collect(),
+                state: reads.state.iter().map(|(region, bytes)| (*region, bytes.as_f64())).collect(),
+                kv: kv.collect(),
                 flop: stage.flop,
                 fixed: stage.fixed.as_ps() as f64,
             }
         };
-        stages.iter().map(of_stage).collect()
+        stages.iter().zip(&reads).map(of_stage).collect()
     }
 
     /// The bytes of weights that it reads.
@@ -64,18 +88,34 @@ impl BoundStage {
         self.weights.iter().map(|piece| piece.read * piece.costs[tier]).sum()
     }
 
-    /// The bytes of KV that it reads.
-    pub fn kv_read(&self, load: &KvLoad) -> f64 {
-        self.kv.iter().map(|(region, bytes)| bytes * load.read[*region] as f64).sum()
+    /// The bytes of state that it reads.
+    pub fn state_read(&self) -> f64 {
+        self.state.iter().map(|(_, bytes)| bytes).sum()
     }
 
-    /// How long it computes if it reads so many bytes of KV, in picoseconds.
+    /// The bytes of KV and state that it reads.
+    pub fn kv_read(&self, load: &KvLoad) -> f64 {
+        self.paged_read(load) + self.state_read()
+    }
+
+    /// The bytes of KV that it reads, without state.
+    pub fn paged_read(&self, load: &KvLoad) -> f64 {
+        self.kv.iter().map(|kv| kv.token_bytes * load.read[kv.region] as f64).sum()
+    }
+
+    /// The same over the readers of each region: what takes room for it.
+    pub fn paged_stored(&self, load: &KvLoad) -> f64 {
+        self.kv.iter().map(|kv| kv.token_bytes * load.read[kv.region] as f64 / kv.readers).sum()
+    }
+
+    /// How long it computes if it reads so many bytes of KV and state, in picoseconds.
     pub fn compute(&self, roofline: Option<Roofline>, kv: f64) -> f64 {
         roofline.map_or(0.0, |roofline| roofline.picoseconds(self.weights_read(), kv, self.flop))
     }
 }
 
-/// What a byte of KV takes at least of the bandwidth of `tier` in a stage that reads `bytes` of KV.
+/// What a byte of KV takes at least of the bandwidth of `tier` in a stage that reads `bytes` of KV and
+/// state.
 pub(super) fn kv_cost(runtime: &Runtime, tier: TierId, bytes: f64, tiers: usize) -> f64 {
     let bytes = Bytes::new(bytes as u64);
     match tiers {

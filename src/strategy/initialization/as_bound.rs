@@ -61,7 +61,7 @@ impl Initialization for AsBound {
         // The bound has no entry for a region of which nothing is read, such as weights of 0 bytes.
         let nothing = PerTier::filled(tiers, 0.0);
         let reads = |region: RegionId| self.reads.get(region).unwrap_or(&nothing);
-        for (region, weights) in layout.weights() {
+        for (region, weights) in layout.divisible() {
             let stored_per_read = weights.stored.as_f64() / weights.read.as_f64().max(1.0);
             let mut left = weights.stored;
             for (tier, read) in reads(region).iter().take(tiers - 1) {
@@ -82,7 +82,8 @@ impl Initialization for AsBound {
         for skipped in [false, true] {
             for page in Page::all(prefill) {
                 for (region, deal) in &mut deals {
-                    if self.skips.sets[region.index()].contains(page.index()) != skipped {
+                    let is_here = layout.live(*region).contains(&page.index());
+                    if !is_here || self.skips.sets[region.index()].contains(page.index()) != skipped {
                         continue;
                     }
                     let tier = TierId::new(deal.next());

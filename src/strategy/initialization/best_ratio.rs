@@ -31,7 +31,7 @@ impl Initialization for BestRatio {
         }
         let (last, faster) = portions.split_last().expect("a memory system has tiers");
 
-        for (region, weights) in layout.weights() {
+        for (region, weights) in layout.divisible() {
             let mut left = weights.stored;
             for portion in faster {
                 let part = left.share(portion.bandwidth, portion.remaining).min(layout.free(portion.tier));
@@ -41,34 +41,54 @@ impl Initialization for BestRatio {
             layout.spill_weights(region, last.tier, left)?;
         }
 
-        let mut spread: Vec<Spread> = Vec::new();
-        let mut left = layout.prefill() as u64;
-        for portion in faster {
-            // A count of pages as `Bytes`, for the rounding rule of `share`.
-            let taken = Bytes::new(left).share(portion.bandwidth, portion.remaining).get();
-            spread.push(Spread { taken, of: left, seen: 0 });
-            left -= taken;
-        }
+        let (ranges, range_of) = layout.live_ranges();
+        let spreads: Vec<Spread> =
+            ranges.iter().map(|live| Spread::new(live.len() as u64, faster, last.tier)).collect();
+        let mut tiers = vec![last.tier; ranges.len()];
         for page in Page::all(layout.prefill()) {
-            let tier = spread.iter_mut().position(Spread::takes_next).map_or(last.tier, |index| faster[index].tier);
-            layout.spill_page_of_regions(page, |_| tier)?;
+            for ((tier, live), spread) in tiers.iter_mut().zip(&ranges).zip(&spreads) {
+                if live.contains(&page.index()) {
+                    *tier = spread.tier_of((page.index() - live.start) as u64);
+                }
+            }
+            layout.spill_page_of_regions(page, |region| tiers[range_of[region]])?;
         }
         Ok(())
     }
 }
 
-/// Takes `taken` of `of` pages, spread evenly over them.
+/// Some pages, of which each tier takes its portion, spread evenly over those that the tiers before
+/// it leave.
 struct Spread {
-    taken: u64,
-    of: u64,
-    /// How many it was offered.
-    seen: u64,
+    /// By tier, how many pages it takes of how many.
+    takes: Vec<(TierId, u64, u64)>,
+    /// The tier of what none of them takes.
+    rest: TierId,
 }
 
 impl Spread {
-    fn takes_next(&mut self) -> bool {
-        let j = self.seen;
-        self.seen += 1;
-        (j + 1) * self.taken / self.of > j * self.taken / self.of
+    fn new(pages: u64, portions: &[Portion], rest: TierId) -> Self {
+        let mut left = pages;
+        let takes = portions.iter().map(|portion| {
+            let of = left;
+            // A count of pages as `Bytes`, for the rounding rule of `share`.
+            let taken = Bytes::new(of).share(portion.bandwidth, portion.remaining).get();
+            left -= taken;
+            (portion.tier, taken, of)
+        });
+        Self { takes: takes.collect(), rest }
+    }
+
+    /// The tier of page `j`.
+    fn tier_of(&self, mut j: u64) -> TierId {
+        for &(tier, taken, of) in &self.takes {
+            let before = j * taken / of;
+            if (j + 1) * taken / of > before {
+                return tier;
+            }
+            // Of those that this tier leaves, it is the one after so many.
+            j -= before;
+        }
+        self.rest
     }
 }

@@ -24,9 +24,9 @@ impl Initialization for ByRoom {
     }
 
     fn lay_out(&self, layout: &mut Layout<'_>) -> Result<(), Shortage> {
-        let weights = layout.weights().iter().map(|(_, weights)| weights.stored.get()).sum::<u64>();
-        let page = layout.kv().map(|region| layout.page_bytes(region).get()).sum::<u64>();
-        let kv = u128::from(page) * layout.prefill() as u128;
+        let weights = layout.divisible().iter().map(|(_, weights)| weights.stored.get()).sum::<u64>();
+        let of_region = |region| u128::from(layout.page_bytes(region).get()) * layout.live(region).len() as u128;
+        let kv: u128 = layout.kv().map(of_region).sum();
         let room = u128::from(layout.free(TierId::HBM).get());
         if u128::from(weights) + u128::from(self.growth.get()) * kv <= room {
             BestRatio.lay_out(layout)

@@ -46,9 +46,9 @@ impl Initialization for DensityFirst {
         let active = self.active.of(layout);
         let next = TierId::new(1.min(layout.system().tiers().len() - 1));
         let stages = layout.stages();
-        let prefill = layout.prefill() as f64;
-        let kv: Table<RegionId, f64> = layout.kv().map(|region| layout.page_bytes(region).as_f64() * prefill).collect();
-        let read_by = |stage: &StageReads| -> f64 { stage.weights.iter().map(|(_, of)| of.read.as_f64()).sum() };
+        let of_region = |region| layout.page_bytes(region).as_f64() * layout.live(region).len() as f64;
+        let kv: Table<RegionId, f64> = layout.kv().map(of_region).collect();
+        let read_by = |stage: &StageReads| -> f64 { stage.divisible().map(|(_, of)| of.read.as_f64()).sum() };
         // What each stage may yet read from HBM.
         let allowance = |stage: &StageReads| {
             best * (read_by(stage) + stage.kv.iter().map(|(region, _)| active * kv[*region]).sum::<f64>())
@@ -76,10 +76,12 @@ impl Initialization for DensityFirst {
                             shares[region] = if all > 0.0 { (wanted / all).clamp(0.0, 1.0) } else { 0.0 };
                         }
                     }
+                    let first: Table<RegionId, usize> = layout.kv().map(|region| layout.live(region).start).collect();
                     for page in Page::all(layout.prefill()) {
                         let taken = |region: RegionId, pages: usize| (shares[region] * pages as f64).floor();
                         layout.spill_page_of_regions(page, |region| {
-                            let takes = taken(region, page.index() + 1) > taken(region, page.index());
+                            let place = page.index().saturating_sub(first[region]);
+                            let takes = taken(region, place + 1) > taken(region, place);
                             if takes { TierId::HBM } else { next }
                         })?;
                     }
@@ -96,9 +98,9 @@ fn items(stages: &[StageReads], active: f64) -> Vec<Item> {
     let density = |of: &Weights| of.read.as_f64() / of.stored.as_f64().max(1.0);
     let mut items: Vec<Item> = Vec::new();
     for (stage, reads) in stages.iter().enumerate() {
-        items.extend(reads.weights.iter().map(|(region, of)| Item {
-            density: density(of),
-            what: What::Weights { stage, region: *region, stored: of.stored },
+        items.extend(reads.divisible().map(|(region, of)| Item {
+            density: density(&of),
+            what: What::Weights { stage, region, stored: of.stored },
         }));
     }
     items.push(Item { density: active, what: What::Pages });

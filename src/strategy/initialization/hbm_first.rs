@@ -8,7 +8,7 @@ pub struct HbmFirst;
 
 impl Initialization for HbmFirst {
     fn lay_out(&self, layout: &mut Layout<'_>) -> Result<(), Shortage> {
-        for (region, weights) in layout.weights() {
+        for (region, weights) in layout.divisible() {
             layout.spill_weights(region, TierId::HBM, weights.stored)?;
         }
         for page in Page::all(layout.prefill()) {

@@ -17,19 +17,18 @@ pub struct InOrder(pub Order);
 impl Initialization for InOrder {
     fn lay_out(&self, layout: &mut Layout<'_>) -> Result<(), Shortage> {
         let weights = |layout: &mut Layout<'_>| {
-            let all = layout.weights();
+            let all = layout.divisible();
             all.into_iter().try_for_each(|(region, weights)| layout.spill_weights(region, TierId::HBM, weights.stored))
         };
-        let prefill = Page::all(layout.prefill());
         match self.0 {
             Order::Weights => {
                 weights(layout)?;
                 for region in layout.kv() {
-                    prefill.clone().try_for_each(|page| layout.spill_page(region, page, TierId::HBM))?;
+                    layout.live(region).try_for_each(|page| layout.spill_page(region, Page::new(page), TierId::HBM))?;
                 }
             }
             Order::Kv => {
-                for page in prefill {
+                for page in Page::all(layout.prefill()) {
                     layout.spill_page_of_regions(page, |_| TierId::HBM)?;
                 }
                 weights(layout)?;

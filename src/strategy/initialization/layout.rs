@@ -3,17 +3,20 @@
 use crate::memory::{Ledger, MemorySystem, PerTier, ResidencyKind, Shortage, TierId};
 use crate::units::{Bytes, Page, RegionId, Table};
 use crate::workload::{Regions, Shape, Stage, StageReads, TokenSet, Weights};
+use std::ops::Range;
 
-/// Where weights and prefill KV lie: empty at first, filled by an
-/// [`Initialization`](super::Initialization). Weights are divisible to the byte; KV is put in
-/// pages.
+/// Where weights, state and prefill KV lie: empty at first, filled by an
+/// [`Initialization`](super::Initialization). Weights and state are divisible to the byte; KV is put
+/// in pages, those that the attention window of the first step overlaps.
 pub struct Layout<'a> {
     regions: &'a Regions,
     stages: &'a [Stage],
     system: &'a MemorySystem,
     ledger: &'a mut Ledger,
-    /// The pages of each KV region before step 0.
+    /// How many pages the prompt takes.
     prefill: usize,
+    /// The pages that each KV region has before step 0.
+    live: Table<RegionId, Range<usize>>,
     read_share: f64,
     /// Of each KV region.
     page_bytes: Table<RegionId, Bytes>,
@@ -23,8 +26,9 @@ pub struct Layout<'a> {
 /// What was laid out.
 #[derive(Clone, Debug)]
 pub struct LaidOut {
-    /// For each weight region, in the order of their ids, its stored bytes on each tier.
-    pub weights: Vec<PerTier<Bytes>>,
+    /// For each region of weights or state, in the order of their ids, its stored bytes on each
+    /// tier.
+    pub divided: Vec<PerTier<Bytes>>,
     /// For each KV region, the pages on each tier.
     pub pages: Vec<PerTier<TokenSet>>,
 }
@@ -41,16 +45,19 @@ impl<'a> Layout<'a> {
     ) -> Self {
         let tiers = system.tiers().len();
         let empty = PerTier::filled(tiers, TokenSet::new(shape.range()));
+        let prefill = shape.pages(shape.prefill);
+        let first = |window: usize| shape.prefill.saturating_sub(window) / shape.page_size.tokens();
         Self {
             regions,
             stages,
             system,
             ledger,
-            prefill: shape.pages(shape.prefill),
+            prefill,
+            live: regions.windows().map(|window| first(window)..prefill).collect(),
             read_share: 1.0,
             page_bytes: regions.token_bytes().map(|bytes| bytes.times(shape.page_size.tokens() as u64)).collect(),
             laid_out: LaidOut {
-                weights: vec![PerTier::filled(tiers, Bytes::ZERO); regions.len() - regions.kv_len()],
+                divided: vec![PerTier::filled(tiers, Bytes::ZERO); regions.len() - regions.kv_len()],
                 pages: vec![empty; regions.kv_len()],
             },
         }
@@ -62,10 +69,10 @@ impl<'a> Layout<'a> {
         self.system
     }
 
-    /// The weight regions, in the order in which a step reads them.
+    /// The regions of weights and state, in the order in which a step reads them.
     #[must_use]
-    pub fn weights(&self) -> Vec<(RegionId, Weights)> {
-        self.regions.weights().collect()
+    pub fn divisible(&self) -> Vec<(RegionId, Weights)> {
+        self.regions.divisible().collect()
     }
 
     /// The KV regions.
@@ -85,10 +92,31 @@ impl<'a> Layout<'a> {
         self.page_bytes[region]
     }
 
-    /// How many pages each KV region has before step 0.
+    /// How many pages the prompt takes: what a KV region has before step 0, unless its attention
+    /// has a shorter window.
     #[must_use]
     pub fn prefill(&self) -> usize {
         self.prefill
+    }
+
+    /// The pages that a KV region has before step 0: the last ones of the prompt.
+    #[must_use]
+    pub fn live(&self, region: RegionId) -> Range<usize> {
+        self.live[region].clone()
+    }
+
+    /// The different [`live`](Self::live) ranges, and for each KV region which of them it has.
+    #[must_use]
+    pub fn live_ranges(&self) -> (Vec<Range<usize>>, Table<RegionId, usize>) {
+        let mut ranges: Vec<Range<usize>> = Vec::new();
+        let of_region = |live: &Range<usize>| {
+            ranges.iter().position(|known| known == live).unwrap_or_else(|| {
+                ranges.push(live.clone());
+                ranges.len() - 1
+            })
+        };
+        let of = self.live.iter().map(of_region).collect();
+        (ranges, of)
     }
 
     /// The same where the trace's first steps read that share of the pages.
@@ -111,18 +139,18 @@ impl<'a> Layout<'a> {
         self.ledger.room(tier)
     }
 
-    /// Puts `bytes` of the stored weights of `region` on `tier`.
+    /// Puts `bytes` of the stored weights or state of `region` on `tier`.
     ///
     /// # Errors
     /// [`Shortage`] if they do not fit.
     pub fn put_weights(&mut self, region: RegionId, tier: TierId, bytes: Bytes) -> Result<(), Shortage> {
         self.ledger.store(tier, bytes)?;
-        self.laid_out.weights[region.index() - self.regions.kv_len()][tier] += bytes;
+        self.laid_out.divided[region.index() - self.regions.kv_len()][tier] += bytes;
         Ok(())
     }
 
-    /// Puts `bytes` of the stored weights of `region` on the tiers from `tier` on, each while it
-    /// has room; what fits on none of them, on faster ones.
+    /// Puts `bytes` of the stored weights or state of `region` on the tiers from `tier` on, each
+    /// while it has room; what fits on none of them, on faster ones.
     ///
     /// # Errors
     /// [`Shortage`] if they do not all fit.
@@ -151,14 +179,15 @@ impl<'a> Layout<'a> {
         Ok(())
     }
 
-    /// As [`spill_page`](Self::spill_page) for `page` of each KV region in turn, which goes to the
-    /// tier that `tier` returns.
+    /// As [`spill_page`](Self::spill_page) for `page` of each KV region in turn that
+    /// [has](Self::live) it, which goes to the tier that `tier` returns.
     ///
     /// # Errors
     /// [`Shortage`] if no tier has room for one of them.
     pub fn spill_page_of_regions(&mut self, page: Page, tier: impl Fn(RegionId) -> TierId) -> Result<(), Shortage> {
         let mut wanted = [Bytes::ZERO; MemorySystem::MAX_TIERS];
-        for (region, bytes) in self.page_bytes.entries() {
+        let has_page = |live: &Range<usize>| live.contains(&page.index());
+        for ((region, bytes), _) in self.page_bytes.entries().zip(&self.live).filter(|(_, live)| has_page(live)) {
             wanted[tier(region).index()] += *bytes;
         }
         // Where all fit where they are to go, none has to look for room.
@@ -167,12 +196,18 @@ impl<'a> Layout<'a> {
             for id in self.system.tier_ids() {
                 self.ledger.store(id, wanted[id.index()])?;
             }
-            for (region, pages) in RegionId::all(self.laid_out.pages.len()).zip(&mut self.laid_out.pages) {
+            let regions = self.live.entries().zip(&mut self.laid_out.pages);
+            for ((region, _), pages) in regions.filter(|((_, live), _)| has_page(live)) {
                 pages[tier(region)].insert(page.index());
             }
             return Ok(());
         }
-        self.kv().try_for_each(|region| self.spill_page(region, page, tier(region)))
+        for region in self.kv() {
+            if has_page(&self.live[region]) {
+                self.spill_page(region, page, tier(region))?;
+            }
+        }
+        Ok(())
     }
 
     /// The tiers from `tier` on, then the faster ones.

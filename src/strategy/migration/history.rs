@@ -11,10 +11,21 @@ pub struct History {
 #[derive(Default)]
 struct OfRegion {
     sets: Vec<TokenSet>,
-    /// How many pages each of them read.
-    read: Vec<usize>,
+    /// What is counted of each of them.
+    counted: Vec<Counted>,
     /// Where the present step is.
     newest: usize,
+}
+
+/// What is counted of a step.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counted {
+    /// How many pages it skipped that its attention window overlaps.
+    pub skipped: usize,
+    /// How many of them the attention window of the next step overlaps as well.
+    pub staying: usize,
+    /// How many pages the next step reads if it skips the same.
+    pub read: usize,
 }
 
 impl History {
@@ -33,20 +44,20 @@ impl History {
         (self.window.min(steps) as u64).saturating_mul((words * 8 + 64) as u64)
     }
 
-    /// The present step has skipped `skipped` of `region`, and read `read` pages. Calls `forget`
-    /// with the set that leaves the window for it.
-    pub fn note(&mut self, region: RegionId, skipped: &TokenSet, read: usize, forget: impl FnOnce(&TokenSet)) {
+    /// The present step has skipped `skipped` of `region`. Calls `forget` with the set that leaves
+    /// the window for it.
+    pub fn note(&mut self, region: RegionId, skipped: &TokenSet, counted: Counted, forget: impl FnOnce(&TokenSet)) {
         let of_region = self.regions.or_insert_with(region, OfRegion::default);
         if of_region.sets.len() < self.window {
             of_region.newest = of_region.sets.len();
             of_region.sets.push(skipped.clone());
-            of_region.read.push(read);
+            of_region.counted.push(counted);
         } else {
             of_region.newest = (of_region.newest + 1) % self.window;
             let oldest = &mut of_region.sets[of_region.newest];
             forget(oldest);
             oldest.copy_from(skipped);
-            of_region.read[of_region.newest] = read;
+            of_region.counted[of_region.newest] = counted;
         }
     }
 
@@ -57,10 +68,10 @@ impl History {
         }
     }
 
-    /// What was skipped of `region` so many steps ago, and how many pages were read.
-    pub fn step(&self, region: RegionId, ago: usize) -> Option<(&TokenSet, usize)> {
-        let OfRegion { sets, read, newest } = self.regions.get(region)?;
+    /// What was skipped of `region` so many steps ago, and what was counted of it.
+    pub fn step(&self, region: RegionId, ago: usize) -> Option<(&TokenSet, Counted)> {
+        let OfRegion { sets, counted, newest } = self.regions.get(region)?;
         let index = (newest + self.window - ago.min(self.window)) % self.window;
-        (ago < sets.len()).then(|| (&sets[index], read[index]))
+        (ago < sets.len()).then(|| (&sets[index], counted[index]))
     }
 }

@@ -44,7 +44,7 @@ impl Migration for LookAhead {
         let mut rest = Rest::new(view, active);
         for tier in (0..last.index()).map(TierId::new) {
             let target = rest.target_on(view, tier);
-            let at_home = view.home[tier].count_without_below(skipped, view.pages);
+            let at_home = view.home[tier].count_without_between(skipped, view.live());
             let mut here = at_home.saturating_add_signed(change[tier.index()]);
             if here < target {
                 let mut wanted = (target - here).min(plan.room(tier));

@@ -31,6 +31,7 @@ use crate::units::{Bytes, PageSize, Ratio, RegionId, SimTime};
 use crate::workload::{Shape, Skipped, TokenSet};
 use history::History;
 use std::num::NonZeroU32;
+use std::ops::Range;
 
 registry! {
     /// The migrations, by name.
@@ -72,7 +73,10 @@ pub struct MigrationView<'a, K = Future> {
     /// Which region: the KV of one sequence in one layer.
     pub region: RegionId,
     /// How many pages hold its KV, that of the token just written included: what step k+1 finds.
+    /// Those that have left the attention window count, as skipped.
     pub pages: usize,
+    /// How many of them have left the attention window of step k+1: the first ones.
+    pub first: usize,
     /// How many tokens make a page.
     pub page_size: PageSize,
     /// The size of a page.
@@ -85,11 +89,12 @@ pub struct MigrationView<'a, K = Future> {
     pub in_flight: &'a TokenSet,
     /// What is free on each tier.
     pub free: &'a PerTier<Bytes>,
-    /// What each tier has for KV in all: its capacity less the weights stored there.
+    /// What each tier has for KV in all: its capacity less the weights and the state stored there.
     pub kv_room: &'a PerTier<Bytes>,
     /// All KV regions, this one included.
     pub regions: &'a dyn KvRegions,
-    /// What the stage that reads the region reads of its weights from each tier in a step.
+    /// What the stage that reads the region reads of its weights, and its state if it has any, from
+    /// each tier in a step.
     pub weights_read: &'a PerTier<Bytes>,
     /// What that stage read from each tier in the present step, weights and KV.
     pub read: &'a PerTier<Bytes>,
@@ -141,6 +146,7 @@ impl<'a> MigrationView<'a, Future> {
         MigrationView {
             region: self.region,
             pages: self.pages,
+            first: self.first,
             page_size: self.page_size,
             page_bytes: self.page_bytes,
             at: self.at,
@@ -159,6 +165,12 @@ impl<'a> MigrationView<'a, Future> {
 }
 
 impl<'a, K> MigrationView<'a, K> {
+    /// The pages that step k+1 may read.
+    #[must_use]
+    pub fn live(&self) -> Range<usize> {
+        self.first..self.pages
+    }
+
     /// What the present step skips of the region.
     #[must_use]
     pub fn skipped(&self) -> Skipped<'a> {

@@ -1,4 +1,4 @@
-use super::history::History;
+use super::history::{Counted, History};
 use super::select::{all_in, all_out};
 use super::{Migration, MigrationView, MovePlan};
 use crate::strategy::knowledge::Past;
@@ -22,7 +22,7 @@ impl Migration for PastWindow {
     }
 
     fn decide(&mut self, view: &MigrationView<'_, Past>, plan: &mut MovePlan) {
-        self.0.note(view.region, view.skipped().pages, 0, |_| {});
+        self.0.note(view.region, view.skipped().pages, Counted::default(), |_| {});
         let steps = || (0..self.0.window()).map_while(|ago| self.0.step(view.region, ago));
         let words = |index: usize| steps().map(move |(skipped, _)| skipped.words()[index]);
         all_out(view, plan, |index| words(index).fold(usize::MAX, |all, word| all & word));

@@ -1,4 +1,4 @@
-use super::history::History;
+use super::history::{Counted, History};
 use super::select::{all_out, in_while, out_while};
 use super::{Migration, MigrationView, MovePlan};
 use crate::memory::TierId;
@@ -35,7 +35,7 @@ impl Migration for Predictive {
 
     fn decide(&mut self, view: &MigrationView<'_, Past>, plan: &mut MovePlan) {
         let region = view.region;
-        self.0.note(region, view.skipped().pages, 0, |_| {});
+        self.0.note(region, view.skipped().pages, Counted::default(), |_| {});
         all_out(view, plan, |index| self.skipped(region, index));
 
         let words = view.pages.div_ceil(WORD_BITS);

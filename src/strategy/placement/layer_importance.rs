@@ -16,7 +16,7 @@ impl Placement for LayerImportance {
 
     fn place(&mut self, view: &PlacementView<'_, Past>) -> Option<TierId> {
         self.skipped.or_insert_with(RegionId::new(view.regions - 1), || 0);
-        self.skipped[view.region] += view.skips.present(view.region).count as u64;
+        self.skipped[view.region] += view.skips.present(view.region).live() as u64;
         let mine = (self.skipped[view.region], view.region);
         let before_mine = |(region, skipped): &(RegionId, &u64)| (**skipped, *region) < mine;
         let more_important = self.skipped.entries().filter(before_mine).count();

@@ -216,6 +216,18 @@ impl StepSkips {
     pub fn none(layers: usize, range: usize) -> Self {
         Self { sets: vec![TokenSet::new(range); layers], counts: vec![0; layers] }
     }
+
+    /// Adds to what a step of that context skips the tokens that have left the attention window of
+    /// their region, of which the last `windows[region]` tokens are seen. O(context / 64) words a
+    /// region with a window, as its source has taken to write them.
+    pub(crate) fn pass_by(&mut self, windows: &[usize], context: usize) {
+        for (window, (set, count)) in windows.iter().zip(self.sets.iter_mut().zip(&mut self.counts)) {
+            let gone = context.saturating_sub(*window);
+            if gone > 0 {
+                *count = gone + set.fill_below(gone, context);
+            }
+        }
+    }
 }
 
 /// A stream of skip sets, from step 0 on.

@@ -1,5 +1,10 @@
 //! The skip sets that a run sees at a time: those of the present step and of as many later ones as
 //! its strategy may look ahead.
+//!
+//! Two things keep a token's KV from being read: sparse attention skips it, or it has left the
+//! window of its layer's attention. Whoever reads the sets asks only whether a page is read, so the
+//! sets hold both; what has left the window is counted besides ([`Skipped::gone`]), for those who
+//! ask how much of the KV that is still there is skipped.
 
 use super::{SkipSource, StepSkips, TraceError};
 use crate::units::{Page, PageSize, RegionId};
@@ -10,9 +15,12 @@ use std::collections::VecDeque;
 /// time. They are by KV region: layer by layer of each sequence.
 ///
 /// The sets are of pages. A page is skipped if all its tokens are; where a page holds one token, a
-/// page is a token.
+/// page is a token. Tokens that have left a region's attention window count as skipped, whatever
+/// the source says of them.
 pub struct TraceWindow {
     source: Box<dyn SkipSource + Send>,
+    /// How many tokens the attention of each region sees; empty where all see all.
+    sliding: Vec<usize>,
     /// The present step first.
     steps: VecDeque<Shown>,
     prefill: usize,
@@ -27,8 +35,10 @@ pub struct TraceWindow {
 /// A step in the window.
 struct Shown {
     skips: StepSkips,
-    /// How many tokens the source skips in it, by layer.
+    /// How many tokens are skipped in it, by region.
     skipped_tokens: Vec<usize>,
+    /// How many of the skipped pages have left the attention window, by region.
+    gone: Vec<usize>,
 }
 
 /// What a step skips of one KV region.
@@ -38,6 +48,16 @@ pub struct Skipped<'a> {
     pub pages: &'a TokenSet,
     /// How many they are.
     pub count: usize,
+    /// How many of them have left the attention window: the pages before this one.
+    pub gone: usize,
+}
+
+impl Skipped<'_> {
+    /// How many of the pages that the attention window overlaps are skipped.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        self.count - self.gone
+    }
 }
 
 /// What a window shows.
@@ -73,11 +93,33 @@ impl TraceWindow {
     /// # Errors
     /// [`TraceError`] if the first steps cannot be had.
     pub fn new(source: Box<dyn SkipSource + Send>, shape: Shape, look_ahead: usize) -> Result<Self, TraceError> {
+        Self::sliding(source, shape, Vec::new(), look_ahead)
+    }
+
+    /// As [`new`](Self::new), where the attention of region r sees only the last `sliding[r]`
+    /// tokens of the context; of regions past its end, all.
+    ///
+    /// # Errors
+    /// [`TraceError`] if the first steps cannot be had.
+    pub fn sliding(
+        source: Box<dyn SkipSource + Send>,
+        shape: Shape,
+        mut sliding: Vec<usize>,
+        look_ahead: usize,
+    ) -> Result<Self, TraceError> {
         let Shape { layers, prefill, decode, page_size } = shape;
+        if sliding.iter().all(|tokens| *tokens >= prefill + decode) {
+            sliding.clear();
+        }
         let shown = look_ahead.saturating_add(1).min(decode);
-        let empty = || Shown { skips: StepSkips::none(layers, shape.range()), skipped_tokens: vec![0; layers] };
+        let empty = || Shown {
+            skips: StepSkips::none(layers, shape.range()),
+            skipped_tokens: vec![0; layers],
+            gone: vec![0; layers],
+        };
         let mut window = Self {
             source,
+            sliding,
             steps: VecDeque::with_capacity(shown),
             prefill,
             decode,
@@ -101,7 +143,9 @@ impl TraceWindow {
     /// What the step `ahead` of the present one skips of a KV region, or `None` past the last step.
     #[must_use]
     pub fn skipped(&self, ahead: usize, region: RegionId) -> Option<Skipped<'_>> {
-        self.step(ahead).map(|step| Skipped { pages: &step.sets[region.index()], count: step.counts[region.index()] })
+        let (shown, region) = (self.steps.get(ahead)?, region.index());
+        let StepSkips { sets, counts } = &shown.skips;
+        Some(Skipped { pages: &sets[region], count: counts[region], gone: shown.gone[region] })
     }
 
     /// How many tokens of a KV region the present step skips, whatever their pages are.
@@ -130,10 +174,12 @@ impl TraceWindow {
         match &mut self.tokens {
             None => {
                 self.source.next_step(context, &mut shown.skips)?;
+                shown.skips.pass_by(&self.sliding, context);
                 shown.skipped_tokens.copy_from_slice(&shown.skips.counts);
             }
             Some(tokens) => {
                 self.source.next_step(context, tokens)?;
+                tokens.pass_by(&self.sliding, context);
                 shown.skipped_tokens.copy_from_slice(&tokens.counts);
                 for (layer, set) in tokens.sets.iter().enumerate() {
                     let pages = &mut shown.skips.sets[layer];
@@ -144,6 +190,9 @@ impl TraceWindow {
                     shown.skips.counts[layer] = pages.count();
                 }
             }
+        }
+        for (gone, tokens) in shown.gone.iter_mut().zip(&self.sliding) {
+            *gone = context.saturating_sub(*tokens) / self.page_size.tokens();
         }
         self.read += 1;
         self.steps.push_back(shown);
@@ -161,7 +210,7 @@ mod tests {
         #[test]
         fn a_page_is_skipped_if_all_its_tokens_are(
             prefill in 0usize..200, decode in 1usize..40, page_tokens in 1usize..70, skip in 0u32..=1000, seed: u64,
-            look_ahead in 0usize..3,
+            look_ahead in 0usize..3, sliding in prop::collection::vec(1usize..250, 0..3),
         ) {
             let config = GeneratorConfig {
                 skip: crate::units::Ratio::from_permille(skip).unwrap(),
@@ -171,7 +220,7 @@ mod tests {
             };
             let shape = Shape { layers: 2, prefill, decode, page_size: PageSize::new(page_tokens as u32).unwrap() };
             let source = || Generator::new(config.clone(), 2, prefill + decode);
-            let mut window = TraceWindow::new(Box::new(source()), shape, look_ahead).unwrap();
+            let mut window = TraceWindow::sliding(Box::new(source()), shape, sliding.clone(), look_ahead).unwrap();
             let mut tokens = StepSkips::none(2, prefill + decode);
             let mut twin = source();
             for step in 0..decode {
@@ -179,12 +228,18 @@ mod tests {
                 twin.next_step(context, &mut tokens).unwrap();
                 let pages = window.step(0).unwrap();
                 for layer in 0..2 {
-                    let skipped: Vec<usize> = (0..shape.pages(context))
-                        .filter(|page| (0..context).filter(|token| token / page_tokens == *page).all(|token| tokens.sets[layer].contains(token)))
-                        .collect();
+                    // Token by token: what has left the window is not read, nor what is skipped.
+                    let is_gone = |token: usize| sliding.get(layer).is_some_and(|window| token + window < context);
+                    let is_skipped = |token: &usize| is_gone(*token) || tokens.sets[layer].contains(*token);
+                    let of_page = |page: usize| (0..context).filter(move |token| token / page_tokens == page);
+                    let skipped: Vec<usize> =
+                        (0..shape.pages(context)).filter(|page| of_page(*page).all(|token| is_skipped(&token))).collect();
                     prop_assert_eq!(pages.sets[layer].iter().collect::<Vec<_>>(), &skipped[..]);
                     prop_assert_eq!(pages.counts[layer], skipped.len());
-                    prop_assert_eq!(window.skipped_tokens(RegionId::new(layer)), tokens.counts[layer]);
+                    let region = RegionId::new(layer);
+                    prop_assert_eq!(window.skipped_tokens(region), (0..context).filter(is_skipped).count());
+                    let gone = (0..shape.pages(context)).take_while(|page| of_page(*page).all(is_gone)).count();
+                    prop_assert_eq!(window.skipped(0, region).unwrap().gone, gone);
                 }
                 window.advance().unwrap();
             }

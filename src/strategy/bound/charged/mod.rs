@@ -29,6 +29,7 @@ mod lanes;
 mod program;
 mod stretch;
 
+use super::stage::BoundStage;
 use super::{StepBound, lower_bound, tolerance};
 use crate::memory::{MemorySystem, ResidencyKind};
 use crate::units::{PageSize, RegionId, SimTime, Table};
@@ -47,10 +48,10 @@ pub struct ChargedBound {
     bandwidth: Vec<f64>,
     roofline: Option<Roofline>,
     overlap: bool,
-    /// The size of a token's KV in each region.
-    token_bytes: Table<RegionId, f64>,
-    /// For each KV region the kind of the stage that reads it, if one does.
-    kind_of: Table<RegionId, Option<usize>>,
+    /// How many tokens of the context the attention of each KV region sees.
+    windows: Vec<usize>,
+    /// For each KV region the kinds of the stages that read it.
+    kinds_of: Table<RegionId, Vec<usize>>,
     kinds: Vec<StageKind>,
     lanes: Vec<LaneUse>,
     tolerance: f64,
@@ -61,10 +62,14 @@ pub struct ChargedBound {
 struct StageKind {
     /// How many.
     count: f64,
-    /// Of each piece of its weights: bytes stored and read.
+    /// Of each piece of its weights, and each state: bytes stored and read.
     weights: Vec<(f64, f64)>,
+    /// How many of these bytes, read, are state.
+    state: f64,
     /// Of a token, in all regions that it reads.
     kv_bytes: f64,
+    /// How many stages read the same KV: a byte of it takes its part of the room for each.
+    readers: f64,
     flop: StageFlop,
     /// In picoseconds.
     fixed: f64,
@@ -124,16 +129,22 @@ impl ChargedBound {
         if system.residency() == ResidencyKind::Inclusive {
             return Err(ChargedError::Inclusive);
         }
-        let mut kind_of = Table::filled(regions.kv_len(), None);
+        let mut kinds_of = Table::filled(regions.kv_len(), Vec::new());
         let mut kinds = Vec::<StageKind>::new();
-        for stage in stages {
-            let reads = stage.reads_of(regions);
+        for stage in BoundStage::all(stages, regions, system.tiers().len(), runtime) {
             let kind = StageKind {
                 count: 1.0,
-                weights: reads.weights.iter().map(|(_, of)| (of.stored.as_f64(), of.read.as_f64())).collect(),
-                kv_bytes: reads.kv.iter().map(|(_, token_bytes)| token_bytes.as_f64()).fold(0.0, f64::max),
+                weights: stage
+                    .weights
+                    .iter()
+                    .map(|piece| (piece.stored, piece.read))
+                    .chain(stage.state.iter().map(|(_, bytes)| (*bytes, *bytes)))
+                    .collect(),
+                state: stage.state_read(),
+                kv_bytes: stage.kv.iter().map(|kv| kv.token_bytes).fold(0.0, f64::max),
+                readers: stage.kv.iter().map(|kv| kv.readers).fold(1.0, f64::max),
                 flop: stage.flop,
-                fixed: stage.fixed.as_ps() as f64,
+                fixed: stage.fixed,
             };
             let known = kinds.iter().position(|known| StageKind { count: 1.0, ..known.clone() } == kind);
             let place = known.unwrap_or_else(|| {
@@ -141,7 +152,7 @@ impl ChargedBound {
                 kinds.len() - 1
             });
             kinds[place].count += 1.0;
-            reads.kv.iter().for_each(|(region, _)| kind_of[*region] = Some(place));
+            stage.kv.iter().for_each(|kv| kinds_of[kv.region].push(place));
         }
         let per_second = SimTime::PS_PER_SECOND as f64;
         Ok(Self {
@@ -151,8 +162,8 @@ impl ChargedBound {
             bandwidth: system.tiers().iter().map(|tier| tier.wire_bandwidth.as_f64() / per_second).collect(),
             roofline,
             overlap,
-            token_bytes: regions.token_bytes().map(|bytes| bytes.as_f64()).collect(),
-            kind_of,
+            windows: regions.windows().collect(),
+            kinds_of,
             lanes: lanes(system),
             kinds,
             tolerance: tolerance(system, runtime, stages.len()),

@@ -9,7 +9,7 @@ use good_lp::{Expression, Variable};
 struct Quantities {
     /// By kind, then piece: what is stored of the weights on each tier.
     weights: Vec<Vec<Vec<Variable>>>,
-    /// By group, then step from its first on: how much is on each tier.
+    /// By group, then step from its first on: how much is on each tier, over the readers.
     tokens: Vec<Vec<Vec<Variable>>>,
     /// By source, then destination: what moves.
     moved: Vec<OnTiers>,
@@ -64,14 +64,15 @@ impl ChargedBound {
             .groups
             .iter()
             .map(|group| {
-                let bytes = group.count * self.kinds[group.kind].kv_bytes / all;
-                (group.first..stretch.steps).map(|_| program.split(bytes)).collect()
+                let kind = &self.kinds[group.kind];
+                let bytes = group.count * kind.kv_bytes / kind.readers / all;
+                group.steps.clone().map(|_| program.split(bytes)).collect()
             })
             .collect();
         let none = || vec![program.nothing(); self.bandwidth.len()];
         let (mut moved, mut retained) = (none(), none());
         for (group, on) in stretch.groups.iter().zip(&tokens) {
-            for (step, pair) in (group.first..).zip(on.windows(2)) {
+            for (step, pair) in (group.steps.start..).zip(on.windows(2)) {
                 let carried = if group.read >> step & 1 == 1 { &mut retained } else { &mut moved };
                 program.carry(&pair[0], &pair[1], carried);
             }
@@ -97,12 +98,12 @@ impl ChargedBound {
                 }
                 let mut kv = 0.0;
                 let groups = stretch.groups.iter().zip(&quantities.tokens);
-                for (group, on) in groups.filter(|(group, _)| group.kind == place && group.first <= step) {
+                for (group, on) in groups.filter(|(group, _)| group.kind == place && group.steps.contains(&step)) {
                     let is_read = group.read >> step & 1 == 1;
-                    for (tier, &variable) in on[step - group.first].iter().enumerate() {
+                    for (tier, &variable) in on[step - group.steps.start].iter().enumerate() {
                         used[tier] += variable;
                         if is_read {
-                            read[tier] += variable;
+                            read[tier] += kind.readers * variable;
                         }
                     }
                     kv += if is_read { group.count * kind.kv_bytes } else { 0.0 };
@@ -134,8 +135,9 @@ impl ChargedBound {
     /// The compute of all stages of a kind, which read `kv` bytes of KV together, in picoseconds.
     /// They compute one after the other; compute is linear, so their sum is that of the sum.
     fn compute(&self, kind: &StageKind, kv: f64) -> f64 {
-        let reads = kind.weights.iter().map(|(_, read)| read).sum();
-        let of_one = self.roofline.map_or(0.0, |roofline| roofline.picoseconds(reads, kv / kind.count, kind.flop));
+        let reads: f64 = kind.weights.iter().map(|(_, read)| read).sum();
+        let kv = kv / kind.count + kind.state;
+        let of_one = self.roofline.map_or(0.0, |roofline| roofline.picoseconds(reads - kind.state, kv, kind.flop));
         kind.count * of_one
     }
 

@@ -4,13 +4,14 @@ use super::ChargedBound;
 use crate::strategy::bound::KvLoad;
 use crate::units::Table;
 use crate::workload::{Shape, SkipSource, StepSkips, TraceError};
+use std::ops::Range;
 
 /// Tokens of stages of a kind that are read in the same steps of a stretch.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Group {
     pub kind: usize,
-    /// The first step in which they are there.
-    pub first: usize,
+    /// The steps in which they are there.
+    pub steps: Range<usize>,
     /// Bit k: whether step k of the stretch reads them.
     pub read: u32,
     /// How many, over all stages of the kind.
@@ -35,7 +36,7 @@ impl ChargedBound {
         mut each: impl FnMut(&Self, usize, &Stretch),
     ) -> Result<(), TraceError> {
         let mut steps = vec![StepSkips::none(shape.layers, shape.prefill + shape.decode); self.stretch];
-        let regions = self.token_bytes.len();
+        let regions = self.windows.len();
         let mut load = KvLoad { stored: Table::filled(regions, 0), read: Table::filled(regions, 0) };
         for (index, first) in (0..shape.decode).step_by(self.stretch).enumerate() {
             let length = self.stretch.min(shape.decode - first);
@@ -43,7 +44,8 @@ impl ChargedBound {
             for (step, skips) in steps.iter_mut().take(length).enumerate() {
                 let context = shape.prefill + first + step;
                 source.next_step(context, skips)?;
-                load.stored.iter_mut().for_each(|stored| *stored = context);
+                skips.pass_by(&self.windows, context);
+                load.stored.iter_mut().zip(&self.windows).for_each(|(stored, window)| *stored = context.min(*window));
                 for (read, skipped) in load.read.iter_mut().zip(&skips.counts) {
                     *read = context - skipped;
                 }
@@ -55,37 +57,47 @@ impl ChargedBound {
         Ok(())
     }
 
-    /// The tokens of a stretch by the steps that read them; `context` of them are there from its
-    /// first step on.
+    /// The tokens of a stretch by the steps that read them; `context` tokens come before its first
+    /// step. A step skips the tokens that have left its attention window.
     fn groups(&self, steps: &[StepSkips], context: usize) -> Vec<Group> {
         let patterns = 1usize << steps.len();
         let mut counts = vec![vec![0u64; patterns]; self.kinds.len()];
         let mut groups: Vec<Group> = Vec::new();
-        for (region, &kind) in self.kind_of.entries() {
-            let Some(kind) = kind else { continue };
+        for (region, kinds) in self.kinds_of.entries() {
+            let window = self.windows[region.index()];
             let sets: Vec<&[usize]> = steps.iter().map(|step| step.sets[region.index()].words()).collect();
-            let bits = usize::BITS as usize;
-            for word in 0..context.div_ceil(bits) {
-                let there = context - word * bits;
-                let whole = if there >= bits { usize::MAX } else { (1 << there) - 1 };
-                split(&sets, word, whole, 0, 0, &mut counts[kind]);
-            }
-            // Those that the stretch writes are there from the step after.
-            for written in 0..steps.len().saturating_sub(1) {
-                let token = context + written;
-                let read = (written + 1..steps.len())
-                    .filter(|step| !steps[*step].sets[region.index()].contains(token))
-                    .fold(0, |read, step| read | 1 << step);
-                let group = Group { kind, first: written + 1, read, count: 1.0 };
-                match groups.iter_mut().find(|known| Group { count: 1.0, ..**known } == group) {
-                    Some(known) => known.count += 1.0,
-                    None => groups.push(group),
+            // Those that stay to the last step are counted by their patterns.
+            let stay = (context + steps.len() - 1).saturating_sub(window).min(context);
+            for &kind in kinds {
+                let bits = usize::BITS as usize;
+                for word in stay / bits..context.div_ceil(bits) {
+                    let below = |end: usize| match end.saturating_sub(word * bits) {
+                        there if there >= bits => usize::MAX,
+                        there => (1 << there) - 1,
+                    };
+                    split(&sets, word, below(context) & !below(stay), 0, 0, &mut counts[kind]);
+                }
+                // Those that leave the window, and those that the stretch writes, which are there
+                // from the step after.
+                let written = context..context + steps.len().saturating_sub(1);
+                for token in (context.saturating_sub(window)..stay).chain(written) {
+                    let first = (token + 1).saturating_sub(context);
+                    let end = token.saturating_add(window).saturating_add(1).min(context + steps.len()) - context;
+                    let read = (first..end)
+                        .filter(|step| !steps[*step].sets[region.index()].contains(token))
+                        .fold(0, |read, step| read | 1 << step);
+                    let group = Group { kind, steps: first..end, read, count: 1.0 };
+                    let is_same = |known: &&mut Group| Group { count: 1.0, ..(**known).clone() } == group;
+                    match groups.iter_mut().find(is_same) {
+                        Some(known) => known.count += 1.0,
+                        None => groups.push(group),
+                    }
                 }
             }
         }
         for (kind, counts) in counts.iter().enumerate() {
             for (read, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-                groups.push(Group { kind, first: 0, read: read as u32, count: count as f64 });
+                groups.push(Group { kind, steps: 0..steps.len(), read: read as u32, count: count as f64 });
             }
         }
         groups

@@ -3,7 +3,7 @@
 use super::estimate::NEW;
 use crate::strategy::knowledge::{Future, Knows, Past};
 use crate::strategy::migration::MigrationView;
-use crate::strategy::migration::history::History;
+use crate::strategy::migration::history::{Counted, History};
 use crate::strategy::migration::select::Counts;
 use crate::units::{RegionId, Table};
 use crate::workload::TokenSet;
@@ -128,17 +128,17 @@ impl Behind {
     fn compare(&mut self, region: RegionId) {
         let persistence = self.persistence.or_insert_with(region, || 1.0);
         let stays = self.stay.or_insert_with(region, || 1.0);
-        let (Some((now, _)), Some((before, read))) = (self.history.step(region, 0), self.history.step(region, 1))
+        let (Some((now, present)), Some((before, Counted { staying: skipped_before, read, .. }))) =
+            (self.history.step(region, 0), self.history.step(region, 1))
         else {
             return;
         };
-        let (skipped, skipped_before) = (now.count(), before.count());
         if read == 0 || skipped_before == 0 {
             return;
         }
         let returned = before.count_without(now);
         // Newly skipped: what is skipped now and was not before.
-        let left = skipped + returned - skipped_before;
+        let left = present.skipped + returned - skipped_before;
         let stay = 1.0 - left as f64 / read as f64;
         let come = returned as f64 / skipped_before as f64;
         *stays += NEW * (stay - *stays);
@@ -167,8 +167,15 @@ impl Outlook for Behind {
 
     fn update(&mut self, view: &MigrationView<'_, Past>, counts: &mut Counts) {
         let skipped = view.skipped();
-        // The token just written is not known to be skipped.
-        self.history.note(view.region, skipped.pages, view.pages - skipped.count, |gone| {
+        let leaving = skipped.gone..view.first;
+        let leaving_skipped = leaving.clone().filter(|page| skipped.pages.contains(*page)).count();
+        let counted = Counted {
+            skipped: skipped.live(),
+            staying: skipped.live() - leaving_skipped,
+            // The token just written is not known to be skipped.
+            read: view.pages - skipped.count - (leaving.len() - leaving_skipped),
+        };
+        self.history.note(view.region, skipped.pages, counted, |gone| {
             counts.subtract(gone, gone.words().len());
         });
         counts.add(skipped.pages, skipped.pages.words().len());
@@ -183,7 +190,7 @@ impl Outlook for Behind {
     }
 
     fn next<'a>(&'a self, view: &MigrationView<'a, Past>) -> Option<(&'a TokenSet, usize)> {
-        self.history.step(view.region, 0)
+        self.history.step(view.region, 0).map(|(skipped, counted)| (skipped, counted.read))
     }
 
     fn next_read(&self, view: &MigrationView<'_, Past>) -> (f64, f64) {

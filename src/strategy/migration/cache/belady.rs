@@ -94,11 +94,15 @@ impl Belady {
             && !self.pending.is_empty()
             && let Some(skipped) = view.skips.ahead(ahead, region)
         {
-            let skipped = skipped.pages.words();
+            // Of a word whose pages have all left the attention window, none is read again.
+            let (skipped, gone) = (skipped.pages.words(), skipped.gone / WORD_BITS);
             self.pending.retain_mut(|(index, word)| {
                 let read = *word & !skipped[*index];
                 set(*index, read, present + ahead as u32);
                 *word &= !read;
+                if *index < gone {
+                    set(*index, std::mem::take(word), NEVER);
+                }
                 *word != 0
             });
             ahead += 1;
