@@ -483,3 +483,42 @@ fn a_run_reads_what_the_architecture_says() {
     let nanoseconds = summary["simulated_ns"].as_f64().unwrap();
     assert!((nanoseconds * 4915.0 / bytes - 1.0).abs() < 1e-4, "{nanoseconds}: {bytes}");
 }
+
+/// At a rate at which every stage computes for longer than it reads, a step takes the FLOP that
+/// `model info` states for its weights and for the KV of the tokens before it.
+#[test]
+fn a_run_computes_what_the_shapes_say() {
+    let place = TempDir::new().unwrap();
+    let run = |model: &str, compute: &str| {
+        let args = ["run", "--model", model, "--memory", "study", "--hbm-capacity", "64GiB", "--prefill", "64"];
+        let rest = ["--decode", "1", "--skip", "0", "--strategy", "baseline", "--out", "out", "--set", compute];
+        tiersim(place.path(), &[&args[..], &rest[..]].concat()).assert()
+    };
+    run("qwen2.5-0.5b", "compute={\"rate\": \"100 GFLOP/s\"}").success();
+    let summary: Value =
+        serde_json::from_str(&fs::read_to_string(place.path().join("out/summary.json")).unwrap()).unwrap();
+    let info = info(place.path(), &["qwen2.5-0.5b", "--context", "64"]);
+    // 4 FLOP for each of 14 x 64 elements, 24 layers and 64 tokens.
+    assert_eq!(info["kv_flop_at_context"].as_f64().unwrap(), 4.0 * 896.0 * 24.0 * 64.0);
+    let flop = info["flop_per_token"].as_f64().unwrap() + info["kv_flop_at_context"].as_f64().unwrap();
+    let nanoseconds = summary["simulated_ns"].as_f64().unwrap();
+    assert!((nanoseconds * 100.0 / flop - 1.0).abs() < 1e-6, "{nanoseconds} ns for {flop} FLOP");
+
+    // Each kind of model has its own fields.
+    for (model, compute, parts) in [
+        (
+            "study",
+            "compute={\"rate\": \"1 TFLOP/s\", \"flop_per_weight_byte\": 1}",
+            ["compute.flop_per_kv_byte", "missing"],
+        ),
+        (
+            "qwen2.5-0.5b",
+            "compute={\"rate\": \"1 TFLOP/s\", \"flop_per_weight_byte\": 1}",
+            ["compute.flop_per_weight_byte: 1", "leave it out"],
+        ),
+    ] {
+        let output = run(model, compute).code(2).get_output().clone();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+    }
+}
