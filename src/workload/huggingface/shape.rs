@@ -113,7 +113,7 @@ impl Shape {
             norms: self.norms,
             ..ArchitectureConfig::default()
         };
-        architecture.extra_parameters += u64::from(self.final_bias) * u64::from(hidden);
+        architecture.extra_parameters = u64::from(self.final_bias) * u64::from(hidden);
         architecture.extra_parameters += u64::from(self.head_bias.of(fields)?) * u64::from(architecture.vocabulary);
         Ok(Draft { architecture, layers })
     }
@@ -161,6 +161,11 @@ impl Shape {
         let width = u64::from(heads.heads + heads.kv_heads) * u64::from(heads.head_size);
         Ok(if says.of(fields)? { width } else { 0 })
     }
+}
+
+/// A number of weights or bytes, computed without overflow from what a file says: too many stay too many.
+pub(super) fn clamped(count: u128) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 /// The heads of keys and values: as many as of queries where the file does not say.

@@ -1,5 +1,6 @@
 //! Hugging Face configurations become models.
 
+mod hostile;
 mod published;
 mod quantized;
 mod refused;

@@ -21,8 +21,9 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Draft, Refusal> {
     let mut draft = DEEPSEEK.with(fields, vec![AttentionConfig::Latent(latent.clone()); layers as usize])?;
     if fields.flag("attention_bias")?.unwrap_or(false) {
         // Of the projections into the compressed vectors, and of the output.
-        let bias = latent.query_rank.unwrap_or(0) + latent.rank + latent.rope + draft.architecture.hidden;
-        draft.layers.iter_mut().for_each(|layer| layer.extra_parameters += u64::from(bias));
+        let parts = [latent.query_rank.unwrap_or(0), latent.rank, latent.rope, draft.architecture.hidden];
+        let bias: u64 = parts.into_iter().map(u64::from).sum();
+        draft.layers.iter_mut().for_each(|layer| layer.extra_parameters += bias);
     }
     Ok(draft)
 }

@@ -9,7 +9,7 @@ use crate::workload::huggingface::mixers::{Mixer, Windows, mixers};
 use crate::workload::huggingface::mlp::{ExpertsShape, mlps};
 use crate::workload::huggingface::names::{EXPERTS, INTERMEDIATE};
 use crate::workload::huggingface::refusal::Refusal;
-use crate::workload::huggingface::shape::{Draft, QkNorm, Shape, kv_heads, layer_count, not_understood};
+use crate::workload::huggingface::shape::{Draft, QkNorm, Shape, clamped, kv_heads, layer_count, not_understood};
 use crate::workload::{AttentionConfig, HeadsConfig, MlpConfig, SlidingConfig, TableConfig};
 
 /// The published configurations of Gemma 3 leave out what is as in the smallest model with vision.
@@ -23,16 +23,16 @@ pub(super) fn gemma3n(fields: &Fields<'_>) -> Result<Draft, Refusal> {
     fields.seen(&["activation_sparsity_pattern", "use_altup", "num_kv_shared_layers"]);
     let mut draft = Shape { windows: Windows::Every(5), ..GEMMA3 }.read(fields)?;
     share_kv(fields, &mut draft)?;
-    let hidden = u64::from(draft.architecture.hidden);
-    let inputs = u64::from(fields.count_or(&["altup_num_inputs"], 4)?);
-    let laurel = u64::from(fields.count_or(&["laurel_rank"], 64)?);
+    let hidden = u128::from(draft.architecture.hidden);
+    let inputs = u128::from(fields.count_or(&["altup_num_inputs"], 4)?);
+    let laurel = u128::from(fields.count_or(&["laurel_rank"], 64)?);
     per_layer_inputs(fields, &mut draft)?;
     for layer in &mut draft.layers {
         // AltUp's predictor, corrector, router with its norm, and scale; LAuReL's two matrices and its norm.
-        layer.extra_parameters += inputs * inputs * inputs + inputs * inputs + hidden * inputs + 2 * hidden;
-        layer.extra_parameters += 2 * hidden * laurel + hidden;
+        let altup = inputs * inputs * inputs + inputs * inputs + hidden * inputs + 2 * hidden;
+        add(&mut layer.extra_parameters, altup + 2 * hidden * laurel + hidden);
     }
-    draft.architecture.extra_parameters += 2 * (inputs - 1) * hidden * hidden;
+    add(&mut draft.architecture.extra_parameters, 2 * (inputs - 1) * hidden * hidden);
     Ok(draft)
 }
 
@@ -76,13 +76,13 @@ pub(super) fn gemma4(fields: &Fields<'_>) -> Result<Draft, Refusal> {
 fn add_experts(fields: &Fields<'_>, draft: &mut Draft) -> Result<(), Refusal> {
     let shape = Shape { experts: Some(ExpertsShape::default()), ..GEMMA2 };
     let layers = draft.layers.len() as u32;
-    let (hidden, dense) = (u64::from(draft.architecture.hidden), fields.count(INTERMEDIATE)?);
+    let (hidden, dense) = (u128::from(draft.architecture.hidden), fields.count(INTERMEDIATE)?);
     fields.count(EXPERTS)?;
     for (layer, mlp) in draft.layers.iter_mut().zip(mlps(fields, layers, shape.mlp())?) {
         let MlpConfig::Experts(mut experts) = mlp else { continue };
         (experts.shared, experts.shared_intermediate) = (1, Some(dense));
         // Three more norms, and the router's scales of its input and of each expert.
-        layer.extra_parameters += 4 * hidden + u64::from(experts.count);
+        add(&mut layer.extra_parameters, 4 * hidden + u128::from(experts.count));
         layer.mlp = MlpConfig::Experts(experts);
     }
     Ok(())
@@ -113,14 +113,19 @@ fn per_layer_inputs(fields: &Fields<'_>, draft: &mut Draft) -> Result<(), Refusa
         return Ok(());
     };
     let rows = fields.count_or(&["vocab_size_per_layer_input"], 262_144)?;
-    let (hidden, layers) = (u64::from(draft.architecture.hidden), draft.layers.len() as u32);
+    let (hidden, layers) = (u128::from(draft.architecture.hidden), draft.layers.len() as u32);
     let all = width
         .checked_mul(layers)
         .ok_or_else(|| Refusal::value(fields.path("hidden_size_per_layer_input"), width, "is too large: correct it"))?;
     draft.architecture.tables.push(TableConfig { rows, width: all });
-    draft.architecture.extra_parameters += hidden * u64::from(all) + u64::from(width);
+    add(&mut draft.architecture.extra_parameters, hidden * u128::from(all) + u128::from(width));
     for layer in &mut draft.layers {
-        layer.extra_parameters += 2 * hidden * u64::from(width) + hidden;
+        add(&mut layer.extra_parameters, 2 * hidden * u128::from(width) + hidden);
     }
     Ok(())
+}
+
+/// Adds weights, without overflow.
+fn add(count: &mut u64, more: u128) {
+    *count = clamped(u128::from(*count) + more);
 }

@@ -6,30 +6,32 @@ use crate::units::Bytes;
 use crate::workload::huggingface::fields::Fields;
 use crate::workload::huggingface::names::HIDDEN;
 use crate::workload::huggingface::refusal::Refusal;
-use crate::workload::huggingface::shape::{Draft, layer_count};
+use crate::workload::huggingface::shape::{Draft, clamped, layer_count};
 use crate::workload::{AttentionConfig, RecurrentConfig};
 
 pub(super) fn read(fields: &Fields<'_>) -> Result<Draft, Refusal> {
     let layers = layer_count(fields)?;
-    let hidden = u64::from(fields.count(HIDDEN)?);
+    let hidden = u128::from(fields.count(HIDDEN)?);
     let Some(linear) = fields.object("linear_attn_config")? else {
         return Err(Refusal::missing(fields.path("linear_attn_config"), "it says which layers have which attention"));
     };
-    let (heads, size) = (u64::from(linear.count(&["num_heads"])?), u64::from(linear.count(&["head_dim"])?));
-    let taps = u64::from(linear.count(&["short_conv_kernel_size"])?);
+    let (heads, size) = (u128::from(linear.count(&["num_heads"])?), u128::from(linear.count(&["head_dim"])?));
+    let taps = u128::from(linear.count(&["short_conv_kernel_size"])?);
     let width = heads * size;
     let delta = RecurrentConfig {
         // Queries, keys, values, output; their convolutions; the low-rank forget gate and output gate; beta;
         // the decay's scale and bias; the norm of a head.
-        parameters: 4 * hidden * width
-            + 3 * width * taps
-            + 2 * (hidden * size + size * width)
-            + hidden * heads
-            + heads
-            + width
-            + size,
+        parameters: clamped(
+            4 * hidden * width
+                + 3 * width * taps
+                + 2 * (hidden * size + size * width)
+                + hidden * heads
+                + heads
+                + width
+                + size,
+        ),
         // A matrix a head in fp32, and what the convolutions still need in bf16.
-        state: Bytes::new(heads * size * size * 4 + 3 * width * (taps - 1) * 2),
+        state: Bytes::new(clamped(heads * size * size * 4 + 3 * width * (taps - 1) * 2)),
     };
     fields.notes().assumed("the state of Kimi delta attention is kept in fp32, its convolutions' in bf16");
     let full = linear.numbers("full_attn_layers")?.unwrap_or_default();

@@ -5,7 +5,7 @@ use crate::workload::huggingface::fields::Fields;
 use crate::workload::huggingface::mixers::{Mixer, Windows, mixers};
 use crate::workload::huggingface::names::{HEADS, HIDDEN};
 use crate::workload::huggingface::refusal::Refusal;
-use crate::workload::huggingface::shape::{Draft, Shape, layer_count, not_understood};
+use crate::workload::huggingface::shape::{Draft, Shape, clamped, layer_count, not_understood};
 use crate::workload::{AttentionConfig, DenseConfig, HeadsConfig, MlpConfig, SlidingConfig};
 
 const SHAPE: Shape = Shape { windows: Windows::Never, ..QWEN3_MOE };
@@ -37,21 +37,21 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Draft, Refusal> {
         draft.layers[0].mlp = MlpConfig::Dense(DenseConfig { intermediate, ..DenseConfig::default() });
     }
     let gate = gate(fields, heads.head_size)?;
-    let hidden = u64::from(fields.count(HIDDEN)?);
+    let hidden = u128::from(fields.count(HIDDEN)?);
     for (layer, heads) in draft.layers.iter_mut().zip(each) {
-        layer.extra_parameters += hidden * u64::from(heads) * gate;
+        layer.extra_parameters = clamped(hidden * u128::from(heads) * gate);
     }
     fields.seen(HEADS);
     Ok(draft)
 }
 
 /// How many gates a head has: one, one for each element, or none.
-fn gate(fields: &Fields<'_>, head_size: u32) -> Result<u64, Refusal> {
+fn gate(fields: &Fields<'_>, head_size: u32) -> Result<u128, Refusal> {
     use serde_json::Value;
     match fields.get("gating") {
         None | Some(Value::Bool(true)) => Ok(1),
         Some(Value::String(kind)) if kind == "per-head" => Ok(1),
-        Some(Value::String(kind)) if kind == "per-element" => Ok(u64::from(head_size)),
+        Some(Value::String(kind)) if kind == "per-element" => Ok(u128::from(head_size)),
         Some(Value::Bool(false)) => Ok(0),
         Some(other) => {
             let problem = "is no gate that is understood: true, false, per-head or per-element";

@@ -7,7 +7,7 @@ use crate::workload::huggingface::mixers::{Mixer, Windows, mixers};
 use crate::workload::huggingface::mlp::ExpertsShape;
 use crate::workload::huggingface::names::HIDDEN;
 use crate::workload::huggingface::refusal::Refusal;
-use crate::workload::huggingface::shape::{Draft, Shape, layer_count, not_understood};
+use crate::workload::huggingface::shape::{Draft, Shape, clamped, layer_count, not_understood};
 use crate::workload::{AttentionConfig, DenseConfig, LayerConfig, MlpConfig, RecurrentConfig};
 
 const SHAPE: Shape = Shape {
@@ -36,12 +36,12 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Draft, Refusal> {
         "use_pos_enc",
     ]);
     let layers = layer_count(fields)?;
-    let hidden = u64::from(fields.count(HIDDEN)?);
-    let taps = u64::from(fields.count_or(&["conv_L_cache"], 3)?);
+    let hidden = u128::from(fields.count(HIDDEN)?);
+    let taps = u128::from(fields.count_or(&["conv_L_cache"], 3)?);
     let bias = if fields.flag("conv_bias")?.unwrap_or(false) { 5 * hidden } else { 0 };
     // In: three times the hidden size; a tap of each channel; out.
-    let parameters = 4 * hidden * hidden + hidden * taps + bias;
-    let convolution = RecurrentConfig { parameters, state: Bytes::new(hidden * taps * 2) };
+    let parameters = clamped(4 * hidden * hidden + hidden * taps + bias);
+    let convolution = RecurrentConfig { parameters, state: Bytes::new(clamped(hidden * taps * 2)) };
     fields.notes().assumed("the state of the short convolutions is kept in bf16");
     let kinds = match fields.numbers("full_attn_idxs")? {
         Some(full) if fields.get("layer_types").is_none() => {

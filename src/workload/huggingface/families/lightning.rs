@@ -5,7 +5,7 @@ use crate::units::Bytes;
 use crate::workload::huggingface::fields::Fields;
 use crate::workload::huggingface::mixers::{Mixer, Windows, mixers};
 use crate::workload::huggingface::refusal::Refusal;
-use crate::workload::huggingface::shape::{Draft, layer_count, not_understood};
+use crate::workload::huggingface::shape::{Draft, clamped, layer_count, not_understood};
 use crate::workload::{AttentionConfig, RecurrentConfig};
 
 pub(super) fn read(fields: &Fields<'_>) -> Result<Draft, Refusal> {
@@ -30,12 +30,12 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Draft, Refusal> {
     }
     let layers = layer_count(fields)?;
     let heads = MIXTRAL.attention(fields)?;
-    let hidden = u64::from(fields.count(crate::workload::huggingface::names::HIDDEN)?);
-    let (count, size) = (u64::from(heads.heads), u64::from(heads.head_size));
+    let hidden = u128::from(fields.count(crate::workload::huggingface::names::HIDDEN)?);
+    let (count, size) = (u128::from(heads.heads), u128::from(heads.head_size));
     let linear = RecurrentConfig {
         // Queries, keys, values, output gate and output; a norm.
-        parameters: 5 * hidden * count * size + count * size,
-        state: Bytes::new(count * size * size * 4),
+        parameters: clamped(5 * hidden * count * size + count * size),
+        state: Bytes::new(clamped(count * size * size * 4)),
     };
     fields.notes().assumed("the state of lightning attention is kept in fp32: a matrix a head");
     let kinds = match fields.numbers("attn_type_list")? {

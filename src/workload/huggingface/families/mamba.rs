@@ -7,7 +7,7 @@ use crate::workload::huggingface::mixers::{Mixer, Windows, mixers};
 use crate::workload::huggingface::mlp::ExpertsShape;
 use crate::workload::huggingface::names::{EXPERTS, HIDDEN};
 use crate::workload::huggingface::refusal::Refusal;
-use crate::workload::huggingface::shape::{Draft, Shape, layer_count, not_understood};
+use crate::workload::huggingface::shape::{Draft, Shape, clamped, layer_count, not_understood};
 use crate::workload::{
     AttentionConfig, DenseConfig, ExpertsConfig, LayerConfig, Mamba2Config, MlpConfig, RecurrentConfig, SlidingConfig,
 };
@@ -49,18 +49,18 @@ pub(super) fn jamba(fields: &Fields<'_>) -> Result<Draft, Refusal> {
     let (period, offset) = (fields.count_or(&["attn_layer_period"], 8)?, fields.optional(&["attn_layer_offset"])?);
     let offset = offset.unwrap_or(4) % period;
     let heads = shape.attention(fields)?;
-    let hidden = u64::from(fields.count(HIDDEN)?);
-    let state = u64::from(fields.count_or(&["mamba_d_state"], 16)?);
+    let hidden = u128::from(fields.count(HIDDEN)?);
+    let state = u128::from(fields.count_or(&["mamba_d_state"], 16)?);
     let rank = match fields.get("mamba_dt_rank").filter(|rank| rank.is_number()) {
-        Some(_) => u64::from(fields.count(&["mamba_dt_rank"])?),
+        Some(_) => u128::from(fields.count(&["mamba_dt_rank"])?),
         None => hidden.div_ceil(16),
     };
     let sizes = Mamba {
         hidden,
-        inner: hidden * u64::from(fields.count_or(&["mamba_expand"], 2)?),
+        inner: hidden * u128::from(fields.count_or(&["mamba_expand"], 2)?),
         state,
         rank,
-        taps: u64::from(fields.count_or(&["mamba_d_conv"], 4)?),
+        taps: u128::from(fields.count_or(&["mamba_d_conv"], 4)?),
         convolution_bias: fields.flag("mamba_conv_bias")?.unwrap_or(true),
         bias: fields.flag("mamba_proj_bias")?.unwrap_or(false),
         // Of the step, of B and of C.
@@ -86,21 +86,21 @@ pub(super) fn mamba(fields: &Fields<'_>) -> Result<Draft, Refusal> {
     fields.seen(&["d_inner", "ssm_cfg", "fused_add_norm", "pad_vocab_size_multiple", "use_mambapy", "mixer_rms_eps"]);
     fields.seen(&["time_step_scale", "time_step_init_scheme", "expand"]);
     let layers = layer_count(fields)?;
-    let hidden = u64::from(fields.count(HIDDEN)?);
+    let hidden = u128::from(fields.count(HIDDEN)?);
     let inner = match fields.at_least_1(&["intermediate_size"])? {
-        Some(inner) => u64::from(inner),
-        None => hidden * u64::from(fields.count_or(&["expand"], 2)?),
+        Some(inner) => u128::from(inner),
+        None => hidden * u128::from(fields.count_or(&["expand"], 2)?),
     };
     let rank = match fields.get("time_step_rank").filter(|rank| rank.is_number()) {
-        Some(_) => u64::from(fields.count(&["time_step_rank"])?),
+        Some(_) => u128::from(fields.count(&["time_step_rank"])?),
         None => hidden.div_ceil(16),
     };
     let sizes = Mamba {
         hidden,
         inner,
-        state: u64::from(fields.count_or(&["state_size"], 16)?),
+        state: u128::from(fields.count_or(&["state_size"], 16)?),
         rank,
-        taps: u64::from(fields.count_or(&["conv_kernel"], 4)?),
+        taps: u128::from(fields.count_or(&["conv_kernel"], 4)?),
         convolution_bias: fields.flag("use_conv_bias")?.unwrap_or(true),
         bias: fields.flag("use_bias")?.unwrap_or(false),
         norms: 0,
@@ -142,12 +142,12 @@ fn hybrid(fields: &Fields<'_>, kinds: &[Mixer], shape: Shape) -> Result<Vec<Atte
 /// The Mamba-2 layers beside attention; a head's size may be `auto`.
 fn mamba2_beside(fields: &Fields<'_>) -> Result<Mamba2Config, Refusal> {
     let heads = fields.count(&["mamba_n_heads"])?;
-    let inner = u64::from(fields.count(HIDDEN)?) * u64::from(fields.count_or(&["mamba_expand"], 2)?);
+    let inner = u128::from(fields.count(HIDDEN)?) * u128::from(fields.count_or(&["mamba_expand"], 2)?);
     let head_size = match fields.get("mamba_d_head") {
         Some(value) if value.as_str() != Some("auto") => fields.count(&["mamba_d_head"])?,
-        _ => (inner / u64::from(heads)) as u32,
+        _ => u32::try_from(inner / u128::from(heads)).unwrap_or(u32::MAX),
     };
-    if u64::from(heads) * u64::from(head_size) != inner {
+    if u128::from(heads) * u128::from(head_size) != inner {
         let problem =
             format!("contradicts mamba_expand times hidden_size: {inner}, over {heads} heads: correct one of them");
         return Err(Refusal::value(fields.path("mamba_d_head"), head_size, problem));
@@ -165,14 +165,14 @@ fn mamba2_beside(fields: &Fields<'_>) -> Result<Mamba2Config, Refusal> {
 
 /// The sizes of a Mamba layer, the first version.
 struct Mamba {
-    hidden: u64,
-    inner: u64,
-    state: u64,
-    rank: u64,
-    taps: u64,
+    hidden: u128,
+    inner: u128,
+    state: u128,
+    rank: u128,
+    taps: u128,
     convolution_bias: bool,
     bias: bool,
-    norms: u64,
+    norms: u128,
 }
 
 impl Mamba {
@@ -181,8 +181,8 @@ impl Mamba {
         let Self { hidden, inner, state, rank, taps, .. } = *self;
         let mut parameters = hidden * 2 * inner + inner * taps + inner * (rank + 2 * state) + rank * inner + inner;
         parameters += inner * state + inner + inner * hidden + self.norms;
-        parameters += u64::from(self.convolution_bias) * inner + u64::from(self.bias) * (2 * inner + hidden);
-        let state = Bytes::new(inner * state * 4 + inner * taps * 2);
-        AttentionConfig::Recurrent(RecurrentConfig { parameters, state })
+        parameters += u128::from(self.convolution_bias) * inner + u128::from(self.bias) * (2 * inner + hidden);
+        let state = Bytes::new(clamped(inner * state * 4 + inner * taps * 2));
+        AttentionConfig::Recurrent(RecurrentConfig { parameters: clamped(parameters), state })
     }
 }
