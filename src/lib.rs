@@ -106,6 +106,8 @@
 //! | flag that sets a scenario's field | a row of `FLAGS` in `cli/flags.rs` |
 //! | model, memory system, link, DRAM part | a file in `models/` and a line in [`catalog`] |
 //! | measured case | a row in `models/validation/` |
+//! | family of published models | a line in `workload/huggingface/families/mod.rs` |
+//! | method of quantized checkpoints | a line in `workload/huggingface/quantization/methods.rs` |
 //! | format of recorded traces | a file in `workload/trace/` and a line in `recording.rs` |
 
 #![forbid(unsafe_code)]

@@ -1,7 +1,8 @@
 //! The examples of the READMEs: every command in a `console` block runs, in order and in one folder
 //! a file, and prints what the block shows, to the digit. A line `...` stands for any number of
 //! lines, and `[..]` within a line for any text. A `ron` block whose first line is a comment with a
-//! name, `// mine.ron`, is a file of that name for the commands.
+//! name, `// mine.ron`, is a file of that name for the commands, and so is a block of another
+//! language that has a name beside it: ```` ```json config.json ````.
 
 use crate::common::program::tiersim;
 use std::fs;
@@ -72,6 +73,12 @@ fn ron_blocks(text: &str) -> impl Iterator<Item = &str> {
     text.split("```ron\n").skip(1).map(|rest| rest.split("```").next().unwrap_or(""))
 }
 
+/// The blocks that have a name beside their language, and their contents.
+fn named_blocks(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let blocks = text.split("\n```").filter_map(|block| block.split_once('\n'));
+    blocks.filter_map(|(opening, block)| Some((opening.split_once(' ')?.1, block)))
+}
+
 fn check(path: &str) {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
     let place = TempDir::new().unwrap();
@@ -81,6 +88,9 @@ fn check(path: &str) {
         if let Some(name) = block.lines().next().and_then(|line| line.strip_prefix("// ")?.split_whitespace().next()) {
             fs::write(place.path().join(name), block).unwrap();
         }
+    }
+    for (name, block) in named_blocks(&text) {
+        fs::write(place.path().join(name), block).unwrap();
     }
     for Example { command, shown } in examples {
         let words = words(&command);
@@ -108,6 +118,16 @@ fn strategies() {
 #[test]
 fn reports() {
     check("src/report/README.md");
+}
+
+#[test]
+fn published_models() {
+    check("src/workload/huggingface/README.md");
+}
+
+#[test]
+fn measured_machines() {
+    check("src/memory/import/README.md");
 }
 
 #[test]

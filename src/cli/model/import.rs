@@ -71,8 +71,12 @@ fn notes(imported: &Imported, model: &LanguageModel) {
             note!("{what}: {sentence}");
         }
     }
-    let billions = |count: u64| format!("{:.2} B", count as f64 / 1e9);
-    let counted = model.parameters().map_or(String::new(), |count| format!("{} parameters, ", billions(count)));
+    let billions = |count: Option<u64>| count.map_or("-".to_owned(), |count| format!("{:.2} B", count as f64 / 1e9));
+    let counted = format!(
+        "{} parameters, {} of them active, ",
+        billions(model.parameters()),
+        billions(model.active_parameters())
+    );
     note!(
         "{}: {counted}{} of weights, of which a step of one sequence reads {}; KV of a token {}",
         model.name(),

@@ -93,6 +93,7 @@ pub fn import(text: &str, origin: &str, options: &ImportOptions) -> Result<Impor
     if let Some(kv) = options.kv {
         draft.architecture.formats.kv = kv;
     }
+    notes.understood(format!("KV is kept as {}", draft.architecture.formats.kv));
     leftovers(&root, text.as_ref(), &notes);
     let mut architecture = draft.architecture;
     architecture.blocks = blocks::blocks(&draft.layers);
@@ -260,7 +261,7 @@ fn dtype<'a>(places: impl Iterator<Item = &'a Fields<'a>>) -> Result<Option<Form
 
 /// Notes what nothing has read.
 fn leftovers(root: &Fields<'_>, text: Option<&Fields<'_>>, notes: &Notes) {
-    let mut harmless = 0;
+    let mut harmless: Vec<&str> = Vec::new();
     let known: std::collections::BTreeSet<&str> = HARMLESS.split_whitespace().collect();
     for (place, is_outer) in [(Some(root), text.is_some()), (text, false)] {
         let Some(place) = place else { continue };
@@ -276,7 +277,7 @@ fn leftovers(root: &Fields<'_>, text: Option<&Fields<'_>>, notes: &Notes) {
                     notes.ignored(format!("{}: layers that predict further tokens are not counted", place.path(name)));
                 }
             } else if nothing || known.contains(name) || is_harmless(name) {
-                harmless += 1;
+                harmless.push(name);
             } else {
                 let shown = crate::config::shortened(&value.to_string(), 60).into_owned();
                 let outer = if is_outer { " (outside of the decoder)" } else { "" };
@@ -284,10 +285,13 @@ fn leftovers(root: &Fields<'_>, text: Option<&Fields<'_>>, notes: &Notes) {
             }
         }
     }
-    if harmless > 0 {
-        notes.ignored(format!(
-            "{harmless} fields that change neither bytes nor FLOP of a decode step, rope_theta for one"
-        ));
+    let what = "neither bytes nor FLOP of a decode step";
+    match harmless.as_slice() {
+        [] => {}
+        [one] => notes.ignored(format!("1 field that changes {what}: {one}")),
+        [first, .., last] => {
+            notes.ignored(format!("{} fields that change {what}: from {first} to {last}", harmless.len()));
+        }
     }
 }
 

@@ -204,3 +204,26 @@ const FAMILIES: &[(&str, Reader)] = &[
         Refused("it is no decoder and keeps no KV: only decoders are simulated"),
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_lists_every_family() {
+        let readme = include_str!("../README.md");
+        for (names, reader) in FAMILIES {
+            let first = names.split_whitespace().next().unwrap();
+            assert!(matches!(reader, Refused(_)) || readme.contains(&format!("`{first}`")), "{first}");
+        }
+    }
+
+    #[test]
+    fn a_name_stands_for_one_family() {
+        let mut names: Vec<&str> = FAMILIES.iter().flat_map(|(names, _)| names.split_whitespace()).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

@@ -116,7 +116,6 @@ fn described(draft: &Draft) -> String {
         part("shared experts", formats.shared),
         part("head", formats.head),
         Some(format!("all other weights {}", formats.weights)),
-        Some(format!("KV {}", formats.kv)),
     ];
     format!("quantization: {}", parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
