@@ -126,6 +126,21 @@ impl MemorySystem {
         self
     }
 
+    /// The same with so much less room on the first tier, which has more than that.
+    #[must_use]
+    pub fn with_buffers(mut self, bytes: Bytes) -> Self {
+        let first = &mut self.tiers[TierId::HBM.index()];
+        first.capacity = first.capacity.saturating_sub(bytes);
+        self
+    }
+
+    /// The routes over which what is spread evenly over `source` is copied to `destination`, evenly.
+    #[must_use]
+    pub fn even_copies(&self, source: TierId, destination: TierId) -> Vec<RouteId> {
+        let to = |from| self.ports(destination).map(move |to| self.move_route(from, to));
+        self.ports(source).flat_map(to).collect()
+    }
+
     /// The lane of the kernels that read over `route`, if it leads from a tier that has one to the
     /// chip. It is not among the lanes of the [route](Self::route): only demand reads hold it.
     #[must_use]

@@ -4,8 +4,8 @@ use serde::Serialize;
 use std::fmt;
 use std::ops::{Index, IndexMut};
 
-/// What a transfer is for. The order is the order of precedence under `Priority`, and of every
-/// report.
+/// What a transfer is for. The order is the order of every report and, but for `Stage`, which comes
+/// with demand reads, the order of precedence under `Priority`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum TransferClass {
     /// A sublayer's weights, read by the sublayer that needs them.
@@ -18,19 +18,29 @@ pub enum TransferClass {
     MigrateIn,
     /// Tokens' KV moved to a slower tier in the background.
     MigrateOut,
+    /// Weights or KV copied into a buffer on the first tier, from where the stage that waits for them
+    /// reads them. Only where a runtime reads a tier so; elsewhere reports leave the class out.
+    Stage,
 }
 
 impl TransferClass {
     /// How many classes there are.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 6;
     /// Every class, in order.
     pub const ALL: [Self; Self::COUNT] =
-        [Self::WeightRead, Self::KvRead, Self::KvWrite, Self::MigrateIn, Self::MigrateOut];
+        [Self::WeightRead, Self::KvRead, Self::KvWrite, Self::MigrateIn, Self::MigrateOut, Self::Stage];
 
     /// The place of this class in [`TransferClass::ALL`].
     #[must_use]
     pub const fn index(self) -> usize {
         self as usize
+    }
+
+    /// Whether reports show it where it is `used` or not: copies into a buffer only where there are
+    /// any.
+    #[must_use]
+    pub fn is_shown(self, used: bool) -> bool {
+        used || self != Self::Stage
     }
 
     /// The name used in every report.
@@ -42,6 +52,7 @@ impl TransferClass {
             Self::KvWrite => "KvWrite",
             Self::MigrateIn => "MigrateIn",
             Self::MigrateOut => "MigrateOut",
+            Self::Stage => "Stage",
         }
     }
 }
@@ -128,7 +139,7 @@ mod tests {
         assert!(names.iter().all(|(class, name)| class.name() == *name));
         names[TransferClass::KvWrite] = "written";
         let lengths = names.map(str::len);
-        assert_eq!(lengths.values().copied().collect::<Vec<_>>(), [10, 6, 7, 9, 10]);
+        assert_eq!(lengths.values().copied().collect::<Vec<_>>(), [10, 6, 7, 9, 10, 5]);
         assert_eq!(PerClass::<usize>::default(), PerClass::filled(0));
     }
 }

@@ -296,7 +296,9 @@ pub fn transfer_summaries(
             lateness_ns: histograms.lateness[class].distribution(),
         }
     };
-    TransferClass::ALL.into_iter().map(|class| (class.name().to_owned(), of_class(class))).collect()
+    let used = |class: TransferClass| bytes[class].iter().any(|bytes| *bytes > Bytes::ZERO);
+    let shown = TransferClass::ALL.into_iter().filter(|class| class.is_shown(used(*class)));
+    shown.map(|class| (class.name().to_owned(), of_class(class))).collect()
 }
 
 /// The figures of each lane, from the start until `end`.
@@ -306,14 +308,15 @@ pub fn lane_summaries(system: &MemorySystem, loads: &[LaneLoad], end: SimTime) -
     let of_lane = |(lane, load): (&Lane, &LaneLoad)| {
         let bytes: Bytes = load.bytes.values().copied().sum();
         let could = lane.bandwidth().as_f64() * seconds;
-        let by_class = TransferClass::ALL.map(|class| (class.name().to_owned(), load.bytes[class].get()));
+        let shown = load.bytes.iter().filter(|(class, bytes)| class.is_shown(**bytes > Bytes::ZERO));
+        let by_class = shown.map(|(class, bytes)| (class.name().to_owned(), bytes.get())).collect();
         let summary = LaneSummary {
             busy_ns: load.busy.as_ns(),
             bytes: bytes.get(),
             // Each of several channels counts whole bytes, so rounding may add a byte to one of
             // them.
             utilization: if could > 0.0 { (bytes.as_f64() / could).min(1.0) } else { 0.0 },
-            bytes_by_class: Named(by_class.to_vec()),
+            bytes_by_class: by_class,
         };
         (lane.name.clone(), summary)
     };

@@ -204,10 +204,10 @@ fn row(
     let field = |column: usize| record.get(column).unwrap_or("").trim();
     let issue: SimTime =
         format!("{} ns", field(0)).parse().map_err(|_| (0, "write nanoseconds from 0 on, such as 12.5".to_owned()))?;
-    let class = TransferClass::ALL
-        .into_iter()
-        .find(|class| class.name() == field(1))
-        .ok_or_else(|| (1, format!("use one of {}", TransferClass::ALL.map(TransferClass::name).join(", "))))?;
+    let classes = || TransferClass::ALL.into_iter().filter(|class| class.is_shown(false));
+    let names = || classes().map(TransferClass::name).collect::<Vec<_>>().join(", ");
+    let class =
+        classes().find(|class| class.name() == field(1)).ok_or_else(|| (1, format!("use one of {}", names())))?;
     let end = |column: usize| -> Result<Option<TierId>, (usize, String)> {
         let name = field(column);
         if name == CHIP {
@@ -227,7 +227,7 @@ fn row(
         (TransferClass::MigrateIn, Some(from), Some(to)) if to < from => to,
         (TransferClass::MigrateIn, ..) => return Err(needs("from a tier to a faster one")),
         (TransferClass::MigrateOut, Some(from), Some(to)) if from < to => to,
-        (TransferClass::MigrateOut, ..) => return Err(needs("from a tier to a slower one")),
+        (TransferClass::MigrateOut | TransferClass::Stage, ..) => return Err(needs("from a tier to a slower one")),
     };
     let address = match field(COLUMNS.len()) {
         "" => None,

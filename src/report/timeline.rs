@@ -47,7 +47,8 @@ fn trace(timeline: &Timeline) -> Vec<u8> {
         track(timeline, &mut events, &mut rows, (LANES, lane), on_lane.map(|it| (it.started, it)).collect());
     }
     rows = Rows::default();
-    for class in TransferClass::ALL {
+    let used = |class| timeline.transfers.iter().any(|transfer| transfer.class == class);
+    for class in TransferClass::ALL.into_iter().filter(|class| class.is_shown(used(*class))) {
         let of_class = timeline.transfers.iter().filter(|transfer| transfer.class == class);
         track(timeline, &mut events, &mut rows, (CLASSES, class.name()), of_class.map(|it| (it.issued, it)).collect());
     }

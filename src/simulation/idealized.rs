@@ -99,7 +99,10 @@ impl Scenario {
             Ideal::NoLatencies => memory.tiers().iter().any(|tier| tier.latency > SimTime::ZERO),
             Ideal::NoFixedTimes => self.runtime().has_fixed_times(),
             Ideal::FullReach => self.runtime().tiers_with_reaches().next().is_some(),
-            Ideal::DirectReads => self.runtime().serial_tiers().next().is_some(),
+            Ideal::DirectReads => {
+                let runtime = self.runtime();
+                runtime.serial_tiers().chain(runtime.staged_tiers()).next().is_some()
+            }
             Ideal::BoundLayout => memory.tiers().len() > 1,
             Ideal::AmpleHbm => memory.tiers()[0].capacity < self.stored_at_the_end(),
             Ideal::SingleTokens => self.shape().page_size != PageSize::TOKEN && has_kv,

@@ -60,7 +60,7 @@ impl Scenario {
         let model = LanguageModel::new(&model_config)?.of_rank(ranks);
         let memory = MemorySystem::new(&memory_config.of_rank(ranks))?;
         let runtime = Runtime::new(&runtime_config, &memory)?;
-        let memory = memory.with_kernels(runtime.tiers_with_reaches());
+        let memory = memory.with_kernels(runtime.tiers_with_reaches()).with_buffers(runtime.buffers());
         config.model = Reference::Inline(model_config);
         config.memory = Reference::Inline(memory_config);
         config.runtime = Reference::Inline(runtime_config);
@@ -107,7 +107,8 @@ impl Scenario {
         if let Reference::Inline(memory) = &scenario.resolved.memory {
             let ranks = scenario.resolved.runtime.inline().map_or(1, RuntimeConfig::rank_count);
             let memory = MemorySystem::channel_by_channel(&memory.of_rank(ranks))?;
-            scenario.memory = memory.with_kernels(scenario.runtime.tiers_with_reaches());
+            let runtime = &scenario.runtime;
+            scenario.memory = memory.with_kernels(runtime.tiers_with_reaches()).with_buffers(runtime.buffers());
         }
         Ok(scenario)
     }

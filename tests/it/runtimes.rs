@@ -6,7 +6,7 @@ use crate::common::runs::*;
 use proptest::prelude::*;
 use serde_json::Value;
 use tiersim::config::Reference;
-use tiersim::memory::Arbitration;
+use tiersim::memory::{Arbitration, TransferClass};
 use tiersim::simulation::{Fields, Scenario, ScenarioConfig};
 use tiersim::strategy::{InitializationKind, MigrationKind, PlacementKind, Strategy as Parts};
 use tiersim::units::{Bytes, SimTime};
@@ -160,6 +160,51 @@ fn a_serial_read_of_kv_waits_for_its_write_too() {
     assert!(close(found[1].0, 3.0 + 8.0 + 1.0), "{found:?}");
 }
 
+fn staged(buffer: u64) -> RuntimeConfig {
+    let way = ReadsConfig::Staged { buffer: Bytes::new(buffer), ahead: 0 };
+    RuntimeConfig { reads: [("external".to_owned(), way)].into(), ..RuntimeConfig::default() }
+}
+
+#[test]
+fn a_staged_tier_is_copied_and_read_from_hbm() {
+    // Attention: 1 MB of 2 is copied in 4 us, then 2 MB are read from HBM in 2 us. Mlp: 8 us and 2.
+    let config = small(1, (2_000_000, 2_000_000), 0, 1_000_000 + 5_000, 0, 2);
+    let (outcome, keep) = simulate(&with(config.clone(), staged(5_000)));
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    for step in &keep.steps {
+        assert!(close(step.latency.as_ns(), 6_000.0 + 10_000.0), "{step:?}");
+        // The bound: 1 MB on HBM, the rest read after it.
+        assert!(close(step.bound.as_ns(), 13_000.0), "{step:?}");
+    }
+    assert_eq!(keep.bytes(TransferClass::Stage), 2 * 3_000_000);
+    assert_eq!(keep.bytes(TransferClass::WeightRead), 2 * 4_000_000);
+    // Kernels reach half of HBM's bandwidth; the copy is none.
+    let reaches = vec![weights(0.5)];
+    let found = steps(&with(config.clone(), RuntimeConfig { reaches, ..staged(5_000) }));
+    assert!(close(found[0].0, 4.0 + 4.0 + 8.0 + 4.0), "{found:?}");
+    // A summary shows the class only where it is used.
+    let summary = |config: &ScenarioConfig| {
+        let scenario = Scenario::new(config.clone()).unwrap();
+        let mut recorder = tiersim::metrics::Recorder::new(&scenario);
+        let outcome = tiersim::simulation::run(&scenario, &mut recorder).unwrap();
+        serde_json::to_value(recorder.finish(&scenario, &outcome).summary).unwrap()
+    };
+    let (with_copies, without) = (summary(&with(config.clone(), staged(5_000))), summary(&config));
+    assert_eq!(with_copies["transfers"]["Stage"]["bytes"]["hbm"].as_u64(), Some(6_000_000));
+    assert_eq!(with_copies["lanes"]["hbm.bus"]["bytes_by_class"]["Stage"].as_u64(), Some(6_000_000));
+    assert_eq!(with_copies["capacity_bytes"]["hbm"].as_u64(), Some(1_000_000));
+    assert!(!without.to_string().contains("Stage\""));
+    let refused = |runtime: RuntimeConfig| Scenario::new(with(config.clone(), runtime)).unwrap_err().to_string();
+    let message = refused(staged(1 << 40));
+    assert!(message.contains("reads.external.buffer") && message.contains("write less"), "{message}");
+    let ahead = ReadsConfig::Staged { buffer: Bytes::new(1), ahead: 2 };
+    let message = refused(RuntimeConfig { reads: [("external".to_owned(), ahead)].into(), ..staged(1) });
+    assert!(message.contains("reads.external.ahead: 2") && message.contains("write 0"), "{message}");
+    let on_copy = ReachConfig { tier: Some("external".to_owned()), ..weights(0.5) };
+    let message = refused(RuntimeConfig { reaches: vec![on_copy], ..staged(1) });
+    assert!(message.contains("reaches[0].tier") && message.contains("copied"), "{message}");
+}
+
 /// Llama-3-70B in BF16 (139 GB, of which 56.9 GB do not fit) on a GH200: HBM at 3615 GB/s, LPDDR5X
 /// over a link of 375 GB/s.
 #[test]
@@ -170,8 +215,12 @@ fn seventy_billion_parameters_on_a_gh200() {
     tiers[1].link_mut().unwrap().read = bandwidth(375);
     let milliseconds = |config: &ScenarioConfig| steps(config)[0].1 / 1000.0;
     assert!((milliseconds(&config) - 151.7).abs() < 0.1);
-    let (latency, bound) = steps(&with(config, serial("external")))[0];
+    let (latency, bound) = steps(&with(config.clone(), serial("external")))[0];
     assert!((bound / 1000.0 - 174.4).abs() < 0.1 && (latency / 1000.0 - 174.4).abs() < 0.1, "{latency} {bound}");
+    // Copied first: 56.9 GB over the link in 151.7 ms, then 139 GB from HBM in 38.5.
+    memory(&mut config).tiers[0].capacity = Bytes::new(82_100_000_000 + 2_000_000_000);
+    let (latency, bound) = steps(&with(config, staged(2_000_000_000)))[0];
+    assert!((latency / 1000.0 - 190.2).abs() < 0.1 && bound <= latency, "{latency} {bound}");
 }
 
 #[test]
@@ -369,11 +418,16 @@ prop_compose! {
         per_sequence in prop_oneof![Just(0u64), 0u64..1_000],
         per_step in prop_oneof![Just(0u64), 0u64..100_000],
         reaches in prop::collection::vec(rule(), 0..5),
-        is_serial in prop::array::uniform2(any::<bool>()),
+        ways in prop::array::uniform2(0u8..3),
         ranks in prop_oneof![Just(1u32), 1u32..4],
     ) -> RuntimeConfig {
-        let reads = ["external", "third"].into_iter().zip(is_serial).filter(|(_, serial)| *serial);
-        let reads = reads.map(|(tier, _)| (tier.to_owned(), ReadsConfig::Serial)).collect();
+        let way = |way: u8| match way {
+            0 => ReadsConfig::Direct,
+            1 => ReadsConfig::Serial,
+            _ => ReadsConfig::Staged { buffer: Bytes::new(1_000), ahead: 0 },
+        };
+        let reads = ["external", "third"].into_iter().zip(ways.map(way));
+        let reads = reads.map(|(tier, way)| (tier.to_owned(), way)).collect();
         let ranks = Some(RanksConfig { count: ranks, all_reduce: SimTime::from_ps(1_000) });
         let [per_stage, per_sequence, per_step] = [per_stage, per_sequence, per_step].map(SimTime::from_ps);
         RuntimeConfig { per_stage, per_sequence, per_step, reaches, reads, ranks, ..RuntimeConfig::default() }
@@ -428,7 +482,9 @@ proptest! {
             runtime.reaches.iter_mut().for_each(|rule| rule.tier = None);
         }
         let names = ["external", "third"];
-        names.iter().skip(tiers - 1).for_each(|name| drop(runtime.reads.remove(*name)));
+        names.iter().skip(tiers - 1).for_each(|name| {
+            runtime.reads.remove(*name);
+        });
         let Ok(scenario) = Scenario::new(with(config, runtime)) else { return Ok(()) };
         let mut keep = Keep::default();
         // A layout may not fit, or memory may run out: what was simulated counts.

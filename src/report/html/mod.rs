@@ -92,7 +92,7 @@ fn rendered(page: &Page<'_>, explainable: bool) -> Result<Artifact, ReportError>
         script: SCRIPT,
         script_hash: SCRIPT_HASH,
         data: self::data(&data)?,
-        classes: TransferClass::ALL.map(|class| (class.index(), class.name())),
+        classes: classes(page),
         several: groups.len() > 1,
         // One run's configuration is shown; those of many are folded, as they would fill the page.
         open: runs == 1,
@@ -100,6 +100,15 @@ fn rendered(page: &Page<'_>, explainable: bool) -> Result<Artifact, ReportError>
         groups,
     };
     Ok(Artifact::new(NAME, view.render().map_err(failed)?))
+}
+
+/// The classes of transfers that a page has a key for.
+fn classes(page: &Page<'_>) -> Vec<(usize, &'static str)> {
+    let mut runs = page.groups.iter().flat_map(|group| group.runs);
+    let copies = TransferClass::Stage.name();
+    let copied = runs.any(|run| run.run.summary.transfers.get(copies).is_some());
+    let shown = TransferClass::ALL.into_iter().filter(|class| class.is_shown(copied));
+    shown.map(|class| (class.index(), class.name())).collect()
 }
 
 /// What the page's script draws, as JSON.
@@ -143,7 +152,7 @@ struct PageView<'a> {
     script: &'static str,
     script_hash: &'static str,
     data: String,
-    classes: [(usize, &'static str); TransferClass::COUNT],
+    classes: Vec<(usize, &'static str)>,
     several: bool,
     open: bool,
     explainable: bool,

@@ -10,10 +10,27 @@ use crate::workload::Workload;
 /// What a transfer is for, when it comes back.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Purpose {
-    Read { stage: StageId, tier: TierId },
-    Write { region: RegionId, token: Token, tier: TierId },
-    Update { region: RegionId, tier: TierId },
-    Move { slot: u32 },
+    Read {
+        stage: StageId,
+        tier: TierId,
+    },
+    /// Copies what a stage reads of a tier into a buffer on the first tier.
+    Copy {
+        stage: StageId,
+        tier: TierId,
+    },
+    Write {
+        region: RegionId,
+        token: Token,
+        tier: TierId,
+    },
+    Update {
+        region: RegionId,
+        tier: TierId,
+    },
+    Move {
+        slot: u32,
+    },
 }
 
 impl<P: Probe, W: Workload> Owner<Purpose> for Run<'_, P, W> {
@@ -30,6 +47,10 @@ impl<P: Probe, W: Workload> Owner<Purpose> for Run<'_, P, W> {
                 self.measured.arrived(stage, tier, now);
                 self.reads.complete(stage, transfer.id);
                 Ends { source: Some(tier), destination: None }
+            }
+            Purpose::Copy { stage, tier } => {
+                self.reads.complete(stage, transfer.id);
+                Ends { source: Some(tier), destination: Some(TierId::HBM) }
             }
             Purpose::Write { region, token, tier } => {
                 self.end_write(machine, region, token, tier);
@@ -73,7 +94,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
             .fabric()
             .in_progress()
             .filter_map(|read| match read.tag {
-                Purpose::Read { stage: of, tier } if of == stage => Some((
+                Purpose::Read { stage: of, tier } | Purpose::Copy { stage: of, tier } if of == stage => Some((
                     tier,
                     Waiting {
                         read: (read.id.number(), read.part),

@@ -2,6 +2,7 @@
 
 use super::Run;
 use super::completions::Purpose;
+use super::turns::{Deferred, Turn};
 use super::writes::HeldRead;
 use crate::memory::{Machine, Path, Pattern, PerTier, Reach, Request, TierId, TransferClass, TransferId, Urgency};
 use crate::simulation::probe::{Ends, Probe};
@@ -127,15 +128,14 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
             while let Some(transfer) = self.reads.early[id].pop() {
                 machine.raise_urgency(transfer);
             }
-        } else {
+        } else if self.scenario.runtime().staged_tiers().next().is_none() {
             self.read_weights(machine, id, Urgency::Due);
+        } else {
+            // They wait for the copies of the stage.
+            self.reads.next = id.next();
+            self.defer_in_place(id);
         }
-        for tier in self.scenario.runtime().serial_tiers() {
-            let bytes = self.reads.weights[id][tier];
-            if bytes > Bytes::ZERO {
-                self.turns.defer_weights(tier, bytes, self.reads.weights_reach(id, tier));
-            }
-        }
+        self.defer_weights(machine, id);
         let read = &mut self.totals.read[stage.label];
         for (tier, bytes) in self.reads.weights[id].iter() {
             read[tier] += *bytes;
@@ -148,11 +148,40 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         kv
     }
 
+    /// Defers the weights of the present stage that are read in place when its copies have arrived.
+    fn defer_in_place(&mut self, id: StageId) {
+        let runtime = self.scenario.runtime();
+        for tier in self.system.tier_ids().filter(|tier| !runtime.is_serial(*tier) && !runtime.is_staged(*tier)) {
+            let (bytes, reach) = (self.reads.weights[id][tier], self.reads.weights_reach(id, tier));
+            if bytes > Bytes::ZERO {
+                self.turns.defer(Turn::Copied, Deferred::weights(tier, bytes, reach, None));
+            }
+        }
+    }
+
+    /// Copies or defers the weights of the present stage that are not read in place at once.
+    fn defer_weights(&mut self, machine: &mut Machine<Purpose>, id: StageId) {
+        let runtime = self.scenario.runtime();
+        for tier in runtime.staged_tiers() {
+            let (bytes, reach) = (self.reads.weights[id][tier], self.reads.weights_reach(id, tier));
+            if bytes > Bytes::ZERO {
+                self.stage_read(machine, id, Deferred::weights(TierId::HBM, bytes, reach, Some(tier)), 0);
+            }
+        }
+        for tier in runtime.serial_tiers() {
+            let (bytes, reach) = (self.reads.weights[id][tier], self.reads.weights_reach(id, tier));
+            if bytes > Bytes::ZERO {
+                self.turns.defer(Turn::After(tier), Deferred::weights(tier, bytes, reach, None));
+            }
+        }
+    }
+
     fn read_weights(&mut self, machine: &mut Machine<Purpose>, stage: StageId, urgency: Urgency) {
         debug_assert_eq!(stage, self.reads.next);
         self.reads.next = stage.next();
         for (tier, &bytes) in self.reads.weights[stage].iter() {
-            if bytes == Bytes::ZERO || self.scenario.runtime().is_serial(tier) {
+            let runtime = self.scenario.runtime();
+            if bytes == Bytes::ZERO || runtime.is_serial(tier) || runtime.is_staged(tier) {
                 continue;
             }
             let transfer = machine.issue(Request {
@@ -197,9 +226,18 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
             self.totals.read[stage.label][tier] += kv.bytes;
             self.measured.read[tier] += kv.bytes;
             let granule = self.paging.granule_of(self.system, tier, kv.page_bytes, (kv.bytes, kv.runs));
-            let reach = self.scenario.runtime().kv_reach(tier, kv.bytes);
-            if self.scenario.runtime().is_serial(tier) {
-                self.turns.defer_kv(tier, kv.bytes, granule, reach);
+            let runtime = self.scenario.runtime();
+            let reach = runtime.kv_reach(runtime.read_from(tier), kv.bytes);
+            let (class, bytes) = (TransferClass::KvRead, kv.bytes);
+            if runtime.is_staged(tier) {
+                let read = Deferred { class, tier: TierId::HBM, copied_from: Some(tier), bytes, granule, reach };
+                self.stage_read(machine, id, read, kv.writes);
+                continue;
+            }
+            let is_staging = runtime.staged_tiers().next().is_some();
+            if runtime.is_serial(tier) || is_staging {
+                let turn = if runtime.is_serial(tier) { Turn::After(tier) } else { Turn::Copied };
+                self.turns.defer(turn, Deferred { class, tier, copied_from: None, bytes, granule, reach });
                 if kv.writes > 0 {
                     self.writes.hold(tier, HeldRead { transfer: None, writes: kv.writes });
                 }
@@ -324,7 +362,7 @@ fn weight_reaches(
     }
     PerTier::from_fn(tiers, |tier| {
         let on_tier: Vec<_> = pieces.iter().map(|(format, reads)| (*format, reads[tier])).collect();
-        runtime.weights_reach(tier, &on_tier)
+        runtime.weights_reach(runtime.read_from(tier), &on_tier)
     })
 }
 

@@ -25,7 +25,8 @@ use std::cmp::Reverse;
 /// on HBM is worth `k c` times the reads that fall on it.
 ///
 /// Where external memory is read after HBM (`reads: Serial`), a stage takes `u / BW_hbm + (E - k u)
-/// / BW_ext`, and a unit on HBM saves `k / BW_ext - 1 / BW_hbm`.
+/// / BW_ext`, and a unit on HBM saves `k / BW_ext - 1 / BW_hbm`. Where it is copied into a buffer
+/// on HBM first, it takes no less.
 ///
 /// Computed in floats of 53 bits, whose error is below 10^-12 of a step. O(stages + KV regions) a
 /// step.
@@ -147,7 +148,7 @@ impl Knapsack {
             roofline,
             overlap,
             // Reads of one stage may overlap those of others then, so their sum is no bound.
-            serial: runtime.is_serial(EXTERNAL) && !overlap,
+            serial: (runtime.is_serial(EXTERNAL) || runtime.is_staged(EXTERNAL)) && !overlap,
             reads: vec![Reads::default(); stages.len()],
             relief: vec![1.0; stages.len()],
             most_relief: 1.0,

@@ -1,8 +1,8 @@
 //! What a runtime cannot be.
 
-use super::config::{BySize, ReachClass, ReachConfig, RuntimeConfig};
+use super::config::{BySize, ReachClass, ReachConfig, ReadsConfig, RuntimeConfig};
 use crate::config::{NameError, check_name, did_you_mean};
-use crate::memory::Reach;
+use crate::memory::{MemorySystem, Reach, TierId};
 use crate::units::{Bytes, SimTime};
 use thiserror::Error;
 
@@ -35,6 +35,22 @@ pub enum RuntimeError {
     Order { field: String, size: Bytes, before: Bytes },
     #[error("reads: '{name}' is the first tier, which is always read in place, at once: leave it out")]
     FirstTier { name: String },
+    #[error("reads.{name}.ahead: {ahead}: only copies of the present stage can be simulated: write 0")]
+    Ahead { name: String, ahead: u32 },
+    #[error(
+        "reads.{name}.buffer: {} of buffers leave no room on '{first}', which holds {}: write less",
+        buffer.rounded(),
+        capacity.rounded()
+    )]
+    Buffer { name: String, buffer: Bytes, first: String, capacity: Bytes },
+    #[error(
+        "reads.{name}: '{hashed}' has hashed pages, but copies are spread evenly over channels: use interleaving: Striped"
+    )]
+    Hashed { name: String, hashed: String },
+    #[error(
+        "{field}: '{name}' is copied into a buffer (reads), not read by kernels: leave the rule out, or name the first tier"
+    )]
+    Copied { field: String, name: String },
     #[error("ranks.count: {0} chips: write from 1 to {MAX_RANKS}")]
     Ranks(u32),
     #[error("{field}: the KV has no format in a runtime: leave it out, or write class: Weights")]
@@ -64,6 +80,13 @@ impl RuntimeConfig {
         }
         if let Some(count) = self.ranks.map(|ranks| ranks.count).filter(|count| !(1..=MAX_RANKS).contains(count)) {
             return Err(RuntimeError::Ranks(count));
+        }
+        for (name, way) in &self.reads {
+            if let ReadsConfig::Staged { ahead, .. } = *way
+                && ahead > 0
+            {
+                return Err(RuntimeError::Ahead { name: name.clone(), ahead });
+            }
         }
         check_count("reaches", self.reaches.len())?;
         self.reaches.iter().enumerate().try_for_each(|(index, rule)| check_rule(index, rule))
@@ -99,4 +122,20 @@ fn check_rule(index: usize, rule: &ReachConfig) -> Result<(), RuntimeError> {
         }
     }
     Ok(())
+}
+
+/// The tier of that name; `field` is where it is named.
+pub(super) fn tier_named(
+    name: &str,
+    system: &MemorySystem,
+    field: impl Fn() -> String,
+) -> Result<TierId, RuntimeError> {
+    system.tier_ids().zip(system.tiers()).find(|(_, tier)| tier.name == name).map(|(id, _)| id).ok_or_else(|| {
+        RuntimeError::Tier {
+            field: field(),
+            name: name.to_owned(),
+            memory: system.name().to_owned(),
+            known: system.tiers().iter().map(|tier| tier.name.as_str()).collect::<Vec<_>>().join(", "),
+        }
+    })
 }

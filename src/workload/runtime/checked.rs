@@ -1,8 +1,9 @@
 //! A runtime on a memory system, checked: what the engine and the bounds ask of it.
 
-use super::check::RuntimeError;
-use super::config::{ReachClass, ReadsConfig, RuntimeConfig};
+use super::check::{RuntimeError, tier_named};
+use super::config::{ReachClass, RuntimeConfig};
 use super::curve::{Curve, reach};
+use super::reads::Reads;
 use crate::memory::{MemorySystem, PerTier, Reach, TierId};
 use crate::units::{Bytes, SimTime};
 use crate::workload::{Amount, Format, Stage, StageLabel};
@@ -19,8 +20,7 @@ pub struct Runtime {
     /// In each attention and mlp stage.
     all_reduce: SimTime,
     reaches: PerTier<TierReaches>,
-    /// The tiers that are read when all faster ones have been.
-    serial: Vec<TierId>,
+    reads: Reads,
 }
 
 /// The rules that hold on a tier.
@@ -51,18 +51,7 @@ impl Runtime {
                 ReachClass::Kv => {}
             }
         }
-        let mut serial = Vec::new();
-        for (name, way) in &config.reads {
-            let tier = tier_named(name, system, || "reads".to_owned())?;
-            match way {
-                ReadsConfig::Direct => {}
-                ReadsConfig::Serial if tier == TierId::HBM => {
-                    return Err(RuntimeError::FirstTier { name: name.clone() });
-                }
-                ReadsConfig::Serial => serial.push(tier),
-            }
-        }
-        serial.sort_unstable();
+        let reads = Reads::new(config, system)?;
         let ranks = config.ranks.filter(|ranks| ranks.count > 1);
         Ok(Self {
             per_stage: config.per_stage,
@@ -70,7 +59,7 @@ impl Runtime {
             per_step: config.per_step,
             all_reduce: ranks.map_or(SimTime::ZERO, |ranks| ranks.all_reduce),
             reaches,
-            serial,
+            reads,
         })
     }
 
@@ -83,7 +72,7 @@ impl Runtime {
             per_step: SimTime::ZERO,
             all_reduce: SimTime::ZERO,
             reaches: PerTier::from_fn(tiers, |_| TierReaches::default()),
-            serial: Vec::new(),
+            reads: Reads::default(),
         }
     }
 
@@ -100,13 +89,36 @@ impl Runtime {
 
     /// The tiers of which a stage begins to read when it has read all faster ones, the fastest first.
     pub fn serial_tiers(&self) -> impl Iterator<Item = TierId> + '_ {
-        self.serial.iter().copied()
+        self.reads.serial.iter().copied()
+    }
+
+    /// The tiers that are copied into a buffer on the first tier, the fastest first.
+    pub fn staged_tiers(&self) -> impl Iterator<Item = TierId> + '_ {
+        self.reads.staged.iter().copied()
+    }
+
+    /// Whether `tier` is copied into a buffer on the first tier.
+    #[must_use]
+    pub fn is_staged(&self, tier: TierId) -> bool {
+        self.reads.staged.contains(&tier)
+    }
+
+    /// The room that buffers take on the first tier.
+    #[must_use]
+    pub fn buffers(&self) -> Bytes {
+        self.reads.buffers
+    }
+
+    /// The tier from which kernels read what lies on `tier`.
+    #[must_use]
+    pub fn read_from(&self, tier: TierId) -> TierId {
+        if self.is_staged(tier) { TierId::HBM } else { tier }
     }
 
     /// Whether a stage begins to read `tier` when it has read all faster ones.
     #[must_use]
     pub fn is_serial(&self, tier: TierId) -> bool {
-        self.serial.contains(&tier)
+        self.reads.serial.contains(&tier)
     }
 
     /// Whether stages or steps take fixed times.
@@ -202,15 +214,4 @@ impl Runtime {
         let matches = |rule: &&(Option<Format>, Curve)| rule.0.is_none() || rule.0 == format;
         self.reaches[tier].weights.iter().find(matches).map(|(_, curve)| curve)
     }
-}
-
-fn tier_named(name: &str, system: &MemorySystem, field: impl Fn() -> String) -> Result<TierId, RuntimeError> {
-    system.tier_ids().zip(system.tiers()).find(|(_, tier)| tier.name == name).map(|(id, _)| id).ok_or_else(|| {
-        RuntimeError::Tier {
-            field: field(),
-            name: name.to_owned(),
-            memory: system.name().to_owned(),
-            known: system.tiers().iter().map(|tier| tier.name.as_str()).collect::<Vec<_>>().join(", "),
-        }
-    })
 }

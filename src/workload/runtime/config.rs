@@ -96,6 +96,17 @@ pub enum ReadsConfig {
     Direct,
     /// In place, one tier after another: a stage reads this tier when it has read all faster ones.
     Serial,
+    /// Copied into a buffer on the first tier, and read from there. A stage waits until its own
+    /// copies have arrived, and then reads all that it needs from the first tier.
+    Staged {
+        /// The room that the buffer takes on the first tier. What does not fit at once is copied in
+        /// rounds, which takes as long.
+        #[serde(deserialize_with = "crate::config::not_zero")]
+        buffer: Bytes,
+        /// How many stages early the copies may begin: 0.
+        #[serde(default, deserialize_with = "crate::config::count")]
+        ahead: u32,
+    },
 }
 
 /// The reads that a reach is of.

@@ -5,6 +5,7 @@ mod checked;
 mod config;
 mod curve;
 mod notes;
+mod reads;
 
 pub use check::RuntimeError;
 pub use checked::Runtime;

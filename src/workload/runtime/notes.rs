@@ -27,6 +27,8 @@ impl RuntimeConfig {
         parts.extend(self.reaches.iter().map(ReachConfig::described));
         let serial = self.reads.iter().filter(|(_, way)| **way == ReadsConfig::Serial);
         parts.extend(serial.map(|(tier, _)| format!("{tier} read after the faster tiers")));
+        let staged = self.reads.iter().filter(|(_, way)| matches!(way, ReadsConfig::Staged { .. }));
+        parts.extend(staged.map(|(tier, _)| format!("{tier} copied into a buffer")));
         parts.extend(self.compute.map(|rate| rate.to_string()));
         if parts.is_empty() { "no software or kernel costs".to_owned() } else { parts.join(", ") }
     }

@@ -203,7 +203,7 @@ impl Draft {
         let (source, destination) = match self.class {
             TransferClass::WeightRead | TransferClass::KvRead => (Some(first), None),
             TransferClass::KvWrite => (None, Some(first)),
-            TransferClass::MigrateIn => (Some(slower), Some(faster)),
+            TransferClass::MigrateIn | TransferClass::Stage => (Some(slower), Some(faster)),
             TransferClass::MigrateOut => (Some(faster), Some(slower)),
         };
         let mut planned = transfer(system, self.class, source, destination);
