@@ -173,8 +173,8 @@ fn a_staged_tier_is_copied_and_read_from_hbm() {
     assert!(outcome.error.is_none(), "{:?}", outcome.error);
     for step in &keep.steps {
         assert!(close(step.latency.as_ns(), 6_000.0 + 10_000.0), "{step:?}");
-        // The bound: 1 MB on HBM, the rest read after it.
-        assert!(close(step.bound.as_ns(), 13_000.0), "{step:?}");
+        // No placement copies less than what HBM cannot hold.
+        assert!(close(step.bound.as_ns(), 16_000.0), "{step:?}");
     }
     assert_eq!(keep.bytes(TransferClass::Stage), 2 * 3_000_000);
     assert_eq!(keep.bytes(TransferClass::WeightRead), 2 * 4_000_000);
@@ -220,7 +220,7 @@ fn seventy_billion_parameters_on_a_gh200() {
     // Copied first: 56.9 GB over the link in 151.7 ms, then 139 GB from HBM in 38.5.
     memory(&mut config).tiers[0].capacity = Bytes::new(82_100_000_000 + 2_000_000_000);
     let (latency, bound) = steps(&with(config, staged(2_000_000_000)))[0];
-    assert!((latency / 1000.0 - 190.2).abs() < 0.1 && bound <= latency, "{latency} {bound}");
+    assert!((latency / 1000.0 - 190.2).abs() < 0.1 && close(bound, latency), "{latency} {bound}");
 }
 
 #[test]
