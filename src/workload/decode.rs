@@ -107,7 +107,7 @@ pub fn stages(model: &LanguageModel, regions: &Regions, sequences: &[SequenceId]
             reads.push(Read { region, amount: Amount::Evenly(piece.read_at(sequences.len() as u32)) });
         }
         let attends = of.layer.filter(|_| of.attends);
-        let state: Vec<RegionId> = attends.map_or_else(Vec::new, |layer| {
+        let state: Vec<RegionId> = of.state_of().map_or_else(Vec::new, |layer| {
             sequences.iter().filter_map(|sequence| regions.state_of(*sequence, layer)).collect()
         });
         reads.extend(state.iter().map(|&region| Read { region, amount: Amount::Whole }));

@@ -97,7 +97,7 @@ impl Regions {
                 let contents = Contents::Weights { stage: stage.label, weights };
                 regions.all.push(Region { layer: stage.layer, contents });
             }
-            if let Some(layer) = stage.layer.filter(|_| stage.attends) {
+            if let Some(layer) = stage.state_of() {
                 regions.push_state(layer, model.kv()[layer].state, sequences);
             }
         }

@@ -98,6 +98,13 @@ pub struct ModelStage {
 }
 
 impl ModelStage {
+    /// The layer whose state it reads and writes, if that keeps any: the one that it is the
+    /// attention of, whether there is KV or not.
+    #[must_use]
+    pub fn state_of(&self) -> Option<LayerId> {
+        self.layer.filter(|_| self.label == StageLabel::Attention)
+    }
+
     /// What its weights occupy.
     #[must_use]
     pub fn stored(&self) -> Bytes {

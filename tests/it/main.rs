@@ -7,6 +7,7 @@
 mod common;
 
 mod architecture;
+mod attention;
 mod caches;
 mod calibration;
 mod cancel;
