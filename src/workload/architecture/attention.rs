@@ -126,7 +126,8 @@ fn of_latent(config: &LatentConfig, hidden: u128) -> Attention {
     ]);
     let mut attention = Attention {
         kv_elements: elements(latent),
-        // Scores against the latent vector and the rotated part; the weighted sum of latent vectors.
+        // Scores against the latent vector and the rotated part; the weighted sum of latent
+        // vectors.
         flop_per_token: 2.0 * f64::from(heads) * (latent as f64 + f64::from(rank)),
         ..Attention::default()
     };
