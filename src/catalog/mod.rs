@@ -134,6 +134,7 @@ pub const RUNTIMES: &[Shipped] = shipped! {
     "gpt-fast/a100" => "models/runtimes/gpt-fast/a100.ron",
     "vllm/any" => "models/runtimes/vllm/any.ron",
     "vllm/a100" => "models/runtimes/vllm/a100.ron",
+    "vllm/gh200" => "models/runtimes/vllm/gh200.ron",
     "vllm/h100-sxm" => "models/runtimes/vllm/h100-sxm.ron",
     "vllm/h200-sxm" => "models/runtimes/vllm/h200-sxm.ron",
     "vllm/rtx4090" => "models/runtimes/vllm/rtx4090.ron",

@@ -100,8 +100,8 @@ pub(super) fn cases(files: &[PathBuf]) -> Result<Vec<Case>, CliError> {
 }
 
 fn title(args: &ValidateArgs, accuracy: &Accuracy) -> String {
-    let costs = if args.ideal { "ideal costs" } else { "the costs of each runtime" };
-    format!("{} measured cases and their simulated times, {costs}", accuracy.cases.len())
+    let costs = if args.ideal { "ideal costs" } else { "their runtimes' costs" };
+    format!("{} measured cases, simulated with {costs}", accuracy.cases.len())
 }
 
 /// The points of each group, in the order of the groups in tables.

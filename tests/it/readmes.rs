@@ -116,6 +116,11 @@ fn strategies() {
 }
 
 #[test]
+fn validation() {
+    check("src/validation/README.md");
+}
+
+#[test]
 fn reports() {
     check("src/report/README.md");
 }

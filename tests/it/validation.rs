@@ -5,6 +5,9 @@ use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use std::process::Output;
+use tiersim::catalog;
+use tiersim::runs::{Cancel, Resources, Silent};
+use tiersim::validation::{self, Accuracy, Case, CaseFile, Checked, Metric, Use};
 
 const HEADING: &str =
     "case,group,memory,runtime,model,set,prefill_tokens,decode_tokens,batch,metric,measured,unit,source,use";
@@ -128,4 +131,39 @@ fn bad_rows_are_refused_with_their_place() {
     let output = tiersim(folder.path(), &["validate", "nowhere.csv"]).output().unwrap();
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(2) && message.contains("cannot read 'nowhere.csv'"), "{message}");
+}
+
+/// The steps of shipped cases that nothing was fitted on, at batch 1 on one tier: the errors that
+/// README.md promises.
+#[test]
+fn shipped_runtimes_hold_on_cases_that_they_were_not_fitted_on() {
+    let files: Vec<CaseFile> = catalog::CASES.iter().map(CaseFile::shipped).collect();
+    let mut cases = validation::read(&files).unwrap();
+    let on_several_tiers = |case: &Case| case.group.contains("-ngl") || case.group.contains("host");
+    cases.retain(|case| {
+        case.usage == Use::Check && case.batch == 1 && case.measured.metric != Metric::Kernel && !on_several_tiers(case)
+    });
+    assert!(cases.len() >= 40, "{}", cases.len());
+    let simulated =
+        validation::validate(Checked::new(cases).unwrap(), Resources::new(None, None), &Cancel::new(false), &Silent);
+    let accuracy = Accuracy::new(&simulated.unwrap());
+    assert!(accuracy.failed.is_empty(), "{:?}", accuracy.failed);
+    let all = &accuracy.overall["all"];
+    assert!(all.mean_abs_error <= 0.06, "{all:?}");
+    let spark = &accuracy.groups["DGX Spark llama.cpp dense"];
+    assert!(spark.mean_abs_error <= 0.05, "{spark:?}");
+}
+
+/// Every file of cases in the source tree is shipped, and its cases are valid.
+#[test]
+fn every_file_of_cases_is_shipped() {
+    let mut files: Vec<String> = fs::read_dir("models/validation")
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|name| name.ends_with(".csv"))
+        .collect();
+    files.sort();
+    let mut shipped: Vec<String> = catalog::CASES.iter().map(|file| format!("{}.csv", file.name)).collect();
+    shipped.sort();
+    assert_eq!(files, shipped);
 }
