@@ -28,7 +28,7 @@ mod written;
 
 use crate::config::{ConfigError, did_you_mean};
 use crate::workload::{Format, ModelConfig};
-use families::{Reader, known, reader};
+use families::{Reader, inner_defaults, known, reader};
 use fields::Fields;
 use json::Document;
 use names::{HARMLESS, PREDICTORS, TOWERS};
@@ -125,6 +125,11 @@ fn draft<'a>(document: &'a Document<'_>, notes: &'a Notes) -> Result<(Draft, Fie
     }
     let fields = text.as_ref().unwrap_or(&root);
     let (name, reader) = family(fields, &root)?;
+    // An inner object leaves out what is as in its class.
+    let fields = &match &text {
+        Some(text) => text.assuming(inner_defaults(&name)),
+        None => root.assuming(&[]),
+    };
     let mut draft = match reader {
         Reader::Shaped(shape) => shape.read(fields)?,
         Reader::Own(read) => read(fields)?,

@@ -5,6 +5,7 @@
 //! that an architecture cannot express are listed with the reason, so that the refusal gives it.
 
 mod deepseek;
+mod defaults;
 mod delta;
 mod gemma;
 mod kimi_linear;
@@ -19,6 +20,8 @@ mod nemotron_h;
 mod older;
 mod shapes;
 mod variations;
+
+pub(super) use defaults::inner_defaults;
 
 use super::fields::Fields;
 use super::refusal::Refusal;
@@ -153,6 +156,8 @@ const FAMILIES: &[(&str, Reader)] = &[
     ("arcee ArceeForCausalLM", Shaped(shapes::ARCEE)),
     ("apertus ApertusForCausalLM", Shaped(shapes::APERTUS)),
     ("helium HeliumForCausalLM", Shaped(shapes::HELIUM)),
+    ("afmoe AfmoeForCausalLM", Own(variations::afmoe)),
+    ("cwm CwmForCausalLM", Shaped(shapes::CWM)),
     ("arctic ArcticForCausalLM", Own(variations::arctic)),
     ("grok-1 Grok1ForCausalLM Grok1ModelForCausalLM", Own(variations::grok)),
     (

@@ -17,6 +17,8 @@ const CLASSIC: Shape = Shape { norms: 4, final_bias: true, gated: false, ..LLAMA
 
 pub(super) const MISTRAL: Shape = Shape { windows: Windows::All(4096), ..NO_BIAS };
 pub(super) const MINISTRAL: Shape = Shape { windows: Windows::All(0), ..NO_BIAS };
+/// Windows are in `layer_types`.
+pub(super) const CWM: Shape = Shape { windows: Windows::All(0), ..LLAMA };
 pub(super) const MIXTRAL: Shape = Shape { experts: EXPERTS, ..MINISTRAL };
 
 /// `intermediate_size` counts the gate's and the up-projection's rows together.

@@ -2,11 +2,12 @@
 
 use super::shapes::LLAMA;
 use crate::workload::huggingface::fields::{Fields, Says};
+use crate::workload::huggingface::mixers::Windows;
 use crate::workload::huggingface::mlp::ExpertsShape;
 use crate::workload::huggingface::names::INTERMEDIATE;
 use crate::workload::huggingface::refusal::Refusal;
 use crate::workload::huggingface::shape::{Draft, QkNorm, Shape};
-use crate::workload::{AttentionConfig, MlpConfig};
+use crate::workload::{AttentionConfig, MlpConfig, SlidingConfig};
 
 /// StableLM 2: layer norms with biases; one per layer where both parts run in parallel.
 pub(super) fn stablelm(fields: &Fields<'_>) -> Result<Draft, Refusal> {
@@ -75,6 +76,29 @@ pub(super) fn grok(fields: &Fields<'_>) -> Result<Draft, Refusal> {
             if let MlpConfig::Experts(experts) = &mut layer.mlp {
                 (experts.shared, experts.shared_intermediate) = (1, Some(dense));
             }
+        }
+    }
+    Ok(draft)
+}
+
+/// Trinity: a gate as wide as attention's output, four norms per layer, three layers of four with a
+/// window.
+pub(super) fn afmoe(fields: &Fields<'_>) -> Result<Draft, Refusal> {
+    fields.seen(&["global_attn_every_n_layers", "load_balance_coeff", "num_expert_groups", "num_limited_groups"]);
+    let every = fields.at_least_1(&["global_attn_every_n_layers"])?.unwrap_or(4);
+    let shape = Shape {
+        qk_norm: QkNorm::PerHead(Says::Yes),
+        norms: 4,
+        windows: Windows::Every(every),
+        experts: Some(ExpertsShape::default()),
+        ..LLAMA
+    };
+    let mut draft = shape.read(fields)?;
+    for layer in &mut draft.layers {
+        if let AttentionConfig::Full(heads) | AttentionConfig::Sliding(SlidingConfig { of: heads, .. }) =
+            &mut layer.attention
+        {
+            heads.gate = true;
         }
     }
     Ok(draft)

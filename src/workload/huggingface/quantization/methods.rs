@@ -196,7 +196,14 @@ fn weights_format(weights: &Fields<'_>) -> Result<Format, Refusal> {
         ("float", 8, 32) => Ok(Format::Mxfp8),
         ("float", 4, 16) => Ok(Format::Nvfp4),
         ("float", 4, 32) => Ok(Format::Mxfp4),
-        ("int", bits, group) => integer(weights, "num_bits", bits, group),
+        ("int", bits, group) => {
+            if bits == 4 && weights.flag("symmetric")?.unwrap_or(false) {
+                weights.notes().assumed(
+                    "groups of 4-bit integers are counted with a zero point each, 4 bits, which symmetric ones lack",
+                );
+            }
+            integer(weights, "num_bits", bits, group)
+        }
         (kind, bits, group) => {
             let problem = format!("of {kind} with groups of {group} is a format that is not known: {REMEDY}");
             Err(Refusal::value(weights.path("num_bits"), format!("{bits} bits"), problem))
