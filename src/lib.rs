@@ -16,8 +16,9 @@
 //!   issues its reads on all tiers at its start and ends when all have arrived. The KV write after
 //!   attention is posted: only the next step's read of that token waits for it. The list comes from
 //!   a [`workload`].
-//! * What occupies memory is a *region*: a piece of the weights, or the KV of one sequence in one
-//!   layer, in pages.
+//! * What occupies memory is a *region*: a piece of the weights, the KV of one sequence in one
+//!   layer, in pages, or the state of a recurrent layer. KV that has left its layer's attention
+//!   window is freed.
 //! * A [`strategy`] has three independent parts: the layout at the start (*initialization*), where
 //!   new KV goes (*placement*), and what moves between steps (*migration*).
 //! * *alpha* is HBM's share of the bytes read. Reads are fastest when each tier serves bytes in

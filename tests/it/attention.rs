@@ -8,8 +8,8 @@ use crate::common::properties::cases;
 use crate::common::runs::*;
 use proptest::prelude::*;
 use tiersim::config::{self, Reference};
-use tiersim::memory::{ResidencyKind, TransferClass};
-use tiersim::metrics::Recorder;
+use tiersim::memory::{ResidencyKind, TierConfig, TransferClass};
+use tiersim::metrics::{Recorder, SpanKind, Timeline};
 use tiersim::simulation::{Scenario, ScenarioConfig, run};
 use tiersim::strategy::{BoundKind, InitializationKind, Late, MigrationKind, PlacementKind, Strategy as Parts};
 use tiersim::units::Bytes;
@@ -196,6 +196,14 @@ fn embedding_and_head_have_figures_of_their_own_and_are_no_layers() {
     let alpha = &report.summary.alpha;
     assert_eq!((alpha.head.as_ref().unwrap().mean, alpha.embedding.as_ref().unwrap().mean), (Some(1.0), Some(1.0)));
     assert_eq!(report.histograms.layer_latency.count(), 2 * 4);
+    // A timeline has a span for each.
+    let mut timeline = Timeline::new(&scenario, 1..2);
+    run(&scenario, &mut timeline).unwrap();
+    let spans: Vec<SpanKind> = timeline.spans.iter().map(|span| span.what).collect();
+    let outside = SpanKind::Outside;
+    let layers = [SpanKind::Layer(0), SpanKind::Layer(1)];
+    let step = [outside(StageLabel::Embedding), layers[0], layers[1], outside(StageLabel::Head), SpanKind::Step(1)];
+    assert_eq!(spans, step);
     let labels: Vec<StageLabel> = scenario.model().stages().iter().map(|stage| stage.label).collect();
     assert_eq!((labels[0], labels[labels.len() - 1]), (StageLabel::Embedding, StageLabel::Head));
     // A model in bytes has neither, and its summary says nothing of them.
@@ -265,7 +273,7 @@ proptest! {
     #[test]
     fn what_always_holds(
         strategy in any_strategy(), layers in (1u32..30).prop_flat_map(any_layers),
-        prefill in 0u32..60, decode in 1u32..30, page_tokens in 1u32..5, fill in 5u64..120, inclusive in any::<bool>(),
+        prefill in 0u32..60, decode in 1u32..30, page_tokens in 1u32..5, fill in 5u64..120, (inclusive, third) in any::<(bool, bool)>(),
         (skip, churn, seed) in (0u32..=900, 0u32..=500, any::<u64>()), weight_prefetch in 0u32..3,
     ) {
         let tiny = model(&attentions(&layers, None));
@@ -282,10 +290,14 @@ proptest! {
         let most = checked.stored_weights().get() + held(prefill + decode);
         let mut config = with_model(small(1, (0, 0), 0, most * fill / 100, prefill, decode), tiny);
         let Reference::Inline(memory) = &mut config.memory else { unreachable!() };
+        if third {
+            let middle = TierConfig::new("middle", Bytes::new(most / 4), bandwidth(400));
+            memory.tiers.insert(1, middle);
+        }
         memory.residency = if inclusive { ResidencyKind::Inclusive } else { ResidencyKind::Exclusive };
         (config.page_tokens, config.strategy, config.weight_prefetch) = (page_tokens, strategy, weight_prefetch);
         config.trace = skipping(skip, churn, seed);
-        if page_tokens == 1 && !inclusive {
+        if page_tokens == 1 && !inclusive && !third {
             config.bound = BoundKind::Charged;
         }
         let scenario = Scenario::new(config).unwrap();
@@ -298,7 +310,7 @@ proptest! {
             let least = checked.stored_weights().get() + held(prefill + step);
             // Moves under way hold room at both ends, and what left its window in flight stays until
             // it has arrived.
-            let used = if inclusive { kept.used[1] } else { kept.used.iter().sum() };
+            let used = if inclusive { *kept.used.last().unwrap() } else { kept.used.iter().sum() };
             prop_assert!(used >= least, "{} held of {}", used, least);
             let moves = kept.migrated != (0, 0) || kept.late > 0 || strategy.migration != MigrationKind::None;
             prop_assert!(moves || used == least, "{} held of {}", used, least);

@@ -143,7 +143,7 @@ impl Knapsack {
         let mut items = Vec::new();
         for (index, stage) in stages.iter().enumerate() {
             let mut item = |region, kind, density, costs| {
-                items.push(Item { stage: index, region, kind, density, costs, gain: 1.0 })
+                items.push(Item { stage: index, region, kind, density, costs, gain: 1.0 });
             };
             for piece in &stage.weights {
                 let density = if piece.stored > 0.0 { piece.read / piece.stored } else { 0.0 };
