@@ -241,7 +241,9 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
             let stage_started = self.machine.now();
             self.stage(plan, StageId::new(index), stage)?;
             self.run.append(&mut self.machine, plan.step, stage)?;
-            self.run.update(&mut self.machine, stage);
+            if !stage.updates.is_empty() {
+                self.run.update(&mut self.machine, stage);
+            }
             if !plan.is_last {
                 self.run.migrate(&mut self.machine, stage);
             }
@@ -311,6 +313,7 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
     }
 
     /// Jumps to the next event and handles all that is due at its time; `None` if nothing is.
+    #[inline]
     fn next_instant(&mut self) -> Option<SimTime> {
         let now = self.machine.next_instant(&mut self.run);
         self.run.watch(&self.machine);
@@ -318,6 +321,7 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
     }
 
     /// Gives effect to what was issued at this instant.
+    #[inline]
     fn settle(&mut self) {
         self.machine.settle();
         self.run.watch(&self.machine);

@@ -135,7 +135,9 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
             self.reads.next = id.next();
             self.defer_in_place(id);
         }
-        self.defer_weights(machine, id);
+        if !self.scenario.runtime().reads_all_at_once() {
+            self.defer_weights(machine, id);
+        }
         let read = &mut self.totals.read[stage.label];
         for (tier, bytes) in self.reads.weights[id].iter() {
             read[tier] += *bytes;
@@ -179,9 +181,11 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
     fn read_weights(&mut self, machine: &mut Machine<Purpose>, stage: StageId, urgency: Urgency) {
         debug_assert_eq!(stage, self.reads.next);
         self.reads.next = stage.next();
+        let runtime = self.scenario.runtime();
+        let at_once = runtime.reads_all_at_once();
         for (tier, &bytes) in self.reads.weights[stage].iter() {
-            let runtime = self.scenario.runtime();
-            if bytes == Bytes::ZERO || runtime.is_serial(tier) || runtime.is_staged(tier) {
+            let is_in_turn = !at_once && (runtime.is_serial(tier) || runtime.is_staged(tier));
+            if bytes == Bytes::ZERO || is_in_turn {
                 continue;
             }
             let transfer = machine.issue(Request {
@@ -218,6 +222,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
                 _ => self.gather_kv(machine, of.region),
             };
         }
+        let runtime = self.scenario.runtime();
         for tier in self.system.tier_ids() {
             let kv = self.reads.kv[tier];
             if kv.bytes == Bytes::ZERO {
@@ -226,21 +231,8 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
             self.totals.read[stage.label][tier] += kv.bytes;
             self.measured.read[tier] += kv.bytes;
             let granule = self.paging.granule_of(self.system, tier, kv.page_bytes, (kv.bytes, kv.runs));
-            let runtime = self.scenario.runtime();
             let reach = runtime.kv_reach(runtime.read_from(tier), kv.bytes);
-            let (class, bytes) = (TransferClass::KvRead, kv.bytes);
-            if runtime.is_staged(tier) {
-                let read = Deferred { class, tier: TierId::HBM, copied_from: Some(tier), bytes, granule, reach };
-                self.stage_read(machine, id, read, kv.writes);
-                continue;
-            }
-            let is_staging = runtime.staged_tiers().next().is_some();
-            if runtime.is_serial(tier) || is_staging {
-                let turn = if runtime.is_serial(tier) { Turn::After(tier) } else { Turn::Copied };
-                self.turns.defer(turn, Deferred { class, tier, copied_from: None, bytes, granule, reach });
-                if kv.writes > 0 {
-                    self.writes.hold(tier, HeldRead { transfer: None, writes: kv.writes });
-                }
+            if !runtime.reads_all_at_once() && self.defer_kv(machine, id, tier, (granule, reach)) {
                 continue;
             }
             let parts = self.paging.parts(self.system, tier);
@@ -263,6 +255,35 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
             }
         }
         read
+    }
+
+    /// Copies or defers the KV and state of the present stage on `tier` if they are not read in place
+    /// at once. Returns whether that is so.
+    fn defer_kv(
+        &mut self,
+        machine: &mut Machine<Purpose>,
+        id: StageId,
+        tier: TierId,
+        (granule, reach): (Bytes, Reach),
+    ) -> bool {
+        let runtime = self.scenario.runtime();
+        let KvRead { bytes, writes, .. } = self.reads.kv[tier];
+        let read = Deferred { class: TransferClass::KvRead, tier, copied_from: None, bytes, granule, reach };
+        if runtime.is_staged(tier) {
+            let of_buffer = Deferred { tier: TierId::HBM, copied_from: Some(tier), ..read };
+            self.stage_read(machine, id, of_buffer, writes);
+            return true;
+        }
+        let turn = match (runtime.is_serial(tier), runtime.staged_tiers().next()) {
+            (true, _) => Turn::After(tier),
+            (false, Some(_)) => Turn::Copied,
+            (false, None) => return false,
+        };
+        self.turns.defer(turn, read);
+        if writes > 0 {
+            self.writes.hold(tier, HeldRead { transfer: None, writes });
+        }
+        true
     }
 
     /// Adds what the present step reads of `region` to the reads that are about to be issued.

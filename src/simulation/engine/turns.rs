@@ -83,8 +83,15 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
 
     /// All that the present stage has issued has arrived: issues the reads whose turn comes next.
     /// Returns whether there are any.
+    #[inline]
     pub(super) fn take_turn(&mut self, machine: &mut Machine<Purpose>, stage: StageId) -> bool {
         let Some(&(turn, _)) = self.turns.waiting.first() else { return false };
+        self.issue_turn(machine, stage, turn);
+        true
+    }
+
+    /// Issues the reads of `turn`, which is the next.
+    fn issue_turn(&mut self, machine: &mut Machine<Purpose>, stage: StageId, turn: Turn) {
         let count = self.turns.waiting.iter().take_while(|(other, _)| *other == turn).count();
         for index in 0..count {
             let Deferred { class, tier, copied_from, bytes, granule, reach } = self.turns.waiting[index].1;
@@ -110,7 +117,6 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
             }
         }
         self.turns.waiting.drain(..count);
-        true
     }
 
     /// Issues a read or a copy of the present stage, or holds it until that many writes to the tier

@@ -87,6 +87,13 @@ impl Runtime {
         !self.reaches[tier].weights.is_empty() || self.reaches[tier].kv.is_some()
     }
 
+    /// Whether all tiers are read in place, and at once.
+    #[must_use]
+    #[inline]
+    pub fn reads_all_at_once(&self) -> bool {
+        self.reads.serial.is_empty() && self.reads.staged.is_empty()
+    }
+
     /// The tiers of which a stage begins to read when it has read all faster ones, the fastest first.
     pub fn serial_tiers(&self) -> impl Iterator<Item = TierId> + '_ {
         self.reads.serial.iter().copied()
@@ -99,6 +106,7 @@ impl Runtime {
 
     /// Whether `tier` is copied into a buffer on the first tier.
     #[must_use]
+    #[inline]
     pub fn is_staged(&self, tier: TierId) -> bool {
         self.reads.staged.contains(&tier)
     }
@@ -117,6 +125,7 @@ impl Runtime {
 
     /// Whether a stage begins to read `tier` when it has read all faster ones.
     #[must_use]
+    #[inline]
     pub fn is_serial(&self, tier: TierId) -> bool {
         self.reads.serial.contains(&tier)
     }
@@ -177,6 +186,7 @@ impl Runtime {
 
     /// The reach of a read of so many bytes of KV from `tier`.
     #[must_use]
+    #[inline]
     pub fn kv_reach(&self, tier: TierId, bytes: Bytes) -> Reach {
         self.reaches[tier].kv.as_ref().map_or(Reach::FULL, |curve| reach(curve.at(bytes)))
     }
@@ -190,6 +200,7 @@ impl Runtime {
 
     /// The most of the bandwidth of `tier` that reads of up to `bytes` of KV reach.
     #[must_use]
+    #[inline]
     pub fn most_kv_share(&self, tier: TierId, bytes: Bytes) -> f64 {
         self.reaches[tier].kv.as_ref().map_or(1.0, |curve| curve.most_up_to(bytes))
     }
