@@ -17,16 +17,16 @@ use std::process::ExitCode;
 /// `tiersim memory`.
 #[derive(Subcommand)]
 pub(super) enum MemoryCommand {
-    /// Turn the output of nvbandwidth and STREAM into a memory system, or tables of llama-bench into
-    /// cases for `tiersim validate`
+    /// Turn the output of nvbandwidth and STREAM into a memory system, or tables of llama-bench
+    /// into cases for `tiersim validate`
     Import(Box<ImportArgs>),
 }
 
 /// `tiersim memory import`.
 #[derive(Args)]
 pub(super) struct ImportArgs {
-    /// Outputs of nvbandwidth (text or JSON) and STREAM, the machine's own memory first, a further one
-    /// for each remote memory; or of llama-bench and llama-batched-bench (Markdown, CSV, JSON)
+    /// Outputs of nvbandwidth (text or JSON) and STREAM, the machine's own memory first, a further
+    /// one for each remote memory; or of llama-bench and llama-batched-bench (Markdown, CSV, JSON)
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// The capacity of a tier: one for each, the fastest first

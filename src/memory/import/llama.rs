@@ -1,8 +1,8 @@
 //! The tables of llama.cpp's benchmarks: `llama-bench` as Markdown, CSV, JSON and JSON Lines, and
 //! `llama-batched-bench` as Markdown and JSON Lines.
 //!
-//! Each row of decoding becomes a measured rate. Rows of prompt processing alone say nothing of decode
-//! steps and are left out, and so are rows with layers on the CPU: both are counted.
+//! Each row of decoding becomes a measured rate. Rows of prompt processing alone say nothing of
+//! decode steps and are left out, and so are rows with layers on the CPU: both are counted.
 
 use super::error::{ImportError, figure};
 use serde_json::Value;
@@ -42,8 +42,8 @@ type Row = (usize, BTreeMap<String, String>);
 /// Reads the table in `text`.
 ///
 /// # Errors
-/// [`ImportError`] for a table without a row of decoding, and for rows that lack a column or have a rate
-/// of 0 or NaN.
+/// [`ImportError`] for a table without a row of decoding, and for rows that lack a column
+/// or have a rate of 0 or NaN.
 pub fn llama_bench(text: &str) -> Result<DecodeRates, ImportError> {
     let rows = match text.trim_start().chars().next() {
         Some('|') => markdown(text)?,

@@ -1,9 +1,9 @@
 //! Measured figures of a machine, from the output of benchmarks.
 //!
-//! * [`nvbandwidth`] reads NVIDIA's benchmark of GPUs and host memory, [`stream`] the benchmark of a
-//!   CPU's memory; [`memory_file`] makes a memory system of them.
-//! * [`llama_bench`] reads the tables of llama.cpp's benchmarks: measured rates of decoding, which are
-//!   cases to validate against.
+//! * [`nvbandwidth`] reads NVIDIA's benchmark of GPUs and host memory, [`stream`] the benchmark of
+//!   a CPU's memory; [`memory_file`] makes a memory system of them.
+//! * [`llama_bench`] reads the tables of llama.cpp's benchmarks: measured rates of decoding, which
+//!   are cases to validate against.
 //!
 //! [`Benchmark::of`] recognizes which one an output is of.
 

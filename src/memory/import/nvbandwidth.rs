@@ -1,9 +1,9 @@
 //! The output of NVIDIA's nvbandwidth, as text and as JSON.
 //!
-//! Each test prints a matrix: a row per host memory (or peer), a column per GPU. Copies are measured
-//! with copy engines (`_ce`) and with kernels (`_sm`); a step reads in place, as a kernel does, so that
-//! figures of kernels are taken where there are both. The bidirectional tests report the bandwidth of
-//! one direction while the other one runs.
+//! Each test prints a matrix: a row per host memory (or peer), a column per GPU. Copies are
+//! measured with copy engines (`_ce`) and with kernels (`_sm`); a step reads in place, as a kernel
+//! does, so that figures of kernels are taken where there are both. The bidirectional tests report
+//! the bandwidth of one direction while the other one runs.
 
 use super::error::{ImportError, figure};
 use serde_json::Value;
@@ -46,8 +46,8 @@ struct Test {
 /// Reads the output in `text`, and of it the column of GPU `device`.
 ///
 /// # Errors
-/// [`ImportError`] for what is no output of nvbandwidth, is cut short, has figures that no machine has,
-/// or has no such GPU.
+/// [`ImportError`] for what is no output of nvbandwidth, is cut short, has figures that no
+/// machine has, or has no such GPU.
 pub fn nvbandwidth(text: &str, device: u32) -> Result<GpuBandwidths, ImportError> {
     let (tests, devices, mut ignored) =
         if text.trim_start().starts_with('{') { of_json(text)? } else { of_text(text)? };
@@ -126,7 +126,8 @@ impl GpuBandwidths {
 
 type Read = (Vec<Test>, Vec<String>, Vec<String>);
 
-/// Blocks of `Running NAME.`, a line that describes the matrix, the GPUs' numbers, and a row a line.
+/// Blocks of `Running NAME.`, a line that describes the matrix, the GPUs' numbers, and a row a
+/// line.
 fn of_text(text: &str) -> Result<Read, ImportError> {
     let (mut tests, mut devices, mut ignored) = (Vec::<Test>::new(), Vec::new(), Vec::new());
     let mut name: Option<String> = None;

@@ -1,8 +1,9 @@
-//! A memory system of measured figures: a tier for the GPU's memory and for each host memory, or for
-//! the memory of a CPU and of its neighbours.
+//! A memory system of measured figures: a tier for the GPU's memory and for each host memory, or
+//! for the memory of a CPU and of its neighbours.
 //!
-//! Measured bandwidths stand for peaks: nothing is lost on top of them. A host memory's own bandwidth is
-//! that of STREAM where it was measured too; otherwise it is assumed to be no bottleneck behind its link.
+//! Measured bandwidths stand for peaks: nothing is lost on top of them. A host memory's own
+//! bandwidth is that of STREAM where it was measured too; otherwise it is assumed to be no
+//! bottleneck behind its link.
 
 use super::error::ImportError;
 use super::nvbandwidth::{GpuBandwidths, HostBandwidths};
@@ -60,16 +61,16 @@ struct Link {
     latency_ns: Option<f64>,
 }
 
-/// Both directions together below this share of their sum are a limit of their own; measured figures
-/// differ by a per cent or two.
+/// Both directions together below this share of their sum are a limit of their own; measured
+/// figures differ by a per cent or two.
 const LIMITED: f64 = 0.98;
 
-/// The memory system called `name` of these measurements, the chip's own memory first, with a capacity
-/// for each tier.
+/// The memory system called `name` of these measurements, the chip's own memory first, with a
+/// capacity for each tier.
 ///
 /// # Errors
-/// [`ImportError`] where a figure is missing that a tier needs, and where capacities are missing or too
-/// many.
+/// [`ImportError`] where a figure is missing that a tier needs, and where capacities are
+/// missing or too many.
 pub fn memory_file(name: &str, measured: &[Measured], capacities: &[Bytes]) -> Result<MemoryFile, ImportError> {
     let mut file = MemoryFile::default();
     let tiers = match measured.iter().any(|one| matches!(one, Measured::Gpu(..))) {

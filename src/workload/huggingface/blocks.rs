@@ -5,8 +5,8 @@ use crate::workload::{BlockConfig, LayerConfig};
 /// The longest cycle of layers that is looked for.
 const LONGEST: usize = 16;
 
-/// `layers` as few blocks: at each layer the cycle that leaves out the most, the shortest of several.
-/// O(layers times the longest cycle).
+/// `layers` as few blocks: at each layer the cycle that leaves out the most, the shortest of
+/// several. O(layers times the longest cycle).
 pub(super) fn blocks(layers: &[LayerConfig]) -> Vec<BlockConfig> {
     let mut blocks = Vec::new();
     let mut rest = layers;

@@ -2,8 +2,8 @@
 //!
 //! Families name the same thing differently: `num_hidden_layers`, `n_layer`, `num_layers`. A lookup
 //! takes all names of a thing ([`names`](super::names)); where a file gives several of them, they
-//! must agree. Null is the same as absent. What nothing has read at the end of an import is reported
-//! by [`Fields::unread`], so that no field is passed over in silence.
+//! must agree. Null is the same as absent. What nothing has read at the end of an import is
+//! reported by [`Fields::unread`], so that no field is passed over in silence.
 
 use super::notes::Notes;
 use super::refusal::{BY_HAND, Refusal};

@@ -1,8 +1,8 @@
 //! A `config.json` as text and as values, with the place of each field.
 //!
-//! Published configurations are written by Python, whose `json` module writes `Infinity`, `-Infinity`
-//! and `NaN`, which JSON does not have. They are read as a number out of every range and as null, so
-//! that a file which has them in a field that changes no bytes can be imported.
+//! Published configurations are written by Python, whose `json` module writes `Infinity`,
+//! `-Infinity` and `NaN`, which JSON does not have. They are read as a number out of every range
+//! and as null, so that a file which has them in a field that changes no bytes can be imported.
 
 use super::refusal::Refusal;
 use crate::config::{ConfigError, Invalid, parse_json};

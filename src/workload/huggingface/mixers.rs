@@ -20,8 +20,8 @@ pub(super) enum Mixer {
 pub(super) enum Windows {
     /// None.
     Never,
-    /// All, of `sliding_window` tokens; of this many (none where 0) where the file does not have the
-    /// field.
+    /// All, of `sliding_window` tokens; of this many (none where 0) where the file does not have
+    /// the field.
     All(u32),
     /// All but every n-th.
     Every(u32),

@@ -2,14 +2,14 @@
 //!
 //! * [`import`] is the way in. `json` reads the text and knows the line of a field; `fields` looks
 //!   fields up, by all the names that families have for them.
-//! * `families` has a line for each family: a common `shape` with what its modelling code fixes, or a
-//!   reader of its own. `mixers` and `mlp` find out which layers have windows and experts.
+//! * `families` has a line for each family: a common `shape` with what its modelling code fixes, or
+//!   a reader of its own. `mixers` and `mlp` find out which layers have windows and experts.
 //! * `quantization` reads how a quantized checkpoint stores which part.
 //! * `blocks` finds the cycles of equal layers.
 //!
-//! Nothing is guessed in silence. What a configuration leaves to its family's code is noted as assumed;
-//! what changes no bytes, and towers for images and sound, as ignored; a field that no reader knows is
-//! named. What cannot be expressed is refused by name.
+//! Nothing is guessed in silence. What a configuration leaves to its family's code is noted as
+//! assumed; what changes no bytes, and towers for images and sound, as ignored; a field that no
+//! reader knows is named. What cannot be expressed is refused by name.
 //!
 //! A new family is a line in `families/mod.rs`, with a constant in `families/shapes.rs` or a file.
 
@@ -65,9 +65,9 @@ pub struct Imported {
 /// Imports the configuration in `text`, which is called `origin` in messages.
 ///
 /// # Errors
-/// [`ConfigError`] with the line and the field: for what is no JSON, for an architecture that is not
-/// understood, for fields that are missing, absurd or contradictory, for a quantization that is not
-/// understood.
+/// [`ConfigError`] with the line and the field: for what is no JSON, for an architecture
+/// that is not understood, for fields that are missing, absurd or contradictory, for a quantization
+/// that is not understood.
 pub fn import(text: &str, origin: &str, options: &ImportOptions) -> Result<Imported, ConfigError> {
     let document = Document::new(text, origin)?;
     let notes = Notes::default();
@@ -107,8 +107,8 @@ pub fn import(text: &str, origin: &str, options: &ImportOptions) -> Result<Impor
 /// Objects that hold the decoder of a model with several parts.
 const DECODERS: [&str; 5] = ["text_config", "language_config", "llm_config", "thinker_config", "text_model"];
 
-/// The layers, and the fields that they were read from: those of the file, and those of the object in it
-/// that holds the decoder, if there is one.
+/// The layers, and the fields that they were read from: those of the file, and those of the object
+/// in it that holds the decoder, if there is one.
 fn draft<'a>(document: &'a Document<'_>, notes: &'a Notes) -> Result<(Draft, Fields<'a>, Option<Fields<'a>>), Refusal> {
     let root = Fields::new(document.root(), "", notes);
     let mut text: Option<Fields<'a>> = None;

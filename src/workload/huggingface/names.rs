@@ -29,8 +29,8 @@ pub(super) const SHARED_SIZE: &[&str] = &[
     "share_expert_dim",
 ];
 
-/// Fields that change neither bytes nor FLOP of a decode step: positions, norms' constants, training,
-/// tokens, and how a library loads the model.
+/// Fields that change neither bytes nor FLOP of a decode step: positions, norms' constants,
+/// training, tokens, and how a library loads the model.
 pub(super) const HARMLESS: &str = "\
     _attn_implementation _attn_implementation_autoset _commit_hash _name_or_path \
     activation_function altup_active_idx altup_coef_clip altup_correct_scale architectures \

@@ -1,9 +1,9 @@
 //! A decoder as most families have it: attention and a feed-forward part in each layer.
 //!
-//! A [`Shape`] has what the modelling code of a family fixes and its configuration does not say: which
-//! projections have biases, whether the feed-forward part has a gate, how many norms a layer has. The
-//! rest is read from the configuration, by all names that the families use. A family whose layers are
-//! of another kind reads a shape first and then replaces what differs.
+//! A [`Shape`] has what the modelling code of a family fixes and its configuration does not say:
+//! which projections have biases, whether the feed-forward part has a gate, how many norms a layer
+//! has. The rest is read from the configuration, by all names that the families use. A family whose
+//! layers are of another kind reads a shape first and then replaces what differs.
 
 use super::fields::{Fields, Says};
 use super::mixers::{Mixer, Windows, mixers};
@@ -163,7 +163,8 @@ impl Shape {
     }
 }
 
-/// A number of weights or bytes, computed without overflow from what a file says: too many stay too many.
+/// A number of weights or bytes, computed without overflow from what a file says: too many stay too
+/// many.
 pub(super) fn clamped(count: u128) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }

@@ -1,12 +1,13 @@
-//! A model file's text, as a person would write it: a layer a line, and only what is not the default.
+//! A model file's text, as a person would write it: a layer a line, and only what is not the
+//! default.
 
 use super::Imported;
 use ron::extensions::Extensions;
 use ron::ser::{PrettyConfig, to_string_pretty};
 
 impl Imported {
-    /// The RON file of the model, with what was assumed and ignored as comments. `source` is what the
-    /// configuration is called.
+    /// The RON file of the model, with what was assumed and ignored as comments. `source` is what
+    /// the configuration is called.
     #[must_use]
     pub fn text(&self, source: &str) -> String {
         let mut text = format!("// From {} by `tiersim model import`.\n", one_line(source));

@@ -1,5 +1,5 @@
-//! Real configurations, which are not part of the project: `TIERSIM_CONFIGS=folder` names a folder of
-//! `PUBLISHER--MODEL.json` files. Without it these tests say so and check nothing.
+//! Real configurations, which are not part of the project: `TIERSIM_CONFIGS=folder` names a folder
+//! of `PUBLISHER--MODEL.json` files. Without it these tests say so and check nothing.
 
 use super::{is_stated, parameters, read};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,8 @@ fn files() -> Vec<(String, String)> {
     files.iter().map(|path| (name(path), std::fs::read_to_string(path).unwrap())).collect()
 }
 
-/// A file that cannot be imported is refused by name; what is imported is read back as it was written.
+/// A file that cannot be imported is refused by name; what is imported is read back as it was
+/// written.
 #[test]
 fn each_is_imported_or_refused_by_name() {
     for (name, text) in files() {

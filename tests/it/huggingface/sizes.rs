@@ -1,5 +1,6 @@
-//! Families by the sizes of their published models: the parameters of `sizes.jsonl`, in billions, are
-//! what their publishers state. The configurations there have the published shapes and are our own.
+//! Families by the sizes of their published models: the parameters of `sizes.jsonl`, in billions,
+//! are what their publishers state. The configurations there have the published shapes and are our
+//! own.
 
 use super::{is_stated, parameters};
 use serde_json::Value;

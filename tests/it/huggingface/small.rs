@@ -156,7 +156,8 @@ fn recurrent_layers() {
     assert!(matches!(&found[2].attention, AttentionConfig::Full(_)));
     assert!(matches!(&found[3].mlp, MlpConfig::Experts(experts) if experts.latent == Some(16)));
 
-    // In: 2 x 128 from 64; taps and their bias; x: 128 to 4 + 2 x 16; dt: 4 to 128 and its bias; A, D; out; norms.
+    // In: 2 x 128 from 64; taps and their bias; x: 128 to 4 + 2 x 16; dt: 4 to 128 and its bias; A,
+    // D; out; norms.
     let jamba = "\"attn_layer_period\": 3, \"attn_layer_offset\": 1, \"num_experts\": 4, \"num_experts_per_tok\": 1, \
         \"expert_layer_period\": 2, \"expert_layer_offset\": 1, \"mamba_dt_rank\": 4";
     let found = read("jamba", jamba);

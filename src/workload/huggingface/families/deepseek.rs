@@ -1,7 +1,7 @@
 //! Multi-head latent attention with experts: DeepSeek V2 and V3, Kimi K2, GLM 5, MiniCPM3.
 //!
-//! The KV of a token is a compressed vector of `kv_lora_rank` and a key of `qk_rope_head_dim` that all
-//! heads share. DeepSeek V3.2 and GLM 5 add an indexer (`index_n_heads`, `index_head_dim`,
+//! The KV of a token is a compressed vector of `kv_lora_rank` and a key of `qk_rope_head_dim` that
+//! all heads share. DeepSeek V3.2 and GLM 5 add an indexer (`index_n_heads`, `index_head_dim`,
 //! `index_topk`), which selects the tokens that attention reads.
 
 use super::shapes::DEEPSEEK;

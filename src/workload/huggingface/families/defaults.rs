@@ -1,7 +1,7 @@
 //! What a decoder's object within a configuration leaves out.
 //!
-//! `transformers` writes into `text_config` only what differs from the defaults of the decoder's class.
-//! Outer configurations are complete: what is missing there is refused.
+//! `transformers` writes into `text_config` only what differs from the defaults of the decoder's
+//! class. Outer configurations are complete: what is missing there is refused.
 
 /// Defaults of the class of `model_type`, for fields of an inner object.
 pub(in crate::workload::huggingface) fn inner_defaults(model_type: &str) -> &'static [(&'static str, u32)] {

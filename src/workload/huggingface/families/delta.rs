@@ -1,5 +1,5 @@
-//! Qwen3-Next and Qwen3.5: three layers of linear attention by the gated delta rule, then one of full
-//! attention with a gated output.
+//! Qwen3-Next and Qwen3.5: three layers of linear attention by the gated delta rule, then one of
+//! full attention with a gated output.
 
 use super::shapes::QWEN3_MOE;
 use crate::workload::huggingface::fields::Fields;

@@ -1,7 +1,8 @@
 //! Gemma 3, 3n and 4.
 //!
-//! Five layers of six have a sliding window. Gemma 3n and the small Gemma 4 keep an embedding for each
-//! layer, of which a step reads one row per token, and their last layers read the KV of earlier ones.
+//! Five layers of six have a sliding window. Gemma 3n and the small Gemma 4 keep an embedding for
+//! each layer, of which a step reads one row per token, and their last layers read the KV of
+//! earlier ones.
 
 use super::shapes::{GEMMA2, GEMMA3};
 use crate::workload::huggingface::fields::{Fields, Says};
@@ -28,7 +29,8 @@ pub(super) fn gemma3n(fields: &Fields<'_>) -> Result<Draft, Refusal> {
     let laurel = u128::from(fields.count_or(&["laurel_rank"], 64)?);
     per_layer_inputs(fields, &mut draft)?;
     for layer in &mut draft.layers {
-        // AltUp's predictor, corrector, router with its norm, and scale; LAuReL's two matrices and its norm.
+        // AltUp's predictor, corrector, router with its norm, and scale; LAuReL's two matrices and
+        // its norm.
         let altup = inputs * inputs * inputs + inputs * inputs + hidden * inputs + 2 * hidden;
         add(&mut layer.extra_parameters, altup + 2 * hidden * laurel + hidden);
     }
@@ -71,8 +73,8 @@ pub(super) fn gemma4(fields: &Fields<'_>) -> Result<Draft, Refusal> {
     Ok(draft)
 }
 
-/// Experts beside the dense part of each layer: every token passes the dense part too, as it would a
-/// shared expert.
+/// Experts beside the dense part of each layer: every token passes the dense part too, as it would
+/// a shared expert.
 fn add_experts(fields: &Fields<'_>, draft: &mut Draft) -> Result<(), Refusal> {
     let shape = Shape { experts: Some(ExpertsShape::default()), ..GEMMA2 };
     let layers = draft.layers.len() as u32;
@@ -105,8 +107,8 @@ fn share_kv(fields: &Fields<'_>, draft: &mut Draft) -> Result<usize, Refusal> {
     Ok(from)
 }
 
-/// An input of its own for each layer: a table of a row per token, a projection of the embedding, and
-/// in each layer a gate, a projection and a norm.
+/// An input of its own for each layer: a table of a row per token, a projection of the embedding,
+/// and in each layer a gate, a projection and a norm.
 fn per_layer_inputs(fields: &Fields<'_>, draft: &mut Draft) -> Result<(), Refusal> {
     let Some(width) = fields.optional(&["hidden_size_per_layer_input"])?.filter(|width| *width > 0) else {
         fields.seen(&["vocab_size_per_layer_input"]);

@@ -19,8 +19,8 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Draft, Refusal> {
     let taps = u128::from(linear.count(&["short_conv_kernel_size"])?);
     let width = heads * size;
     let delta = RecurrentConfig {
-        // Queries, keys, values, output; their convolutions; the low-rank forget gate and output gate; beta;
-        // the decay's scale and bias; the norm of a head.
+        // Queries, keys, values, output; their convolutions; the low-rank forget gate and output
+        // gate; beta; the decay's scale and bias; the norm of a head.
         parameters: clamped(
             4 * hidden * width
                 + 3 * width * taps

@@ -11,8 +11,8 @@ use crate::workload::{AttentionConfig, DenseConfig, ExpertsConfig, MlpConfig, Sl
 
 const SHAPE: Shape = Shape { experts: Some(ExpertsShape { bias: false, shared_gate: false }), ..LLAMA };
 
-/// `intermediate_size` is that of an expert, `intermediate_size_mlp` that of a dense layer. Queries and
-/// keys are normed without weights.
+/// `intermediate_size` is that of an expert, `intermediate_size_mlp` that of a dense layer. Queries
+/// and keys are normed without weights.
 pub(super) fn read(fields: &Fields<'_>) -> Result<Draft, Refusal> {
     let fields = &fields.assuming(&[("num_experts_per_tok", 1)]);
     fields.seen(&["use_qk_norm", "for_llm_class"]);
@@ -41,8 +41,8 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Draft, Refusal> {
     Ok(draft)
 }
 
-/// Which layers attend in chunks: those with rotary positions, three of four where the file does not
-/// list them.
+/// Which layers attend in chunks: those with rotary positions, three of four where the file does
+/// not list them.
 fn kinds(fields: &Fields<'_>, layers: u32) -> Result<Vec<Mixer>, Refusal> {
     if fields.get("layer_types").is_some() {
         return mixers(fields, layers, Windows::Never);

@@ -42,8 +42,8 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Draft, Refusal> {
     DEEPSEEK.with(fields, attention.collect())
 }
 
-/// Step-3.5: `attention_other_setting` has the heads of the layers with a window, and each head's output
-/// has a gate of its own.
+/// Step-3.5: `attention_other_setting` has the heads of the layers with a window, and each head's
+/// output has a gate of its own.
 pub(super) fn step(fields: &Fields<'_>) -> Result<Draft, Refusal> {
     const SHAPE: Shape = Shape { qk_norm: QWEN3.qk_norm, ..LLAMA };
     fields.seen(&["moe_every_n_layer", "moe_layer_offset", "use_moe", "att_impl_type", "share_expert_dims", "sink"]);

@@ -9,8 +9,8 @@ use crate::workload::huggingface::shape::{Draft, layer_count};
 use crate::workload::{AttentionConfig, DenseConfig, HeadsConfig, LayerConfig, MlpConfig};
 use serde_json::Value;
 
-/// `block_configs` says of each block how many query heads share a KV head, how large the feed-forward
-/// part is as a multiple of the hidden size, and whether either is left out.
+/// `block_configs` says of each block how many query heads share a KV head, how large the
+/// feed-forward part is as a multiple of the hidden size, and whether either is left out.
 pub(super) fn read(fields: &Fields<'_>) -> Result<Draft, Refusal> {
     let layers = layer_count(fields)?;
     let Some(blocks) = fields.list("block_configs")? else {

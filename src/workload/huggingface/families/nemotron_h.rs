@@ -1,4 +1,5 @@
-//! Nemotron-H and Nemotron 3: each layer is one part, a Mamba-2, an attention or a feed-forward one.
+//! Nemotron-H and Nemotron 3: each layer is one part, a Mamba-2, an attention or a feed-forward
+//! one.
 
 use super::shapes::LLAMA;
 use crate::workload::huggingface::fields::Fields;

@@ -1,7 +1,7 @@
 //! The methods of quantized checkpoints: which format they store weights in, and which modules.
 //!
-//! A method is a line in [`METHODS`]. One that is not there is refused by its name: `--weights` sets
-//! the format by hand.
+//! A method is a line in [`METHODS`]. One that is not there is refused by its name: `--weights`
+//! sets the format by hand.
 
 use super::patterns::Pattern;
 use crate::workload::Format;

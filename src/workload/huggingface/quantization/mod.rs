@@ -1,9 +1,9 @@
 //! How a quantized checkpoint stores the parts of a model.
 //!
-//! [`methods`] reads `quantization_config` into formats and the modules that have them; [`parts`] knows
-//! what the modules of a part are called; here the two meet. A part that is stored alike in most layers
-//! has its format in the architecture, and the layers that differ say so themselves. Norms and biases
-//! are not quantized; their bytes are those of the formats' formulas.
+//! [`methods`] reads `quantization_config` into formats and the modules that have them; [`parts`]
+//! knows what the modules of a part are called; here the two meet. A part that is stored alike in
+//! most layers has its format in the architecture, and the layers that differ say so themselves.
+//! Norms and biases are not quantized; their bytes are those of the formats' formulas.
 
 mod methods;
 mod parts;
@@ -54,8 +54,8 @@ fn of(stored: &Stored, names: &[String]) -> Option<Format> {
     stored.groups.iter().find(|(_, patterns)| any(patterns)).map(|(format, _)| *format)
 }
 
-/// The format of a part of a layer; none where the layer has no such part. Where its modules differ,
-/// that of most of them.
+/// The format of a part of a layer; none where the layer has no such part. Where its modules
+/// differ, that of most of them.
 fn part_format(
     fields: &Fields<'_>,
     stored: &Stored,

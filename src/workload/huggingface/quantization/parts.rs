@@ -1,5 +1,5 @@
-//! The parts of a model by the names that their modules have in checkpoints, to find which of them a
-//! quantization converts.
+//! The parts of a model by the names that their modules have in checkpoints, to find which of them
+//! a quantization converts.
 
 use crate::workload::{AttentionConfig, LayerConfig, MlpConfig};
 
@@ -25,8 +25,8 @@ impl Part {
     }
 }
 
-/// Names of the modules of `part` in a layer, each with all that it may be called; none where the layer
-/// has no such part.
+/// Names of the modules of `part` in a layer, each with all that it may be called; none where the
+/// layer has no such part.
 pub(super) fn modules(part: Part, index: usize, layer: &LayerConfig) -> Vec<Vec<String>> {
     let (folders, modules): (&[&str], &[&str]) = match (part, &layer.attention, &layer.mlp) {
         (Part::Attention, AttentionConfig::None, _) => return Vec::new(),

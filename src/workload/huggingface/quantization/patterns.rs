@@ -1,9 +1,9 @@
 //! Patterns of module names, as quantized checkpoints list what they convert and what they do not.
 //!
-//! Three kinds: a name (`lm_head`, `model.layers.0.mlp.gate`), which stands for the module and all in
-//! it, and for every module whose name ends with it; a name with `*` for any text; and, behind `re:`,
-//! a regular expression. Of these only what checkpoints use is understood: any text, digits, a choice
-//! of words, and the ends.
+//! Three kinds: a name (`lm_head`, `model.layers.0.mlp.gate`), which stands for the module and all
+//! in it, and for every module whose name ends with it; a name with `*` for any text; and, behind
+//! `re:`, a regular expression. Of these only what checkpoints use is understood: any text, digits,
+//! a choice of words, and the ends.
 
 /// A pattern of module names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +36,8 @@ impl Pattern {
 /// Stands for one digit or more in a glob.
 const DIGITS: char = '\u{1}';
 
-/// Whether `name` is `glob`, with `*` for any text and [`DIGITS`]. O(product of their lengths) for the
-/// few `*` that patterns have.
+/// Whether `name` is `glob`, with `*` for any text and [`DIGITS`]. O(product of their lengths) for
+/// the few `*` that patterns have.
 fn matches(glob: &str, name: &str) -> bool {
     let mut letters = glob.chars();
     match letters.next() {
