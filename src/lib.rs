@@ -16,6 +16,8 @@
 //!   issues its reads on all tiers at its start and ends when all have arrived. The KV write after
 //!   attention is posted: only the next step's read of that token waits for it. The list comes from
 //!   a [`workload`].
+//! * A *runtime* says what the software costs: fixed times in which a stage reads nothing, and the
+//!   *reach* of its kernels, the share of a tier's bandwidth that they get.
 //! * What occupies memory is a *region*: a piece of the weights, the KV of one sequence in one
 //!   layer, in pages, or the state of a recurrent layer. KV that has left its layer's attention
 //!   window is freed.
@@ -31,6 +33,8 @@
 //! | word | meaning |
 //! | --- | --- |
 //! | tier | one kind of memory with its channels and, if it is external, its link |
+//! | runtime | what one piece of software and its kernels achieve on a machine |
+//! | reach | the share of a tier's bandwidth that a kernel reads at |
 //! | lane | what transfers share: a channel's bus, or one direction of a link |
 //! | granule | the number of contiguous bytes that one channel serves; efficiency depends on it |
 //! | skip set | the tokens whose KV sparse attention does not read, in one layer and step |
@@ -105,7 +109,7 @@
 //! | figure of a run | a line in the table of [`metrics::figures`] |
 //! | column of `steps.csv` | a line in [`metrics::STEP_COLUMNS`] |
 //! | flag that sets a scenario's field | a row of `FLAGS` in `cli/flags.rs` |
-//! | model, memory system, link, DRAM part | a file in `models/` and a line in [`catalog`] |
+//! | model, memory system, runtime, link, DRAM part | a file in `models/` and a line in [`catalog`] |
 //! | measured case | a row in `models/validation/` |
 //! | family of published models | a line in `workload/huggingface/families/mod.rs` |
 //! | method of quantized checkpoints | a line in `workload/huggingface/quantization/methods.rs` |

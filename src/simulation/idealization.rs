@@ -24,11 +24,11 @@ pub enum Ideal {
     NoFixedTimes,
     /// Every kernel reaches all of its tier's bandwidth.
     FullReach,
-    /// Every tier is read at the same time as the others.
-    DirectReads,
     /// The run starts from the layout that the bound of its first step uses. What scarce room costs
     /// from there on is what no layout can mend.
     BoundLayout,
+    /// Every tier is read at the same time as the others.
+    DirectReads,
     /// The first tier has room for all.
     AmpleHbm,
     /// KV is placed, moved and read token by token.
@@ -48,8 +48,8 @@ impl Ideal {
         Self::NoLatencies,
         Self::NoFixedTimes,
         Self::FullReach,
-        Self::DirectReads,
         Self::BoundLayout,
+        Self::DirectReads,
         Self::AmpleHbm,
         Self::SingleTokens,
     ];

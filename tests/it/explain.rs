@@ -66,7 +66,10 @@ fn waits_by_hand() {
     assert_eq!(waits.total(1), [("external.link.read", ns(8))]);
     assert_eq!(waits.total(2), [("external.link.read", ns(20)), ("pending write", ns(4))]);
     let carried = waits.of_step(1)[0].carried;
-    assert_eq!(carried.map(f64::round).iter().map(|(_, it)| *it).collect::<Vec<_>>(), [0.0, 3000.0, 0.0, 0.0, 0.0]);
+    assert_eq!(
+        carried.map(f64::round).iter().map(|(_, it)| *it).collect::<Vec<_>>(),
+        [0.0, 3000.0, 0.0, 0.0, 0.0, 0.0]
+    );
 }
 
 #[test]

@@ -221,6 +221,7 @@ proptest! {
             steps * u64::from(layers) * kv,
             migrated.0 - outcome.dropped[TransferClass::MigrateIn].get(),
             migrated.1 - outcome.dropped[TransferClass::MigrateOut].get(),
+            0,
         ];
         prop_assert_eq!(keep.bytes.values().copied().collect::<Vec<_>>(), expected);
         // No step beats its bound; steps follow one another at once.
