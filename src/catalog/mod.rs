@@ -52,11 +52,11 @@ pub const MODELS: &[Shipped] = shipped! {
     "study" => "models/llm/study.ron",
     "published" => "models/llm/published.ron",
     "smollm2-135m" => "models/llm/smollm2-135m.ron",
-    "llama-3.1-70b" => "models/llm/llama-3.1-70b.ron",
-    "qwen3-235b-a22b" => "models/llm/qwen3-235b-a22b.ron",
+    "llama-3.1-70b-fp8" => "models/llm/llama-3.1-70b-fp8.ron",
+    "qwen3-235b-a22b-fp8" => "models/llm/qwen3-235b-a22b-fp8.ron",
     "llama-2-7b" => "models/llm/llama-2-7b.ron",
     "llama-3.1-8b" => "models/llm/llama-3.1-8b.ron",
-    "llama-3.1-70b-bf16" => "models/llm/llama-3.1-70b-bf16.ron",
+    "llama-3.1-70b" => "models/llm/llama-3.1-70b.ron",
     "llama-3.1-405b" => "models/llm/llama-3.1-405b.ron",
     "llama-4-scout" => "models/llm/llama-4-scout.ron",
     "mistral-7b" => "models/llm/mistral-7b.ron",
@@ -68,7 +68,7 @@ pub const MODELS: &[Shipped] = shipped! {
     "qwen3-8b" => "models/llm/qwen3-8b.ron",
     "qwen3-32b" => "models/llm/qwen3-32b.ron",
     "qwen3-30b-a3b" => "models/llm/qwen3-30b-a3b.ron",
-    "qwen3-235b-a22b-bf16" => "models/llm/qwen3-235b-a22b-bf16.ron",
+    "qwen3-235b-a22b" => "models/llm/qwen3-235b-a22b.ron",
     "qwen3-next-80b-a3b" => "models/llm/qwen3-next-80b-a3b.ron",
     "gemma-2-9b" => "models/llm/gemma-2-9b.ron",
     "gemma-2-27b" => "models/llm/gemma-2-27b.ron",
@@ -178,6 +178,7 @@ pub const CASES: &[Shipped] = shipped! {
     "pytorch" => "models/validation/pytorch.csv",
     "vllm" => "models/validation/vllm.csv",
     "kernels" => "models/validation/kernels.csv",
+    "host-reads" => "models/validation/host-reads.csv",
 };
 
 /// The recorded traces: name, what it is, and its bytes.

@@ -425,7 +425,7 @@ mod tests {
         let both = [("memory", json!("h200-pcie")), ("decode_tokens", json!(8))];
         assert_eq!(of([&[], &both]), ["gh200, decode 256", "h200-pcie, decode 8"]);
         assert_eq!(of([&[], &[]]), ["", ""]);
-        assert_eq!(labels(&[&changed("gh200", &[]), &changed("study", &[])]), ["gh200, llama-3.1-70b", "study"]);
+        assert_eq!(labels(&[&changed("gh200", &[]), &changed("study", &[])]), ["gh200, llama-3.1-70b-fp8", "study"]);
     }
 
     #[test]

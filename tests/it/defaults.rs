@@ -89,7 +89,7 @@ fn oracles_are_marked_wherever_they_are_named() {
 /// byte than experts are.
 fn experts(initialization: &str) -> ScenarioConfig {
     let mut config = ScenarioConfig::load("study").unwrap();
-    config.model = Reference::Name("qwen3-235b-a22b".to_owned());
+    config.model = Reference::Name("qwen3-235b-a22b-fp8".to_owned());
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/hbm96-c2c.ron");
     config.memory = Reference::Name(file.display().to_string());
     (config.prefill_tokens, config.decode_tokens) = (131_072, 2);

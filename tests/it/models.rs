@@ -52,7 +52,7 @@ fn twelve_models_store_and_read_what_is_published() {
         ("qwen2.5-7b", 7_615_616_512, 58.729, 407.372, 407.372, 14.141, 57_344),
         ("llama-2-7b", 6_738_415_616, 134.218, 270.533, 270.533, 13.215, 524_288),
         ("llama-3.1-8b", 8_030_261_248, 83.886, 352.322, 352.322, 15.010, 131_072),
-        ("llama-3.1-70b-bf16", 70_553_706_496, 301.990, 1_409.286, 1_409.286, 139.006, 327_680),
+        ("llama-3.1-70b", 70_553_706_496, 301.990, 1_409.286, 1_409.286, 139.006, 327_680),
         ("llama-3.1-405b", 405_853_388_800, 1_140.851, 5_234.491, 5_234.491, 807.504, 516_096),
         ("mistral-7b", 7_241_732_096, 83.886, 352.322, 352.322, 14.221, 131_072),
         ("mixtral-8x7b", 46_702_792_704, 83.886, 2_818.638, 704.709, 25.498, 131_072),
@@ -459,7 +459,7 @@ fn info_adds_up() {
     assert!((experts(&eight) / experts(&one) - union / 4.0).abs() < 1e-6);
 
     // A model in bytes has no parameters and no FLOP.
-    let bytes = info(&["llama-3.1-70b"]);
+    let bytes = info(&["llama-3.1-70b-fp8"]);
     assert!(bytes["parameters"].is_null() && bytes["flop_per_token"].is_null());
     assert_eq!(bytes["weights_read_bytes"], 80_u64 * (150_994_944 + 704_643_072));
     let text = tiersim(place.path(), &["model", "info", "qwen3-next-80b-a3b"]).assert().success();
