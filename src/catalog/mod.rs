@@ -1,11 +1,12 @@
-//! The models, memory systems, runtimes, scenarios and traces that are shipped with tiersim: part of the
-//! binary, so that it works alone.
+//! The models, memory systems, runtimes, scenarios and traces that are shipped with tiersim: part
+//! of the binary, so that it works alone.
 //!
 //! This is the one place where a name becomes the thing that it names. Configurations keep names as
 //! they were typed, as [`Reference::Name`]; reading a configuration reads no other file. What a
 //! scenario names is looked up here when the scenario is checked: [`model`], [`memory`],
-//! [`runtime`], [`link`], [`efficiency`], [`generator`], [`open_trace`]. Wherever a name is accepted, so is the path of a
-//! file of one's own, but for links and DRAM parts, which may be spelled out in place instead.
+//! [`runtime`], [`link`], [`efficiency`], [`generator`], [`open_trace`]. Wherever a name is
+//! accepted, so is the path of a file of one's own, but for links and DRAM parts, which may be
+//! spelled out in place instead.
 //!
 #![doc = include_str!("../../models/README.md")]
 

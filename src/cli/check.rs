@@ -21,8 +21,8 @@ use std::process::ExitCode;
 /// `tiersim check`.
 #[derive(Args)]
 pub(super) struct CheckArgs {
-    /// Language models, memory systems, runtimes, scenarios and sweeps (RON), and recorded traces (.parquet,
-    /// .kvs, .jsonl)
+    /// Language models, memory systems, runtimes, scenarios and sweeps (RON), and recorded traces
+    /// (.parquet, .kvs, .jsonl)
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }

@@ -4,17 +4,17 @@
 //! # The ladder
 //! The scenario runs as it is, then with one more thing idealized in each further run, in the order
 //! of [`Ideal::ALL`]: first the traffic that the strategy adds, on the machine as it is; then the
-//! losses of the machine and of the runtime on it, with nothing but demand reads on it; then the initial layout, the room in
-//! the first tier, and pages. An interaction cost is attributed to the first of the two: a bus that
-//! turns around because of migration is migration's. A thing that makes no difference to a scenario
-//! (no tier is hashed, say) has no run.
+//! losses of the machine and of the runtime on it, with nothing but demand reads on it; then the
+//! initial layout, the room in the first tier, and pages. An interaction cost is attributed to the
+//! first of the two: a bus that turns around because of migration is migration's. A thing that
+//! makes no difference to a scenario (no tier is hashed, say) has no run.
 //!
 //! The *loss* of a run is its time less its bound: the sum of its steps' latencies less the sum of
 //! their bounds. The cost of a thing is the loss of the run with it less that of the next run,
 //! without it. Most idealizations leave the bound as it is, so that is the difference of the two
 //! times; only [`Ideal::NoFixedTimes`], [`Ideal::FullReach`], [`Ideal::DirectReads`],
-//! [`Ideal::AmpleHbm`] and [`Ideal::SingleTokens`] lower the bound as well, and cost what they cost the strategy beyond what
-//! they cost the best placement.
+//! [`Ideal::AmpleHbm`] and [`Ideal::SingleTokens`] lower the bound as well, and cost what they cost
+//! the strategy beyond what they cost the best placement.
 //!
 //! [`Ideal::BoundLayout`] starts the run from the layout that the bound of its first step uses. It
 //! comes before [`Ideal::AmpleHbm`], so that a layout which puts the wrong bytes in a small HBM is
@@ -243,8 +243,8 @@ impl Ladder {
         Ok(explanation)
     }
 
-    /// What makes no difference to `scenario`; of the runtime only where it is not `ideal`, in which
-    /// there is nothing to idealize.
+    /// What makes no difference to `scenario`; of the runtime only where it is not `ideal`, in
+    /// which there is nothing to idealize.
     fn names_without_effect(&self, scenario: &Scenario) -> Vec<String> {
         let is_ideal = scenario.resolved().runtime.inline().is_none_or(RuntimeConfig::is_ideal);
         let of_runtime = |ideal: &Ideal| matches!(ideal, Ideal::NoFixedTimes | Ideal::FullReach | Ideal::DirectReads);

@@ -100,8 +100,8 @@ impl MemorySystem {
     }
 
     /// The same, but that kernels which read from these tiers run one after another, each at the
-    /// reach of its read: each of the tiers gets a lane `TIER.kernels` of its read bandwidth, behind
-    /// all other lanes.
+    /// reach of its read: each of the tiers gets a lane `TIER.kernels` of its read bandwidth,
+    /// behind all other lanes.
     #[must_use]
     pub fn with_kernels(mut self, tiers: impl IntoIterator<Item = TierId>) -> Self {
         for tier in tiers {
@@ -134,7 +134,8 @@ impl MemorySystem {
         self
     }
 
-    /// The routes over which what is spread evenly over `source` is copied to `destination`, evenly.
+    /// The routes over which what is spread evenly over `source` is copied to `destination`,
+    /// evenly.
     #[must_use]
     pub fn even_copies(&self, source: TierId, destination: TierId) -> Vec<RouteId> {
         let to = |from| self.ports(destination).map(move |to| self.move_route(from, to));

@@ -18,8 +18,9 @@ pub enum TransferClass {
     MigrateIn,
     /// Tokens' KV moved to a slower tier in the background.
     MigrateOut,
-    /// Weights or KV copied into a buffer on the first tier, from where the stage that waits for them
-    /// reads them. Only where a runtime reads a tier so; elsewhere reports leave the class out.
+    /// Weights or KV copied into a buffer on the first tier, from where the stage that waits for
+    /// them reads them. Only where a runtime reads a tier so; elsewhere reports leave the class
+    /// out.
     Stage,
 }
 

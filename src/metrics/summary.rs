@@ -214,14 +214,16 @@ pub struct StoredSummary {
 }
 
 /// For how long stages waited, by what arrived last: the reads of a tier, or compute; and the fixed
-/// times of the runtime. The times add up to `simulated_ns` of a complete run. `tiersim explain` has the same by lane and by cause.
+/// times of the runtime. The times add up to `simulated_ns` of a complete run. `tiersim explain`
+/// has the same by lane and by cause.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WaitsSummary {
     /// By the tier whose reads arrived last.
     pub tiers_ns: Named<f64>,
     /// Where compute ended after all reads.
     pub compute_ns: f64,
-    /// The fixed times of the runtime: kernel launches, synchronization. Absent where there are none.
+    /// The fixed times of the runtime: kernel launches, synchronization. Absent where there are
+    /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fixed_ns: Option<f64>,
 }

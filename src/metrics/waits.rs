@@ -3,8 +3,8 @@
 //! A total such as "the link was busy for 90 % of the run" does not say whether anything waited for
 //! it. This recorder follows the critical path instead: at each instant it asks what the transfer
 //! that completes last in the present stage is limited by (a lane, a latency, a cap, a write before
-//! it, compute, or the fixed time of the runtime), and adds the time to that cause. The times of a step's causes add up to its
-//! latency exactly.
+//! it, compute, or the fixed time of the runtime), and adds the time to that cause. The times of a
+//! step's causes add up to its latency exactly.
 
 use crate::memory::{Bottleneck, MemorySystem, PerClass};
 use crate::simulation::{Probe, StepRecord, Waiting, Waits};

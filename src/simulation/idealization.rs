@@ -1,3 +1,8 @@
+//! Idealizations: the causes of loss that a run can be free of.
+//!
+//! `explain` simulates a run again and again, each time without one more of them, and attributes to
+//! a cause the time by which the run is shorter without it.
+
 use std::fmt;
 
 /// A cause of loss, which makes a run slower than its bound and which a run can be idealized by.

@@ -69,9 +69,9 @@ impl Identity {
         identity
     }
 
-    /// Takes the model, the memory system, the runtime and the trace of `config` for those of `base`, and their
-    /// names for the scenario's own, where they are others: only what differs from these besides is
-    /// a change.
+    /// Takes the model, the memory system, the runtime and the trace of `config` for those of
+    /// `base`, and their names for the scenario's own, where they are others: only what differs
+    /// from these besides is a change.
     fn replace_parts(&mut self, base: &mut ScenarioConfig, config: &ScenarioConfig) {
         if let (Reference::Inline(own), Reference::Inline(other)) = (&base.model, &config.model)
             && own.name != other.name
@@ -236,8 +236,8 @@ fn checksum(of: &impl serde::Serialize) -> u32 {
 }
 
 /// The differences between `configs`, in a few words each: the name of the scenario, the model, the
-/// memory system, the runtime and the strategy where these are others, then single fields. Configurations that
-/// are alike have empty labels.
+/// memory system, the runtime and the strategy where these are others, then single fields.
+/// Configurations that are alike have empty labels.
 #[must_use]
 pub fn labels(configs: &[&ScenarioConfig]) -> Vec<String> {
     let spelled: Vec<ScenarioConfig> = configs.iter().map(|config| spelled_out((*config).clone())).collect();

@@ -93,8 +93,8 @@ impl Workload for Decode {
 /// The stages of a step in which each of `sequences` produces one token. A matrix is read once,
 /// whatever the number of sequences; of experts, the union of those that they are routed to.
 ///
-/// Where several layers read the KV of one, the token that is being computed stays on the chip until
-/// the last of them has run: that one appends it, and no stage of the step reads it back.
+/// Where several layers read the KV of one, the token that is being computed stays on the chip
+/// until the last of them has run: that one appends it, and no stage of the step reads it back.
 #[must_use]
 pub fn stages(model: &LanguageModel, regions: &Regions, sequences: &[SequenceId]) -> Vec<Stage> {
     let mut weights = regions.weights().map(|(region, _)| region);

@@ -1,5 +1,5 @@
-//! What attention keeps of a sequence besides the KV of all its tokens: that of the last tokens of a
-//! window, a recurrent state, or nothing of its own, as it reads the KV of another layer.
+//! What attention keeps of a sequence besides the KV of all its tokens: that of the last tokens of
+//! a window, a recurrent state, or nothing of its own, as it reads the KV of another layer.
 //!
 //! The hand-computed runs are on the small machine of [`small`](crate::common::runs::small): HBM at
 //! 1000 GB/s, so a byte takes a picosecond there, and external memory behind a link of 250 GB/s.
@@ -308,8 +308,8 @@ proptest! {
             prop_assert!(kept.used[0] <= most * fill / 100, "HBM is over its capacity");
             prop_assert!(kept.bound <= kept.latency, "{:?} beats {:?}", kept.latency, kept.bound);
             let least = checked.stored_weights().get() + held(prefill + step);
-            // Moves under way hold room at both ends, and what left its window in flight stays until
-            // it has arrived.
+            // Moves under way hold room at both ends, and what left its window in flight stays
+            // until it has arrived.
             let used = if inclusive { *kept.used.last().unwrap() } else { kept.used.iter().sum() };
             prop_assert!(used >= least, "{} held of {}", used, least);
             let moves = kept.migrated != (0, 0) || kept.late > 0 || strategy.migration != MigrationKind::None;

@@ -135,7 +135,8 @@ fn serial(tier: &str) -> RuntimeConfig {
 
 #[test]
 fn a_serial_tier_is_read_after_the_others() {
-    // HBM holds half of the attention's weights: 1 us of HBM and 4 us of external memory, then 8 us.
+    // HBM holds half of the attention's weights: 1 us of HBM and 4 us of external memory, then 8
+    // us.
     let direct = small(1, (2_000_000, 2_000_000), 0, 1_000_000, 0, 2);
     assert!(steps(&direct).iter().all(|(latency, _)| close(*latency, 4.0 + 8.0)));
     for (latency, bound) in steps(&with(direct.clone(), serial("external"))) {

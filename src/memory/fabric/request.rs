@@ -54,8 +54,8 @@ pub struct Request<'a, Tag> {
     pub pattern: Pattern,
     /// Now or ahead of time.
     pub urgency: Urgency,
-    /// The share of its tier's bandwidth that a demand read gets. It matters only where the tier has
-    /// a lane for [kernels](crate::memory::MemorySystem::with_kernels).
+    /// The share of its tier's bandwidth that a demand read gets. It matters only where the tier
+    /// has a lane for [kernels](crate::memory::MemorySystem::with_kernels).
     pub reach: Reach,
     /// Comes back in [`Completed`].
     pub tag: Tag,

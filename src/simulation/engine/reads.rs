@@ -257,8 +257,8 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         read
     }
 
-    /// Copies or defers the KV and state of the present stage on `tier` if they are not read in place
-    /// at once. Returns whether that is so.
+    /// Copies or defers the KV and state of the present stage on `tier` if they are not read in
+    /// place at once. Returns whether that is so.
     fn defer_kv(
         &mut self,
         machine: &mut Machine<Purpose>,

@@ -3,8 +3,8 @@
 //! * [`Serial`](crate::workload::ReadsConfig::Serial): a stage issues its reads of such a tier when
 //!   those of all faster tiers have arrived.
 //! * [`Staged`](crate::workload::ReadsConfig::Staged): a stage first copies what it reads of such a
-//!   tier into a buffer on the first tier. When its copies have arrived, it reads the buffer and, at
-//!   the same time, what it reads in place.
+//!   tier into a buffer on the first tier. When its copies have arrived, it reads the buffer and,
+//!   at the same time, what it reads in place.
 //!
 //! Weights of such tiers are not read early.
 
@@ -61,8 +61,8 @@ impl Turns {
 }
 
 impl<P: Probe, W: Workload> Run<'_, P, W> {
-    /// Copies what the stage reads of `read.copied_from` into the buffer, from where it is read when
-    /// all copies have arrived. Where the copy waits for that many writes, it is held.
+    /// Copies what the stage reads of `read.copied_from` into the buffer, from where it is read
+    /// when all copies have arrived. Where the copy waits for that many writes, it is held.
     pub(super) fn stage_read(&mut self, machine: &mut Machine<Purpose>, stage: StageId, read: Deferred, writes: usize) {
         let Some(source) = read.copied_from else { return };
         let routes = self.system.even_copies(source, TierId::HBM);

@@ -19,13 +19,15 @@ use std::cmp::Reverse;
 /// # Runtimes
 /// Where kernels do not reach all of a tier's bandwidth, a byte takes more of it: c on HBM and e on
 /// external memory, different for weights and KV. A stage whose work is E if all of it is external,
-/// and which saves V of that by what is on HBM, takes at least `max(V / (k BW_hbm), (E - V) /
-/// BW_ext)`, where k is the largest e / c of what it reads: exactly that where e / c is the same for
-/// all. It is worth filling up to `V = E k BW_hbm / (k BW_hbm + BW_ext)`, and a byte read saves e.
+/// and which saves V of that by what is on HBM, takes at least
+/// `max(V / (k BW_hbm), (E - V) / BW_ext)`, where k is the largest e / c of what it reads: exactly
+/// that where e / c is the same for all. It is worth filling up to
+/// `V = E k BW_hbm / (k BW_hbm + BW_ext)`, and a byte read saves e.
 ///
-/// Where external memory is read after HBM ([`Order::InTurn`]), a byte on HBM saves `e / BW_ext - c /
-/// BW_hbm`; where it is copied to HBM first ([`Order::Copied`]), all is read from HBM and a byte that
-/// lies there saves `1 / BW_ext`. Both are exact, and counted in external work as well.
+/// Where external memory is read after HBM ([`Order::InTurn`]), a byte on HBM saves
+/// `e / BW_ext - c / BW_hbm`; where it is copied to HBM first ([`Order::Copied`]), all is read from
+/// HBM and a byte that lies there saves `1 / BW_ext`. Both are exact, and counted in external work
+/// as well.
 ///
 /// Computed in floats of 53 bits, whose error is below 10^-12 of a step. O(stages + KV regions) a
 /// step.
@@ -282,8 +284,8 @@ impl Knapsack {
     }
 }
 
-/// The most external work that is worth saving: what the best ratio saves, or what leaves as much to
-/// read as compute hides.
+/// The most external work that is worth saving: what the best ratio saves, or what leaves as much
+/// to read as compute hides.
 fn useful(reads: &Reads, order: Order, [hbm, external]: [f64; 2]) -> f64 {
     let all = reads.weights + reads.kv;
     let unhidden = all - (reads.compute - reads.from_hbm) * external;
@@ -405,8 +407,9 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(200))]
-        /// With reaches the linear program is exact; the knapsack is no higher, and the same where weights
-        /// and KV reach the same. It is no lower than without reaches where they do on external memory.
+        /// With reaches the linear program is exact; the knapsack is no higher, and the same where
+        /// weights and KV reach the same. It is no lower than without reaches where they do on
+        /// external memory.
         #[test]
         fn reaches_only_add(
             layers in prop::collection::vec((1u64..2000, 1u64..40_000, 1u64..50, 0usize..60), 1..4),

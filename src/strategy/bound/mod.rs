@@ -34,7 +34,8 @@ pub struct StepBound {
     single: Option<SingleTier>,
     knapsack: Option<Knapsack>,
     program: Program,
-    /// What the slowest tier holds, what all weights and state occupy, and what a token's KV does by region.
+    /// What the slowest tier holds, what all weights and state occupy, and what a token's KV does
+    /// by region.
     slowest: Bytes,
     weights: Bytes,
     token_bytes: Table<RegionId, Bytes>,

@@ -2,8 +2,8 @@
 //!
 //! Where several stages of a step read the same KV, a byte of it that lies on HBM serves all of
 //! them. The bounds let each of these stages have a placement of its own, of which each byte takes
-//! its part of the room, one byte over the number of readers. A real placement is one of those, with
-//! the same reads and the same room, so the bounds remain lower bounds.
+//! its part of the room, one byte over the number of readers. A real placement is one of those,
+//! with the same reads and the same room, so the bounds remain lower bounds.
 
 use super::KvLoad;
 use crate::memory::{PerTier, TierId};
@@ -82,8 +82,8 @@ impl BoundStage {
         self.weights.iter().map(|piece| piece.read).sum()
     }
 
-    /// What its weights take at least of the bandwidth of `tier` if all of them are read from there,
-    /// in bytes at full reach.
+    /// What its weights take at least of the bandwidth of `tier` if all of them are read from
+    /// there, in bytes at full reach.
     pub fn weights_work(&self, tier: TierId) -> f64 {
         self.weights.iter().map(|piece| piece.read * piece.costs[tier]).sum()
     }
@@ -114,8 +114,8 @@ impl BoundStage {
     }
 }
 
-/// What a byte of KV takes at least of the bandwidth of `tier` in a stage that reads `bytes` of KV and
-/// state.
+/// What a byte of KV takes at least of the bandwidth of `tier` in a stage that reads `bytes` of KV
+/// and state.
 pub(super) fn kv_cost(runtime: &Runtime, tier: TierId, bytes: f64, tiers: usize) -> f64 {
     let bytes = Bytes::new(bytes as u64);
     match tiers {

@@ -6,8 +6,8 @@ use crate::workload::{Regions, Shape, Stage, StageReads, TokenSet, Weights};
 use std::ops::Range;
 
 /// Where weights, state and prefill KV lie: empty at first, filled by an
-/// [`Initialization`](super::Initialization). Weights and state are divisible to the byte; KV is put
-/// in pages, those that the attention window of the first step overlaps.
+/// [`Initialization`](super::Initialization). Weights and state are divisible to the byte; KV is
+/// put in pages, those that the attention window of the first step overlaps.
 pub struct Layout<'a> {
     regions: &'a Regions,
     stages: &'a [Stage],

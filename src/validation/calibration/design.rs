@@ -27,8 +27,8 @@ pub(super) enum Cost {
 }
 
 impl Cost {
-    /// A runtime with this cost alone, away from its ideal value by one unit: a stage takes 1 us, or
-    /// a reach is a half, so that its reciprocal is larger by 1.
+    /// A runtime with this cost alone, away from its ideal value by one unit: a stage takes 1 us,
+    /// or a reach is a half, so that its reciprocal is larger by 1.
     fn probe(self, formats: &BTreeSet<Option<Format>>) -> Value {
         let mut runtime = json!({ "name": "probe" });
         match self {
@@ -162,7 +162,7 @@ pub(super) fn seconds(
     times.collect()
 }
 
-/// So that a file of cases that is wrong is told apart from a fit that fails.
+/// So that a file of cases that is wrong is distinguished from a fit that fails.
 impl CalibrationError {
     /// The error of a file of cases, if it is one.
     #[must_use]

@@ -33,8 +33,8 @@ pub(super) struct Fit {
 }
 
 impl Fit {
-    /// The finest fit of `design` that its rows determine; `per_stage` is held, in seconds, where it
-    /// is given.
+    /// The finest fit of `design` that its rows determine; `per_stage` is held, in seconds, where
+    /// it is given.
     pub fn new(design: &Design, per_stage: Option<f64>) -> Result<Self, CalibrationError> {
         let mut columns = coarsest(design, per_stage);
         let fitter = Fitter { design, per_stage, left_out: None };
@@ -198,9 +198,9 @@ fn coarsest(design: &Design, per_stage: Option<f64>) -> Vec<Column> {
     stage.into_iter().chain([reads]).collect()
 }
 
-/// The costs that may get a reach of their own: formats, those with the most time first, but for the
-/// one that keeps the reach of the rest (weights without a format or, failing these, the format with
-/// the most time); then KV.
+/// The costs that may get a reach of their own: formats, those with the most time first, but for
+/// the one that keeps the reach of the rest (weights without a format or, failing these, the format
+/// with the most time); then KV.
 fn refinements(design: &Design) -> Vec<Cost> {
     let time = |cost: Cost| {
         let at = design.costs.iter().position(|known| *known == cost);

@@ -2,10 +2,10 @@
 //! whether its result means anything.
 //!
 //! The matrices are small (as many columns as costs, as many rows as measured runs), so the
-//! decomposition is the simplest accurate one: one-sided Jacobi (Hestenes, 1958; Golub and Van Loan,
-//! Matrix Computations, 8.6.3). Rotations of pairs of columns make all columns orthogonal; their
-//! lengths are the singular values. Columns are scaled to length 1 before, so that the condition
-//! number does not depend on the units of the unknowns.
+//! decomposition is the simplest accurate one: one-sided Jacobi (Hestenes, 1958; Golub and Van
+//! Loan, Matrix Computations, 8.6.3). Rotations of pairs of columns make all columns orthogonal;
+//! their lengths are the singular values. Columns are scaled to length 1 before, so that the
+//! condition number does not depend on the units of the unknowns.
 
 /// A least-squares solution.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,8 +5,8 @@
 //! 2. `design.rs` finds on the simulator what each cost adds to each row.
 //! 3. `fit.rs` finds which costs the rows separate, and their values, by least squares
 //!    (`least_squares.rs`).
-//! 4. The fitted runtime is simulated on the rows of the fit, and corrected by what the linear model
-//!    leaves out; then on the rows that were held out.
+//! 4. The fitted runtime is simulated on the rows of the fit, and corrected by what the linear
+//!    model leaves out; then on the rows that were held out.
 
 mod design;
 mod error;

@@ -94,7 +94,8 @@ impl Runtime {
         self.reads.serial.is_empty() && self.reads.staged.is_empty()
     }
 
-    /// The tiers of which a stage begins to read when it has read all faster ones, the fastest first.
+    /// The tiers of which a stage begins to read when it has read all faster ones, the fastest
+    /// first.
     pub fn serial_tiers(&self) -> impl Iterator<Item = TierId> + '_ {
         self.reads.serial.iter().copied()
     }

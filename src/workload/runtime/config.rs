@@ -67,8 +67,8 @@ pub struct RanksConfig {
     /// How many chips.
     #[serde(deserialize_with = "crate::config::count_from_1")]
     pub count: u32,
-    /// The time of the all-reduce at the end of each attention and each feed-forward part; none with
-    /// one chip.
+    /// The time of the all-reduce at the end of each attention and each feed-forward part; none
+    /// with one chip.
     pub all_reduce: SimTime,
 }
 

@@ -1,4 +1,4 @@
-//! What people are told of a runtime: what it costs, and how far its figures hold.
+//! Notes on a runtime: what it costs, and how far its figures hold.
 
 use super::config::{BySize, ReachConfig, ReadsConfig, RuntimeConfig};
 use crate::units::SimTime;

@@ -20,8 +20,9 @@ impl Reads {
     /// How `config` reads the tiers of `system`.
     ///
     /// # Errors
-    /// [`RuntimeError`] for a tier that does not exist, the first tier, a buffer that leaves no room
-    /// on it, channels that copies cannot be spread over, and a reach on a tier that is copied.
+    /// [`RuntimeError`] for a tier that does not exist, the first tier, a buffer that leaves no
+    /// room on it, channels that copies cannot be spread over, and a reach on a tier that is
+    /// copied.
     pub fn new(config: &RuntimeConfig, system: &MemorySystem) -> Result<Self, RuntimeError> {
         let mut reads = Self::default();
         for (name, way) in &config.reads {
