@@ -11,7 +11,7 @@ impl RuntimeConfig {
     /// let ideal = RuntimeConfig::default();
     /// assert_eq!(ideal.described(), "no software or kernel costs");
     /// let some = RuntimeConfig { per_stage: "5 us".parse()?, ..ideal };
-    /// assert_eq!(some.described(), "5 us a stage");
+    /// assert_eq!(some.described(), "5.000 us a stage");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
