@@ -241,7 +241,7 @@ impl Says {
     }
 }
 
-/// The largest number that is read: of parameters in a row of a matrix, of words, of tokens.
+/// The largest number that is read: a width of a matrix, a count of words, a count of tokens.
 const MOST: u32 = 1 << 30;
 
 #[cfg(test)]
