@@ -111,7 +111,7 @@ fn folders_of(args: &RunArgs, scenarios: &[Scenario], run: Option<&Path>) -> Vec
 
 /// Runs each scenario with its idealizations.
 fn explain(args: &RunArgs, scenarios: &[Scenario], cancel: &Cancel) -> Result<Vec<(Explanation, Ladder)>, CliError> {
-    let steps = |scenario: &Scenario| (Ladder::ideals(scenario).len() as u64 + 1) * scenario.decode() as u64;
+    let steps = |scenario: &Scenario| (Ladder::ideals(scenario).len() as u64 + 1) * scenario.steps() as u64;
     let bar = Bar::new(scenarios.iter().map(steps).sum());
     let resources = Resources::new(args.jobs, args.memory_limit);
     let explained = scenarios.iter().map(|scenario| -> Result<_, RunsError> {

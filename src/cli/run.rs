@@ -45,7 +45,7 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
     let _around = (jobs.len() > 1).then(|| report::claim(&out, &["report.html"])).transpose()?;
     let _claims = paths::prepare(&jobs)?;
     let pages = paths::pages_beside(&jobs);
-    let bar = Bar::new(scenarios.iter().map(|scenario| scenario.decode() as u64).sum());
+    let bar = Bar::new(scenarios.iter().map(|scenario| scenario.steps() as u64).sum());
     let finished = runs::simulate(&jobs, Resources::new(args.jobs, args.memory_limit), cancel, &bar);
     bar.finish();
     let finished = finished?;

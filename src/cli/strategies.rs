@@ -15,7 +15,6 @@ use crate::runs::{self, Cancel, Finished, Job, Resources, RunsError};
 use crate::simulation::{RunError, Scenario, usable_memory};
 use crate::strategy::Strategy;
 use crate::units::{Bytes, Step};
-use crate::workload::{Shape, StoredSkips};
 use clap::Args;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -56,7 +55,7 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
     let _around = report::claim(&out, &["table.md", "time_against_alpha.svg", "time_against_alpha.png"])?;
     let _claims = paths::prepare(&jobs)?;
     let pages = paths::pages_beside(&jobs);
-    let bar = Bar::new(scenarios.iter().map(|scenario| scenario.decode() as u64).sum());
+    let bar = Bar::new(scenarios.iter().map(|scenario| scenario.steps() as u64).sum());
     let finished = runs::simulate(&jobs, Resources::new(args.jobs, args.memory_limit), cancel, &bar);
     bar.finish();
     let finished = finished?;
@@ -94,9 +93,8 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
 
 /// The same scenarios with their common skip sets in memory, if these fit.
 fn with_shared_skips(scenarios: Vec<Scenario>, limit: Option<Bytes>) -> Result<Vec<Scenario>, CliError> {
-    let Shape { layers, prefill, decode, .. } = scenarios[0].shape();
     let room = limit.unwrap_or_else(usable_memory);
-    if StoredSkips::bytes(layers, prefill, decode) > SHARED_SKIPS.min(Bytes::new(room.get() / 4)) {
+    if scenarios[0].skips_bytes() > SHARED_SKIPS.min(Bytes::new(room.get() / 4)) {
         return Ok(scenarios);
     }
     let skips = scenarios[0]

@@ -57,7 +57,7 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
         timeline: None,
     }));
     let _claims = paths::prepare(&jobs)?;
-    let bar = Bar::new(jobs.iter().map(|job| job.scenario.decode() as u64).sum());
+    let bar = Bar::new(jobs.iter().map(|job| job.scenario.steps() as u64).sum());
     let finished = runs::simulate(&jobs, Resources::new(args.jobs, None), cancel, &bar);
     bar.finish();
     let mut finished = finished?;

@@ -154,7 +154,7 @@ impl Recorder {
         let tiers = scenario.memory().tiers().len();
         Self {
             histograms: Histograms::default(),
-            series: Series::with_capacity(tiers, scenario.decode()),
+            series: Series::with_capacity(tiers, scenario.steps()),
             bytes: PerClass::from_fn(|_| vec![Bytes::ZERO; tiers]),
             stages: PerLabel::default(),
             read_beyond: Bytes::ZERO,

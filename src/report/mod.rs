@@ -103,7 +103,7 @@ pub fn distribution_files(named: &[(String, &Timings)], span: SimTime) -> Result
 #[must_use]
 pub fn memory_needed(scenario: &Scenario) -> Bytes {
     let tiers = scenario.memory().tiers().len() as u64;
-    Bytes::new(scenario.decode() as u64 * (A_STEP.0 + A_STEP.1 * tiers))
+    Bytes::new(scenario.steps() as u64 * (A_STEP.0 + A_STEP.1 * tiers))
 }
 
 /// The memory that the files take for a step, and for each tier of a step. A run of 60,000 short

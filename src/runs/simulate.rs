@@ -110,8 +110,8 @@ fn within(groups: Vec<Vec<usize>>, needed: &[Bytes], limit: Bytes) -> Vec<Vec<us
 
 /// An estimate proportional to the time that a run takes: steps × tokens × layers.
 fn work(scenario: &Scenario) -> u64 {
-    let tokens = scenario.prefill() + scenario.decode();
-    scenario.decode() as u64 * tokens as u64 * scenario.model().layers() as u64
+    let tokens = scenario.prefill() + scenario.steps();
+    scenario.steps() as u64 * tokens as u64 * scenario.model().layers() as u64
 }
 
 /// A run that has ended, by the index of its job, with its timeline if one was asked for.

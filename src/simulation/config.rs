@@ -8,7 +8,9 @@ use crate::catalog;
 use crate::config::{self, ConfigError, Reference};
 use crate::memory::MemoryConfig;
 use crate::strategy::{BoundKind, Strategy};
-use crate::workload::{ComputeConfig, ModelConfig, RecordedConfig, RuntimeConfig, TraceConfig};
+use crate::workload::{
+    ComputeConfig, ModelConfig, PrefillConfig, RecordedConfig, RuntimeConfig, SequencesConfig, TraceConfig,
+};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -29,12 +31,21 @@ pub struct ScenarioConfig {
     pub model: Reference<ModelConfig>,
     /// The memory system.
     pub memory: Reference<MemoryConfig>,
-    /// The tokens before step 0.
+    /// The tokens of the prompt: with one sequence, those before step 0.
     #[serde(deserialize_with = "crate::config::count")]
     pub prefill_tokens: u32,
-    /// The steps.
+    /// The tokens that are decoded: with one sequence, the steps.
     #[serde(deserialize_with = "crate::config::count_from_1")]
     pub decode_tokens: u32,
+    /// How many equal sequences are decoded at once, each with its own KV and skip sets.
+    #[serde(default = "one", skip_serializing_if = "is_one", deserialize_with = "crate::config::count_from_1")]
+    pub batch: u32,
+    /// Groups of sequences, in the place of a `batch` of equal ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sequences: Vec<SequencesConfig>,
+    /// Whether the KV of prompts is there from the start, or computed.
+    #[serde(default, skip_serializing_if = "PrefillConfig::is_given")]
+    pub prefill: PrefillConfig,
     /// How many of the first steps are left out of histograms, means and rates.
     #[serde(default, skip_serializing_if = "is_zero", deserialize_with = "crate::config::count")]
     pub warmup_steps: u32,
@@ -76,6 +87,10 @@ fn is_ideal(runtime: &Reference<RuntimeConfig>) -> bool {
 
 fn one() -> u32 {
     1
+}
+
+fn is_one(batch: &u32) -> bool {
+    *batch == 1
 }
 
 fn is_zero(steps: &u32) -> bool {
@@ -125,10 +140,14 @@ impl ScenarioConfig {
         {
             *name = seen_from_here(name);
         }
-        if let TraceConfig::Recorded(RecordedConfig { file, .. }) = &mut self.trace
-            && catalog::trace(&file.to_string_lossy()).is_none()
+        for trace in
+            std::iter::once(&mut self.trace).chain(self.sequences.iter_mut().filter_map(|of| of.trace.as_mut()))
         {
-            *file = folder.join(&*file);
+            if let TraceConfig::Recorded(RecordedConfig { file, .. }) = trace
+                && catalog::trace(&file.to_string_lossy()).is_none()
+            {
+                *file = folder.join(&*file);
+            }
         }
     }
 }

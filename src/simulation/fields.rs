@@ -96,8 +96,11 @@ impl Fields {
     /// [`FieldError::Value`] if it has a path that is not Unicode.
     pub fn new(config: &ScenarioConfig) -> Result<Self, FieldError> {
         let mut fields = Self { tree: as_tree(&config)? };
-        // Not written where they are 0 or ideal, but fields all the same.
+        // Not written where they are as in the study, but fields all the same.
         fields.tree["warmup_steps"] = config.warmup_steps.into();
+        fields.tree["batch"] = config.batch.into();
+        fields.tree["sequences"] = as_tree(&config.sequences)?;
+        fields.tree["prefill"] = as_tree(&config.prefill)?;
         fields.tree["runtime"] = as_tree(&config.runtime)?;
         fields.complete_strategy();
         Ok(fields)

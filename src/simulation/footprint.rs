@@ -2,9 +2,9 @@
 //! runs take.
 
 use super::scenario::Scenario;
-use crate::strategy::MoveBatch;
+use crate::strategy::{MoveBatch, Parts};
 use crate::units::{Bytes, PageSize};
-use crate::workload::{Shape, TraceConfig};
+use crate::workload::{Sequence, Shape, TraceConfig};
 
 /// What a run needs whatever its size: code, tables, event queues, and the histograms, of up to 450
 /// kB each.
@@ -23,23 +23,34 @@ impl Scenario {
     /// move.
     #[must_use]
     pub fn memory_needed(&self) -> Bytes {
-        let shape = self.shape();
+        let parts = self.strategy().build();
+        let tiers = self.memory().tiers().len() as u64;
+        let of_sequences: u64 = self.sequences().all().iter().map(|of| self.memory_of(of, &parts)).sum();
+        let series = self.steps() as u64 * (A_STEP.0 + A_STEP.1 * tiers) * 3;
+        let lanes = self.memory().lanes().len() as u64 * A_LANE;
+        Bytes::new(BASE + of_sequences + series + lanes)
+    }
+
+    /// What one of its sequences needs.
+    fn memory_of(&self, sequence: &Sequence, parts: &Parts) -> u64 {
+        let shape = self.shape_of(sequence);
         let Shape { layers, prefill, decode, page_size } = shape;
         let (layers, tiers) = (layers as u64, self.memory().tiers().len() as u64);
         let (tokens, pages) = ((prefill + decode) as u64, shape.range() as u64);
-        let parts = self.strategy().build();
         let ahead = parts.look_ahead().min(decode) as u64;
 
         let residency = layers * (2 * tiers + 1) * set(pages);
-        let window =
-            (ahead + 1) * layers * set(pages) + if page_size != PageSize::TOKEN { layers * set(tokens) } else { 0 };
         // A page is in one move at a time, in a list or as a part of a set. What grows has up to
         // twice the room it needs, and for a moment its old room as well.
         let moves = layers * pages * MoveBatch::most_bytes_a_page(shape.range()) + pages * 4 * tiers * 3;
-        let trace = of_trace(&self.resolved().trace, layers, tokens);
-        let series = decode as u64 * (A_STEP.0 + A_STEP.1 * tiers) * 3;
-        let lanes = self.memory().lanes().len() as u64 * A_LANE;
-        Bytes::new(BASE + residency + window + moves + trace + series + lanes) + parts.migration.memory(shape)
+        let trace = self.sequences().trace_of(sequence.group);
+        let skips = if trace.skips_nothing() && self.model().kv().iter().all(|kv| kv.window.is_none()) {
+            0
+        } else {
+            let in_tokens = if page_size != PageSize::TOKEN { layers * set(tokens) } else { 0 };
+            (ahead + 1) * layers * set(pages) + in_tokens + of_trace(trace, layers, tokens)
+        };
+        residency + moves + skips + parts.migration.memory(shape).get()
     }
 }
 

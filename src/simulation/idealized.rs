@@ -9,7 +9,7 @@ use crate::config::Reference;
 use crate::memory::{Interleaving, MemoryConfig};
 use crate::strategy::MigrationKind;
 use crate::units::{Bytes, PageSize, SimTime};
-use crate::workload::RuntimeConfig;
+use crate::workload::{RuntimeConfig, Sequence};
 
 impl Scenario {
     /// The same, free of the causes of loss in `idealization` besides those that it is free of
@@ -73,10 +73,12 @@ impl Scenario {
         }
     }
 
-    /// What weights, KV and state occupy at the end, once.
+    /// What weights, KV and state of all sequences occupy at their ends, once.
     fn stored_at_the_end(&self) -> Bytes {
-        let tokens = (self.prefill() + self.decode()) as u64;
-        let kv = stored_kv(&self.model, tokens, self.resolved.page_tokens);
+        let of = |sequence: &Sequence| {
+            stored_kv(&self.model, (sequence.prefill + sequence.decode) as u64, self.resolved.page_tokens)
+        };
+        let kv: u128 = self.sequences.all().iter().map(of).sum();
         // Sizes are checked: all of a run's bytes fit a `u64`.
         self.model.stored_weights() + Bytes::new(u64::try_from(kv).unwrap_or(u64::MAX / 4))
     }
@@ -105,7 +107,7 @@ impl Scenario {
             }
             Ideal::BoundLayout => memory.tiers().len() > 1,
             Ideal::AmpleHbm => memory.tiers()[0].capacity < self.stored_at_the_end(),
-            Ideal::SingleTokens => self.shape().page_size != PageSize::TOKEN && has_kv,
+            Ideal::SingleTokens => self.page_size() != PageSize::TOKEN && has_kv,
         }
     }
 }

@@ -52,7 +52,7 @@ pub use probe::{Ends, Probe, StepRecord};
 pub use refused::ScenarioError;
 pub use room::{Held, NoRoom, Room, usable_memory};
 pub use run::{SkipThread, run, run_in_lockstep, run_with, run_workload};
-pub use scenario::Scenario;
+pub use scenario::{Scenario, StoredSequences};
 pub use stored::Stored;
 pub use waits::{Waiting, Waits};
 pub use watch::Watch;

@@ -136,6 +136,31 @@ impl Paging {
         }
     }
 
+    /// The routes of a write of `bytes` on `pages` of a region, in equal parts a page, with the bytes
+    /// of each, where channels are chosen by a hash.
+    pub fn write_parts(
+        &self,
+        system: &MemorySystem,
+        (tier, region): (TierId, RegionId),
+        pages: &[Page],
+        bytes: Bytes,
+    ) -> Option<Vec<(RouteId, Bytes)>> {
+        self.run[tier]?;
+        let mut parts: Vec<(RouteId, Bytes)> = Vec::new();
+        let (all, mut before) = (pages.len() as u128, Bytes::ZERO);
+        for (number, page) in (1..).zip(pages) {
+            let until = bytes.share(number, all);
+            let route = system.write_route(self.port(system, tier, region, *page)?);
+            match parts.iter_mut().find(|(known, _)| *known == route) {
+                Some((_, of_route)) => *of_route += until - before,
+                None => parts.push((route, until - before)),
+            }
+            before = until;
+        }
+        parts.retain(|(_, bytes)| *bytes > Bytes::ZERO);
+        Some(parts)
+    }
+
     /// The routes of the read that was gathered from `tier` with the bytes of each, where channels
     /// are chosen by a hash.
     pub fn parts(&mut self, system: &MemorySystem, tier: TierId) -> Option<&[(RouteId, Bytes)]> {

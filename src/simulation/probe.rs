@@ -7,7 +7,7 @@
 use super::waits::Waits;
 use crate::memory::{Cancelled, Completed, PerTier, TierId, TransferClass};
 use crate::units::{Bytes, LayerId, SimTime, Step};
-use crate::workload::{PerLabel, StageLabel};
+use crate::workload::{PerLabel, StageLabel, StepBatch};
 use std::ops::ControlFlow;
 
 /// What one step came to.
@@ -17,6 +17,8 @@ pub struct StepRecord<'a> {
     pub step: Step,
     /// The tokens before it, of its longest sequence.
     pub context: usize,
+    /// The sequences that it decoded, and the parts of prompts that it computed.
+    pub batch: &'a StepBatch,
     /// The tokens read, summed over KV regions.
     pub read_kv_tokens: u64,
     /// The over-read: KV of skipped tokens that was read because other tokens of their pages were

@@ -4,7 +4,7 @@ use crate::config::{ConfigError, NameError};
 use crate::memory::MemoryError;
 use crate::strategy::ChargedError;
 use crate::units::Bytes;
-use crate::workload::{ComputeError, MAX_TOKENS, ModelError, RuntimeError, TraceError};
+use crate::workload::{ComputeError, MAX_TOKENS, ModelError, RuntimeError, SequencesError, TraceError};
 use thiserror::Error;
 
 /// The most tokens of a page.
@@ -32,6 +32,8 @@ pub enum ScenarioError {
     Compute(#[from] ComputeError),
     #[error(transparent)]
     Charged(#[from] ChargedError),
+    #[error(transparent)]
+    Sequences(#[from] SequencesError),
     #[error("decode_tokens: 0 steps: there is nothing to simulate; write at least 1")]
     NoSteps,
     #[error(
@@ -57,7 +59,7 @@ pub enum ScenarioError {
     )]
     PageTooLarge { page_tokens: u32, kv_bytes: Bytes },
     #[error("decode_tokens: {steps} steps may read up to {bytes} B, more than can be counted: decode fewer tokens")]
-    TooManyBytes { steps: u32, bytes: u128 },
+    TooManyBytes { steps: u64, bytes: u128 },
     #[error(
         "prefill_tokens: the weights ({}) and the KV of {prefill} tokens ({}) are {} more than the tiers hold ({}; under inclusive residency, the last one): enlarge a tier or lower prefill_tokens",
         weights.rounded(),
@@ -65,5 +67,5 @@ pub enum ScenarioError {
         missing.rounded(),
         capacity.rounded()
     )]
-    DoesNotFit { weights: Bytes, prefill: u32, kv: Bytes, missing: Bytes, capacity: Bytes },
+    DoesNotFit { weights: Bytes, prefill: u64, kv: Bytes, missing: Bytes, capacity: Bytes },
 }

@@ -12,7 +12,7 @@ use crate::memory::{Ledger, PerTier, Shortage, TierId};
 use crate::strategy::{KvPages, KvRegions, LaidOut, MoveBatch, Piece};
 use crate::units::{Bytes, Page, PageSize, RegionId, Table, Token};
 use crate::workload::tokens::{WORD_BITS, Word, move_words};
-use crate::workload::{Regions, Shape, TokenSet};
+use crate::workload::{Lengths, Regions, TokenSet};
 use std::ops::Range;
 
 /// Where all regions of a run lie.
@@ -61,31 +61,32 @@ pub(super) struct PagedRegion {
 
 impl Residency {
     /// From what an initialization has laid out, for which `ledger` has accounted.
-    pub fn new(regions: &Regions, laid_out: LaidOut, shape: Shape, ledger: Ledger) -> Self {
+    pub fn new(regions: &Regions, laid_out: LaidOut, size: PageSize, ledger: Ledger) -> Self {
         let LaidOut { divided, pages } = laid_out;
-        let regions_of_kv = regions.token_bytes().zip(regions.windows());
-        let paged = regions_of_kv.zip(pages).map(|((token_bytes, window), at)| PagedRegion {
-            token_bytes,
-            page_bytes: token_bytes.times(shape.page_size.tokens() as u64),
-            tokens: shape.prefill,
-            window,
-            count: at.map(TokenSet::count),
-            home: at.clone(),
-            at,
-            in_flight: TokenSet::new(shape.range()),
-            in_flight_count: 0,
-            being_written: Vec::with_capacity(2),
-            first: shape.page_size.page_of(Token::new(shape.prefill.saturating_sub(window))),
-            leaving: Vec::new(),
-        });
+        let regions_of_kv = regions.token_bytes().zip(regions.windows()).zip(regions.lengths());
+        let paged =
+            regions_of_kv.zip(pages).map(|(((token_bytes, window), Lengths { at_start, most, .. }), at)| PagedRegion {
+                token_bytes,
+                page_bytes: token_bytes.times(size.tokens() as u64),
+                tokens: at_start,
+                window,
+                count: at.map(TokenSet::count),
+                home: at.clone(),
+                at,
+                in_flight: TokenSet::new(size.pages(most)),
+                in_flight_count: 0,
+                being_written: Vec::with_capacity(2),
+                first: size.page_of(Token::new(at_start.saturating_sub(window))),
+                leaving: Vec::new(),
+            });
         let is_state = regions.divisible().map(|(region, _)| regions.is_state(region));
         let divided = divided.into_iter().zip(is_state).map(|(on, is_state)| Divided { on, is_state });
         let mut residency = Self { kv: paged.collect(), divided: divided.collect(), ledger };
-        let next = Token::new(shape.prefill);
-        if !shape.page_size.starts_page(next) {
-            // The last page of the prompt has room for more tokens.
-            for region in regions.kv() {
-                residency.keep_open(region, shape.page_size.page_of(next));
+        for (region, Lengths { at_start, .. }) in regions.kv().zip(regions.lengths()) {
+            let next = Token::new(at_start);
+            if !size.starts_page(next) {
+                // The last page of the prompt has room for more tokens.
+                residency.keep_open(region, size.page_of(next));
             }
         }
         residency
@@ -135,9 +136,27 @@ impl Residency {
         }
     }
 
-    /// One token more of `region` has KV.
-    pub fn grow(&mut self, region: RegionId) {
-        self.kv[region].tokens += 1;
+    /// The pages of `region` that have left its attention window when so many tokens have KV are
+    /// freed. Returns the first token that stays in the window.
+    pub fn slide_to(&mut self, region: RegionId, tokens: usize, size: PageSize) -> usize {
+        let gone = tokens.saturating_sub(self.kv[region].window);
+        if gone > 0 {
+            self.free_before(region, Token::new(gone), size);
+        }
+        gone
+    }
+
+    /// So many tokens more of `region` have KV.
+    #[inline]
+    pub fn grow(&mut self, region: RegionId, tokens: usize) {
+        self.kv[region].tokens += tokens;
+    }
+
+    /// The tier where a page of `region` is, if it is anywhere; that of a moving page is its
+    /// source.
+    #[inline]
+    pub fn tier_of(&self, region: RegionId, page: Page) -> Option<TierId> {
+        self.kv[region].at.iter().find(|(_, pages)| pages.contains(page.index())).map(|(tier, _)| tier)
     }
 
     /// A page is to be written to `tier`.
@@ -160,6 +179,18 @@ impl Residency {
         pages.in_flight.insert(page.index());
         pages.in_flight_count += 1;
         pages.being_written.push(page);
+    }
+
+    /// All of these pages is written.
+    pub fn end_writes(&mut self, region: RegionId, written: impl Iterator<Item = Page>) {
+        let pages = &mut self.kv[region];
+        for page in written {
+            pages.in_flight.remove(page.index());
+            pages.in_flight_count -= 1;
+        }
+        let in_flight = &pages.in_flight;
+        pages.being_written.retain(|page| in_flight.contains(page.index()));
+        self.free_leaving(region);
     }
 
     /// All of a page is written.

@@ -66,7 +66,7 @@ impl Room {
             return Ok(needed);
         }
         Err(NoRoom {
-            steps: scenario.decode(),
+            steps: scenario.steps(),
             prefill: scenario.prefill(),
             layers: scenario.model().layers(),
             strategy: scenario.strategy().name(),

@@ -6,7 +6,7 @@ use super::probe::Probe;
 use super::scenario::Scenario;
 use crate::strategy::Parts;
 use crate::units::Step;
-use crate::workload::{Ahead, Decode, Fan, Shape, SkipSource, TraceError, Workload};
+use crate::workload::{Ahead, Batch, Fan, SequenceSkips, Shape, TraceError, Workload};
 
 /// Simulates `scenario`, and calls `probe` with what happens.
 ///
@@ -35,8 +35,8 @@ pub fn run<P: Probe>(scenario: &Scenario, probe: &mut P) -> Result<Outcome, RunE
 /// # Errors
 /// As [`run`].
 pub fn run_with<P: Probe>(scenario: &Scenario, parts: Parts, probe: &mut P) -> Result<Outcome, RunError> {
-    let skips = scenario.skips().map_err(at_first_step)?;
-    let workload = decode(scenario, &parts, skips)?;
+    let skips = scenario.all_skips().map_err(at_first_step)?;
+    let workload = batch(scenario, &parts, skips)?;
     run_workload(scenario, parts, workload, probe)
 }
 
@@ -87,16 +87,24 @@ pub fn run_in_lockstep<P: Probe>(
     assert_eq!(scenarios.len(), probes.len(), "each run has its probe");
     let Some(first) = scenarios.first() else { return Ok(Vec::new()) };
     debug_assert!(scenarios.iter().all(|scenario| scenario.shares_skips(first)));
-    let Shape { layers, prefill, decode: steps, .. } = first.shape();
-    let mut skips = first.skips().map_err(at_first_step)?;
-    if thread == SkipThread::Background {
-        skips = Ahead::start(skips, layers, prefill, steps);
+    let mut readers: Vec<Vec<SequenceSkips>> = scenarios.iter().map(|_| Vec::new()).collect();
+    for (sequence, skips) in first.sequences().all().iter().zip(first.all_skips().map_err(at_first_step)?) {
+        let Some(mut skips) = skips else {
+            readers.iter_mut().for_each(|of_run| of_run.push(None));
+            continue;
+        };
+        let Shape { layers, prefill, decode, .. } = first.shape_of(sequence);
+        // A thread for each of many sequences would be more than there are cores.
+        if thread == SkipThread::Background && first.sequences().count() == 1 {
+            skips = Ahead::start(skips, layers, prefill, decode);
+        }
+        let fan = Fan::out(skips, layers, prefill + decode, scenarios.len());
+        readers.iter_mut().zip(fan).for_each(|(of_run, reader)| of_run.push(Some(Box::new(reader))));
     }
-    let readers = Fan::out(skips, layers, prefill + steps, scenarios.len());
     let mut going = Vec::with_capacity(scenarios.len());
     for (index, ((scenario, probe), skips)) in scenarios.iter().zip(probes).zip(readers).enumerate() {
         let parts = scenario.strategy().build();
-        let workload = decode(scenario, &parts, Box::new(skips))?;
+        let workload = batch(scenario, &parts, skips)?;
         going.push((index, Engine::new(scenario, parts, workload, probe)?));
     }
     let mut ended = Vec::with_capacity(scenarios.len());
@@ -119,10 +127,10 @@ pub fn run_in_lockstep<P: Probe>(
     Ok(ended.into_iter().map(|(_, outcome)| outcome).collect())
 }
 
-/// The workload of a scenario: it decodes one sequence.
-fn decode(scenario: &Scenario, parts: &Parts, skips: Box<dyn SkipSource + Send>) -> Result<Decode, RunError> {
-    let decode = Decode::new(scenario.model(), scenario.shape(), skips, parts.look_ahead()).map_err(at_first_step)?;
-    Ok(decode.with_runtime(scenario.runtime()))
+/// The workload of a scenario: its sequences, which skip what `skips` says.
+fn batch(scenario: &Scenario, parts: &Parts, skips: Vec<SequenceSkips>) -> Result<Batch, RunError> {
+    let (model, runtime, sequences) = (scenario.model(), scenario.runtime(), scenario.sequences());
+    Batch::new(model, runtime, sequences, scenario.page_size(), skips, parts.look_ahead()).map_err(at_first_step)
 }
 
 fn at_first_step(source: TraceError) -> RunError {

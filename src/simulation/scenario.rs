@@ -13,12 +13,16 @@ use crate::catalog;
 use crate::config::{Reference, check_name};
 use crate::memory::MemorySystem;
 use crate::strategy::{BoundKind, ChargedBound, ChargedError, StepBound, Strategy};
-use crate::units::{PageSize, SequenceId};
+use crate::units::{GroupId, PageSize, SequenceId, Table};
 use crate::workload::{
-    ComputeConfig, ComputeError, LanguageModel, MAX_TOKENS, Regions, Roofline, Runtime, RuntimeConfig, Shape, Stage,
-    StoredSkips, TraceConfig, stages,
+    ComputeConfig, ComputeError, LanguageModel, LikeConfig, MAX_TOKENS, Regions, Roofline, Runtime, RuntimeConfig,
+    Schedule, Sequence, Sequences, SequencesConfig, Shape, Stage, StoredSkips, TraceConfig, batch_stages, lengths,
 };
 use std::sync::Arc;
+
+/// The skip sets of all sequences of a run in memory, by sequence; `None` where nothing is ever
+/// skipped.
+pub type StoredSequences = Table<SequenceId, Option<Arc<StoredSkips>>>;
 
 /// A scenario that the engine may trust.
 #[derive(Clone, Debug)]
@@ -28,8 +32,12 @@ pub struct Scenario {
     pub(super) memory: MemorySystem,
     runtime: Runtime,
     roofline: Option<Roofline>,
-    /// Its skip sets, where another run has them already.
-    pub(super) stored: Option<Arc<StoredSkips>>,
+    pub(super) sequences: Sequences,
+    /// How many steps it has.
+    steps: usize,
+    /// Its skip sets, where another run has them already: by sequence, `None` where nothing is ever
+    /// skipped.
+    pub(super) stored: Option<Arc<StoredSequences>>,
     pub(super) idealization: Idealization,
     /// What its file says, before flags changed it.
     written: Option<Arc<ScenarioConfig>>,
@@ -71,15 +79,23 @@ impl Scenario {
         if config.decode_tokens == 0 {
             return Err(ScenarioError::NoSteps);
         }
-        if config.warmup_steps >= config.decode_tokens {
-            return Err(ScenarioError::Warmup { warmup: config.warmup_steps, decode: config.decode_tokens });
-        }
-        let tokens = u64::from(config.prefill_tokens) + u64::from(config.decode_tokens);
+        let like = LikeConfig {
+            prefill_tokens: config.prefill_tokens,
+            decode_tokens: config.decode_tokens,
+            trace: &config.trace,
+        };
+        let sequences = Sequences::new(&like, config.batch, &config.sequences, config.prefill)?;
+        let most = |of: &Sequence| (of.prefill + of.decode) as u64;
+        let tokens = sequences.all().iter().map(most).max().unwrap_or(0);
         if tokens > Self::MAX_TOKENS {
             return Err(ScenarioError::TooManyTokens(tokens));
         }
-        check_size(&model, memory.tiers().len(), &config)?;
-        check_room(&model, &memory, config.prefill_tokens, config.page_tokens)?;
+        check_size(&model, memory.tiers().len(), &config, &sequences)?;
+        let steps = Schedule::checked(&sequences)?.steps_left();
+        if config.warmup_steps as usize >= steps {
+            return Err(ScenarioError::Warmup { warmup: config.warmup_steps, decode: steps as u32 });
+        }
+        check_room(&model, &memory, &sequences, config.page_tokens)?;
         let roofline = compute(&config, &model)?;
         let mut scenario = Self {
             resolved: config,
@@ -87,6 +103,8 @@ impl Scenario {
             memory,
             runtime,
             roofline,
+            sequences,
+            steps,
             stored: None,
             idealization: Idealization::NONE,
             written: None,
@@ -122,17 +140,32 @@ impl Scenario {
     /// Checks the trace, and spells out the generator that goes on from a recorded one that is too
     /// short. A recorded trace is opened once.
     fn check_trace(&mut self) -> Result<(), ScenarioError> {
-        match &self.resolved.trace {
-            TraceConfig::Generated(generator) => generator.check(self.prefill(), self.decode())?,
-            TraceConfig::Lifelike(lifelike) => lifelike.check(self.prefill(), self.decode())?,
-            // What is in its rows is found as they are read: a long trace takes as long to read as
-            // to simulate.
-            TraceConfig::Recorded(recorded) => {
-                let fitted = self.fitted(recorded)?.config().clone();
-                self.resolved.trace = TraceConfig::Recorded(fitted);
+        for group in GroupId::all(self.sequences.groups()) {
+            let of_group = self.sequences.all().iter().find(|sequence| sequence.group == group);
+            let Sequence { prefill, decode, .. } = *of_group.expect("a group has sequences: checked");
+            match self.sequences.trace_of(group) {
+                TraceConfig::Generated(generator) => generator.check(prefill, decode)?,
+                TraceConfig::Lifelike(lifelike) => lifelike.check(prefill, decode)?,
+                // What is in its rows is found as they are read: a long trace takes as long to read
+                // as to simulate.
+                TraceConfig::Recorded(recorded) => {
+                    let fitted = self.fitted(recorded, prefill, decode)?.config().clone();
+                    self.spell_out(group, TraceConfig::Recorded(fitted));
+                }
             }
         }
         Ok(())
+    }
+
+    /// Keeps the trace of a group as it was spelled out.
+    fn spell_out(&mut self, group: GroupId, trace: TraceConfig) {
+        match self.resolved.sequences.get_mut(group.index()) {
+            Some(SequencesConfig { trace: Some(own), .. }) => *own = trace.clone(),
+            // Others may take theirs from the scenario's with other lengths: it stays as it is.
+            Some(_) => {}
+            None => self.resolved.trace = trace.clone(),
+        }
+        self.sequences.set_trace(group, trace);
     }
 
     /// The whole input, with everything that was named spelled out: what reports keep so that a run
@@ -184,16 +217,34 @@ impl Scenario {
         self.roofline
     }
 
-    /// The tokens before step 0.
+    /// The tokens of each prompt, unless the group of its sequence says otherwise.
     #[must_use]
     pub fn prefill(&self) -> usize {
         self.resolved.prefill_tokens as usize
     }
 
-    /// The steps.
+    /// The tokens that are decoded of each sequence, unless its group says otherwise.
     #[must_use]
     pub fn decode(&self) -> usize {
         self.resolved.decode_tokens as usize
+    }
+
+    /// The sequences that it decodes.
+    #[must_use]
+    pub fn sequences(&self) -> &Sequences {
+        &self.sequences
+    }
+
+    /// Whether it decodes one sequence whose prompt is given, as the study does.
+    #[must_use]
+    pub fn is_single(&self) -> bool {
+        self.sequences.count() == 1 && self.sequences.prefill().is_given()
+    }
+
+    /// How many steps it has: the tokens that are decoded, with one sequence.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        self.steps
     }
 
     /// How many of the first steps are left out of histograms, means and rates.
@@ -202,15 +253,24 @@ impl Scenario {
         self.resolved.warmup_steps as usize
     }
 
-    /// How many layers, tokens and pages there are.
+    /// How many layers, tokens and pages a sequence has, unless its group says otherwise.
     #[must_use]
     pub fn shape(&self) -> Shape {
-        Shape {
-            layers: self.model.layers(),
-            prefill: self.prefill(),
-            decode: self.decode(),
-            page_size: PageSize::new(self.resolved.page_tokens).expect("pages hold tokens: checked"),
-        }
+        let (prefill, decode) = (self.prefill(), self.decode());
+        Shape { layers: self.model.layers(), prefill, decode, page_size: self.page_size() }
+    }
+
+    /// How many layers, tokens and pages `sequence` has.
+    #[must_use]
+    pub fn shape_of(&self, sequence: &Sequence) -> Shape {
+        let Sequence { prefill, decode, .. } = *sequence;
+        Shape { layers: self.model.layers(), prefill, decode, page_size: self.page_size() }
+    }
+
+    /// How many tokens make a page.
+    #[must_use]
+    pub fn page_size(&self) -> PageSize {
+        PageSize::new(self.resolved.page_tokens).expect("pages hold tokens: checked")
     }
 
     /// How many stages ahead weights may be read early.
@@ -236,20 +296,22 @@ impl Scenario {
     /// Everything of it that occupies memory.
     #[must_use]
     pub fn regions(&self) -> Regions {
-        Regions::new(&self.model, 1)
+        Regions::new(&self.model, &lengths(&self.sequences))
     }
 
-    /// The stages of its steps, which read `regions`.
+    /// The stages of its first step, which read `regions`.
     #[must_use]
     pub fn stages(&self, regions: &Regions) -> Vec<Stage> {
-        let mut stages = stages(&self.model, regions, &[SequenceId::default()]);
-        self.runtime.charge(&mut stages, 1);
+        let mut schedule = Schedule::new(&self.sequences);
+        let batch = schedule.next_step().cloned().unwrap_or_default();
+        let mut stages = batch_stages(&self.model, regions, &batch);
+        self.runtime.charge(&mut stages, batch.active());
         stages
     }
 
     pub(super) fn charged(&self) -> Result<ChargedBound, ChargedError> {
         let overlap = self.weight_prefetch() > 0;
-        let (regions, page_size) = (self.regions(), self.shape().page_size);
+        let (regions, page_size) = (self.regions(), self.page_size());
         let stages = self.stages(&regions);
         ChargedBound::new(&stages, &regions, &self.memory, &self.runtime, self.roofline, overlap, page_size)
     }

@@ -4,13 +4,23 @@ use super::config::ScenarioConfig;
 use super::refused::{MAX_RESIDENCIES, ScenarioError};
 use crate::memory::{MemorySystem, ResidencyKind};
 use crate::units::{Bytes, LayerId};
-use crate::workload::{LanguageModel, LayerKv};
+use crate::workload::{LanguageModel, LayerKv, Sequence, Sequences};
 
 /// Whether the run fits this machine's memory and its totals fit a `u64`.
-pub(super) fn check_size(model: &LanguageModel, tiers: usize, config: &ScenarioConfig) -> Result<(), ScenarioError> {
+pub(super) fn check_size(
+    model: &LanguageModel,
+    tiers: usize,
+    config: &ScenarioConfig,
+    sequences: &Sequences,
+) -> Result<(), ScenarioError> {
     let layers = model.layers();
-    let tokens = u64::from(config.prefill_tokens) + u64::from(config.decode_tokens);
-    if tokens * (layers * tiers) as u64 > MAX_RESIDENCIES {
+    let all = |of: &Sequence| (of.prefill + of.decode) as u64;
+    let tokens: u64 = sequences.all().iter().map(all).sum();
+    let page = u64::from(config.page_tokens);
+    if sequences.all().iter().map(|of| all(of).div_ceil(page)).sum::<u64>().saturating_mul((layers * tiers) as u64)
+        > MAX_RESIDENCIES
+        || (sequences.count() == 1 && tokens * (layers * tiers) as u64 > MAX_RESIDENCIES)
+    {
         return Err(ScenarioError::TooManyResidencies { tokens, layers, tiers });
     }
     let page_tokens = u128::from(config.page_tokens);
@@ -22,10 +32,18 @@ pub(super) fn check_size(model: &LanguageModel, tiers: usize, config: &ScenarioC
     // KV lies, moves and is read in whole pages. As much again for what migration may carry, and
     // each layer that reads the KV of another reads it once more.
     let reads = if model.kv().entries().any(|(layer, kv)| kv.source != layer) { layers as u128 } else { 1 };
-    let a_step = weights + 2 * reads * stored_kv(model, tokens, config.page_tokens);
-    let bytes = u128::from(config.decode_tokens) * a_step;
+    let kv: u128 = sequences.all().iter().map(|of| stored_kv(model, all(of), config.page_tokens)).sum();
+    let a_step = weights + 2 * reads * kv;
+    // Chunks of prompts are steps as well, at most as many as prompts have tokens; a sequence begins
+    // at the latest when those before it have ended.
+    let steps = if sequences.prefill().is_given() {
+        sequences.all().iter().map(|of| (of.start + of.decode) as u64).max().unwrap_or(0)
+    } else {
+        tokens
+    };
+    let bytes = u128::from(steps) * a_step;
     if bytes > u128::from(u64::MAX) / 2 {
-        return Err(ScenarioError::TooManyBytes { steps: config.decode_tokens, bytes });
+        return Err(ScenarioError::TooManyBytes { steps, bytes });
     }
     Ok(())
 }
@@ -34,13 +52,15 @@ pub(super) fn check_size(model: &LanguageModel, tiers: usize, config: &ScenarioC
 pub(super) fn check_room(
     model: &LanguageModel,
     memory: &MemorySystem,
-    prefill: u32,
+    sequences: &Sequences,
     page_tokens: u32,
 ) -> Result<(), ScenarioError> {
     let wide = |bytes: Bytes| u128::from(bytes.get());
     let narrow = |bytes: u128| Bytes::new(u64::try_from(bytes).unwrap_or(u64::MAX));
     let weights = model.stored_weights();
-    let kv = stored_kv(model, prefill.into(), page_tokens);
+    // Those that are there at the start, at the least.
+    let at_start = || sequences.all().iter().filter(|of| of.start == 0);
+    let kv: u128 = at_start().map(|of| stored_kv(model, of.prefill as u64, page_tokens)).sum();
     let capacity: u128 = match memory.residency() {
         ResidencyKind::Exclusive => memory.tiers().iter().map(|tier| wide(tier.capacity)).sum(),
         // The last tier must hold a copy of all.
@@ -50,7 +70,7 @@ pub(super) fn check_room(
     if needed > capacity {
         return Err(ScenarioError::DoesNotFit {
             weights,
-            prefill,
+            prefill: at_start().map(|of| of.prefill as u64).sum(),
             kv: narrow(kv),
             missing: narrow(needed - capacity),
             capacity: narrow(capacity),

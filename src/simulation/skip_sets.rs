@@ -4,12 +4,13 @@
 //! A stream of skip sets goes once from the first step to the last. Each call of
 //! [`Scenario::skips`] opens a new one: a run has its own, unless it has been given stored sets.
 
-use super::scenario::Scenario;
+use super::scenario::{Scenario, StoredSequences};
 use crate::catalog::open_trace;
 use crate::strategy::{AsBound, BoundKind, KvLoad};
-use crate::units::{PageSize, RegionId, SimTime};
+use crate::units::{Bytes, PageSize, RegionId, SequenceId, SimTime, Table};
 use crate::workload::{
-    Demand, FittedTrace, RecordedConfig, Shape, SkipSource, StoredSkips, TraceConfig, TraceError, TraceWindow,
+    Demand, FittedTrace, RecordedConfig, Sequence, SequenceSkips, Shape, SkipSource, StepSkips, StoredSkips, TokenSet,
+    TraceConfig, TraceError, TraceWindow,
 };
 use std::sync::Arc;
 
@@ -19,47 +20,71 @@ impl Scenario {
     /// # Errors
     /// [`TraceError`] if the first step of a recorded trace cannot be read.
     pub fn layout_of_bound(&self) -> Result<AsBound, TraceError> {
-        let shape = self.shape();
-        let window = self.window()?;
-        let skips = window.step(0).expect("a scenario has at least one step");
-        let pages = shape.pages(shape.prefill);
-        let missing = pages * shape.page_size.tokens() - shape.prefill;
-        let active = skips.counts.iter().zip(&skips.sets).map(|(skipped, set)| {
-            let tokens = (pages - skipped) * shape.page_size.tokens();
-            if tokens > 0 && !set.contains(pages - 1) { tokens - missing } else { tokens }
-        });
-        let gone = |region| window.skipped(0, region).map_or(0, |skipped| skipped.gone * shape.page_size.tokens());
-        let stored = RegionId::all(shape.layers).map(|region| shape.prefill - gone(region));
-        let load = KvLoad { stored: stored.collect(), read: active.collect() };
-        Ok(AsBound::new(self.step_bound().reads(&load), skips))
+        let (size, regions) = (self.page_size(), self.regions());
+        let mut all = StepSkips { sets: Vec::new(), counts: Vec::new() };
+        let mut load = KvLoad { stored: Table::new(), read: Table::new() };
+        let lengths = regions.lengths().step_by(regions.layers().max(1));
+        for (sequence, lengths) in SequenceId::all(self.sequences.count()).zip(lengths) {
+            let shape = self.shape_of(&self.sequences.all()[sequence]);
+            let window = self.window(sequence)?;
+            let skips = window.step(0).expect("a sequence decodes at least one token");
+            let is_there = lengths.at_start > 0;
+            let pages = shape.pages(lengths.at_start);
+            let missing = pages * size.tokens() - lengths.at_start;
+            for (layer, set) in skips.sets.iter().enumerate() {
+                let skipped = if is_there { skips.counts[layer] } else { 0 };
+                let tokens = (pages - skipped) * size.tokens();
+                let last_is_read = tokens > 0 && !set.contains(pages - 1);
+                let gone = window.skipped(0, RegionId::new(layer)).map_or(0, |skipped| skipped.gone);
+                let gone = if is_there { gone * size.tokens() } else { 0 };
+                load.stored.push(lengths.at_start - gone);
+                load.read.push(if last_is_read { tokens - missing } else { tokens });
+                all.sets.push(if is_there { set.clone() } else { TokenSet::new(set.range()) });
+                all.counts.push(skipped);
+            }
+        }
+        Ok(AsBound::new(self.step_bound().reads(&load), &all))
     }
 
     /// The share of the tokens that the first steps read, between 0 and 1: what the `skip` of a
     /// generator leaves, or measured over the first [`MEASURED_STEPS`](Self::MEASURED_STEPS) steps
     /// of a recorded trace. Of pages of several tokens, and of tokens in attention windows, it is
-    /// measured in any case.
+    /// measured in any case. Of several sequences it is the mean, by their tokens.
     ///
     /// # Errors
     /// [`TraceError`] if these steps cannot be read.
     pub fn read_share(&self) -> Result<f64, TraceError> {
-        let shape = self.shape();
+        // Sequences of a group read the same share, but for chance: the first stands for all.
+        let (mut read, mut all) = (0.0, 0.0);
+        for (id, sequence) in self.sequences.all().entries().filter(|(_, sequence)| sequence.place == 0) {
+            let of_group = self.sequences.all().iter().filter(|other| other.group == sequence.group).count();
+            let weight = (of_group * (sequence.prefill + sequence.decode)) as f64;
+            read += weight * self.read_share_of(id)?;
+            all += weight;
+        }
+        Ok(if self.sequences.groups() == 1 { self.read_share_of(SequenceId::new(0))? } else { read / all })
+    }
+
+    fn read_share_of(&self, id: SequenceId) -> Result<f64, TraceError> {
+        let shape = self.shape_of(&self.sequences.all()[id]);
         let steps = Self::MEASURED_STEPS.min(shape.decode);
         let slides = self.regions().windows().any(|window| window < shape.prefill + steps);
         let counts_as_written = shape.page_size == PageSize::TOKEN && !slides;
-        match &self.resolved.trace {
+        match self.sequences.trace(id) {
             TraceConfig::Generated(generator) if counts_as_written => Ok(1.0 - generator.skip.as_f64()),
             TraceConfig::Lifelike(generator) if counts_as_written => Ok(1.0 - generator.skip.as_f64()),
-            _ => self.measured_read_share(steps),
+            _ => self.measured_read_share(id, steps),
         }
     }
 
-    fn measured_read_share(&self, steps: usize) -> Result<f64, TraceError> {
-        let shape = self.shape();
-        let mut window = self.window()?;
+    fn measured_read_share(&self, id: SequenceId, steps: usize) -> Result<f64, TraceError> {
+        let shape = self.shape_of(&self.sequences.all()[id]);
+        let mut window = self.window(id)?;
         let (mut read, mut all) = (0, 0);
         for step in 0..steps {
             let pages = shape.pages(shape.prefill + step);
-            for skipped in RegionId::all(shape.layers).map_while(|region| window.skipped(0, region)) {
+            for layer in RegionId::all(shape.layers) {
+                let Some(skipped) = window.skipped(0, layer) else { break };
                 all += pages - skipped.gone;
                 read += pages - skipped.count;
             }
@@ -77,57 +102,101 @@ impl Scenario {
             return Ok(None);
         }
         let Ok(mut bound) = self.charged() else { return Ok(None) };
-        bound.of(|| self.skips(), self.shape()).map(|(charged, _)| Some(charged))
+        let shape = self.shape_of(&self.sequences.all()[SequenceId::new(0)]);
+        bound.of(|| self.skips(), shape).map(|(charged, _)| Some(charged))
     }
 
-    /// A fresh stream of this scenario's skip sets.
+    /// A fresh stream of the skip sets of the first sequence.
     ///
     /// # Errors
     /// [`TraceError`] if a recorded trace can no longer be opened.
     pub fn skips(&self) -> Result<Box<dyn SkipSource + Send>, TraceError> {
-        if let Some(stored) = &self.stored {
+        self.stream_of(SequenceId::new(0))
+    }
+
+    /// Fresh streams of the skip sets of all sequences: none where nothing is ever skipped.
+    ///
+    /// # Errors
+    /// [`TraceError`] if a recorded trace can no longer be opened.
+    pub fn all_skips(&self) -> Result<Vec<SequenceSkips>, TraceError> {
+        let of = |id: SequenceId| {
+            let is_stored = self.stored.as_ref().is_some_and(|stored| stored[id].is_some());
+            let skips = is_stored || !self.sequences.trace_of(self.sequences.all()[id].group).skips_nothing();
+            skips.then(|| self.stream_of(id)).transpose()
+        };
+        SequenceId::all(self.sequences.count()).map(of).collect()
+    }
+
+    /// A fresh stream of the skip sets of a sequence.
+    fn stream_of(&self, id: SequenceId) -> Result<Box<dyn SkipSource + Send>, TraceError> {
+        if let Some(stored) = self.stored.as_ref().and_then(|stored| stored.get(id)?.as_ref()) {
             return Ok(stored.stream());
         }
-        let trace = &self.resolved.trace;
-        Ok(match (trace.synthetic(self.model.layers(), self.prefill(), self.decode())?, trace) {
-            (None, TraceConfig::Recorded(recorded)) => Box::new(self.fitted(recorded)?),
+        let Sequence { prefill, decode, .. } = self.sequences.all()[id];
+        let trace = self.sequences.trace(id);
+        Ok(match (trace.synthetic(self.model.layers(), prefill, decode)?, &trace) {
+            (None, TraceConfig::Recorded(recorded)) => Box::new(self.fitted(recorded, prefill, decode)?),
             (synthetic, _) => synthetic.expect("every other trace is synthetic"),
         })
     }
 
-    /// The skip sets of the first step, by KV region, to be advanced from step to step.
-    fn window(&self) -> Result<TraceWindow, TraceError> {
-        TraceWindow::sliding(self.skips()?, self.shape(), self.regions().windows().collect(), 0)
+    /// The skip sets of the first step of a sequence, by layer, to be advanced from step to step.
+    fn window(&self, id: SequenceId) -> Result<TraceWindow, TraceError> {
+        let shape = self.shape_of(&self.sequences.all()[id]);
+        let sliding = self.regions().windows().take(shape.layers).collect();
+        TraceWindow::sliding(self.stream_of(id)?, shape, sliding, 0)
     }
 
     /// Whether the skip sets of `other` are the same, whatever else differs.
     #[must_use]
     pub fn shares_skips(&self, other: &Self) -> bool {
-        let of = |scenario: &Self| (scenario.model.layers(), scenario.prefill(), scenario.decode());
-        of(self) == of(other) && self.resolved.trace == other.resolved.trace
+        self.model.layers() == other.model.layers() && self.sequences == other.sequences
+    }
+
+    /// The memory that the skip sets of this scenario take.
+    #[must_use]
+    pub fn skips_bytes(&self) -> Bytes {
+        let of = |sequence: &Sequence| {
+            let skips = !self.sequences.trace_of(sequence.group).skips_nothing();
+            let bytes = || StoredSkips::bytes(self.model.layers(), sequence.prefill, sequence.decode);
+            if skips { bytes() } else { Bytes::ZERO }
+        };
+        self.sequences.all().iter().map(of).sum()
     }
 
     /// The skip sets of this scenario in memory, for all scenarios that share them.
     ///
     /// # Errors
     /// [`TraceError`] if the trace cannot be read to its end.
-    pub fn store_skips(&self) -> Result<StoredSkips, TraceError> {
-        let Shape { layers, prefill, decode, .. } = self.shape();
-        StoredSkips::of(&mut *self.skips()?, layers, prefill, decode)
+    pub fn store_skips(&self) -> Result<StoredSequences, TraceError> {
+        let of = |id: SequenceId| {
+            let Shape { layers, prefill, decode, .. } = self.shape_of(&self.sequences.all()[id]);
+            if self.sequences.trace_of(self.sequences.all()[id].group).skips_nothing() {
+                return Ok(None);
+            }
+            StoredSkips::of(&mut *self.stream_of(id)?, layers, prefill, decode).map(|stored| Some(Arc::new(stored)))
+        };
+        SequenceId::all(self.sequences.count()).map(of).collect()
     }
 
-    /// The same with `stored` skip sets, which must be those of a scenario with this trace,
-    /// prefill, decode and layers.
+    /// The same with `stored` skip sets, which must be those of a scenario with these sequences and
+    /// layers.
     #[must_use]
-    pub fn with_stored_skips(mut self, stored: Arc<StoredSkips>) -> Self {
+    pub fn with_stored_skips(mut self, stored: Arc<StoredSequences>) -> Self {
         self.stored = Some(stored);
         self
     }
 
-    /// The recorded trace that `recorded` names, from its first step on.
-    pub(super) fn fitted(&self, recorded: &RecordedConfig) -> Result<FittedTrace, TraceError> {
+    /// The recorded trace that `recorded` names, from its first step on, for a sequence of these
+    /// lengths.
+    pub(super) fn fitted(
+        &self,
+        recorded: &RecordedConfig,
+        prefill: usize,
+        decode: usize,
+    ) -> Result<FittedTrace, TraceError> {
         let file = recorded.file.clone();
-        let demand = Demand { model: &self.model, prefill: self.prefill(), decode: self.decode() };
+        let demand = Demand { model: &self.model, prefill, decode };
         FittedTrace::new(move || open_trace(&file), recorded, demand)
     }
 }

@@ -2,7 +2,7 @@
 //! it sees.
 
 use crate::units::RegionId;
-use crate::workload::{Skipped, TraceWindow};
+use crate::workload::{SkipWindows, Skipped};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -91,7 +91,7 @@ mod sealed {
 /// The skip sets that may be seen.
 #[derive(Clone, Copy)]
 pub struct Skips<'a, K> {
-    window: &'a TraceWindow,
+    window: &'a SkipWindows,
     ahead: usize,
     knows: PhantomData<K>,
 }
@@ -99,7 +99,7 @@ pub struct Skips<'a, K> {
 impl<'a> Skips<'a, Future> {
     /// All that `window` shows.
     #[must_use]
-    pub fn all(window: &'a TraceWindow) -> Self {
+    pub fn all(window: &'a SkipWindows) -> Self {
         Self { window, ahead: usize::MAX, knows: PhantomData }
     }
 

@@ -1,8 +1,8 @@
 //! Work that several cells share: skip sets, and generators fitted to a recorded trace.
 
-use crate::simulation::{Scenario, ScenarioConfig};
+use crate::simulation::{Scenario, ScenarioConfig, StoredSequences};
 use crate::units::Bytes;
-use crate::workload::{Shape, StoredSkips, TraceConfig};
+use crate::workload::TraceConfig;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -19,7 +19,7 @@ pub(super) struct Shared {
 
 struct Skips {
     /// `None` where the trace cannot be read to its end; each run reports that error itself.
-    place: Place<Option<Arc<StoredSkips>>>,
+    place: Place<Option<Arc<StoredSequences>>>,
     bytes: Bytes,
     used: u64,
 }
@@ -29,7 +29,7 @@ impl Skips {
     /// the map.
     fn is_unused(&self) -> bool {
         let by_a_run =
-            |stored: &Option<Arc<StoredSkips>>| stored.as_ref().is_some_and(|stored| Arc::strong_count(stored) > 1);
+            |stored: &Option<Arc<StoredSequences>>| stored.as_ref().is_some_and(|stored| Arc::strong_count(stored) > 1);
         Arc::strong_count(&self.place) == 1 && !self.place.get().is_some_and(by_a_run)
     }
 }
@@ -50,13 +50,15 @@ impl Shared {
 
     /// `scenario` with its skip sets from memory, if there is room for them.
     pub fn with_skips(&self, scenario: Scenario) -> Scenario {
-        let Shape { layers, prefill, decode, .. } = scenario.shape();
-        let bytes = StoredSkips::bytes(layers, prefill, decode);
-        let Ok(trace) = serde_json::to_string(&scenario.resolved().trace) else { return scenario };
+        let bytes = scenario.skips_bytes();
+        let config = scenario.resolved();
+        let of_sequences = (&config.trace, config.batch, &config.sequences);
+        let Ok(skips) = serde_json::to_string(&of_sequences) else { return scenario };
         if bytes > self.room {
             return scenario;
         }
-        let Some(place) = self.place(format!("{layers} {prefill} {decode} {trace}"), bytes) else { return scenario };
+        let (layers, prefill, decode) = (scenario.model().layers(), scenario.prefill(), scenario.decode());
+        let Some(place) = self.place(format!("{layers} {prefill} {decode} {skips}"), bytes) else { return scenario };
         match place.get_or_init(|| scenario.store_skips().ok().map(Arc::new)) {
             Some(stored) => scenario.with_stored_skips(Arc::clone(stored)),
             None => scenario,
@@ -65,7 +67,7 @@ impl Shared {
 
     /// The slot of those skip sets. The least recently used skip sets that no run uses are evicted
     /// to make room. `None` where that is not enough.
-    fn place(&self, key: String, bytes: Bytes) -> Option<Place<Option<Arc<StoredSkips>>>> {
+    fn place(&self, key: String, bytes: Bytes) -> Option<Place<Option<Arc<StoredSequences>>>> {
         let mut skips = lock(&self.skips);
         let (now, known) = &mut *skips;
         *now += 1;
@@ -92,11 +94,14 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workload::StoredSkips;
 
     #[test]
     fn skip_sets_are_made_once_and_the_oldest_make_room() {
         let scenario = |decode: u32| {
-            let config = ScenarioConfig { decode_tokens: decode, ..ScenarioConfig::load("study").unwrap() };
+            let mut config = ScenarioConfig { decode_tokens: decode, ..ScenarioConfig::load("study").unwrap() };
+            let skip = crate::units::Ratio::from_permille(400).unwrap();
+            config.trace = TraceConfig::Generated(crate::workload::GeneratorConfig { skip, ..Default::default() });
             Scenario::new(config).unwrap()
         };
         let bytes = |decode: usize| StoredSkips::bytes(32, 1024, decode);

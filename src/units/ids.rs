@@ -82,6 +82,8 @@ ids! {
     StageId, "stage";
     /// A sequence that is being decoded.
     SequenceId, "sequence";
+    /// A group of sequences that are alike.
+    GroupId, "group";
     /// A token of a sequence, by its position.
     Token, "token";
     /// A page of a KV region: [`PageSize::tokens`] tokens that lie and move together.

@@ -22,7 +22,7 @@ pub use bandwidth::Bandwidth;
 pub use bytes::{Bytes, SizeStyle};
 pub use count::parse_count;
 pub use flops::FlopRate;
-pub use ids::{Id, LayerId, Page, PageSize, RegionId, SequenceId, StageId, Step, Table, Token};
+pub use ids::{GroupId, Id, LayerId, Page, PageSize, RegionId, SequenceId, StageId, Step, Table, Token};
 pub use quantity::QuantityError;
 pub use ratio::Ratio;
 pub use time::SimTime;

@@ -17,10 +17,10 @@ use thiserror::Error;
 pub struct ComputeConfig {
     /// `"990 TFLOP/s"`.
     pub rate: FlopRate,
-    /// FLOP for each byte of weights read: 2 for each parameter, so 1 at FP16 and one sequence.
+    /// FLOP of each token for each byte of weights read: 2 for each parameter, so 1 at FP16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flop_per_weight_byte: Option<f64>,
-    /// FLOP for each byte of KV read: 4 for each element pair and query head, so query heads over
+    /// FLOP of each token for each byte of KV that it attends to: 4 for each element pair and query head, so query heads over
     /// KV heads at FP16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flop_per_kv_byte: Option<f64>,
@@ -43,7 +43,7 @@ pub enum ComputeError {
 pub struct StageFlop {
     /// FLOP whatever it reads.
     pub fixed: f64,
-    /// FLOP for each byte of KV read.
+    /// FLOP for each byte of KV that a token attends to.
     pub per_kv_byte: f64,
 }
 
@@ -78,19 +78,20 @@ impl Roofline {
         })
     }
 
-    /// The compute time of a stage that reads so many bytes of weights and KV and takes `flop`
-    /// besides those that follow from these, in picoseconds, not rounded.
-    pub(crate) fn picoseconds(&self, weights: f64, kv: f64, flop: StageFlop) -> f64 {
-        weights * self.ps_per_weight_byte
+    /// The compute time of a stage of so many tokens that reads so many bytes of weights, whose
+    /// tokens attend to so many bytes of KV (those of each token, added up), and that takes `flop`
+    /// besides what follows from these, in picoseconds, not rounded.
+    pub(crate) fn picoseconds(&self, tokens: usize, weights: f64, kv: f64, flop: StageFlop) -> f64 {
+        tokens as f64 * weights * self.ps_per_weight_byte
             + kv * (self.ps_per_kv_byte + flop.per_kv_byte * self.ps_per_flop)
             + flop.fixed * self.ps_per_flop
     }
 
-    /// The compute time of a stage that reads so much and takes `flop` besides those that follow
-    /// from the bytes, rounded up.
+    /// The compute time of a stage of so many tokens that reads so much weight, whose tokens attend
+    /// to so much KV and that takes `flop` besides what follows from the bytes, rounded up.
     #[must_use]
-    pub fn time_for(&self, weights: Bytes, kv: Bytes, flop: StageFlop) -> SimTime {
+    pub fn time_for(&self, tokens: usize, weights: Bytes, kv: Bytes, flop: StageFlop) -> SimTime {
         // A cast from float saturates: what is past the end of the clock never ends.
-        SimTime::from_ps(self.picoseconds(weights.as_f64(), kv.as_f64(), flop).ceil() as u64)
+        SimTime::from_ps(self.picoseconds(tokens, weights.as_f64(), kv.as_f64(), flop).ceil() as u64)
     }
 }

@@ -4,7 +4,8 @@
 //!   [`LanguageModel`] is what the engine trusts.
 //! * A [`Region`] is one thing that occupies memory: a piece of the weights, or the KV of one
 //!   sequence in one layer. A [`Stage`] reads regions, computes and appends; a [step](StepPlan) is
-//!   a list of stages. A [`Workload`] returns the next step: [`Decode`] decodes one sequence.
+//!   a list of stages. A [`Workload`] returns the next step: [`Batch`] decodes the
+//!   sequences of a scenario.
 //! * A *skip set* holds the tokens whose KV sparse attention does not read in one layer and step. A
 //!   [`SkipSource`] streams them step by step; a [`TraceWindow`] keeps those of the present step
 //!   and of as many of the next as a strategy may see. The whole trace is never in memory.
@@ -19,8 +20,8 @@
 pub const MAX_TOKENS: u64 = 1 << 24;
 
 mod architecture;
+mod batch;
 mod compute;
-mod decode;
 mod format;
 pub mod huggingface;
 mod label;
@@ -28,6 +29,9 @@ mod model;
 mod region;
 mod routing;
 mod runtime;
+mod schedule;
+mod sequences;
+mod stages;
 mod step;
 mod template;
 pub(crate) mod tokens;
@@ -38,20 +42,25 @@ pub use architecture::{
     GatedDeltaConfig, HeadsConfig, IndexerConfig, LatentConfig, LayerConfig, LayerFormatsConfig, Mamba2Config,
     MlpConfig, RecurrentConfig, RoutingConfig, SlidingConfig, TableConfig,
 };
+pub use batch::{Batch, SequenceSkips, lengths};
 pub use compute::{ComputeConfig, ComputeError, Roofline, StageFlop};
-pub use decode::{Decode, stages};
 pub use format::{Format, FormatError};
 pub use label::{PerLabel, StageLabel};
 pub use model::{LanguageModel, LayersConfig, ModelConfig, ModelError, WeightsConfig};
-pub use region::{Contents, Region, Regions};
+pub use region::{Contents, Lengths, Region, Regions};
 pub use routing::{Popularity, Routing};
 pub use runtime::{BySize, RanksConfig, ReachClass, ReachConfig, ReadsConfig, Runtime, RuntimeConfig, RuntimeError};
-pub use step::{Amount, Append, Free, Next, Read, Stage, StageReads, StepPlan, Workload};
+pub use schedule::{Chunk, Schedule, StepBatch};
+pub use sequences::{
+    CHUNK_TOKENS, LikeConfig, PrefillConfig, PrefillOrder, Sequence, Sequences, SequencesConfig, SequencesError,
+};
+pub use stages::{batch_stages, stages};
+pub use step::{Amount, Append, Arrival, Free, KvRegionRead, Next, Read, Stage, StageReads, StepPlan, Workload};
 pub use template::{Growth, LayerKv, ModelStage, Weights};
 pub use tokens::TokenSet;
 pub use trace::{
     Ahead, Demand, Encoding, Extend, Fan, Fit, FittedTrace, Generator, GeneratorConfig, HeaderFields, JsonLinesWriter,
     KvsWriter, LAGS, LayerMap, Lifelike, LifelikeConfig, PAGE_TOKENS, ParquetWriter, Provenance, Recorded,
-    RecordedConfig, Recording, RecordingFormat, Shape, SkipSource, Skipped, StepSkips, StepStatistics, StoredSkips,
-    TraceConfig, TraceError, TraceHeader, TraceStatistics, TraceWindow, is_decoding,
+    RecordedConfig, Recording, RecordingFormat, Shape, SkipSource, SkipWindows, Skipped, StepSkips, StepStatistics,
+    StoredSkips, TraceConfig, TraceError, TraceHeader, TraceStatistics, TraceWindow, is_decoding,
 };

@@ -75,12 +75,25 @@ pub struct Regions {
     kv: usize,
     /// By KV region, the state of the same sequence in the same layer.
     state: Table<RegionId, Option<RegionId>>,
+    lengths: Table<SequenceId, Lengths>,
+}
+
+/// How long a sequence is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lengths {
+    /// The tokens whose KV is there before the first step of the run.
+    pub at_start: usize,
+    /// The tokens of its prompt: those at the start, or those that it will have before it decodes.
+    pub prompt: usize,
+    /// The most tokens that it ever has.
+    pub most: usize,
 }
 
 impl Regions {
-    /// The regions of `model` decoding so many sequences. O(sequences x layers).
+    /// The regions of `model` decoding sequences of these lengths. O(sequences x layers).
     #[must_use]
-    pub fn new(model: &LanguageModel, sequences: usize) -> Self {
+    pub fn new(model: &LanguageModel, lengths: &[Lengths]) -> Self {
+        let sequences = lengths.len();
         let mut all = Table::new();
         for sequence in SequenceId::all(sequences) {
             for (layer, of) in model.kv().entries() {
@@ -91,7 +104,8 @@ impl Regions {
             }
         }
         let kv = all.len();
-        let mut regions = Self { all, layers: model.layers(), kv, state: Table::filled(kv, None) };
+        let lengths = Table::from(lengths.to_vec());
+        let mut regions = Self { all, layers: model.layers(), kv, state: Table::filled(kv, None), lengths };
         for stage in model.stages() {
             for &weights in &stage.weights {
                 let contents = Contents::Weights { stage: stage.label, weights };
@@ -147,6 +161,23 @@ impl Regions {
     #[must_use]
     pub fn kv_of(&self, sequence: SequenceId, layer: LayerId) -> RegionId {
         RegionId::new(sequence.index() * self.layers + layer.index())
+    }
+
+    /// How many sequences have regions.
+    #[must_use]
+    pub fn sequences(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// The sequence of a KV region.
+    #[must_use]
+    pub fn sequence_of(&self, region: RegionId) -> SequenceId {
+        SequenceId::new(region.index() / self.layers)
+    }
+
+    /// How long the sequence of each KV region is.
+    pub fn lengths(&self) -> impl Iterator<Item = Lengths> + '_ {
+        self.lengths.iter().flat_map(|lengths| std::iter::repeat_n(*lengths, self.layers))
     }
 
     /// The KV regions, in the order of their ids.

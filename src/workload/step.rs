@@ -11,7 +11,8 @@ use super::compute::StageFlop;
 use super::label::StageLabel;
 use super::model::Weights;
 use super::region::{Contents, Regions};
-use super::trace::TraceWindow;
+use super::schedule::StepBatch;
+use super::trace::SkipWindows;
 use crate::units::{Bytes, LayerId, RegionId, SimTime, Step, Token};
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ pub struct Stage {
     pub label: StageLabel,
     /// The layer that it belongs to, if it belongs to one.
     pub layer: Option<LayerId>,
+    /// Of how many tokens: 1 for each sequence that decodes, besides those of prompts.
+    pub tokens: usize,
     /// What it reads, weights first.
     pub reads: Vec<Read>,
     /// What it appends when it ends.
@@ -44,8 +47,19 @@ pub struct StageReads {
     pub weights: Vec<(RegionId, Weights)>,
     /// Its recurrent state, all of which it reads.
     pub state: Vec<(RegionId, Bytes)>,
-    /// Its KV regions, with K and V of one token.
-    pub kv: Vec<(RegionId, Bytes)>,
+    /// Its KV regions.
+    pub kv: Vec<KvRegionRead>,
+}
+
+/// A KV region that a stage reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KvRegionRead {
+    /// Which region.
+    pub region: RegionId,
+    /// K and V of one token.
+    pub token_bytes: Bytes,
+    /// How many tokens attend to it: 1 where its sequence decodes, those of a chunk of its prompt.
+    pub queries: usize,
 }
 
 impl StageReads {
@@ -68,7 +82,9 @@ impl Stage {
                     reads.weights.push((read.region, Weights { read: bytes, ..*weights }));
                 }
                 (Contents::State { bytes, .. }, Amount::Whole) => reads.state.push((read.region, *bytes)),
-                (Contents::Kv { token_bytes, .. }, Amount::Unskipped) => reads.kv.push((read.region, *token_bytes)),
+                (&Contents::Kv { token_bytes, .. }, Amount::Unskipped { queries }) => {
+                    reads.kv.push(KvRegionRead { region: read.region, token_bytes, queries });
+                }
                 (contents, amount) => unreachable!("{amount:?} is no read of {contents:?}"),
             }
         }
@@ -92,8 +108,12 @@ pub enum Amount {
     Evenly(Bytes),
     /// All that is stored: of state.
     Whole,
-    /// The pages that the step's skip set of the region does not hold: of KV.
-    Unskipped,
+    /// The pages that the step's skip set of the region does not hold: of KV. So many tokens attend
+    /// to them; they are read once.
+    Unskipped {
+        /// How many.
+        queries: usize,
+    },
 }
 
 /// KV that a stage appends to a region. The KV that leaves the region's window for it is freed
@@ -103,7 +123,7 @@ pub struct Append {
     /// Which region.
     pub region: RegionId,
     /// How many tokens.
-    pub tokens: u32,
+    pub tokens: usize,
 }
 
 /// KV that no step reads any more.
@@ -116,6 +136,16 @@ pub enum Free {
     Before(RegionId, Token),
 }
 
+/// KV that comes to a region without being computed or written: the prompt of a sequence that
+/// begins. It lies where the placement puts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Which region.
+    pub region: RegionId,
+    /// How many tokens.
+    pub tokens: usize,
+}
+
 /// One step, as a [`Workload`] hands it to the engine.
 #[derive(Clone, Debug)]
 pub struct StepPlan {
@@ -123,8 +153,12 @@ pub struct StepPlan {
     pub step: Step,
     /// The tokens before it, as reports count them: of the longest sequence.
     pub context: usize,
+    /// The sequences that it decodes, and the parts of prompts that it computes.
+    pub batch: Arc<StepBatch>,
     /// What is given up before it begins.
     pub frees: Vec<Free>,
+    /// What is there from its beginning on, at no cost.
+    pub arrivals: Vec<Arrival>,
     /// Its stages, in the order in which they run. Steps that are alike share them.
     pub stages: Arc<[Stage]>,
     /// Whether no step follows: then there is nothing to migrate for.
@@ -159,7 +193,7 @@ pub trait Workload {
 
     /// The skip sets of the step that [`next`](Self::next) returned last, and of as many after it
     /// as a strategy may see: by KV region.
-    fn window(&self) -> &TraceWindow;
+    fn window(&self) -> &SkipWindows;
 }
 
 impl<W: Workload + ?Sized> Workload for Box<W> {
@@ -175,7 +209,7 @@ impl<W: Workload + ?Sized> Workload for Box<W> {
         (**self).next(now, completed)
     }
 
-    fn window(&self) -> &TraceWindow {
+    fn window(&self) -> &SkipWindows {
         (**self).window()
     }
 }

@@ -32,6 +32,12 @@ impl TokenSet {
         Self(FixedBitSet::with_capacity(range))
     }
 
+    /// The tokens that may be in it are those below.
+    #[must_use]
+    pub fn range(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether `token` is in the set.
     #[must_use]
     pub fn contains(&self, token: usize) -> bool {

@@ -59,7 +59,7 @@ fn any_strategy() -> impl Strategy<Value = Named> {
 fn with_skips(scenario: &Scenario, source: &mut dyn SkipSource, layers: usize) -> Keep {
     let (prefill, decode) = (scenario.prefill(), scenario.decode());
     let stored = StoredSkips::of(source, layers, prefill, decode).unwrap();
-    carry_out(&scenario.clone().with_stored_skips(Arc::new(stored))).1
+    carry_out(&scenario.clone().with_stored_skips(Arc::new([Some(Arc::new(stored))].into_iter().collect()))).1
 }
 
 proptest! {

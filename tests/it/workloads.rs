@@ -12,8 +12,8 @@ use tiersim::simulation::{Outcome, Scenario, ScenarioConfig, run_workload};
 use tiersim::strategy::{InitializationKind, Late, MigrationKind, PlacementKind, Strategy as Parts};
 use tiersim::units::{RegionId, SequenceId, SimTime, Step, Token};
 use tiersim::workload::{
-    ComputeConfig, Free, Next, Regions, Shape, SkipSource, Stage, StepPlan, StepSkips, TraceError, TraceWindow,
-    Workload, stages,
+    ComputeConfig, Free, Lengths, Next, Regions, Shape, SkipSource, SkipWindows, Stage, StepBatch, StepPlan, StepSkips,
+    TraceError, TraceWindow, Workload, stages,
 };
 
 /// What a step of a [`Script`] does, besides decoding a token of every sequence.
@@ -35,7 +35,8 @@ struct Script {
     present: Arc<[Stage]>,
     scenes: Vec<Scene>,
     prefill: usize,
-    window: TraceWindow,
+    window: SkipWindows,
+    batch: Arc<StepBatch>,
     waited: bool,
 }
 
@@ -57,7 +58,8 @@ impl SkipSource for Listed {
 impl Script {
     /// `scenes` of the scenario's model decoding `sequences`; `change` may change their stages.
     fn new(scenario: &Scenario, sequences: usize, scenes: Vec<Scene>, change: impl Fn(&mut Stage)) -> Self {
-        let regions = Regions::new(scenario.model(), sequences);
+        let (prompt, most) = (scenario.prefill(), scenario.prefill() + scenario.decode());
+        let regions = Regions::new(scenario.model(), &vec![Lengths { at_start: prompt, prompt, most }; sequences]);
         let all: Vec<SequenceId> = SequenceId::all(sequences).collect();
         let mut stages = stages(scenario.model(), &regions, &all);
         stages.iter_mut().for_each(change);
@@ -66,10 +68,11 @@ impl Script {
         let range = scenario.prefill() + scenario.decode();
         // The sets are as long as those of the scenario.
         let shape = Shape { prefill: range - shape.decode, ..shape };
-        let window = TraceWindow::new(Box::new(Listed(skips.into_iter())), shape, 0).unwrap();
+        let window = SkipWindows::of_one(TraceWindow::new(Box::new(Listed(skips.into_iter())), shape, 0).unwrap());
+        let batch = Arc::new(StepBatch::decoding(&all));
         let first: Arc<[Stage]> = stages.into();
         let present = Arc::clone(&first);
-        Self { regions, first, present, scenes, prefill: scenario.prefill(), window, waited: false }
+        Self { regions, first, present, scenes, prefill: scenario.prefill(), window, batch, waited: false }
     }
 }
 
@@ -91,7 +94,7 @@ impl Workload for Script {
         }
         self.waited = false;
         if completed.is_some() {
-            self.window.advance()?;
+            self.window.advance(SequenceId::new(0))?;
         }
         if let Some(stages) = &scene.stages {
             self.present = stages.clone().into();
@@ -99,13 +102,15 @@ impl Workload for Script {
         Ok(Next::Step(StepPlan {
             step,
             context: self.prefill + step.index(),
+            batch: Arc::clone(&self.batch),
             frees: scene.frees.clone(),
+            arrivals: Vec::new(),
             stages: Arc::clone(&self.present),
             is_last: step.index() + 1 == self.scenes.len(),
         }))
     }
 
-    fn window(&self) -> &TraceWindow {
+    fn window(&self) -> &SkipWindows {
         &self.window
     }
 }

@@ -80,7 +80,7 @@ impl Comparison {
         if wanted[0].is_none() {
             return Ok(());
         }
-        let steps = |scenario: &Scenario| (Ladder::ideals(scenario).len() as u64 + 1) * scenario.decode() as u64;
+        let steps = |scenario: &Scenario| (Ladder::ideals(scenario).len() as u64 + 1) * scenario.steps() as u64;
         let bar = Bar::new(wanted.iter().flatten().map(steps).sum());
         let mut explained: Vec<Option<Explanation>> = Vec::new();
         for scenario in wanted.iter().map(Option::as_ref) {

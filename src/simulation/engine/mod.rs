@@ -42,7 +42,7 @@ use reads::StepReads;
 use state::StateWrites;
 use tally::{Measured, StepTotals};
 use turns::Turns;
-use writes::Writes;
+use writes::{ChunkWrite, Writes};
 
 /// Expires when the present stage has computed.
 const COMPUTED: Timer = Timer(0);
@@ -120,6 +120,10 @@ struct Scratch {
     evicted: MoveBatch,
     free: PerTier<Bytes>,
     used: PerTier<Bytes>,
+    /// What the stage that new KV belongs to reads from each tier, with what was placed since.
+    expected: PerTier<Bytes>,
+    /// What a part of a prompt writes to each tier.
+    chunk: PerTier<ChunkWrite>,
     /// The KV of the step.
     load: KvLoad,
 }
@@ -131,7 +135,7 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
     /// [`RunError`] if the layout does not fit or asks for skip sets that cannot be read.
     pub fn new(scenario: &'a Scenario, parts: Parts, workload: W, probe: &'a mut P) -> Result<Self, RunError> {
         let system = scenario.memory();
-        let page_size = scenario.shape().page_size;
+        let page_size = scenario.page_size();
         let Parts { initialization, placement, migration, budget, late } = parts;
         let tiers = system.tiers().len();
 
@@ -177,6 +181,8 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
                     evicted: MoveBatch::default(),
                     free: PerTier::filled(tiers, Bytes::ZERO),
                     used: PerTier::filled(tiers, Bytes::ZERO),
+                    expected: PerTier::filled(tiers, Bytes::ZERO),
+                    chunk: PerTier::filled(tiers, ChunkWrite::default()),
                     load: KvLoad { stored: Table::filled(kv_regions, 0), read: Table::filled(kv_regions, 0) },
                 },
                 workload,
@@ -230,7 +236,7 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
 
     fn step(&mut self, plan: &StepPlan) -> Result<(), RunError> {
         let started = self.machine.now();
-        self.run.begin_step(&mut self.machine, plan);
+        self.run.begin_step(&mut self.machine, plan)?;
         self.run.probe.begin_step(plan.step, started);
         let mut layer_started = started;
         for (index, stage) in plan.stages.iter().enumerate() {
@@ -285,7 +291,7 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
         let kv = self.run.read(&mut self.machine, plan, id, stage);
         if let Some(roofline) = self.run.scenario.roofline() {
             let weights = self.run.reads.weights(id).values().copied().sum();
-            let time = roofline.time_for(weights, kv, stage.flop);
+            let time = roofline.time_for(stage.tokens, weights, kv, stage.flop);
             self.run.computing = time > SimTime::ZERO;
             if self.run.computing && !self.machine.set_timer(COMPUTED, self.machine.now() + time) {
                 return Err(overflow);
@@ -361,10 +367,10 @@ fn lay_out(
     workload: &impl Workload,
     initialization: Box<dyn Initialization>,
 ) -> Result<Residency, RunError> {
-    let (system, shape, regions) = (scenario.memory(), scenario.shape(), workload.regions());
+    let (system, size, regions) = (scenario.memory(), scenario.page_size(), workload.regions());
     let at_first = |source| RunError::Trace { step: Step::default(), source };
     let mut ledger = Ledger::new(system);
-    let mut layout = Layout::new(regions, workload.stages(), system, &mut ledger, shape);
+    let mut layout = Layout::new(regions, workload.stages(), system, &mut ledger, size);
     let initialization = if scenario.idealization().has(Ideal::BoundLayout) {
         Box::new(scenario.layout_of_bound().map_err(at_first)?)
     } else {
@@ -375,11 +381,11 @@ fn lay_out(
     }
     initialization.lay_out(&mut layout).map_err(RunError::Layout)?;
     let laid_out = layout.finish();
-    Ok(Residency::new(regions, laid_out, shape, ledger))
+    Ok(Residency::new(regions, laid_out, size, ledger))
 }
 
 impl<P: Probe, W: Workload> Run<'_, P, W> {
-    fn begin_step(&mut self, machine: &mut Machine<Purpose>, plan: &StepPlan) {
+    fn begin_step(&mut self, machine: &mut Machine<Purpose>, plan: &StepPlan) -> Result<(), RunError> {
         self.totals.reset();
         self.decisions.taken = 0;
         if self.reads.is_new(plan) {
@@ -391,7 +397,11 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         plan.frees.iter().for_each(|free| self.free(machine, *free));
         let residency = self.moves.residency_at(machine.now(), machine.fabric());
         self.reads.begin_step(plan, residency, self.workload.regions(), self.scenario.runtime());
+        for arrival in &plan.arrivals {
+            self.arrive(machine, plan, *arrival)?;
+        }
         self.note_load(plan);
+        Ok(())
     }
 
     /// Gives up KV that no step reads any more.
@@ -420,7 +430,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         read.iter_mut().for_each(|read| *read = 0);
         let (window, size) = (self.workload.window(), self.page_size);
         let reads = plan.stages.iter().flat_map(|stage| &stage.reads);
-        for region in reads.filter(|read| read.amount == Amount::Unskipped).map(|read| read.region) {
+        for region in reads.filter(|read| matches!(read.amount, Amount::Unskipped { .. })).map(|read| read.region) {
             let (context, gone) = self.moves.tokens(region, size);
             let pages = size.pages(context);
             let skipped = window.skipped(0, region).expect("the window shows the present step");
@@ -442,6 +452,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         let record = StepRecord {
             step: plan.step,
             context: plan.context,
+            batch: &plan.batch,
             read_kv_tokens: self.totals.read_kv_tokens,
             read_beyond: self.totals.read_beyond,
             latency,

@@ -116,7 +116,7 @@ impl StepReads {
 
 impl<P: Probe, W: Workload> Run<'_, P, W> {
     /// Issues the reads of a stage, and the early weight reads of those after it. Returns the bytes
-    /// of KV that it reads.
+    /// of KV that its tokens attend to.
     pub(super) fn read(
         &mut self,
         machine: &mut Machine<Purpose>,
@@ -205,8 +205,8 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         }
     }
 
-    /// Issues the reads of a stage's KV and state, one transfer per tier over all its regions, and
-    /// returns their size.
+    /// Issues the reads of a stage's KV and state, one transfer per tier over all its regions.
+    /// Returns how much its tokens attend to: what is read, once for each token that attends to it.
     fn read_kv(&mut self, machine: &mut Machine<Purpose>, id: StageId, stage: &Stage) -> Bytes {
         let mut reads = stage.reads.iter().filter(|read| !matches!(read.amount, Amount::Evenly(_))).peekable();
         if reads.peek().is_none() {
@@ -215,11 +215,11 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         self.measured.begin(id, machine.now(), &self.reads.weights[id]);
         self.reads.kv.fill(KvRead::default());
         self.paging.begin_read();
-        let mut read = Bytes::ZERO;
+        let mut attended = Bytes::ZERO;
         for of in reads {
-            read += match of.amount {
-                Amount::Whole => self.gather_state(machine, of.region),
-                _ => self.gather_kv(machine, of.region),
+            attended += match of.amount {
+                Amount::Unskipped { queries } => self.gather_kv(machine, of.region).times(queries as u64),
+                _ => self.gather_state(machine, of.region),
             };
         }
         let runtime = self.scenario.runtime();
@@ -254,7 +254,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
                 self.writes.hold(tier, HeldRead { transfer: Some(transfer), writes: kv.writes });
             }
         }
-        read
+        attended
     }
 
     /// Copies or defers the KV and state of the present stage on `tier` if they are not read in
@@ -331,7 +331,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
             kv.bytes += pages.page_bytes.times(count as u64) - missing;
             kv.page_bytes = pages.page_bytes;
             kv.runs += self.paging.runs(self.system, tier, pages, skipped.pages);
-            kv.writes += self.writes.await_those_of(region, tier, self.page_size, |page| {
+            kv.writes += self.writes.await_those_of(region, tier, |page| {
                 pages.at[tier].contains(page.index()) && !skipped.pages.contains(page.index())
             });
             self.paging.gather(self.system, (tier, region), pages, skipped.pages, missing);

@@ -247,7 +247,7 @@ impl Knapsack {
         let mut all = Reads::default();
         for ((stage, reads), relief) in self.stages.iter().zip(&mut self.reads).zip(&self.relief) {
             let kv = stage.kv_read(load);
-            let (compute, fixed) = (stage.compute(self.roofline, kv), stage.fixed);
+            let (compute, fixed) = (stage.compute(self.roofline, load), stage.fixed);
             let from_hbm = match self.order {
                 Order::Copied => (stage.weights_work(HBM) + kv * kv_cost(&self.runtime, HBM, kv, 2)) / self.hbm,
                 Order::AtOnce | Order::InTurn => 0.0,
@@ -303,7 +303,7 @@ mod tests {
     use crate::catalog;
     use crate::memory::MemoryConfig;
     use crate::units::{Bytes, SequenceId, Table};
-    use crate::workload::{LanguageModel, LayersConfig, ModelConfig, WeightsConfig, stages};
+    use crate::workload::{LanguageModel, LayersConfig, Lengths, ModelConfig, WeightsConfig, stages};
     use proptest::prelude::*;
 
     fn load(active: &[usize], stored: usize) -> KvLoad {
@@ -387,7 +387,7 @@ mod tests {
             let shapes: Vec<_> = layers.iter().map(|l| (l.0, l.1, l.2, l.3, l.4)).collect();
             let active: Vec<usize> = layers.iter().map(|l| l.5).collect();
             let (model, system) = (model(&shapes), system(capacity));
-            let regions = Regions::new(&model, 1);
+            let regions = Regions::new(&model, &[Lengths::default()]);
             let stages = stages(&model, &regions, &[SequenceId::default()]);
             let load = load(&active, 100);
             let kv = model.token_bytes().times(100);
@@ -430,7 +430,7 @@ mod tests {
                 rule("Kv", "hbm", kv[0]), rule("Kv", "external", kv[1])
             );
             let runtime = Runtime::new(&crate::config::parse(&text, "r").unwrap(), &system).unwrap();
-            let regions = Regions::new(&model, 1);
+            let regions = Regions::new(&model, &[Lengths::default()]);
             let stages = stages(&model, &regions, &[SequenceId::default()]);
             let load = load(&active, 100);
             let stored = model.token_bytes().times(100);
@@ -457,7 +457,7 @@ mod tests {
         // 1000 B a stage, all fits: the best ratio of each, so everything at the sum of the
         // bandwidths.
         let fits = model(&[(1000, 1000, 1000, 1000, 100)]);
-        let regions = Regions::new(&fits, 1);
+        let regions = Regions::new(&fits, &[Lengths::default()]);
         let stages = stages(&fits, &regions, &[SequenceId::default()]);
         let knapsack =
             |system: &MemorySystem| Knapsack::new(&stages, &regions, system, &Runtime::ideal(2), None, false);

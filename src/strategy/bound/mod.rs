@@ -135,7 +135,7 @@ mod tests {
     use super::*;
     use crate::memory::MemoryConfig;
     use crate::units::SequenceId;
-    use crate::workload::{LanguageModel, ModelConfig, stages};
+    use crate::workload::{LanguageModel, Lengths, ModelConfig, stages};
 
     #[test]
     fn what_external_cannot_hold_must_be_read_from_hbm() {
@@ -152,7 +152,7 @@ mod tests {
         .unwrap();
         let (memory, model) = (MemorySystem::new(&memory).unwrap(), LanguageModel::new(&model).unwrap());
         // Half and half would take 50 ns; 90 kB must come from HBM.
-        let regions = Regions::new(&model, 1);
+        let regions = Regions::new(&model, &[Lengths::default()]);
         let stages = stages(&model, &regions, &[SequenceId::default()]);
         let nothing = KvLoad { stored: Table::filled(1, 0), read: Table::filled(1, 0) };
         assert_eq!(

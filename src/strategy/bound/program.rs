@@ -123,7 +123,7 @@ impl Program {
         };
         for stage in &self.stages {
             let kv = stage.paged_read(load);
-            let compute = stage.compute(self.roofline, stage.kv_read(load));
+            let compute = stage.compute(self.roofline, load);
             let of_kv = (kv, stage.paged_stored(load));
             let kind = self.kinds.iter().position(|kind| kind.is_of(stage, of_kv, compute));
             let split = solved.as_ref().zip(kind);
@@ -164,7 +164,7 @@ impl Program {
         kinds.clear();
         for stage in &self.stages {
             let (kv, kv_stored) = (stage.paged_read(load), stage.paged_stored(load));
-            let compute = stage.compute(self.roofline, stage.kv_read(load));
+            let compute = stage.compute(self.roofline, load);
             match kinds.iter_mut().find(|kind| kind.is_of(stage, (kv, kv_stored), compute)) {
                 Some(kind) => kind.count += 1.0,
                 None => {

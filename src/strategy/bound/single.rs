@@ -49,7 +49,7 @@ impl SingleTier {
             let kv = stage.kv_read(load);
             let kv_work = kv * kv_cost(&self.runtime, TierId::HBM, kv, 1);
             let read = (stage.weights_work(TierId::HBM) + kv_work) / self.bandwidth;
-            let compute = stage.compute(self.roofline, kv);
+            let compute = stage.compute(self.roofline, load);
             read_all += read;
             compute_all += compute + stage.fixed;
             one_by_one += f64::max(read, compute) + stage.fixed;

@@ -18,6 +18,8 @@ pub(super) struct BoundStage {
     pub state: Vec<(RegionId, f64)>,
     pub kv: Vec<KvPiece>,
     pub flop: StageFlop,
+    /// Of how many tokens.
+    pub tokens: usize,
     /// In picoseconds.
     pub fixed: f64,
 }
@@ -40,6 +42,8 @@ pub(super) struct KvPiece {
     pub token_bytes: f64,
     /// How many stages of the step read it.
     pub readers: f64,
+    /// How many tokens attend to it.
+    pub queries: f64,
 }
 
 impl BoundStage {
@@ -47,7 +51,7 @@ impl BoundStage {
     pub fn all(stages: &[Stage], regions: &Regions, tiers: usize, runtime: &Runtime) -> Vec<Self> {
         let reads: Vec<StageReads> = stages.iter().map(|stage| stage.reads_of(regions)).collect();
         let mut readers = Table::filled(regions.kv_len(), 0.0);
-        reads.iter().flat_map(|reads| &reads.kv).for_each(|(region, _)| readers[*region] += 1.0);
+        reads.iter().flat_map(|reads| &reads.kv).for_each(|kv| readers[kv.region] += 1.0);
         let of_stage = |(stage, reads): (&Stage, &StageReads)| {
             let all: Bytes = reads.weights.iter().map(|(_, weights)| weights.read).sum();
             // How much of the weights is on which tier is not known, unless there is but one.
@@ -61,16 +65,18 @@ impl BoundStage {
                 read: weights.read.as_f64(),
                 costs: PerTier::from_fn(tiers, |tier| 1.0 / share(tier, weights.format)),
             });
-            let kv = reads.kv.iter().map(|(region, token_bytes)| KvPiece {
-                region: *region,
-                token_bytes: token_bytes.as_f64(),
-                readers: readers[*region],
+            let kv = reads.kv.iter().map(|kv| KvPiece {
+                region: kv.region,
+                token_bytes: kv.token_bytes.as_f64(),
+                readers: readers[kv.region],
+                queries: kv.queries as f64,
             });
             Self {
                 weights: pieces.collect(),
                 state: reads.state.iter().map(|(region, bytes)| (*region, bytes.as_f64())).collect(),
                 kv: kv.collect(),
                 flop: stage.flop,
+                tokens: stage.tokens,
                 fixed: stage.fixed.as_ps() as f64,
             }
         };
@@ -108,9 +114,12 @@ impl BoundStage {
         self.kv.iter().map(|kv| kv.token_bytes * load.read[kv.region] as f64 / kv.readers).sum()
     }
 
-    /// How long it computes if it reads so many bytes of KV and state, in picoseconds.
-    pub fn compute(&self, roofline: Option<Roofline>, kv: f64) -> f64 {
-        roofline.map_or(0.0, |roofline| roofline.picoseconds(self.weights_read(), kv, self.flop))
+    /// How long it computes in a step with that KV, in picoseconds.
+    pub fn compute(&self, roofline: Option<Roofline>, load: &KvLoad) -> f64 {
+        let Some(roofline) = roofline else { return 0.0 };
+        let attended = |kv: &KvPiece| kv.queries * (kv.token_bytes * load.read[kv.region] as f64);
+        let kv = self.kv.iter().map(attended).sum::<f64>() + self.state_read();
+        roofline.picoseconds(self.tokens, self.weights_read(), kv, self.flop)
     }
 }
 

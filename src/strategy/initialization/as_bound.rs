@@ -76,7 +76,7 @@ impl Initialization for AsBound {
         let deal = |region: RegionId| {
             let page = layout.page_bytes(region).as_f64().max(1.0);
             let takes = reads(region).values().take(tiers - 1).map(|bytes| (bytes / page).round()).collect();
-            Deal { takes, all: (prefill - self.skips.counts[region.index()]) as f64, dealt: 0.0 }
+            Deal { takes, all: (layout.live(region).end - self.skips.counts[region.index()]) as f64, dealt: 0.0 }
         };
         let mut deals: Vec<(RegionId, Deal)> = layout.kv().map(|region| (region, deal(region))).collect();
         for skipped in [false, true] {

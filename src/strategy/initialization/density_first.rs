@@ -51,7 +51,7 @@ impl Initialization for DensityFirst {
         let read_by = |stage: &StageReads| -> f64 { stage.divisible().map(|(_, of)| of.read.as_f64()).sum() };
         // What each stage may yet read from HBM.
         let allowance = |stage: &StageReads| {
-            best * (read_by(stage) + stage.kv.iter().map(|(region, _)| active * kv[*region]).sum::<f64>())
+            best * (read_by(stage) + stage.kv.iter().map(|read| active * kv[read.region]).sum::<f64>())
         };
         let mut allowance: Vec<f64> = stages.iter().map(allowance).collect();
         for item in items(&stages, active) {
@@ -68,12 +68,11 @@ impl Initialization for DensityFirst {
                     // best ratio of its stage if all are.
                     let mut shares: Table<RegionId, f64> = Table::filled(kv.len(), 0.0);
                     for (stage, allowance) in stages.iter().zip(&allowance) {
-                        let (weights, all) =
-                            (read_by(stage), stage.kv.iter().map(|(region, _)| kv[*region]).sum::<f64>());
+                        let (weights, all) = (read_by(stage), stage.kv.iter().map(|read| kv[read.region]).sum::<f64>());
                         let on_hbm = best * (weights + active * all) - allowance;
                         let wanted = best * (weights + all) - on_hbm;
-                        for &(region, _) in &stage.kv {
-                            shares[region] = if all > 0.0 { (wanted / all).clamp(0.0, 1.0) } else { 0.0 };
+                        for read in &stage.kv {
+                            shares[read.region] = if all > 0.0 { (wanted / all).clamp(0.0, 1.0) } else { 0.0 };
                         }
                     }
                     let first: Table<RegionId, usize> = layout.kv().map(|region| layout.live(region).start).collect();

@@ -1,8 +1,8 @@
 //! The layout that an initialization fills.
 
 use crate::memory::{Ledger, MemorySystem, PerTier, ResidencyKind, Shortage, TierId};
-use crate::units::{Bytes, Page, RegionId, Table};
-use crate::workload::{Regions, Shape, Stage, StageReads, TokenSet, Weights};
+use crate::units::{Bytes, Page, PageSize, RegionId, Table};
+use crate::workload::{Lengths, Regions, Stage, StageReads, TokenSet, Weights};
 use std::ops::Range;
 
 /// Where weights, state and prefill KV lie: empty at first, filled by an
@@ -13,7 +13,7 @@ pub struct Layout<'a> {
     stages: &'a [Stage],
     system: &'a MemorySystem,
     ledger: &'a mut Ledger,
-    /// How many pages the prompt takes.
+    /// How many pages the longest prompt takes.
     prefill: usize,
     /// The pages that each KV region has before step 0.
     live: Table<RegionId, Range<usize>>,
@@ -34,31 +34,33 @@ pub struct LaidOut {
 }
 
 impl<'a> Layout<'a> {
-    /// Nothing laid out yet of `regions`, which a step reads in `stages`, for a run of that shape.
+    /// Nothing laid out yet of `regions`, which a step reads in `stages`, in pages of `size`.
     #[must_use]
     pub fn new(
         regions: &'a Regions,
         stages: &'a [Stage],
         system: &'a MemorySystem,
         ledger: &'a mut Ledger,
-        shape: Shape,
+        size: PageSize,
     ) -> Self {
         let tiers = system.tiers().len();
-        let empty = PerTier::filled(tiers, TokenSet::new(shape.range()));
-        let prefill = shape.pages(shape.prefill);
-        let first = |window: usize| shape.prefill.saturating_sub(window) / shape.page_size.tokens();
+        let empty = |lengths: Lengths| PerTier::filled(tiers, TokenSet::new(size.pages(lengths.most)));
+        let live = |(Lengths { at_start, .. }, window): (Lengths, usize)| {
+            at_start.saturating_sub(window) / size.tokens()..size.pages(at_start)
+        };
+        let live: Table<RegionId, Range<usize>> = regions.lengths().zip(regions.windows()).map(live).collect();
         Self {
             regions,
             stages,
             system,
             ledger,
-            prefill,
-            live: regions.windows().map(|window| first(window)..prefill).collect(),
+            prefill: live.iter().map(|live| live.end).max().unwrap_or(0),
+            live,
             read_share: 1.0,
-            page_bytes: regions.token_bytes().map(|bytes| bytes.times(shape.page_size.tokens() as u64)).collect(),
+            page_bytes: regions.token_bytes().map(|bytes| bytes.times(size.tokens() as u64)).collect(),
             laid_out: LaidOut {
                 divided: vec![PerTier::filled(tiers, Bytes::ZERO); regions.len() - regions.kv_len()],
-                pages: vec![empty; regions.kv_len()],
+                pages: regions.lengths().map(empty).collect(),
             },
         }
     }
@@ -92,14 +94,14 @@ impl<'a> Layout<'a> {
         self.page_bytes[region]
     }
 
-    /// How many pages the prompt takes: what a KV region has before step 0, unless its attention
-    /// has a shorter window.
+    /// How many pages the longest prompt takes that is there before step 0.
     #[must_use]
     pub fn prefill(&self) -> usize {
         self.prefill
     }
 
-    /// The pages that a KV region has before step 0: the last ones of the prompt.
+    /// The pages that a KV region has before step 0: the last ones of its prompt, as many as its
+    /// attention window overlaps.
     #[must_use]
     pub fn live(&self, region: RegionId) -> Range<usize> {
         self.live[region].clone()

@@ -30,6 +30,7 @@ mod source;
 mod statistics;
 mod stored;
 mod window;
+mod windows;
 
 pub use ahead::Ahead;
 pub use fan::Fan;
@@ -47,6 +48,7 @@ pub use source::Recorded;
 pub use statistics::{LAGS, PAGE_TOKENS, StepStatistics, TraceStatistics};
 pub use stored::StoredSkips;
 pub use window::{Shape, Skipped, TraceWindow};
+pub use windows::SkipWindows;
 
 use super::TokenSet;
 use serde::{Deserialize, Serialize};
@@ -93,6 +95,29 @@ impl TraceConfig {
             }
             Self::Recorded(_) => None,
         })
+    }
+
+    /// That of the sequence which is so many after the first of its group: a generator with a seed
+    /// as many further on, so that the first has that of the group.
+    #[must_use]
+    pub fn of_sequence(&self, place: usize) -> Self {
+        let mut trace = self.clone();
+        match &mut trace {
+            Self::Generated(config) => config.seed = config.seed.wrapping_add(place as u64),
+            Self::Lifelike(config) => config.seed = config.seed.wrapping_add(place as u64),
+            Self::Recorded(_) => {}
+        }
+        trace
+    }
+
+    /// Whether it is known that nothing is ever skipped.
+    #[must_use]
+    pub fn skips_nothing(&self) -> bool {
+        match self {
+            Self::Generated(config) => config.skip.as_f64() <= 0.0,
+            Self::Lifelike(config) => config.skip.as_f64() <= 0.0,
+            Self::Recorded(_) => false,
+        }
     }
 }
 

@@ -62,7 +62,7 @@ fn of_reads(
     memory(&mut config).residency = residency;
     config.strategy = Parts { placement, migration, ..runs::BASELINE };
     let stored = StoredSkips::of(&mut Given(reads.iter()), layers, prefill as usize, decode as usize).unwrap();
-    Scenario::new(config).unwrap().with_stored_skips(Arc::new(stored))
+    Scenario::new(config).unwrap().with_stored_skips(Arc::new([Some(Arc::new(stored))].into_iter().collect()))
 }
 
 /// The tokens read from external memory in each step. All weights are on HBM.

@@ -71,6 +71,8 @@ struct StageKind {
     /// How many stages read the same KV: a byte of it takes its part of the room for each.
     readers: f64,
     flop: StageFlop,
+    /// Of how many tokens.
+    tokens: usize,
     /// In picoseconds.
     fixed: f64,
 }
@@ -102,6 +104,10 @@ pub enum ChargedError {
         "bound: Charged is for exclusive residency, as under inclusive residency moving out costs nothing: use Free"
     )]
     Inclusive,
+    #[error(
+        "bound: Charged is for one sequence whose prompt is given, but there are {0} or its prompt is computed: use bound: Free"
+    )]
+    Sequences(usize),
     #[error("bound: Charged is for tokens that are kept one by one, but page_tokens is {0}: use 1, or bound: Free")]
     Pages(usize),
 }
@@ -113,7 +119,7 @@ impl ChargedBound {
     /// For steps of `stages` on `system`; `overlap` as for [`StepBound::new`].
     ///
     /// # Errors
-    /// [`ChargedError`] for inclusive residency, and pages of several tokens.
+    /// [`ChargedError`] for inclusive residency, several sequences, and pages of several tokens.
     pub fn new(
         stages: &[Stage],
         regions: &Regions,
@@ -123,6 +129,9 @@ impl ChargedBound {
         overlap: bool,
         page_size: PageSize,
     ) -> Result<Self, ChargedError> {
+        if regions.sequences() != 1 || regions.lengths().any(|lengths| lengths.at_start != lengths.prompt) {
+            return Err(ChargedError::Sequences(regions.sequences()));
+        }
         if page_size != PageSize::TOKEN {
             return Err(ChargedError::Pages(page_size.tokens()));
         }
@@ -144,6 +153,7 @@ impl ChargedBound {
                 kv_bytes: stage.kv.iter().map(|kv| kv.token_bytes).fold(0.0, f64::max),
                 readers: stage.kv.iter().map(|kv| kv.readers).fold(1.0, f64::max),
                 flop: stage.flop,
+                tokens: stage.tokens,
                 fixed: stage.fixed,
             };
             let known = kinds.iter().position(|known| StageKind { count: 1.0, ..known.clone() } == kind);
@@ -236,7 +246,7 @@ mod tests {
     use crate::config;
     use crate::memory::MemoryConfig;
     use crate::units::SequenceId;
-    use crate::workload::{LanguageModel, ModelConfig, StepSkips, stages};
+    use crate::workload::{LanguageModel, Lengths, ModelConfig, StepSkips, stages};
     use proptest::prelude::*;
 
     /// Skip sets by step, of one layer.
@@ -274,7 +284,7 @@ mod tests {
         )
         .unwrap();
         let (memory, model) = (MemorySystem::new(&memory).unwrap(), LanguageModel::new(&model).unwrap());
-        let regions = Regions::new(&model, 1);
+        let regions = Regions::new(&model, &[Lengths::default()]);
         let stages = stages(&model, &regions, &[SequenceId::default()]);
         let mut bound =
             ChargedBound::new(&stages, &regions, &memory, &Runtime::ideal(2), None, false, PageSize::TOKEN).unwrap();

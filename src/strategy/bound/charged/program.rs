@@ -137,7 +137,8 @@ impl ChargedBound {
     fn compute(&self, kind: &StageKind, kv: f64) -> f64 {
         let reads: f64 = kind.weights.iter().map(|(_, read)| read).sum();
         let kv = kv / kind.count + kind.state;
-        let of_one = self.roofline.map_or(0.0, |roofline| roofline.picoseconds(reads - kind.state, kv, kind.flop));
+        let of_one =
+            self.roofline.map_or(0.0, |roofline| roofline.picoseconds(kind.tokens, reads - kind.state, kv, kind.flop));
         kind.count * of_one
     }
 
