@@ -16,7 +16,7 @@ use crate::memory::Arbitration;
 use crate::simulation::{Assignment, ScenarioConfig, expand};
 use crate::strategy::{Budget, InitializationKind, Late, MigrationKind, PlacementKind};
 use crate::units::{Bandwidth, Bytes, Ratio};
-use crate::workload::{Extend, LayerMap, TraceConfig};
+use crate::workload::{Extend, LayerMap, PrefillOrder, TraceConfig};
 use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use serde::Serialize;
@@ -77,7 +77,28 @@ const FLAGS: &[Flag] = &[
     )
     .of(Trace::Recorded),
     flag("prefill", "N", "prefill_tokens", Count(count), "Tokens before step 0: 131072, 131_072 or 128k"),
-    flag("decode", "N", "decode_tokens", Count(count), "Steps"),
+    flag("decode", "N", "decode_tokens", Count(count), "Tokens that each sequence decodes: the steps of one"),
+    flag(
+        "batch",
+        "N",
+        "batch",
+        Count(count_from_1),
+        "Decode this many equal sequences at once, each with its own KV and skip sets",
+    ),
+    flag(
+        "prefill-chunk",
+        "N",
+        "prefill.chunk_tokens",
+        Count(count_from_1),
+        "Prompts take time: a step computes up to this many tokens of them (2048 where only the order is given)",
+    ),
+    flag(
+        "prefill-order",
+        "ORDER",
+        "prefill.order",
+        Choice(|| choices(&PrefillOrder::ALL)),
+        "Which steps compute chunks of prompts",
+    ),
     flag(
         "warmup",
         "STEPS",

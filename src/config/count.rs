@@ -36,10 +36,56 @@ pub fn count_from_1<'de, D: Deserializer<'de>, T: Counting + PartialEq + Default
 ) -> Result<T, D::Error> {
     let value: T = count(deserializer)?;
     if value == T::default() {
-        return Err(D::Error::custom("'0' is too little: it must be more than 0"));
+        return Err(D::Error::custom(TOO_LITTLE));
     }
     Ok(value)
 }
+
+/// The same, where the field may be left out: as [`count`] where it is given.
+///
+/// # Errors
+/// The deserializer's error.
+pub fn optional_count<'de, D: Deserializer<'de>, T: Counting>(deserializer: D) -> Result<Option<T>, D::Error> {
+    deserializer.deserialize_option(OptionalCount(PhantomData))
+}
+
+/// The same, but not 0.
+///
+/// # Errors
+/// The deserializer's error.
+pub fn optional_count_from_1<'de, D: Deserializer<'de>, T: Counting + PartialEq + Default>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    match optional_count(deserializer)? {
+        Some(value) if value == T::default() => Err(D::Error::custom(TOO_LITTLE)),
+        value => Ok(value),
+    }
+}
+
+struct OptionalCount<T>(PhantomData<T>);
+
+impl<'de, T: Counting> Visitor<'de> for OptionalCount<T> {
+    type Value = Option<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Count::<T>(PhantomData).expecting(f)
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<T>, D::Error> {
+        count(deserializer).map(Some)
+    }
+}
+
+/// What is wrong with a count of 0.
+const TOO_LITTLE: &str = "'0' is too little: it must be more than 0";
 
 struct Count<T>(PhantomData<T>);
 

@@ -7,7 +7,7 @@ mod printable;
 mod reference;
 mod typed;
 
-pub use count::{Counting, count, count_from_1};
+pub use count::{Counting, count, count_from_1, optional_count, optional_count_from_1};
 pub use nearest::{did_you_mean, nearest};
 pub use not_zero::not_zero;
 pub use printable::{is_control, printable, printable_lines, shortened};

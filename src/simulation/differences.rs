@@ -39,16 +39,24 @@ impl Difference {
     }
 }
 
+/// What fields that are not written mean.
+const DEFAULTS: [(&str, fn() -> Value); 3] =
+    [("batch", || 1.into()), ("prefill", || "Given".into()), ("warmup_steps", || 0.into())];
+
 /// Every field in which `scenarios`, as `summary.json` has them, are not all the same, in their
-/// order.
+/// order. A field that is written only where it is not as usual has its usual value in the others.
 #[must_use]
 pub fn differences(scenarios: &[&Value]) -> Vec<Difference> {
     let mut fields: Vec<Difference> = Vec::new();
+    let unwritten: Vec<_> =
+        DEFAULTS.iter().filter(|(name, _)| scenarios.iter().any(|scenario| scenario.get(name).is_some())).collect();
     // Where each path is: a scenario may spell out long lists.
     let mut places = rustc_hash::FxHashMap::default();
     for (index, scenario) in scenarios.iter().enumerate() {
         let mut leaves = Vec::new();
         collect(scenario, String::new(), &mut leaves);
+        let usual = unwritten.iter().filter(|(name, _)| scenario.get(name).is_none());
+        leaves.extend(usual.map(|(name, value)| ((*name).to_owned(), value())));
         for (path, value) in leaves {
             let place = *places.entry(path.clone()).or_insert_with(|| {
                 fields.push(Difference { path, values: vec![None; scenarios.len()] });
@@ -81,6 +89,10 @@ pub(crate) fn one_thing(differences: &[Difference], first: usize, other: usize) 
             let of = |run: usize| if name.values[run].is_some() { name.shown(run) } else { "ideal".to_owned() };
             Some(format!("the runtime, which is {} instead of {}", of(other), of(first)))
         }
+        several if several.iter().all(|field| field.path == "prefill" || field.path.starts_with("prefill.")) => {
+            let of = |run: usize| prefill_shown(differences, run);
+            Some(format!("the time of prompts (prefill), which are {} instead of {}", of(other), of(first)))
+        }
         several => {
             let of = |suffix: &str| several.iter().find(|field| field.path.ends_with(suffix));
             if let (2, Some(read), Some(write)) = (several.len(), of(".link.read"), of(".link.write")) {
@@ -101,6 +113,20 @@ pub(crate) fn one_thing(differences: &[Difference], first: usize, other: usize) 
                 format!("the strategy: {}", parts.join(", "))
             })
         }
+    }
+}
+
+/// How the prompts of a scenario are computed, in words, where that differs.
+fn prefill_shown(differences: &[Difference], run: usize) -> String {
+    let part = |path: &str| {
+        let field = differences.iter().find(|field| field.path == path)?;
+        field.values[run].is_some().then(|| field.shown(run))
+    };
+    match (part("prefill.chunk_tokens"), part("prefill.order")) {
+        (Some(tokens), Some(order)) => format!("in chunks of {tokens} tokens ({})", order.to_lowercase()),
+        (Some(tokens), None) => format!("in chunks of {tokens} tokens"),
+        (None, Some(order)) => format!("in chunks ({})", order.to_lowercase()),
+        (None, None) => "given".to_owned(),
     }
 }
 

@@ -8,9 +8,9 @@
 
 use super::config::ScenarioConfig;
 use crate::catalog::{self, open_trace};
-use crate::config::{ConfigError, did_you_mean, not_finite};
+use crate::config::{self, ConfigError, did_you_mean, not_finite};
 use crate::strategy::{Late, Strategy};
-use crate::workload::{TraceConfig, TraceError};
+use crate::workload::{PrefillConfig, SequencesConfig, TraceConfig, TraceError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -25,7 +25,8 @@ use thiserror::Error;
 /// whatever the trace is.
 ///
 /// What the scenario names (its model, its memory system, a link) is read in when a path leads into
-/// it, and by [`config`](Self::config).
+/// it, and by [`config`](Self::config). A path into `prefill` sets prompts that take time where they
+/// are given.
 ///
 /// ```
 /// use tiersim::simulation::{Fields, ScenarioConfig};
@@ -40,7 +41,12 @@ use thiserror::Error;
 #[derive(Clone, Debug)]
 pub struct Fields {
     tree: Value,
+    /// A `prefill` that takes time, for paths that lead into one where prompts are given.
+    timed: Value,
 }
+
+/// How paths into `prefill` begin.
+const OF_PREFILL: &str = "prefill.";
 
 /// A value for a field.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,7 +101,8 @@ impl Fields {
     /// # Errors
     /// [`FieldError::Value`] if it has a path that is not Unicode.
     pub fn new(config: &ScenarioConfig) -> Result<Self, FieldError> {
-        let mut fields = Self { tree: as_tree(&config)? };
+        let timed = serde_json::json!({ "prefill": as_tree(&PrefillConfig::TIMED)? });
+        let mut fields = Self { tree: as_tree(&config)?, timed };
         // Not written where they are as in the study, but fields all the same.
         fields.tree["warmup_steps"] = config.warmup_steps.into();
         fields.tree["batch"] = config.batch.into();
@@ -103,6 +110,7 @@ impl Fields {
         fields.tree["prefill"] = as_tree(&config.prefill)?;
         fields.tree["runtime"] = as_tree(&config.runtime)?;
         fields.complete_strategy();
+        fields.complete_sequences();
         Ok(fields)
     }
 
@@ -112,11 +120,15 @@ impl Fields {
     /// [`FieldError`] if there is no such field.
     pub fn get(&mut self, path: &str) -> Result<&Value, FieldError> {
         self.read_in_runtime(path)?;
+        if self.gives_prompts() && path.starts_with(OF_PREFILL) {
+            return find(&mut self.timed, path).map(|value| &*value);
+        }
         find(&mut self.tree, path).map(|value| &*value)
     }
 
     /// Sets the value at `path`. A `model`, a `memory`, a `strategy` or a `trace` may be given by
-    /// name or path, and so may the `link` and the `efficiency` of a tier by name.
+    /// name or path, and so may the `link` and the `efficiency` of a tier by name. `prefill` and
+    /// `sequences` may be given as a file has them: `Timed(chunk_tokens: 512)`.
     ///
     /// # Errors
     /// [`FieldError`] if there is no such field, or nothing of that name. Whether the value is
@@ -124,9 +136,14 @@ impl Fields {
     pub fn set(&mut self, path: &str, value: Value) -> Result<(), FieldError> {
         let value = spelled_out(path, value)?;
         self.read_in_runtime(path)?;
+        if self.gives_prompts() && path.starts_with(OF_PREFILL) {
+            self.tree["prefill"] = self.timed["prefill"].clone();
+        }
         *find(&mut self.tree, path)? = value;
-        if path == "strategy" {
-            self.complete_strategy();
+        match path {
+            "strategy" => self.complete_strategy(),
+            "sequences" => self.complete_sequences(),
+            _ => {}
         }
         Ok(())
     }
@@ -182,6 +199,23 @@ impl Fields {
         Ok(())
     }
 
+    /// Whether prompts are there at no cost.
+    fn gives_prompts(&self) -> bool {
+        self.tree["prefill"].is_string()
+    }
+
+    /// Adds the fields of groups of sequences that are not written where they have their defaults.
+    fn complete_sequences(&mut self) {
+        let groups = self.tree["sequences"].as_array_mut().into_iter().flatten();
+        for group in groups.filter_map(Value::as_object_mut) {
+            group.entry("count").or_insert_with(|| 1.into());
+            group.entry("start_step").or_insert_with(|| 0.into());
+            for field in ["prefill_tokens", "decode_tokens", "trace"] {
+                group.entry(field).or_insert(Value::Null);
+            }
+        }
+    }
+
     /// Adds the fields of the strategy that are not written where they have their defaults.
     fn complete_strategy(&mut self) {
         if let Some(strategy) = self.tree["strategy"].as_object_mut() {
@@ -206,8 +240,8 @@ pub fn expand(path: &str) -> Vec<String> {
     names.split('+').map(whole).collect()
 }
 
-/// What a `model`, a `memory`, a `strategy`, a `trace` or a part of a tier of that name is; any
-/// other value as it is.
+/// What a `model`, a `memory`, a `strategy`, a `trace` or a part of a tier of that name is, and what
+/// `prefill` and `sequences` are that are written as a file has them; any other value as it is.
 ///
 /// # Errors
 /// [`FieldError`] if there is nothing of that name.
@@ -222,11 +256,20 @@ pub fn spelled_out(path: &str, value: Value) -> Result<Value, FieldError> {
                 as_tree(&TraceConfig::Recorded(Path::new(name).to_path_buf().into()))
             }
         },
+        "prefill" => as_tree(&config::parse::<PrefillConfig>(name, path)?),
+        "sequences" => as_tree(&config::parse::<Vec<SequencesConfig>>(name, path)?),
+        path if is_trace_of_group(path) => spelled_out("trace", value),
         // Its file depends on the memory system, which may change.
         "runtime" if catalog::is_runtime(name) => Ok(value),
         "runtime" => as_tree(&catalog::runtime(name, "")?),
         path => Ok(named(path, name)?.unwrap_or(value)),
     }
+}
+
+/// Whether a path is that of the trace of a group of sequences: `sequences.0.trace`.
+fn is_trace_of_group(path: &str) -> bool {
+    let mut names = path.split('.');
+    names.next() == Some("sequences") && names.next().is_some() && names.eq(["trace"])
 }
 
 /// The model, memory system, link or efficiency of that name, if a field of that path is one.

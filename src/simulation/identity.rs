@@ -9,7 +9,7 @@ use super::config::ScenarioConfig;
 use super::differences::{Difference, differences};
 use crate::catalog::{self, open_trace};
 use crate::config::Reference;
-use crate::workload::{RuntimeConfig, TraceConfig};
+use crate::workload::{RuntimeConfig, SequencesConfig, TraceConfig};
 use serde_json::Value;
 use std::path::Path;
 
@@ -155,7 +155,7 @@ impl Identity {
 #[must_use]
 pub fn file_name(name: &str) -> String {
     let name = name.replace("B/s", "Bps").replace("FLOP/s", "FLOPps").replace(": ", "=").replace(", ", ",");
-    let usable = |c: char| if c.is_alphanumeric() || "._-%=,".contains(c) { c } else { '-' };
+    let usable = |c: char| if c.is_alphanumeric() || "._-%=,+@".contains(c) { c } else { '-' };
     let name: String = name.chars().filter(|c| *c != ' ').map(usable).collect();
     let name = name.trim_end_matches('-').to_owned();
     if name.trim_matches('.').is_empty() { "run".to_owned() } else { name }
@@ -186,7 +186,8 @@ fn shipped_like(runtime: &RuntimeConfig) -> Option<RuntimeConfig> {
     if catalog::is_runtime(&file) { catalog::runtime(&file, "").ok() } else { None }
 }
 
-/// The configurations as trees of values; each with its runtime if any has one that is not `ideal`.
+/// The configurations as trees of values; each with its runtime if any has one that is not `ideal`,
+/// and with its sequences in a few words if they have not all as many groups.
 fn trees(configs: &[&ScenarioConfig]) -> Vec<Value> {
     let tree = |config: &&ScenarioConfig| serde_json::to_value(config).unwrap_or_default();
     let mut trees: Vec<Value> = configs.iter().map(tree).collect();
@@ -195,7 +196,34 @@ fn trees(configs: &[&ScenarioConfig]) -> Vec<Value> {
             tree["runtime"] = serde_json::to_value(&config.runtime).unwrap_or_default();
         }
     }
+    if configs.iter().any(|config| config.sequences.len() != configs[0].sequences.len()) {
+        for (tree, config) in trees.iter_mut().zip(configs) {
+            tree["sequences"] = if config.sequences.is_empty() {
+                // A batch of equal ones has a field of its own.
+                "equal".into()
+            } else {
+                groups(config).into()
+            };
+        }
+    }
     trees
+}
+
+/// The groups of sequences of a configuration in a few words: how many, their prompt and output, and
+/// the step with which they begin, as `4x32768+64, 2x8192+64@16`; a trace of their own by its name.
+fn groups(config: &ScenarioConfig) -> String {
+    let group = |of: &SequencesConfig| {
+        let prefill = of.prefill_tokens.unwrap_or(config.prefill_tokens);
+        let decode = of.decode_tokens.unwrap_or(config.decode_tokens);
+        let start = if of.start_step > 0 { format!("@{}", of.start_step) } else { String::new() };
+        let trace = match &of.trace {
+            None => String::new(),
+            Some(TraceConfig::Recorded(recorded)) => format!(" {}", stem(&recorded.file)),
+            Some(made_up) => format!(" {} {:08x}", generator(made_up).0, checksum(made_up)),
+        };
+        format!("{}x{prefill}+{decode}{start}{trace}", of.count)
+    };
+    config.sequences.iter().map(group).collect::<Vec<_>>().join(", ")
 }
 
 /// The shipped generator that `made_up` was made from, which may have another skip and seed.
@@ -291,16 +319,36 @@ pub fn labels(configs: &[&ScenarioConfig]) -> Vec<String> {
 /// Changes under short names with the values of one configuration, those that people change most
 /// first.
 fn in_short(changed: &[Difference], index: usize) -> Vec<(String, String)> {
-    const FIRST: [&str; 6] =
-        ["prefill_tokens", "decode_tokens", "trace.skip", "trace.churn", "trace.seed", "page_tokens"];
+    const FIRST: [&str; 11] = [
+        "prefill_tokens",
+        "decode_tokens",
+        "batch",
+        "sequences",
+        "prefill.chunk_tokens",
+        "prefill.order",
+        "trace.skip",
+        "trace.churn",
+        "trace.seed",
+        "page_tokens",
+        "warmup_steps",
+    ];
     let place = |path: &str| FIRST.iter().position(|known| *known == path).unwrap_or(FIRST.len());
-    let mut sorted: Vec<&Difference> = changed.iter().collect();
+    let has_chunks = changed.iter().any(|field| field.path == "prefill.chunk_tokens");
+    // That prompts take time is said by the size of their chunks, and the usual order by nothing.
+    let is_said = |field: &Difference| match field.path.as_str() {
+        "prefill" => has_chunks,
+        "prefill.order" => field.values.iter().flatten().all(|order| order == "Mixed"),
+        _ => false,
+    };
+    let mut sorted: Vec<&Difference> = changed.iter().filter(|field| !is_said(field)).collect();
     sorted.sort_by_key(|field| place(&field.path));
     let mut short: Vec<(String, String)> = Vec::new();
     for field in sorted {
         // Both directions of a link are one change, where they are the same.
-        let name = short_name(&field.path);
-        let value = field.shown(index);
+        let (name, value) = match field.path.as_str() {
+            "prefill.chunk_tokens" if field.values[index].is_none() => ("prompts".to_owned(), "given".to_owned()),
+            path => (short_name(path), field.shown(index)),
+        };
         if let Some(link) = name.strip_suffix("-write")
             && let Some(read) =
                 short.iter_mut().find(|(known, shown)| *known == format!("{link}-read") && *shown == value)
@@ -328,6 +376,9 @@ fn short_name(path: &str) -> String {
         "prefill_tokens" => "prefill",
         "decode_tokens" => "decode",
         "warmup_steps" => "warmup",
+        "prefill" => "prompts",
+        "prefill.chunk_tokens" => "chunk",
+        "prefill.order" => "order",
         "trace.skip" => "skip",
         "trace.churn" => "churn",
         "trace.seed" => "seed",
@@ -371,6 +422,17 @@ mod tests {
         let link = [("memory.lpddr5x.link.read", json!("400 GB/s")), ("memory.lpddr5x.link.write", json!("400 GB/s"))];
         assert_eq!(of(&link), "gh200,lpddr5x-link=400GBps");
         assert_eq!(of(&[("trace.skip", json!(0.3)), ("decode_tokens", json!(8))]), "gh200,decode=8,skip=0.3");
+        assert_eq!(of(&[("batch", json!(8)), ("warmup_steps", json!(2))]), "gh200,batch=8,warmup=2");
+        let chunks = [("prefill.chunk_tokens", json!(512)), ("prefill_tokens", json!("32k"))];
+        assert_eq!(of(&chunks), "gh200,prefill=32768,chunk=512");
+        assert_eq!(of(&[("prefill.order", json!("first"))]), "gh200,chunk=2048,order=First");
+        let groups = [
+            ("decode_tokens", json!(64)),
+            ("sequences", json!("[(count: 4), (count: 2, prefill_tokens: \"8k\", start_step: 16)]")),
+        ];
+        let found = identity("study", &groups);
+        assert_eq!(found.title(), "study, decode 64, sequences 4x1024+64, 2x8192+64@16");
+        assert_eq!(found.folder(), "study,decode=64,sequences=4x1024+64,2x8192+64@16");
         let found = identity("study", &[("prefill_tokens", json!(8))]);
         assert_eq!((found.about.as_str(), found.title().as_str()), ("", "study, prefill 8"));
         let trace = of(&[("model", json!("smollm2-135m")), ("trace", json!("python_heapq_skip40"))]);
@@ -424,6 +486,8 @@ mod tests {
         assert_eq!(narrow, ["external-link 900 GB/s", "external-link 450 GB/s"]);
         let both = [("memory", json!("h200-pcie")), ("decode_tokens", json!(8))];
         assert_eq!(of([&[], &both]), ["gh200, decode 256", "h200-pcie, decode 8"]);
+        assert_eq!(of([&[], &[("batch", json!(8))]]), ["batch 1", "batch 8"]);
+        assert_eq!(of([&[], &[("prefill.chunk_tokens", json!(512))]]), ["prompts given", "chunk 512"]);
         assert_eq!(of([&[], &[]]), ["", ""]);
         assert_eq!(labels(&[&changed("gh200", &[]), &changed("study", &[])]), ["gh200, llama-3.1-70b-fp8", "study"]);
     }

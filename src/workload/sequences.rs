@@ -21,10 +21,14 @@ pub struct SequencesConfig {
     #[serde(default = "one", deserialize_with = "crate::config::count_from_1")]
     pub count: u32,
     /// The tokens of each prompt; the scenario's where not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::config::optional_count")]
     pub prefill_tokens: Option<u32>,
     /// The tokens that each decodes; the scenario's where not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::config::optional_count_from_1"
+    )]
     pub decode_tokens: Option<u32>,
     /// The step of the run with which they begin.
     #[serde(default, deserialize_with = "crate::config::count")]
@@ -69,6 +73,9 @@ fn chunk_tokens() -> u32 {
 }
 
 impl PrefillConfig {
+    /// Prompts in chunks, as where no more is said.
+    pub const TIMED: Self = Self::Timed { chunk_tokens: CHUNK_TOKENS, order: PrefillOrder::Mixed };
+
     /// Whether prompts are there at no cost.
     #[must_use]
     pub fn is_given(&self) -> bool {
@@ -81,9 +88,19 @@ impl PrefillConfig {
 pub enum PrefillOrder {
     /// Those that decode the other sequences.
     #[default]
+    #[serde(alias = "mixed")]
     Mixed,
     /// Steps of their own, before the other sequences go on.
+    #[serde(alias = "first")]
     First,
+}
+
+impl PrefillOrder {
+    /// Each with its name on the command line and with what it does, in a line.
+    pub const ALL: [(&'static str, &'static str, Self); 2] = [
+        ("mixed", "Steps that compute a chunk decode the other sequences as well", Self::Mixed),
+        ("first", "Chunks have steps of their own, for which the other sequences pause", Self::First),
+    ];
 }
 
 /// One sequence of a run, checked.

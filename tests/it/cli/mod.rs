@@ -324,6 +324,38 @@ fn flags_and_set_reach_their_fields() {
 }
 
 #[test]
+fn sequences_and_prompts_have_flags_and_paths() {
+    let place = folder();
+    let scenario = |args: &[&str]| {
+        let common = ["run", "--strategy", "baseline", "--prefill", "64", "--decode", "2", "--json"];
+        json(place.path(), &[&common[..], args].concat())["scenario"].clone()
+    };
+    let batch = scenario(&["--batch", "3", "--prefill-chunk", "1k", "--prefill-order", "FIRST"]);
+    assert_eq!(batch["batch"], 3);
+    assert_eq!(batch["prefill"]["Timed"], serde_json::json!({"chunk_tokens": 1024, "order": "First"}));
+    let order = scenario(&["--prefill-order", "mixed"]);
+    assert_eq!(order["prefill"]["Timed"], serde_json::json!({"chunk_tokens": 2048, "order": "Mixed"}));
+    let typed = scenario(&["--set", "prefill=Timed(chunk_tokens: 512)"]);
+    assert_eq!(typed["prefill"]["Timed"]["chunk_tokens"], 512);
+    assert!(scenario(&["--set", "prefill.chunk_tokens=512", "--set", "prefill=Given"])["prefill"].is_null());
+    let groups = scenario(&[
+        "--set",
+        "sequences=[(count: 2), (prefill_tokens: \"1k\")]",
+        "--set",
+        "sequences.0.count=4",
+        "--set",
+        "sequences.1.start_step=1",
+        "--set",
+        "sequences.1.decode_tokens=3",
+    ]);
+    let expected = serde_json::json!([
+        {"count": 4, "start_step": 0},
+        {"count": 1, "prefill_tokens": 1024, "decode_tokens": 3, "start_step": 1},
+    ]);
+    assert_eq!(groups["sequences"], expected);
+}
+
+#[test]
 fn a_run_that_runs_out_of_memory_is_incomplete_and_written() {
     let place = folder();
     let args = [
