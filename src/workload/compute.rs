@@ -45,6 +45,9 @@ pub struct StageFlop {
     pub fixed: f64,
     /// FLOP for each byte of KV that a token attends to.
     pub per_kv_byte: f64,
+    /// Bytes of KV that its tokens attend to without reading them, those of each token added up:
+    /// they are on the chip, as they are computed in the same step.
+    pub kv_on_chip: f64,
 }
 
 /// How long a stage computes, whatever memory does: FLOP over FLOP/s.
@@ -79,11 +82,11 @@ impl Roofline {
     }
 
     /// The compute time of a stage of so many tokens that reads so many bytes of weights, whose
-    /// tokens attend to so many bytes of KV (those of each token, added up), and that takes `flop`
-    /// besides what follows from these, in picoseconds, not rounded.
+    /// tokens attend to so many bytes of KV that is read (those of each token, added up), and that
+    /// takes `flop` besides what follows from these, in picoseconds, not rounded.
     pub(crate) fn picoseconds(&self, tokens: usize, weights: f64, kv: f64, flop: StageFlop) -> f64 {
         tokens as f64 * weights * self.ps_per_weight_byte
-            + kv * (self.ps_per_kv_byte + flop.per_kv_byte * self.ps_per_flop)
+            + (kv + flop.kv_on_chip) * (self.ps_per_kv_byte + flop.per_kv_byte * self.ps_per_flop)
             + flop.fixed * self.ps_per_flop
     }
 

@@ -80,9 +80,9 @@ pub fn batch_stages(model: &LanguageModel, regions: &Regions, batch: &StepBatch)
             tokens,
             reads,
             flop: StageFlop {
-                fixed: of.flop * tokens as f64
-                    + attends.map_or(0.0, |layer| on_the_chip(model, layer, &parts) * of.flop_per_kv_byte),
+                fixed: of.flop * tokens as f64,
                 per_kv_byte: of.flop_per_kv_byte,
+                kv_on_chip: attends.map_or(0.0, |layer| on_the_chip(model, layer, &parts)),
             },
             appends: if attends.is_some_and(is_last_reader) {
                 kv.iter().map(|(region, part)| Append { region: *region, tokens: part.tokens }).collect()

@@ -39,6 +39,7 @@ mod refused_memory;
 mod replay;
 mod results;
 mod runtimes;
+mod sequences;
 mod strategies;
 mod sweeps;
 mod traces;
