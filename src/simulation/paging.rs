@@ -4,7 +4,7 @@
 use super::residency::PagedRegion;
 use crate::memory::{Interleaving, MemorySystem, PerTier, PortId, RouteId, TierId};
 use crate::units::{Bytes, Page, PageSize, RegionId};
-use crate::workload::TokenSet;
+use crate::workload::{Skipped, TokenSet};
 use std::ops::Range;
 
 /// The routes and granules of KV reads and writes.
@@ -46,11 +46,13 @@ impl Paging {
     /// In how many contiguous runs the pages of a region lie that are on `tier` and not in
     /// `skipped`; 1 where granules make no difference. On a tier, pages lie in their order: a
     /// skipped one ends a run, as does the end of what a hash keeps in one channel.
-    pub fn runs(&self, system: &MemorySystem, tier: TierId, pages: &PagedRegion, skipped: &TokenSet) -> usize {
-        if !system.tiers()[tier.index()].granule_matters {
+    pub fn runs(&self, system: &MemorySystem, tier: TierId, pages: &PagedRegion, skipped: Skipped<'_>) -> usize {
+        // Where nothing is skipped, all that lies on the tier is contiguous.
+        let is_one = skipped.count == 0 && self.run[tier].is_none();
+        if is_one || !system.tiers()[tier.index()].granule_matters {
             return 1;
         }
-        let (at, live) = (&pages.at[tier], pages.live(self.size));
+        let (at, live, skipped) = (&pages.at[tier], pages.live(self.size), skipped.pages);
         match self.run[tier] {
             None => at.runs_without_between(skipped, live),
             // As many as there are pages.

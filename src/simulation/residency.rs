@@ -12,7 +12,7 @@ use crate::memory::{Ledger, PerTier, Shortage, TierId};
 use crate::strategy::{KvPages, KvRegions, LaidOut, MoveBatch, Piece};
 use crate::units::{Bytes, Page, PageSize, RegionId, Table, Token};
 use crate::workload::tokens::{WORD_BITS, Word, move_words};
-use crate::workload::{Lengths, Regions, TokenSet};
+use crate::workload::{Lengths, Regions, Skipped, TokenSet};
 use std::ops::Range;
 
 /// Where all regions of a run lie.
@@ -46,6 +46,8 @@ pub(super) struct PagedRegion {
     pub home: PerTier<TokenSet>,
     /// The sizes of `home`.
     pub count: PerTier<usize>,
+    /// The sizes of `at`.
+    pub here: PerTier<usize>,
     /// Pages that are being written or whose move is not complete.
     pub in_flight: TokenSet,
     /// The size of `in_flight`.
@@ -71,6 +73,7 @@ impl Residency {
                 tokens: at_start,
                 window,
                 count: at.map(TokenSet::count),
+                here: at.map(TokenSet::count),
                 home: at.clone(),
                 at,
                 in_flight: TokenSet::new(size.pages(most)),
@@ -169,6 +172,7 @@ impl Residency {
         pages.at[tier].insert(page.index());
         pages.home[tier].insert(page.index());
         pages.count[tier] += 1;
+        pages.here[tier] += 1;
         self.keep_open(region, page);
         Ok(())
     }
@@ -257,6 +261,7 @@ impl Residency {
     pub fn drop_copies(&mut self, region: RegionId, batch: &MoveBatch, source: TierId, last: TierId) {
         let pages = &mut self.kv[region];
         let count = batch.len();
+        pages.leave(source, last, count);
         for sets in [&mut pages.at, &mut pages.home] {
             let [from, to] = words_of(sets, source, last);
             // None of them is in flight.
@@ -279,6 +284,7 @@ impl Residency {
     ) {
         let pages = &mut self.kv[region];
         let count = range.len();
+        pages.leave(source, destination, count);
         let [from, to] = words_of(&mut pages.at, source, destination);
         let mut sets = [from, to, pages.in_flight.words_mut()];
         batch.pieces(range, |piece| change(&mut sets, piece, false));
@@ -326,7 +332,7 @@ impl Residency {
             self.ledger.discard(tier, bytes);
             home.clear();
             pages.at[tier].clear();
-            pages.count[tier] = 0;
+            (pages.count[tier], pages.here[tier]) = (0, 0);
         }
         (pages.tokens, pages.first) = (0, Page::new(0));
     }
@@ -342,6 +348,7 @@ impl Residency {
                 home.remove(page.index());
                 pages.at[tier].remove(page.index());
                 pages.count[tier] -= 1;
+                pages.here[tier] -= 1;
                 self.ledger.discard(tier, pages.page_bytes);
             }
         }
@@ -365,6 +372,19 @@ impl PagedRegion {
     /// were.
     pub fn live(&self, size: PageSize) -> Range<usize> {
         self.first.index()..size.pages(self.tokens)
+    }
+
+    /// So many pages are at `destination` from now on, where they were at `source`.
+    fn leave(&mut self, source: TierId, destination: TierId, count: usize) {
+        self.here[source] -= count;
+        self.here[destination] += count;
+    }
+
+    /// How many of the pages on `tier` a step reads that skips `skipped`. O(1) where that is
+    /// nothing, else O(pages / 64).
+    #[inline]
+    pub fn read_on(&self, tier: TierId, skipped: Skipped<'_>, live: Range<usize>) -> usize {
+        if skipped.count == 0 { self.here[tier] } else { self.at[tier].count_without_between(skipped.pages, live) }
     }
 
     /// Whether all of a batch is on `tier` and not in flight.

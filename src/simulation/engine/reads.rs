@@ -320,7 +320,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         for tier in self.system.tier_ids() {
             // The tiers partition the context, so the last one has what the others have not.
             let is_last = tier == pages.at.last();
-            let count = if is_last { rest } else { pages.at[tier].count_without_between(skipped.pages, live.clone()) };
+            let count = if is_last { rest } else { pages.read_on(tier, skipped, live.clone()) };
             rest -= count;
             if count == 0 {
                 continue;
@@ -330,7 +330,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
             let kv = &mut self.reads.kv[tier];
             kv.bytes += pages.page_bytes.times(count as u64) - missing;
             kv.page_bytes = pages.page_bytes;
-            kv.runs += self.paging.runs(self.system, tier, pages, skipped.pages);
+            kv.runs += self.paging.runs(self.system, tier, pages, skipped);
             kv.writes += self.writes.await_those_of(region, tier, |page| {
                 pages.at[tier].contains(page.index()) && !skipped.pages.contains(page.index())
             });
@@ -345,6 +345,9 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
 fn late_pages(region: &PagedRegion, skipped: Skipped<'_>, size: PageSize) -> u64 {
     if region.in_flight_count == region.being_written.len() {
         return 0;
+    }
+    if skipped.count == 0 {
+        return (region.in_flight_count - region.being_written.len()) as u64;
     }
     let read_in_flight = region.in_flight.count_without_between(skipped.pages, region.live(size));
     let is_read = |page: &&crate::units::Page| !skipped.pages.contains(page.index());
