@@ -167,11 +167,29 @@ impl Timings {
     /// Adds one time.
     pub fn record(&mut self, time: SimTime) {
         let ps = time.as_ps();
+        self.make_room();
+        self.histogram.record(ps).expect("a histogram that grows by itself has no greatest value");
+        self.note(time, u128::from(ps));
+    }
+
+    /// Adds the same time `count` times.
+    pub fn record_n(&mut self, time: SimTime, count: u64) {
+        let ps = time.as_ps();
+        self.make_room();
+        self.histogram.record_n(ps, count).expect("a histogram that grows by itself has no greatest value");
+        self.note(time, u128::from(ps) * u128::from(count));
+    }
+
+    /// The first time makes room for others of its kind.
+    fn make_room(&mut self) {
         if self.histogram.high() < MILLISECOND && self.histogram.is_empty() {
             self.histogram = up_to(MILLISECOND);
         }
-        self.histogram.record(ps).expect("a histogram that grows by itself has no greatest value");
-        self.sum += u128::from(ps);
+    }
+
+    /// Adds a time to the figures that are exact.
+    fn note(&mut self, time: SimTime, sum: u128) {
+        self.sum += sum;
         self.least = self.least.min(time);
         self.greatest = self.greatest.max(time);
     }

@@ -107,6 +107,18 @@ fn latencies() -> Vec<Figure> {
             _ => figure.swept(),
         });
     }
+    for (name, aliases, of_run) in TOKENS {
+        for (part, of) in PARTS {
+            let figure = real(&format!("{name}.{part}"), Time, move |it| of_run(it).map(of)).swept();
+            let figure = match part {
+                "mean" => figure.aka(aliases[0]),
+                "p50" => figure.aka(aliases[1]),
+                "p99" => figure.aka(aliases[2]),
+                _ => figure,
+            };
+            all.push(if ["mean", "p50", "p99", "max"].contains(&part) { figure.compared() } else { figure });
+        }
+    }
     for (part, of) in PARTS {
         let figure = real(&format!("layer_latency_ns.{part}"), Time, move |it| it.layer_latency_ns.map(of)).swept();
         all.push(if ["p50", "p99"].contains(&part) { figure.compared() } else { figure });
@@ -222,6 +234,15 @@ const PARTS: [(&str, Part); 7] = [
     ("p999", |it| it.p999),
     ("max", |it| it.max),
     ("min", |it| it.min),
+];
+
+type OfTokens = fn(&Summary) -> Option<Distribution>;
+
+/// The distributions of the tokens of several sequences, with the short names of their mean, p50
+/// and p99.
+const TOKENS: [(&str, [&[&str]; 3], OfTokens); 2] = [
+    ("tpot_ns", [&["tpot"], &["tpot_p50"], &["tpot_p99"]], |it| it.tpot_ns),
+    ("ttft_ns", [&["ttft"], &["ttft_p50"], &["ttft_p99"]], |it| it.ttft_ns),
 ];
 
 type Times = fn(&super::TransferSummary) -> Option<Distribution>;

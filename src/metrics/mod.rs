@@ -10,6 +10,7 @@ mod columns;
 mod distribution;
 mod figures;
 mod recorder;
+mod sequences;
 mod series;
 mod summary;
 mod timeline;
@@ -23,10 +24,11 @@ pub use figures::{
 };
 pub use recorder::{Histograms, Recorder, RunReport, SCHEMA};
 pub(crate) use recorder::{lane_summaries, transfer_summaries};
+pub use sequences::{SequenceRow, TokenTimings};
 pub use series::{Series, Step, StepValues, TierBytes};
 pub use summary::{
-    AlphaSummary, BoundSummary, Distribution, LaneSummary, LayoutSummary, MigrationSummary, Named, StageAlpha,
-    StoredSummary, Summary, TransferSummary, WaitsSummary,
+    AlphaSummary, BoundSummary, Distribution, LaneSummary, LayoutSummary, MigrationSummary, Named, SequencesSummary,
+    StageAlpha, StoredSummary, Summary, TransferSummary, WaitsSummary,
 };
 pub use timeline::{Mark, Span, SpanKind, Timeline, TimelineTransfer};
 pub use waits::{OTHERS, Wait, WaitRecorder};

@@ -8,6 +8,7 @@
 //! which has the totals that only the simulation knows (events, peaks, lane loads).
 
 use super::distribution::Timings;
+use super::sequences::{SequenceRecorder, SequenceRow, TokenTimings};
 use super::series::Series;
 use super::summary::{
     AlphaSummary, BoundSummary, LaneSummary, LayoutSummary, MigrationSummary, Named, StageAlpha, StoredSummary,
@@ -32,6 +33,8 @@ pub struct RunReport {
     pub series: Series,
     /// The distributions behind the figures.
     pub histograms: Histograms,
+    /// What became of each sequence; of one whose prompt is given there is none.
+    pub sequences: Vec<SequenceRow>,
     /// The names of the tiers, the fastest first.
     pub tiers: Vec<String>,
     /// The scenario as its file has it, where that is known: reports name the changes against it.
@@ -45,6 +48,10 @@ pub struct Histograms {
     pub token_latency: Timings,
     /// From a layer's start to its end.
     pub layer_latency: Timings,
+    /// The tokens of all sequences; empty for one whose prompt is given.
+    pub tokens: TokenTimings,
+    /// Those of each group, where there are several.
+    pub groups: Vec<TokenTimings>,
     /// By class, from issue to the last byte.
     pub latency: PerClass<Timings>,
     /// By class, queueing delay: latency minus the unloaded service time.
@@ -77,6 +84,13 @@ impl RunReport {
 }
 
 impl Histograms {
+    /// Empty ones of a run whose sequences are of that many groups.
+    #[must_use]
+    pub fn of_groups(groups: usize) -> Self {
+        let each = if groups > 1 { vec![TokenTimings::default(); groups] } else { Vec::new() };
+        Self { groups: each, ..Self::default() }
+    }
+
     /// Adds a transfer to its class.
     pub fn record<Tag>(&mut self, transfer: &Completed<Tag>) {
         self.latency[transfer.class].record(transfer.latency());
@@ -87,7 +101,9 @@ impl Histograms {
     pub fn shrink(&mut self) {
         let by_class = [&mut self.latency, &mut self.queueing, &mut self.lateness];
         let by_class = by_class.into_iter().flat_map(PerClass::values_mut);
-        by_class.chain([&mut self.token_latency, &mut self.layer_latency]).for_each(Timings::shrink);
+        let of_tokens = self.groups.iter_mut().chain([&mut self.tokens]);
+        let of_tokens = of_tokens.flat_map(|of| [&mut of.tpot, &mut of.ttft]);
+        by_class.chain(of_tokens).chain([&mut self.token_latency, &mut self.layer_latency]).for_each(Timings::shrink);
     }
 
     /// The distribution of that name, empty or not.
@@ -95,7 +111,13 @@ impl Histograms {
         match name {
             "token_latency" => return Some(&mut self.token_latency),
             "layer_latency" => return Some(&mut self.layer_latency),
+            "tpot" => return Some(&mut self.tokens.tpot),
+            "ttft" => return Some(&mut self.tokens.ttft),
             _ => {}
+        }
+        if let Some((kind @ ("tpot" | "ttft"), group)) = name.split_once("_group") {
+            let of = self.groups.get_mut(group.parse::<usize>().ok()?)?;
+            return Some(if kind == "tpot" { &mut of.tpot } else { &mut of.ttft });
         }
         let (class, what) = name.rsplit_once('_')?;
         let class = TransferClass::ALL.into_iter().find(|known| known.name() == class)?;
@@ -116,8 +138,17 @@ impl Histograms {
                 (format!("{class}_lateness"), &self.lateness[class]),
             ]
         });
-        [("token_latency".to_owned(), &self.token_latency), ("layer_latency".to_owned(), &self.layer_latency)]
-            .into_iter()
+        let groups = self.groups.iter().enumerate().flat_map(|(group, of)| {
+            [(format!("tpot_group{group}"), &of.tpot), (format!("ttft_group{group}"), &of.ttft)]
+        });
+        let of_run = [
+            ("token_latency", &self.token_latency),
+            ("layer_latency", &self.layer_latency),
+            ("tpot", &self.tokens.tpot),
+            ("ttft", &self.tokens.ttft),
+        ];
+        (of_run.into_iter().map(|(name, timings)| (name.to_owned(), timings)))
+            .chain(groups)
             .chain(classes)
             .filter(|(_, timings)| timings.count() > 0)
     }
@@ -128,6 +159,8 @@ impl Histograms {
 pub struct Recorder {
     histograms: Histograms,
     series: Series,
+    /// Of several sequences, or of prompts that take time.
+    sequences: Option<SequenceRecorder>,
     /// By class and tier.
     bytes: PerClass<Vec<Bytes>>,
     /// HBM's share of what the stages of each label read.
@@ -152,8 +185,11 @@ impl Recorder {
     #[must_use]
     pub fn new(scenario: &Scenario) -> Self {
         let tiers = scenario.memory().tiers().len();
+        let sequences = SequenceRecorder::of(scenario);
+        let groups = sequences.as_ref().map_or(0, SequenceRecorder::groups);
         Self {
-            histograms: Histograms::default(),
+            histograms: Histograms::of_groups(groups),
+            sequences,
             series: Series::with_capacity(tiers, scenario.steps()),
             bytes: PerClass::from_fn(|_| vec![Bytes::ZERO; tiers]),
             stages: PerLabel::default(),
@@ -176,6 +212,9 @@ impl Recorder {
         };
         let measured_steps = self.series.len().saturating_sub(self.warmup);
         let measured_time = self.histograms.token_latency.sum_ps() as f64 / SimTime::PS_PER_SECOND as f64;
+        let tokens = self.sequences.as_ref().map_or(measured_steps as u64, SequenceRecorder::tokens);
+        let Histograms { tokens: of_tokens, groups, .. } = &self.histograms;
+        let by_group = self.sequences.as_ref().map(|of| of.summary(measured_time, of_tokens, groups));
         let layout = |stored: &Stored| StoredSummary {
             weights_bytes: by_tier(&stored.weights),
             weights_share: shares(&tiers, &stored.weights),
@@ -193,13 +232,16 @@ impl Recorder {
             error: outcome.error.as_ref().map(ToString::to_string),
             steps: outcome.steps as u64,
             simulated_ns: outcome.simulated.as_ns(),
-            tokens_per_s: (measured_time > 0.0).then(|| measured_steps as f64 / measured_time),
+            tokens_per_s: (measured_time > 0.0).then(|| tokens as f64 / measured_time),
             drained_ns: outcome.drained.as_ns(),
             events: outcome.events,
             best_ratio: scenario.memory().best_ratio(),
             alpha: self.alpha(scenario),
             read_share: tiers.iter().cloned().zip(self.shares.iter().map(Mean::mean)).collect(),
             token_latency_ns: self.histograms.token_latency.distribution(),
+            tpot_ns: of_tokens.tpot.distribution(),
+            ttft_ns: of_tokens.ttft.distribution(),
+            sequences: by_group.unwrap_or_default(),
             layer_latency_ns: self.histograms.layer_latency.distribution(),
             transfers: transfer_summaries(scenario.memory(), &self.histograms, &self.bytes),
             peak_bytes: by_tier(&outcome.peak),
@@ -225,7 +267,8 @@ impl Recorder {
             scenario: scenario.resolved().clone(),
         };
         let written = scenario.written().cloned();
-        RunReport { summary, series: self.series, histograms: self.histograms, tiers, written }
+        let sequences = self.sequences.as_ref().map(SequenceRecorder::rows).unwrap_or_default();
+        RunReport { summary, series: self.series, histograms: self.histograms, sequences, tiers, written }
     }
 
     /// Alpha over the measured steps, of the kinds of stages that the model has.
@@ -366,6 +409,10 @@ impl Probe for Recorder {
     fn step(&mut self, step: &StepRecord<'_>) -> ControlFlow<()> {
         self.series.push(step);
         self.read_beyond += step.read_beyond;
+        if let Some(sequences) = &mut self.sequences {
+            let Histograms { tokens, groups, .. } = &mut self.histograms;
+            sequences.step(step, self.measures, tokens, groups);
+        }
         if !self.measures {
             return ControlFlow::Continue(());
         }

@@ -36,8 +36,9 @@ pub struct Summary {
     pub steps: u64,
     /// From the start of the first step to the end of the last.
     pub simulated_ns: f64,
-    /// Tokens a second of simulated time, over the steps that are measured: all, or those after
-    /// `scenario.warmup_steps`.
+    /// Tokens a second of simulated time, of all sequences, over the steps that are measured: all,
+    /// or those after `scenario.warmup_steps`. Tokens that are decoded count, and the first tokens,
+    /// which come out of the steps that end prompts.
     #[serde(default)]
     pub tokens_per_s: Option<f64>,
     /// From the start of the first step to the end of the last transfer: posted writes and moves
@@ -54,6 +55,21 @@ pub struct Summary {
     pub read_share: Named<Option<f64>>,
     /// From a step's start to its end, of the steps that are measured.
     pub token_latency_ns: Option<Distribution>,
+    /// TPOT: the time between two tokens of a sequence, over all sequences, of the tokens that come
+    /// out of measured steps. The first decoded token counts from the first token of its sequence
+    /// or, where its prompt is given, from the start of the step with which the sequence begins.
+    /// Absent for one sequence whose prompt is given: its TPOT is `token_latency_ns`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tpot_ns: Option<Distribution>,
+    /// TTFT: from the start of the step with which a sequence begins to the end of the step that
+    /// ends its prompt, waiting for other prompts included; over the sequences whose prompts end in
+    /// measured steps. Absent where prompts are given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttft_ns: Option<Distribution>,
+    /// By group of sequences, in the order of the scenario. Absent for one sequence whose prompt is
+    /// given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sequences: Vec<SequencesSummary>,
     /// From a layer's start to its end.
     pub layer_latency_ns: Option<Distribution>,
     /// By class.
@@ -169,6 +185,29 @@ pub struct Distribution {
     pub p99: f64,
     pub p999: f64,
     pub max: f64,
+}
+
+/// A group of equal sequences.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SequencesSummary {
+    /// How many sequences it has.
+    pub count: u64,
+    /// The tokens of each prompt.
+    pub prefill_tokens: u64,
+    /// The tokens that each decodes.
+    pub decode_tokens: u64,
+    /// The step with which they begin.
+    pub start_step: u64,
+    /// How many decoded all of their tokens.
+    pub finished: u64,
+    /// Its tokens a second of simulated time, over all steps that are measured: the rates of the
+    /// groups add up to that of the run.
+    pub tokens_per_s: Option<f64>,
+    /// TPOT of its sequences.
+    pub tpot_ns: Option<Distribution>,
+    /// TTFT of its sequences; absent where prompts are given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttft_ns: Option<Distribution>,
 }
 
 /// The transfers of one class.

@@ -8,7 +8,7 @@
 use super::{Distributions, ResultsError};
 use crate::config;
 use crate::metrics::{
-    Histograms, RunColumn, RunReport, SCHEMA, Series, Step, StepDraft, Summary, TierBytes, step_columns,
+    Distribution, Histograms, RunColumn, RunReport, SCHEMA, Series, Step, StepDraft, Summary, TierBytes, step_columns,
 };
 use crate::report::READ_BACK;
 use crate::units::SimTime;
@@ -73,7 +73,10 @@ impl FinishedRun {
                 return Err(torn(format!("{file} is not the one that summary.json was written with")));
             }
         }
-        Ok(Self { report: RunReport { summary: typed, series, histograms, tiers, written: None }, summary })
+        Ok(Self {
+            report: RunReport { summary: typed, series, histograms, sequences: Vec::new(), tiers, written: None },
+            summary,
+        })
     }
 }
 
@@ -172,8 +175,15 @@ fn read_steps(path: &Path, tiers: &[String]) -> Result<Series, ResultsError> {
     Ok(series)
 }
 
+/// The figures of a distribution of one group of sequences, by its name in the log.
+fn of_group(name: &str, summary: &Summary) -> Option<Distribution> {
+    let (kind, group) = name.split_once("_group")?;
+    let group = summary.sequences.get(group.parse::<usize>().ok()?)?;
+    if kind == "tpot" { group.tpot_ns } else { group.ttft_ns }
+}
+
 fn read_histograms(path: &Path, summary: &Summary) -> Result<Histograms, ResultsError> {
-    let mut histograms = Histograms::default();
+    let mut histograms = Histograms::of_groups(summary.sequences.len());
     for (name, timings) in Distributions::read(path, None)?.named {
         let of_class = |what: &str| {
             let class = summary.transfers.get(name.strip_suffix(what)?)?;
@@ -186,6 +196,9 @@ fn read_histograms(path: &Path, summary: &Summary) -> Result<Histograms, Results
         let exact = match name.as_str() {
             "token_latency" => summary.token_latency_ns,
             "layer_latency" => summary.layer_latency_ns,
+            "tpot" => summary.tpot_ns,
+            "ttft" => summary.ttft_ns,
+            name if name.contains("_group") => of_group(name, summary),
             _ => ["_latency", "_queueing", "_lateness"].into_iter().find_map(of_class),
         };
         // Fields that this version does not know are left out.
