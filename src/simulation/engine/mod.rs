@@ -10,6 +10,7 @@
 //! | `reads.rs` | what does a stage read, from which tier, over which routes? |
 //! | `turns.rs` | which reads wait for the turn of their tier? |
 //! | `writes.rs` | where does new KV go, and when may it be read? |
+//! | `prompts.rs` | how does the KV of a prompt come to its tiers? |
 //! | `state.rs` | how is recurrent state read and written back? |
 //! | `migrate.rs` | what moves in the background? |
 //! | `completions.rs` | what does a completed transfer bring about? |
@@ -17,6 +18,7 @@
 
 mod completions;
 mod migrate;
+mod prompts;
 mod reads;
 mod state;
 mod tally;
@@ -38,11 +40,12 @@ use crate::strategy::{
 use crate::units::{Bytes, PageSize, SimTime, StageId, Step, Table};
 use crate::workload::{Amount, Free, Next, Stage, StepPlan, Workload};
 use completions::Purpose;
+use prompts::ChunkWrite;
 use reads::StepReads;
 use state::StateWrites;
 use tally::{Measured, StepTotals};
 use turns::Turns;
-use writes::{ChunkWrite, Writes};
+use writes::Writes;
 
 /// Expires when the present stage has computed.
 const COMPUTED: Timer = Timer(0);
