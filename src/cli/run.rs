@@ -142,7 +142,21 @@ fn note_assumptions(scenario: &Scenario) {
     for warning in scenario.memory().notes(memory).iter().filter(|note| note.is_warning) {
         note!("{warning}");
     }
+    if scenario.roofline().is_none() && !scenario.sequences().prefill().is_given() {
+        note!(
+            "compute takes no time, as neither `compute` nor the runtime says how fast the chip is: prompts take their memory reads \
+             alone, so that TTFT is far too short; say --set 'compute={{rate: \"400 TFLOP/s\"}}'"
+        );
+    } else if scenario.roofline().is_none() && scenario.sequences().count() > LARGE_BATCH {
+        note!(
+            "compute takes no time, as neither `compute` nor the runtime says how fast the chip is: large batches may be compute-bound"
+        );
+    }
 }
+
+/// How many sequences may make a step compute-bound: a chip has some hundred FLOP for each byte of
+/// HBM, and each sequence takes one or two for each byte of weights.
+const LARGE_BATCH: usize = 64;
 
 /// `run --vary`: a sweep. Its folder is named after its contents, so that the same command resumes
 /// or finds its results.
