@@ -13,6 +13,7 @@ use crate::metrics::{Recorder, RunReport, Timeline};
 use crate::report;
 use crate::simulation::{NoRoom, Outcome, RunError, Scenario, SkipThread, Watch, run_in_lockstep};
 use crate::units::{Bytes, Step};
+use crate::workload::Sequence;
 use std::cmp::Reverse;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -108,10 +109,11 @@ fn within(groups: Vec<Vec<usize>>, needed: &[Bytes], limit: Bytes) -> Vec<Vec<us
     fitting
 }
 
-/// An estimate proportional to the time that a run takes: steps × tokens × layers.
+/// An estimate proportional to the time that a run takes: steps × tokens × layers, of each
+/// sequence.
 fn work(scenario: &Scenario) -> u64 {
-    let tokens = scenario.prefill() + scenario.steps();
-    scenario.steps() as u64 * tokens as u64 * scenario.model().layers() as u64
+    let of = |sequence: &Sequence| sequence.decode as u64 * (sequence.prefill + sequence.decode) as u64;
+    scenario.sequences().all().iter().map(of).sum::<u64>() * scenario.model().layers() as u64
 }
 
 /// A run that has ended, by the index of its job, with its timeline if one was asked for.
