@@ -44,13 +44,14 @@ impl Scenario {
         // twice the room it needs, and for a moment its old room as well.
         let moves = layers * pages * MoveBatch::most_bytes_a_page(shape.range()) + pages * 4 * tiers * 3;
         let trace = self.sequences().trace_of(sequence.group);
-        let skips = if trace.skips_nothing() && self.model().kv().iter().all(|kv| kv.window.is_none()) {
+        let is_skipped = !trace.skips_nothing() || self.model().kv().iter().any(|kv| kv.window.is_some());
+        let skips = if !is_skipped {
             0
         } else {
             let in_tokens = if page_size != PageSize::TOKEN { layers * set(tokens) } else { 0 };
             (ahead + 1) * layers * set(pages) + in_tokens + of_trace(trace, layers, tokens)
         };
-        residency + moves + skips + parts.migration.memory(shape).get()
+        residency + moves + skips + parts.migration.memory(shape, is_skipped).get()
     }
 }
 

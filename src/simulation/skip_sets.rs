@@ -39,7 +39,7 @@ impl Scenario {
                 let gone = if is_there { gone * size.tokens() } else { 0 };
                 load.stored.push(lengths.at_start - gone);
                 load.read.push(if last_is_read { tokens - missing } else { tokens });
-                all.sets.push(if is_there { set.clone() } else { TokenSet::new(set.range()) });
+                all.sets.push(if skipped > 0 { set.clone() } else { TokenSet::new(0) });
                 all.counts.push(skipped);
             }
         }

@@ -91,7 +91,7 @@ mod registry;
 
 pub use bound::{BoundKind, BoundReads, ChargedBound, ChargedError, KvLoad, StepBound};
 pub use budget::Budget;
-pub use initialization::{Active, AsBound, Initialization, InitializationKind, LaidOut, Layout};
+pub use initialization::{Active, AsBound, Initialization, InitializationKind, LaidOut, Layout, Pattern};
 pub use knowledge::{Future, Knowledge, Knows, Past, Skips};
 pub use late::Late;
 pub use migration::{

@@ -120,6 +120,23 @@ impl TokenSet {
         masks(range).all(|(word, mask)| self.words()[word] & mask == mask)
     }
 
+    /// How many tokens of `range`, which must be within the set's, are in it.
+    pub(crate) fn count_in(&self, range: Range<usize>) -> usize {
+        masks(range).map(|(word, mask)| (self.words()[word] & mask).count_ones() as usize).sum()
+    }
+
+    /// Adds all tokens in `range`, which must be within the set's.
+    pub(crate) fn insert_all(&mut self, range: Range<usize>) {
+        let words = self.words_mut();
+        masks(range).for_each(|(word, mask)| words[word] |= mask);
+    }
+
+    /// Adds the tokens of `other` that are in `range`, which must be within the range of both.
+    pub(crate) fn insert_from(&mut self, other: &Self, range: Range<usize>) {
+        let (words, others) = (self.words_mut(), other.words());
+        masks(range).for_each(|(word, mask)| words[word] |= others[word] & mask);
+    }
+
     /// The tokens, the lowest first.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         self.0.ones()

@@ -28,6 +28,7 @@ mod in_flight;
 mod inclusive;
 mod inputs;
 mod kernels;
+mod layouts;
 mod machines;
 mod memory_import;
 mod models;

@@ -41,19 +41,15 @@ impl Initialization for BestRatio {
             layout.spill_weights(region, last.tier, left)?;
         }
 
-        let (ranges, range_of) = layout.live_ranges();
-        let spreads: Vec<Spread> =
-            ranges.iter().map(|live| Spread::new(live.len() as u64, faster, last.tier)).collect();
-        let mut tiers = vec![last.tier; ranges.len()];
-        for page in Page::all(layout.prefill()) {
-            for ((tier, live), spread) in tiers.iter_mut().zip(&ranges).zip(&spreads) {
-                if live.contains(&page.index()) {
-                    *tier = spread.tier_of((page.index() - live.start) as u64);
+        layout.spill_pages(
+            |_| (),
+            |_, live, pattern| {
+                let spread = Spread::new(live.len() as u64, faster, last.tier);
+                for (place, page) in live.enumerate() {
+                    pattern.put(Page::new(page), spread.tier_of(place as u64));
                 }
-            }
-            layout.spill_page_of_regions(page, |region| tiers[range_of[region]])?;
-        }
-        Ok(())
+            },
+        )
     }
 }
 

@@ -1,7 +1,6 @@
 use super::{Initialization, Layout};
 use crate::memory::{Shortage, TierId};
-use crate::units::{Bytes, Page, Ratio, RegionId};
-use std::ops::Range;
+use crate::units::{Bytes, Page, Ratio};
 
 /// Shares of every stage's weights, and of every layer's prefill pages spread evenly, on HBM:
 /// percentages as FlexGen's.
@@ -21,16 +20,15 @@ impl Initialization for Static {
             layout.put_weights(region, TierId::HBM, on_hbm)?;
             layout.spill_weights(region, next, weights.stored - on_hbm)?;
         }
-        let (ranges, range_of) = layout.live_ranges();
-        for page in Page::all(layout.prefill()) {
-            let before = |pages: usize| self.kv.floor_of(pages as u64);
-            let goes_to_hbm = |live: &Range<usize>| {
-                let place = page.index().saturating_sub(live.start);
-                before(place + 1) > before(place)
-            };
-            let tier = |region: RegionId| if goes_to_hbm(&ranges[range_of[region]]) { TierId::HBM } else { next };
-            layout.spill_page_of_regions(page, tier)?;
-        }
-        Ok(())
+        let before = |pages: usize| self.kv.floor_of(pages as u64);
+        layout.spill_pages(
+            |_| (),
+            |_, live, pattern| {
+                for (place, page) in live.enumerate() {
+                    let tier = if before(place + 1) > before(place) { TierId::HBM } else { next };
+                    pattern.put(Page::new(page), tier);
+                }
+            },
+        )
     }
 }

@@ -75,15 +75,16 @@ impl Initialization for DensityFirst {
                             shares[read.region] = if all > 0.0 { (wanted / all).clamp(0.0, 1.0) } else { 0.0 };
                         }
                     }
-                    let first: Table<RegionId, usize> = layout.kv().map(|region| layout.live(region).start).collect();
-                    for page in Page::all(layout.prefill()) {
-                        let taken = |region: RegionId, pages: usize| (shares[region] * pages as f64).floor();
-                        layout.spill_page_of_regions(page, |region| {
-                            let place = page.index().saturating_sub(first[region]);
-                            let takes = taken(region, place + 1) > taken(region, place);
-                            if takes { TierId::HBM } else { next }
-                        })?;
-                    }
+                    layout.spill_pages(
+                        |region| shares[region].to_bits(),
+                        |region, live, pattern| {
+                            let taken = |pages: usize| (shares[region] * pages as f64).floor();
+                            for (place, page) in live.enumerate() {
+                                let tier = if taken(place + 1) > taken(place) { TierId::HBM } else { next };
+                                pattern.put(Page::new(page), tier);
+                            }
+                        },
+                    )?;
                 }
             }
         }

@@ -1,6 +1,5 @@
 use super::{Initialization, Layout};
 use crate::memory::{Shortage, TierId};
-use crate::units::Page;
 
 /// Weights stage by stage (the one that no longer fits, in part), then prefill KV page by page, of
 /// each page layer by layer, each on HBM if it fits, else on the next tier that has room.
@@ -11,9 +10,6 @@ impl Initialization for HbmFirst {
         for (region, weights) in layout.divisible() {
             layout.spill_weights(region, TierId::HBM, weights.stored)?;
         }
-        for page in Page::all(layout.prefill()) {
-            layout.spill_page_of_regions(page, |_| TierId::HBM)?;
-        }
-        Ok(())
+        layout.spill_pages(|_| (), |_, live, pattern| pattern.put_all(live, TierId::HBM))
     }
 }

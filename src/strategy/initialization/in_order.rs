@@ -1,6 +1,5 @@
 use super::{Initialization, Layout};
 use crate::memory::{Shortage, TierId};
-use crate::units::Page;
 
 /// What fills HBM first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,17 +22,12 @@ impl Initialization for InOrder {
         match self.0 {
             Order::Weights => {
                 weights(layout)?;
-                for region in layout.kv() {
-                    layout.live(region).try_for_each(|page| layout.spill_page(region, Page::new(page), TierId::HBM))?;
-                }
+                layout.kv().try_for_each(|region| layout.spill_region(region, TierId::HBM))
             }
             Order::Kv => {
-                for page in Page::all(layout.prefill()) {
-                    layout.spill_page_of_regions(page, |_| TierId::HBM)?;
-                }
-                weights(layout)?;
+                layout.spill_pages(|_| (), |_, live, pattern| pattern.put_all(live, TierId::HBM))?;
+                weights(layout)
             }
         }
-        Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! The layout that an initialization fills.
 
-use crate::memory::{Ledger, MemorySystem, PerTier, ResidencyKind, Shortage, TierId};
+use super::spill::{Pattern, Spill};
+use crate::memory::{Ledger, MemorySystem, PerTier, Shortage, TierId};
 use crate::units::{Bytes, Page, PageSize, RegionId, Table};
 use crate::workload::{Lengths, Regions, Stage, StageReads, TokenSet, Weights};
 use std::ops::Range;
@@ -107,20 +108,6 @@ impl<'a> Layout<'a> {
         self.live[region].clone()
     }
 
-    /// The different [`live`](Self::live) ranges, and for each KV region which of them it has.
-    #[must_use]
-    pub fn live_ranges(&self) -> (Vec<Range<usize>>, Table<RegionId, usize>) {
-        let mut ranges: Vec<Range<usize>> = Vec::new();
-        let of_region = |live: &Range<usize>| {
-            ranges.iter().position(|known| known == live).unwrap_or_else(|| {
-                ranges.push(live.clone());
-                ranges.len() - 1
-            })
-        };
-        let of = self.live.iter().map(of_region).collect();
-        (ranges, of)
-    }
-
     /// The same where the trace's first steps read that share of the pages.
     #[must_use]
     pub fn with_read_share(self, share: f64) -> Self {
@@ -181,40 +168,63 @@ impl<'a> Layout<'a> {
         Ok(())
     }
 
-    /// As [`spill_page`](Self::spill_page) for `page` of each KV region in turn that
-    /// [has](Self::live) it, which goes to the tier that `tier` returns.
+    /// As [`spill_page`](Self::spill_page) of each page that `region` has, the first one first.
+    /// O(pages / 64).
+    ///
+    /// # Errors
+    /// [`Shortage`] if one of them fits nowhere.
+    pub fn spill_region(&mut self, region: RegionId, tier: TierId) -> Result<(), Shortage> {
+        let (bytes, mut left) = (self.page_bytes[region], self.live(region));
+        // What a tier has no more room for, it has none for later: rooms only shrink.
+        for tier in self.tiers_from(tier) {
+            let room = self.free(tier).get().checked_div(bytes.get()).unwrap_or(u64::MAX);
+            let here = left.start..left.start + usize::try_from(room).unwrap_or(usize::MAX).min(left.len());
+            self.ledger.store(tier, bytes.times(here.len() as u64))?;
+            left.start = here.end;
+            self.laid_out.pages[region.index()][tier].insert_all(here);
+        }
+        left.try_for_each(|page| self.spill_page(region, Page::new(page), tier))
+    }
+
+    /// Puts pages of all KV regions: page by page, of each page region by region, each as
+    /// [`spill_page`](Self::spill_page) does. Where they are to go is a [`Pattern`], which
+    /// `fill` fills for a region and the pages that it [has](Self::live); it is asked once for all
+    /// regions that have the same pages and the same `kind`.
+    ///
+    /// Pages that all fit where they are to go are put at once. O(kinds x pages + regions x pages /
+    /// 64), whatever fits where.
     ///
     /// # Errors
     /// [`Shortage`] if no tier has room for one of them.
-    pub fn spill_page_of_regions(&mut self, page: Page, tier: impl Fn(RegionId) -> TierId) -> Result<(), Shortage> {
-        let mut wanted = [Bytes::ZERO; MemorySystem::MAX_TIERS];
-        let has_page = |live: &Range<usize>| live.contains(&page.index());
-        for ((region, bytes), _) in self.page_bytes.entries().zip(&self.live).filter(|(_, live)| has_page(live)) {
-            wanted[tier(region).index()] += *bytes;
-        }
-        // Where all fit where they are to go, none has to look for room.
-        let fits = |id: TierId| wanted[id.index()] <= self.free(id);
-        if self.system.residency() == ResidencyKind::Exclusive && self.system.tier_ids().all(fits) {
-            for id in self.system.tier_ids() {
-                self.ledger.store(id, wanted[id.index()])?;
-            }
-            let regions = self.live.entries().zip(&mut self.laid_out.pages);
-            for ((region, _), pages) in regions.filter(|((_, live), _)| has_page(live)) {
-                pages[tier(region)].insert(page.index());
-            }
-            return Ok(());
-        }
-        for region in self.kv() {
-            if has_page(&self.live[region]) {
-                self.spill_page(region, page, tier(region))?;
-            }
-        }
-        Ok(())
+    pub fn spill_pages<K: Ord>(
+        &mut self,
+        kind: impl Fn(RegionId) -> K,
+        fill: impl FnMut(RegionId, Range<usize>, &mut Pattern),
+    ) -> Result<(), Shortage> {
+        Spill::new(self, kind, fill).all(self)
     }
 
     /// The tiers from `tier` on, then the faster ones.
-    fn tiers_from(&self, tier: TierId) -> impl Iterator<Item = TierId> + use<> {
+    pub(super) fn tiers_from(&self, tier: TierId) -> impl Iterator<Item = TierId> + use<> {
         (tier.index()..self.system.tiers().len()).chain(0..tier.index()).map(TierId::new)
+    }
+
+    /// Whether each tier has room for so many bytes more, and the last for the copies of all where
+    /// it has one of everything.
+    pub(super) fn fits(&self, bytes: &PerTier<Bytes>) -> bool {
+        let all = || bytes.values().copied().sum();
+        let on = |tier: TierId| if self.ledger.has_copy(tier) { all() } else { bytes[tier] };
+        bytes.ids().all(|tier| on(tier) <= self.ledger.free(tier))
+    }
+
+    /// Takes `bytes` for pages on each tier.
+    pub(super) fn store_pages(&mut self, bytes: &PerTier<Bytes>) -> Result<(), Shortage> {
+        bytes.iter().try_for_each(|(tier, bytes)| self.ledger.store(tier, *bytes))
+    }
+
+    /// The sets of pages of a KV region, by tier.
+    pub(super) fn pages_mut(&mut self, region: RegionId) -> &mut PerTier<TokenSet> {
+        &mut self.laid_out.pages[region.index()]
     }
 
     /// What was laid out.

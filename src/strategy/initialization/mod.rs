@@ -12,10 +12,12 @@ mod density_first;
 mod hbm_first;
 mod in_order;
 mod layout;
+mod spill;
 
 pub use active::Active;
 pub use as_bound::AsBound;
 pub use layout::{LaidOut, Layout};
+pub use spill::Pattern;
 
 use crate::memory::Shortage;
 use crate::strategy::registry::registry;

@@ -34,7 +34,7 @@ impl Migration for LookAhead {
             let range = view.at[TierId::HBM].words().len() * WORD_BITS;
             self.moved.get_or_insert_with(|| TokenSet::new(range)).clear();
         }
-        for tier in (0..last.index()).map(TierId::new) {
+        for tier in (0..last.index()).map(TierId::new).filter(|_| next.count > 0) {
             let skips = self.candidates(view, skipped, tier, false);
             plan.add_set(skips, Order::Ascending, tier, last, usize::MAX);
         }
@@ -44,7 +44,10 @@ impl Migration for LookAhead {
         let mut rest = Rest::new(view, active);
         for tier in (0..last.index()).map(TierId::new) {
             let target = rest.target_on(view, tier);
-            let at_home = view.home[tier].count_without_between(skipped, view.live());
+            let at_home = match next.set() {
+                Some(skipped) => view.home[tier].count_without_between(skipped, view.live()),
+                None => view.regions.region(view.region).count[tier],
+            };
             let mut here = at_home.saturating_add_signed(change[tier.index()]);
             if here < target {
                 let mut wanted = (target - here).min(plan.room(tier));

@@ -188,8 +188,9 @@ pub trait Migration {
         usize::from(Self::Knows::FUTURE)
     }
 
-    /// The most memory that it takes in a run of that shape, a few kilobytes aside.
-    fn memory(&self, _shape: Shape) -> Bytes {
+    /// The most memory that it takes for a sequence of that shape, a few kilobytes aside; `skips`
+    /// says whether any step leaves out some of it.
+    fn memory(&self, _shape: Shape, _skips: bool) -> Bytes {
         Bytes::ZERO
     }
 
@@ -206,7 +207,7 @@ pub trait AnyMigration {
     /// How many steps of the future it sees.
     fn look_ahead(&self) -> usize;
     /// As [`Migration::memory`].
-    fn memory(&self, shape: Shape) -> Bytes;
+    fn memory(&self, shape: Shape, skips: bool) -> Bytes;
     /// As [`Migration::forget`].
     fn forget(&mut self, region: RegionId);
     /// As [`Migration::decide`], with all of `view` but what it did not declare.
@@ -218,8 +219,8 @@ impl<M: Migration> AnyMigration for M {
         if M::Knows::FUTURE { Migration::look_ahead(self) } else { 0 }
     }
 
-    fn memory(&self, shape: Shape) -> Bytes {
-        Migration::memory(self, shape)
+    fn memory(&self, shape: Shape, skips: bool) -> Bytes {
+        Migration::memory(self, shape, skips)
     }
 
     fn forget(&mut self, region: RegionId) {

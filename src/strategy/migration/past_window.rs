@@ -13,8 +13,9 @@ pub struct PastWindow(pub History);
 impl Migration for PastWindow {
     type Knows = Past;
 
-    fn memory(&self, shape: Shape) -> Bytes {
-        Bytes::new(shape.layers as u64 * self.0.memory(shape.range().div_ceil(WORD_BITS), shape.decode))
+    fn memory(&self, shape: Shape, skips: bool) -> Bytes {
+        let words = if skips { shape.range().div_ceil(WORD_BITS) } else { 0 };
+        Bytes::new(shape.layers as u64 * self.0.memory(words, shape.decode))
     }
 
     fn forget(&mut self, region: RegionId) {
@@ -22,9 +23,9 @@ impl Migration for PastWindow {
     }
 
     fn decide(&mut self, view: &MigrationView<'_, Past>, plan: &mut MovePlan) {
-        self.0.note(view.region, view.skipped().pages, Counted::default(), |_| {});
+        self.0.note(view.region, view.skipped(), Counted::default(), |_| {});
         let steps = || (0..self.0.window()).map_while(|ago| self.0.step(view.region, ago));
-        let words = |index: usize| steps().map(move |(skipped, _)| skipped.words()[index]);
+        let words = |index: usize| steps().map(move |(skipped, _)| skipped.map_or(0, |skipped| skipped.words()[index]));
         all_out(view, plan, |index| words(index).fold(usize::MAX, |all, word| all & word));
         all_in(view, plan, |index| !words(index).fold(0, |any, word| any | word));
     }

@@ -13,7 +13,10 @@ pub struct Predictive(pub History);
 
 impl Predictive {
     fn skipped(&self, region: RegionId, index: usize) -> Word {
-        let word = |ago: usize| self.0.step(region, ago).map(|(skipped, _)| skipped.words()[index]);
+        let word = |ago: usize| {
+            let (skipped, _) = self.0.step(region, ago)?;
+            Some(skipped.map_or(0, |skipped| skipped.words()[index]))
+        };
         let now = word(0).unwrap_or(0);
         match (word(1), word(2)) {
             (Some(before), Some(earlier)) => (now & before) | (now & earlier) | (before & earlier),
@@ -25,8 +28,9 @@ impl Predictive {
 impl Migration for Predictive {
     type Knows = Past;
 
-    fn memory(&self, shape: Shape) -> Bytes {
-        Bytes::new(shape.layers as u64 * self.0.memory(shape.range().div_ceil(WORD_BITS), shape.decode))
+    fn memory(&self, shape: Shape, skips: bool) -> Bytes {
+        let words = if skips { shape.range().div_ceil(WORD_BITS) } else { 0 };
+        Bytes::new(shape.layers as u64 * self.0.memory(words, shape.decode))
     }
 
     fn forget(&mut self, region: RegionId) {
@@ -35,7 +39,7 @@ impl Migration for Predictive {
 
     fn decide(&mut self, view: &MigrationView<'_, Past>, plan: &mut MovePlan) {
         let region = view.region;
-        self.0.note(region, view.skipped().pages, Counted::default(), |_| {});
+        self.0.note(region, view.skipped(), Counted::default(), |_| {});
         all_out(view, plan, |index| self.skipped(region, index));
 
         let words = view.pages.div_ceil(WORD_BITS);

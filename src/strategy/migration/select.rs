@@ -11,7 +11,10 @@ use crate::workload::tokens::{WORD_BITS, Word};
 /// plane b: a bit-sliced counter, so that adding a set takes a few operations per word.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
+    /// None before a set with a page is added.
     planes: Vec<Vec<Word>>,
+    /// How many planes are needed, of how many words.
+    shape: (usize, usize),
     /// How many sets are counted at present.
     sets: usize,
 }
@@ -21,12 +24,12 @@ impl Counts {
     /// at most.
     pub fn new(words: usize, most: usize) -> Self {
         let planes = (most + 1).next_power_of_two().trailing_zeros() as usize;
-        Self { planes: vec![vec![0; words]; planes], sets: 0 }
+        Self { planes: Vec::new(), shape: (planes, words), sets: 0 }
     }
 
     /// How many words they have.
     pub fn words(&self) -> usize {
-        self.planes.first().map_or(0, Vec::len)
+        self.shape.1
     }
 
     /// How many bytes they take.
@@ -35,9 +38,13 @@ impl Counts {
         planes * (words * size_of::<Word>()) as u64
     }
 
-    /// One more for each page of `set`.
-    pub fn add(&mut self, set: &TokenSet, words: usize) {
+    /// One more for each page of a set, which may be `None` for the empty one. O(1) then.
+    pub fn add(&mut self, set: Option<&TokenSet>, words: usize) {
         self.sets += 1;
+        let Some(set) = set else { return };
+        if self.planes.is_empty() {
+            self.planes = vec![vec![0; self.shape.1]; self.shape.0];
+        }
         for (index, &word) in set.words()[..words].iter().enumerate() {
             let mut carry = word;
             for plane in &mut self.planes {
@@ -52,9 +59,10 @@ impl Counts {
         }
     }
 
-    /// One less for each page of `set`, which was added before.
-    pub fn subtract(&mut self, set: &TokenSet, words: usize) {
+    /// One less for each page of a set, which was added before.
+    pub fn subtract(&mut self, set: Option<&TokenSet>, words: usize) {
         self.sets -= 1;
+        let Some(set) = set else { return };
         for (index, &word) in set.words()[..words].iter().enumerate() {
             let mut borrow = word;
             for plane in &mut self.planes {
@@ -259,8 +267,9 @@ mod tests {
             let gone = gone.min(sets.len());
             let words = set(&candidates).words().len();
             let mut counts = Counts::new(words, sets.len());
-            sets.iter().for_each(|bits| counts.add(&set(bits), words));
-            sets[..gone].iter().for_each(|bits| counts.subtract(&set(bits), words));
+            let non_empty = |bits: &[bool]| Some(set(bits)).filter(|set| set.count() > 0);
+            sets.iter().for_each(|bits| counts.add(non_empty(bits).as_ref(), words));
+            sets[..gone].iter().for_each(|bits| counts.subtract(non_empty(bits).as_ref(), words));
 
             let mut choice = Choice::default();
             let offered = set(&candidates);

@@ -52,7 +52,13 @@ pub struct Skipped<'a> {
     pub gone: usize,
 }
 
-impl Skipped<'_> {
+impl<'a> Skipped<'a> {
+    /// The skipped pages, if there are any.
+    #[must_use]
+    pub fn set(&self) -> Option<&'a TokenSet> {
+        (self.count > 0).then_some(self.pages)
+    }
+
     /// How many of the pages that the attention window overlaps are skipped.
     #[must_use]
     pub fn live(&self) -> usize {

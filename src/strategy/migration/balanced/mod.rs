@@ -53,7 +53,7 @@ use super::{Migration, MigrationView, MovePlan};
 use crate::memory::{MemorySystem, TierId};
 use crate::units::{Bytes, Page, RegionId, Table};
 use crate::workload::tokens::{WORD_BITS, Word};
-use crate::workload::{Shape, TokenSet};
+use crate::workload::{Shape, Skipped};
 use estimate::{ReadTimes, Spread, Worth};
 
 /// The migration, by what it knows of the steps to come.
@@ -93,7 +93,7 @@ struct Decision<'a, 'v, O: Outlook> {
     outlook: &'a O,
     view: &'a MigrationView<'v, O::Knows>,
     /// What the next step is expected to skip, and how many pages it reads.
-    next: &'a TokenSet,
+    next: Skipped<'v>,
     active: usize,
     /// Pages of the region in HBM, or moving there, that the next step reads.
     on_hbm: usize,
@@ -117,7 +117,10 @@ impl<'a, 'v, O: Outlook> Decision<'a, 'v, O> {
         if let Some(expected) = region.expected {
             region.missed.note(found - expected);
         }
-        let on_hbm = view.home[TierId::HBM].count_without(next);
+        let on_hbm = match next.set() {
+            Some(next) => view.home[TierId::HBM].count_without(next),
+            None => view.regions.region(view.region).count[TierId::HBM],
+        };
         let predicted = times.predicted(view, active, on_hbm) + region.missed.mean;
         region.predicted.note(predicted);
         let worth = Worth::new(&times, &region.predicted, &region.found);
@@ -166,13 +169,13 @@ impl<'a, 'v, O: Outlook> Decision<'a, 'v, O> {
         choice: &mut Choice,
         plan: &mut MovePlan,
     ) -> usize {
-        if wanted < 1.0 {
+        if wanted < 1.0 || (skipped_next && self.next.count == 0) {
             return 0;
         }
         let present = self.view.skipped().pages;
         let (next_read, _) = self.outlook.next_read(self.view);
         let soon = if skipped_next { 0.0 } else { next_read * self.worth.external };
-        let wrong_way = if skipped_next { 0 } else { Word::MAX };
+        let (next, wrong_way) = (self.next.pages.words(), if skipped_next { 0 } else { Word::MAX });
         let mut left = (wanted as usize).min(plan.room(TierId::HBM));
         let mut retained = 0;
         for tier in self.view.system.tier_ids().skip(1) {
@@ -180,7 +183,7 @@ impl<'a, 'v, O: Outlook> Decision<'a, 'v, O> {
                 break;
             }
             choice.offer(self.words(), |word| {
-                self.at_rest(tier, word) & !present.words()[word] & (self.next.words()[word] ^ wrong_way)
+                self.at_rest(tier, word) & !present.words()[word] & (next[word] ^ wrong_way)
             });
             choice.choose(left, counts, First::Least);
             for page in choice.chosen() {
@@ -212,7 +215,7 @@ impl<'a, 'v, O: Outlook> Decision<'a, 'v, O> {
         if wanted > -1.0 || self.worth.later >= 0.0 {
             return 0;
         }
-        choice.offer(self.words(), |word| self.at_rest(TierId::HBM, word) & !self.next.words()[word]);
+        choice.offer(self.words(), |word| self.at_rest(TierId::HBM, word) & !self.next.pages.words()[word]);
         choice.choose(-wanted as usize, counts, First::Least);
         let (next_read, _) = self.outlook.next_read(self.view);
         // It is read from HBM to leave.
@@ -224,11 +227,14 @@ impl<'a, 'v, O: Outlook> Decision<'a, 'v, O> {
     fn make_room(&self, unmet: Bytes, regions: u64, counts: &Counts, choice: &mut Choice, plan: &mut MovePlan) {
         let view = self.view;
         let short = unmet.saturating_sub(view.free[TierId::HBM]);
-        if short == Bytes::ZERO || self.outlook.reads_saved(view.region) <= reads_to_leave(view.system) {
+        if short == Bytes::ZERO
+            || self.next.count == 0
+            || self.outlook.reads_saved(view.region) <= reads_to_leave(view.system)
+        {
             return;
         }
         let part = short.whole_units(view.page_bytes.times(regions)) as usize + 1;
-        choice.offer(self.words(), |word| self.at_rest(TierId::HBM, word) & self.next.words()[word]);
+        choice.offer(self.words(), |word| self.at_rest(TierId::HBM, word) & self.next.pages.words()[word]);
         choice.choose(part, counts, First::Most);
         leave(view, choice.chosen(), plan);
     }
@@ -262,9 +268,10 @@ impl<O: Outlook> Migration for Balanced<O> {
         self.outlook.look_ahead()
     }
 
-    fn memory(&self, shape: Shape) -> Bytes {
+    fn memory(&self, shape: Shape, skips: bool) -> Bytes {
         let words = shape.range().div_ceil(WORD_BITS);
-        let a_region = self.outlook.memory(words, shape.decode) + Counts::bytes(words, self.outlook.steps()) + 512;
+        let skipped = if skips { words } else { 0 };
+        let a_region = self.outlook.memory(skipped, shape.decode) + Counts::bytes(skipped, self.outlook.steps()) + 512;
         Bytes::new(shape.layers as u64 * a_region + 2 * (words * 8) as u64)
     }
 

@@ -6,7 +6,7 @@ use crate::strategy::migration::MigrationView;
 use crate::strategy::migration::history::{Counted, History};
 use crate::strategy::migration::select::Counts;
 use crate::units::{RegionId, Table};
-use crate::workload::TokenSet;
+use crate::workload::Skipped;
 use std::num::NonZeroU32;
 
 /// The steps that are looked at.
@@ -20,7 +20,8 @@ pub trait Outlook {
     /// How many steps are looked at, at most.
     fn steps(&self) -> usize;
 
-    /// The memory that it takes for a region of so many words, in bytes.
+    /// The memory that it takes for a region of so many words in so many steps, in bytes; with no
+    /// words where nothing of it is ever skipped.
     fn memory(&self, words: usize, steps: usize) -> u64;
 
     /// The region was freed: what is known of it is of another sequence.
@@ -30,7 +31,7 @@ pub trait Outlook {
     fn update(&mut self, view: &MigrationView<'_, Self::Knows>, counts: &mut Counts);
 
     /// What the next step is expected to skip, and how many pages it reads.
-    fn next<'a>(&'a self, view: &MigrationView<'a, Self::Knows>) -> Option<(&'a TokenSet, usize)>;
+    fn next<'a>(&self, view: &MigrationView<'a, Self::Knows>) -> Option<(Skipped<'a>, usize)>;
 
     /// How many reads from external memory it saves, over all later steps, to have a page in HBM
     /// that is read in the place of one that is skipped.
@@ -68,11 +69,11 @@ impl Outlook for Ahead {
     fn forget(&mut self, _region: RegionId) {}
 
     fn update(&mut self, view: &MigrationView<'_, Future>, counts: &mut Counts) {
-        let skipped = |ahead: usize| view.skips.ahead(ahead, view.region).map(|skipped| skipped.pages);
+        let skipped = |ahead: usize| view.skips.ahead(ahead, view.region).map(|skipped| skipped.set());
         let words = view.in_flight.words().len();
         if !counts.is_empty() {
             // What was looked at a step ago and is the present now.
-            counts.subtract(view.skipped().pages, words);
+            counts.subtract(view.skipped().set(), words);
             if let Some(set) = skipped(self.steps()) {
                 counts.add(set, words);
             }
@@ -81,9 +82,9 @@ impl Outlook for Ahead {
         }
     }
 
-    fn next<'a>(&'a self, view: &MigrationView<'a, Future>) -> Option<(&'a TokenSet, usize)> {
+    fn next<'a>(&self, view: &MigrationView<'a, Future>) -> Option<(Skipped<'a>, usize)> {
         let skipped = view.next_step()?;
-        Some((skipped.pages, view.pages.saturating_sub(skipped.count)))
+        Some((skipped, view.pages.saturating_sub(skipped.count)))
     }
 
     /// What comes in is read in the next step, and what leaves is not.
@@ -95,7 +96,7 @@ impl Outlook for Ahead {
         let (Some((next, active)), Some(after)) = (self.next(view), view.skips.ahead(2, view.region)) else {
             return (1.0, 1.0);
         };
-        let left = after.pages.count_without(next);
+        let left = after.set().map_or(0, |after| after.count_without(next.pages));
         (1.0, (1.0 - left as f64 / active.max(1) as f64).max(0.0))
     }
 
@@ -136,7 +137,7 @@ impl Behind {
         if read == 0 || skipped_before == 0 {
             return;
         }
-        let returned = before.count_without(now);
+        let returned = before.map_or(0, |before| now.map_or_else(|| before.count(), |now| before.count_without(now)));
         // Newly skipped: what is skipped now and was not before.
         let left = present.skipped + returned - skipped_before;
         let stay = 1.0 - left as f64 / read as f64;
@@ -163,6 +164,9 @@ impl Outlook for Behind {
 
     fn forget(&mut self, region: RegionId) {
         self.history.forget(region);
+        if self.stay.get(region).is_some() {
+            (self.persistence[region], self.stay[region]) = (1.0, 1.0);
+        }
     }
 
     fn update(&mut self, view: &MigrationView<'_, Past>, counts: &mut Counts) {
@@ -175,10 +179,9 @@ impl Outlook for Behind {
             // The token just written is not known to be skipped.
             read: view.pages - skipped.count - (leaving.len() - leaving_skipped),
         };
-        self.history.note(view.region, skipped.pages, counted, |gone| {
-            counts.subtract(gone, gone.words().len());
-        });
-        counts.add(skipped.pages, skipped.pages.words().len());
+        let words = skipped.pages.words().len();
+        self.history.note(view.region, skipped, counted, |gone| counts.subtract(gone, words));
+        counts.add(skipped.set(), words);
         self.compare(view.region);
     }
 
@@ -189,8 +192,9 @@ impl Outlook for Behind {
         persistence / (1.0 - persistence)
     }
 
-    fn next<'a>(&'a self, view: &MigrationView<'a, Past>) -> Option<(&'a TokenSet, usize)> {
-        self.history.step(view.region, 0).map(|(skipped, counted)| (skipped, counted.read))
+    /// The same as the present one.
+    fn next<'a>(&self, view: &MigrationView<'a, Past>) -> Option<(Skipped<'a>, usize)> {
+        self.history.step(view.region, 0).map(|(_, counted)| (view.skipped(), counted.read))
     }
 
     fn next_read(&self, view: &MigrationView<'_, Past>) -> (f64, f64) {
@@ -201,7 +205,7 @@ impl Outlook for Behind {
     /// As often as before the present step.
     fn later_reads(&self, view: &MigrationView<'_, Past>, page: usize) -> f64 {
         let steps = (1..self.steps().min(LATER)).map_while(|ago| self.history.step(view.region, ago));
-        steps.filter(|(skipped, _)| !skipped.contains(page)).count() as f64
+        steps.filter(|(skipped, _)| skipped.is_none_or(|skipped| !skipped.contains(page))).count() as f64
     }
 }
 

@@ -212,7 +212,7 @@ impl<O: Order> Migration for Cache<O> {
         self.order.look_ahead()
     }
 
-    fn memory(&self, shape: Shape) -> Bytes {
+    fn memory(&self, shape: Shape, _skips: bool) -> Bytes {
         let range = shape.range().next_multiple_of(WORD_BITS) as u64;
         // Lists grow by doubling, and for a moment the shorter one is there as well.
         let list = 3 * size_of::<Miss>() as u64 * range;
