@@ -17,6 +17,7 @@ use crate::units::{GroupId, PageSize, SequenceId, Table};
 use crate::workload::{
     ComputeConfig, ComputeError, LanguageModel, LikeConfig, MAX_TOKENS, Regions, Roofline, Runtime, RuntimeConfig,
     Schedule, Sequence, Sequences, SequencesConfig, Shape, Stage, StoredSkips, TraceConfig, batch_stages, lengths,
+    presumed,
 };
 use std::sync::Arc;
 
@@ -299,11 +300,11 @@ impl Scenario {
         Regions::new(&self.model, &lengths(&self.sequences))
     }
 
-    /// The stages of its first step, which read `regions`.
+    /// The stages of a step that decodes all its sequences, which read `regions`: those that layouts
+    /// presume.
     #[must_use]
     pub fn stages(&self, regions: &Regions) -> Vec<Stage> {
-        let mut schedule = Schedule::new(&self.sequences);
-        let batch = schedule.next_step().cloned().unwrap_or_default();
+        let batch = presumed(&self.sequences);
         let mut stages = batch_stages(&self.model, regions, &batch);
         self.runtime.charge(&mut stages, batch.active());
         stages

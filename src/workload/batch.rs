@@ -32,6 +32,8 @@ pub struct Batch {
     /// What the present step computes, and its stages.
     batch: Arc<StepBatch>,
     stages: Arc<[Stage]>,
+    /// Those that layouts presume.
+    presumed: Arc<[Stage]>,
 }
 
 impl Batch {
@@ -62,8 +64,10 @@ impl Batch {
         }
         let schedule = Schedule::new(sequences);
         let batch = schedule.clone().next_step().cloned().unwrap_or_default();
-        let mut stages = batch_stages(model, &regions, &batch);
-        runtime.charge(&mut stages, batch.active());
+        let stages = charged_stages(model, runtime, &regions, &batch);
+        let all = presumed(sequences);
+        let is_presumed = batch.decoding == all.decoding && batch.chunks.is_empty();
+        let presumed = if is_presumed { Arc::clone(&stages) } else { charged_stages(model, runtime, &regions, &all) };
         Ok(Self {
             model: model.clone(),
             runtime: runtime.clone(),
@@ -73,7 +77,8 @@ impl Batch {
             page_size,
             sliding,
             batch,
-            stages: stages.into(),
+            stages,
+            presumed,
             regions,
         })
     }
@@ -103,9 +108,7 @@ impl Batch {
     fn begin(&mut self, batch: &Arc<StepBatch>) {
         if !Arc::ptr_eq(&self.batch, batch) {
             if !self.has_same_stages(batch) {
-                let mut stages = batch_stages(&self.model, &self.regions, batch);
-                self.runtime.charge(&mut stages, batch.active());
-                self.stages = stages.into();
+                self.stages = charged_stages(&self.model, &self.runtime, &self.regions, batch);
             }
             self.batch = Arc::clone(batch);
         }
@@ -125,6 +128,21 @@ impl Batch {
         let decoding = self.batch.decoding.iter().map(|id| self.windows.decoded(*id) + self.sequences[*id].prefill);
         decoding.chain(self.batch.chunks.iter().map(|chunk| chunk.first)).max().unwrap_or(0)
     }
+}
+
+/// The step that layouts presume: one that decodes all `sequences` at once, whenever they begin.
+/// The first step of a run may read less than what must be laid out: no head where it computes a
+/// part of a prompt, and nothing of sequences that begin later.
+#[must_use]
+pub fn presumed(sequences: &Sequences) -> StepBatch {
+    StepBatch::decoding(&sequences.all().ids().collect::<Vec<_>>())
+}
+
+/// The stages of a step that computes `batch`, with the fixed times of `runtime`.
+fn charged_stages(model: &LanguageModel, runtime: &Runtime, regions: &Regions, batch: &StepBatch) -> Arc<[Stage]> {
+    let mut stages = batch_stages(model, regions, batch);
+    runtime.charge(&mut stages, batch.active());
+    stages.into()
 }
 
 /// How long each of `sequences` is.
@@ -156,7 +174,7 @@ impl Workload for Batch {
     }
 
     fn stages(&self) -> &[Stage] {
-        &self.stages
+        &self.presumed
     }
 
     fn next(&mut self, _now: SimTime, completed: Option<Step>) -> Result<Next, TraceError> {

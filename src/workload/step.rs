@@ -181,7 +181,8 @@ pub trait Workload {
     /// Everything that occupies memory.
     fn regions(&self) -> &Regions;
 
-    /// The stages of a step as layouts presume them: those of its first step, say.
+    /// The stages of a step as layouts presume them. They read all weights and all state: what they
+    /// leave out may be laid out nowhere.
     fn stages(&self) -> &[Stage];
 
     /// What comes next at `now`, after `completed` (`None` before the first step). Called once at

@@ -23,7 +23,7 @@ fn with_window(mut config: ScenarioConfig, window: u32) -> ScenarioConfig {
 }
 
 /// A model by its attentions, each with a small feed-forward part.
-fn model(attentions: &[String]) -> ModelConfig {
+pub fn model(attentions: &[String]) -> ModelConfig {
     let layer = |attention: &String| format!("(attention: {attention}, mlp: Dense(intermediate: 24))");
     let layers: Vec<String> = attentions.iter().map(layer).collect();
     let text = format!(
@@ -38,7 +38,7 @@ fn model(attentions: &[String]) -> ModelConfig {
 const TOKEN: u64 = 2 * 8 * 2;
 const HEADS: &str = "heads: 2, kv_heads: 1, head_size: 8";
 
-fn with_model(mut config: ScenarioConfig, model: ModelConfig) -> ScenarioConfig {
+pub fn with_model(mut config: ScenarioConfig, model: ModelConfig) -> ScenarioConfig {
     config.model = Reference::Inline(model);
     config
 }
@@ -214,7 +214,7 @@ fn embedding_and_head_have_figures_of_their_own_and_are_no_layers() {
     assert!(!text.contains("head") && !text.contains("embedding"), "{text}");
 }
 
-fn any_strategy() -> impl Strategy<Value = Parts> {
+pub fn any_strategy() -> impl Strategy<Value = Parts> {
     (
         prop::sample::select(InitializationKind::ALL),
         prop::sample::select(PlacementKind::ALL),
@@ -232,7 +232,7 @@ fn any_strategy() -> impl Strategy<Value = Parts> {
 
 /// A kind of attention, with its window in tokens where it has one.
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+pub enum Kind {
     Full,
     Sliding(u32),
     Recurrent,
@@ -241,7 +241,7 @@ enum Kind {
 
 /// Layers of these kinds; `shares` those that read the KV of the nearest earlier layer of their
 /// kind, where there is one.
-fn attentions(layers: &[(Kind, bool)], window_of_full: Option<u32>) -> Vec<String> {
+pub fn attentions(layers: &[(Kind, bool)], window_of_full: Option<u32>) -> Vec<String> {
     let mut seen = [false; 2];
     let text = |(kind, shares): &(Kind, bool)| {
         let mut heads = |kind: usize| {
@@ -260,7 +260,7 @@ fn attentions(layers: &[(Kind, bool)], window_of_full: Option<u32>) -> Vec<Strin
     layers.iter().map(text).collect()
 }
 
-fn any_layers(window: u32) -> impl Strategy<Value = Vec<(Kind, bool)>> {
+pub fn any_layers(window: u32) -> impl Strategy<Value = Vec<(Kind, bool)>> {
     let kinds = vec![Kind::Full, Kind::Sliding(window), Kind::Sliding(window), Kind::Recurrent, Kind::Nothing];
     prop::collection::vec((prop::sample::select(kinds), any::<bool>()), 1..5)
 }

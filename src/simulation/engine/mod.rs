@@ -393,7 +393,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         self.decisions.taken = 0;
         if self.reads.is_new(plan) {
             self.decisions.in_step = plan.stages.iter().map(|stage| stage.releases.len()).sum();
-            if self.completed.is_some() {
+            if self.completed.is_some() || !std::ptr::eq(self.workload.stages(), &*plan.stages) {
                 self.bound = self.scenario.bound_of(&plan.stages, self.workload.regions());
             }
         }

@@ -8,6 +8,7 @@
 mod by_hand;
 mod equal;
 mod prefill;
+mod properties;
 
 use crate::common::runs::small;
 use std::ops::ControlFlow;
@@ -58,12 +59,14 @@ pub struct Seen {
     pub embedding: u64,
 }
 
-/// The steps of a run, and the count and bytes of the transfers of each class.
+/// The steps of a run; the count of the complete transfers of each class, and the bytes that these and
+/// dropped ones have carried.
 #[derive(Debug, PartialEq)]
 pub struct Watch {
     pub steps: Vec<Seen>,
     pub count: PerClass<u64>,
     pub bytes: PerClass<u64>,
+    /// What dropped transfers had not carried.
     pub dropped: PerClass<u64>,
     last: SimTime,
 }

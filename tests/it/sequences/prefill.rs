@@ -170,6 +170,23 @@ fn the_head_is_read_where_a_token_comes_out() {
     assert_eq!(watch.steps.iter().map(|step| step.embedding).collect::<Vec<_>>(), rows);
 }
 
+/// What the first step does not read is laid out as well: the head, and the state of a sequence
+/// that begins later.
+#[test]
+fn layouts_hold_what_the_first_step_does_not_read() {
+    let mut config = tiny(&["Recurrent(parameters: 500, state: \"64 B\")"]);
+    config.sequences = vec![group(1, (10, 2, 0)), group(1, (2, 1, 3))];
+    let Reference::Inline(model) = &config.model else { unreachable!() };
+    let weights = tiersim::workload::LanguageModel::new(model).unwrap().stored_weights().get();
+    for initialization in tiersim::strategy::InitializationKind::ALL {
+        config.strategy.initialization = *initialization;
+        let (_, watch) = watch(&config);
+        let used: u64 = watch.steps[0].used.iter().sum();
+        assert_eq!(used, weights + 2 * 64, "{initialization}");
+        assert_eq!(watch.bytes[TransferClass::KvRead], (5 + 2) * 64, "{initialization}");
+    }
+}
+
 #[test]
 fn a_chunk_reads_and_writes_a_recurrent_state_once() {
     let (_, watch) = watch(&tiny(&["Recurrent(parameters: 500, state: \"64 B\")"]));
