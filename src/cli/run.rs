@@ -75,7 +75,7 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
 /// Refuses steps that the run does not have, or so many that the file would be unusable.
 fn check_timeline(Steps(steps): &Steps, scenarios: &[Scenario]) -> Result<(), CliError> {
     let asked = format!("--timeline {}..{}", steps.start, steps.end);
-    let shortest = scenarios.iter().map(Scenario::decode).min().unwrap_or(0);
+    let shortest = scenarios.iter().map(Scenario::steps).min().unwrap_or(0);
     if steps.end > shortest {
         return Err(CliError::Usage(format!("{asked}: the run has the steps 0..{shortest}")));
     }
@@ -92,17 +92,21 @@ fn check_timeline(Steps(steps): &Steps, scenarios: &[Scenario]) -> Result<(), Cl
 /// Prints the tables and the sentences of the runs; on a terminal their curves as well.
 fn print_results(finished: &[Finished]) -> Result<(), CliError> {
     let mut columns = vec![Column::text("strategy")];
-    columns.extend(tables::result_columns());
+    let results = tables::Results::of(finished.iter().map(|run| &run.report.summary));
+    columns.extend(results.columns());
     let mut table = Table::new(columns);
     for run in finished {
         let mut row = vec![run.report.summary.label()];
-        row.extend(tables::result_cells(&run.report, &finished[0].report));
+        row.extend(results.cells(&run.report, &finished[0].report));
         table.row(row);
     }
     let styled = std::io::stdout().is_terminal();
     print(&table.render(styled))?;
     let labels = labels(finished);
     let runs = labelled(&labels, finished);
+    if let Some(groups) = report::group_table(&runs) {
+        print(&format!("\n{}", groups.render(styled)))?;
+    }
     print(&format!("\n{}\n\n{}", report::layout_table(&runs).render(styled), html::sentence(&runs)))?;
     if styled && !terminal::is_quiet() {
         for run in finished {

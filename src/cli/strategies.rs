@@ -119,13 +119,14 @@ fn ranked<'a>(scenarios: &'a [Scenario], finished: &'a [Finished]) -> Vec<(&'a S
 /// The fastest first; the others are compared with it.
 fn table(order: &[(&Scenario, &Finished)]) -> Table {
     let mut columns = vec![Column::text("strategy")];
-    columns.extend(tables::result_columns());
+    let results = tables::Results::of(order.iter().map(|(_, run)| &run.report.summary));
+    columns.extend(results.columns());
     columns.extend(report::share_columns(order.first().map_or("HBM", |(_, run)| run.report.tiers[0].as_str())));
     columns.push(Column::text("knows"));
     let mut table = Table::new(columns);
     for (scenario, run) in order {
         let mut row = vec![run.report.summary.label()];
-        row.extend(tables::result_cells(&run.report, &order[0].1.report));
+        row.extend(results.cells(&run.report, &order[0].1.report));
         row.extend(report::share_cells(&run.report.summary));
         row.push(scenario.strategy().knowledge().to_string());
         table.row(row);

@@ -106,7 +106,8 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
 /// the baseline.
 fn study_table(settings: &[study::Setting], finished: &[Finished]) -> Table {
     let mut columns = vec![Column::number("decode"), Column::number("skip"), Column::text("strategy")];
-    columns.extend(tables::result_columns());
+    let results = tables::Results::of(finished.iter().map(|run| &run.report.summary));
+    columns.extend(results.columns());
     let mut table = Table::new(columns);
     for (index, (setting, run)) in settings.iter().zip(finished).enumerate() {
         let first = settings[..=index]
@@ -118,7 +119,7 @@ fn study_table(settings: &[study::Setting], finished: &[Finished]) -> Table {
             format!("{} %", setting.skip.percent()),
             setting.strategy.label(),
         ];
-        row.extend(tables::result_cells(&run.report, &finished[first].report));
+        row.extend(results.cells(&run.report, &finished[first].report));
         table.row(row);
     }
     table
@@ -128,12 +129,13 @@ fn study_table(settings: &[study::Setting], finished: &[Finished]) -> Table {
 /// the first strategy.
 fn churn_table(settings: &[study::ChurnSetting], finished: &[Finished]) -> Table {
     let mut columns = vec![Column::text("skip sets"), Column::text("strategy")];
-    columns.extend(tables::result_columns());
+    let results = tables::Results::of(finished.iter().map(|run| &run.report.summary));
+    columns.extend(results.columns());
     let mut table = Table::new(columns);
     for (index, (setting, run)) in settings.iter().zip(finished).enumerate() {
         let first = settings[..=index].iter().position(|other| other.recorded == setting.recorded).unwrap_or(index);
         let mut row = vec![setting.trace().to_owned(), setting.strategy.label()];
-        row.extend(tables::result_cells(&run.report, &finished[first].report));
+        row.extend(results.cells(&run.report, &finished[first].report));
         table.row(row);
     }
     table

@@ -29,7 +29,8 @@ pub(super) fn curves(run: &RunReport) -> Vec<String> {
         let (least, most) = extent(values)?;
         Some(format!("  {what:13} {}  {} to {}", curve(values, least, most), show(least), show(most)))
     };
-    [line("token latency", &latency, &time), line("alpha", &alpha, &share)].into_iter().flatten().collect()
+    let name = if run.summary.is_single() { "token latency" } else { "step latency" };
+    [line(name, &latency, &time), line("alpha", &alpha, &share)].into_iter().flatten().collect()
 }
 
 fn extent(values: &[f64]) -> Option<(f64, f64)> {

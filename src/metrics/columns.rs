@@ -17,6 +17,8 @@ pub enum StepUnit {
     Step,
     /// A whole number of tokens.
     Tokens,
+    /// A whole number of sequences.
+    Sequences,
     /// A whole number of bytes.
     Bytes,
     /// Nanoseconds with three decimals: exact to the picosecond.
@@ -54,6 +56,8 @@ pub struct StepColumn {
     pub name: &'static str,
     /// Whether each tier has one.
     pub per_tier: bool,
+    /// Whether a run of one sequence whose prompt is given has none.
+    pub of_batch: bool,
     /// Its unit.
     pub unit: StepUnit,
     /// What it is, in a few words, for documentation.
@@ -67,11 +71,17 @@ pub struct StepColumn {
 /// All columns, in the order of files. Columns of every tier that follow each other are repeated
 /// together: all of the first tier, then all of the second.
 #[rustfmt::skip]
-pub const STEP_COLUMNS: [StepColumn; 11] = [
+pub const STEP_COLUMNS: [StepColumn; 14] = [
     column("step", StepUnit::Step, "number of the step, from 0",
         |it, _| Whole(it.step as u64), Some(|it, _, value| it.step = value.whole())),
-    column("context_tokens", StepUnit::Tokens, "tokens in the KV cache before the step",
+    column("context_tokens", StepUnit::Tokens, "tokens in the KV cache before the step, of the longest sequence",
         |it, _| Whole(it.context as u64), Some(|it, _, value| it.values.context = value.whole() as usize)),
+    of_batch("sequences", StepUnit::Sequences, "sequences that have begun and not ended",
+        |it, _| Whole(it.sequences as u64), Some(|it, _, value| it.values.sequences = value.whole() as usize)),
+    of_batch("decoding", StepUnit::Sequences, "sequences that decode a token each",
+        |it, _| Whole(it.decoding as u64), Some(|it, _, value| it.values.decoding = value.whole() as usize)),
+    of_batch("prompt_tokens", StepUnit::Tokens, "tokens of prompts that are computed",
+        |it, _| Whole(it.prompt_tokens as u64), Some(|it, _, value| it.values.prompt_tokens = value.whole() as usize)),
     column("read_kv_tokens", StepUnit::Tokens, "tokens whose KV was read: the sum over layers",
         |it, _| Whole(it.read_kv_tokens), Some(|it, _, value| it.values.read_kv_tokens = value.whole())),
     column("alpha", StepUnit::Share, "share of the bytes read that came from HBM",
@@ -96,11 +106,15 @@ type Get = fn(&Step<'_>, usize) -> StepValue;
 type Set = Option<fn(&mut StepDraft, usize, StepValue)>;
 
 const fn column(name: &'static str, unit: StepUnit, about: &'static str, get: Get, set: Set) -> StepColumn {
-    StepColumn { name, per_tier: false, unit, about, get, set }
+    StepColumn { name, per_tier: false, of_batch: false, unit, about, get, set }
+}
+
+const fn of_batch(name: &'static str, unit: StepUnit, about: &'static str, get: Get, set: Set) -> StepColumn {
+    StepColumn { of_batch: true, ..column(name, unit, about, get, set) }
 }
 
 const fn of_each_tier(name: &'static str, unit: StepUnit, about: &'static str, get: Get, set: Set) -> StepColumn {
-    StepColumn { name, per_tier: true, unit, about, get, set }
+    StepColumn { per_tier: true, ..column(name, unit, about, get, set) }
 }
 
 /// A column of a run's files: one of [`STEP_COLUMNS`], of a tier if each has one.
@@ -113,17 +127,19 @@ pub struct RunColumn {
     tier: usize,
 }
 
-/// The columns of the files of a run on `tiers`, in their order.
+/// The columns of the files of a run on `tiers`, in their order; those of the batch only where the
+/// run is not `single`: one sequence whose prompt is given.
 #[must_use]
-pub fn step_columns(tiers: &[String]) -> Vec<RunColumn> {
+pub fn step_columns(tiers: &[String], single: bool) -> Vec<RunColumn> {
     let mut columns = Vec::new();
-    for group in STEP_COLUMNS.chunk_by(|one, next| one.per_tier && next.per_tier) {
+    let known: &'static [StepColumn] = &STEP_COLUMNS;
+    for group in known.chunk_by(|one, next| one.per_tier && next.per_tier) {
         if group[0].per_tier {
             for (tier, of) in tiers.iter().enumerate() {
                 let named = |column: &'static StepColumn| format!("{of}_{}", column.name);
                 columns.extend(group.iter().map(|column| RunColumn { name: named(column), column, tier }));
             }
-        } else {
+        } else if !(single && group[0].of_batch) {
             columns.extend(group.iter().map(|column| RunColumn { name: column.name.to_owned(), column, tier: 0 }));
         }
     }
@@ -157,7 +173,7 @@ impl StepValue {
     /// What `text` stands for in a column of that unit.
     fn read(text: &str, unit: StepUnit) -> Option<Self> {
         match unit {
-            StepUnit::Step | StepUnit::Tokens | StepUnit::Bytes => text.parse().ok().map(Whole),
+            StepUnit::Step | StepUnit::Tokens | StepUnit::Sequences | StepUnit::Bytes => text.parse().ok().map(Whole),
             StepUnit::Nanoseconds => exact_ns(text).map(Time),
             StepUnit::Share => text.parse().ok().map(Real),
         }
@@ -229,12 +245,19 @@ mod tests {
     #[test]
     fn every_column_reads_back_what_it_wrote() {
         let tiers = ["hbm", "external"].map(str::to_owned);
-        let columns = step_columns(&tiers);
+        let columns = step_columns(&tiers, false);
         let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
         let by_tier = ["hbm_read_bytes", "hbm_used_bytes", "external_read_bytes", "external_used_bytes"];
-        assert_eq!(names[6..10], by_tier);
+        assert_eq!(names[9..13], by_tier);
+        let of_single = step_columns(&tiers, true);
+        let of_single = of_single.iter().map(|column| column.name.as_str());
+        assert!(of_single.eq(names.iter().copied().filter(|name| !names[2..5].contains(name))));
+        assert_eq!(names[2..5], ["sequences", "decoding", "prompt_tokens"]);
         let values = StepValues {
             context: 11,
+            sequences: 18,
+            decoding: 19,
+            prompt_tokens: 24,
             read_kv_tokens: 12,
             latency: SimTime::from_ps(13),
             bound: SimTime::from_ps(14),

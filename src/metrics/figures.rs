@@ -389,6 +389,13 @@ pub fn full_name(name: &str) -> &str {
     figures().iter().find(|figure| figure.aliases.contains(&name)).map_or(name, |figure| &figure.path)
 }
 
+/// The figure that has the value of the one at `path` in a run that does not have it: TPOT of one
+/// sequence whose prompt is given is the latency of a step.
+#[must_use]
+pub fn stand_in(path: &str) -> Option<String> {
+    path.strip_prefix("tpot_ns.").map(|part| format!("token_latency_ns.{part}"))
+}
+
 /// The paths of figures as far as these are the same for all runs: those by tier, lane or class end
 /// before the name.
 #[must_use]

@@ -20,7 +20,7 @@ pub use columns::{RunColumn, STEP_COLUMNS, StepColumn, StepDraft, StepUnit, Step
 pub use distribution::Timings;
 pub use figures::{
     Figure, FigureUnit, FigureValue, compared_paths, figure_unit, figures, full_name, known_figures, rate, short_names,
-    swept_figures,
+    stand_in, swept_figures,
 };
 pub use recorder::{Histograms, Recorder, RunReport, SCHEMA};
 pub(crate) use recorder::{lane_summaries, transfer_summaries};

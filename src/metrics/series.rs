@@ -24,8 +24,14 @@ pub struct Series {
 /// The values of one step that do not belong to a tier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StepValues {
-    /// Tokens in the KV cache before the step.
+    /// Tokens in the KV cache before the step, of the longest sequence.
     pub context: usize,
+    /// The sequences that have begun and not ended, those that wait for their prompts included.
+    pub sequences: usize,
+    /// The sequences that decode a token each.
+    pub decoding: usize,
+    /// The tokens of prompts that are computed.
+    pub prompt_tokens: usize,
     /// Tokens whose KV was read: the sum over layers.
     pub read_kv_tokens: u64,
     /// From the step's start to its end.
@@ -81,6 +87,9 @@ impl From<&StepRecord<'_>> for StepValues {
     fn from(step: &StepRecord<'_>) -> Self {
         Self {
             context: step.context,
+            sequences: step.batch.sequences,
+            decoding: step.batch.decoding.len(),
+            prompt_tokens: step.batch.prompt_tokens(),
             read_kv_tokens: step.read_kv_tokens,
             latency: step.latency,
             bound: step.bound,

@@ -115,6 +115,47 @@ impl Summary {
         self.steps.saturating_sub(u64::from(self.scenario.warmup_steps))
     }
 
+    /// Whether it decodes one sequence whose prompt is given: every token takes a step.
+    #[must_use]
+    pub fn is_single(&self) -> bool {
+        self.sequences.is_empty()
+    }
+
+    /// TPOT over all sequences; of one sequence whose prompt is given the latency of a step.
+    #[must_use]
+    pub fn tpot(&self) -> Option<Distribution> {
+        if self.is_single() { self.token_latency_ns } else { self.tpot_ns }
+    }
+
+    /// How many sequences it decodes.
+    #[must_use]
+    pub fn count_sequences(&self) -> u64 {
+        self.sequences.iter().map(|group| group.count).sum::<u64>().max(1)
+    }
+
+    /// How many tokens it decodes if it is complete, of all sequences.
+    #[must_use]
+    pub fn decoded_tokens(&self) -> u64 {
+        if self.is_single() {
+            return self.steps;
+        }
+        self.sequences.iter().map(|group| group.count * group.decode_tokens).sum()
+    }
+
+    /// What a complete run does, as the verb of a sentence: `decodes 320 tokens of 8 sequences`.
+    #[must_use]
+    pub fn work(&self) -> String {
+        let (tokens, count) = (self.decoded_tokens(), self.count_sequences());
+        let prompts = self.sequences.iter().filter(|group| group.prefill_tokens > 0).map(|group| group.count).sum();
+        let timed = !self.scenario.prefill.is_given();
+        match (count, if timed { prompts } else { 0 }) {
+            (1, 0) => format!("decodes {tokens} tokens"),
+            (count, 0) => format!("decodes {tokens} tokens of {count} sequences"),
+            (1, _) => format!("computes its prompt and decodes {tokens} tokens"),
+            (count, prompts) => format!("computes {prompts} prompts and decodes {tokens} tokens of {count} sequences"),
+        }
+    }
+
     /// The KV that was read only because it shares pages with tokens that the trace asks for, as a
     /// share of the KV that the trace asks for.
     #[must_use]

@@ -20,12 +20,12 @@ use std::sync::Arc;
 pub(super) struct StepsParquet;
 
 /// A column and its values.
-struct Column {
-    name: String,
-    values: Values,
+pub(super) struct Column {
+    pub name: String,
+    pub values: Values,
 }
 
-enum Values {
+pub(super) enum Values {
     /// Counts and bytes.
     Whole(Vec<i64>),
     /// Shares, and times in nanoseconds. `NaN` where there is no value.
@@ -38,13 +38,13 @@ impl Exporter for StepsParquet {
     }
 
     fn export(&self, run: &RunReport) -> Result<Vec<Artifact>, ReportError> {
-        let bytes = write(&columns(run)).map_err(|error| ReportError::format("steps.parquet", error))?;
+        let bytes = write("steps", &columns(run)).map_err(|error| ReportError::format("steps.parquet", error))?;
         Ok(vec![Artifact::new("steps.parquet", bytes)])
     }
 }
 
 fn columns(run: &RunReport) -> Vec<Column> {
-    step_columns(&run.tiers).into_iter().map(|column| values(run, column)).collect()
+    step_columns(&run.tiers, run.summary.is_single()).into_iter().map(|column| values(run, column)).collect()
 }
 
 /// A column of all steps.
@@ -52,7 +52,7 @@ fn values(run: &RunReport, column: RunColumn) -> Column {
     let steps = || run.series.steps().map(|step| column.value(&step));
     let values = match column.column.unit {
         // No count comes near 2^63.
-        StepUnit::Step | StepUnit::Tokens | StepUnit::Bytes => {
+        StepUnit::Step | StepUnit::Tokens | StepUnit::Sequences | StepUnit::Bytes => {
             Values::Whole(steps().map(|it| it.whole() as i64).collect())
         }
         StepUnit::Nanoseconds | StepUnit::Share => Values::Real(steps().map(StepValue::real).collect()),
@@ -60,7 +60,8 @@ fn values(run: &RunReport, column: RunColumn) -> Column {
     Column { name: column.name, values }
 }
 
-fn write(columns: &[Column]) -> Result<Vec<u8>, ParquetError> {
+/// A file of `columns`, which are equally long; `name` is that of its rows.
+pub(super) fn write(name: &str, columns: &[Column]) -> Result<Vec<u8>, ParquetError> {
     let fields = columns.iter().map(|column| {
         let (kind, logical) = match column.values {
             Values::Whole(_) => (PhysicalType::INT64, Some(LogicalType::integer(64, true))),
@@ -69,7 +70,7 @@ fn write(columns: &[Column]) -> Result<Vec<u8>, ParquetError> {
         let field = Type::primitive_type_builder(&column.name, kind);
         field.with_repetition(Repetition::REQUIRED).with_logical_type(logical).build().map(Arc::new)
     });
-    let schema = Type::group_type_builder("steps").with_fields(fields.collect::<Result<_, _>>()?).build()?;
+    let schema = Type::group_type_builder(name).with_fields(fields.collect::<Result<_, _>>()?).build()?;
     let properties = WriterProperties::builder()
         .set_created_by(format!("tiersim version {}", env!("CARGO_PKG_VERSION")))
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))

@@ -7,15 +7,16 @@ use super::artifact::{Artifact, HISTOGRAMS, ReportError};
 use super::explanation::FILES as EXPLANATION;
 use super::exporter::Exporter;
 use super::output::{entries, put_in_place};
-use super::{csv, hgrm, hlog, html, json, parquet, pictures, several, timeline};
+use super::{csv, hgrm, hlog, html, json, parquet, pictures, sequences, several, timeline};
 use crate::metrics::RunReport;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::path::{Path, PathBuf};
 
 /// The formats of a run's files but for `summary.json`, in the order of its list of checksums.
-const EXPORTERS: [&(dyn Exporter + Sync); 6] = [
+const EXPORTERS: [&(dyn Exporter + Sync); 7] = [
     &csv::StepsCsv,
     &parquet::StepsParquet,
+    &sequences::SequenceFiles,
     &hgrm::PercentileFiles,
     &hlog::HistogramLog,
     &pictures::RunPictures,

@@ -5,7 +5,7 @@
 //! reader might misread is refused: a number without a unit on a figure that has one, or a
 //! percentage without a sign.
 
-use super::figures::{begins_as_a_figure, figure_meant, find};
+use super::figures::{begins_as_a_figure, figure_in, figure_meant};
 use crate::config::did_you_mean;
 use crate::metrics::{FigureUnit, figure_unit, full_name, known_figures, short_names};
 use crate::units::{Bytes, SimTime};
@@ -226,7 +226,7 @@ impl Condition {
     }
 
     fn value(&self, run: &str, summary: &Value) -> Result<f64, ConditionError> {
-        let found = find(summary, &self.path).map_err(|known| ConditionError::Unknown {
+        let found = figure_in(summary, &self.path).map_err(|known| ConditionError::Unknown {
             text: self.text.clone(),
             run: run.to_owned(),
             path: self.path.clone(),

@@ -1,6 +1,6 @@
 use super::FinishedRun;
 use crate::config::nearest;
-use crate::metrics::{Summary, compared_paths, known_figures, short_names};
+use crate::metrics::{Summary, compared_paths, known_figures, short_names, stand_in};
 use serde_json::Value;
 
 /// A figure of several runs.
@@ -43,11 +43,21 @@ pub(super) fn begins_as_a_figure(path: &str) -> bool {
 pub fn figures(runs: &[&FinishedRun]) -> Vec<FigureOfRuns> {
     let summaries: Vec<&Summary> = runs.iter().map(|run| &run.report.summary).collect();
     let of = |path: String| {
-        let values = runs.iter().map(|run| find(&run.summary, &path).ok().and_then(Value::as_f64)).collect();
+        let values = runs.iter().map(|run| figure_in(&run.summary, &path).ok().and_then(Value::as_f64)).collect();
         FigureOfRuns { path, values }
     };
     let has_values = |figure: &FigureOfRuns| figure.values.iter().any(|value| value.is_some_and(|value| value != 0.0));
     compared_paths(&summaries).into_iter().map(of).filter(has_values).collect()
+}
+
+/// As [`find`], of a run's summary; or the value of the figure that stands in for that at `path` in
+/// a run of one sequence.
+pub(super) fn figure_in<'a>(summary: &'a Value, path: &str) -> Result<&'a Value, Vec<String>> {
+    let single = || summary.get("sequences").is_none();
+    find(summary, path).or_else(|known| {
+        let instead = stand_in(path).filter(|_| single()).and_then(|path| find(summary, &path).ok());
+        instead.ok_or(known)
+    })
 }
 
 /// The value at `path`, whose names may have dots in them, or the names that exist at the deepest
@@ -87,6 +97,14 @@ mod tests {
         assert_eq!(find(&value, "lanes.hbm.bus.utilization").unwrap(), &json!(0.5));
         assert_eq!(find(&value, "lanes.hbm.bus.use").unwrap_err(), ["utilization"]);
         assert_eq!(find(&value, "lane").unwrap_err(), ["lanes"]);
+    }
+
+    #[test]
+    fn tpot_of_one_sequence_is_the_latency_of_a_step() {
+        let single = json!({"token_latency_ns": {"p99": 7.0}});
+        assert_eq!(figure_in(&single, "tpot_ns.p99").unwrap(), &json!(7.0));
+        let batch = json!({"token_latency_ns": {"p99": 7.0}, "sequences": []});
+        assert!(figure_in(&batch, "tpot_ns.p99").is_err() && figure_in(&single, "ttft_ns.p99").is_err());
     }
 
     #[test]

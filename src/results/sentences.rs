@@ -28,7 +28,8 @@ fn what_changed((first_name, first): &(&str, &Summary), (name, run): &(&str, &Su
         }
     }
     let changes = changes(first, run);
-    let time = if first.steps == run.steps {
+    let work = |summary: &Summary| (summary.steps, summary.decoded_tokens());
+    let time = if work(first) == work(run) {
         let (was, is) = (first.simulated_ns, run.simulated_ns);
         // Above twice the time, a factor is easier to read than a percentage.
         let by = more_or_less(was, is).map(|by| match is / was {
@@ -36,23 +37,28 @@ fn what_changed((first_name, first): &(&str, &Summary), (name, run): &(&str, &Su
             _ => format!("{by} time than"),
         });
         match by {
-            None => format!("{name} takes as long as {first_name}: {} for {} tokens", time(is), run.steps),
+            None => format!("{name} takes as long as {first_name}: {} for {}", time(is), tokens(run)),
             Some(by) => format!(
-                "{name} takes {by} {first_name}: {} instead of {} for {} tokens{}",
+                "{name} takes {by} {first_name}: {} instead of {} for {}{}",
                 time(is),
                 time(was),
-                run.steps,
+                tokens(run),
                 rates(first, run)
             ),
         }
     } else {
-        let each = |run: &Summary| run.simulated_ns / run.steps.max(1) as f64;
+        let each = |run: &Summary| run.simulated_ns / run.decoded_tokens().max(1) as f64;
         let (was, is) = (each(first), each(run));
         let by = more_or_less(was, is).map_or_else(|| "as much time".to_owned(), |by| format!("{by} time"));
         let than = if by.starts_with("as") { "as" } else { "than" };
-        let (count, other) = (run.steps, first.steps);
+        let (count, other) = (run.decoded_tokens(), first.decoded_tokens());
+        let other = if count == other {
+            format!("in {} steps instead of {}", run.steps, first.steps)
+        } else {
+            format!("instead of {other}")
+        };
         format!(
-            "{name} takes {by} a token {than} {first_name}, {} instead of {}, but decodes {count} tokens instead of {other}",
+            "{name} takes {by} a token {than} {first_name}, {} instead of {}, but decodes {count} tokens {other}",
             time(is),
             time(was)
         )
@@ -64,10 +70,13 @@ fn what_changed((first_name, first): &(&str, &Summary), (name, run): &(&str, &Su
 /// utilization changed most.
 fn changes(first: &Summary, run: &Summary) -> Vec<String> {
     let mut changes = Vec::new();
-    if let (Some(was), Some(is)) = (&first.token_latency_ns, &run.token_latency_ns)
-        && let Some(by) = change(was.p99, is.p99)
-    {
-        changes.push(format!("the p99 of token latency {by}, to {}", time(is.p99)));
+    let of_tokens = if first.is_single() && run.is_single() { "token latency" } else { "TPOT" };
+    for (name, was, is) in [(of_tokens, first.tpot(), run.tpot()), ("TTFT", first.ttft_ns, run.ttft_ns)] {
+        if let (Some(was), Some(is)) = (was, is)
+            && let Some(by) = change(was.p99, is.p99)
+        {
+            changes.push(format!("the p99 of {name} {by}, to {}", time(is.p99)));
+        }
     }
     let (was, is) = (first.migration.late_tokens, run.migration.late_tokens);
     if was != is {
@@ -104,6 +113,14 @@ fn rates(first: &Summary, run: &Summary) -> String {
     match (first.tokens_per_s, run.tokens_per_s) {
         (Some(was), Some(is)) => format!(" ({} tokens/s instead of {})", rate(is), rate(was)),
         _ => String::new(),
+    }
+}
+
+/// `320 tokens of 8 sequences`.
+fn tokens(run: &Summary) -> String {
+    match (run.decoded_tokens(), run.count_sequences()) {
+        (tokens, 1) => format!("{tokens} tokens"),
+        (tokens, count) => format!("{tokens} tokens of {count} sequences"),
     }
 }
 

@@ -1,4 +1,4 @@
-use crate::metrics::{FigureValue, Named, Recorder, Summary, swept_figures};
+use crate::metrics::{FigureValue, Named, Recorder, Summary, stand_in, swept_figures};
 use crate::runs::Pool;
 use crate::simulation::{RunError, Scenario};
 use serde::{Deserialize, Serialize};
@@ -46,7 +46,12 @@ impl Row {
     /// The figure of that path, of a complete run.
     #[must_use]
     pub fn figure(&self, path: &str) -> Option<f64> {
-        if self.error.is_some() { None } else { self.figures.get(path).map(|figure| figure.as_f64()) }
+        if self.error.is_some() {
+            return None;
+        }
+        let own = self.figures.get(path);
+        let figure = own.or_else(|| self.figures.get(&stand_in(path)?));
+        figure.map(|figure| figure.as_f64())
     }
 }
 

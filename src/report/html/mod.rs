@@ -24,11 +24,12 @@ pub use words::{answer, sentence};
 
 use super::artifact::{Artifact, ReportError};
 use super::exporter::Exporter;
+use super::groups::{GROUP_COLUMNS, group_cells, have_groups};
 use super::labelled::Labelled;
 use super::layout::placement_rows;
 use super::numbers::{bytes, bytes_in, dash, percent, time};
 use crate::memory::TransferClass;
-use crate::metrics::{LaneSummary, RunReport, Timings, rate};
+use crate::metrics::{Distribution, LaneSummary, RunReport, Timings, rate};
 use askama::Template;
 
 /// The name of the file.
@@ -80,8 +81,10 @@ fn rendered(page: &Page<'_>, explainable: bool) -> Result<Artifact, ReportError>
     let runs: usize = page.groups.iter().map(|group| group.runs.len()).sum();
     let most = plots::most_points(runs);
     let lanes: usize = page.groups.iter().flat_map(|group| group.runs).map(|run| run.run.summary.lanes.0.len()).sum();
+    let all = || page.groups.iter().flat_map(|group| group.runs).map(|run| &run.run.summary);
+    let (timed, batch) = (all().any(|run| run.ttft_ns.is_some()), all().any(|run| !run.is_single()));
     let groups: Vec<GroupView> =
-        page.groups.iter().map(|group| GroupView::new(group, lanes)).collect::<Result<_, _>>()?;
+        page.groups.iter().map(|group| GroupView::new(group, lanes, timed, batch)).collect::<Result<_, _>>()?;
     let data: Vec<plots::Plots> = page.groups.iter().map(|group| plots::plots(group.title, group.runs, most)).collect();
     let view = PageView {
         title: page.title,
@@ -168,6 +171,10 @@ struct GroupView {
     settings: Vec<String>,
     /// The first table.
     results: Vec<Row>,
+    /// The columns of the first table, after the run's label.
+    result_columns: Vec<&'static str>,
+    /// A row for each group of sequences of each run, where a run has several groups.
+    sequences: Vec<Row>,
     /// The layout of each run's bytes, as bars; empty where no run has one.
     placement: String,
     /// For each distribution its name and a row a run.
@@ -192,31 +199,29 @@ struct LaneView {
     parts: Vec<(usize, &'static str, String)>,
 }
 
-/// The columns of the first table, after the run's label.
-const RESULTS: [&str; 11] = [
-    "simulated time",
-    "tokens/s",
-    "against first",
-    "over bound",
-    "alpha",
-    "token p50",
-    "token p99",
-    "token p99.9",
-    "moved",
-    "late tokens",
-    "peak in fastest tier",
-];
+/// The columns of the first table, after the run's label: of several sequences TPOT in the place of
+/// the latency of a token, and TTFT where prompts take time.
+fn result_columns(batch: bool, timed: bool) -> Vec<&'static str> {
+    let latency =
+        if batch { ["TPOT p50", "TPOT p99", "TPOT p99.9"] } else { ["token p50", "token p99", "token p99.9"] };
+    let to_first: &[&str] = if timed { &["TTFT p50", "TTFT p99"] } else { &[] };
+    let before = ["simulated time", "tokens/s", "against first", "over bound", "alpha"];
+    let after = ["moved", "late tokens", "peak in fastest tier"];
+    before.iter().chain(&latency).chain(to_first).chain(&after).copied().collect()
+}
 
 /// The columns of percentiles, after the name of the distribution.
 const PERCENTILES: [&str; 9] = ["count", "mean", "min", "p50", "p90", "p99", "p99.9", "p99.99", "max"];
 
+/// The most groups of sequences, over all runs, that a page lists.
+const GROUPS_OF_A_PAGE: usize = 200;
 /// The most lanes that are shown without unfolding.
 const LANES_SHOWN: usize = 32;
 /// The most lanes of a page over all its runs; a row takes some 300 bytes.
 const LANES_OF_A_PAGE: usize = 3_000;
 
 impl GroupView {
-    fn new(group: &Group<'_>, lanes_of_page: usize) -> Result<Self, ReportError> {
+    fn new(group: &Group<'_>, lanes_of_page: usize, timed: bool, batch: bool) -> Result<Self, ReportError> {
         let runs = group.runs;
         let configuration = |run: &Labelled<'_>| {
             let text = serde_json::to_string_pretty(&run.run.summary.scenario).map_err(failed)?;
@@ -230,7 +235,9 @@ impl GroupView {
         Ok(Self {
             title: group.title.to_owned(),
             settings: words::settings(runs),
-            results: runs.iter().map(|run| (run.label.to_owned(), result(run.run, runs[0].run))).collect(),
+            results: runs.iter().map(|run| (run.label.to_owned(), result(run.run, runs[0].run, timed))).collect(),
+            result_columns: result_columns(batch, timed),
+            sequences: sequences(runs),
             placement: placement(runs)?,
             percentiles: percentiles(runs),
             lanes_shown: LANES_SHOWN,
@@ -241,8 +248,8 @@ impl GroupView {
         })
     }
 
-    fn result_columns(&self) -> &'static [&'static str] {
-        &RESULTS
+    fn sequence_columns(&self) -> &'static [&'static str] {
+        &GROUP_COLUMNS
     }
 
     fn percentile_columns(&self) -> &'static [&'static str] {
@@ -250,11 +257,27 @@ impl GroupView {
     }
 }
 
-fn result(run: &RunReport, first: &RunReport) -> Vec<String> {
+/// The rows of the table of groups: the run and the number of the group, then its cells.
+fn sequences(runs: &[Labelled<'_>]) -> Vec<Row> {
+    if !have_groups(runs) {
+        return Vec::new();
+    }
+    let of_run = |run: &Labelled<'_>| {
+        let name = |number: usize| {
+            if runs.len() > 1 { format!("{}, group {number}", run.label) } else { format!("group {number}") }
+        };
+        let groups = run.run.summary.sequences.iter().enumerate();
+        groups.map(|(number, group)| (name(number), group_cells(group))).collect::<Vec<_>>()
+    };
+    runs.iter().flat_map(of_run).take(GROUPS_OF_A_PAGE).collect()
+}
+
+fn result(run: &RunReport, first: &RunReport, timed: bool) -> Vec<String> {
     let summary = &run.summary;
     let took = time(summary.simulated_ns);
-    vec![
-        if summary.complete { took } else { format!("{took} for {} tokens, incomplete", summary.steps) },
+    let to_first = |pick: fn(&Distribution) -> f64| summary.ttft_ns.as_ref().map_or_else(dash, |it| time(pick(it)));
+    let mut cells = vec![
+        if summary.complete { took } else { format!("{took} for {}, incomplete", words::steps(summary)) },
         summary.tokens_per_s.map_or_else(dash, rate),
         summary.time_against(&first.summary).map_or_else(dash, |ratio| format!("{ratio:.4}")),
         summary.bound.achieved_over_bound.map_or_else(dash, |ratio| format!("{ratio:.4}")),
@@ -265,7 +288,11 @@ fn result(run: &RunReport, first: &RunReport) -> Vec<String> {
         bytes_in(summary.size_style(), summary.migration.bytes()),
         summary.migration.late_tokens.to_string(),
         summary.peak_bytes.0.first().map_or_else(dash, |(_, peak)| bytes_in(summary.size_style(), *peak)),
-    ]
+    ];
+    if timed {
+        cells.splice(8..8, [to_first(|times| times.p50), to_first(|times| times.p99)]);
+    }
+    cells
 }
 
 /// The bars of each run's layout.

@@ -2,7 +2,7 @@
 //! in the scenario's file only where nothing was changed.
 
 use super::words::named;
-use crate::metrics::RunReport;
+use crate::metrics::{RunReport, Summary};
 use crate::report::labelled::Labelled;
 use crate::workload::TraceConfig;
 
@@ -53,10 +53,34 @@ fn setting(run: &RunReport) -> String {
         1 => String::new(),
         tokens => format!(", in pages of {tokens} tokens"),
     };
-    format!(
-        "decoding {} tokens of {model} after a context of {} on the memory system {memory}, {skipped}{pages}",
-        scenario.decode_tokens, scenario.prefill_tokens
-    )
+    format!("decoding {} on the memory system {memory}, {skipped}{pages}", decoded(&run.summary, model))
+}
+
+/// What is decoded, and after what.
+fn decoded(summary: &Summary, model: &str) -> String {
+    let timed = if summary.scenario.prefill.is_given() { "" } else { ", computed in time" };
+    match summary.sequences.as_slice() {
+        [] => {
+            let scenario = &summary.scenario;
+            format!("{} tokens of {model} after a context of {}", scenario.decode_tokens, scenario.prefill_tokens)
+        }
+        [group] => {
+            let (tokens, prompt) = (group.decode_tokens, group.prefill_tokens);
+            match group.count {
+                1 => format!("{tokens} tokens of {model} after a prompt of {prompt} tokens{timed}"),
+                count => format!(
+                    "{count} sequences of {tokens} tokens of {model}, each after a prompt of {prompt} tokens{timed}"
+                ),
+            }
+        }
+        groups => format!(
+            "{} tokens of {} sequences in {} groups of {model}{}",
+            summary.decoded_tokens(),
+            summary.count_sequences(),
+            groups.len(),
+            if timed.is_empty() { "" } else { ", prompts computed in time" }
+        ),
+    }
 }
 
 fn share(skip: crate::units::Ratio) -> String {

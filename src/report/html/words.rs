@@ -4,9 +4,10 @@
 //! or which run is the fastest; the others give its tail latency, alpha, migration and bottleneck.
 
 use crate::config::Reference;
-use crate::metrics::{Distribution, RunReport, Summary};
+use crate::metrics::{Distribution, RunReport, SequencesSummary, Summary};
 use crate::report::labelled::Labelled;
 use crate::report::numbers::{bytes_in, dash, percent, time};
+use crate::workload::{PrefillConfig, PrefillOrder};
 
 /// The answer of a page, from the figures of its runs: the speed of one run, or which of several
 /// is the fastest and how it differs from the first.
@@ -39,9 +40,7 @@ fn of_one(run: &Labelled<'_>) -> String {
     if let Some(ratio) = summary.bound.achieved_over_charged {
         text += &format!(" It takes {ratio:.3} times the bound that includes the migration which any placement needs.");
     }
-    if let Some(latency) = &summary.token_latency_ns {
-        text += &format!(" Half of the tokens take up to {}, 99 % up to {}.", time(latency.p50), time(latency.p99));
-    }
+    text += &of_tokens(summary);
     if let Some(alpha) = summary.alpha.mean {
         text += &format!(
             " Of the bytes read, {:.1} % come from {}; reading from all tiers at full speed takes {:.1} %.",
@@ -64,28 +63,59 @@ fn of_one(run: &Labelled<'_>) -> String {
     text
 }
 
+/// How long a person waits for tokens: of one sequence a step each, of several TTFT and TPOT.
+fn of_tokens(summary: &Summary) -> String {
+    let mut text = String::new();
+    if let Some(ttft) = &summary.ttft_ns {
+        text += &match summary.count_sequences() {
+            1 => format!(" Its first token comes after {} (TTFT).", time(ttft.p50)),
+            _ => format!(
+                " Half of the sequences have their first token after {} (TTFT), 99 % after {} at most.",
+                time(ttft.p50),
+                time(ttft.p99)
+            ),
+        };
+    }
+    if let Some(tpot) = &summary.tpot() {
+        let (half, most) = (time(tpot.p50), time(tpot.p99));
+        text += &if summary.is_single() {
+            format!(" Half of the tokens take up to {half}, 99 % up to {most}.")
+        } else {
+            format!(" Half of the decoded tokens come within {half} of the one before (TPOT), 99 % within {most}.")
+        };
+    }
+    text
+}
+
 /// How fast one run is, in a sentence.
 fn headline(run: &Labelled<'_>) -> String {
     let summary = &run.run.summary;
     if summary.steps == 0 {
-        return format!("{} did not get to the end of its first token{}.", run.label, why(summary));
+        let first = if summary.is_single() { "token" } else { "step" };
+        return format!("{} did not get to the end of its first {first}{}.", run.label, why(summary));
     }
     let rate = at_rate(summary);
     let mut text = if summary.complete {
-        format!("{} decodes {} tokens in {}{rate}", run.label, summary.steps, time(summary.simulated_ns))
+        format!("{} {} in {}{rate}", run.label, summary.work(), time(summary.simulated_ns))
     } else {
         format!(
-            "{} is incomplete{}. Until then it took {} for {} tokens{rate}",
+            "{} is incomplete{}. Until then it took {} for {}{rate}",
             run.label,
             why(summary),
             time(summary.simulated_ns),
-            summary.steps
+            steps(summary)
         )
     };
     if let Some(ratio) = summary.bound.achieved_over_bound {
         text += &format!(", {ratio:.3} times the least that any placement could take (the bound)");
     }
     format!("{text}{}{}.", waits(summary, ", and it"), page_overhead(summary))
+}
+
+/// How far an incomplete run got: `12 tokens`, which are steps where there are several sequences.
+pub(super) fn steps(summary: &Summary) -> String {
+    let of = if summary.is_single() { "tokens" } else { "steps" };
+    format!("{} {of}", summary.steps)
 }
 
 /// ` (2710 tokens/s)`, with what a warm-up leaves out.
@@ -149,11 +179,12 @@ fn of_several(first: &Labelled<'_>, runs: &[Labelled<'_>]) -> String {
 fn winner<'a>(first: &Labelled<'_>, runs: &'a [Labelled<'a>]) -> (String, Option<&'a Labelled<'a>>) {
     let ended: Vec<&Labelled<'_>> =
         runs.iter().filter(|run| run.run.summary.complete && run.run.summary.steps > 0).collect();
-    let same_length = ended.windows(2).all(|pair| pair[0].run.summary.steps == pair[1].run.summary.steps);
+    let work = |run: &Labelled<'_>| (run.run.summary.steps, run.run.summary.decoded_tokens());
+    let same_length = ended.windows(2).all(|pair| work(pair[0]) == work(pair[1]));
     // Runs of different lengths are compared by the time of a token.
     let cost = |run: &Labelled<'_>| {
         let summary = &run.run.summary;
-        if same_length { summary.simulated_ns } else { summary.simulated_ns / summary.steps as f64 }
+        if same_length { summary.simulated_ns } else { summary.simulated_ns / summary.decoded_tokens().max(1) as f64 }
     };
     let a_token = if same_length { "" } else { " a token" };
     let Some(best) = ended.iter().min_by(|a, b| cost(a).total_cmp(&cost(b))) else {
@@ -190,10 +221,11 @@ fn winner<'a>(first: &Labelled<'_>, runs: &'a [Labelled<'a>]) -> (String, Option
 /// In which figures `run` differs from `first`.
 fn set_apart(run: &Labelled<'_>, first: &Labelled<'_>) -> String {
     let (ours, theirs) = (&run.run.summary, &first.run.summary);
-    let p99 = |summary: &Summary| summary.token_latency_ns.map_or_else(dash, |latency| time(latency.p99));
+    let p99 = |summary: &Summary| summary.tpot().map_or_else(dash, |latency| time(latency.p99));
+    let of_tokens = if ours.is_single() && theirs.is_single() { "token latency" } else { "TPOT" };
     let alpha = |summary: &Summary| summary.alpha.mean.map_or_else(dash, |alpha| format!("{alpha:.3}"));
     let mut text = format!(
-        "Its alpha is {} ({}: {}), its p99 token latency {} ({}); {} moved between steps ({})",
+        "Its alpha is {} ({}: {}), its p99 {of_tokens} {} ({}); {} moved between steps ({})",
         alpha(ours),
         first.label,
         alpha(theirs),
@@ -236,17 +268,51 @@ fn setting(run: &RunReport) -> String {
         .map(|(tier, capacity)| format!("{tier} {}", bytes_in(run.summary.size_style(), *capacity)))
         .collect();
     format!(
-        "scenario {}, model {model} on memory {memory} ({}), {} tokens before the first step, {} to decode{}",
+        "scenario {}, model {model} on memory {memory} ({}), {}{}",
         scenario.name,
         tiers.join(", "),
-        scenario.prefill_tokens,
-        scenario.decode_tokens,
+        lengths(&run.summary),
         match scenario.warmup_steps {
             0 => String::new(),
             steps => format!("; the first {steps} steps are left out of histograms, means and tokens/s"),
         }
     )
 }
+
+/// The sequences and their prompts.
+fn lengths(summary: &Summary) -> String {
+    let scenario = &summary.scenario;
+    let prompts = match scenario.prefill {
+        PrefillConfig::Given => String::new(),
+        PrefillConfig::Timed { chunk_tokens, order } => format!(
+            "; prompts are computed in chunks of up to {chunk_tokens} tokens a step, {}",
+            match order {
+                PrefillOrder::Mixed => "beside the sequences that decode",
+                PrefillOrder::First => "while the sequences that decode wait",
+            }
+        ),
+    };
+    let group = |group: &SequencesSummary| {
+        let start = match group.start_step {
+            0 => String::new(),
+            step => format!(" from step {step} on"),
+        };
+        let each = if group.count == 1 { "sequence with" } else { "sequences, each with" };
+        let (count, prompt, decode) = (group.count, group.prefill_tokens, group.decode_tokens);
+        format!("{count} {each} a prompt of {prompt} tokens and {decode} to decode{start}")
+    };
+    match summary.sequences.as_slice() {
+        [] => format!("{} tokens before the first step, {} to decode", scenario.prefill_tokens, scenario.decode_tokens),
+        groups if groups.len() <= GROUPS_NAMED => groups.iter().map(group).collect::<Vec<_>>().join("; ") + &prompts,
+        groups => {
+            let (count, tokens) = (summary.count_sequences(), summary.decoded_tokens());
+            format!("{count} sequences in {} groups with {tokens} tokens to decode{prompts}", groups.len())
+        }
+    }
+}
+
+/// The most groups of sequences that a sentence lists.
+const GROUPS_NAMED: usize = 4;
 
 pub(super) fn named<'a, T>(reference: &'a Reference<T>, name: impl Fn(&'a T) -> &'a str) -> &'a str {
     match reference {
@@ -260,7 +326,7 @@ pub(super) fn fastest_tier(run: &RunReport) -> &str {
 }
 
 pub(super) fn quantile(summary: &Summary, pick: fn(&Distribution) -> f64) -> String {
-    summary.token_latency_ns.as_ref().map_or_else(dash, |latency| time(pick(latency)))
+    summary.tpot().as_ref().map_or_else(dash, |latency| time(pick(latency)))
 }
 
 #[cfg(test)]
