@@ -7,7 +7,7 @@ use crate::simulation::idealization::Ideal;
 use crate::simulation::moves::{self, Way};
 use crate::simulation::probe::Probe;
 use crate::strategy::{MigrationView, MoveBatch, MovePlan, MoveRoute, Skips};
-use crate::units::RegionId;
+use crate::units::{RegionId, Step};
 use crate::workload::{Stage, Workload};
 
 impl<P: Probe, W: Workload> Run<'_, P, W> {
@@ -39,6 +39,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         let mut plan = std::mem::replace(&mut self.scratch.plan, MovePlan::new(0));
         plan.reset(pages.page_bytes, &residency.ledger, allowed);
         let view = MigrationView {
+            step: self.completed.map_or(Step::default(), Step::next),
             region,
             pages: self.page_size.pages(pages.tokens),
             first: pages.live(self.page_size).start,

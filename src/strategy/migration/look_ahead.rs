@@ -32,7 +32,11 @@ impl Migration for LookAhead {
         let last = TierId::new(tiers - 1);
         if tiers > 2 {
             let range = view.at[TierId::HBM].words().len() * WORD_BITS;
-            self.moved.get_or_insert_with(|| TokenSet::new(range)).clear();
+            // Sequences differ in length: the set is as long as the longest so far.
+            match &mut self.moved {
+                Some(moved) if moved.range() >= range => moved.clear(),
+                moved => *moved = Some(TokenSet::new(range)),
+            }
         }
         for tier in (0..last.index()).map(TierId::new).filter(|_| next.count > 0) {
             let skips = self.candidates(view, skipped, tier, false);

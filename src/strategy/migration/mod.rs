@@ -27,7 +27,7 @@ pub use plan::{MovePlan, MoveRoute};
 use crate::memory::{MemorySystem, PerTier, TierId};
 use crate::strategy::knowledge::{Future, Knows, Skips};
 use crate::strategy::registry::registry;
-use crate::units::{Bytes, PageSize, Ratio, RegionId, SimTime};
+use crate::units::{Bytes, PageSize, Ratio, RegionId, SimTime, Step};
 use crate::workload::{Shape, Skipped, TokenSet};
 use history::History;
 use std::num::NonZeroU32;
@@ -70,6 +70,8 @@ const fn nonzero(number: u32) -> NonZeroU32 {
 /// What a migration sees of one KV region when the last stage that uses it in step k has ended.
 #[derive(Clone, Copy)]
 pub struct MigrationView<'a, K = Future> {
+    /// The present step k of the run.
+    pub step: Step,
     /// Which region: the KV of one sequence in one layer.
     pub region: RegionId,
     /// How many pages hold its KV, that of the token just written included: what step k+1 finds.
@@ -144,6 +146,7 @@ impl<'a> MigrationView<'a, Future> {
     /// The view of one who knows no more than `K`, and of the future no more than `ahead` steps.
     fn restricted<K: Knows>(&self, ahead: usize) -> MigrationView<'a, K> {
         MigrationView {
+            step: self.step,
             region: self.region,
             pages: self.pages,
             first: self.first,

@@ -90,3 +90,20 @@ fn compute_is_that_of_all_sequences() {
     assert_eq!(watch.latencies(), [of_step(0), of_step(1)]);
     assert!(watch.steps.iter().all(|step| step.bound == step.latency));
 }
+
+/// Sets that a strategy keeps are as long as the longest sequence.
+#[test]
+fn any_strategy_moves_the_pages_of_short_and_of_long_sequences() {
+    let mut config = decoding(20_000, &[(10, 8, 0), (400, 12, 0), (900, 5, 2)]);
+    let memory = crate::common::runs::memory(&mut config);
+    let between = tiersim::memory::TierConfig::new("between", Bytes::new(5000), crate::common::runs::bandwidth(400));
+    memory.tiers.insert(1, between);
+    config.trace = crate::common::runs::skipping(400, 300, 1);
+    for migration in tiersim::strategy::MigrationKind::ALL {
+        config.strategy.migration = *migration;
+        for hbm in [2000, 4000, 9000] {
+            crate::common::runs::memory(&mut config).tiers[0].capacity = Bytes::new(hbm);
+            watch(&config);
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use super::order::{Order, used};
 use super::{below, tokens};
+use crate::memory::TierId;
 use crate::strategy::knowledge::Future;
 use crate::strategy::migration::MigrationView;
 use crate::units::RegionId;
@@ -124,9 +125,12 @@ impl Order for Belady {
 
     /// The next read of a token may be in the present step, which the layer has yet to compute.
     fn begin(&mut self, view: &MigrationView<'_, Future>, region: RegionId, worth: &mut [u32]) {
+        let at = view.regions.region(region).at;
+        let stored = |index: usize| at.values().fold(0, |all, pages| all | pages.words()[index]);
+        let words = at[TierId::HBM].words().len();
         self.pending.clear();
-        self.pending.extend((0..view.pages.div_ceil(WORD_BITS)).map(|index| (index, below(view.pages, index))));
-        self.find(view, (region, 0), 0, worth);
+        self.pending.extend((0..words).map(|index| (index, stored(index))).filter(|(_, word)| *word != 0));
+        self.find(view, (region, view.step.index() as u32), 0, worth);
     }
 
     /// A token's next read is looked for when it has been used, step by step until it is found:

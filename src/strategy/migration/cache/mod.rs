@@ -106,10 +106,11 @@ pub struct Cache<O> {
 pub(super) struct OfRegion {
     /// By page, as [`Order`] defines it.
     worth: Vec<u32>,
-    /// Decisions so far.
-    steps: u32,
-    /// How many pages had KV after the last decision.
-    pages: usize,
+    /// How many pages had KV after the last decision; none before the first.
+    pages: Option<usize>,
+    /// Whether its order knows of its pages: what had none when the first region decided, or was
+    /// freed since, begins with its own first decision.
+    has_begun: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -136,11 +137,14 @@ impl<O: Order> Cache<O> {
 
     /// What is known before the first decision.
     fn begin(&mut self, view: &MigrationView<'_, O::Knows>) {
-        let range = view.in_flight.words().len() * WORD_BITS;
         for region in RegionId::all(view.regions.count()) {
-            let mut worth = vec![self.order.initial(); range];
-            self.order.begin(view, region, &mut worth);
-            self.regions.push(OfRegion { worth, steps: 0, pages: view.pages.saturating_sub(1) });
+            let kv = view.regions.region(region);
+            let mut worth = vec![self.order.initial(); kv.in_flight.words().len() * WORD_BITS];
+            let has_begun = kv.count.values().any(|count| *count > 0);
+            if has_begun {
+                self.order.begin(view, region, &mut worth);
+            }
+            self.regions.push(OfRegion { worth, pages: None, has_begun });
             self.victims.outdated(region);
         }
     }
@@ -151,11 +155,12 @@ impl<O: Order> Cache<O> {
             self.begin(view);
         }
         let region = &mut self.regions[view.region];
-        region.steps += 1;
-        // What was assumed of a region before its first decision may be too much: it may have been
-        // freed since.
-        region.pages = region.pages.min(view.pages);
-        self.order.note(view, &mut region.worth, region.steps, region.pages);
+        if !std::mem::replace(&mut region.has_begun, true) {
+            self.order.begin(view, view.region, &mut region.worth);
+        }
+        // Before its first decision it had all that it has now but the page that was just written.
+        let known = *region.pages.get_or_insert(view.pages.saturating_sub(1));
+        self.order.note(view, &mut region.worth, view.step.index() as u32 + 1, known);
         self.victims.outdated(view.region);
     }
 
@@ -164,7 +169,7 @@ impl<O: Order> Cache<O> {
         let regions = self.regions.len();
         let region = &mut self.regions[view.region];
         // The page written in this step was not read: its write to HBM would be a second one.
-        let known = std::mem::replace(&mut region.pages, view.pages);
+        let known = region.pages.replace(view.pages).unwrap_or(0);
         let present = view.skipped().pages.words();
         let order = &self.order;
         self.misses.clear();
@@ -224,7 +229,7 @@ impl<O: Order> Migration for Cache<O> {
         if self.regions.get(region).is_some() {
             let known = &mut self.regions[region];
             known.worth.fill(self.order.initial());
-            known.pages = 0;
+            (known.pages, known.has_begun) = (None, false);
             self.victims.outdated(region);
         }
     }

@@ -24,11 +24,10 @@ pub trait Order {
         0
     }
 
-    /// Finds the worth of the tokens of `layer`, which has decided nothing yet, in the run's first
-    /// step.
+    /// Finds the worth of the tokens of a region that has decided nothing yet.
     fn begin(&mut self, _view: &MigrationView<'_, Self::Knows>, _region: RegionId, _worth: &mut [u32]) {}
 
-    /// Takes note of the present step, the layer's `step`th from 1 on. Tokens from `known` on were
+    /// Takes note of the present step, the run's `step`th from 1 on. Tokens from `known` on were
     /// written in it.
     fn note(&mut self, view: &MigrationView<'_, Self::Knows>, worth: &mut [u32], step: u32, known: usize);
 
