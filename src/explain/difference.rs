@@ -68,6 +68,7 @@ pub fn because((first_name, first): (&str, &Explanation), (name, run): (&str, &E
     let parts = difference(first, run);
     let whole: f64 = parts.iter().map(|part| part.difference_ps).sum();
     let same_length = first.steps == run.steps;
+    let each = if [first, run].iter().all(|it| it.unit() == "token") { " a token" } else { " a step" };
     let took = if same_length { first.achieved_ps as f64 } else { first.achieved_ps as f64 / first.steps as f64 };
     if whole.abs() < 5e-4 * took {
         return None;
@@ -75,7 +76,7 @@ pub fn because((first_name, first): (&str, &Explanation), (name, run): (&str, &E
     let mut named: Vec<&Part> = parts.iter().filter(|part| part.share.abs() >= WORTH_SAYING).collect();
     named.sort_by(|a, b| b.share.abs().total_cmp(&a.share.abs()));
     named.truncate(MOST_NAMED);
-    let (word, a_token) = (if whole > 0.0 { "more" } else { "less" }, if same_length { "" } else { " a token" });
+    let (word, a_token) = (if whole > 0.0 { "more" } else { "less" }, if same_length { "" } else { each });
     let said: Vec<String> = named
         .iter()
         .map(|part| {

@@ -184,6 +184,22 @@ impl Explanation {
     pub fn label(&self) -> String {
         self.scenario.strategy.knowledge().label(&self.strategy)
     }
+
+    /// What a step is: `token`; `step` where it decodes one of each of several sequences, or
+    /// computes prompts.
+    #[must_use]
+    pub fn unit(&self) -> &'static str {
+        if self.sequences() == 1 && self.scenario.prefill.is_given() { "token" } else { "step" }
+    }
+
+    /// How many sequences are decoded.
+    #[must_use]
+    pub fn sequences(&self) -> u64 {
+        match self.scenario.sequences.as_slice() {
+            [] => u64::from(self.scenario.batch),
+            groups => groups.iter().map(|group| u64::from(group.count)).sum(),
+        }
+    }
 }
 
 impl Ladder {

@@ -132,7 +132,14 @@ fn of_the_runtime(explanation: &Explanation) -> Option<String> {
 
 fn whole(explanation: &Explanation) -> String {
     let achieved = SimTime::from_ps(explanation.achieved_ps).rounded();
-    let of_run = format!("{} decodes {} tokens in {achieved}", explanation.label(), explanation.steps);
+    let steps = explanation.steps;
+    let ran = match (explanation.unit(), explanation.sequences()) {
+        ("token", _) => format!("decodes {steps} tokens"),
+        (_, 1) => format!("runs {steps} steps, those of its prompt included,"),
+        (_, count) if explanation.scenario.prefill.is_given() => format!("runs {steps} steps of {count} sequences"),
+        (_, count) => format!("runs {steps} steps of {count} sequences, those of their prompts included,"),
+    };
+    let of_run = format!("{} {ran} in {achieved}", explanation.label());
     match explanation.achieved_over_bound {
         Some(ratio) if !is_at_the_bound(explanation) => {
             format!("{of_run}, {ratio:.4} times the bound: the loss is {}.", time(explanation.loss_ps))

@@ -68,6 +68,12 @@ impl RunReport {
         Identity::of(&self.summary.scenario, self.written.as_deref())
     }
 
+    /// TPOT over all sequences; of one sequence whose prompt is given the latency of a step.
+    #[must_use]
+    pub fn tpot(&self) -> &Timings {
+        if self.summary.is_single() { &self.histograms.token_latency } else { &self.histograms.tokens.tpot }
+    }
+
     /// Adds the bound that pays for what must move, if `scenario` asks for it.
     ///
     /// # Errors

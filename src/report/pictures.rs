@@ -5,6 +5,7 @@ use super::artifact::{Artifact, ReportError};
 use super::chart::{Chart, Line, Panel, Stroke, colour};
 use super::exporter::Exporter;
 use super::labelled::Labelled;
+use super::named::Named;
 use super::percentiles::{Percentiles, drawn};
 use super::placement::TIER_COLOURS;
 use super::scale::{Cut, cut};
@@ -13,13 +14,15 @@ use crate::units::SimTime;
 
 /// The names of the pictures in every run's folder, without their endings.
 pub(super) const PICTURES: [&str; 4] = ["alpha", "token_latency", "latency_cdf", "mem_usage"];
+/// Those of a run that decodes several sequences, or whose prompts take time.
+const OF_BATCH: [&str; 4] = ["batch", "prompts", "tpot_cdf", "ttft_cdf"];
 
 /// The pictures in every run's folder.
 pub(super) struct RunPictures;
 
 impl Exporter for RunPictures {
     fn names(&self) -> Vec<String> {
-        PICTURES.iter().flat_map(|name| [format!("{name}.svg"), format!("{name}.png")]).collect()
+        PICTURES.iter().chain(&OF_BATCH).flat_map(|name| [format!("{name}.svg"), format!("{name}.png")]).collect()
     }
 
     fn export(&self, run: &RunReport) -> Result<Vec<Artifact>, ReportError> {
@@ -30,22 +33,140 @@ impl Exporter for RunPictures {
         let labelled = [Labelled { label: name, run }];
         let [of_alpha, of_latency, of_cdf, of_memory] = PICTURES;
         let panels = [MemoryPanel { title: name, runs: vec![labelled[0]] }];
+        let unit = unit(&labelled);
         let ((alpha, latency), (cdf, memory)) = rayon::join(
             || {
                 rayon::join(
                     || alpha(of_alpha, &format!("Alpha: {name}"), &labelled),
-                    || token_latency(of_latency, &format!("Token latency: {name}"), &labelled),
+                    || token_latency(of_latency, &format!("{unit} latency: {name}"), &labelled),
                 )
             },
             || {
                 rayon::join(
-                    || latency_cdf(of_cdf, &format!("Token latency CDF: {name}"), &labelled),
+                    || latency_cdf(of_cdf, &format!("{unit} latency CDF: {name}"), &labelled),
                     || memory_in_use(of_memory, "Memory in use", &panels),
                 )
             },
         );
-        Ok([alpha?, latency?, cdf?, memory?].into_iter().flatten().collect())
+        let mut files: Vec<Artifact> = [alpha?, latency?, cdf?, memory?].into_iter().flatten().collect();
+        files.extend(of_batch(&format!(": {name}"), &labelled)?);
+        Ok(files)
     }
+}
+
+/// What a step is in the words of a picture: `Token`, or `Step` where any of `runs` decodes several
+/// sequences or computes prompts.
+#[must_use]
+pub fn unit(runs: &[Labelled<'_>]) -> &'static str {
+    if runs.iter().all(|run| run.run.summary.is_single()) { "Token" } else { "Step" }
+}
+
+/// The pictures of runs that decode several sequences, or whose prompts take time: the number of
+/// sequences and the prompt tokens by step, and the distributions of TPOT and TTFT. None of other
+/// runs. `of` follows the titles.
+///
+/// # Errors
+/// [`ReportError`] if a picture cannot be drawn.
+pub fn of_batch(of: &str, runs: &[Labelled<'_>]) -> Result<Vec<Artifact>, ReportError> {
+    let Some(first) = runs.iter().find(|run| !run.run.summary.is_single()) else { return Ok(Vec::new()) };
+    let [batch, prompts, tpot, ttft] = OF_BATCH;
+    let over_steps = |value: fn(&crate::metrics::Step<'_>) -> usize| {
+        let lines = coloured(runs).map(|(run, colour)| Line {
+            label: run.label.to_owned(),
+            colour,
+            stroke: Stroke::Solid,
+            points: run.run.series.steps().map(|step| (step.step as f64, value(&step) as f64)).collect(),
+        });
+        lines.collect::<Vec<Line>>()
+    };
+    let mut lines = over_steps(|step| step.sequences);
+    // The schedule follows from the sequences alone, so runs of one scenario share it.
+    let same = |lines: &[Line]| lines.windows(2).all(|pair| pair[0].points == pair[1].points);
+    let decoding = over_steps(|step| step.decoding);
+    if same(&lines) && same(&decoding) {
+        lines.truncate(1);
+        lines.extend(decoding.into_iter().take(1));
+        for (line, (label, colour)) in
+            lines.iter_mut().zip([("begun and not ended", colour::VERMILLION), ("decoding", colour::BLUE)])
+        {
+            (line.label, line.colour) = (label.to_owned(), colour);
+        }
+    }
+    let panel = |title: &str, y_label: &str, lines| Panel {
+        title: format!("{title}{of}"),
+        x_label: "step".to_owned(),
+        y_label: y_label.to_owned(),
+        lines,
+        ..Panel::default()
+    };
+    let mut files: Vec<Artifact> = single(batch, panel("Sequences that share a step", "sequences", lines))?.into();
+    let mut lines = over_steps(|step| step.prompt_tokens);
+    if lines.iter().any(|line| line.points.iter().any(|(_, tokens)| *tokens > 0.0)) {
+        if same(&lines) {
+            lines.truncate(1);
+            lines[0].label = String::new();
+        }
+        files.extend(single(prompts, panel("Prompt tokens by step", "prompt tokens in the step", lines))?);
+    }
+    for (name, what, pick) in [
+        (tpot, "TPOT", (|run| run.tpot()) as fn(&RunReport) -> &Timings),
+        (ttft, "TTFT", |run| &run.histograms.tokens.ttft),
+    ] {
+        if pick(first.run).count() > 0 {
+            files.extend(distribution(name, &format!("{what} CDF{of}"), what, runs, pick)?);
+        }
+    }
+    Ok(files)
+}
+
+/// The cumulative distribution of a time of tokens.
+fn distribution(
+    name: &str,
+    title: &str,
+    what: &str,
+    runs: &[Labelled<'_>],
+    pick: fn(&RunReport) -> &Timings,
+) -> Result<[Artifact; 2], ReportError> {
+    let lines = coloured(runs).map(|(run, colour)| Line {
+        label: run.label.to_owned(),
+        colour,
+        stroke: Stroke::Solid,
+        points: cumulative(pick(run.run)),
+    });
+    let of = if what == "TTFT" { "sequences" } else { "tokens" };
+    let panel = Panel {
+        title: title.to_owned(),
+        x_label: format!("{what} (ms)"),
+        y_label: format!("share of {of}"),
+        lines: lines.filter(|line| !line.points.is_empty()).collect(),
+        y_to: Some(1.0),
+        ..Panel::default()
+    };
+    single(name, panel)
+}
+
+/// Throughput against latency: each run's tokens/s over its median TPOT, where any decodes several
+/// sequences.
+///
+/// # Errors
+/// [`ReportError`] if the picture cannot be drawn.
+pub fn throughput(name: &str, runs: &[Labelled<'_>]) -> Result<Vec<Artifact>, ReportError> {
+    let place = |run: &Labelled<'_>| {
+        let summary = &run.run.summary;
+        Some((run.label.to_owned(), milliseconds(summary.tpot()?.p50), summary.tokens_per_s?))
+    };
+    let points: Vec<(String, f64, f64)> = runs.iter().filter_map(place).collect();
+    if points.len() < 2 || runs.iter().all(|run| run.run.summary.is_single()) {
+        return Ok(Vec::new());
+    }
+    let picture = Named {
+        name: name.to_owned(),
+        title: "Throughput against latency: up and to the left is better".to_owned(),
+        x_label: "TPOT p50 (ms)".to_owned(),
+        y_label: "tokens/s".to_owned(),
+        points,
+    };
+    Ok(picture.artifacts()?.into())
 }
 
 /// HBM's share of the bytes read, over the tokens, with the best ratio.
@@ -74,7 +195,7 @@ pub fn alpha(name: &str, title: &str, runs: &[Labelled<'_>]) -> Result<[Artifact
         }
     });
     lines.extend(ratios);
-    single(name, Panel { y_to: Some(1.02), ..over_tokens(title, "alpha (HBM's share of bytes read)", lines) })
+    single(name, Panel { y_to: Some(1.02), ..over_tokens(runs, title, "alpha (HBM's share of bytes read)", lines) })
 }
 
 /// Token latency over the tokens, with the bound.
@@ -103,7 +224,7 @@ pub fn token_latency(name: &str, title: &str, runs: &[Labelled<'_>]) -> Result<[
                 .collect(),
         });
     }
-    let panel = over_tokens(title, "token latency (ms)", lines);
+    let panel = over_tokens(runs, title, &format!("{} latency (ms)", unit(runs).to_lowercase()), lines);
     let Some(cut) = latency_cut(runs) else { return single(name, panel) };
     single(name, Panel { y_to: Some(cut.end), note: beyond(&cut, runs), ..panel })
 }
@@ -123,8 +244,8 @@ pub fn latency_cdf(name: &str, title: &str, runs: &[Labelled<'_>]) -> Result<[Ar
         .collect();
     let panel = Panel {
         title: title.to_owned(),
-        x_label: "token latency (ms)".to_owned(),
-        y_label: "share of tokens".to_owned(),
+        x_label: format!("{} latency (ms)", unit(runs).to_lowercase()),
+        y_label: format!("share of {}s", unit(runs).to_lowercase()),
         lines,
         y_to: Some(1.0),
         ..Panel::default()
@@ -133,14 +254,14 @@ pub fn latency_cdf(name: &str, title: &str, runs: &[Labelled<'_>]) -> Result<[Ar
     single(name, Panel { x_to: Some(cut.end), note: beyond(&cut, runs), ..panel })
 }
 
-/// The token latency that a share of all tokens does not exceed, over the share.
+/// The token latency that a share of all tokens does not exceed, over the share; TPOT where runs
+/// decode several sequences.
 ///
 /// # Errors
 /// [`ReportError`] if the picture cannot be drawn.
 pub fn latency_percentiles(name: &str, title: &str, runs: &[Labelled<'_>]) -> Result<Vec<Artifact>, ReportError> {
-    let lines: Vec<Percentiles<'_>> = coloured(runs)
-        .map(|(run, colour)| Percentiles { label: run.label, colour, timings: &run.run.histograms.token_latency })
-        .collect();
+    let lines: Vec<Percentiles<'_>> =
+        coloured(runs).map(|(run, colour)| Percentiles { label: run.label, colour, timings: run.run.tpot() }).collect();
     drawn(name, title, &lines)
 }
 
@@ -160,6 +281,7 @@ pub fn memory_in_use(name: &str, title: &str, panels: &[MemoryPanel<'_>]) -> Res
     const GIB: f64 = (1u64 << 30) as f64;
     let mut most: f64 = 0.0;
     let mut drawn = Vec::new();
+    let x_label = counted(panels.iter().flat_map(|panel| &panel.runs));
     for panel in panels {
         let mut lines = Vec::new();
         for (index, labelled) in panel.runs.iter().enumerate() {
@@ -196,7 +318,7 @@ pub fn memory_in_use(name: &str, title: &str, panels: &[MemoryPanel<'_>]) -> Res
         .into_iter()
         .map(|(title, lines)| Panel {
             title,
-            x_label: "decoded tokens".to_owned(),
+            x_label: x_label.clone(),
             y_label: "in use (GiB)".to_owned(),
             lines,
             y_to: Some(most * 1.05),
@@ -206,10 +328,15 @@ pub fn memory_in_use(name: &str, title: &str, panels: &[MemoryPanel<'_>]) -> Res
     Chart { name: name.to_owned(), title: title.to_owned(), panels }.artifacts()
 }
 
-fn over_tokens(title: &str, y_label: &str, lines: Vec<Line>) -> Panel {
+/// The label of an axis of steps.
+fn counted<'a>(mut runs: impl Iterator<Item = &'a Labelled<'a>>) -> String {
+    if runs.all(|run| run.run.summary.is_single()) { "decoded tokens" } else { "step" }.to_owned()
+}
+
+fn over_tokens(runs: &[Labelled<'_>], title: &str, y_label: &str, lines: Vec<Line>) -> Panel {
     Panel {
         title: title.to_owned(),
-        x_label: "decoded tokens".to_owned(),
+        x_label: counted(runs.iter()),
         y_label: y_label.to_owned(),
         lines,
         ..Panel::default()
@@ -229,7 +356,10 @@ fn latency_cut(runs: &[Labelled<'_>]) -> Option<Cut> {
 
 /// The note of a picture on latencies beyond its scale.
 fn beyond(cut: &Cut, runs: &[Labelled<'_>]) -> String {
-    cut.note(&format!("token {} of {}", cut.x, runs[cut.line].label), &SimTime::from_ns(cut.y * 1e6).rounded())
+    cut.note(
+        &format!("{} {} of {}", unit(runs).to_lowercase(), cut.x, runs[cut.line].label),
+        &SimTime::from_ns(cut.y * 1e6).rounded(),
+    )
 }
 
 fn single(name: &str, panel: Panel) -> Result<[Artifact; 2], ReportError> {

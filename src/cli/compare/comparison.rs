@@ -7,7 +7,9 @@ use crate::explain::{Explanation, Ladder, Part, because, difference};
 use crate::metrics::figure_unit;
 use crate::report::Labelled;
 use crate::report::html;
-use crate::report::pictures::{MemoryPanel, alpha, latency_cdf, latency_percentiles, memory_in_use, token_latency};
+use crate::report::pictures::{
+    MemoryPanel, alpha, latency_cdf, latency_percentiles, memory_in_use, of_batch, throughput, token_latency, unit,
+};
 use crate::report::{self, Artifact, Column, Table};
 use crate::results::{
     Condition, Difference, FigureOfRuns, FinishedRun, Holds, differences, figures, named_parts, sentences,
@@ -186,12 +188,16 @@ impl Comparison {
         }
         let mut files = Vec::new();
         files.extend(alpha("alpha", "Alpha", &runs)?);
-        files.extend(token_latency("token_latency", "Token latency", &runs)?);
-        files.extend(latency_cdf("latency_cdf", "Token latency CDF", &runs)?);
+        let unit = unit(&runs);
+        files.extend(token_latency("token_latency", &format!("{unit} latency"), &runs)?);
+        files.extend(latency_cdf("latency_cdf", &format!("{unit} latency CDF"), &runs)?);
         let panels: Vec<MemoryPanel<'_>> =
             runs.iter().map(|run| MemoryPanel { title: run.label, runs: vec![*run] }).collect();
         files.extend(memory_in_use("mem_usage", "Memory in use", &panels)?);
-        files.extend(latency_percentiles("percentiles", "Token latency percentiles", &runs)?);
+        let latency = if unit == "Token" { "Token latency percentiles" } else { "TPOT percentiles" };
+        files.extend(latency_percentiles("percentiles", latency, &runs)?);
+        files.extend(of_batch("", &runs)?);
+        files.extend(throughput("throughput", &runs)?);
         let title = short.join(" and ");
         let (first, others) = (&self.labels[0], self.labels[1..].join(" or "));
         let question = format!("What changes from {first} to {others}, and why?");

@@ -224,9 +224,9 @@ impl<'a> OverTokens<'a> {
         let coloured = self.causes.iter().zip(&self.colours).zip(parts);
         Shares {
             name: "explain_waits".to_owned(),
-            title: format!("What each token waits for: {}", explanation.label()),
-            x_label: "decoded tokens".to_owned(),
-            y_label: "share of the token's time (%)".to_owned(),
+            title: format!("What each {} waits for: {}", explanation.unit(), explanation.label()),
+            x_label: if explanation.unit() == "token" { "decoded tokens" } else { "step" }.to_owned(),
+            y_label: format!("share of the {}'s time (%)", explanation.unit()),
             x,
             parts: coloured.map(|((cause, colour), part)| ((*cause).to_owned(), *colour, part)).collect(),
         }

@@ -7,7 +7,7 @@ use askama::Template;
 use base64::Engine;
 
 /// Heading, note, columns, rows, picture in base64, and its description.
-type Section = (&'static str, &'static str, &'static [&'static str], Vec<Vec<String>>, String, &'static str);
+type Section = (&'static str, &'static str, &'static [&'static str], Vec<Vec<String>>, String, String);
 
 #[derive(Template)]
 #[template(path = "explain.html", config = "src/report/html/askama.toml")]
@@ -15,6 +15,8 @@ struct ExplanationView<'a> {
     title: String,
     question: String,
     beside_run: bool,
+    /// What a step is.
+    unit: &'static str,
     style: &'static str,
     sentences: &'a [String],
     sections: Vec<Section>,
@@ -32,6 +34,8 @@ pub(super) fn explanation_page(
     beside_run: bool,
 ) -> Result<Artifact, ReportError> {
     let [ladder, waits] = pictures.map(|picture| base64::engine::general_purpose::STANDARD.encode(&picture.bytes));
+    let unit = explanation.unit();
+    let described = format!("The share of each {unit}'s time that was spent waiting for each cause, over the {unit}s");
     let sections = vec![
         (
             "From the bound to the run",
@@ -40,7 +44,7 @@ pub(super) fn explanation_page(
             &LADDER[..],
             ladder_rows(explanation),
             ladder,
-            "From the bound to the run, a bar a cost, as in the table",
+            "From the bound to the run, a bar a cost, as in the table".to_owned(),
         ),
         (
             "Bottlenecks",
@@ -49,7 +53,7 @@ pub(super) fn explanation_page(
             &WAITS[..],
             wait_rows(explanation),
             waits,
-            "The share of each token's time that was spent waiting for each cause, over the tokens",
+            described,
         ),
     ];
     let names: Vec<&str> = explanation.without_effect.iter().map(|name| label(name)).collect();
@@ -57,6 +61,7 @@ pub(super) fn explanation_page(
         title: format!("{}: {}", Identity::of(&explanation.scenario, None).title(), explanation.label()),
         question: format!("Why does {} take as long as it does?", explanation.label()),
         beside_run,
+        unit,
         style: STYLE,
         sentences: &explanation.sentences,
         sections,

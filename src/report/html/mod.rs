@@ -37,7 +37,7 @@ const NAME: &str = "report.html";
 pub(super) const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 /// The hash of [`SCRIPT`], the only script that a page's content security policy allows.
-const SCRIPT_HASH: &str = "sha256-QZbfx/KWBaSwAZ1amjXrkuNoFk6yov1lCnhgcbLQgKA=";
+const SCRIPT_HASH: &str = "sha256-R4Mxcf07LkQP7MjBe2cQWfgnI5vy1SMdMkpZTxGD074=";
 
 /// The content of a page.
 pub struct Page<'a> {
@@ -307,13 +307,15 @@ fn percentiles(runs: &[Labelled<'_>]) -> Vec<(String, Vec<Row>)> {
     for run in runs {
         for (name, timings) in run.run.histograms.named() {
             let row = (run.label.to_owned(), figures(timings));
-            let name = plots::spoken(&name);
+            let name = plots::spoken(&name, runs);
             match rows.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, rows)) => rows.push(row),
                 None => rows.push((name, vec![row])),
             }
         }
     }
+    // What a person waits for comes first.
+    rows.sort_by_key(|(name, _)| !["TPOT", "TTFT"].contains(&name.as_str()));
     rows
 }
 

@@ -151,6 +151,8 @@
     this.steps = spec.id === "cdf";
     this.cloud = spec.lines.some((line) => line.names);
     this.tokens = !this.steps && !this.cloud && !spec.snap;
+    // What x counts: tokens, or steps.
+    this.unit = spec.x === "step" ? "step" : "token";
     // Along the x axis, and back from there.
     [this.along, this.back] = spec.log ? [Math.log10, power] : [same, same];
     if (!this.view.hidden) this.hidden.clear();
@@ -195,7 +197,7 @@
       if (this.cloud && !line.names) continue;
       for (let i = 0; 2 * i < line.points.length; i++) {
         const [x, y] = [line.points[2 * i], line.points[2 * i + 1]];
-        stops.set(this.cloud ? i : x, { x, y, name: line.names && line.names[i], line });
+        stops.set(this.cloud ? stops.size : x, { x, y, name: line.names && line.names[i], line });
       }
     }
     return Array.from(stops.values()).sort((a, b) => a.x - b.x || a.y - b.y);
@@ -414,7 +416,7 @@
     if (stop) at = stop.x;
     this.at = at;
     this.held = stop;
-    const head = this.cloud ? stop.name : this.tokens ? "token " + at.toLocaleString("en-US") : this.spec.x + ": " + figure(at);
+    const head = this.cloud ? stop.name : this.tokens ? this.unit + " " + at.toLocaleString("en-US") : this.spec.x + ": " + figure(at);
     const rows = [], words = [];
     const line = (label, value, mark) => {
       rows.push(html("div", {}, ...(mark ? [swatch(mark)] : []), label + ": " + value));
@@ -430,7 +432,7 @@
       const found = reading(one, at, this.steps);
       if (!found || (this.stops && found.x !== at)) continue;
       const value = (this.steps ? figure(100 * found.y) + " %" : figure(found.y)) +
-        (found.x !== at ? " (at token " + found.x.toLocaleString("en-US") + ")" : "");
+        (found.x !== at ? " (at " + this.unit + " " + found.x.toLocaleString("en-US") + ")" : "");
       line(one.label, value, one);
       if (found.x >= from && found.x <= to) {
         const height = clamp(this.y(this.height(found.y)), this.box.top, this.box.bottom);
@@ -549,14 +551,17 @@
     const prefix = "g" + index + "-";
     const steps = { prefix, range: null, plots: [] };
     if (group.shared) share(group, steps);
-    const made = group.plots.map((spec) => new Plot(spec, steps, null));
+    const points = (spec) => spec.lines.some((line) => line.names);
+    const alone = () => ({ prefix, range: null, plots: [] });
+    const made = group.plots.map((spec) => new Plot(spec, points(spec) ? alone() : steps, null));
+    const counted = made.length && made[0].unit === "step" ? "steps" : "tokens";
     if (group.distributions.length) {
       const first = Object.assign({}, group.distributions[0]);
-      const cdf = new Plot(first, { prefix, range: null, plots: [] }, group.distributions);
+      const cdf = new Plot(first, alone(), group.distributions);
       cdf.element.querySelector("figcaption").textContent = "Latency and queueing: cumulative distribution";
       made.push(cdf);
     }
-    const together = group.distributions.length ? "; plots over tokens zoom together" : made.length > 1 ? "; all plots here zoom together" : "";
+    const together = group.distributions.length ? "; plots over " + counted + " zoom together" : made.length > 1 ? "; all plots here zoom together" : "";
     const hint = "Drag over a plot to zoom, double-click to show all again" + together + ". A click on a line’s name hides it.";
     if (made.length) place.before(html("p", { class: "note hint" }, hint));
     if (group.shared) place.before(steps.legend);

@@ -137,7 +137,11 @@ pub(super) fn plots(title: &str, runs: &[Labelled<'_>], most: usize) -> Plots {
         return plots;
     }
     // Time first: it is the subject of the page.
-    plots.plots.extend([over.latency(), over.memory(), over.alpha()]);
+    plots.plots.push(over.latency());
+    plots.plots.extend(throughput(runs, &over.colours));
+    plots.plots.extend(over.sequences());
+    plots.plots.extend(over.prompts());
+    plots.plots.extend([over.memory(), over.alpha()]);
     for (plot, nothing) in [
         (over.migrated(), "Nothing moved between steps."),
         (over.late(), "No token was read before its move had ended."),
@@ -156,12 +160,15 @@ struct OverTokens<'a> {
     colours: Vec<(usize, usize)>,
     most: usize,
     steps: usize,
+    /// `token`; or `step` where any run decodes several sequences.
+    unit: &'static str,
 }
 
 impl<'a> OverTokens<'a> {
     fn new(runs: &'a [Labelled<'a>], most: usize) -> Self {
         let steps = runs.iter().map(|run| run.run.series.len()).max().unwrap_or(0);
-        Self { runs, colours: coloured(runs), most, steps }
+        let batch = runs.iter().any(|run| !run.run.summary.is_single());
+        Self { runs, colours: coloured(runs), most, steps, unit: if batch { "step" } else { "token" } }
     }
 
     fn end(&self) -> f64 {
@@ -171,14 +178,15 @@ impl<'a> OverTokens<'a> {
     fn plot(&self, id: &str, title: &str, y: String, lines: Vec<Line>) -> Plot {
         let note = if self.steps > self.most {
             format!(
-                "Thinned: of every {} tokens each line shows the least and the greatest, so no peak is missing; all {} are in steps.csv.",
+                "Thinned: of every {} {}s each line shows the least and the greatest, so no peak is missing; all {} are in steps.csv.",
                 chart::stretch(self.steps, self.most),
+                self.unit,
                 self.steps
             )
         } else {
             String::new()
         };
-        let x = "decoded tokens".to_owned();
+        let x = if self.unit == "token" { "decoded tokens" } else { self.unit }.to_owned();
         Plot { title: title.to_owned(), x, y, x_to: Some(self.end()), note, lines, ..Plot::new(id.to_owned()) }
     }
 
@@ -190,7 +198,7 @@ impl<'a> OverTokens<'a> {
         };
         let lines: Vec<Vec<(f64, f64)>> = self.runs.iter().map(points).collect();
         let Some(cut) = scale::cut(&lines.iter().map(Vec::as_slice).collect::<Vec<_>>()) else { return plot };
-        let greatest = format!("token {} of {}", cut.x, self.runs[cut.line].label);
+        let greatest = format!("{} {} of {}", self.unit, cut.x, self.runs[cut.line].label);
         let note = cut.note(&greatest, &shown(cut.y)) + " “Whole” shows all. " + &plot.note;
         Plot { y_to: Some(Number(rounded(cut.end))), note: note.trim_end().to_owned(), ..plot }
     }
@@ -258,7 +266,11 @@ impl<'a> OverTokens<'a> {
                 lines.extend(bounds);
             }
         }
-        let plot = self.plot("latency", "Token latency and its bound", format!("time a token ({unit})"), lines);
+        let (title, of) = match self.unit {
+            "token" => ("Token latency and its bound", "token"),
+            other => ("Latency of a step and its bound", other),
+        };
+        let plot = self.plot("latency", title, format!("time a {of} ({unit})"), lines);
         self.cut(plot, |step| step.latency.as_ns() / factor, |time| format!("{time:.4} {unit}"))
     }
 
@@ -293,7 +305,55 @@ impl<'a> OverTokens<'a> {
                 }
             }
         }
-        self.plot("memory", "Memory in use on each tier", format!("in use at the token's end ({unit})"), lines)
+        self.plot("memory", "Memory in use on each tier", format!("in use at the {}'s end ({unit})", self.unit), lines)
+    }
+
+    /// Whether all runs have the same value in every step: it follows from the sequences alone.
+    fn is_same(&self, value: impl Fn(&Step<'_>) -> f64 + Copy) -> bool {
+        let mut series = self.runs.iter().map(|run| run.run.series.steps().map(|step| value(&step)));
+        let Some(first) = series.next() else { return true };
+        let first: Vec<f64> = first.collect();
+        series.all(|other| other.eq(first.iter().copied()))
+    }
+
+    /// The sequences of a batch: how many there are, and how many of them decode. `None` where each
+    /// run decodes one.
+    fn sequences(&self) -> Option<Plot> {
+        let (all, decoding) = (|step: &Step<'_>| step.sequences as f64, |step: &Step<'_>| step.decoding as f64);
+        if self.unit == "token" {
+            return None;
+        }
+        let same = self.is_same(all) && self.is_same(decoding);
+        let mut lines = Vec::new();
+        for run in 0..if same { 1 } else { self.runs.len() } {
+            let label = |what: &str| if same { what.to_owned() } else { format!("{what}, {}", self.runs[run].label) };
+            let (colour, dash) = self.colours[run];
+            let styles = if same { [(0, 0), (1, 0)] } else { [(colour, dash), (colour, dash + 1)] };
+            let styles = styles.map(|(colour, dash)| (Some(colour), dash));
+            lines.push(self.line(run, label("begun and not ended"), styles[0], all));
+            lines.push(self.line(run, label("decoding"), styles[1], decoding));
+        }
+        let mut plot = self.plot("sequences", "How many sequences share a step?", "sequences".to_owned(), lines);
+        plot.note = format!(
+            "Weights are read once a step, whatever the number of sequences that decode; those that do not decode wait for their prompts. {}",
+            plot.note
+        );
+        plot.note.truncate(plot.note.trim_end().len());
+        Some(plot)
+    }
+
+    /// The tokens of prompts by step. `None` where prompts are given.
+    fn prompts(&self) -> Option<Plot> {
+        let tokens = |step: &Step<'_>| step.prompt_tokens as f64;
+        if self.greatest(tokens) == 0.0 {
+            return None;
+        }
+        let lines = if self.is_same(tokens) {
+            vec![self.line(0, "prompt tokens".to_owned(), (Some(2), 0), tokens)]
+        } else {
+            self.of_each(tokens)
+        };
+        Some(self.plot("prompts", "Which steps compute prompts?", "prompt tokens in the step".to_owned(), lines))
     }
 
     /// `None` where nothing moved.
@@ -318,7 +378,7 @@ impl<'a> OverTokens<'a> {
                 lines.push(self.line(run, label(name_out), (Some(colour), dash + 1), |step| out(step) / factor));
             }
         }
-        let plot = self.plot("migrated", "Migrated bytes", format!("moved after a token ({unit})"), lines);
+        let plot = self.plot("migrated", "Migrated bytes", format!("moved after a {} ({unit})", self.unit), lines);
         let larger = |step: &Step<'_>| into(step).max(out(step)) / factor;
         Some(self.cut(plot, larger, |bytes| format!("{bytes:.4} {unit}")))
     }
@@ -330,6 +390,34 @@ impl<'a> OverTokens<'a> {
         let plot = || self.plot("late", "Late tokens: read before their move had ended", y, self.of_each(late));
         (self.greatest(late) > 0.0).then(plot)
     }
+}
+
+/// Throughput against latency: a point for each of several runs, where there are several sequences.
+fn throughput(runs: &[Labelled<'_>], colours: &[(usize, usize)]) -> Option<Plot> {
+    let batch = runs.iter().any(|run| !run.run.summary.is_single());
+    let place = |run: &Labelled<'_>| Some((run.run.summary.tpot()?.p50, run.run.summary.tokens_per_s?));
+    let places: Vec<(f64, f64)> = runs.iter().filter_map(place).collect();
+    if !batch || places.len() < 2 || places.len() < runs.len() {
+        return None;
+    }
+    let (unit, factor) = time_unit(places.iter().map(|(tpot, _)| *tpot).fold(0.0, f64::max));
+    let point = |((run, (tpot, rate)), (colour, dash)): ((&Labelled<'_>, &(f64, f64)), &(usize, usize))| {
+        let at = numbers(&[(tpot / factor, *rate)]);
+        let mut line = Line::new(run.label.to_owned(), (Some(*colour), *dash), at);
+        line.names = vec![run.label.to_owned()];
+        line
+    };
+    Some(Plot {
+        title: "Throughput against latency".to_owned(),
+        x: format!("TPOT p50 ({unit})"),
+        y: "tokens/s".to_owned(),
+        fit: true,
+        note:
+            "Which run gives more tokens/s for the wait between two tokens of a sequence? Up and to the left is better."
+                .to_owned(),
+        lines: runs.iter().zip(&places).zip(colours).map(point).collect(),
+        ..Plot::new("throughput".to_owned())
+    })
 }
 
 /// The cumulative distributions of everything that any of the runs measured.
@@ -344,6 +432,8 @@ fn distributions(runs: &[Labelled<'_>], colours: &[(usize, usize)], most: usize)
             }
         }
     }
+    // What a person waits for comes first.
+    plots.sort_by_key(|(name, _)| !["tpot", "ttft"].contains(&name.as_str()));
     let plot = |(name, lines): (String, Vec<(usize, &Timings)>)| {
         let greatest = lines.iter().map(|(_, timings)| timings.greatest().as_ns()).fold(0.0, f64::max);
         let (unit, factor) = time_unit(greatest);
@@ -368,7 +458,7 @@ fn distributions(runs: &[Labelled<'_>], colours: &[(usize, usize)], most: usize)
                 greatest / factor
             );
         }
-        let name = spoken(&name);
+        let name = spoken(&name, runs);
         Plot {
             x: format!("{name} ({unit})"),
             title: name,
@@ -382,9 +472,22 @@ fn distributions(runs: &[Labelled<'_>], colours: &[(usize, usize)], most: usize)
     plots.into_iter().map(plot).collect()
 }
 
-/// The name of a distribution as words: `KvRead_queueing` is `KvRead queueing`.
-pub(super) fn spoken(name: &str) -> String {
-    name.replace('_', " ")
+/// The name of a distribution as words: `KvRead_queueing` is `KvRead queueing`, `tpot_group0` is
+/// `TPOT of group 0`. The latency of a token is that of a `step` where runs decode several
+/// sequences.
+pub(super) fn spoken(name: &str, runs: &[Labelled<'_>]) -> String {
+    let of_tokens = |kind: &str| match kind {
+        "tpot" => Some("TPOT"),
+        "ttft" => Some("TTFT"),
+        "token_latency" if runs.iter().any(|run| !run.run.summary.is_single()) => Some("step latency"),
+        _ => None,
+    };
+    match name.split_once("_group") {
+        Some((kind, group)) => {
+            of_tokens(kind).map_or_else(|| name.to_owned(), |kind| format!("{kind} of group {group}"))
+        }
+        None => of_tokens(name).map_or_else(|| name.replace('_', " "), str::to_owned),
+    }
 }
 
 /// How finely a cumulative distribution is drawn.

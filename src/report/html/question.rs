@@ -58,7 +58,7 @@ fn setting(run: &RunReport) -> String {
 
 /// What is decoded, and after what.
 fn decoded(summary: &Summary, model: &str) -> String {
-    let timed = if summary.scenario.prefill.is_given() { "" } else { ", computed in time" };
+    let computing = if summary.scenario.prefill.is_given() { "" } else { "computing " };
     match summary.sequences.as_slice() {
         [] => {
             let scenario = &summary.scenario;
@@ -67,18 +67,20 @@ fn decoded(summary: &Summary, model: &str) -> String {
         [group] => {
             let (tokens, prompt) = (group.decode_tokens, group.prefill_tokens);
             match group.count {
-                1 => format!("{tokens} tokens of {model} after a prompt of {prompt} tokens{timed}"),
-                count => format!(
-                    "{count} sequences of {tokens} tokens of {model}, each after a prompt of {prompt} tokens{timed}"
-                ),
+                1 => format!("{tokens} tokens of {model} after {computing}a prompt of {prompt} tokens"),
+                count => {
+                    format!(
+                        "{count} sequences of {tokens} tokens of {model}, each after {computing}a prompt of {prompt} tokens"
+                    )
+                }
             }
         }
         groups => format!(
-            "{} tokens of {} sequences in {} groups of {model}{}",
+            "{} tokens of {} sequences in {} groups with {model}, {},",
             summary.decoded_tokens(),
             summary.count_sequences(),
             groups.len(),
-            if timed.is_empty() { "" } else { ", prompts computed in time" }
+            if computing.is_empty() { "prompts given" } else { "prompts included" }
         ),
     }
 }

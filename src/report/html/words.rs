@@ -223,9 +223,13 @@ fn set_apart(run: &Labelled<'_>, first: &Labelled<'_>) -> String {
     let (ours, theirs) = (&run.run.summary, &first.run.summary);
     let p99 = |summary: &Summary| summary.tpot().map_or_else(dash, |latency| time(latency.p99));
     let of_tokens = if ours.is_single() && theirs.is_single() { "token latency" } else { "TPOT" };
+    let to_first = match (ours.ttft_ns, theirs.ttft_ns) {
+        (Some(own), Some(other)) => format!(", its p99 TTFT {} ({})", time(own.p99), time(other.p99)),
+        _ => String::new(),
+    };
     let alpha = |summary: &Summary| summary.alpha.mean.map_or_else(dash, |alpha| format!("{alpha:.3}"));
     let mut text = format!(
-        "Its alpha is {} ({}: {}), its p99 {of_tokens} {} ({}); {} moved between steps ({})",
+        "Its alpha is {} ({}: {}), its p99 {of_tokens} {} ({}){to_first}; {} moved between steps ({})",
         alpha(ours),
         first.label,
         alpha(theirs),
