@@ -17,6 +17,7 @@
 //! Early reads (`weight_prefetch`) stay within their step: a step's bound assumes that its bytes
 //! are read in it.
 
+mod at_once;
 mod config;
 mod differences;
 mod engine;

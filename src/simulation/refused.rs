@@ -3,8 +3,9 @@
 use crate::config::{ConfigError, NameError};
 use crate::memory::MemoryError;
 use crate::strategy::ChargedError;
-use crate::units::Bytes;
+use crate::units::{Bytes, GroupId, Step};
 use crate::workload::{ComputeError, MAX_TOKENS, ModelError, RuntimeError, SequencesError, TraceError};
+use std::fmt;
 use thiserror::Error;
 
 /// The most tokens of a page.
@@ -37,21 +38,38 @@ pub enum ScenarioError {
     #[error("decode_tokens: 0 steps: there is nothing to simulate; write at least 1")]
     NoSteps,
     #[error(
-        "warmup_steps: {warmup} steps are left out, but the run has {decode} (decode_tokens), so that nothing is left to measure: write \
+        "warmup_steps: {warmup} steps are left out, but the run has {decode} (with one sequence: decode_tokens), so that nothing is left to measure: write \
          at most {}",
         .decode - 1
     )]
     Warmup { warmup: u32, decode: u32 },
     #[error("page_tokens: {0}, but a page holds from 1 to {max} tokens", max = MAX_PAGE_TOKENS)]
     PageTokens(u32),
-    #[error("prefill_tokens + decode_tokens: {0} tokens are more than the {max} that can be simulated", max = MAX_TOKENS)]
-    TooManyTokens(u64),
+    #[error(
+        "{group}prefill_tokens + decode_tokens: {tokens} tokens of a sequence are more than the {max} that can be simulated",
+        max = MAX_TOKENS
+    )]
+    TooManyTokens { group: InGroup, tokens: u64 },
     #[error(
         "prefill_tokens + decode_tokens: {tokens} tokens in {layers} layers on {tiers} tiers are, multiplied, more than the {max} \
          that can be simulated",
         max = MAX_RESIDENCIES
     )]
     TooManyResidencies { tokens: u64, layers: usize, tiers: usize },
+    #[error(
+        "{field}: {count} sequences have {pages} pages of {page} tokens (page_tokens) in each of {layers} layers on {tiers} tiers, \
+         which are, multiplied, more than the {max} that can be simulated: {remedy}",
+        max = MAX_RESIDENCIES
+    )]
+    TooManyPages {
+        field: &'static str,
+        count: usize,
+        pages: u64,
+        page: u64,
+        layers: usize,
+        tiers: usize,
+        remedy: String,
+    },
     #[error(
         "page_tokens: a page of {page_tokens} tokens of {kv_bytes} (layers[].kv_bytes) is more than {max}, the largest size that is \
          counted: take fewer tokens a page",
@@ -61,6 +79,11 @@ pub enum ScenarioError {
     #[error("decode_tokens: {steps} steps may read up to {bytes} B, more than can be counted: decode fewer tokens")]
     TooManyBytes { steps: u64, bytes: u128 },
     #[error(
+        "prefill.chunk_tokens: {chunk_tokens} tokens of prompts a step make {steps} steps, which may read up to {bytes} B, more than can \
+         be counted: write larger chunks or fewer tokens"
+    )]
+    TooManyChunks { chunk_tokens: u32, steps: u64, bytes: u128 },
+    #[error(
         "prefill_tokens: the weights ({}) and the KV of {prefill} tokens ({}) are {} more than the tiers hold ({}; under inclusive residency, the last one): enlarge a tier or lower prefill_tokens",
         weights.rounded(),
         kv.rounded(),
@@ -68,4 +91,60 @@ pub enum ScenarioError {
         capacity.rounded()
     )]
     DoesNotFit { weights: Bytes, prefill: u64, kv: Bytes, missing: Bytes, capacity: Bytes },
+    #[error(
+        "{field}: the weights ({}) and the KV of {sequences} sequence{} at once ({}, in step {}) are {} more than the tiers hold ({}; \
+         under inclusive residency, the last one): {remedy}",
+        weights.rounded(),
+        if *sequences == 1 { "" } else { "s" },
+        kv.rounded(),
+        step.index(),
+        missing.rounded(),
+        capacity.rounded()
+    )]
+    NoRoomAtOnce {
+        field: &'static str,
+        sequences: usize,
+        kv: Bytes,
+        step: Step,
+        weights: Bytes,
+        missing: Bytes,
+        capacity: Bytes,
+        remedy: String,
+    },
+    #[error("sequences[{}].trace: {}", group.index(), of_group(source))]
+    GroupTrace { group: GroupId, source: TraceError },
+}
+
+impl ScenarioError {
+    /// Whether weights and KV are more than the machine holds; all else is right then.
+    #[must_use]
+    pub fn is_of_room(&self) -> bool {
+        matches!(self, Self::DoesNotFit { .. } | Self::NoRoomAtOnce { .. })
+    }
+}
+
+/// The group that a field belongs to, before its name; nothing where there is but a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct InGroup(pub(super) Option<GroupId>);
+
+impl fmt::Display for InGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |group| write!(f, "sequences[{}].", group.index()))
+    }
+}
+
+/// What is wrong with the trace of a group. The flags that help a scenario of equal sequences do not
+/// help one group of several.
+fn of_group(error: &TraceError) -> String {
+    match error {
+        TraceError::TooShort { path, recorded, wanted } => format!(
+            "'{path}' has {recorded} steps, too few for the {wanted} tokens that the group decodes: lower its decode_tokens to {recorded} \
+             or less, or say what follows the last step with extend: Repeat or Statistics"
+        ),
+        TraceError::Prefill { path, prefill, wanted, .. } => format!(
+            "'{path}' starts with {prefill} tokens before step 0 (with first_step and prefill_offset), but the group's prompts have \
+             {wanted}: write prefill_tokens: {prefill} in the group, or change its trace's first_step or prefill_offset"
+        ),
+        error => error.to_string(),
+    }
 }

@@ -5,10 +5,11 @@
 //! and what to write instead; the [`resolved`](Scenario::resolved) configuration that it keeps is
 //! what reports hold, so that a run can be repeated.
 
+use super::at_once::check_at_once;
 use super::config::ScenarioConfig;
 use super::idealization::Idealization;
 use super::refused::{MAX_PAGE_TOKENS, MAX_RESIDENCIES, ScenarioError};
-use super::size::{check_room, check_size};
+use super::size::{check_room, check_size, check_tokens};
 use crate::catalog;
 use crate::config::{Reference, check_name};
 use crate::memory::MemorySystem;
@@ -16,8 +17,8 @@ use crate::strategy::{BoundKind, ChargedBound, ChargedError, StepBound, Strategy
 use crate::units::{GroupId, PageSize, SequenceId, Table};
 use crate::workload::{
     ComputeConfig, ComputeError, LanguageModel, LikeConfig, MAX_TOKENS, Regions, Roofline, Runtime, RuntimeConfig,
-    Schedule, Sequence, Sequences, SequencesConfig, Shape, Stage, StoredSkips, TraceConfig, batch_stages, lengths,
-    presumed,
+    Schedule, Sequence, Sequences, SequencesConfig, Shape, Stage, StoredSkips, TraceConfig, TraceError, batch_stages,
+    lengths, presumed,
 };
 use std::sync::Arc;
 
@@ -86,17 +87,18 @@ impl Scenario {
             trace: &config.trace,
         };
         let sequences = Sequences::new(&like, config.batch, &config.sequences, config.prefill)?;
-        let most = |of: &Sequence| (of.prefill + of.decode) as u64;
-        let tokens = sequences.all().iter().map(most).max().unwrap_or(0);
-        if tokens > Self::MAX_TOKENS {
-            return Err(ScenarioError::TooManyTokens(tokens));
-        }
-        check_size(&model, memory.tiers().len(), &config, &sequences)?;
+        check_tokens(&model, memory.tiers().len(), &config, &sequences)?;
         let steps = Schedule::checked(&sequences)?.steps_left();
         if config.warmup_steps as usize >= steps {
             return Err(ScenarioError::Warmup { warmup: config.warmup_steps, decode: steps as u32 });
         }
-        check_room(&model, &memory, &sequences, config.page_tokens)?;
+        check_size(&model, &config, &sequences, steps)?;
+        if sequences.count() == 1 && sequences.prefill().is_given() {
+            check_room(&model, &memory, &sequences, config.page_tokens)?;
+        } else {
+            let is_batch = config.sequences.is_empty();
+            check_at_once(&model, &memory, &sequences, config.page_tokens, is_batch)?;
+        }
         let roofline = compute(&config, &model)?;
         let mut scenario = Self {
             resolved: config,
@@ -110,7 +112,7 @@ impl Scenario {
             idealization: Idealization::NONE,
             written: None,
         };
-        scenario.check_trace()?;
+        scenario.check_traces()?;
         if scenario.resolved.bound == BoundKind::Charged {
             scenario.charged()?;
         }
@@ -138,24 +140,34 @@ impl Scenario {
         self.idealization
     }
 
-    /// Checks the trace, and spells out the generator that goes on from a recorded one that is too
-    /// short. A recorded trace is opened once.
-    fn check_trace(&mut self) -> Result<(), ScenarioError> {
+    /// Checks the traces of all groups, and spells out the generator that goes on from a recorded one
+    /// that is too short. A recorded trace is opened once for each group.
+    fn check_traces(&mut self) -> Result<(), ScenarioError> {
         for group in GroupId::all(self.sequences.groups()) {
-            let of_group = self.sequences.all().iter().find(|sequence| sequence.group == group);
-            let Sequence { prefill, decode, .. } = *of_group.expect("a group has sequences: checked");
-            match self.sequences.trace_of(group) {
-                TraceConfig::Generated(generator) => generator.check(prefill, decode)?,
-                TraceConfig::Lifelike(lifelike) => lifelike.check(prefill, decode)?,
-                // What is in its rows is found as they are read: a long trace takes as long to read
-                // as to simulate.
-                TraceConfig::Recorded(recorded) => {
-                    let fitted = self.fitted(recorded, prefill, decode)?.config().clone();
-                    self.spell_out(group, TraceConfig::Recorded(fitted));
-                }
+            let checked = self.check_trace(group);
+            if self.resolved.sequences.is_empty() {
+                checked?;
+            } else {
+                checked.map_err(|source| ScenarioError::GroupTrace { group, source })?;
             }
         }
         Ok(())
+    }
+
+    fn check_trace(&mut self, group: GroupId) -> Result<(), TraceError> {
+        let of_group = self.sequences.all().iter().find(|sequence| sequence.group == group);
+        let Sequence { prefill, decode, .. } = *of_group.expect("a group has sequences: checked");
+        match self.sequences.trace_of(group) {
+            TraceConfig::Generated(generator) => generator.check(prefill, decode),
+            TraceConfig::Lifelike(lifelike) => lifelike.check(prefill, decode),
+            // What is in its rows is found as they are read: a long trace takes as long to read as
+            // to simulate.
+            TraceConfig::Recorded(recorded) => {
+                let fitted = self.fitted(recorded, prefill, decode)?.config().clone();
+                self.spell_out(group, TraceConfig::Recorded(fitted));
+                Ok(())
+            }
+        }
     }
 
     /// Keeps the trace of a group as it was spelled out.

@@ -3,7 +3,7 @@
 use super::case::Case;
 use super::error::InvalidCase;
 use crate::runs::{Cancel, Pool, Progress, Resources, RunsError};
-use crate::simulation::{Probe, RunError, Scenario, ScenarioError, StepRecord};
+use crate::simulation::{Probe, RunError, Scenario, StepRecord};
 use crate::units::{Bytes, SimTime};
 use std::cmp::Reverse;
 use std::ops::ControlFlow;
@@ -38,7 +38,7 @@ impl Checked {
     /// [`InvalidCase`] for the first case that is not valid.
     pub fn new(cases: Vec<Case>) -> Result<Self, InvalidCase> {
         let checked = cases.into_iter().map(|case| match case.scenario() {
-            Err(InvalidCase::Scenario { source, .. }) if matches!(*source, ScenarioError::DoesNotFit { .. }) => {
+            Err(InvalidCase::Scenario { source, .. }) if source.is_of_room() => {
                 let outcome = case.not_yet().map_or_else(|| Outcome::Failed(source.to_string()), Outcome::NotYet);
                 Ok((case, Err(outcome)))
             }

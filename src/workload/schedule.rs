@@ -235,7 +235,7 @@ impl Schedule {
         self.prompts.is_empty() && self.begun == self.by_start.len() && self.decoding.iter().all(|(_, end)| *end <= now)
     }
 
-    /// How many steps there are from here on. O(chunks + changes).
+    /// How many steps there are from here on. O(sequences) times the sequences that run at once.
     #[must_use]
     pub fn steps_left(&self) -> usize {
         let mut ahead = self.clone();
@@ -246,10 +246,58 @@ impl Schedule {
         ahead.step - first
     }
 
+    /// How many steps have been returned or passed over.
+    #[must_use]
+    pub fn step(&self) -> usize {
+        self.step
+    }
+
+    /// The sequences that have begun and whose KV is there when the last step is completed, with
+    /// their tokens by then.
+    pub fn stored(&self) -> impl Iterator<Item = (SequenceId, usize)> + '_ {
+        let now = self.step - self.paused;
+        let decoding = self.decoding.iter().map(move |(id, end)| {
+            let Sequence { prefill, decode, .. } = self.sequences[id.index()];
+            (*id, prefill + decode - (end - now))
+        });
+        decoding.chain(self.prompts.iter().copied())
+    }
+
+    /// Whether a sequence ends with the last step.
+    #[must_use]
+    pub fn ends_one(&self) -> bool {
+        let now = self.step - self.paused;
+        self.decoding.iter().any(|(_, end)| *end <= now)
+    }
+
     /// Passes over the steps that are as the last one.
-    fn skip_alike(&mut self) {
+    pub fn skip_alike(&mut self) {
         if self.prompts.is_empty() {
             self.step = self.step.max(self.changes);
+        } else if let [Chunk { sequence, is_last: false, .. }] = self.batch.chunks[..] {
+            self.skip_chunks(sequence);
+        }
+    }
+
+    /// Passes over the steps that compute whole chunks of the prompt of `sequence` alone and do not
+    /// end it, while the same sequences decode.
+    fn skip_chunks(&mut self, sequence: SequenceId) {
+        let (Some(tokens), Some((id, done))) = (self.chunk_tokens, self.prompts.front_mut()) else { return };
+        let left = self.sequences[id.index()].prefill - *done;
+        if *id != sequence || left == 0 {
+            return;
+        }
+        let next_start = self.by_start.get(self.begun).map(|id| self.sequences[id.index()].start);
+        let next_end = match self.order {
+            PrefillOrder::Mixed => self.decoding.iter().map(|(_, end)| end + self.paused).min(),
+            PrefillOrder::First => None,
+        };
+        let change = next_start.into_iter().chain(next_end).min().unwrap_or(usize::MAX);
+        let steps = ((left - 1) / tokens).min(change.saturating_sub(self.step));
+        *done += steps * tokens;
+        self.step += steps;
+        if self.order == PrefillOrder::First {
+            self.paused += steps;
         }
     }
 

@@ -238,6 +238,17 @@ impl Sequences {
         self.traces[group] = trace;
     }
 
+    /// The same with `count` sequences in a group that has some.
+    #[must_use]
+    pub fn resized(&self, group: GroupId, count: usize) -> Self {
+        let before = self.all.iter().take_while(|of| of.group < group).copied();
+        let first = self.all.iter().find(|of| of.group == group);
+        let resized = first.into_iter().flat_map(|first| (0..count).map(|place| Sequence { place, ..*first }));
+        let after = self.all.iter().skip_while(|of| of.group <= group).copied();
+        let all = before.chain(resized).chain(after).collect();
+        Self { all, traces: self.traces.clone(), prefill: self.prefill }
+    }
+
     /// The trace of one sequence, a synthetic one with a seed of its own.
     #[must_use]
     pub fn trace(&self, sequence: SequenceId) -> TraceConfig {

@@ -61,6 +61,77 @@ fn bad_input_is_refused_with_a_remedy() {
     refused_with(&["frobnicate"], &["frobnicate"]);
 }
 
+/// Sequences that make no sense, or that no tier has room for.
+#[test]
+fn sequences_are_refused_with_a_remedy() {
+    refused_with(&["run", "--batch", "0"], &["--batch", "more than 0"]);
+    refused_with(&["run", "--batch", "70000"], &["batch: 70000", "at most 65536"]);
+    refused_with(&["run", "--set", "batch=0"], &["batch=0", "more than 0"]);
+    let groups = |text: &str, parts: &[&str]| {
+        refused_with(&["run", "gh200", "--decode", "32", "--set", &format!("sequences={text}")], parts);
+    };
+    groups("[(count: 0)]", &["count", "more than 0"]);
+    groups("[(cuont: 4)]", &["cuont", "`count`"]);
+    groups("[(count: 2), (start_step: 33)]", &["sequences[1].start_step: 33", "at most 32"]);
+    groups("[(start_step: 1)]", &["start_step: 0"]);
+    groups("[(decode_tokens: 0)]", &["decode_tokens", "more than 0"]);
+    refused_with(&["run", "--batch", "2", "--set", "sequences=[()]"], &["batch: 2", "sequences", "count"]);
+    refused_with(&["run", "--set", "sequences.0.count=2"], &["sequences.0.count=2"]);
+    refused_with(&["run", "--prefill-chunk", "0"], &["--prefill-chunk", "more than 0"]);
+    refused_with(&["run", "--set", "prefill=Timed(chunk_tokens: 0)"], &["chunk_tokens", "more than 0"]);
+    refused_with(&["run", "--set", "prefill=Later"], &["Later", "Timed"]);
+    refused_with(&["run", "--batch", "2", "--decode", "8", "--warmup", "8"], &["warmup_steps: 8", "at most 7"]);
+    // The trace of a group.
+    let recorded = "sequences=[(), (decode_tokens: 400, trace: Recorded(file: \"python_heapq_skip40\"))]";
+    let parts = ["sequences[1].trace", "320 steps", "400 tokens", "320 or less"];
+    refused_with(&["run", "recorded", "--decode", "4", "--set", recorded], &parts);
+    let recorded = "sequences=[(), (prefill_tokens: 400)]";
+    refused_with(&["run", "recorded", "--set", recorded], &["sequences[1].trace", "512", "400", "prefill_tokens: 512"]);
+}
+
+/// A batch that fits nowhere is refused with the largest that fits, which does.
+#[test]
+fn a_batch_that_does_not_fit_is_refused_with_the_largest_that_does() {
+    let batch = |batch: &str, more: &[&str]| {
+        let args = ["run", "gh200", "--strategy", "baseline", "--decode", "2", "--batch", batch, "--json"];
+        [&args[..], more].concat().iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()
+    };
+    let place = folder();
+    let refusal = |args: Vec<String>| refused(place.path(), &args.iter().map(String::as_str).collect::<Vec<_>>());
+    // KV of 131,074 tokens in whole pages is 42.956 GB; 576 GB less the weights has room for 11.
+    let message = refusal(batch("12", &[]));
+    for part in ["batch: the weights", "12 sequences at once", "step 1", "at most 11 fit", "batch: 11"] {
+        assert!(message.contains(part), "no '{part}' in: {message}");
+    }
+    // Eleven have room in all tiers together.
+    let eleven = batch("11", &[]);
+    assert_eq!(json(place.path(), &eleven.iter().map(String::as_str).collect::<Vec<_>>())["complete"], true);
+    // Prompts that take time come one after the other, and those that have ended make room.
+    assert!(refusal(batch("12", &["--prefill-chunk", "1M"])).contains("at most 11 fit"));
+    let groups = "sequences=[(count: 2), (count: 40, start_step: 1)]";
+    let message = refusal(batch("1", &["--set", groups]));
+    assert!(
+        message.contains("sequences: the weights") && message.contains("sequences[1].count: 9 instead of 40"),
+        "{message}"
+    );
+    let message = refusal(batch("2", &["--hbm-capacity", "1GB", "--set", "memory.lpddr5x.capacity=70GB"]));
+    assert!(message.contains("not even one fits"), "{message}");
+}
+
+/// The greatest numbers are refused at once, too.
+#[test]
+fn absurd_batches_are_refused_at_once() {
+    let begin = std::time::Instant::now();
+    refused_with(&["run", "--batch", "65536", "--prefill", "16M"], &["16777216", "prefill_tokens"]);
+    refused_with(
+        &["run", "gh200", "--batch", "65536", "--prefill", "128k"],
+        &["batch: 65536", "page_tokens", "batch: 3"],
+    );
+    let chunks = ["run", "--prefill-chunk", "1", "--prefill", "8M", "--decode", "64"];
+    refused_with(&chunks, &["prefill.chunk_tokens: 1", "8388672 steps", "larger chunks"]);
+    assert!(begin.elapsed() < std::time::Duration::from_secs(30), "{:?}", begin.elapsed());
+}
+
 #[cfg(unix)]
 #[test]
 fn special_files_are_not_read_and_absurd_runs_not_begun() {
