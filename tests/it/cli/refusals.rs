@@ -82,7 +82,8 @@ fn sequences_are_refused_with_a_remedy() {
     refused_with(&["run", "--set", "prefill=Later"], &["Later", "Timed"]);
     refused_with(&["run", "--batch", "2", "--decode", "8", "--warmup", "8"], &["warmup_steps: 8", "at most 7"]);
     // The trace of a group.
-    let recorded = "sequences=[(), (decode_tokens: 400, trace: Recorded(file: \"python_heapq_skip40\"))]";
+    let recorded =
+        "sequences=[(), (decode_tokens: 400, trace: Recorded(file: \"python_heapq_skip40\", layer_map: Scale))]";
     let parts = ["sequences[1].trace", "320 steps", "400 tokens", "320 or less"];
     refused_with(&["run", "recorded", "--decode", "4", "--set", recorded], &parts);
     let recorded = "sequences=[(), (prefill_tokens: 400)]";
