@@ -9,6 +9,7 @@ mod by_hand;
 mod equal;
 mod prefill;
 mod properties;
+mod twin;
 
 use crate::common::runs::small;
 use std::ops::ControlFlow;
