@@ -22,7 +22,9 @@ pub fn any_groups() -> impl Strategy<Value = Vec<SequencesConfig>> {
             trace: own.map(|(skip, churn, seed)| skipping(skip, churn, seed)),
             ..group(count, of)
         };
-        groups.into_iter().map(of).collect()
+        let mut groups: Vec<SequencesConfig> = groups.into_iter().map(of).collect();
+        groups[0].start_step = 0;
+        groups
     })
 }
 

@@ -24,11 +24,11 @@ const COMPUTE: [f64; 2] = [0.7, 1.3];
 
 prop_compose! {
     fn any_run()(
-        layers in 1u32..4, (attention, mlp, kv) in (0u64..3000, 0u64..3000, 1u64..60), groups in any_groups(), prefill in any_prefill(),
-        page_tokens in 1u32..6, fill in 3u64..110, third: bool, (skip, churn, seed) in (0u32..=900, 0u32..=500, any::<u64>()),
+        layers in 1u32..4, (attention, mlp, kv) in (0u64..3000, 0u64..3000, prop_oneof![1u64..60, 1u64..1000]), groups in any_groups(), prefill in any_prefill(),
+        page_tokens in 1u32..6, fill in 3u64..110, third in prop::bool::weighted(0.3), (skip, churn, seed) in (0u32..=900, 0u32..=500, any::<u64>()),
         initialization in prop::sample::select(vec![InitializationKind::HbmFirst, InitializationKind::BestRatio]),
         placement in prop::sample::select(vec![PlacementKind::PreferHbm, PlacementKind::BestRatio, PlacementKind::Balance]),
-        migrates: bool, computes: bool,
+        migrates in prop::bool::weighted(0.8), computes: bool,
     ) -> ScenarioConfig {
         let mut config = small(layers, (attention, mlp), kv, 1, 1, 1);
         let tokens = |of: &SequencesConfig| (of.prefill_tokens.unwrap() + of.decode_tokens.unwrap()).next_multiple_of(page_tokens);
