@@ -2,13 +2,15 @@
 //! runs take.
 
 use super::scenario::Scenario;
-use crate::strategy::{MoveBatch, Parts};
+use crate::strategy::{MigrationKind, MoveBatch, Parts};
 use crate::units::{Bytes, PageSize};
 use crate::workload::{Sequence, Shape, TraceConfig};
 
 /// What a run needs whatever its size: code, tables, event queues, and the histograms, of up to 450
 /// kB each.
 const BASE: u64 = 12 << 20;
+/// What is kept of a KV region besides sets: its reads in each stage, writes and moves.
+const A_REGION: u64 = 1 << 10;
 /// What a lane takes.
 const A_LANE: u64 = 16 << 10;
 /// What the series of a run keep of a step, and of each tier in a step.
@@ -28,7 +30,20 @@ impl Scenario {
         let of_sequences: u64 = self.sequences().all().iter().map(|of| self.memory_of(of, &parts)).sum();
         let series = self.steps() as u64 * (A_STEP.0 + A_STEP.1 * tiers) * 3;
         let lanes = self.memory().lanes().len() as u64 * A_LANE;
-        Bytes::new(BASE + of_sequences + series + lanes)
+        Bytes::new(BASE + of_sequences + self.moves_need() + series + lanes)
+    }
+
+    /// What moves need. A page is in one move at a time, in a list or as a part of a set.
+    fn moves_need(&self) -> u64 {
+        let tiers = self.memory().tiers().len() as u64;
+        if tiers == 1 || self.strategy().migration == MigrationKind::None {
+            return 0;
+        }
+        let pages = |sequence: &Sequence| self.shape_of(sequence).range() as u64;
+        let longest = self.sequences().all().iter().map(pages).max().unwrap_or(0);
+        let all: u64 = self.sequences().all().iter().map(pages).sum::<u64>() * self.model().layers() as u64;
+        // What grows has up to twice the room it needs, and for a moment its old room as well.
+        all * MoveBatch::most_bytes_a_page(longest as usize) + longest * 4 * tiers * 3
     }
 
     /// What one of its sequences needs.
@@ -39,10 +54,7 @@ impl Scenario {
         let (tokens, pages) = ((prefill + decode) as u64, shape.range() as u64);
         let ahead = parts.look_ahead().min(decode) as u64;
 
-        let residency = layers * (2 * tiers + 1) * set(pages);
-        // A page is in one move at a time, in a list or as a part of a set. What grows has up to
-        // twice the room it needs, and for a moment its old room as well.
-        let moves = layers * pages * MoveBatch::most_bytes_a_page(shape.range()) + pages * 4 * tiers * 3;
+        let residency = layers * ((2 * tiers + 1) * set(pages) + A_REGION);
         let trace = self.sequences().trace_of(sequence.group);
         let is_skipped = !trace.skips_nothing() || self.model().kv().iter().any(|kv| kv.window.is_some());
         let skips = if !is_skipped {
@@ -51,7 +63,7 @@ impl Scenario {
             let in_tokens = if page_size != PageSize::TOKEN { layers * set(tokens) } else { 0 };
             (ahead + 1) * layers * set(pages) + in_tokens + of_trace(trace, layers, tokens)
         };
-        residency + moves + skips + parts.migration.memory(shape, is_skipped).get()
+        residency + skips + parts.migration.memory(shape, is_skipped).get()
     }
 }
 

@@ -7,7 +7,7 @@ use tiersim::metrics::Recorder;
 use tiersim::simulation::{Fields, Scenario, ScenarioConfig, run};
 
 pub fn a_run_stays_below_what_it_said() {
-    let settings: [(&str, &[(&str, &str)]); 9] = [
+    let settings: [(&str, &[(&str, &str)]); 11] = [
         ("study", &[("decode_tokens", "16"), ("strategy", "\"baseline\"")]),
         ("study", &[("decode_tokens", "4096"), ("trace.skip", "0.4"), ("strategy", "\"best-ratio\"")]),
         ("study", &[("decode_tokens", "4096"), ("trace.skip", "0.4"), ("strategy", "\"balanced\"")]),
@@ -35,6 +35,20 @@ pub fn a_run_stays_below_what_it_said() {
         ("recorded", &[("decode_tokens", "400"), ("strategy", "\"best-ratio\"")]),
         ("study", &[("decode_tokens", "300"), ("memory", "\"hbm-lpddr-cxl\""), ("strategy", "\"best-ratio\"")]),
         ("gh200", &[("decode_tokens", "8"), ("strategy", "\"best-ratio\"")]),
+        (
+            "study",
+            &[
+                ("decode_tokens", "16"),
+                ("batch", "32"),
+                ("strategy", "\"baseline\""),
+                ("prefill_tokens", "8192"),
+                ("memory.external.capacity", "\"1TiB\""),
+            ],
+        ),
+        (
+            "study",
+            &[("decode_tokens", "100"), ("batch", "8"), ("trace.skip", "0.4"), ("strategy", "\"balanced-online\"")],
+        ),
     ];
     for (name, assignments) in settings {
         let mut fields = Fields::new(&ScenarioConfig::load(name).unwrap()).unwrap();
@@ -56,8 +70,13 @@ pub fn a_run_stays_below_what_it_said() {
         );
     }
 
-    let scenario =
-        Scenario::new(ScenarioConfig { decode_tokens: 500, ..ScenarioConfig::load("study").unwrap() }).unwrap();
+    let mut fields = Fields::new(&ScenarioConfig::load("study").unwrap()).unwrap();
+    fields.set("decode_tokens", 500.into()).unwrap();
+    // Where nothing is skipped, nothing is stored.
+    let scenario = Scenario::new(fields.config().unwrap()).unwrap();
+    assert!(scenario.store_skips().unwrap().iter().all(Option::is_none));
+    fields.set("trace.skip", 0.4.into()).unwrap();
+    let scenario = Scenario::new(fields.config().unwrap()).unwrap();
     let before = held();
     let stored = Arc::new(scenario.store_skips().unwrap());
     let took = held() - before;
