@@ -21,6 +21,10 @@ pub(super) struct Residency {
     /// Of what can be divided at any byte, weights and state, whose ids follow those of the KV
     /// regions.
     divided: Vec<Divided>,
+    /// What of HBM weights and state take.
+    fixed_on_hbm: Bytes,
+    /// What of HBM is held by pages that are moving away.
+    leaving_hbm: Bytes,
     pub ledger: Ledger,
 }
 
@@ -84,7 +88,9 @@ impl Residency {
             });
         let is_state = regions.divisible().map(|(region, _)| regions.is_state(region));
         let divided = divided.into_iter().zip(is_state).map(|(on, is_state)| Divided { on, is_state });
-        let mut residency = Self { kv: paged.collect(), divided: divided.collect(), ledger };
+        let divided: Vec<Divided> = divided.collect();
+        let fixed_on_hbm = divided.iter().map(|of| of.on[TierId::HBM]).sum();
+        let mut residency = Self { kv: paged.collect(), divided, fixed_on_hbm, leaving_hbm: Bytes::ZERO, ledger };
         for (region, Lengths { at_start, .. }) in regions.kv().zip(regions.lengths()) {
             let next = Token::new(at_start);
             if !size.starts_page(next) {
@@ -228,6 +234,9 @@ impl Residency {
         pages.in_flight_count += count;
         pages.count[source] -= count;
         pages.count[destination] += count;
+        if source == TierId::HBM {
+            self.leaving_hbm += bytes;
+        }
         Ok(bytes)
     }
 
@@ -248,7 +257,11 @@ impl Residency {
         pages.in_flight_count -= count;
         pages.count[source] += count;
         pages.count[destination] -= count;
-        self.ledger.release(destination, pages.page_bytes.times(count as u64));
+        let bytes = pages.page_bytes.times(count as u64);
+        self.ledger.release(destination, bytes);
+        if source == TierId::HBM {
+            self.leaving_hbm -= bytes;
+        }
         self.free_leaving(region);
     }
 
@@ -289,8 +302,12 @@ impl Residency {
         let mut sets = [from, to, pages.in_flight.words_mut()];
         batch.pieces(range, |piece| change(&mut sets, piece, false));
         pages.in_flight_count -= count;
+        let bytes = pages.page_bytes.times(count as u64);
         if !self.ledger.has_copy(source) {
-            self.ledger.release(source, pages.page_bytes.times(count as u64));
+            self.ledger.release(source, bytes);
+        }
+        if source == TierId::HBM {
+            self.leaving_hbm -= bytes;
         }
         self.free_leaving(region);
     }
@@ -359,6 +376,15 @@ impl Residency {
 impl KvRegions for Residency {
     fn count(&self) -> usize {
         self.kv.len()
+    }
+
+    fn on_hbm(&self) -> Bytes {
+        let on_hbm = self.ledger.used(TierId::HBM) - self.fixed_on_hbm - self.leaving_hbm;
+        debug_assert_eq!(
+            on_hbm,
+            self.kv.iter().map(|pages| pages.page_bytes.times(pages.count[TierId::HBM] as u64)).sum()
+        );
+        on_hbm
     }
 
     fn region(&self, region: RegionId) -> KvPages<'_> {

@@ -41,6 +41,8 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         let view = MigrationView {
             step: self.completed.map_or(Step::default(), Step::next),
             region,
+            layers: self.workload.regions().layers(),
+            deciding: self.decisions.in_step,
             pages: self.page_size.pages(pages.tokens),
             first: pages.live(self.page_size).start,
             page_size: self.page_size,

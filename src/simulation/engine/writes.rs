@@ -177,9 +177,11 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         residency.note_free(&mut self.scratch.free);
         let pages = residency.kv(region);
         let regions = self.workload.regions();
+        let layer = regions.layer_of(region).unwrap_or_default();
         let view = PlacementView {
             region,
-            regions: regions.kv_len(),
+            layer,
+            layers: regions.layers(),
             page,
             page_size: self.page_size,
             page_bytes: pages.page_bytes,
@@ -192,7 +194,6 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         // Where it fits nowhere, the shortage reported is that of the last tier: the one meant to
         // be large.
         let tier = self.decisions.placement.place(&view).unwrap_or(self.system.last_tier());
-        let layer = regions.layer_of(region).unwrap_or_default();
         // What is placed next in the same stage will be read beside it.
         self.scratch.expected[tier] += pages.page_bytes;
         residency.begin_write(region, page, tier).map_err(|shortage| RunError::OutOfMemory { step, layer, shortage })

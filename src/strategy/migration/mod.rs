@@ -70,10 +70,15 @@ const fn nonzero(number: u32) -> NonZeroU32 {
 /// What a migration sees of one KV region when the last stage that uses it in step k has ended.
 #[derive(Clone, Copy)]
 pub struct MigrationView<'a, K = Future> {
-    /// The present step k of the run.
+    /// The step k of the run.
     pub step: Step,
     /// Which region: the KV of one sequence in one layer.
     pub region: RegionId,
+    /// How many layers the model has: the KV regions are those of the first sequence, layer by
+    /// layer, then those of the second, and so on.
+    pub layers: usize,
+    /// How many regions decide in this step: those of the sequences that decode in it.
+    pub deciding: usize,
     /// How many pages hold its KV, that of the token just written included: what step k+1 finds.
     /// Those that have left the attention window count, as skipped.
     pub pages: usize,
@@ -132,6 +137,8 @@ impl KvPages<'_> {
 pub trait KvRegions {
     /// How many there are.
     fn count(&self) -> usize;
+    /// The bytes of all of them that are on HBM to stay or are moving there.
+    fn on_hbm(&self) -> Bytes;
     /// The pages of one of them.
     fn region(&self, region: RegionId) -> KvPages<'_>;
 }
@@ -148,6 +155,8 @@ impl<'a> MigrationView<'a, Future> {
         MigrationView {
             step: self.step,
             region: self.region,
+            layers: self.layers,
+            deciding: self.deciding,
             pages: self.pages,
             first: self.first,
             page_size: self.page_size,

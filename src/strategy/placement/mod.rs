@@ -16,7 +16,7 @@ mod weighted_interleave;
 use crate::memory::{MemorySystem, PerTier, TierId};
 use crate::strategy::knowledge::{Future, Knows, Skips};
 use crate::strategy::registry::registry;
-use crate::units::{Bytes, Page, PageSize, Ratio, RegionId};
+use crate::units::{Bytes, LayerId, Page, PageSize, Ratio, RegionId};
 use std::num::NonZeroU32;
 
 registry! {
@@ -37,8 +37,10 @@ registry! {
 pub struct PlacementView<'a, K = Future> {
     /// The region that it belongs to: the KV of one sequence in one layer.
     pub region: RegionId,
-    /// How many KV regions there are.
-    pub regions: usize,
+    /// The layer of the region.
+    pub layer: LayerId,
+    /// How many layers there are.
+    pub layers: usize,
     /// Which page of the region.
     pub page: Page,
     /// How many tokens make a page.
@@ -49,7 +51,8 @@ pub struct PlacementView<'a, K = Future> {
     pub pages: &'a PerTier<usize>,
     /// What is free on each tier.
     pub free: &'a PerTier<Bytes>,
-    /// What the stage that reads the region read from each tier in the present step.
+    /// What the stage that reads the region read from each tier in the present step, of all
+    /// sequences, and the pages that were placed in the same stage since.
     pub read: &'a PerTier<Bytes>,
     /// The skip sets: of the present step, and of those to come that were declared.
     pub skips: Skips<'a, K>,
@@ -60,9 +63,9 @@ pub struct PlacementView<'a, K = Future> {
 impl PlacementView<'_, Future> {
     /// The view of one who knows no more than `K`, and of the future no more than `ahead` steps.
     fn restricted<K: Knows>(&self, ahead: usize) -> PlacementView<'_, K> {
-        let Self { region, regions, page, page_size, page_bytes, pages, free, read, skips, system } = *self;
+        let Self { region, layer, layers, page, page_size, page_bytes, pages, free, read, skips, system } = *self;
         let skips = skips.restricted(ahead);
-        PlacementView { region, regions, page, page_size, page_bytes, pages, free, read, skips, system }
+        PlacementView { region, layer, layers, page, page_size, page_bytes, pages, free, read, skips, system }
     }
 }
 

@@ -1,8 +1,7 @@
 //! The oracle: the token whose next read is furthest away goes first.
 
-use super::order::{Order, used};
+use super::order::{Order, Turns, used};
 use super::{below, tokens};
-use crate::memory::TierId;
 use crate::strategy::knowledge::Future;
 use crate::strategy::migration::MigrationView;
 use crate::units::RegionId;
@@ -60,7 +59,7 @@ impl<'de> Deserialize<'de> for Horizon {
 }
 
 /// Evicts the token whose next read is furthest away (Belady 1966). Worth: the step of the next
-/// read, from 0 on.
+/// read, from 0 on, if its sequence decodes in every step until then.
 pub struct Belady {
     horizon: Horizon,
     /// Scratch space: words of tokens whose next read is looked for.
@@ -124,12 +123,9 @@ impl Order for Belady {
     }
 
     /// The next read of a token may be in the present step, which the layer has yet to compute.
-    fn begin(&mut self, view: &MigrationView<'_, Future>, region: RegionId, worth: &mut [u32]) {
-        let at = view.regions.region(region).at;
-        let stored = |index: usize| at.values().fold(0, |all, pages| all | pages.words()[index]);
-        let words = at[TierId::HBM].words().len();
+    fn begin(&mut self, view: &MigrationView<'_, Future>, region: RegionId, end: usize, worth: &mut [u32]) {
         self.pending.clear();
-        self.pending.extend((0..words).map(|index| (index, stored(index))).filter(|(_, word)| *word != 0));
+        self.pending.extend((0..end.div_ceil(WORD_BITS)).map(|index| (index, below(end, index))));
         self.find(view, (region, view.step.index() as u32), 0, worth);
     }
 
@@ -151,10 +147,10 @@ impl Order for Belady {
         }
     }
 
-    fn rank(&self, worth: u32, region: RegionId, regions: usize) -> u64 {
+    fn rank(&self, worth: u32, region: RegionId, turns: Turns) -> u64 {
         match worth {
             NEVER => 0,
-            step => u64::MAX - (u64::from(step) * regions as u64 + region.index() as u64),
+            step => u64::MAX - turns.of_region(step, region),
         }
     }
 

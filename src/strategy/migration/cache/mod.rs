@@ -24,6 +24,13 @@
 //! one cache over all layers, whose victims may belong to other layers; uses are ordered by step,
 //! then by layer.
 //!
+//! # Several sequences
+//! A region is the KV of one sequence in one layer, and `PerLayer` gives an equal share to each
+//! region of the sequences that decode in the present step: it shrinks when a sequence begins, and
+//! grows when one ends. Uses are ordered by step of the run, then by layer, then by sequence. The
+//! pages of a prompt that is being computed stay where they were written until it has decoded its
+//! first token; those of a sequence that begins later compete from its first decision on.
+//!
 //! # New KV
 //! The placement decides where the KV of a new token is written. `writes: Around` (default): the
 //! cache keeps no place free for it. With `PreferHbm` it is written to HBM while there is space
@@ -59,14 +66,15 @@ mod order;
 mod victims;
 
 pub use belady::{Belady, Horizon};
+use order::Turns;
 pub use order::{Fifo, Lfu, Lru, Order};
 
 use super::select::tokens;
-use super::{Migration, MigrationView, MovePlan};
+use super::{KvPages, Migration, MigrationView, MovePlan};
 use crate::memory::{ResidencyKind, TierId};
 use crate::units::{Bytes, Page, RegionId, Table};
-use crate::workload::Shape;
 use crate::workload::tokens::{WORD_BITS, Word};
+use crate::workload::{Shape, TokenSet};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use victims::{Residents, Victims};
@@ -74,10 +82,11 @@ use victims::{Residents, Victims};
 /// Which tokens compete for the same places.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Room {
-    /// Every layer has an equal share, in bytes, of what HBM has for KV.
+    /// Every layer of every sequence that decodes has an equal share, in bytes, of what HBM has for
+    /// KV.
     #[default]
     PerLayer,
-    /// All layers together have all of it.
+    /// All layers of all sequences together have all of it.
     Shared,
 }
 
@@ -97,20 +106,27 @@ pub struct Cache<O> {
     room: Room,
     writes: Writes,
     regions: Table<RegionId, OfRegion>,
+    /// How many regions have KV of their own, and what a page of each of them takes in all.
+    with_kv: (usize, i128),
     victims: Victims,
     /// Scratch space: the present step's misses, by rank.
     misses: Vec<Miss>,
 }
 
 /// What is known of a region's pages.
+#[derive(Default)]
 pub(super) struct OfRegion {
-    /// By page, as [`Order`] defines it.
+    /// By page, as [`Order`] defines it; empty before the sequence begins, and when it has ended.
     worth: Vec<u32>,
-    /// How many pages had KV after the last decision; none before the first.
+    /// How many pages had KV after the last decision, if there was one.
     pages: Option<usize>,
-    /// Whether its order knows of its pages: what had none when the first region decided, or was
-    /// freed since, begins with its own first decision.
-    has_begun: bool,
+}
+
+impl OfRegion {
+    /// How many of so many pages had KV before the present step wrote any.
+    fn known(&self, pages: usize) -> usize {
+        self.pages.unwrap_or(pages.saturating_sub(1)).min(pages)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,21 +148,35 @@ struct Space {
 impl<O: Order> Cache<O> {
     /// A cache that knows of no uses yet.
     pub fn new(order: O, room: Room, writes: Writes) -> Self {
-        Self { order, room, writes, regions: Table::new(), victims: Victims::new(room), misses: Vec::new() }
+        let (regions, with_kv, victims) = (Table::new(), (0, 0), Victims::new(room));
+        Self { order, room, writes, regions, with_kv, victims, misses: Vec::new() }
     }
 
-    /// What is known before the first decision.
+    /// What is known before the first decision of the run.
     fn begin(&mut self, view: &MigrationView<'_, O::Knows>) {
         for region in RegionId::all(view.regions.count()) {
-            let kv = view.regions.region(region);
-            let mut worth = vec![self.order.initial(); kv.in_flight.words().len() * WORD_BITS];
-            let has_begun = kv.count.values().any(|count| *count > 0);
-            if has_begun {
-                self.order.begin(view, region, &mut worth);
+            self.regions.push(OfRegion::default());
+            let KvPages { page_bytes, at, .. } = view.regions.region(region);
+            let is_there = at.values().any(|pages| pages.words().iter().any(|word| *word != 0));
+            if page_bytes > Bytes::ZERO {
+                self.with_kv = (self.with_kv.0 + 1, self.with_kv.1 + wide(page_bytes));
             }
-            self.regions.push(OfRegion { worth, pages: None, has_begun });
-            self.victims.outdated(region);
+            if is_there {
+                self.begin_region(view, region);
+            }
         }
+    }
+
+    /// What is known of a region before its first decision.
+    fn begin_region(&mut self, view: &MigrationView<'_, O::Knows>, region: RegionId) {
+        let at = view.regions.region(region).at;
+        let range = at[TierId::HBM].words().len() * WORD_BITS;
+        let last = |pages: &TokenSet| pages.words().iter().rposition(|word| *word != 0);
+        let words = at.values().filter_map(last).max().map_or(0, |word| word + 1);
+        let mut worth = vec![self.order.initial(); range];
+        self.order.begin(view, region, words * WORD_BITS, &mut worth);
+        self.regions[region].worth = worth;
+        self.victims.outdated(region);
     }
 
     /// Brings the worth of the region's pages up to date with the present step.
@@ -154,22 +184,22 @@ impl<O: Order> Cache<O> {
         if self.regions.is_empty() {
             self.begin(view);
         }
-        let region = &mut self.regions[view.region];
-        if !std::mem::replace(&mut region.has_begun, true) {
-            self.order.begin(view, view.region, &mut region.worth);
+        if self.regions[view.region].worth.is_empty() {
+            self.begin_region(view, view.region);
         }
-        // Before its first decision it had all that it has now but the page that was just written.
-        let known = *region.pages.get_or_insert(view.pages.saturating_sub(1));
+        let region = &mut self.regions[view.region];
+        let known = region.known(view.pages);
         self.order.note(view, &mut region.worth, view.step.index() as u32 + 1, known);
         self.victims.outdated(view.region);
     }
 
     /// Collects the pages that the present step has read from slower tiers.
     fn find_misses(&mut self, view: &MigrationView<'_, O::Knows>) {
-        let regions = self.regions.len();
+        let turns = Turns::of(view);
         let region = &mut self.regions[view.region];
         // The page written in this step was not read: its write to HBM would be a second one.
-        let known = region.pages.replace(view.pages).unwrap_or(0);
+        let known = region.known(view.pages);
+        region.pages = Some(view.pages);
         let present = view.skipped().pages.words();
         let order = &self.order;
         self.misses.clear();
@@ -178,7 +208,7 @@ impl<O: Order> Cache<O> {
                 let here = [at & !view.in_flight.words()[index] & !present[index] & below(known, index)];
                 self.misses.extend(tokens(&here).filter_map(|bit| {
                     let page = index * WORD_BITS + bit;
-                    let rank = order.rank(region.worth[page], view.region, regions);
+                    let rank = order.rank(region.worth[page], view.region, turns);
                     order.admits(rank).then_some(Miss { rank, page: page as u32, tier })
                 }));
             }
@@ -188,22 +218,24 @@ impl<O: Order> Cache<O> {
     /// The bytes of HBM that are free for this decision.
     fn space(&self, view: &MigrationView<'_, O::Knows>) -> Space {
         let (hbm, page) = (TierId::HBM, wide(view.page_bytes));
-        let regions = || RegionId::all(view.regions.count()).map(|region| view.regions.region(region));
         let for_kv = wide(view.kv_room[hbm]);
         let (room, taken, taken_later) = match self.room {
             Room::PerLayer => {
-                let with_kv = regions().filter(|region| region.page_bytes > Bytes::ZERO).count() as i128;
-                let share = for_kv / with_kv;
+                let share = for_kv / view.deciding.max(1) as i128;
                 let held = view.at[hbm].words().iter().zip(view.home[hbm].words());
                 let held: u32 = held.map(|(at, home)| (at | home).count_ones()).sum();
                 (share - share % page, i128::from(held) * page, view.regions.region(view.region).on_hbm())
             }
-            Room::Shared => (for_kv, for_kv - wide(view.free[hbm]), regions().map(|region| region.on_hbm()).sum()),
+            Room::Shared => (for_kv, for_kv - wide(view.free[hbm]), wide(view.regions.on_hbm())),
         };
         let kept_free = match (self.writes, self.room) {
             (Writes::Around, _) => 0,
             (Writes::Allocate, Room::PerLayer) => page,
-            (Writes::Allocate, Room::Shared) => regions().map(|region| wide(region.page_bytes)).sum(),
+            // Of each sequence that decodes, all regions.
+            (Writes::Allocate, Room::Shared) => {
+                let (regions, bytes) = self.with_kv;
+                bytes * view.deciding as i128 / regions.max(1) as i128
+            }
         };
         let room = (room - kept_free).max(0);
         Space { now: room - taken, later: room - taken_later }
@@ -227,9 +259,7 @@ impl<O: Order> Migration for Cache<O> {
 
     fn forget(&mut self, region: RegionId) {
         if self.regions.get(region).is_some() {
-            let known = &mut self.regions[region];
-            known.worth.fill(self.order.initial());
-            (known.pages, known.has_begun) = (None, false);
+            self.regions[region] = OfRegion::default();
             self.victims.outdated(region);
         }
     }

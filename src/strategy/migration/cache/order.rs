@@ -24,16 +24,18 @@ pub trait Order {
         0
     }
 
-    /// Finds the worth of the tokens of a region that has decided nothing yet.
-    fn begin(&mut self, _view: &MigrationView<'_, Self::Knows>, _region: RegionId, _worth: &mut [u32]) {}
+    /// Finds the worth of the tokens of `region`, which has decided nothing yet and has none from
+    /// `end` on.
+    fn begin(&mut self, _view: &MigrationView<'_, Self::Knows>, _region: RegionId, _end: usize, _worth: &mut [u32]) {}
 
     /// Takes note of the present step, the run's `step`th from 1 on. Tokens from `known` on were
     /// written in it.
     fn note(&mut self, view: &MigrationView<'_, Self::Knows>, worth: &mut [u32], step: u32, known: usize);
 
-    /// Ranks a token of `layer`, one of `layers`, by its worth: a lower rank is evicted first. Of
-    /// two layers' tokens that were used in one step, that of the earlier layer has the lower rank.
-    fn rank(&self, worth: u32, region: RegionId, regions: usize) -> u64;
+    /// Ranks a token of `region` by its worth: a lower rank is evicted first. Of two regions'
+    /// tokens that were used in one step, that of the region whose turn is earlier has the lower
+    /// rank.
+    fn rank(&self, worth: u32, region: RegionId, turns: Turns) -> u64;
 
     /// Whether a miss of that rank is to come into the cache at all.
     fn admits(&self, _rank: u64) -> bool {
@@ -54,9 +56,25 @@ fn each(words: impl Iterator<Item = Word>, mut use_of: impl FnMut(usize)) {
     }
 }
 
-/// The later of two uses ranks higher: by step, then by layer.
-fn by_time(step: u32, region: RegionId, regions: usize) -> u64 {
-    u64::from(step) * regions as u64 + region.index() as u64
+/// In which order a step comes to the regions: layer by layer, of each layer sequence by sequence.
+#[derive(Clone, Copy)]
+pub struct Turns {
+    layers: usize,
+    sequences: usize,
+}
+
+impl Turns {
+    /// Those of the regions that `view` sees.
+    pub(super) fn of<K>(view: &MigrationView<'_, K>) -> Self {
+        Self { layers: view.layers, sequences: view.regions.count().div_ceil(view.layers) }
+    }
+
+    /// The turn of a region in a step, of all turns of a run.
+    pub(super) fn of_region(self, step: u32, region: RegionId) -> u64 {
+        let Self { layers, sequences } = self;
+        let turn = region.index() % layers * sequences + region.index() / layers;
+        u64::from(step) * (layers * sequences) as u64 + turn as u64
+    }
 }
 
 /// Evicts the token that was used longest ago. Worth: the step of the last use.
@@ -69,8 +87,8 @@ impl Order for Lru {
         each(used(view), |token| worth[token] = step);
     }
 
-    fn rank(&self, worth: u32, region: RegionId, regions: usize) -> u64 {
-        by_time(worth, region, regions)
+    fn rank(&self, worth: u32, region: RegionId, turns: Turns) -> u64 {
+        turns.of_region(worth, region)
     }
 }
 
@@ -88,7 +106,7 @@ impl Order for Lfu {
         each(used(view), |token| worth[token] = (worth[token] + 1) | JUST_USED);
     }
 
-    fn rank(&self, worth: u32, _region: RegionId, _regions: usize) -> u64 {
+    fn rank(&self, worth: u32, _region: RegionId, _turns: Turns) -> u64 {
         u64::from(worth)
     }
 }
@@ -107,7 +125,7 @@ impl Order for Fifo {
         worth[known..view.pages].fill(step);
     }
 
-    fn rank(&self, worth: u32, region: RegionId, regions: usize) -> u64 {
-        by_time(worth, region, regions)
+    fn rank(&self, worth: u32, region: RegionId, turns: Turns) -> u64 {
+        turns.of_region(worth, region)
     }
 }

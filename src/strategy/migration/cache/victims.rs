@@ -1,6 +1,6 @@
 //! Which resident of a cache goes first.
 
-use super::{OfRegion, Order, Room, tokens};
+use super::{OfRegion, Order, Room, Turns, tokens};
 use crate::memory::TierId;
 use crate::strategy::migration::{KvPages, MigrationView};
 use crate::units::{Bytes, RegionId, Table};
@@ -94,12 +94,17 @@ impl Queue {
     }
 
     fn fill<O: Order>(&mut self, of: &Residents<'_, '_, O>, region: RegionId, kv: KvPages<'_>, most: usize) {
-        let (worth, regions) = (&of.regions[region].worth, of.regions.len());
+        let (worth, turns) = (&of.regions[region].worth, Turns::of(of.view));
         self.pages.clear();
+        (self.next, self.is_filled) = (0, true);
+        // Of a sequence that has not decided yet.
+        if worth.is_empty() {
+            return;
+        }
         for (index, (at, in_flight)) in kv.at[TierId::HBM].words().iter().zip(kv.in_flight.words()).enumerate() {
             self.pages.extend(tokens(&[at & !in_flight]).map(|bit| {
                 let page = index * WORD_BITS + bit;
-                (of.order.rank(worth[page], region, regions), page as u32)
+                (of.order.rank(worth[page], region, turns), page as u32)
             }));
         }
         if most < self.pages.len() {
@@ -107,6 +112,5 @@ impl Queue {
             self.pages.truncate(most);
         }
         self.pages.sort_unstable();
-        (self.next, self.is_filled) = (0, true);
     }
 }
