@@ -149,7 +149,7 @@ fn note_assumptions(scenario: &Scenario) {
     if scenario.roofline().is_none() && !scenario.sequences().prefill().is_given() {
         note!(
             "compute takes no time, as neither `compute` nor the runtime says how fast the chip is: prompts take their memory reads \
-             alone, so that TTFT is far too short; say --set 'compute={{rate: \"400 TFLOP/s\"}}'"
+             alone, so that TTFT is far too short; say --set 'compute={{\"rate\": \"400 TFLOP/s\"}}'"
         );
     } else if scenario.roofline().is_none() && scenario.sequences().count() > LARGE_BATCH {
         note!(

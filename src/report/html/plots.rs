@@ -139,7 +139,11 @@ pub(super) fn plots(title: &str, runs: &[Labelled<'_>], most: usize) -> Plots {
     // Time first: it is the subject of the page.
     plots.plots.push(over.latency());
     plots.plots.extend(throughput(runs, &over.colours));
-    plots.plots.extend(over.sequences());
+    if let Some(count) = over.constant_batch() {
+        plots.notes.push(format!("Every step decodes {count} sequences."));
+    } else {
+        plots.plots.extend(over.sequences());
+    }
     plots.plots.extend(over.prompts());
     plots.plots.extend([over.memory(), over.alpha()]);
     for (plot, nothing) in [
@@ -316,6 +320,13 @@ impl<'a> OverTokens<'a> {
         series.all(|other| other.eq(first.iter().copied()))
     }
 
+    /// How many sequences every step of every run decodes, where that is the same number.
+    fn constant_batch(&self) -> Option<usize> {
+        let mut steps = self.runs.iter().flat_map(|run| run.run.series.steps());
+        let first = steps.next()?.decoding;
+        (self.unit == "step" && steps.all(|step| step.decoding == first && step.sequences == first)).then_some(first)
+    }
+
     /// The sequences of a batch: how many there are, and how many of them decode. `None` where each
     /// run decodes one.
     fn sequences(&self) -> Option<Plot> {
@@ -334,8 +345,10 @@ impl<'a> OverTokens<'a> {
             lines.push(self.line(run, label("decoding"), styles[1], decoding));
         }
         let mut plot = self.plot("sequences", "How many sequences share a step?", "sequences".to_owned(), lines);
+        let waiting = self.greatest(|step| step.sequences as f64 - step.decoding as f64) > 0.0;
+        let waiting = if waiting { "; those that do not decode wait for prompts, theirs or others" } else { "" };
         plot.note = format!(
-            "Weights are read once a step, whatever the number of sequences that decode; those that do not decode wait for their prompts. {}",
+            "Weights are read once a step, whatever the number of sequences that decode{waiting}. {}",
             plot.note
         );
         plot.note.truncate(plot.note.trim_end().len());

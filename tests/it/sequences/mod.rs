@@ -9,6 +9,7 @@ mod by_hand;
 mod equal;
 mod prefill;
 mod properties;
+mod reports;
 mod twin;
 
 use crate::common::runs::small;
