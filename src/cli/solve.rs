@@ -12,7 +12,7 @@ use crate::metrics::figure_unit;
 use crate::report::{Column, Table};
 use crate::results::Condition;
 use crate::runs::{Cancel, Progress, Resources};
-use crate::sweep::{Probed, Search, Solution, solve};
+use crate::sweep::{DOES_NOT_FIT, Probed, Search, Solution, solve};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -85,8 +85,7 @@ pub(super) fn run(args: &SolveArgs, cancel: &Cancel) -> Result<ExitCode, CliErro
         let mut table =
             Table::new(vec![Column::number(field), Column::number(until.path()), Column::text(&args.until)]);
         for probed in &solution.probed {
-            let figure =
-                probed.figure.map_or_else(|| probed.error.clone().unwrap_or_default(), |figure| kind.shown(figure));
+            let figure = probed.figure.map_or_else(|| why_not(probed), |figure| kind.shown(figure));
             let holds = if probed.holds { "yes" } else { "no" };
             table.row([solution.unit.shown(probed.value.number.unwrap_or(f64::NAN)), figure, holds.to_owned()]);
         }
@@ -106,13 +105,19 @@ impl Progress for Ended {
     }
 }
 
+/// Why a value has no figure, in short where it does not fit.
+fn why_not(probed: &Probed) -> String {
+    let error = probed.error.clone().unwrap_or_default();
+    if error.starts_with(DOES_NOT_FIT) { DOES_NOT_FIT.to_owned() } else { error }
+}
+
 fn sentences(search: &Search, solution: &Solution) -> Vec<String> {
     let Solution { unit, probed, crossings, against_trend } = solution;
     let kind = figure_unit(search.until.path());
     let at = |probed: &Probed| unit.shown(probed.value.number.unwrap_or(f64::NAN));
     let with = |probed: &Probed| {
         let figure = probed.figure.map(|figure| kind.shown(figure));
-        figure.or_else(|| probed.error.clone()).unwrap_or_default()
+        figure.unwrap_or_else(|| why_not(probed))
     };
     let (field, until) = (&search.field, &search.until);
     // Where the strategy varies, each value names its own.

@@ -98,7 +98,7 @@ pub(super) fn report(args: &ReportArgs) -> Result<ExitCode, CliError> {
 pub(super) fn after(folder: &Path) -> Result<ExitCode, CliError> {
     let results = Results::read(folder, &reports::needed())?;
     let Ok(figure) = reports::usual_figure(&results) else {
-        let (levels, error) = results.first_failure.unwrap_or_default();
+        let (levels, error) = results.first_failure.or(results.first_no_room).unwrap_or_default();
         return Err(CliError::Usage(format!(
             "no cell got to its end; the first ({}): {error}. All rows are in {}",
             results.plan.described(&levels),
@@ -121,9 +121,8 @@ pub(super) fn after(folder: &Path) -> Result<ExitCode, CliError> {
 }
 
 fn show(results: &Results, asked: &Asked, out: &Path) -> Result<(), CliError> {
-    let points = reports::sorted(results, &asked.figure);
     let terminal = std::io::stdout().is_terminal();
-    print(&reports::table(results, &asked.figure, points.iter().copied().take(asked.top)).render(terminal))?;
+    print(&reports::cells_table(results, asked).render(terminal))?;
     let all = sensitivities(results, &asked.figure);
     if all.len() > 1 {
         let table: Table = reports::sensitivity_table(results, &all);

@@ -40,6 +40,13 @@ pub(super) struct Chart {
     pub panels: Vec<Panel>,
 }
 
+/// Whether the panels of a picture have the same y axis.
+#[derive(Clone, Copy, Debug)]
+enum Scales {
+    Common,
+    Own,
+}
+
 /// Parts of a whole over x, stacked.
 #[derive(Clone, Debug)]
 pub(super) struct Shares {
@@ -101,6 +108,23 @@ impl Chart {
         self.drawn(|layout| layout.with_x_tick_step(1.0).with_x_tick_format(TickFormat::Custom(Arc::new(share))))
     }
 
+    /// The same where x is the logarithm to the base of 2 of a count, which labels show. Each panel
+    /// has a scale of its own.
+    pub fn artifacts_over_doublings(self) -> Result<[Artifact; 2], ReportError> {
+        let xs = || self.panels.iter().flat_map(|panel| &panel.lines).flat_map(|line| &line.points).map(|(x, _)| *x);
+        let (least, most) = (xs().fold(f64::MAX, f64::min).floor(), xs().fold(f64::MIN, f64::max));
+        let count = |x: f64| format!("{}", x.exp2().round());
+        let name = self.name.clone();
+        let lay_out = |layout: Layout| {
+            layout
+                .with_x_tick_step(1.0)
+                .with_x_tick_format(TickFormat::Custom(Arc::new(count)))
+                .with_x_axis_min(least)
+                .with_x_axis_max(most.max(least + 1.0))
+        };
+        self.canvas(Vec::new(), lay_out, Scales::Own).artifacts(&name)
+    }
+
     /// The same with single points beside the lines of its panel, and x logarithmic within the ends
     /// given.
     pub fn artifacts_with_points(
@@ -113,16 +137,16 @@ impl Chart {
             Some((least, most)) => layout.with_log_x().with_x_axis_min(least).with_x_axis_max(most),
         };
         let name = self.name.clone();
-        self.canvas(points, lay_out).artifacts(&name)
+        self.canvas(points, lay_out, Scales::Common).artifacts(&name)
     }
 
     fn drawn(self, lay_out: impl Fn(Layout) -> Layout) -> Result<[Artifact; 2], ReportError> {
         let name = self.name.clone();
-        self.canvas(Vec::new(), lay_out).artifacts(&name)
+        self.canvas(Vec::new(), lay_out, Scales::Common).artifacts(&name)
     }
 
     /// `points` go with a single panel.
-    fn canvas(self, points: Vec<(f64, f64)>, lay_out: impl Fn(Layout) -> Layout) -> Canvas {
+    fn canvas(self, points: Vec<(f64, f64)>, lay_out: impl Fn(Layout) -> Layout, scales: Scales) -> Canvas {
         let mut panels = self.panels;
         let within = points.is_empty() && panels.iter().all(Panel::is_within_axes);
         let strokes = strokes(&panels);
@@ -139,13 +163,12 @@ impl Chart {
             let (plots, layouts): (Vec<_>, Vec<_>) = drawn.unzip();
             let narrow = |layout: Layout| lay_out(layout).with_title_size(14).with_title_wrap(PANEL_TITLE_WIDTH);
             let layouts = layouts.into_iter().map(narrow).collect();
-            Figure::new(rows, columns)
-                .with_title(self.title)
-                .with_plots(plots)
-                .with_layouts(layouts)
-                .with_shared_y_all()
-                .with_cell_size(cell.0, cell.1)
-                .render()
+            let figure = Figure::new(rows, columns).with_title(self.title).with_plots(plots).with_layouts(layouts);
+            let figure = match scales {
+                Scales::Common => figure.with_shared_y_all(),
+                Scales::Own => figure,
+            };
+            figure.with_cell_size(cell.0, cell.1).render()
         };
         if within {
             // Nothing needs to be clipped, and clipping takes a rasterizer as long as everything

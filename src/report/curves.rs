@@ -1,4 +1,5 @@
-//! Loaded-latency curves: `curve.csv`, and a picture a tier.
+//! Curves: latency under load, with `curve.csv` and a picture a tier; tokens/s and TPOT against
+//! batch.
 
 use super::artifact::{Artifact, ReportError};
 use super::chart::{Chart, Line, Panel, Stroke, colour};
@@ -35,6 +36,39 @@ pub fn curve_files(system: &MemorySystem, curves: &[Curve]) -> Result<Vec<Artifa
         files.extend(chart.artifacts()?);
     }
     Ok(files)
+}
+
+/// A curve of [`batch_curves`]: its label, and for each batch its tokens/s and its TPOT in
+/// nanoseconds.
+pub type BatchCurve = (String, Vec<(f64, f64, f64)>);
+
+/// Tokens/s and TPOT against batch, side by side, a line for each choice. Batches are placed by
+/// their logarithm to the base of 2.
+///
+/// # Errors
+/// [`ReportError`] if it cannot be drawn.
+pub fn batch_curves(name: &str, curves: &[BatchCurve]) -> Result<[Artifact; 2], ReportError> {
+    let panel = |title: &str, y_label: &str, of: fn(&(f64, f64, f64)) -> f64| Panel {
+        title: title.to_owned(),
+        x_label: "batch (sequences)".to_owned(),
+        y_label: y_label.to_owned(),
+        lines: curves
+            .iter()
+            .enumerate()
+            .map(|(index, (label, points))| Line {
+                label: label.clone(),
+                colour: colour::EIGHT[index % colour::EIGHT.len()],
+                stroke: [Stroke::Solid, Stroke::Dashed, Stroke::Dotted][index % 3],
+                points: points.iter().map(|point| (point.0.log2(), of(point))).collect(),
+            })
+            .collect(),
+        ..Panel::default()
+    };
+    let panels = vec![
+        panel("All sequences together", "tokens/s", |point| point.1),
+        panel("Time between two tokens of a sequence", "TPOT (ms)", |point| point.2 / 1e6),
+    ];
+    Chart { name: name.to_owned(), title: String::new(), panels }.artifacts_over_doublings()
 }
 
 fn rows(system: &MemorySystem, curves: &[Curve]) -> Result<Vec<u8>, ReportError> {

@@ -58,7 +58,7 @@ pub use accuracy::{MeasuredGroup, accuracy_picture};
 pub(crate) use artifact::READ_BACK;
 pub use artifact::{Artifact, ReportError};
 pub use claim::{Claim, claim};
-pub use curves::curve_files;
+pub use curves::{batch_curves, curve_files};
 pub use explanation::{FILES as EXPLANATION, explain_schema, explanation_files, explanation_json, explanation_text};
 pub use exporter::Exporter;
 pub use groups::group_table;

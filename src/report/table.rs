@@ -52,6 +52,12 @@ impl Table {
         &self.rows
     }
 
+    /// How many columns it has.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.columns.len()
+    }
+
     /// Adds a row, with a cell a column.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());

@@ -16,6 +16,7 @@
 
 mod asked;
 mod axis;
+mod batch;
 mod checksums;
 mod config;
 mod dataset;
@@ -48,7 +49,7 @@ pub use plan::Plan;
 pub use quantity::{Quantity, Unit};
 pub use query::{Query, ranked, subject};
 pub use results::{Measure, Point, Results};
-pub use row::Row;
+pub use row::{DOES_NOT_FIT, Row};
 pub use run::{Tally, Watcher, execute};
 pub use sensitivity::{Sensitivity, sensitivities};
 pub use shard::Shard;

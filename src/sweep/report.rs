@@ -5,26 +5,29 @@
 //! most, unless others are asked for.
 
 pub use super::asked::Asked;
+use super::batch::{self, Curves};
 use super::grid::{self, Grid};
 use super::{Measure, Point, Results, Sensitivity, SweepError, sensitivities};
 use crate::report::grids::{self, Lines, LinesPanel, MOST_LINES};
-use crate::report::html::{self, Cloud, Document, Part, Section};
-use crate::report::{Artifact, Column, ReportError, Table};
+use crate::report::html::{self, Cloud, Document, Facets, Part, Section};
+use crate::report::{Artifact, Column, ReportError, Table, batch_curves};
 use std::collections::BTreeSet;
 
 /// The most heat maps, where other axes vary besides those that one shows.
 const MOST_PICTURES: usize = 8;
 
 /// The beginnings of the names of pictures.
-pub const KINDS: [&str; 3] = ["lines", "heat", "front"];
+pub const KINDS: [&str; 4] = ["lines", "heat", "front", "batch"];
 
 /// A figure by which runs of different lengths can be compared.
 const USUAL: &str = "token_latency_ns.mean";
 
 /// The columns of a table of points, after the axes.
-const FIGURES: [(&str, &str); 7] = [
+const FIGURES: [(&str, &str); 9] = [
     ("simulated time", "simulated_ns"),
     ("tokens/s", "tokens_per_s"),
+    ("TPOT", "tpot_ns.mean"),
+    ("TTFT", "ttft_ns.mean"),
     ("token p50", "token_latency_ns.p50"),
     ("token p99", "token_latency_ns.p99"),
     ("over bound", "bound.achieved_over_bound"),
@@ -35,7 +38,7 @@ const FIGURES: [(&str, &str); 7] = [
 /// The figures that every report needs.
 #[must_use]
 pub fn needed() -> Vec<&'static str> {
-    FIGURES.iter().map(|(_, path)| *path).chain([USUAL]).collect()
+    FIGURES.iter().map(|(_, path)| *path).chain([USUAL]).chain(batch::FIGURES).collect()
 }
 
 /// A row for each of `points`: the axes, `first` and the usual figures.
@@ -84,6 +87,21 @@ pub fn table<'a>(results: &Results, first: &Measure, points: impl IntoIterator<I
     table
 }
 
+/// The first `top` points by the figure that is asked for, then the cells that do not fit.
+#[must_use]
+pub fn cells_table(results: &Results, asked: &Asked) -> Table {
+    let points = sorted(results, &asked.figure);
+    let mut shown = table(results, &asked.figure, points.iter().copied().take(asked.top));
+    let left = asked.top.saturating_sub(points.len());
+    for levels in results.unfit.iter().take(left) {
+        let mut cells: Vec<String> = results.axes().map(|(place, axis)| axis.shown(levels[place])).collect();
+        cells.push("does not fit".to_owned());
+        cells.resize(shown.width(), "-".to_owned());
+        shown.row(cells);
+    }
+    shown
+}
+
 /// The points by `figure`, the least first.
 #[must_use]
 pub fn sorted<'a>(results: &'a Results, figure: &Measure) -> Vec<&'a Point> {
@@ -120,6 +138,9 @@ pub fn sentences(results: &Results, asked: &Asked) -> Vec<String> {
     if let Some(strategy) = results.plan.strategy() {
         lines.push(format!("All cells run {}.", strategy.label()));
     }
+    if let Some(curves) = batch::curves(results) {
+        lines.extend(curves.sentences(results));
+    }
     let name = results.name(&asked.figure);
     let sorted = sorted(results, &asked.figure);
     if let (Some(best), Some(worst)) = (sorted.first(), sorted.last()) {
@@ -149,6 +170,14 @@ pub fn sentences(results: &Results, asked: &Asked) -> Vec<String> {
         }
         lines.push(line + ".");
     }
+    if let Some((levels, why)) = &results.first_no_room {
+        let cells = if results.no_room == 1 { "cell does" } else { "cells do" };
+        lines.push(format!(
+            "{} {cells} not fit; the first ({}): {why}",
+            results.no_room,
+            results.plan.described(levels)
+        ));
+    }
     if results.failed > 0 {
         let mut line = format!("{} cells failed or ended incomplete", results.failed);
         if let Some((levels, error)) = &results.first_failure {
@@ -166,6 +195,9 @@ pub fn sentences(results: &Results, asked: &Asked) -> Vec<String> {
 pub fn files(results: &Results, asked: &Asked) -> Result<Vec<Artifact>, ReportError> {
     let grid = Grid::new(results, asked);
     let mut files = vec![page(results, asked, &grid)?];
+    if let Some(curves) = batch::curves(results) {
+        files.extend(batch_picture(&curves)?);
+    }
     if results.plan.is_grid() {
         if let Some(lines) = grid.lines() {
             files.extend(line_pictures(&lines, &grid.label)?);
@@ -189,7 +221,7 @@ pub fn files(results: &Results, asked: &Asked) -> Result<Vec<Artifact>, ReportEr
 
 fn page(results: &Results, asked: &Asked, grid: &Grid<'_>) -> Result<Artifact, ReportError> {
     let points = sorted(results, &asked.figure);
-    let shown = table(results, &asked.figure, points.iter().copied().take(asked.top));
+    let shown = cells_table(results, asked);
     let sensitivity_table = sensitivity_table(results, &sensitivities(results, &asked.figure));
     let name = results.name(&asked.figure);
     let cells_note =
@@ -210,6 +242,45 @@ fn page(results: &Results, asked: &Asked, grid: &Grid<'_>) -> Result<Artifact, R
     })
 }
 
+/// Tokens/s and TPOT against batch, `batch.svg`.
+fn batch_picture(curves: &Curves) -> Result<[Artifact; 2], ReportError> {
+    let curve = |curve: &batch::Curve| {
+        let points = curve.points.iter().map(|at| (at.batch, at.tokens_per_s, at.tpot)).collect();
+        (curve.label.clone(), points)
+    };
+    batch_curves("batch", &curves.lines.iter().map(curve).collect::<Vec<_>>())
+}
+
+/// The same on a page.
+fn batch_sections(curves: &Curves) -> [TitledPart<'static>; 2] {
+    let facets = |y_label: &str, of: fn(&batch::At) -> f64| {
+        let line = |curve: &batch::Curve| {
+            let label = if curve.label.is_empty() { y_label.to_owned() } else { curve.label.clone() };
+            (label, curve.points.iter().map(|at| (at.batch, of(at))).collect())
+        };
+        let panel = LinesPanel { title: String::new(), lines: curves.lines.iter().map(line).collect() };
+        Part::Lines(Facets { x_label: "batch".to_owned(), y_label: y_label.to_owned(), panels: vec![panel] })
+    };
+    let shown = match curves.lines.len() {
+        shown if shown < curves.all => {
+            format!(" Shown are the {shown} of {} choices with the most tokens/s.", curves.all)
+        }
+        _ => String::new(),
+    };
+    [
+        (
+            "Tokens/s against batch".to_owned(),
+            format!("Of all sequences together.{shown}"),
+            facets("tokens/s", |at| at.tokens_per_s),
+        ),
+        (
+            "TPOT against batch".to_owned(),
+            "The mean time between two tokens of a sequence.".to_owned(),
+            facets("TPOT [ms]", |at| at.tpot / 1e6),
+        ),
+    ]
+}
+
 /// A title, a note and the content of a section.
 type TitledPart<'a> = (String, String, Part<'a>);
 
@@ -217,6 +288,7 @@ type TitledPart<'a> = (String, String, Part<'a>);
 /// Pareto front. `name` is that of the figure.
 fn picture_sections(results: &Results, grid: &Grid<'_>, name: &str) -> Vec<TitledPart<'static>> {
     let mut sections: Vec<TitledPart<'static>> = Vec::new();
+    sections.extend(batch::curves(results).iter().flat_map(batch_sections));
     if results.plan.is_grid() {
         if let Some(lines) = grid.lines() {
             let of = lines.axes.get(1).map_or_else(String::new, |axis| format!(", a line for each {axis}"));
@@ -341,10 +413,12 @@ fn heat_pictures(heat: &grid::Heat, label: &str) -> Result<Vec<Artifact>, Report
 }
 
 /// The default figure of a sweep's report: the mean token latency, which runs of different lengths
-/// can be compared by.
+/// can be compared by; where the batch varies, the mean TPOT.
 ///
 /// # Errors
 /// [`SweepError::Measure`] where no cell has it, as none completed its run.
 pub fn usual_figure(results: &Results) -> Result<Measure, SweepError> {
-    results.measure(USUAL)
+    // Steps of other batches are no tokens of a person who waits for one.
+    let of_batches = batch::axis(results).and_then(|_| results.measure("tpot_ns.mean").ok());
+    of_batches.map_or_else(|| results.measure(USUAL), Ok)
 }

@@ -7,10 +7,13 @@
 
 use super::axis::REPEAT;
 use super::{Axis, Folder, Plan, Row, SweepError, Unit};
-use crate::metrics::{FigureUnit, figure_unit, full_name};
+use crate::metrics::{FigureUnit, figure_unit, full_name, stand_in};
 use crate::units::SizeStyle;
 use std::collections::BTreeMap;
 use std::path::Path;
+
+/// The most cells that do not fit of which the levels are kept.
+const MOST_UNFIT: usize = 10_000;
 
 /// The rows of a sweep, read back.
 #[derive(Clone, Debug)]
@@ -23,6 +26,12 @@ pub struct Results {
     pub failed: u64,
     /// The first of them.
     pub first_failure: Option<(Vec<usize>, String)>,
+    /// How many cells do not fit on their machine, with why the first does not.
+    pub no_room: u64,
+    /// The first of them.
+    pub first_no_room: Option<(Vec<usize>, String)>,
+    /// The levels of those cells, of a part of them where there are many.
+    pub unfit: Vec<Vec<usize>>,
     /// How many cells are there, of how many.
     pub cells: (u64, u64),
     /// The figures that rows have.
@@ -64,6 +73,8 @@ impl Results {
         let (folder, plan) = Folder::open(folder)?;
         let known = folder.figures(&plan)?;
         let mut loaded: Vec<String> = asked.iter().map(|name| full_name(name.trim()).to_owned()).collect();
+        let instead: Vec<String> = loaded.iter().filter_map(|name| stand_in(name)).collect();
+        loaded.extend(instead);
         loaded.retain(|name| known.contains(name));
         loaded.sort_unstable();
         loaded.dedup();
@@ -78,10 +89,19 @@ impl Results {
     fn new(plan: Plan, rows: Vec<Row>, total: u64, known: Vec<String>, loaded: Vec<String>) -> Self {
         let cells = (rows.len() as u64, total);
         let (mut failed, mut first_failure) = (0, None);
+        let (mut no_room, mut first_no_room, mut unfit) = (0, None, Vec::new());
         let repeats = plan.axes().iter().position(|axis| axis.name == REPEAT);
         let mut points: BTreeMap<(Vec<usize>, u64), Point> = BTreeMap::new();
         for row in rows {
             let Some(mut levels) = plan.levels(row.cell) else { continue };
+            if let Some(why) = row.no_room() {
+                no_room += 1;
+                if unfit.len() < MOST_UNFIT {
+                    unfit.push(levels.clone());
+                }
+                first_no_room.get_or_insert_with(|| (levels, why.to_owned()));
+                continue;
+            }
             if let Some(error) = row.error {
                 failed += 1;
                 first_failure.get_or_insert((levels, error));
@@ -110,7 +130,7 @@ impl Results {
         }
         let mut points: Vec<Point> = points.into_values().collect();
         points.sort_by_key(|point| point.cell);
-        Self { plan, points, failed, first_failure, cells, known, loaded }
+        Self { plan, points, failed, first_failure, no_room, first_no_room, unfit, cells, known, loaded }
     }
 
     /// The axes that have several levels, with their places; repeats are none.
@@ -144,8 +164,11 @@ impl Results {
     }
 
     fn figure(&self, point: &Point, path: &str) -> Option<[f64; 3]> {
-        let place = self.loaded.iter().position(|known| known == path)?;
-        Some(point.figures[place]).filter(|[mean, ..]| !mean.is_nan())
+        let of = |path: &str| {
+            let place = self.loaded.iter().position(|known| known == path)?;
+            Some(point.figures[place]).filter(|[mean, ..]| !mean.is_nan())
+        };
+        of(path).or_else(|| of(&stand_in(path)?))
     }
 
     /// The value of a measure at a point; of repeats, the mean.

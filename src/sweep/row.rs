@@ -1,6 +1,6 @@
 use crate::metrics::{FigureValue, Named, Recorder, Summary, stand_in, swept_figures};
 use crate::runs::Pool;
-use crate::simulation::{RunError, Scenario};
+use crate::simulation::{RunError, Scenario, ScenarioError};
 use serde::{Deserialize, Serialize};
 
 /// The result of a cell.
@@ -16,11 +16,32 @@ pub struct Row {
     pub figures: Named<FigureValue>,
 }
 
+/// How the error of a cell begins that does not fit, in files as well.
+pub const DOES_NOT_FIT: &str = "does not fit";
+
 impl Row {
     /// A cell that did not run.
     #[must_use]
     pub fn failed(cell: u64, error: String) -> Self {
         Self { cell, error: Some(error), figures: Named::default() }
+    }
+
+    /// A cell whose weights and KV are more than the machine holds.
+    #[must_use]
+    pub(super) fn does_not_fit(cell: u64, error: &ScenarioError) -> Self {
+        Self::failed(cell, format!("{DOES_NOT_FIT}: {error}"))
+    }
+
+    /// The row of a cell whose scenario is refused.
+    #[must_use]
+    pub(super) fn refused(cell: u64, error: &ScenarioError) -> Self {
+        if error.is_of_room() { Self::does_not_fit(cell, error) } else { Self::failed(cell, error.to_string()) }
+    }
+
+    /// Why it does not fit, if that is why it has no figures.
+    #[must_use]
+    pub fn no_room(&self) -> Option<&str> {
+        self.error.as_deref()?.strip_prefix(DOES_NOT_FIT)?.strip_prefix(": ")
     }
 
     /// Runs `scenario` and keeps its figures; `None` if it was interrupted.

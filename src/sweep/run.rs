@@ -110,7 +110,7 @@ fn shares_skips(plan: &Plan) -> bool {
 
 fn shapes_skips(path: &str) -> bool {
     let whole = path.split('.').next().unwrap_or(path);
-    ["trace", "model", "prefill_tokens", "decode_tokens"].contains(&whole)
+    ["trace", "model", "prefill_tokens", "decode_tokens", "batch", "sequences", "prefill"].contains(&whole)
 }
 
 /// Estimated work of cells, to sort them: steps × tokens × layers, without a unit.
@@ -266,9 +266,9 @@ impl Workers<'_> {
 
     /// Runs a cell; `None` if it was interrupted.
     fn cell(&self, cell: u64, levels: &[usize]) -> Option<Message> {
-        let scenario = match self.scenario(levels) {
+        let scenario = match self.scenario(cell, levels) {
             Ok(scenario) => scenario,
-            Err(error) => return Some(Message::Row(Row::failed(cell, error))),
+            Err(refused) => return Some(Message::Row(refused)),
         };
         let needed = scenario.memory_needed();
         if needed > self.pool.memory() {
@@ -282,9 +282,10 @@ impl Workers<'_> {
         Row::simulated(cell, &scenario, &self.pool).map(Message::Row)
     }
 
-    fn scenario(&self, levels: &[usize]) -> Result<Scenario, String> {
-        let config = self.plan.scenario(levels).map_err(|error| error.to_string())?;
-        let new = |config: ScenarioConfig| Scenario::new(config).map_err(|error| error.to_string());
+    /// The scenario of a cell, or the row of a cell that has none.
+    fn scenario(&self, cell: u64, levels: &[usize]) -> Result<Scenario, Row> {
+        let config = self.plan.scenario(levels).map_err(|error| Row::failed(cell, error.to_string()))?;
+        let new = |config: ScenarioConfig| Scenario::new(config).map_err(|error| Row::refused(cell, &error));
         let Some(place) = self.fits.fitted(&config) else { return new(config) };
         if let Some(trace) = place.get() {
             return new(ScenarioConfig { trace: trace.clone(), ..config });
@@ -340,7 +341,7 @@ fn write_rows(
                 }
                 Message::Row(row) => {
                     added += 1;
-                    tally.failed += u64::from(row.error.is_some());
+                    tally.failed += u64::from(row.error.is_some() && row.no_room().is_none());
                     add(&mut open, row);
                 }
             }

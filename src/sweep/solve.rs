@@ -196,7 +196,7 @@ impl Look<'_> {
         };
         let scenario = match Scenario::new(config) {
             Ok(scenario) => scenario,
-            Err(error) => return failed(&error),
+            Err(error) => return Ok(Row::refused(0, &error)),
         };
         let needed = self.pool.check(&scenario, Bytes::ZERO)?;
         let _held = self.pool.hold(needed).map_err(|_| SweepError::Stopped)?;
