@@ -21,6 +21,8 @@ const ALPHA: &str = "alpha.mean";
 const ALL_OF_HBM: f64 = 1.0 - 1e-9;
 /// The gain in tokens/s that counts as one.
 const PAYS: f64 = 1.005;
+/// The gain of one strategy over another that sentences look for.
+const TENTH: f64 = 0.1;
 /// The most machines, or other settings, that sentences speak of.
 const MOST_SETTINGS: usize = 6;
 
@@ -190,6 +192,13 @@ fn external_memory(curves: &[&Curve], shown: &dyn Fn(f64) -> String) -> String {
             ),
         );
     };
+    // Beyond the best batch, each sequence more costs more time than it brings tokens.
+    let beyond = match best.points.last() {
+        Some(last) if last.batch > most.batch => {
+            format!("; at batch {} it is {}", shown(last.batch), rate(last.tokens_per_s))
+        }
+        _ => String::new(),
+    };
     let up_to = |batch: f64| of_hbm().filter(|at| at.batch <= batch).map(|at| at.tokens_per_s).fold(0.0, f64::max);
     let alone = up_to(f64::MAX);
     let enough = format!("HBM alone is enough up to batch {} ({}, {})", shown(last.batch), rate(alone), tpot(last));
@@ -199,7 +208,7 @@ fn external_memory(curves: &[&Curve], shown: &dyn Fn(f64) -> String) -> String {
             curves,
             &format!(
                 "{enough}; external memory begins to pay at batch {}{with} ({}), and at batch {} gives {:.2} times as many tokens/s as \
-                 HBM alone can ({}, {}).",
+                 HBM alone can ({}, {}){beyond}.",
                 shown(first.batch),
                 rate(first.tokens_per_s),
                 shown(most.batch),
@@ -208,7 +217,7 @@ fn external_memory(curves: &[&Curve], shown: &dyn Fn(f64) -> String) -> String {
                 tpot(most)
             ),
         ),
-        None => on(curves, &format!("{enough}; external memory does not pay at any batch of the sweep.")),
+        None => on(curves, &format!("{enough}; external memory does not pay at any batch of the sweep{beyond}.")),
     }
 }
 
@@ -222,16 +231,15 @@ fn gain_of_strategy(curves: &[&Curve], shown: &dyn Fn(f64) -> String) -> Option<
     let gain = |at: &At| Some((at.batch, at.tokens_per_s / first.at(at.batch)?.tokens_per_s - 1.0));
     let gains: Vec<(f64, f64)> = best.points.iter().filter_map(gain).collect();
     let most = gains.iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
-    let tenth = gains.iter().find(|(_, gain)| *gain >= 0.1);
-    let from = match tenth {
-        Some((batch, _)) => format!("at least 10 % from batch {} on", shown(*batch)),
+    let gained = |batch: f64| gains.iter().filter(|(at, _)| *at >= batch).all(|(_, gain)| *gain >= TENTH);
+    let from = match gains.iter().find(|(_, gain)| *gain >= TENTH).map(|(batch, _)| *batch) {
+        // A gain that falls below a tenth again has no batch from which on it holds.
+        Some(batch) if gained(batch) => format!("at least 10 % from batch {} on", shown(batch)),
+        Some(batch) => format!("10 % first at batch {}", shown(batch)),
         None => "less than 10 % at any batch".to_owned(),
     };
-    // A gain that falls below a tenth again has no batch from which on it holds.
-    let holds = tenth.is_none_or(|(batch, _)| gains.iter().filter(|(at, _)| at >= batch).all(|(_, gain)| *gain >= 0.1));
-    let from = if holds { from } else { from.replace("from batch", "first at batch").replace(" on", "") };
     let line = format!(
-        "{} gains {from} over {}; most, {:+.1} %, at batch {}.",
+        "{} gains {from} over {}; the most, {:+.1} %, at batch {}.",
         best.strategy,
         first.strategy,
         100.0 * most.1,
@@ -269,4 +277,63 @@ fn winners(lines: &[Curve], shown: &dyn Fn(f64) -> String) -> Option<String> {
     };
     let several = stretches.len() > 1 && lines.len() > 1;
     several.then(|| format!("The most tokens/s: {}.", stretches.iter().map(stretch).collect::<Vec<_>>().join("; ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::results::tests::of_rows;
+    use super::super::{AxisConfig, Plan, Row, SweepConfig};
+    use super::*;
+    use crate::metrics::{FigureValue, Named};
+    use crate::simulation::{Scenario, ScenarioConfig};
+    use serde_json::json;
+
+    /// Batches 1, 2, 4 and 8 of two strategies; 8 does not fit. HBM alone holds 2 with the first
+    /// strategy; the second reads from external memory at once.
+    fn results() -> Results {
+        let values = |field: &str, values: serde_json::Value| AxisConfig::Values {
+            field: field.to_owned(),
+            values: values.as_array().unwrap().clone(),
+        };
+        let axes =
+            vec![values("batch", json!([1, 2, 4, 8])), values("strategy", json!(["baseline", "balanced-online"]))];
+        let plan = Plan::new(SweepConfig::of("test".to_owned(), ScenarioConfig::load("study").unwrap(), axes)).unwrap();
+        let mut full = ScenarioConfig::load("study").unwrap();
+        (full.batch, full.prefill_tokens) = (10_000, 4096);
+        let full = Scenario::new(full).unwrap_err();
+        assert!(full.is_of_room(), "{full}");
+        let row = |cell: u64| {
+            let (batch, choice) = ((cell / 2) as usize, (cell % 2) as usize);
+            let Some(rate) = [[100.0, 104.0], [150.0, 160.0], [150.0, 180.0]].get(batch).map(|of| of[choice]) else {
+                return Row::does_not_fit(cell, &full);
+            };
+            let alpha = if choice == 0 && batch < 2 { 1.0 } else { 0.9 };
+            let tpot = if batch == 0 { "token_latency_ns.mean" } else { "tpot_ns.mean" };
+            let figures = [("tokens_per_s", rate), (tpot, 1e9 * f64::from(1 << batch) / rate), ("alpha.mean", alpha)];
+            let figures = figures.map(|(name, value)| (name.to_owned(), FigureValue::Real(value))).to_vec();
+            Row { cell, error: None, figures: Named(figures) }
+        };
+        let rows = (0..8).map(row).collect();
+        of_rows(plan, rows)
+    }
+
+    #[test]
+    fn where_external_memory_pays_and_what_does_not_fit_are_said() {
+        let results = results();
+        assert_eq!((results.failed, results.no_room, results.points.len()), (0, 2, 6));
+        let curves = curves(&results).unwrap();
+        let labels: Vec<&str> = curves.lines.iter().map(|curve| curve.label.as_str()).collect();
+        assert_eq!(labels, ["baseline", "balanced-online"]);
+        // One sequence has no TPOT of its own: its steps are its tokens.
+        assert_eq!(curves.lines[0].points[0].tpot, 1e7);
+        let sentences = curves.sentences(&results);
+        let expected = [
+            "HBM alone is enough up to batch 2 (150.0 tokens/s, TPOT 13.33 ms); external memory begins to pay at batch 1 with \
+             balanced-online (104.0 tokens/s), and at batch 4 gives 1.20 times as many tokens/s as HBM alone can (180.0 tokens/s, TPOT 22.22 \
+             ms).",
+            "balanced-online gains at least 10 % from batch 4 on over baseline; the most, +20.0 %, at batch 4.",
+            "Batches of 8 and more do not fit.",
+        ];
+        assert_eq!(sentences, expected);
+    }
 }

@@ -268,6 +268,15 @@ pub(super) mod tests {
         Results::new(plan, rows, 12, names.clone(), names)
     }
 
+    /// The results of these rows, of which all figures are read.
+    pub fn of_rows(plan: Plan, rows: Vec<Row>) -> Results {
+        let mut names: Vec<String> = rows.iter().flat_map(|row| &row.figures.0).map(|(name, _)| name.clone()).collect();
+        names.sort();
+        names.dedup();
+        let total = rows.len() as u64;
+        Results::new(plan, rows, total, names.clone(), names)
+    }
+
     #[test]
     fn repeats_become_one_point() {
         let results = synthetic(|capacity, skip, repeat| {
