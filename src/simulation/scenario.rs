@@ -323,6 +323,10 @@ impl Scenario {
     }
 
     pub(super) fn charged(&self) -> Result<ChargedBound, ChargedError> {
+        // That an empty prompt begins later does not show in its region.
+        if self.sequences.all().iter().any(|sequence| sequence.start > 0) {
+            return Err(ChargedError::Sequences(self.sequences.count()));
+        }
         let overlap = self.weight_prefetch() > 0;
         let (regions, page_size) = (self.regions(), self.page_size());
         let stages = self.stages(&regions);

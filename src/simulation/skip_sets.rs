@@ -102,8 +102,8 @@ impl Scenario {
             return Ok(None);
         }
         let Ok(mut bound) = self.charged() else { return Ok(None) };
-        let shape = self.shape_of(&self.sequences.all()[SequenceId::new(0)]);
-        bound.of(|| self.skips(), shape).map(|(charged, _)| Some(charged))
+        let streams = || self.sequences.all().ids().map(|id| self.stream_of(id)).collect();
+        bound.of(streams, self.steps()).map(|(charged, _)| Some(charged))
     }
 
     /// A fresh stream of the skip sets of the first sequence.

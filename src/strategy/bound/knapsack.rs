@@ -1,7 +1,7 @@
 //! The bound for two tiers, as a fractional knapsack, where external memory can hold all that HBM
 //! does not.
 
-use super::stage::{BoundStage, kv_cost};
+use super::stage::{BoundStage, KvPiece, KvRead, kv_cost};
 use super::{BoundReads, KvLoad, lower_bound, tolerance};
 use crate::memory::{MemorySystem, PerTier, TierId};
 use crate::units::{RegionId, SimTime};
@@ -51,6 +51,8 @@ pub(super) struct Knapsack {
     reads: Vec<Reads>,
     /// What may be stored on HBM, the most read for its size first.
     items: Vec<Item>,
+    /// Of the last step.
+    read: KvRead,
 }
 
 /// When a stage reads external memory.
@@ -64,11 +66,10 @@ enum Order {
     Copied,
 }
 
-/// A region that a stage reads.
+/// A region of weights or state that a stage reads, or KV regions that are alike.
 #[derive(Clone, Copy, Debug)]
 struct Item {
     stage: usize,
-    region: RegionId,
     kind: Kind,
     /// Reads per stored byte.
     density: f64,
@@ -81,26 +82,37 @@ struct Item {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     /// Weights of which so much is read.
-    Weights(f64),
+    Weights(RegionId, f64),
     /// State of that size.
-    State(f64),
-    /// KV with so many bytes a token.
-    Kv(f64),
+    State(RegionId, f64),
+    /// That piece of the stage's KV.
+    Kv(usize),
 }
 
 impl Item {
     /// What the step reads of it.
-    fn read(&self, load: &KvLoad) -> f64 {
+    fn read(&self, stages: &[BoundStage], read: &KvRead) -> f64 {
         match self.kind {
-            Kind::Weights(read) | Kind::State(read) => read,
-            Kind::Kv(token_bytes) => token_bytes * load.read[self.region] as f64,
+            Kind::Weights(_, bytes) | Kind::State(_, bytes) => bytes,
+            Kind::Kv(piece) => read.of(&stages[self.stage].kv[piece]),
+        }
+    }
+
+    /// What is read of each of its regions.
+    fn regions(&self, stages: &[BoundStage], load: &KvLoad) -> Vec<(RegionId, f64)> {
+        match self.kind {
+            Kind::Weights(region, bytes) | Kind::State(region, bytes) => vec![(region, bytes)],
+            Kind::Kv(piece) => {
+                let KvPiece { regions, token_bytes, .. } = &stages[self.stage].kv[piece];
+                regions.iter().map(|region| (*region, token_bytes * load.read[*region] as f64)).collect()
+            }
         }
     }
 
     /// By how many stages it is read: as one item each.
     fn readers(&self) -> f64 {
         match self.kind {
-            Kind::Weights(_) | Kind::State(_) => 1.0,
+            Kind::Weights(..) | Kind::State(..) => 1.0,
             // Each reads a stored byte once.
             Kind::Kv(_) => self.density,
         }
@@ -144,15 +156,15 @@ impl Knapsack {
         let stages = BoundStage::all(stages, regions, 2, runtime);
         let mut items = Vec::new();
         for (index, stage) in stages.iter().enumerate() {
-            let mut item = |region, kind, density, costs| {
-                items.push(Item { stage: index, region, kind, density, costs, gain: 1.0 });
+            let mut item = |kind, density, costs| {
+                items.push(Item { stage: index, kind, density, costs, gain: 1.0 });
             };
             for piece in &stage.weights {
                 let density = if piece.stored > 0.0 { piece.read / piece.stored } else { 0.0 };
-                item(piece.region, Kind::Weights(piece.read), density, [piece.costs[HBM], piece.costs[EXTERNAL]]);
+                item(Kind::Weights(piece.region, piece.read), density, [piece.costs[HBM], piece.costs[EXTERNAL]]);
             }
-            stage.state.iter().for_each(|(region, bytes)| item(*region, Kind::State(*bytes), 1.0, [1.0, 1.0]));
-            stage.kv.iter().for_each(|kv| item(kv.region, Kind::Kv(kv.token_bytes), kv.readers, [1.0, 1.0]));
+            stage.state.iter().for_each(|(region, bytes)| item(Kind::State(*region, *bytes), 1.0, [1.0, 1.0]));
+            stage.kv.iter().enumerate().for_each(|(piece, kv)| item(Kind::Kv(piece), kv.readers, [1.0, 1.0]));
         }
         items.retain(|item| item.density > 0.0);
         let mut knapsack = Self {
@@ -174,18 +186,19 @@ impl Knapsack {
             runtime: runtime.clone(),
             stages,
             items,
+            read: KvRead::default(),
         };
         knapsack.sort();
         knapsack
     }
 
     /// Sets what KV and state cost in a step, and the order of items that follows from it.
-    fn price(&mut self, load: &KvLoad) {
+    fn price(&mut self) {
         if !self.runtime.has_kv_reaches() {
             return;
         }
-        for item in self.items.iter_mut().filter(|item| !matches!(item.kind, Kind::Weights(_))) {
-            let kv = self.stages[item.stage].kv_read(load);
+        for item in self.items.iter_mut().filter(|item| !matches!(item.kind, Kind::Weights(..))) {
+            let kv = self.stages[item.stage].kv_read(&self.read);
             item.costs = [HBM, EXTERNAL].map(|tier| kv_cost(&self.runtime, tier, kv, 2));
         }
         self.sort();
@@ -229,25 +242,33 @@ impl Knapsack {
     pub fn reads(&mut self, load: &KvLoad) -> BoundReads {
         let mut reads = BoundReads::new();
         let nothing = || PerTier::filled(2, 0.0);
-        for item in &self.items {
-            reads.or_insert_with(item.region, nothing)[EXTERNAL] = item.read(load);
+        for (region, read) in self.items.iter().flat_map(|item| item.regions(&self.stages, load)) {
+            reads.or_insert_with(region, nothing)[EXTERNAL] = read;
         }
-        self.fill(load, |item, taken| {
-            let (of_region, taken) = (reads.or_insert_with(item.region, nothing), taken / item.readers());
-            of_region[HBM] += taken;
-            of_region[EXTERNAL] -= taken;
-        });
+        let mut taken_of: Vec<(Item, f64)> = Vec::new();
+        self.fill(load, |item, taken| taken_of.push((*item, taken)));
+        for (item, taken) in taken_of.into_iter().filter(|(_, taken)| *taken > 0.0) {
+            // Of several sequences, each region has its part.
+            let all = item.read(&self.stages, &self.read);
+            for (region, read) in item.regions(&self.stages, load) {
+                let taken = taken / item.readers() * (read / all);
+                let of_region = reads.or_insert_with(region, nothing);
+                of_region[HBM] += taken;
+                of_region[EXTERNAL] -= taken;
+            }
+        }
         reads
     }
 
     /// Fills HBM for a step, and calls `take` with the bytes of each item that are read from there.
     /// Returns the reads of the step as a whole; those of each stage are in `self.reads`.
     fn fill(&mut self, load: &KvLoad, mut take: impl FnMut(&Item, f64)) -> Reads {
-        self.price(load);
+        self.read.note(&self.stages, load);
+        self.price();
         let mut all = Reads::default();
         for ((stage, reads), relief) in self.stages.iter().zip(&mut self.reads).zip(&self.relief) {
-            let kv = stage.kv_read(load);
-            let (compute, fixed) = (stage.compute(self.roofline, load), stage.fixed);
+            let kv = stage.kv_read(&self.read);
+            let (compute, fixed) = (stage.compute(self.roofline, &self.read), stage.fixed);
             let from_hbm = match self.order {
                 Order::Copied => (stage.weights_work(HBM) + kv * kv_cost(&self.runtime, HBM, kv, 2)) / self.hbm,
                 Order::AtOnce | Order::InTurn => 0.0,
@@ -270,7 +291,8 @@ impl Knapsack {
             if item.gain <= 0.0 {
                 break;
             }
-            let taken = (item.read(load) * item.gain).min(*useful).min(free * item.density * item.gain);
+            let taken =
+                (item.read(&self.stages, &self.read) * item.gain).min(*useful).min(free * item.density * item.gain);
             *useful -= taken;
             free -= taken / (item.density * item.gain);
             take(item, taken / item.gain);
@@ -303,7 +325,9 @@ mod tests {
     use crate::catalog;
     use crate::memory::MemoryConfig;
     use crate::units::{Bytes, SequenceId, Table};
-    use crate::workload::{LanguageModel, LayersConfig, Lengths, ModelConfig, WeightsConfig, stages};
+    use crate::workload::{
+        Chunk, LanguageModel, LayersConfig, Lengths, ModelConfig, StepBatch, WeightsConfig, batch_stages, stages,
+    };
     use proptest::prelude::*;
 
     fn load(active: &[usize], stored: usize) -> KvLoad {
@@ -343,7 +367,8 @@ mod tests {
                 let weights = stage.weights[0].read.as_f64();
                 let cost = if weights > 0.0 { stage.weights[0].stored.as_f64() / weights } else { 0.0 };
                 let layer = stage.layer.unwrap();
-                let of_kv = model.kv_bytes()[layer].as_f64() * active[layer.index()] as f64;
+                let of_sequences = active.iter().skip(layer.index()).step_by(model.layers());
+                let of_kv: f64 = of_sequences.map(|tokens| model.kv_bytes()[layer].as_f64() * *tokens as f64).sum();
                 let kv = if stage.attends { of_kv } else { 0.0 };
                 let best = (weights + kv) * hbm / (hbm + external);
                 let mut corners = vec![];
@@ -381,16 +406,17 @@ mod tests {
         #[test]
         fn equals_the_dual(
             layers in prop::collection::vec(
-                (1u64..2000, 0u64..40_000, 1u64..2000, 1u64..40_000, 1u64..50, 0usize..60), 1..5),
-            capacity in 1u64..20_000,
+                (1u64..2000, 0u64..40_000, 1u64..2000, 1u64..40_000, 1u64..50, prop::array::uniform4(0usize..60)), 1..5),
+            capacity in 1u64..20_000, sequences in 1usize..5,
         ) {
             let shapes: Vec<_> = layers.iter().map(|l| (l.0, l.1, l.2, l.3, l.4)).collect();
-            let active: Vec<usize> = layers.iter().map(|l| l.5).collect();
+            // By sequence, then layer.
+            let active: Vec<usize> = (0..sequences).flat_map(|of| layers.iter().map(move |l| l.5[of])).collect();
             let (model, system) = (model(&shapes), system(capacity));
-            let regions = Regions::new(&model, &[Lengths::default()]);
-            let stages = stages(&model, &regions, &[SequenceId::default()]);
+            let regions = Regions::new(&model, &vec![Lengths::default(); sequences]);
+            let stages = stages(&model, &regions, &SequenceId::all(sequences).collect::<Vec<_>>());
             let load = load(&active, 100);
-            let kv = model.token_bytes().times(100);
+            let kv = model.token_bytes().times(100 * sequences as u64);
             let knapsack =
                 |overlap: bool| Knapsack::new(&stages, &regions, &system, &Runtime::ideal(2), None, overlap).step(&load).as_ps() as f64;
             let program =
@@ -402,6 +428,56 @@ mod tests {
             prop_assert!((bound - program(false)).abs() <= 1.0 + 1e-6 * twin, "{} against {}", bound, program(false));
             let whole = knapsack(true);
             prop_assert!((whole - program(true)).abs() <= 1.0 + 1e-6 * twin, "{} against {}", whole, program(true));
+        }
+    }
+
+    /// Layers of which the second reads the KV of the first, and the third only the last tokens.
+    const SHARING: &str = "(name: \"s\", architecture: (hidden: 16, vocabulary: 40, tied: true, \
+        formats: (weights: \"bf16\", kv: \"bf16\"), blocks: [(count: 1, layers: [\
+        (attention: Full(heads: 2, kv_heads: 1, head_size: 8), mlp: Dense(intermediate: 24)), \
+        (attention: Full(heads: 2, kv_heads: 1, head_size: 8, shares_kv: true), mlp: Dense(intermediate: 8)), \
+        (attention: Sliding(window: 20, of: (heads: 2, kv_heads: 2, head_size: 8)), mlp: Dense(intermediate: 24))])]))";
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+        /// Sequences that decode beside parts of prompts, with KV that layers share, windows and
+        /// compute: the linear program, and the pieces one by one.
+        #[test]
+        fn steps_of_several_sequences_are_bounded_by_the_linear_program(
+            sequences in prop::collection::vec((0usize..200, 0usize..=100, prop::option::of(1usize..30)), 1..6),
+            capacity in 1u64..30_000, flops in prop::option::of(1u64..2_000), overlap: bool,
+        ) {
+            let model = LanguageModel::new(&crate::config::parse(SHARING, "model").unwrap()).unwrap();
+            let system = system(capacity);
+            let regions = Regions::new(&model, &vec![Lengths::default(); sequences.len()]);
+            let ids = || SequenceId::all(sequences.len()).zip(&sequences);
+            let chunk = |(sequence, of): (SequenceId, &(usize, usize, Option<usize>))| {
+                Some(Chunk { sequence, first: of.0, tokens: of.2?, is_last: true })
+            };
+            let batch = StepBatch {
+                decoding: ids().filter(|(_, of)| of.2.is_none()).map(|(id, _)| id).collect(),
+                chunks: ids().filter_map(chunk).collect(),
+                sequences: sequences.len(),
+                ..StepBatch::default()
+            };
+            let stages = batch_stages(&model, &regions, &batch);
+            let mut load = KvLoad { stored: Table::new(), read: Table::new() };
+            for (context, percent, chunk) in &sequences {
+                for window in regions.windows().take(model.layers()) {
+                    let stored = window.min(*context);
+                    load.stored.push(stored);
+                    load.read.push(if chunk.is_some() { stored } else { stored * percent / 100 });
+                }
+            }
+            let stored: Bytes =
+                regions.token_bytes().zip(&load.stored).map(|(bytes, tokens)| bytes.times(*tokens as u64)).sum();
+            let rate = |giga: u64| crate::config::parse(&format!("(rate: \"{giga} GFLOP/s\")"), "compute").unwrap();
+            let roofline = flops.map(|giga| Roofline::new(&rate(giga), &model).unwrap());
+            let runtime = Runtime::ideal(2);
+            let fast = Knapsack::new(&stages, &regions, &system, &runtime, roofline, overlap).step(&load).as_ps() as f64;
+            let twin =
+                Program::new(&stages, &regions, &system, &runtime, roofline, overlap).step(stored, &load).as_ps() as f64;
+            prop_assert!((fast - twin).abs() <= 1.0 + 2e-6 * twin, "{} against {}", fast, twin);
         }
     }
 

@@ -80,9 +80,10 @@ impl StepBound {
     }
 
     /// The bound of a step with that KV. O(stages + KV regions) with one or two tiers; with more,
-    /// or where external memory is short, a linear program over the kinds of stages.
+    /// or where external memory is short, a linear program over the kinds of stages. The KV of all
+    /// sequences that a stage reads counts as one.
     pub fn step(&mut self, load: &KvLoad) -> SimTime {
-        if let Some(single) = &self.single {
+        if let Some(single) = &mut self.single {
             return single.step(load);
         }
         let kv = self.kv_stored(load);

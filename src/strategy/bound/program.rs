@@ -1,7 +1,7 @@
 //! The bound for any number of tiers, as a linear program.
 
 use super::linear::{Linear, Solved};
-use super::stage::{BoundStage, kv_cost};
+use super::stage::{BoundStage, KvRead, kv_cost};
 use super::{BoundReads, KvLoad, lower_bound, tolerance};
 use crate::memory::{MemorySystem, PerTier, ResidencyKind, TierId};
 use crate::units::{Bytes, RegionId, SimTime};
@@ -26,6 +26,7 @@ pub(super) struct Program {
     runtime: Runtime,
     /// Of the last step.
     kinds: Vec<Kind>,
+    read: KvRead,
 }
 
 /// Stages that read and store the same in a step.
@@ -97,6 +98,7 @@ impl Program {
             stages: BoundStage::all(stages, regions, system.tiers().len(), runtime),
             runtime: runtime.clone(),
             kinds: Vec::new(),
+            read: KvRead::default(),
         }
     }
 
@@ -122,9 +124,9 @@ impl Program {
             split.iter().for_each(|(tier, bytes)| of_region[tier] += bytes);
         };
         for stage in &self.stages {
-            let kv = stage.paged_read(load);
-            let compute = stage.compute(self.roofline, load);
-            let of_kv = (kv, stage.paged_stored(load));
+            let kv = stage.paged_read(&self.read);
+            let compute = stage.compute(self.roofline, &self.read);
+            let of_kv = (kv, stage.paged_stored(&self.read));
             let kind = self.kinds.iter().position(|kind| kind.is_of(stage, of_kv, compute));
             let split = solved.as_ref().zip(kind);
             let weights = stage.weights.iter().map(|piece| (piece.region, piece.read));
@@ -133,11 +135,10 @@ impl Program {
                 put(region, of_piece.unwrap_or_else(|| even(read)));
             }
             let of_kv = split.map_or_else(|| even(kv), |(solved, kind)| solved.kv[kind].clone());
-            for of in &stage.kv {
-                // Of several sequences, each region has its part of what the stage reads from a
-                // tier.
-                let part = if kv > 0.0 { of.token_bytes * load.read[of.region] as f64 / kv } else { 0.0 };
-                put(of.region, of_kv.map(|bytes| bytes * part / of.readers));
+            // Of several sequences, each region has its part of what the stage reads from a tier.
+            for (of, region) in stage.kv.iter().flat_map(|of| of.regions.iter().map(move |region| (of, *region))) {
+                let part = if kv > 0.0 { of.token_bytes * load.read[region] as f64 / kv } else { 0.0 };
+                put(region, of_kv.map(|bytes| bytes * part / of.readers));
             }
         }
         reads
@@ -160,11 +161,12 @@ impl Program {
     }
 
     fn sort_into_kinds(&mut self, load: &KvLoad) {
+        self.read.note(&self.stages, load);
         let mut kinds: Vec<Kind> = std::mem::take(&mut self.kinds);
         kinds.clear();
         for stage in &self.stages {
-            let (kv, kv_stored) = (stage.paged_read(load), stage.paged_stored(load));
-            let compute = stage.compute(self.roofline, load);
+            let (kv, kv_stored) = (stage.paged_read(&self.read), stage.paged_stored(&self.read));
+            let compute = stage.compute(self.roofline, &self.read);
             match kinds.iter_mut().find(|kind| kind.is_of(stage, (kv, kv_stored), compute)) {
                 Some(kind) => kind.count += 1.0,
                 None => {

@@ -1,6 +1,6 @@
 //! The bound of a memory system of one tier, where there is nothing to place.
 
-use super::stage::{BoundStage, kv_cost};
+use super::stage::{BoundStage, KvRead, kv_cost};
 use super::{KvLoad, lower_bound, tolerance};
 use crate::memory::{MemorySystem, TierId};
 use crate::units::SimTime;
@@ -17,6 +17,8 @@ pub(super) struct SingleTier {
     tolerance: f64,
     stages: Vec<BoundStage>,
     runtime: Runtime,
+    /// Of the last step.
+    read: KvRead,
 }
 
 /// The error of the floats, relative to the whole.
@@ -39,17 +41,19 @@ impl SingleTier {
             tolerance: tolerance(system, runtime, stages.len()),
             stages: BoundStage::all(stages, regions, 1, runtime),
             runtime: runtime.clone(),
+            read: KvRead::default(),
         }
     }
 
     /// The bound of a step. O(stages + KV regions).
-    pub fn step(&self, load: &KvLoad) -> SimTime {
+    pub fn step(&mut self, load: &KvLoad) -> SimTime {
+        self.read.note(&self.stages, load);
         let (mut read_all, mut compute_all, mut one_by_one) = (0.0, 0.0, 0.0);
         for stage in &self.stages {
-            let kv = stage.kv_read(load);
+            let kv = stage.kv_read(&self.read);
             let kv_work = kv * kv_cost(&self.runtime, TierId::HBM, kv, 1);
             let read = (stage.weights_work(TierId::HBM) + kv_work) / self.bandwidth;
-            let compute = stage.compute(self.roofline, load);
+            let compute = stage.compute(self.roofline, &self.read);
             read_all += read;
             compute_all += compute + stage.fixed;
             one_by_one += f64::max(read, compute) + stage.fixed;

@@ -8,7 +8,7 @@
 use super::KvLoad;
 use crate::memory::{PerTier, TierId};
 use crate::units::{Bytes, RegionId, Table};
-use crate::workload::{Regions, Roofline, Runtime, Stage, StageFlop, StageReads};
+use crate::workload::{KvRegionRead, Regions, Roofline, Runtime, Stage, StageFlop, StageReads};
 
 /// The reads and the compute of one stage, the same in every step but for the KV.
 #[derive(Clone, Debug)]
@@ -34,16 +34,39 @@ pub(super) struct Piece {
     pub costs: PerTier<f64>,
 }
 
-/// A KV region that a stage reads.
-#[derive(Clone, Copy, Debug)]
+/// KV regions that a stage reads and that are alike: those of all sequences that decode, say. It
+/// does not matter to a bound how much of what they store together is whose.
+#[derive(Clone, Debug)]
 pub(super) struct KvPiece {
-    pub region: RegionId,
+    pub regions: Vec<RegionId>,
     /// K and V of one token.
     pub token_bytes: f64,
-    /// How many stages of the step read it.
+    /// How many stages of the step read each of them.
     pub readers: f64,
-    /// How many tokens attend to it.
+    /// How many tokens attend to each.
     pub queries: f64,
+    /// Its place among the pieces of all stages.
+    place: usize,
+}
+
+/// What a step reads of each piece of KV, in bytes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KvRead(Vec<f64>);
+
+impl KvRead {
+    /// Takes note of a step. O(stages + KV regions), the only walk over all regions.
+    pub fn note(&mut self, stages: &[BoundStage], load: &KvLoad) {
+        self.0.clear();
+        for piece in stages.iter().flat_map(|stage| &stage.kv) {
+            let tokens: usize = piece.regions.iter().map(|region| load.read[*region]).sum();
+            self.0.push(piece.token_bytes * tokens as f64);
+        }
+    }
+
+    /// The bytes that are read of a piece.
+    pub fn of(&self, piece: &KvPiece) -> f64 {
+        self.0[piece.place]
+    }
 }
 
 impl BoundStage {
@@ -52,6 +75,7 @@ impl BoundStage {
         let reads: Vec<StageReads> = stages.iter().map(|stage| stage.reads_of(regions)).collect();
         let mut readers = Table::filled(regions.kv_len(), 0.0);
         reads.iter().flat_map(|reads| &reads.kv).for_each(|kv| readers[kv.region] += 1.0);
+        let mut pieces = 0;
         let of_stage = |(stage, reads): (&Stage, &StageReads)| {
             let all: Bytes = reads.weights.iter().map(|(_, weights)| weights.read).sum();
             // How much of the weights is on which tier is not known, unless there is but one.
@@ -59,22 +83,17 @@ impl BoundStage {
                 1 => runtime.weights_share(tier, format, all),
                 _ => runtime.most_weights_share(tier, format, all),
             };
-            let pieces = reads.weights.iter().map(|(region, weights)| Piece {
+            let weights = reads.weights.iter().map(|(region, weights)| Piece {
                 region: *region,
                 stored: weights.stored.as_f64(),
                 read: weights.read.as_f64(),
                 costs: PerTier::from_fn(tiers, |tier| 1.0 / share(tier, weights.format)),
             });
-            let kv = reads.kv.iter().map(|kv| KvPiece {
-                region: kv.region,
-                token_bytes: kv.token_bytes.as_f64(),
-                readers: readers[kv.region],
-                queries: kv.queries as f64,
-            });
+            let kv = pieces_of(&reads.kv, &readers, &mut pieces);
             Self {
-                weights: pieces.collect(),
+                weights: weights.collect(),
                 state: reads.state.iter().map(|(region, bytes)| (*region, bytes.as_f64())).collect(),
-                kv: kv.collect(),
+                kv,
                 flop: stage.flop,
                 tokens: stage.tokens,
                 fixed: stage.fixed.as_ps() as f64,
@@ -100,27 +119,45 @@ impl BoundStage {
     }
 
     /// The bytes of KV and state that it reads.
-    pub fn kv_read(&self, load: &KvLoad) -> f64 {
-        self.paged_read(load) + self.state_read()
+    pub fn kv_read(&self, read: &KvRead) -> f64 {
+        self.paged_read(read) + self.state_read()
     }
 
     /// The bytes of KV that it reads, without state.
-    pub fn paged_read(&self, load: &KvLoad) -> f64 {
-        self.kv.iter().map(|kv| kv.token_bytes * load.read[kv.region] as f64).sum()
+    pub fn paged_read(&self, read: &KvRead) -> f64 {
+        self.kv.iter().map(|kv| read.of(kv)).sum()
     }
 
     /// The same over the readers of each region: what takes room for it.
-    pub fn paged_stored(&self, load: &KvLoad) -> f64 {
-        self.kv.iter().map(|kv| kv.token_bytes * load.read[kv.region] as f64 / kv.readers).sum()
+    pub fn paged_stored(&self, read: &KvRead) -> f64 {
+        self.kv.iter().map(|kv| read.of(kv) / kv.readers).sum()
     }
 
     /// How long it computes in a step with that KV, in picoseconds.
-    pub fn compute(&self, roofline: Option<Roofline>, load: &KvLoad) -> f64 {
+    pub fn compute(&self, roofline: Option<Roofline>, read: &KvRead) -> f64 {
         let Some(roofline) = roofline else { return 0.0 };
-        let attended = |kv: &KvPiece| kv.queries * (kv.token_bytes * load.read[kv.region] as f64);
+        let attended = |kv: &KvPiece| kv.queries * read.of(kv);
         let kv = self.kv.iter().map(attended).sum::<f64>() + self.state_read();
         roofline.picoseconds(self.tokens, self.weights_read(), kv, self.flop)
     }
+}
+
+/// The pieces that the KV of a stage makes; `all` counts those of all stages.
+fn pieces_of(reads: &[KvRegionRead], readers: &Table<RegionId, f64>, all: &mut usize) -> Vec<KvPiece> {
+    let mut pieces: Vec<KvPiece> = Vec::new();
+    for read in reads {
+        let (token_bytes, readers, queries) = (read.token_bytes.as_f64(), readers[read.region], read.queries as f64);
+        let is_alike =
+            |piece: &&mut KvPiece| (piece.token_bytes, piece.readers, piece.queries) == (token_bytes, readers, queries);
+        match pieces.iter_mut().find(is_alike) {
+            Some(piece) => piece.regions.push(read.region),
+            None => {
+                pieces.push(KvPiece { regions: vec![read.region], token_bytes, readers, queries, place: *all });
+                *all += 1;
+            }
+        }
+    }
+    pieces
 }
 
 /// What a byte of KV takes at least of the bandwidth of `tier` in a stage that reads `bytes` of KV

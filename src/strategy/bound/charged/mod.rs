@@ -33,7 +33,7 @@ use super::stage::BoundStage;
 use super::{StepBound, lower_bound, tolerance};
 use crate::memory::{MemorySystem, ResidencyKind};
 use crate::units::{PageSize, RegionId, SimTime, Table};
-use crate::workload::{Regions, Roofline, Runtime, Shape, SkipSource, Stage, StageFlop, TraceError};
+use crate::workload::{Lengths, Regions, Roofline, Runtime, SkipSource, Stage, StageFlop, TraceError};
 use lanes::{LaneUse, lanes};
 use stretch::Stretch;
 
@@ -48,8 +48,10 @@ pub struct ChargedBound {
     bandwidth: Vec<f64>,
     roofline: Option<Roofline>,
     overlap: bool,
-    /// How many tokens of the context the attention of each KV region sees.
+    /// How many tokens of the context the attention of each layer sees.
     windows: Vec<usize>,
+    /// How many tokens each sequence has before the first step.
+    prompts: Vec<usize>,
     /// For each KV region the kinds of the stages that read it.
     kinds_of: Table<RegionId, Vec<usize>>,
     kinds: Vec<StageKind>,
@@ -105,7 +107,7 @@ pub enum ChargedError {
     )]
     Inclusive,
     #[error(
-        "bound: Charged is for one sequence whose prompt is given, but there are {0} or its prompt is computed: use bound: Free"
+        "bound: Charged is for sequences that all decode from the first step to the last, but some of the {0} begin later, end earlier or have prompts that are computed: let all be given, begin with step 0 and decode as many tokens, or use bound: Free"
     )]
     Sequences(usize),
     #[error("bound: Charged is for tokens that are kept one by one, but page_tokens is {0}: use 1, or bound: Free")]
@@ -119,7 +121,8 @@ impl ChargedBound {
     /// For steps of `stages` on `system`; `overlap` as for [`StepBound::new`].
     ///
     /// # Errors
-    /// [`ChargedError`] for inclusive residency, several sequences, and pages of several tokens.
+    /// [`ChargedError`] for inclusive residency, sequences that do not all decode from the first step
+    /// to the last, and pages of several tokens.
     pub fn new(
         stages: &[Stage],
         regions: &Regions,
@@ -129,7 +132,10 @@ impl ChargedBound {
         overlap: bool,
         page_size: PageSize,
     ) -> Result<Self, ChargedError> {
-        if regions.sequences() != 1 || regions.lengths().any(|lengths| lengths.at_start != lengths.prompt) {
+        let lengths: Vec<Lengths> = regions.lengths().step_by(regions.layers().max(1)).collect();
+        let is_alike =
+            |of: &Lengths| of.at_start == of.prompt && of.most - of.prompt == lengths[0].most - lengths[0].prompt;
+        if !lengths.iter().all(is_alike) {
             return Err(ChargedError::Sequences(regions.sequences()));
         }
         if page_size != PageSize::TOKEN {
@@ -162,7 +168,8 @@ impl ChargedBound {
                 kinds.len() - 1
             });
             kinds[place].count += 1.0;
-            stage.kv.iter().for_each(|kv| kinds_of[kv.region].push(place));
+            let regions = stage.kv.iter().flat_map(|kv| &kv.regions);
+            regions.for_each(|region| kinds_of[*region].push(place));
         }
         let per_second = SimTime::PS_PER_SECOND as f64;
         Ok(Self {
@@ -172,7 +179,8 @@ impl ChargedBound {
             bandwidth: system.tiers().iter().map(|tier| tier.wire_bandwidth.as_f64() / per_second).collect(),
             roofline,
             overlap,
-            windows: regions.windows().collect(),
+            windows: regions.windows().take(regions.layers()).collect(),
+            prompts: lengths.iter().map(|of| of.prompt).collect(),
             kinds_of,
             lanes: lanes(system),
             kinds,
@@ -180,20 +188,20 @@ impl ChargedBound {
         })
     }
 
-    /// The least time of a run over the skip sets of `source`, and the sum of the bounds of its
-    /// steps, which let migration be free.
+    /// The least time of a run of so many steps over the skip sets of `sources`, one for each
+    /// sequence, and the sum of the bounds of its steps, which let migration be free.
     ///
     /// # Errors
-    /// [`TraceError`] if the trace cannot be read.
+    /// [`TraceError`] if a trace cannot be read.
     pub fn of(
         &mut self,
-        mut source: impl FnMut() -> Result<Box<dyn SkipSource + Send>, TraceError>,
-        shape: Shape,
+        mut sources: impl FnMut() -> Result<Vec<Box<dyn SkipSource + Send>>, TraceError>,
+        decode: usize,
     ) -> Result<(SimTime, SimTime), TraceError> {
-        let count = shape.decode.div_ceil(self.stretch);
+        let count = decode.div_ceil(self.stretch);
         let every = count.div_ceil(SAMPLES).max(1);
         let mut samples = Vec::new();
-        self.stretches(&mut *source()?, shape, |_, index, stretch| {
+        self.stretches(&mut sources()?, decode, |_, index, stretch| {
             // From the middle of each part, so that the first steps do not stand for all.
             if index % every == every / 2 || count == 1 {
                 samples.push(stretch.clone());
@@ -201,13 +209,13 @@ impl ChargedBound {
         })?;
         let weights = self.best_weights(&samples);
         let (mut total, mut free) = (0.0, 0.0);
-        self.stretches(&mut *source()?, shape, |bound, _, stretch| {
+        self.stretches(&mut sources()?, decode, |bound, _, stretch| {
             free += stretch.free;
             // Without a solution, what holds whatever the weights: the time of the steps, which are
             // there in full or in part.
             total += bound.least(stretch, &weights).unwrap_or((1.0 - weights.iter().sum::<f64>()) * stretch.free);
         })?;
-        let charged = lower_bound(total, SOLVER_ERROR, self.tolerance * shape.decode as f64);
+        let charged = lower_bound(total, SOLVER_ERROR, self.tolerance * decode as f64);
         let free = SimTime::from_ps(free as u64);
         Ok((charged.max(free), free))
     }
@@ -246,7 +254,7 @@ mod tests {
     use crate::config;
     use crate::memory::MemoryConfig;
     use crate::units::SequenceId;
-    use crate::workload::{LanguageModel, Lengths, ModelConfig, StepSkips, stages};
+    use crate::workload::{LanguageModel, ModelConfig, StepSkips, stages};
     use proptest::prelude::*;
 
     /// Skip sets by step, of one layer.
@@ -266,10 +274,46 @@ mod tests {
         }
     }
 
-    const PREFILL: usize = 3;
-    const STEPS: usize = 4;
+    /// Sequences of one layer that all decode so many steps after prompts of these lengths.
+    #[derive(Clone, Copy)]
+    struct Run {
+        prompts: &'static [usize],
+        steps: usize,
+    }
 
-    fn bound(capacity: usize, read: &[Vec<bool>]) -> SimTime {
+    const ONE: Run = Run { prompts: &[3], steps: 4 };
+    const TWO: Run = Run { prompts: &[1, 2], steps: 3 };
+
+    impl Run {
+        /// All tokens that there will be: sequence and place.
+        fn tokens(self) -> Vec<(usize, usize)> {
+            let of = |(sequence, prompt): (usize, &usize)| (0..prompt + self.steps).map(move |token| (sequence, token));
+            self.prompts.iter().enumerate().flat_map(of).collect()
+        }
+
+        /// Those of them that have KV in a step, as bits.
+        fn there(self, step: usize) -> usize {
+            let there = |(_, (sequence, token)): &(usize, (usize, usize))| *token < self.prompts[*sequence] + step;
+            self.tokens().into_iter().enumerate().filter(there).map(|(bit, _)| 1 << bit).sum()
+        }
+
+        /// The skip sets of each sequence: a token is read in a step if its bit is set.
+        fn sources(self, read: &[usize]) -> Vec<Box<dyn SkipSource + Send>> {
+            let of_sequence = |sequence: usize| {
+                let skipped = |step: usize| {
+                    let is_skipped = |(bit, (of, _)): &(usize, (usize, usize))| {
+                        *of == sequence && (self.there(step) & !read[step]) >> bit & 1 == 1
+                    };
+                    self.tokens().into_iter().enumerate().filter(is_skipped).map(|(_, (_, token))| token).collect()
+                };
+                Box::new(Listed { steps: (0..self.steps).map(skipped).collect(), next: 0 })
+                    as Box<dyn SkipSource + Send>
+            };
+            (0..self.prompts.len()).map(of_sequence).collect()
+        }
+    }
+
+    fn bound(run: Run, capacity: usize, read: &[usize]) -> SimTime {
         let memory: MemoryConfig = config::parse(
             &format!(
                 "(name: \"m\", tiers: [(name: \"hbm\", capacity: \"{capacity} MB\", bandwidth: \"10 TB/s\"), \
@@ -284,38 +328,31 @@ mod tests {
         )
         .unwrap();
         let (memory, model) = (MemorySystem::new(&memory).unwrap(), LanguageModel::new(&model).unwrap());
-        let regions = Regions::new(&model, &[Lengths::default()]);
-        let stages = stages(&model, &regions, &[SequenceId::default()]);
+        let length = |&prompt: &usize| Lengths { at_start: prompt, prompt, most: prompt + run.steps };
+        let regions = Regions::new(&model, &run.prompts.iter().map(length).collect::<Vec<_>>());
+        let all: Vec<SequenceId> = SequenceId::all(run.prompts.len()).collect();
+        let stages = stages(&model, &regions, &all);
         let mut bound =
             ChargedBound::new(&stages, &regions, &memory, &Runtime::ideal(2), None, false, PageSize::TOKEN).unwrap();
-        let skipped = |step: usize| (0..PREFILL + step).filter(|token| !read[step][*token]).collect();
-        let steps: Vec<Vec<usize>> = (0..STEPS).map(skipped).collect();
-        let source = || -> Result<Box<dyn SkipSource + Send>, TraceError> {
-            Ok(Box::new(Listed { steps: steps.clone(), next: 0 }))
-        };
-        let shape = Shape { layers: 1, prefill: PREFILL, decode: STEPS, page_size: PageSize::TOKEN };
-        bound.of(source, shape).unwrap().0
+        bound.of(|| Ok(run.sources(read)), run.steps).unwrap().0
     }
 
     /// The fewest tokens that are read from external memory or carried from there, over all ways to
     /// keep up to `capacity` of them on HBM: where HBM and the way out take no time to speak of,
     /// what a run takes at least, in milliseconds.
-    fn exhaustive(capacity: usize, read: &[Vec<bool>]) -> u32 {
+    fn exhaustive(run: Run, capacity: usize, read: &[usize]) -> u32 {
         // By the set of tokens on HBM, what it took so far. At first, and when it is written, a
         // token may lie anywhere.
-        let fits = |set: &usize, tokens: usize| set.count_ones() as usize <= capacity && *set < 1 << tokens;
-        let reads = |set: usize, step: usize| {
-            (0..PREFILL + step).filter(|token| read[step][*token] && set >> token & 1 == 0).count() as u32
-        };
-        let all = 1usize << (PREFILL + STEPS);
-        let mut least: Vec<Option<u32>> = (0..all).map(|set| fits(&set, PREFILL).then(|| reads(set, 0))).collect();
-        for step in 1..STEPS {
+        let fits = |set: &usize, step: usize| set.count_ones() as usize <= capacity && *set & !run.there(step) == 0;
+        let reads = |set: usize, step: usize| (run.there(step) & read[step] & !set).count_ones();
+        let all = 1usize << run.tokens().len();
+        let mut least: Vec<Option<u32>> = (0..all).map(|set| fits(&set, 0).then(|| reads(set, 0))).collect();
+        for step in 1..run.steps {
             let mut next = vec![None; all];
-            for (set, place) in next.iter_mut().enumerate().filter(|(set, _)| fits(set, PREFILL + step)) {
-                // What the step before has read is on the chip.
-                let read_before = (0..PREFILL + step - 1).filter(|token| read[step - 1][*token]);
-                let on_chip: usize = read_before.map(|token| 1 << token).sum();
-                let moved = |before: usize| (set & !before & !on_chip & ((1 << (PREFILL + step - 1)) - 1)).count_ones();
+            // What the step before has read is on the chip.
+            let (there, on_chip) = (run.there(step - 1), run.there(step - 1) & read[step - 1]);
+            for (set, place) in next.iter_mut().enumerate().filter(|(set, _)| fits(set, step)) {
+                let moved = |before: usize| (set & !before & !on_chip & there).count_ones();
                 let ways = least.iter().enumerate().filter_map(|(before, cost)| Some((*cost)? + moved(before)));
                 *place = ways.min().map(|least| least + reads(set, step));
             }
@@ -327,13 +364,13 @@ mod tests {
     proptest! {
         #[test]
         fn it_is_the_exhaustive_optimum_of_small_runs(
-            capacity in 1usize..5,
-            read in proptest::collection::vec(proptest::collection::vec(any::<bool>(), PREFILL + STEPS), STEPS),
+            two: bool, capacity in 1usize..5, read in proptest::collection::vec(0usize..1 << 9, ONE.steps),
         ) {
-            let least = f64::from(exhaustive(capacity, &read));
-            let bound = bound(capacity, &read).as_ns() / 1e6;
-            // HBM's own time is at most 7 MB a step at 10 TB/s.
-            prop_assert!(bound >= least * (1.0 - 1e-5) && bound <= least + 4.0 * 7.0 * 1e-4 + 1e-5, "{} against {}", bound, least);
+            let run = if two { TWO } else { ONE };
+            let least = f64::from(exhaustive(run, capacity, &read));
+            let bound = bound(run, capacity, &read).as_ns() / 1e6;
+            // HBM's own time is at most 9 MB a step at 10 TB/s.
+            prop_assert!(bound >= least * (1.0 - 1e-5) && bound <= least + 4.0 * 9.0 * 1e-4 + 1e-5, "{} against {}", bound, least);
         }
     }
 
@@ -341,10 +378,34 @@ mod tests {
     fn what_must_move_is_paid_for() {
         // Two tokens take turns; HBM holds one. Free of charge each is on HBM when it is read; but
         // carrying it there takes as long as reading it where it is.
-        let turns: Vec<Vec<bool>> =
-            (0..STEPS).map(|step| (0..PREFILL + STEPS).map(|token| token == step % 2).collect()).collect();
-        assert_eq!(exhaustive(1, &turns), 2);
-        let bound = bound(1, &turns).as_ns() / 1e6;
-        assert!((bound - 2.0).abs() < 0.01, "{bound} ms");
+        let turns = [0b01, 0b10, 0b01, 0b10];
+        assert_eq!(exhaustive(ONE, 1, &turns), 2);
+        let of_one = bound(ONE, 1, &turns).as_ns() / 1e6;
+        assert!((of_one - 2.0).abs() < 0.01, "{of_one} ms");
+        // The same where they are the first tokens of two sequences: tokens 0 and 4 of all.
+        let turns = [0b1, 0b10000, 0b1];
+        assert_eq!(exhaustive(TWO, 1, &turns), 1);
+        let of_two = bound(TWO, 1, &turns).as_ns() / 1e6;
+        assert!((of_two - 1.0).abs() < 0.01, "{of_two} ms");
+    }
+
+    #[test]
+    fn sequences_that_come_or_go_have_no_charged_bound() {
+        let model: ModelConfig = config::parse(
+            "(name: \"l\", layers: [(count: 2, attention: (stored: \"1 B\"), mlp: (stored: \"0 B\"), kv_bytes: \"1 MB\")])",
+            "model",
+        )
+        .unwrap();
+        let (memory, model) = (crate::catalog::memory("study").unwrap(), LanguageModel::new(&model).unwrap());
+        let memory = MemorySystem::new(&memory).unwrap();
+        let of = |lengths: [Lengths; 2]| {
+            let regions = Regions::new(&model, &lengths);
+            let stages = stages(&model, &regions, &SequenceId::all(2).collect::<Vec<_>>());
+            ChargedBound::new(&stages, &regions, &memory, &Runtime::ideal(2), None, false, PageSize::TOKEN).map(|_| ())
+        };
+        let given = |prompt: usize, decode: usize| Lengths { at_start: prompt, prompt, most: prompt + decode };
+        assert_eq!(of([given(3, 5), given(9, 5)]), Ok(()));
+        assert_eq!(of([given(3, 5), given(3, 6)]), Err(ChargedError::Sequences(2)));
+        assert_eq!(of([given(3, 5), Lengths { at_start: 0, ..given(3, 5) }]), Err(ChargedError::Sequences(2)));
     }
 }

@@ -2,8 +2,8 @@
 
 use super::ChargedBound;
 use crate::strategy::bound::KvLoad;
-use crate::units::Table;
-use crate::workload::{Shape, SkipSource, StepSkips, TraceError};
+use crate::units::{RegionId, Table};
+use crate::workload::{SkipSource, StepSkips, TraceError};
 use std::ops::Range;
 
 /// Tokens of stages of a kind that are read in the same steps of a stretch.
@@ -31,41 +31,48 @@ impl ChargedBound {
     /// Calls `each` with every stretch of the run.
     pub(super) fn stretches(
         &mut self,
-        source: &mut dyn SkipSource,
-        shape: Shape,
+        sources: &mut [Box<dyn SkipSource + Send>],
+        decode: usize,
         mut each: impl FnMut(&Self, usize, &Stretch),
     ) -> Result<(), TraceError> {
-        let mut steps = vec![StepSkips::none(shape.layers, shape.prefill + shape.decode); self.stretch];
-        let regions = self.windows.len();
+        let layers = self.windows.len();
+        let none = |prompt: &usize| StepSkips::none(layers, prompt + decode);
+        // By step, then sequence.
+        let mut steps: Vec<Vec<StepSkips>> = vec![self.prompts.iter().map(none).collect(); self.stretch];
+        let regions = self.kinds_of.len();
         let mut load = KvLoad { stored: Table::filled(regions, 0), read: Table::filled(regions, 0) };
-        for (index, first) in (0..shape.decode).step_by(self.stretch).enumerate() {
-            let length = self.stretch.min(shape.decode - first);
+        for (index, first) in (0..decode).step_by(self.stretch).enumerate() {
+            let length = self.stretch.min(decode - first);
             let mut stretch = Stretch { steps: length, ..Stretch::default() };
             for (step, skips) in steps.iter_mut().take(length).enumerate() {
-                let context = shape.prefill + first + step;
-                source.next_step(context, skips)?;
-                skips.pass_by(&self.windows, context);
-                load.stored.iter_mut().zip(&self.windows).for_each(|(stored, window)| *stored = context.min(*window));
-                for (read, skipped) in load.read.iter_mut().zip(&skips.counts) {
-                    *read = context - skipped;
+                for (sequence, (skips, source)) in skips.iter_mut().zip(&mut *sources).enumerate() {
+                    let context = self.prompts[sequence] + first + step;
+                    source.next_step(context, skips)?;
+                    skips.pass_by(&self.windows, context);
+                    for (layer, (window, skipped)) in self.windows.iter().zip(&skips.counts).enumerate() {
+                        let region = RegionId::new(sequence * layers + layer);
+                        (load.stored[region], load.read[region]) = (context.min(*window), context - skipped);
+                    }
                 }
                 stretch.free += self.steps.step(&load).as_ps() as f64;
             }
-            stretch.groups = self.groups(&steps[..length], shape.prefill + first);
+            stretch.groups = self.groups(&steps[..length], first);
             each(self, index, &stretch);
         }
         Ok(())
     }
 
-    /// The tokens of a stretch by the steps that read them; `context` tokens come before its first
-    /// step. A step skips the tokens that have left its attention window.
-    fn groups(&self, steps: &[StepSkips], context: usize) -> Vec<Group> {
+    /// The tokens of a stretch by the steps that read them; its first step is the run's `first`. A
+    /// step skips the tokens that have left its attention window.
+    fn groups(&self, steps: &[Vec<StepSkips>], first: usize) -> Vec<Group> {
         let patterns = 1usize << steps.len();
         let mut counts = vec![vec![0u64; patterns]; self.kinds.len()];
         let mut groups: Vec<Group> = Vec::new();
         for (region, kinds) in self.kinds_of.entries() {
-            let window = self.windows[region.index()];
-            let sets: Vec<&[usize]> = steps.iter().map(|step| step.sets[region.index()].words()).collect();
+            let (sequence, layer) = (region.index() / self.windows.len(), region.index() % self.windows.len());
+            let (window, context) = (self.windows[layer], self.prompts[sequence] + first);
+            let of_step = |step: usize| &steps[step][sequence].sets[layer];
+            let sets: Vec<&[usize]> = (0..steps.len()).map(|step| of_step(step).words()).collect();
             // Those that stay to the last step are counted by their patterns.
             let stay = (context + steps.len() - 1).saturating_sub(window).min(context);
             for &kind in kinds {
@@ -84,7 +91,7 @@ impl ChargedBound {
                     let first = (token + 1).saturating_sub(context);
                     let end = token.saturating_add(window).saturating_add(1).min(context + steps.len()) - context;
                     let read = (first..end)
-                        .filter(|step| !steps[*step].sets[region.index()].contains(token))
+                        .filter(|step| !of_step(*step).contains(token))
                         .fold(0, |read, step| read | 1 << step);
                     let group = Group { kind, steps: first..end, read, count: 1.0 };
                     let is_same = |known: &&mut Group| Group { count: 1.0, ..(**known).clone() } == group;
