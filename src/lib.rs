@@ -43,6 +43,10 @@
 //! | best ratio | HBM's share of all read bandwidth: the alpha at which reads are fastest |
 //! | bound | the least time of a step under any placement, migration free |
 //! | late token | a token that is read at the source of a move that was meant to have arrived |
+//! | step | what a pass over the model computes: a token of each sequence that decodes, and parts of prompts; of one sequence a token |
+//! | tokens/s | the tokens of all sequences, the first ones after their prompts included, over the time of the steps |
+//! | TPOT | the time between two tokens of a sequence |
+//! | TTFT | the time from the step with which a sequence begins to its first token, the end of its prompt |
 //! | oracle | a strategy that sees future steps, as no real system does |
 //!
 //! # An example

@@ -1,13 +1,13 @@
 //! The figures of a run: one table, which the rows of sweeps, the columns of their datasets, short
 //! names, units and comparisons are made from.
 //!
-//! A [`Figure`] is a number in `summary.json`, or one for each tier, lane or class of transfers:
-//! its path then has a placeholder, as in `lanes.{lane}.utilization`. The table has every number of
-//! a [`Summary`] but those of its scenario, which the tests hold against the published schema and
-//! against a written `summary.json`. To add a figure, add its line to [`table`] (and its field to
-//! [`Summary`]).
+//! A [`Figure`] is a number in `summary.json`, or one for each tier, lane, class of transfers or
+//! group of sequences: its path then has a placeholder, as in `lanes.{lane}.utilization`. The table
+//! has every number of a [`Summary`] but those of its scenario and of the lengths of groups, which
+//! the tests hold against the published schema and against a written `summary.json`. To add a
+//! figure, add its line to [`table`] (and its field to [`Summary`]).
 
-use super::summary::{Distribution, Named, StoredSummary, Summary};
+use super::summary::{Distribution, Named, SequencesSummary, StoredSummary, Summary};
 use crate::units::{SimTime, SizeStyle};
 use FigureUnit::{Bytes, Number, Rate, Share, Time};
 use serde::{Deserialize, Serialize};
@@ -47,7 +47,7 @@ type Get = dyn Fn(&Summary, &mut Take<'_>) + Send + Sync;
 
 /// A line of the table: a number of every run, or one for each of its tiers, lanes or classes.
 pub struct Figure {
-    /// Its path in `summary.json`, with placeholders (`{tier}`, `{lane}`, `{class}`) for names.
+    /// Its path in `summary.json`, with placeholders (`{tier}`, `{lane}`, `{class}`, `{group}`) for names.
     pub path: String,
     /// Its unit.
     pub unit: FigureUnit,
@@ -72,7 +72,7 @@ pub fn figures() -> &'static [Figure] {
 /// The table. Lines of every class that follow each other are shown together: all of the first
 /// class, then all of the second.
 fn table() -> Vec<Figure> {
-    let parts = [of_the_run(), latencies(), alphas(), transfers(), layout(), memory_and_lanes()];
+    let parts = [of_the_run(), latencies(), groups(), alphas(), transfers(), layout(), memory_and_lanes()];
     parts.into_iter().flatten().collect()
 }
 
@@ -124,6 +124,35 @@ fn latencies() -> Vec<Figure> {
         all.push(if ["p50", "p99"].contains(&part) { figure.compared() } else { figure });
     }
     all
+}
+
+/// The figures of each group of sequences. Comparisons show those of runs of several groups; the
+/// rows of sweeps have none, as there may be any number.
+fn groups() -> Vec<Figure> {
+    let path = |name: &str| format!("sequences.{{group}}.{name}");
+    let mut all = vec![each(&path("tokens_per_s"), Rate, |it, take| {
+        each_group(it, |group| group.tokens_per_s, take);
+    })];
+    for (name, of_group) in GROUP_TOKENS {
+        for (part, of) in PARTS {
+            all.push(each(&path(&format!("{name}.{part}")), Time, move |it, take| {
+                each_group(it, |group| of_group(group).map(of), take);
+            }));
+        }
+    }
+    let shown = |figure: &Figure| ["tokens_per_s", "p50", "p99"].iter().any(|part| figure.path.ends_with(part));
+    all.into_iter().map(|figure| if shown(&figure) { figure.compared() } else { figure }).collect()
+}
+
+/// The most groups whose figures a comparison has room for.
+const GROUPS_SHOWN: usize = 16;
+
+/// Takes a value of each group of sequences, where there are several.
+fn each_group(of: &Summary, value: impl Fn(&SequencesSummary) -> Option<f64>, take: &mut Take<'_>) {
+    let several = if of.sequences.len() > 1 { &of.sequences[..of.sequences.len().min(GROUPS_SHOWN)] } else { &[] };
+    for (number, group) in several.iter().enumerate() {
+        value(group).into_iter().for_each(|value| take(&[&number.to_string()], FigureValue::Real(value)));
+    }
 }
 
 #[rustfmt::skip]
@@ -244,6 +273,11 @@ const TOKENS: [(&str, [&[&str]; 3], OfTokens); 2] = [
     ("tpot_ns", [&["tpot"], &["tpot_p50"], &["tpot_p99"]], |it| it.tpot_ns),
     ("ttft_ns", [&["ttft"], &["ttft_p50"], &["ttft_p99"]], |it| it.ttft_ns),
 ];
+
+type OfGroup = fn(&SequencesSummary) -> Option<Distribution>;
+
+/// The distributions of the tokens of a group.
+const GROUP_TOKENS: [(&str, OfGroup); 2] = [("tpot_ns", |it| it.tpot_ns), ("ttft_ns", |it| it.ttft_ns)];
 
 type Times = fn(&super::TransferSummary) -> Option<Distribution>;
 
@@ -560,7 +594,8 @@ mod tests {
             Value::Array(types) => types.iter().any(|it| it == name),
             it => it == name,
         };
-        if is("number") || is("integer") || place.get("additionalProperties").is_some() {
+        let listed = is("array") && place["items"].get("$ref").is_some();
+        if is("number") || is("integer") || listed || place.get("additionalProperties").is_some() {
             paths.push(path);
         }
     }

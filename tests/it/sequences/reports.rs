@@ -5,10 +5,10 @@ use super::{Watch, decoding, group, timed};
 use std::collections::BTreeMap;
 use std::fs;
 use tempfile::TempDir;
-use tiersim::metrics::{Distribution, Histograms, Recorder, RunReport, Timings};
+use tiersim::metrics::{Distribution, Histograms, Recorder, RunReport, Timings, compared_paths};
 use tiersim::report::html;
 use tiersim::report::{Labelled, run_files, write_run};
-use tiersim::results::FinishedRun;
+use tiersim::results::{Condition, FinishedRun};
 use tiersim::simulation::{Scenario, ScenarioConfig, run};
 use tiersim::units::SimTime;
 use tiersim::workload::{PrefillConfig, PrefillOrder};
@@ -144,4 +144,19 @@ fn a_page_says_step_where_a_step_is_no_token() {
     let (answer, text) = page(&decoding(1_000_000, &[(30, 9, 0)]));
     assert!(answer.starts_with("one decodes 9 tokens in"), "{answer}");
     assert!(text.contains("token p50") && !text.contains("TPOT") && !text.contains("Throughput against"));
+}
+
+#[test]
+fn figures_of_a_group_are_compared() {
+    let (report, _) = recorded(&several(timed(16, PrefillOrder::First)));
+    let summary = serde_json::to_value(&report.summary).unwrap();
+    let runs = [("a", &summary), ("b", &summary)];
+    let holds = |condition: &str| !condition.parse::<Condition>().unwrap().check(&runs).unwrap().is_empty();
+    let ttft = report.summary.sequences[1].ttft_ns.unwrap().p99;
+    assert!(holds(&format!("sequences.1.ttft_ns.p99 > {}ns", ttft * 0.99)));
+    assert!(!holds(&format!("sequences.1.ttft_ns.p99 > {}ns", ttft * 1.01)));
+    assert!(holds("sequences.2.tpot_ns.p50 >= 1x") && !holds("sequences.0.tokens_per_s > 1x"));
+    let paths = compared_paths(&[&report.summary]);
+    let groups = paths.iter().filter(|path| path.starts_with("sequences.")).count();
+    assert_eq!(groups, 3 * 5, "{paths:?}");
 }
