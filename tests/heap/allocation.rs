@@ -41,11 +41,17 @@ fn arbitrated(config: &mut ScenarioConfig, arbitration: Arbitration) {
     config.memory = Reference::Inline(memory);
 }
 
+/// Four sequences with a quarter of the tokens each.
+fn batch(config: &mut ScenarioConfig, strategy: &str) {
+    (config.batch, config.prefill_tokens) = (4, 256);
+    config.strategy = strategy.parse().unwrap();
+}
+
 pub fn steps_do_not_allocate() {
     type Change = fn(&mut ScenarioConfig);
     // Not under `priority`, where migrations wait for reads to leave them something: there they
     // pile up, each with its tokens.
-    let scenarios: [(&str, Change); 9] = [
+    let scenarios: [(&str, Change); 14] = [
         ("fair", |_| {}),
         ("baseline", |config| config.strategy = "baseline".parse().unwrap()),
         ("balanced", |config| config.strategy = "balanced".parse().unwrap()),
@@ -55,6 +61,14 @@ pub fn steps_do_not_allocate() {
         ("fifo", |config| arbitrated(config, Arbitration::Fifo)),
         ("pages", |config| config.page_tokens = 4),
         ("prefetch", |config| config.weight_prefetch = 2),
+        ("batch", |config| batch(config, "best-ratio")),
+        ("batch of baseline", |config| batch(config, "baseline")),
+        ("batch of balanced", |config| batch(config, "balanced")),
+        ("batch of balanced-online", |config| batch(config, "balanced-online")),
+        ("batch that skips nothing", |config| {
+            batch(config, "best-ratio");
+            config.trace = TraceConfig::default();
+        }),
     ];
     for (name, change) in scenarios {
         let mut probe = UntilSteady::default();
