@@ -7,6 +7,7 @@
 
 mod by_hand;
 mod equal;
+mod outputs;
 mod prefill;
 mod properties;
 mod reports;
