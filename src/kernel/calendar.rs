@@ -188,6 +188,7 @@ impl Calendar {
     }
 
     /// Takes the next event and sets the clock to its time.
+    #[inline]
     pub fn pop(&mut self) -> Option<(SimTime, EventId)> {
         let next = match (self.few.get(self.first), self.first_queued()) {
             (Some(&listed), queued) if queued.is_none_or(|queued| listed < queued) => {

@@ -109,6 +109,9 @@ impl Writes {
 impl<P: Probe, W: Workload> Run<'_, P, W> {
     /// Issues the writes of the KV that `stage` has computed.
     pub(super) fn append(&mut self, machine: &mut Machine<Purpose>, step: Step, stage: &Stage) -> Result<(), RunError> {
+        if stage.appends.is_empty() {
+            return Ok(());
+        }
         self.scratch.expected.copy_from(&self.measured.read);
         for append in &stage.appends {
             match append.tokens {

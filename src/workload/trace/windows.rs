@@ -77,6 +77,14 @@ impl SkipWindows {
     #[must_use]
     #[inline]
     pub fn skipped(&self, ahead: usize, region: RegionId) -> Option<Skipped<'_>> {
+        // With one sequence, regions are layers.
+        if let [SequenceWindow { trace: Some(trace), prompt: None, .. }] = &self.sequences[..] {
+            return trace.skipped(ahead, region);
+        }
+        self.skipped_of_several(ahead, region)
+    }
+
+    fn skipped_of_several(&self, ahead: usize, region: RegionId) -> Option<Skipped<'_>> {
         let (window, place) = self.of(region);
         let ahead = match &window.prompt {
             None => ahead,
