@@ -22,9 +22,9 @@ pub(super) struct CalibrateArgs {
     /// Write the runtime to this file [default: only print what was found]
     #[arg(short, long, value_name = "RUNTIME.ron")]
     out: Option<PathBuf>,
-    /// Take the rows of this group alone
+    /// Take the rows of this group alone; several times for several groups
     #[arg(long, value_name = "GROUP")]
-    group: Option<String>,
+    group: Vec<String>,
     /// Fit on the rows that are not marked check, or on all
     #[arg(long = "use", value_enum, value_name = "ROWS", default_value_t = Rows::Fit)]
     usage: Rows,
@@ -54,7 +54,7 @@ enum Rows {
 pub(super) fn run(args: &CalibrateArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
     let cases = super::validate::cases(&args.files)?;
     let settings = Settings {
-        group: args.group.clone(),
+        groups: args.group.clone(),
         all: args.usage == Rows::All,
         per_stage: args.per_stage,
         name: args.name.clone().unwrap_or_else(|| name_of(args.out.as_deref())),
@@ -121,9 +121,6 @@ fn text(calibration: &Calibration, terminal: bool) -> String {
         text += &format!(", {} on the rows held out", mean(calibration.held_out.iter().map(FittedRow::error)));
     }
     text.push('.');
-    for (case, reason) in &calibration.excluded {
-        text += &format!("\n- {case}: {reason}");
-    }
     text
 }
 

@@ -4,14 +4,14 @@ use super::error::{CliError, INCOMPLETE};
 use super::{print, progress::Bar};
 use crate::catalog;
 use crate::config::did_you_mean;
-use crate::report::{self, Artifact, Column, MeasuredGroup, Table};
+use crate::report::{self, Artifact, BatchCurves, BatchLine, BatchPoint, Column, MeasuredGroup, Table};
 use crate::runs::{Cancel, Resources};
 use crate::units::Bytes;
 use crate::validation::{self, Accuracy, Case, CaseError, CaseFile, Checked, Excluded, GroupErrors};
 use clap::Args;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// `tiersim validate`.
@@ -44,6 +44,8 @@ pub(super) struct ValidateArgs {
 
 /// The record of a validation.
 const RECORD: &str = "validation.json";
+/// How many sizes of a batch make a line.
+const LEAST_BATCHES: usize = 3;
 /// The picture's name, without an ending.
 const PICTURE: &str = "measured_simulated";
 
@@ -62,6 +64,9 @@ pub(super) fn run(args: &ValidateArgs, cancel: &Cancel) -> Result<ExitCode, CliE
         .map_err(|error| CliError::Usage(format!("{RECORD} cannot be made: {error}")))?;
     let mut files = vec![Artifact::new(RECORD, json.clone() + "\n")];
     files.extend(report::accuracy_picture(PICTURE, &title(args, &accuracy), &points(&accuracy.cases))?);
+    for curves in curves(&accuracy.cases) {
+        files.extend(report::batch_picture(&curves)?);
+    }
     report::write(&args.out, &files)?;
     if args.json {
         print(&json)?;
@@ -70,7 +75,7 @@ pub(super) fn run(args: &ValidateArgs, cancel: &Cancel) -> Result<ExitCode, CliE
     }
     note!(
         "{} are in {}",
-        if files.len() > 1 { "the record and the picture" } else { "the reasons" },
+        if files.len() > 1 { "the record and the pictures" } else { "the reasons" },
         args.out.display()
     );
     Ok(if accuracy.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(INCOMPLETE) })
@@ -117,6 +122,42 @@ fn points(cases: &[CaseError]) -> Vec<MeasuredGroup> {
     groups
 }
 
+/// For each model on each machine, its rates by batch, where these were measured at
+/// [`LEAST_BATCHES`] sizes of the same context. Without a context it is kernels that were measured.
+fn curves(cases: &[CaseError]) -> Vec<BatchCurves> {
+    type Lines = BTreeMap<u32, BTreeMap<u32, BatchPoint>>;
+    let mut systems: BTreeMap<&(String, Option<String>, String), Lines> = BTreeMap::new();
+    for case in cases.iter().filter(|case| case.is_of_decoding && case.prefill_tokens > 0) {
+        let rate = |seconds: f64| f64::from(case.batch) / seconds;
+        let (measured, simulated) = (rate(case.seconds.0), rate(case.seconds.1));
+        let point = BatchPoint { batch: case.batch, measured, simulated };
+        let lines = systems.entry(&case.system).or_default();
+        lines.entry(case.prefill_tokens).or_default().insert(case.batch, point);
+    }
+    let curves = systems.into_iter().filter_map(|((model, runtime, memory), lines)| {
+        let enough = lines.into_iter().filter(|(_, points)| points.len() >= LEAST_BATCHES);
+        let lines: Vec<BatchLine> = enough
+            .map(|(context, points)| BatchLine {
+                label: format!("{context} tokens"),
+                points: points.into_values().collect(),
+            })
+            .collect();
+        // A path stands for its file.
+        let stem = |name: &str| {
+            let stem = Path::new(name).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+            if name.ends_with(".ron") { stem.unwrap_or_default() } else { name.replace('/', "-") }
+        };
+        let (model, memory) = (stem(model), stem(memory));
+        let runtime = runtime.as_deref().map_or_else(|| "ideal".to_owned(), stem);
+        (!lines.is_empty()).then(|| BatchCurves {
+            name: format!("batches_{memory}_{runtime}_{model}"),
+            title: format!("{model} on {memory} with {runtime}: rate by batch and context"),
+            lines,
+        })
+    });
+    curves.collect()
+}
+
 /// The tables: a row for each case and for each group, and what was left out.
 fn text(accuracy: &Accuracy, terminal: bool) -> String {
     let mut cases = Table::new(vec![
@@ -155,7 +196,7 @@ fn text(accuracy: &Accuracy, terminal: bool) -> String {
         groups.row(summary_row(name, errors));
     }
     let mut text = format!("{}\n\nAbsolute errors by group:\n{}", cases.render(terminal), groups.render(terminal));
-    for (what, excluded) in [("not simulated yet", &accuracy.not_yet), ("failed", &accuracy.failed)] {
+    for (what, excluded) in [("failed", &accuracy.failed)] {
         if !excluded.is_empty() {
             text += &format!("\n\n{} {what}, and in no group's errors:", count(excluded.len()));
             for Excluded { case, group, reason } in excluded {

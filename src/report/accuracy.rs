@@ -1,5 +1,9 @@
-//! Measured against simulated times, a point each, on logarithmic axes of the same scale: what is
+//! Measured against simulated figures.
+//!
+//! [`accuracy_picture`] has a point for each case, on logarithmic axes of the same scale: what is
 //! exact lies on the diagonal, and two bands around it show errors of 5 % and 20 %.
+//! [`batch_picture`] shows what a batch gains: tokens/s over the number of sequences, a line for
+//! each context as simulated, with a mark for each figure that was measured.
 
 use super::artifact::{Artifact, ReportError};
 use super::canvas::Canvas;
@@ -79,6 +83,78 @@ pub fn accuracy_picture(name: &str, title: &str, groups: &[MeasuredGroup]) -> Re
     }
     legend::add(&mut canvas, &entries);
     Ok(canvas.artifacts(name)?.into())
+}
+
+/// Measured and simulated rates of one model on one machine, by batch.
+#[derive(Clone, Debug)]
+pub struct BatchCurves {
+    /// The files' name, without an ending.
+    pub name: String,
+    /// What ran.
+    pub title: String,
+    /// A line for each context.
+    pub lines: Vec<BatchLine>,
+}
+
+/// The rates at one context.
+#[derive(Clone, Debug)]
+pub struct BatchLine {
+    /// The context, in words.
+    pub label: String,
+    /// The rates by batch, the smallest first.
+    pub points: Vec<BatchPoint>,
+}
+
+/// The rates of a case, in tokens/s of all sequences.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchPoint {
+    /// How many sequences each step decodes.
+    pub batch: u32,
+    /// The measured rate.
+    pub measured: f64,
+    /// The simulated one.
+    pub simulated: f64,
+}
+
+/// The picture of `curves` as SVG and PNG.
+///
+/// # Errors
+/// [`ReportError`] if it cannot be drawn.
+pub fn batch_picture(curves: &BatchCurves) -> Result<[Artifact; 2], ReportError> {
+    let colour_of = |index: usize| colour::EIGHT[index % colour::EIGHT.len()];
+    let simulated = |(index, line): (usize, &BatchLine)| {
+        let points: Vec<(f64, f64)> = line.points.iter().map(|it| (f64::from(it.batch), it.simulated)).collect();
+        Plot::Line(LinePlot::new().with_data(points).with_color(colour_of(index)).with_stroke_width(1.5))
+    };
+    let plots: Vec<Plot> = curves.lines.iter().enumerate().map(simulated).collect();
+    let all = || curves.lines.iter().flat_map(|line| &line.points);
+    let most_rate = all().flat_map(|point| [point.measured, point.simulated]).fold(0.0, f64::max);
+    let most_batch = all().map(|point| point.batch).max().unwrap_or(1);
+    let layout = Layout::auto_from_plots(&plots)
+        .with_x_axis_min(0.0)
+        .with_x_axis_max(f64::from(most_batch))
+        .with_y_axis_min(0.0)
+        .with_y_axis_max(1.05 * most_rate)
+        .with_x_label("batch (sequences)")
+        .with_y_label("tokens/s of all sequences")
+        .with_title(curves.title.clone())
+        .with_title_wrap(TITLE_WIDTH)
+        .with_width(560.0)
+        .with_height(400.0);
+    let axes = ComputedLayout::from_layout(&layout);
+    let mut canvas = Canvas::over(render_multiple(plots, layout));
+    let mut entries: Vec<Entry> = Vec::new();
+    for (index, line) in curves.lines.iter().enumerate() {
+        for point in &line.points {
+            canvas.mark((axes.map_x(f64::from(point.batch)), axes.map_y(point.measured)), colour_of(index), index);
+        }
+        for (sample, what) in [(Sample::Line(None), "simulated"), (Sample::Mark(index), "measured")] {
+            let label = format!("{}, {what}", line.label);
+            entries.push(Entry { label, colour: colour_of(index).to_owned(), sample });
+        }
+    }
+    legend::add(&mut canvas, &entries);
+    canvas.artifacts(&curves.name)
 }
 
 /// Where simulated and measured times are equal.

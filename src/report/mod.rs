@@ -54,7 +54,7 @@ mod table;
 mod timeline;
 pub(crate) mod trace_pictures;
 
-pub use accuracy::{MeasuredGroup, accuracy_picture};
+pub use accuracy::{BatchCurves, BatchLine, BatchPoint, MeasuredGroup, accuracy_picture, batch_picture};
 pub(crate) use artifact::READ_BACK;
 pub use artifact::{Artifact, ReportError};
 pub use claim::{Claim, claim};

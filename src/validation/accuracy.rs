@@ -19,8 +19,6 @@ pub struct Accuracy {
     /// The errors of all cases; those on which costs may be fitted and those that are only compared
     /// with apart, where both kinds are there.
     pub overall: BTreeMap<&'static str, GroupErrors>,
-    /// Cases that cannot be simulated yet.
-    pub not_yet: Vec<Excluded>,
     /// Cases that did not get to their end.
     pub failed: Vec<Excluded>,
 }
@@ -42,10 +40,20 @@ pub struct CaseError {
     pub metric: String,
     /// The unit of both figures.
     pub unit: &'static str,
+    /// How many sequences each step decodes.
+    pub batch: u32,
+    /// The tokens of each prompt.
+    pub prefill_tokens: u32,
     /// Whether costs may be fitted on it.
     #[serde(rename = "use")]
     pub usage: &'static str,
-    /// Both figures as the seconds of a step: the places of its point in pictures.
+    /// Whether it is a step of several stages that decodes.
+    #[serde(skip)]
+    pub is_of_decoding: bool,
+    /// What ran: the model, the runtime if it has one, and the memory system.
+    #[serde(skip)]
+    pub system: (String, Option<String>, String),
+    /// Both figures as seconds, of a step or of prefill: the places of its point in pictures.
     #[serde(skip)]
     pub seconds: (f64, f64),
 }
@@ -127,7 +135,7 @@ impl Accuracy {
     /// Summarizes `simulated`.
     #[must_use]
     pub fn new(simulated: &[Simulated]) -> Self {
-        let (mut cases, mut not_yet, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut cases, mut failed) = (Vec::new(), Vec::new());
         for Simulated { case, outcome } in simulated {
             let excluded = |reason: &String| Excluded {
                 case: case.name.clone(),
@@ -135,7 +143,6 @@ impl Accuracy {
                 reason: reason.clone(),
             };
             match outcome {
-                Outcome::NotYet(reason) => not_yet.push(excluded(reason)),
                 Outcome::Failed(reason) => failed.push(excluded(reason)),
                 Outcome::Simulated(figure) => {
                     let mut of_simulated = case.measured;
@@ -148,8 +155,12 @@ impl Accuracy {
                         error: (figure - case.measured.value) / case.measured.value,
                         metric: case.measured.metric.to_string(),
                         unit: case.measured.unit,
+                        batch: case.batch,
+                        prefill_tokens: case.prefill_tokens,
                         usage: case.usage.name(),
-                        seconds: (case.measured.step_seconds(case.batch), of_simulated.step_seconds(case.batch)),
+                        is_of_decoding: case.measured.metric.is_of_decoding(),
+                        system: (case.model.clone(), case.runtime.clone(), case.memory.clone()),
+                        seconds: (case.measured_seconds(), of_simulated.seconds(case.tokens())),
                     });
                 }
             }
@@ -164,7 +175,7 @@ impl Accuracy {
             }
         }
         let overall = overall(&cases);
-        Self { cases, groups, overall, not_yet, failed }
+        Self { cases, groups, overall, failed }
     }
 }
 

@@ -2,14 +2,15 @@
 //!
 //! [`Case::scenario`] builds a scenario from the row alone. What a row leaves out is the same in
 //! every case: the strategy is `baseline` and nothing is skipped, as in software that keeps a model
-//! in one memory; the runtime is ideal where the row names none.
+//! in one memory; the runtime is ideal where the row names none. Where prefill was measured,
+//! prompts are computed in chunks before anything is decoded; else their KV is there.
 
 use super::error::InvalidCase;
 use super::measured::{Measured, Metric};
 use crate::config::ConfigError;
 use crate::simulation::{Assignment, FieldError, Fields, Scenario, ScenarioConfig, ScenarioError};
 use crate::units::Bytes;
-use crate::workload::{LanguageModel, ModelStage};
+use crate::workload::{CHUNK_TOKENS, LanguageModel, ModelStage};
 use serde_json::json;
 
 /// The columns of a file of cases, in the order in which they are usually written.
@@ -86,13 +87,18 @@ pub struct Case {
 }
 
 impl Case {
-    /// Why it cannot be simulated yet, if so.
+    /// The tokens that are computed in the time that it is about: one of each sequence, or those of
+    /// the prompts of all.
     #[must_use]
-    pub fn not_yet(&self) -> Option<String> {
-        if self.measured.metric == Metric::Ttft {
-            return Some("not yet: ttft needs a simulated prefill".to_owned());
-        }
-        (self.batch > 1).then(|| format!("not yet: a batch of {} needs several sequences", self.batch))
+    pub fn tokens(&self) -> f64 {
+        let prompts = if self.measured.metric.is_of_prefill() { self.prefill_tokens } else { 1 };
+        f64::from(self.batch) * f64::from(prompts)
+    }
+
+    /// The measured time, in seconds: of a step, or of prefill.
+    #[must_use]
+    pub fn measured_seconds(&self) -> f64 {
+        self.measured.seconds(self.tokens())
     }
 
     /// Its scenario.
@@ -100,6 +106,15 @@ impl Case {
     /// # Errors
     /// [`InvalidCase`], naming the file, the line and the field.
     pub fn scenario(&self) -> Result<Scenario, InvalidCase> {
+        if self.measured.metric.is_of_prefill() && self.prefill_tokens == 0 {
+            return Err(InvalidCase::Value {
+                origin: self.origin.clone(),
+                line: self.line,
+                column: "prefill_tokens",
+                value: "0".to_owned(),
+                remedy: format!("{} is of a prompt: write how many tokens it has, at least 1", self.measured.metric),
+            });
+        }
         let config = self.config().map_err(|source| self.wrong_field(source))?;
         let scenario = Scenario::new(config).map_err(|source| self.wrong_scenario(source))?;
         let reading = reading_stages(scenario.model());
@@ -127,6 +142,7 @@ impl Case {
             "memory": "study",
             "prefill_tokens": self.prefill_tokens,
             "decode_tokens": self.decode_tokens,
+            "batch": self.batch,
         });
         let config: ScenarioConfig =
             serde_json::from_value(base).map_err(|error| FieldError::Value(error.to_string()))?;
@@ -136,6 +152,10 @@ impl Case {
             assigned("strategy", "baseline".into(), "the strategy of all cases"),
             assigned("trace.skip", 0.into(), "the skip share of all cases"),
         ];
+        if self.measured.metric.is_of_prefill() {
+            let timed = json!({ "Timed": { "chunk_tokens": CHUNK_TOKENS, "order": "First" } });
+            assignments.push(assigned("prefill", timed, "the prefill of the metric"));
+        }
         if let Some(runtime) = &self.runtime {
             assignments.push(assigned("runtime", runtime.as_str().into(), "runtime"));
         }

@@ -1,7 +1,9 @@
 //! Measured figures: what was measured, how much, and in which unit.
 //!
 //! A figure keeps the unit that its source has, so that reports show the number of the source.
-//! [`Measured::of_step`] brings a simulated step into the same unit.
+//! Times and rates are compared, fitted and drawn as seconds: [`Measured::of_seconds`] and
+//! [`Measured::seconds`] translate between the two. A rate counts tokens in a time: one of each
+//! sequence in the time of a step, or all tokens of the prompts in the time of their prefill.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,19 +17,22 @@ pub enum Metric {
     TokensPerS,
     /// The mean time of a decode step.
     Step,
-    /// The time from a request to its first token: prefill.
+    /// The time from a request to its first token, on average over the sequences: prefill.
     Ttft,
+    /// Tokens of prompts, of all sequences together, computed per second of prefill.
+    PrefillTokensPerS,
     /// The time of one kernel: the step of a model with a single stage.
     Kernel,
 }
 
 impl Metric {
     /// All of them, by the names in files.
-    pub const ALL: [(&str, Self); 5] = [
+    pub const ALL: [(&str, Self); 6] = [
         ("tpot", Self::Tpot),
         ("tokens_per_s", Self::TokensPerS),
         ("step", Self::Step),
         ("ttft", Self::Ttft),
+        ("prefill_tokens_per_s", Self::PrefillTokensPerS),
         ("kernel", Self::Kernel),
     ];
 
@@ -36,9 +41,26 @@ impl Metric {
     #[must_use]
     pub fn units(self) -> &'static [(&'static str, f64)] {
         match self {
-            Self::TokensPerS => RATES,
+            Self::TokensPerS | Self::PrefillTokensPerS => RATES,
             Self::Tpot | Self::Step | Self::Ttft | Self::Kernel => TIMES,
         }
+    }
+
+    /// Whether prompts take time in its runs.
+    #[must_use]
+    pub fn is_of_prefill(self) -> bool {
+        matches!(self, Self::Ttft | Self::PrefillTokensPerS)
+    }
+
+    /// Whether it is about steps that decode, as a whole.
+    #[must_use]
+    pub fn is_of_decoding(self) -> bool {
+        matches!(self, Self::Step | Self::Tpot | Self::TokensPerS)
+    }
+
+    /// Whether it is a rate.
+    fn is_rate(self) -> bool {
+        matches!(self, Self::TokensPerS | Self::PrefillTokensPerS)
     }
 }
 
@@ -81,23 +103,16 @@ impl Measured {
         Some(Self { metric, value, unit, scale })
     }
 
-    /// What a mean step of `seconds`, in which each of `batch` sequences produces a token, comes to
-    /// in the metric and the unit of this figure.
+    /// `seconds`, in which `tokens` are computed, in the metric and the unit of this figure.
     #[must_use]
-    pub fn of_step(&self, seconds: f64, batch: u32) -> f64 {
-        match self.metric {
-            Metric::TokensPerS => f64::from(batch) / seconds / self.scale,
-            _ => seconds / self.scale,
-        }
+    pub fn of_seconds(&self, seconds: f64, tokens: f64) -> f64 {
+        if self.metric.is_rate() { tokens / seconds / self.scale } else { seconds / self.scale }
     }
 
-    /// The seconds of a step that it stands for, at that batch size.
+    /// The seconds that it stands for, where `tokens` are computed in them.
     #[must_use]
-    pub fn step_seconds(&self, batch: u32) -> f64 {
-        match self.metric {
-            Metric::TokensPerS => f64::from(batch) / (self.value * self.scale),
-            _ => self.value * self.scale,
-        }
+    pub fn seconds(&self, tokens: f64) -> f64 {
+        if self.metric.is_rate() { tokens / (self.value * self.scale) } else { self.value * self.scale }
     }
 }
 
@@ -106,12 +121,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_is_shown_in_the_unit_of_the_figure() {
+    fn times_are_shown_in_the_unit_of_the_figure() {
         let step = Measured::new(Metric::Step, 9.5, "ms").unwrap();
-        assert_eq!((step.of_step(0.01, 1), step.step_seconds(1)), (10.0, 0.0095));
+        assert_eq!((step.of_seconds(0.01, 1.0), step.seconds(1.0)), (10.0, 0.0095));
         // 4 sequences, 25 steps per second.
         let rate = Measured::new(Metric::TokensPerS, 80.0, "tokens/s").unwrap();
-        assert_eq!((rate.of_step(0.04, 4), rate.step_seconds(4)), (100.0, 0.05));
+        assert_eq!((rate.of_seconds(0.04, 4.0), rate.seconds(4.0)), (100.0, 0.05));
+        // A prompt of 1000 tokens in half a second.
+        let prefill = Measured::new(Metric::PrefillTokensPerS, 2000.0, "tokens/s").unwrap();
+        assert_eq!((prefill.of_seconds(0.25, 1000.0), prefill.seconds(1000.0)), (4000.0, 0.5));
         assert_eq!(Measured::new(Metric::TokensPerS, 80.0, "ms"), None);
         assert_eq!(Measured::new(Metric::Kernel, 80.0, "tokens/s"), None);
     }

@@ -2,6 +2,7 @@
 
 use super::case::Case;
 use super::error::InvalidCase;
+use super::measured::Metric;
 use crate::runs::{Cancel, Pool, Progress, Resources, RunsError};
 use crate::simulation::{Probe, RunError, Scenario, StepRecord};
 use crate::units::{Bytes, SimTime};
@@ -13,8 +14,6 @@ use std::ops::ControlFlow;
 pub enum Outcome {
     /// The simulated figure, in the unit of the measured one.
     Simulated(f64),
-    /// It cannot be simulated yet, and why.
-    NotYet(String),
     /// It does not fit its machine, and why.
     Failed(String),
 }
@@ -39,14 +38,10 @@ impl Checked {
     pub fn new(cases: Vec<Case>) -> Result<Self, InvalidCase> {
         let checked = cases.into_iter().map(|case| match case.scenario() {
             Err(InvalidCase::Scenario { source, .. }) if source.is_of_room() => {
-                let outcome = case.not_yet().map_or_else(|| Outcome::Failed(source.to_string()), Outcome::NotYet);
-                Ok((case, Err(outcome)))
+                Ok((case, Err(Outcome::Failed(source.to_string()))))
             }
             Err(error) => Err(error),
-            Ok(scenario) => {
-                let not_yet = case.not_yet().map(Outcome::NotYet);
-                Ok((case, not_yet.map_or(Ok(scenario), Err)))
-            }
+            Ok(scenario) => Ok((case, Ok(scenario))),
         });
         Ok(Self(checked.collect::<Result<_, _>>()?))
     }
@@ -54,7 +49,7 @@ impl Checked {
     /// How many steps are simulated in all.
     #[must_use]
     pub fn steps(&self) -> u64 {
-        self.0.iter().filter_map(|(_, scenario)| Some(scenario.as_ref().ok()?.decode() as u64)).sum()
+        self.0.iter().filter_map(|(_, scenario)| Some(scenario.as_ref().ok()?.steps() as u64)).sum()
     }
 }
 
@@ -69,23 +64,30 @@ pub fn validate(
     progress: &dyn Progress,
 ) -> Result<Vec<Simulated>, RunsError> {
     let pool = Pool::new(resources, checked.len(), cancel, progress)?;
-    let mut tasks: Vec<(usize, &Scenario)> = Vec::with_capacity(checked.len());
-    tasks.extend(checked.iter().enumerate().filter_map(|(index, (_, it))| Some((index, it.as_ref().ok()?))));
+    let mut tasks: Vec<(usize, &Scenario, Metric)> = Vec::with_capacity(checked.len());
+    tasks.extend(
+        checked
+            .iter()
+            .enumerate()
+            .filter_map(|(index, (case, it))| Some((index, it.as_ref().ok()?, case.measured.metric))),
+    );
     // The longest run first, so that no thread is left with it at the end.
-    tasks.sort_by_key(|(_, scenario)| Reverse(scenario.decode() * scenario.model().stages().len()));
-    let ended = pool.map(tasks, |(index, scenario)| {
+    tasks.sort_by_key(|(_, scenario, _)| {
+        Reverse(scenario.steps() * scenario.model().stages().len() * scenario.sequences().count())
+    });
+    let ended = pool.map(tasks, |(index, scenario, metric)| {
         let _held = pool.hold(pool.check(scenario, Bytes::ZERO)?)?;
-        Ok::<_, RunsError>((index, mean_step(&pool, scenario)?))
+        Ok::<_, RunsError>((index, seconds(&pool, scenario, metric)?))
     })?;
     let mut simulated: Vec<Simulated> = Vec::with_capacity(checked.len());
-    let mut means = vec![None; checked.len()];
-    for (index, mean) in ended {
-        means[index] = Some(mean);
+    let mut times = vec![None; checked.len()];
+    for (index, time) in ended {
+        times[index] = Some(time);
     }
-    for ((case, scenario), mean) in checked.into_iter().zip(means) {
-        let outcome = match (scenario, mean) {
+    for ((case, scenario), time) in checked.into_iter().zip(times) {
+        let outcome = match (scenario, time) {
             (Err(outcome), _) => outcome,
-            (Ok(_), Some(Ok(seconds))) => Outcome::Simulated(case.measured.of_step(seconds, case.batch)),
+            (Ok(_), Some(Ok(seconds))) => Outcome::Simulated(case.measured.of_seconds(seconds, case.tokens())),
             (Ok(_), Some(Err(reason))) => Outcome::Failed(reason),
             (Ok(_), None) => Outcome::Failed("it was not run".to_owned()),
         };
@@ -94,14 +96,13 @@ pub fn validate(
     Ok(simulated)
 }
 
-/// The mean time of a step in seconds, after the scenario's warm-up; or why the run did not get to
-/// its end.
-fn mean_step(pool: &Pool<'_>, scenario: &Scenario) -> Result<Result<f64, String>, RunsError> {
-    let mean = MeanStep { warmup: scenario.warmup(), steps: 0, total: SimTime::ZERO };
-    match pool.run(scenario, mean) {
-        Ok((mean, outcome)) => Ok(match outcome.error {
+/// What `metric` is about, in seconds; or why the run did not get to its end.
+fn seconds(pool: &Pool<'_>, scenario: &Scenario, metric: Metric) -> Result<Result<f64, String>, RunsError> {
+    let times = Times { warmup: scenario.warmup(), ..Times::default() };
+    match pool.run(scenario, times) {
+        Ok((times, outcome)) => Ok(match outcome.error {
             Some(error) => Err(error.to_string()),
-            None => Ok(mean.total.as_ps() as f64 * 1e-12 / mean.steps as f64),
+            None => times.of(metric, scenario).ok_or_else(|| format!("no step after the warm-up is part of {metric}")),
         }),
         Err(error @ RunError::Layout(_)) => Ok(Err(error.to_string())),
         Err(error) => Err(error.into()),
@@ -109,17 +110,51 @@ fn mean_step(pool: &Pool<'_>, scenario: &Scenario) -> Result<Result<f64, String>
 }
 
 /// Adds up the latencies of the steps after the warm-up.
-struct MeanStep {
+#[derive(Default)]
+struct Times {
     warmup: usize,
+    /// Steps that decode.
     steps: u64,
-    total: SimTime,
+    decoding: SimTime,
+    /// Tokens of prompts, and the time of the steps that compute them.
+    prompt_tokens: u64,
+    prefill: SimTime,
+    /// When each prompt has ended, added up over them.
+    prompts: u64,
+    first_tokens: f64,
 }
 
-impl Probe for MeanStep {
+impl Times {
+    fn of(&self, metric: Metric, scenario: &Scenario) -> Option<f64> {
+        let seconds = |time: SimTime| time.as_ps() as f64 * 1e-12;
+        match metric {
+            Metric::Ttft => (self.prompts > 0).then(|| self.first_tokens / self.prompts as f64),
+            // As long as all prompts would have taken at the rate of the steps that count.
+            Metric::PrefillTokensPerS => (self.prompt_tokens > 0).then(|| {
+                let all: usize = scenario.sequences().all().iter().map(|sequence| sequence.prefill).sum();
+                seconds(self.prefill) * all as f64 / self.prompt_tokens as f64
+            }),
+            Metric::Tpot | Metric::TokensPerS | Metric::Step | Metric::Kernel => {
+                (self.steps > 0).then(|| seconds(self.decoding) / self.steps as f64)
+            }
+        }
+    }
+}
+
+impl Probe for Times {
     fn step(&mut self, step: &StepRecord<'_>) -> ControlFlow<()> {
+        let ended = step.batch.chunks.iter().filter(|chunk| chunk.is_last).count() as u64;
+        self.prompts += ended;
+        self.first_tokens += ended as f64 * step.ended.as_ps() as f64 * 1e-12;
         if step.step.index() >= self.warmup {
-            self.steps += 1;
-            self.total += step.latency;
+            if !step.batch.decoding.is_empty() {
+                self.steps += 1;
+                self.decoding += step.latency;
+            }
+            if !step.batch.chunks.is_empty() {
+                self.prompt_tokens += step.batch.prompt_tokens() as u64;
+                self.prefill += step.latency;
+            }
         }
         ControlFlow::Continue(())
     }

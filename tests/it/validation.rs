@@ -48,19 +48,26 @@ fn errors_are_those_computed_by_hand() {
                 b,one,m.ron,,l.ron,,0,4,1,tokens_per_s,100000,tokens/s,s,check\n\
                 c,one,m.ron,,l.ron,memory.hbm.bandwidth=2000 GB/s;decode_tokens=2,0,4,1,tpot,0.004,ms,s,check\n\
                 d,kernels,m.ron,,k.ron,,0,1,1,kernel,5,us,\"s, quoted\",check\n\
-                e,one,m.ron,,l.ron,,0,4,1,ttft,10,us,s,check\n\
-                f,later,m.ron,,l.ron,,0,4,8,step,10,us,s,fit or check\n";
+                f,batches,m.ron,,l.ron,,0,4,8,step,10,us,s,fit or check\n\
+                g,batches,m.ron,,l.ron,,0,4,8,tokens_per_s,800000,tokens/s,s,fit or check\n";
     let output = validate(folder.path(), rows, &["--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let expected = [("a", 8.0, -0.2), ("b", 125_000.0, 0.25), ("c", 0.004, 0.0), ("d", 4.0, -0.2)];
+    let expected = [
+        ("a", 8.0, -0.2),
+        ("b", 125_000.0, 0.25),
+        ("c", 0.004, 0.0),
+        ("d", 4.0, -0.2),
+        ("f", 8.0, -0.2),
+        ("g", 1e6, 0.25),
+    ];
     for (index, (name, simulated, error)) in expected.into_iter().enumerate() {
         let case = &json["cases"][index];
         assert_eq!(case["case"], name);
         near(&case["simulated"], simulated);
         near(&case["error"], error);
     }
-    assert_eq!(json["cases"].as_array().unwrap().len(), 4);
+    assert_eq!(json["cases"].as_array().unwrap().len(), 6);
     let one = &json["groups"]["one"];
     assert_eq!((one["count"].as_u64(), one["worst_case"].as_str()), (Some(3), Some("b")));
     near(&one["mean_abs_error"], 0.15);
@@ -68,14 +75,36 @@ fn errors_are_those_computed_by_hand() {
     near(&one["p90_abs_error"], 0.24);
     near(&one["worst"], 0.25);
     near(&json["overall"]["fit"]["mean_abs_error"], 0.2);
-    // What is not simulated is visible and counts nowhere.
-    let not_yet: Vec<&str> =
-        json["not_yet"].as_array().unwrap().iter().map(|case| case["case"].as_str().unwrap()).collect();
-    assert_eq!((not_yet, json["groups"].get("later")), (vec!["e", "f"], None));
     let written = fs::read_to_string(folder.path().join("out/validation/validation.json")).unwrap();
     assert_eq!(written.trim_end(), String::from_utf8_lossy(&output.stdout).trim_end());
     for ending in ["svg", "png"] {
         assert!(folder.path().join("out/validation/measured_simulated").with_extension(ending).is_file());
+    }
+}
+
+/// A chunk of a prompt reads 8 MB at 1000 GB/s, as a step does: 8 us. Chunks have 4 tokens.
+#[test]
+fn prompts_are_computed_in_chunks_before_anything_is_decoded() {
+    let folder = folder();
+    let chunks = "prefill.Timed.chunk_tokens=4";
+    // 10 tokens are 3 chunks. Two prompts of 6 tokens share the second of 3: one ends after 16 us,
+    // the other after 24. Without the first chunk of 8 tokens, 4 tokens take 8 us. The steps that
+    // decode come after all chunks, and only they count in the mean step.
+    let rows = format!(
+        "a,g,m.ron,,l.ron,{chunks},10,4,1,ttft,20,us,s,check
+         b,g,m.ron,,l.ron,{chunks},6,4,2,ttft,16,us,s,check
+         c,g,m.ron,,l.ron,{chunks},6,4,2,prefill_tokens_per_s,400000,tokens/s,s,check
+         d,g,m.ron,,l.ron,{chunks};warmup_steps=1,8,4,1,prefill_tokens_per_s,400000,tokens/s,s,check
+         e,g,m.ron,,l.ron,prefill={{Timed: {{chunk_tokens: 4}}}},6,4,2,step,10,us,s,check
+"
+    );
+    let output = validate(folder.path(), &rows, &["--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let expected = [("a", 24.0), ("b", 20.0), ("c", 500_000.0), ("d", 500_000.0), ("e", 8.0)];
+    for (index, (name, simulated)) in expected.into_iter().enumerate() {
+        assert_eq!(json["cases"][index]["case"], name);
+        near(&json["cases"][index]["simulated"], simulated);
     }
 }
 
@@ -122,6 +151,7 @@ fn bad_rows_are_refused_with_their_place() {
     refused("a,g,m.ron,,no.ron,,0,1,1,step,3,ms,s,check\n", &["cases.csv:2: case 'a': model: ", "no.ron"]);
     refused("a,g,m.ron,,l.ron,trace.skip=7,0,1,1,step,3,ms,s,check\n", &["set trace.skip=7", "between 0 and 1"]);
     refused("a,g,m.ron,,l.ron,skip,0,1,1,step,3,ms,s,check\n", &["set is 'skip'", "PATH=VALUE"]);
+    refused("a,g,m.ron,,l.ron,,0,1,1,ttft,3,us,s,check\n", &["prefill_tokens is '0'", "ttft is of a prompt"]);
     refused("a,g,m.ron,,l.ron,,0,1,1,kernel,3,us,s,check\n", &["metric is 'kernel'", "4 stages"]);
     let heading = HEADING.replace("unit,", "");
     fs::write(folder.path().join("cases.csv"), heading).unwrap();

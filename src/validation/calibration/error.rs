@@ -14,9 +14,9 @@ pub enum CalibrationError {
     Runs(#[from] RunsError),
     #[error(
         "no row may be fitted on{}: mark at least two with 'fit' in the column 'use', or fit on all with --use all",
-        of(group)
+        of(groups)
     )]
-    NoRows { group: Option<String> },
+    NoRows { groups: Vec<String> },
     #[error(
         "{what} of {first} and of {second}: a fit is of one machine and one runtime; choose rows with --group (there are {groups})"
     )]
@@ -35,8 +35,12 @@ pub enum CalibrationError {
     NotPhysical { reasons: String, remedy: &'static str },
 }
 
-fn of(group: &Option<String>) -> String {
-    group.as_ref().map_or_else(String::new, |group| format!(" in the group '{group}'"))
+fn of(groups: &[String]) -> String {
+    match groups {
+        [] => String::new(),
+        [group] => format!(" in the group '{group}'"),
+        groups => format!(" in the groups '{}'", groups.join("', '")),
+    }
 }
 
 /// What to do about a fit that is not physical.

@@ -1,10 +1,12 @@
 //! The fit: which costs the rows can separate, and what they are.
 //!
-//! The coarsest model has two costs: a time per stage, and one reach of all that is read. It is
-//! refined as far as the rows allow: formats of weights get a reach of their own, those with the
-//! most time first, and then KV. A refinement is kept if there are as many rows as costs, if the
+//! The coarsest model has two costs: a time per stage, and one reach of all that is read; and the
+//! compute rate, where prefill was measured. It is refined as far as the rows allow: formats of
+//! weights get a reach of their own, those with the most time first, then KV; then come a time per
+//! sequence and one per step. A refinement is kept if there are as many rows as costs, if the
 //! condition number stays within [`MOST_CONDITION`], if the new cost is a noticeable part of some
-//! row's time, and if the result is physical: no time below 0, no reach above 1.
+//! row's time, and if the result is physical: no time below 0, no reach above 1. A time per step is
+//! kept only if there are more rows than costs, as it hides in the time per stage otherwise.
 //!
 //! Each equation is divided by its measured time, so that the squares of relative errors add up to
 //! the least.
@@ -25,9 +27,10 @@ pub(super) type Column = Vec<Cost>;
 /// A fit.
 #[derive(Clone, Debug)]
 pub(super) struct Fit {
-    /// What has one value: the costs of a stage, if they are fitted, then groups of reads.
+    /// What has one value: the fixed times that are fitted, and groups of reads.
     pub columns: Vec<Column>,
-    /// The value of each: seconds per stage, or the reciprocal of a reach.
+    /// The value of each: seconds, the reciprocal of a reach, or that of the compute rate over
+    /// [`Design::compute`].
     pub values: Vec<f64>,
     pub condition: f64,
 }
@@ -48,6 +51,19 @@ impl Fit {
             finer.push(vec![cost]);
             if finer.iter().all(|column| !column.is_empty())
                 && let Ok(fit) = fitter.fit(&finer)
+            {
+                columns = finer;
+                fits.push(fit);
+            }
+        }
+        for cost in [Cost::PerSequence, Cost::PerStep].into_iter().filter(|cost| design.costs.contains(cost)) {
+            let mut finer = columns.clone();
+            finer.push(vec![cost]);
+            let rows_left = cost != Cost::PerStep || design.rows.len() > finer.len();
+            if rows_left
+                && let Ok(fit) = fitter.fit(&finer)
+                && fit.problems(design).is_empty()
+                && fit.is_noticed(design, cost)
             {
                 columns = finer;
                 fits.push(fit);
@@ -78,18 +94,29 @@ impl Fit {
         }
     }
 
+    /// Whether a fixed time is a noticeable part of some row's time.
+    fn is_noticed(&self, design: &Design, cost: Cost) -> bool {
+        let value = self.value(cost).unwrap_or(0.0);
+        design.rows.iter().any(|row| value * design.added(row, cost) >= NOTICEABLE * row.measured)
+    }
+
     /// What is not physical about it.
     fn problems(&self, design: &Design) -> Vec<String> {
         let mut problems = Vec::new();
         for (column, value) in self.columns.iter().zip(&self.values) {
             let name = name_of(column);
-            if column[0] == Cost::PerStage {
+            if column[0].is_fixed() {
+                let of = match column[0] {
+                    Cost::PerSequence => "a sequence",
+                    Cost::PerStep => "a step",
+                    _ => "a stage",
+                };
                 if *value < 0.0 {
-                    problems.push(format!("a stage would take {:.1} us besides its reads", 1e6 * value));
+                    problems.push(format!("{of} would take {:.1} us besides its reads", 1e6 * value));
                 }
             } else if *value <= 0.0 {
                 problems.push(format!("{name} would take less than no time"));
-            } else if *value < 1.0 {
+            } else if *value < 1.0 && column[0] != Cost::Compute {
                 problems.push(format!(
                     "{name} would reach {:.3} of the memory's effective {:.1} GB/s",
                     1.0 / value,
@@ -149,7 +176,7 @@ impl Fitter<'_> {
             matrix.push(coefficients.iter().map(|it| it / measured).collect::<Vec<_>>());
             right.push((measured - fixed) / measured);
         }
-        for (at, column) in columns.iter().enumerate().filter(|(_, column)| column[0] != Cost::PerStage) {
+        for (at, column) in columns.iter().enumerate().filter(|(_, column)| !column[0].is_fixed()) {
             if matrix.iter().all(|row| row[at] < NOTICEABLE) {
                 let names = format!("{} from the rest", name_of(column));
                 return Err(self.not_separable(names, f64::INFINITY));
@@ -172,17 +199,12 @@ impl Fitter<'_> {
 /// The equation of a row: its time is the first plus the sum of the second times the values.
 fn equation(design: &Design, row: usize, columns: &[Column], per_stage: Option<f64>) -> (f64, Vec<f64>) {
     let row = &design.rows[row];
-    let added = |cost: Cost| {
-        let at = design.costs.iter().position(|known| *known == cost);
-        // A microsecond a stage was added.
-        let unit = if cost == Cost::PerStage { 1e6 } else { 1.0 };
-        at.map_or(0.0, |at| unit * row.added[at])
-    };
-    let mut fixed = row.ideal + per_stage.map_or(0.0, |time| time * added(Cost::PerStage));
+    let mut fixed = row.ideal + per_stage.map_or(0.0, |time| time * design.added(row, Cost::PerStage));
     let coefficients = columns.iter().map(|column| {
-        let sum = column.iter().map(|cost| added(*cost)).sum::<f64>();
-        // With ideal costs the reciprocal of a reach is 1, which is in the ideal time.
-        if column[0] != Cost::PerStage {
+        let sum = column.iter().map(|cost| design.added(row, *cost)).sum::<f64>();
+        // With ideal costs the reciprocals of a reach and of the compute rate are 1, which is in
+        // the ideal time.
+        if !column[0].is_fixed() {
             fixed -= sum;
         }
         sum
@@ -191,21 +213,20 @@ fn equation(design: &Design, row: usize, columns: &[Column], per_stage: Option<f
     (fixed, coefficients)
 }
 
-/// The cost of a stage unless it is held, and one reach of everything.
+/// The cost of a stage unless it is held, one reach of everything, and the compute rate.
 fn coarsest(design: &Design, per_stage: Option<f64>) -> Vec<Column> {
-    let reads: Column = design.costs.iter().copied().filter(|cost| *cost != Cost::PerStage).collect();
+    let is_read = |cost: &Cost| matches!(cost, Cost::Weights(_) | Cost::Kv);
+    let reads: Column = design.costs.iter().copied().filter(is_read).collect();
     let stage = per_stage.is_none().then(|| vec![Cost::PerStage]);
-    stage.into_iter().chain([reads]).collect()
+    let compute = design.compute.map(|_| vec![Cost::Compute]);
+    stage.into_iter().chain([reads]).chain(compute).collect()
 }
 
 /// The costs that may get a reach of their own: formats, those with the most time first, but for
 /// the one that keeps the reach of the rest (weights without a format or, failing these, the format
 /// with the most time); then KV.
 fn refinements(design: &Design) -> Vec<Cost> {
-    let time = |cost: Cost| {
-        let at = design.costs.iter().position(|known| *known == cost);
-        design.rows.iter().map(|row| at.map_or(0.0, |at| row.added[at] / row.measured)).sum::<f64>()
-    };
+    let time = |cost: Cost| design.rows.iter().map(|row| design.added(row, cost) / row.measured).sum::<f64>();
     let mut formats: Vec<Cost> =
         design.costs.iter().copied().filter(|cost| matches!(cost, Cost::Weights(Some(_)))).collect();
     formats.sort_by(|a, b| time(*b).total_cmp(&time(*a)));
@@ -219,6 +240,9 @@ pub(super) fn name_of(column: &[Cost]) -> String {
     let weights = column.iter().filter(|cost| matches!(cost, Cost::Weights(_))).count();
     match column {
         [Cost::PerStage] => "the time per stage".to_owned(),
+        [Cost::PerSequence] => "the time per sequence, in each stage".to_owned(),
+        [Cost::PerStep] => "the time per step".to_owned(),
+        [Cost::Compute] => "compute".to_owned(),
         [Cost::Weights(Some(format))] => format!("weights in {format}"),
         [Cost::Kv] => "KV".to_owned(),
         _ if weights == column.len() => "weights".to_owned(),

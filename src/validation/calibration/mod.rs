@@ -27,8 +27,8 @@ use std::collections::BTreeSet;
 /// What is asked of a calibration.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// Fit on the rows of this group alone.
-    pub group: Option<String>,
+    /// Fit on the rows of these groups alone; of all where none is given.
+    pub groups: Vec<String>,
     /// Fit on all rows, whatever their `use`.
     pub all: bool,
     /// Hold the time per stage at this value.
@@ -51,7 +51,7 @@ pub struct FittedCost {
 pub struct FittedRow {
     /// Its case.
     pub case: String,
-    /// The measured time of a step, in seconds.
+    /// The measured time of a step or of prefill, in seconds.
     pub measured: f64,
     /// The simulated one, with the fitted runtime.
     pub simulated: f64,
@@ -83,8 +83,6 @@ pub struct Calibration {
     pub fitted: Vec<FittedRow>,
     /// The rows that were left out of it.
     pub held_out: Vec<FittedRow>,
-    /// Rows that cannot be simulated yet, and why.
-    pub excluded: Vec<(String, String)>,
 }
 
 /// Fits the costs of a runtime on those of `cases` that may be fitted on.
@@ -99,10 +97,18 @@ pub fn calibrate(
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<Calibration, CalibrationError> {
-    let Selected { fitted, held_out, excluded } = select(cases, settings)?;
-    let mut design = Design::new(fitted, resources, cancel, progress)?;
+    let Selected { fitted, held_out } = select(cases, settings)?;
     let per_stage = settings.per_stage.map(|time| time.as_ps() as f64 * 1e-12);
+    let mut compute = design::least_compute(&fitted, resources, cancel, progress)?;
+    let mut design = Design::new(fitted.clone(), compute, resources, cancel, progress)?;
     let mut fit = Fit::new(&design, per_stage)?;
+    for _ in 0..COMPUTE_RATES {
+        compute = written::compute(&design, &fit);
+        if compute.is_some() {
+            design = Design::new(fitted.clone(), compute, resources, cancel, progress)?;
+            fit = Fit::new(&design, per_stage)?;
+        }
+    }
     let run = |cases: &[Case], fit: &Fit, design: &Design| {
         let probe = written::json(&written::rules(design, fit, settings.per_stage));
         let runs = cases.iter().map(|case| with_runtime(case, probe.clone())).collect();
@@ -118,7 +124,7 @@ pub fn calibrate(
     let checked = run(&held_out, &fit, &design)?;
     let row = |case: &Case, simulated: f64, left_out: Option<f64>| FittedRow {
         case: case.name.clone(),
-        measured: case.measured.step_seconds(case.batch),
+        measured: case.measured_seconds(),
         simulated,
         left_out,
     };
@@ -131,35 +137,35 @@ pub fn calibrate(
     let source = written::source(&fitted, &held_out, &sources, fit.condition, settings.per_stage);
     let ron = written::ron(&settings.name, &design.machine, &rules, &source);
     let runtime = crate::config::parse(&ron, "the fitted runtime").map_err(crate::validation::InvalidCase::File)?;
-    Ok(Calibration { runtime, ron, costs, condition: fit.condition, fitted, held_out, excluded })
+    Ok(Calibration { runtime, ron, costs, condition: fit.condition, fitted, held_out })
 }
 
 /// How often a fit is corrected by what the simulator adds to the linear model: posted KV writes
 /// contend with reads or not, depending on the costs. The second correction is of rounding alone.
 const CORRECTIONS: usize = 2;
 
+/// How often the compute rate is improved: which stages are compute-bound depends on it.
+const COMPUTE_RATES: usize = 2;
+
 /// The rows, by what they are for.
 struct Selected {
     fitted: Vec<Case>,
     held_out: Vec<Case>,
-    excluded: Vec<(String, String)>,
 }
 
 fn select(cases: Vec<Case>, settings: &Settings) -> Result<Selected, CalibrationError> {
     let groups: BTreeSet<String> = cases.iter().map(|case| case.group.clone()).collect();
-    let (mut fitted, mut held_out, mut excluded) = (Vec::<Case>::new(), Vec::new(), Vec::new());
-    let of_group = cases.into_iter().filter(|case| settings.group.as_ref().is_none_or(|group| *group == case.group));
+    let (mut fitted, mut held_out) = (Vec::<Case>::new(), Vec::new());
+    let of_group = cases.into_iter().filter(|case| settings.groups.is_empty() || settings.groups.contains(&case.group));
     for case in of_group {
-        if let Some(reason) = case.not_yet() {
-            excluded.push((case.name, reason));
-        } else if settings.all || case.usage != Use::Check {
+        if settings.all || case.usage != Use::Check {
             fitted.push(case);
         } else {
             held_out.push(case);
         }
     }
     let Some(first) = fitted.first() else {
-        return Err(CalibrationError::NoRows { group: settings.group.clone() });
+        return Err(CalibrationError::NoRows { groups: settings.groups.clone() });
     };
     let runtime = |case: &Case| case.runtime.clone().unwrap_or_else(|| "no runtime".to_owned());
     for other in fitted.iter().chain(&held_out) {
@@ -174,7 +180,7 @@ fn select(cases: Vec<Case>, settings: &Settings) -> Result<Selected, Calibration
             }
         }
     }
-    Ok(Selected { fitted, held_out, excluded })
+    Ok(Selected { fitted, held_out })
 }
 
 /// The costs in words.
@@ -185,7 +191,8 @@ fn costs(design: &Design, fit: &Fit, held: Option<SimTime>) -> Vec<FittedCost> {
     }
     for (column, value) in fit.columns.iter().zip(&fit.values) {
         let value = match column[0] {
-            Cost::PerStage => format!("{:.2} us", 1e6 * value),
+            cost if cost.is_fixed() => format!("{:.2} us", 1e6 * value),
+            Cost::Compute => format!("{:.1} TFLOP/s", written::compute(design, fit).unwrap_or(0.0) * 1e-12),
             _ => format!("reach {:.3} ({:.0} GB/s)", 1.0 / value, design.bandwidth / value / 1e9),
         };
         costs.push(FittedCost { name: name_of(column), value });

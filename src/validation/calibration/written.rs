@@ -1,7 +1,7 @@
 //! The fitted runtime as a file: its costs, and in `source` the rows and their errors.
 
 use super::FittedRow;
-use super::design::{Cost, Design};
+use super::design::{Cost, Design, flop_rate};
 use super::fit::Fit;
 use crate::units::SimTime;
 use serde_json::{Value, json};
@@ -10,8 +10,8 @@ use std::fmt::Write;
 
 /// The costs of a runtime, rounded as they are written.
 pub(super) struct Rules {
-    /// As "12.34 us".
-    per_stage: String,
+    /// Fields with their values, as "12.34 us" of `per_stage`; zeros are left out but of that.
+    costs: Vec<(&'static str, String)>,
     /// Class, format and reach, in the order in which they match.
     reaches: Vec<(&'static str, Option<String>, f64)>,
 }
@@ -22,6 +22,11 @@ pub(super) fn rules(design: &Design, fit: &Fit, held: Option<SimTime>) -> Rules 
         Some(time) => time.as_ps() as f64 * 1e-6,
         None => 1e6 * fit.value(Cost::PerStage).unwrap_or(0.0),
     };
+    let microseconds = |cost: Cost| Some(format!("{:.3} us", 1e6 * fit.value(cost)?));
+    let mut costs = vec![("per_stage", format!("{per_stage:.3} us"))];
+    costs.extend(microseconds(Cost::PerSequence).map(|time| ("per_sequence", time)));
+    costs.extend(microseconds(Cost::PerStep).map(|time| ("per_step", time)));
+    costs.extend(compute(design, fit).map(|rate| ("compute", flop_rate(rate))));
     // Rounded to four digits; nothing may exceed 1.
     let reach = |value: f64| ((1e4 / value).round() / 1e4).min(1.0);
     let mut reaches = Vec::new();
@@ -42,7 +47,12 @@ pub(super) fn rules(design: &Design, fit: &Fit, held: Option<SimTime>) -> Rules 
     if let Some(value) = fit.value(Cost::Kv) {
         reaches.push(("Kv", None, reach(value)));
     }
-    Rules { per_stage: format!("{per_stage:.3} us"), reaches }
+    Rules { costs, reaches }
+}
+
+/// The fitted compute rate, in FLOP/s.
+pub(super) fn compute(design: &Design, fit: &Fit) -> Option<f64> {
+    Some(design.compute? / fit.value(Cost::Compute)?)
 }
 
 /// As a scenario takes them.
@@ -55,7 +65,11 @@ pub(super) fn json(rules: &Rules) -> Value {
             None => json!({ "class": class, "reach": reach }),
         })
         .collect();
-    json!({ "name": "fitted", "per_stage": rules.per_stage, "reaches": reaches })
+    let mut runtime = json!({ "name": "fitted", "reaches": reaches });
+    for (field, value) in &rules.costs {
+        runtime[*field] = value.as_str().into();
+    }
+    runtime
 }
 
 /// Where the costs are from: the rows, their errors, and what the rows quote.
@@ -95,7 +109,10 @@ pub(super) fn source(
 pub(super) fn ron(name: &str, machine: &str, rules: &Rules, source: &str) -> String {
     let mut text = format!("Runtime(\n    name: {name:?},\n    machine: {machine:?},\n");
     let _ = write!(text, "    about: {:?},\n    source: {source:?},\n", format!("{name} on {machine}, fitted."));
-    let _ = write!(text, "    per_stage: {:?},\n    reaches: [\n", rules.per_stage);
+    for (field, value) in &rules.costs {
+        let _ = writeln!(text, "    {field}: {value:?},");
+    }
+    text += "    reaches: [\n";
     for (class, format, reach) in &rules.reaches {
         let format = format.as_ref().map_or_else(String::new, |format| format!(", format: {format:?}"));
         let _ = writeln!(text, "        (class: {class}{format}, reach: {reach}),");
