@@ -151,6 +151,7 @@ pub const RUNTIMES: &[Shipped] = shipped! {
     "vllm-attention/a100" => "models/runtimes/vllm-attention/a100.ron",
     "vllm-attention/h100-sxm" => "models/runtimes/vllm-attention/h100-sxm.ron",
     "vllm-attention/h200-sxm" => "models/runtimes/vllm-attention/h200-sxm.ron",
+    "vllm-attention/rtx4090" => "models/runtimes/vllm-attention/rtx4090.ron",
 };
 
 /// The scenarios.

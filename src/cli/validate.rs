@@ -151,7 +151,7 @@ fn curves(cases: &[CaseError]) -> Vec<BatchCurves> {
         let runtime = runtime.as_deref().map_or_else(|| "ideal".to_owned(), stem);
         (!lines.is_empty()).then(|| BatchCurves {
             name: format!("batches_{memory}_{runtime}_{model}"),
-            title: format!("{model} on {memory} with {runtime}: rate by batch and context"),
+            title: format!("{model} on {memory} with {runtime}, by batch"),
             lines,
         })
     });

@@ -132,7 +132,7 @@ pub fn batch_picture(curves: &BatchCurves) -> Result<[Artifact; 2], ReportError>
     let most_batch = all().map(|point| point.batch).max().unwrap_or(1);
     let layout = Layout::auto_from_plots(&plots)
         .with_x_axis_min(0.0)
-        .with_x_axis_max(f64::from(most_batch))
+        .with_x_axis_max(1.03 * f64::from(most_batch))
         .with_y_axis_min(0.0)
         .with_y_axis_max(1.05 * most_rate)
         .with_x_label("batch (sequences)")

@@ -99,6 +99,93 @@ fn formats_and_kv_get_a_reach_of_their_own_where_rows_separate_them() {
     assert!(left_out.trim_end_matches([' ', '|']).ends_with("+0.0 %"), "{shown}");
 }
 
+/// A machine with room for more, and models with an architecture, whose FLOP are known: two and
+/// four layers, and two that are wider, so that stages, steps and bytes are not proportional.
+fn architectures(folder: &Path) {
+    let memory = "MemorySystem(name: \"m\", tiers: [(name: \"hbm\", capacity: \"100 GB\", bandwidth: \"1000 GB/s\")])";
+    fs::write(folder.join("m.ron"), memory).unwrap();
+    for (name, layers, intermediate) in [("two", 2, 8192), ("four", 4, 8192), ("wide", 2, 32768)] {
+        let text = format!(
+            "LanguageModel(name: \"{name}\", architecture: (hidden: 4096, vocabulary: 2048, \
+             blocks: [(count: {layers}, layers: [(attention: Full(heads: 32, kv_heads: 4, head_size: 64), \
+             mlp: Dense(intermediate: {intermediate}))])], formats: (weights: \"bf16\", kv: \"bf16\")))"
+        );
+        fs::write(folder.join(format!("{name}.ron")), text).unwrap();
+    }
+}
+
+/// What the simulator says of rows with known costs is fitted, and the costs are found again: a
+/// time per stage, per sequence and per step, two reaches, and a compute rate.
+#[test]
+fn known_costs_of_batches_and_prefill_are_found_again() {
+    let folder = folder();
+    architectures(folder.path());
+    let known = "Runtime(name: \"known\", per_stage: \"10 us\", per_sequence: \"500 ns\", per_step: \"40 us\", \
+                 compute: \"20 TFLOP/s\", reaches: [(class: Weights, reach: 0.8), (class: Kv, reach: 0.5)])";
+    fs::write(folder.path().join("known.ron"), known).unwrap();
+    let runs = [
+        ("two", 16, 1, "step"),
+        ("two", 4096, 1, "step"),
+        ("two", 512, 8, "step"),
+        ("two", 4096, 8, "step"),
+        ("four", 16, 1, "step"),
+        ("four", 512, 4, "step"),
+        ("four", 2048, 16, "step"),
+        ("wide", 16, 1, "step"),
+        ("two", 2048, 1, "ttft"),
+        ("four", 1024, 2, "ttft"),
+    ];
+    let rows = |runtime: &str, measured: &dyn Fn(usize) -> f64| -> String {
+        let row = |(index, (model, prefill, batch, metric)): (usize, &(&str, u32, u32, &str))| {
+            let time = measured(index);
+            format!("r{index},g,m.ron,{runtime},{model}.ron,,{prefill},1,{batch},{metric},{time},us,simulated,fit\n")
+        };
+        runs.iter().enumerate().map(row).collect()
+    };
+    fs::write(folder.path().join("known.csv"), format!("{HEADING}\n{}", rows("known.ron", &|_| 1.0))).unwrap();
+    let output = tiersim(folder.path(), &["validate", "known.csv", "--json"]).output().unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let simulated = |index: usize| json["cases"][index]["simulated"].as_f64().unwrap();
+    let (runtime, shown) = calibrated(folder.path(), &rows("", &simulated), &[]);
+    let near = |what: &str, found: f64, expected: f64| {
+        assert!((found / expected - 1.0).abs() < 2e-3, "{what} {found}, not {expected}: {shown}");
+    };
+    near("per stage", runtime.per_stage.as_ps() as f64, 1e7);
+    near("per sequence", runtime.per_sequence.as_ps() as f64, 5e5);
+    near("per step", runtime.per_step.as_ps() as f64, 4e7);
+    near("compute", runtime.compute.unwrap().as_f64(), 2e13);
+    let reach = |class: &str| {
+        let rule = runtime.reaches.iter().find(|rule| rule.class.to_string() == class).unwrap();
+        serde_json::to_value(&rule.reach).unwrap().as_f64().unwrap()
+    };
+    near("weights", reach("weights"), 0.8);
+    near("KV", reach("KV"), 0.5);
+}
+
+/// Batches of one size say nothing of a time per sequence: it stays in the time per stage.
+#[test]
+fn a_time_per_sequence_needs_batches_of_two_sizes() {
+    let folder = folder();
+    // 4 x (2 us + 8 x 0.5 us) + 8 / 0.8 = 34 us, and 44 us for twice the bytes.
+    let of_eight = |row: String| row.replace(",1,1,step", ",1,8,step");
+    let rows = of_eight(row("a", "8", 0, 34.0, "fit")) + &of_eight(row("b", "16", 0, 44.0, "fit"));
+    let (runtime, _) = calibrated(folder.path(), &rows, &[]);
+    assert_eq!((runtime.per_stage, runtime.per_sequence), ("6 us".parse().unwrap(), "0 s".parse().unwrap()));
+    let rows = rows + &row("c", "8", 0, 20.0, "fit");
+    let (runtime, _) = calibrated(folder.path(), &rows, &[]);
+    assert_eq!((runtime.per_stage, runtime.per_sequence), ("2 us".parse().unwrap(), "500 ns".parse().unwrap()));
+}
+
+#[test]
+fn prefill_needs_a_model_whose_flop_are_known() {
+    let folder = folder();
+    let rows = row("a", "8", 16, 18.0, "fit").replace("step", "ttft") + &row("b", "16", 16, 28.0, "fit");
+    let output = calibrate(folder.path(), &rows, &[]);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("case 'a' is of prefill, but its model gives its layers in bytes"), "{message}");
+}
+
 #[test]
 fn a_time_per_stage_may_be_held() {
     let folder = folder();

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Output;
 use tiersim::catalog;
 use tiersim::runs::{Cancel, Resources, Silent};
-use tiersim::validation::{self, Accuracy, Case, CaseFile, Checked, Metric, Use};
+use tiersim::validation::{self, Accuracy, Case, CaseFile, Checked, Use};
 
 const HEADING: &str =
     "case,group,memory,runtime,model,set,prefill_tokens,decode_tokens,batch,metric,measured,unit,source,use";
@@ -77,6 +77,12 @@ fn errors_are_those_computed_by_hand() {
     near(&json["overall"]["fit"]["mean_abs_error"], 0.2);
     let written = fs::read_to_string(folder.path().join("out/validation/validation.json")).unwrap();
     assert_eq!(written.trim_end(), String::from_utf8_lossy(&output.stdout).trim_end());
+    // Two sizes of a batch make no line.
+    let pictures = fs::read_dir(folder.path().join("out/validation")).unwrap();
+    assert_eq!(
+        pictures.filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().starts_with("batches")).count(),
+        0
+    );
     for ending in ["svg", "png"] {
         assert!(folder.path().join("out/validation/measured_simulated").with_extension(ending).is_file());
     }
@@ -95,7 +101,7 @@ fn prompts_are_computed_in_chunks_before_anything_is_decoded() {
          b,g,m.ron,,l.ron,{chunks},6,4,2,ttft,16,us,s,check
          c,g,m.ron,,l.ron,{chunks},6,4,2,prefill_tokens_per_s,400000,tokens/s,s,check
          d,g,m.ron,,l.ron,{chunks};warmup_steps=1,8,4,1,prefill_tokens_per_s,400000,tokens/s,s,check
-         e,g,m.ron,,l.ron,prefill={{Timed: {{chunk_tokens: 4}}}},6,4,2,step,10,us,s,check
+         e,g,m.ron,,l.ron,\"prefill={{\"\"Timed\"\":{{\"\"chunk_tokens\"\":4}}}}\",6,4,2,step,10,us,s,check
 "
     );
     let output = validate(folder.path(), &rows, &["--json"]);
@@ -106,6 +112,20 @@ fn prompts_are_computed_in_chunks_before_anything_is_decoded() {
         assert_eq!(json["cases"][index]["case"], name);
         near(&json["cases"][index]["simulated"], simulated);
     }
+}
+
+/// A picture for each model whose rate was measured at three sizes of a batch.
+#[test]
+fn rates_by_batch_are_drawn() {
+    let folder = folder();
+    let row = |batch: u32, context: u32, rate: f64| {
+        format!("b{batch}c{context},g,m.ron,,l.ron,,{context},4,{batch},tokens_per_s,{rate},tokens/s,s,check\n")
+    };
+    let rows: String = [1, 2, 4].map(|batch| row(batch, 7, 125_000.0 * f64::from(batch))).concat() + &row(1, 9, 1e5);
+    let output = validate(folder.path(), &rows, &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let picture = fs::read_to_string(folder.path().join("out/validation/batches_m_ideal_l.svg")).unwrap();
+    assert!(picture.contains("7 tokens, measured") && !picture.contains("9 tokens"), "{picture}");
 }
 
 #[test]
@@ -171,7 +191,11 @@ fn shipped_runtimes_hold_on_cases_that_they_were_not_fitted_on() {
     let mut cases = validation::read(&files).unwrap();
     let on_several_tiers = |case: &Case| case.group.contains("-ngl") || case.group.contains("host");
     cases.retain(|case| {
-        case.usage == Use::Check && case.batch == 1 && case.measured.metric != Metric::Kernel && !on_several_tiers(case)
+        case.usage == Use::Check
+            && case.batch == 1
+            && case.measured.metric.is_of_decoding()
+            && case.prefill_tokens > 0
+            && !on_several_tiers(case)
     });
     assert!(cases.len() >= 40, "{}", cases.len());
     let simulated =
@@ -182,6 +206,28 @@ fn shipped_runtimes_hold_on_cases_that_they_were_not_fitted_on() {
     assert!(all.mean_abs_error <= 0.06, "{all:?}");
     let spark = &accuracy.groups["DGX Spark llama.cpp dense"];
     assert!(spark.mean_abs_error <= 0.05, "{spark:?}");
+}
+
+/// The errors that README.md promises of batches and of prefill.
+#[test]
+fn shipped_runtimes_hold_for_batches_and_prefill() {
+    let files: Vec<CaseFile> = catalog::CASES.iter().map(CaseFile::shipped).collect();
+    let mut cases = validation::read(&files).unwrap();
+    let of = |case: &Case, names: &[&str]| names.iter().any(|name| case.name.ends_with(name));
+    cases.retain(|case| match case.group.as_str() {
+        "DGX Spark llama.cpp dense batches" => of(case, &["c512-b8", "c512-b32", "c4096-b16", "c8192-b4"]),
+        "DGX Spark llama.cpp dense prefill" => of(case, &["pp512-b1", "pp2048-d0"]),
+        "H200 PyTorch batches" => case.usage == Use::Check && !case.model.contains("0.5b"),
+        _ => false,
+    });
+    assert_eq!(cases.len(), 18);
+    let simulated =
+        validation::validate(Checked::new(cases).unwrap(), Resources::new(None, None), &Cancel::new(false), &Silent);
+    let accuracy = Accuracy::new(&simulated.unwrap());
+    assert!(accuracy.failed.is_empty(), "{:?}", accuracy.failed);
+    for (group, errors) in &accuracy.groups {
+        assert!(errors.mean_abs_error <= 0.05 && errors.worst <= 0.1, "{group}: {errors:?}");
+    }
 }
 
 /// Every file of cases in the source tree is shipped, and its cases are valid.

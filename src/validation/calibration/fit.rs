@@ -56,13 +56,15 @@ impl Fit {
                 fits.push(fit);
             }
         }
+        // What is not physical yet may become so with the next cost.
+        let is_last_wrong = |fits: &[Self]| fits.last().is_some_and(|fit| !fit.problems(design).is_empty());
         for cost in [Cost::PerSequence, Cost::PerStep].into_iter().filter(|cost| design.costs.contains(cost)) {
             let mut finer = columns.clone();
             finer.push(vec![cost]);
             let rows_left = cost != Cost::PerStep || design.rows.len() > finer.len();
             if rows_left
                 && let Ok(fit) = fitter.fit(&finer)
-                && fit.problems(design).is_empty()
+                && (fit.problems(design).is_empty() || is_last_wrong(&fits))
                 && fit.is_noticed(design, cost)
             {
                 columns = finer;
@@ -97,7 +99,7 @@ impl Fit {
     /// Whether a fixed time is a noticeable part of some row's time.
     fn is_noticed(&self, design: &Design, cost: Cost) -> bool {
         let value = self.value(cost).unwrap_or(0.0);
-        design.rows.iter().any(|row| value * design.added(row, cost) >= NOTICEABLE * row.measured)
+        design.rows.iter().any(|row| (value * design.added(row, cost)).abs() >= NOTICEABLE * row.measured)
     }
 
     /// What is not physical about it.
