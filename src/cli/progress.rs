@@ -8,7 +8,7 @@ impl Bar {
     pub fn new(tokens: u64) -> Self {
         let bar = if super::terminal::is_quiet() { ProgressBar::hidden() } else { ProgressBar::new(tokens) };
         let style =
-            ProgressStyle::with_template("{wide_bar:.cyan/blue} {human_pos}/{human_len} tokens, {per_sec}, {eta} left");
+            ProgressStyle::with_template("{wide_bar:.cyan/blue} {human_pos}/{human_len} steps, {per_sec}, {eta} left");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         Self(bar)
     }

@@ -50,7 +50,7 @@ pub struct Histograms {
     pub layer_latency: Timings,
     /// The tokens of all sequences; empty for one whose prompt is given.
     pub tokens: TokenTimings,
-    /// Those of each group, where there are several.
+    /// Those of each group, where there are several and not too many.
     pub groups: Vec<TokenTimings>,
     /// By class, from issue to the last byte.
     pub latency: PerClass<Timings>,
@@ -90,10 +90,15 @@ impl RunReport {
 }
 
 impl Histograms {
+    /// The most groups of sequences that have distributions of their own: each takes up to some
+    /// hundreds of KB, and two files.
+    pub const MOST_GROUPS: usize = 64;
+
     /// Empty ones of a run whose sequences are of that many groups.
     #[must_use]
     pub fn of_groups(groups: usize) -> Self {
-        let each = if groups > 1 { vec![TokenTimings::default(); groups] } else { Vec::new() };
+        let each =
+            if (2..=Self::MOST_GROUPS).contains(&groups) { vec![TokenTimings::default(); groups] } else { Vec::new() };
         Self { groups: each, ..Self::default() }
     }
 

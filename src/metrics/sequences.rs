@@ -69,6 +69,8 @@ pub(super) struct SequenceRecorder {
     times: Table<SequenceId, Progress>,
     /// The ends of the steps that decoded something.
     decoding_ends: Vec<SimTime>,
+    /// The end of the last step that is not measured.
+    warm: SimTime,
     /// By group: the tokens that came out of measured steps.
     tokens: Table<GroupId, u64>,
 }
@@ -115,6 +117,7 @@ impl SequenceRecorder {
             times: Table::filled(of.len(), Progress::default()),
             tokens: Table::filled(groups, 0),
             decoding_ends: Vec::with_capacity(steps),
+            warm: SimTime::ZERO,
             by_start,
             begun: 0,
             groups,
@@ -129,7 +132,7 @@ impl SequenceRecorder {
     }
 
     /// Adds the tokens of a step, to the distributions only if it is measured. `by_group` is empty
-    /// where there is one group. O(sequences computed).
+    /// where there is one group, or where there are too many. O(sequences computed).
     pub fn step(
         &mut self,
         step: &StepRecord<'_>,
@@ -137,6 +140,9 @@ impl SequenceRecorder {
         all: &mut TokenTimings,
         by_group: &mut [TokenTimings],
     ) {
+        if !measures {
+            self.warm = step.ended;
+        }
         self.begin(step.step.index(), step.ended - step.latency);
         self.decode(step, measures, all, by_group);
         for chunk in &step.batch.chunks {
@@ -218,7 +224,8 @@ impl SequenceRecorder {
                 group.finished += finished;
                 continue;
             }
-            let timings = by_group.get(of.group.index()).unwrap_or(all);
+            let computed = (by_group.is_empty() && self.groups > 1).then(|| self.timings_of(of.group, id));
+            let timings = by_group.get(of.group.index()).or(computed.as_ref()).unwrap_or(all);
             groups.push(SequencesSummary {
                 count: 1,
                 prefill_tokens: of.prefill as u64,
@@ -233,6 +240,33 @@ impl SequenceRecorder {
         groups
     }
 
+    /// The distributions of a group, whose first sequence is `first`. O(tokens of the group).
+    fn timings_of(&self, group: GroupId, first: SequenceId) -> TokenTimings {
+        let mut timings = TokenTimings::default();
+        let members = self.of.entries().skip(first.index()).take_while(|(_, of)| of.group == group);
+        for (id, of) in members {
+            let progress = &self.times[id];
+            let mut last = progress.decodes_from;
+            for end in &self.decoding_ends[progress.first_end..progress.first_end + progress.decoded] {
+                let time = *end - std::mem::replace(&mut last, *end);
+                if *end > self.warm {
+                    timings.tpot.record(time);
+                }
+            }
+            let first_token = progress.first_token.filter(|first| *first > self.warm);
+            if let (Some(ttft), Some(_)) = (self.ttft(progress, of), first_token) {
+                timings.ttft.record(ttft);
+            }
+        }
+        timings
+    }
+
+    /// From the start of the step with which a sequence began to the end of its prompt, if that
+    /// took time.
+    fn ttft(&self, progress: &Progress, of: &Sequence) -> Option<SimTime> {
+        progress.began.filter(|_| self.timed && of.prefill > 0).and_then(|began| Some(progress.first_token? - began))
+    }
+
     /// A row of each sequence. O(tokens), of sequences that decode in the same steps once.
     pub fn rows(&self) -> Vec<SequenceRow> {
         let mut known: HashMap<(usize, usize, SimTime), (SimTime, SimTime)> = HashMap::new();
@@ -240,7 +274,6 @@ impl SequenceRecorder {
             let progress = &self.times[id];
             let steps = (progress.first_end, progress.decoded, progress.decodes_from);
             let tpot = (progress.decoded > 0).then(|| *known.entry(steps).or_insert_with(|| self.tpot(progress)));
-            let ttft = |began: SimTime| progress.first_token.map(|first| first - began);
             SequenceRow {
                 of: *of,
                 prompt: progress.prompt,
@@ -248,7 +281,7 @@ impl SequenceRecorder {
                 began: progress.began,
                 first_token: progress.first_token,
                 ended: (progress.decoded == of.decode).then_some(progress.last),
-                ttft: progress.began.filter(|_| self.timed && of.prefill > 0).and_then(ttft),
+                ttft: self.ttft(progress, of),
                 tpot_mean_ps: tpot.map(|_| mean_ps(progress.last - progress.decodes_from, progress.decoded)),
                 tpot_p99: tpot.map(|(p99, _)| p99),
                 tpot_max: tpot.map(|(_, max)| max),
@@ -482,6 +515,10 @@ mod tests {
             for (group, figures) in summary.iter().enumerate() {
                 let (tpot, ttft) = of(Some(group));
                 prop_assert_eq!(figures.tokens_per_s, Some((tpot.len() + ttft.len()) as f64));
+                let (first, _) = every.entries().find(|(_, of)| of.group.index() == group).unwrap();
+                let computed = recorder.timings_of(every[first].group, first);
+                same(&computed.tpot, tpot.clone())?;
+                same(&computed.ttft, ttft.clone())?;
                 if let Some(timings) = by_group.get(group) {
                     same(&timings.tpot, tpot)?;
                     same(&timings.ttft, ttft)?;

@@ -19,6 +19,9 @@ pub(super) const GROUP_COLUMNS: [&str; 10] = [
     "TTFT p99",
 ];
 
+/// The most groups of a run that a table on the terminal lists; `summary.json` has all.
+const GROUPS_SHOWN: usize = 16;
+
 /// Whether there is more to say of the groups of `runs` than of the runs as a whole.
 pub(super) fn have_groups(runs: &[Labelled<'_>]) -> bool {
     runs.iter().any(|run| run.run.summary.sequences.len() > 1)
@@ -53,8 +56,13 @@ pub fn group_table(runs: &[Labelled<'_>]) -> Option<Table> {
     columns.extend(GROUP_COLUMNS.map(Column::number));
     let mut table = Table::new(columns);
     for run in runs {
-        for (number, group) in run.run.summary.sequences.iter().enumerate() {
+        let groups = &run.run.summary.sequences;
+        for (number, group) in groups.iter().enumerate().take(GROUPS_SHOWN) {
             table.row([run.label.to_owned(), number.to_string()].into_iter().chain(group_cells(group)));
+        }
+        if let Some(more) = groups.len().checked_sub(GROUPS_SHOWN).filter(|more| *more > 0) {
+            let rest = std::iter::repeat_n(String::new(), GROUP_COLUMNS.len());
+            table.row([run.label.to_owned(), format!("{more} more")].into_iter().chain(rest));
         }
     }
     Some(table)

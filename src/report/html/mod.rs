@@ -37,7 +37,7 @@ const NAME: &str = "report.html";
 pub(super) const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 /// The hash of [`SCRIPT`], the only script that a page's content security policy allows.
-const SCRIPT_HASH: &str = "sha256-R4Mxcf07LkQP7MjBe2cQWfgnI5vy1SMdMkpZTxGD074=";
+const SCRIPT_HASH: &str = "sha256-tfZRkiTHumxApUpwoGGQv/rYLR1xf506WU7IHy3hU2M=";
 
 /// The content of a page.
 pub struct Page<'a> {
@@ -173,6 +173,8 @@ struct GroupView {
     results: Vec<Row>,
     /// The columns of the first table, after the run's label.
     result_columns: Vec<&'static str>,
+    /// Whether any run of the page decodes several sequences, or computes prompts.
+    batch: bool,
     /// A row for each group of sequences of each run, where a run has several groups.
     sequences: Vec<Row>,
     /// The layout of each run's bytes, as bars; empty where no run has one.
@@ -237,6 +239,7 @@ impl GroupView {
             settings: words::settings(runs),
             results: runs.iter().map(|run| (run.label.to_owned(), result(run.run, runs[0].run, timed))).collect(),
             result_columns: result_columns(batch, timed),
+            batch,
             sequences: sequences(runs),
             placement: placement(runs)?,
             percentiles: percentiles(runs),

@@ -558,7 +558,7 @@
     if (group.distributions.length) {
       const first = Object.assign({}, group.distributions[0]);
       const cdf = new Plot(first, alone(), group.distributions);
-      cdf.element.querySelector("figcaption").textContent = "Latency and queueing: cumulative distribution";
+      cdf.element.querySelector("figcaption").textContent = (counted === "steps" ? "Waits for tokens, latency" : "Latency") + " and queueing: cumulative distribution";
       made.push(cdf);
     }
     const together = group.distributions.length ? "; plots over " + counted + " zoom together" : made.length > 1 ? "; all plots here zoom together" : "";
