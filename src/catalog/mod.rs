@@ -159,6 +159,7 @@ pub const SCENARIOS: &[Shipped] = shipped! {
     "study" => "models/scenarios/study.ron",
     "recorded" => "models/scenarios/recorded.ron",
     "gh200" => "models/scenarios/gh200.ron",
+    "chat" => "models/scenarios/chat.ron",
 };
 
 /// The sweeps.
@@ -170,6 +171,9 @@ pub const SWEEPS: &[Shipped] = shipped! {
     "strategies" => "models/sweeps/strategies.ron",
     "every-strategy" => "models/sweeps/every-strategy.ron",
     "experts-and-dense" => "models/sweeps/experts-and-dense.ron",
+    "batch" => "models/sweeps/batch.ron",
+    "sparse-batch" => "models/sweeps/sparse-batch.ron",
+    "ttft" => "models/sweeps/ttft.ron",
 };
 
 /// The measured cases of `tiersim validate`.

@@ -413,11 +413,18 @@ fn heat_pictures(heat: &grid::Heat, label: &str) -> Result<Vec<Artifact>, Report
 }
 
 /// The default figure of a sweep's report: the mean token latency, which runs of different lengths
-/// can be compared by; where the batch varies, the mean TPOT.
+/// can be compared by; where the batch varies, the mean TPOT, and where chunks of prompts do, TTFT.
 ///
 /// # Errors
 /// [`SweepError::Measure`] where no cell has it, as none completed its run.
 pub fn usual_figure(results: &Results) -> Result<Measure, SweepError> {
+    // Chunks of prompts are for the first token.
+    let of_prompts = |axis: &super::Axis| axis.paths.iter().any(|path| path.starts_with("prefill."));
+    if results.axes().any(|(_, axis)| of_prompts(axis))
+        && let Ok(ttft) = results.measure("ttft_ns.mean")
+    {
+        return Ok(ttft);
+    }
     // Steps of other batches are no tokens of a person who waits for one.
     let of_batches = batch::axis(results).and_then(|_| results.measure("tpot_ns.mean").ok());
     of_batches.map_or_else(|| results.measure(USUAL), Ok)
