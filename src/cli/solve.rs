@@ -28,7 +28,8 @@ use std::process::ExitCode;
 pub(super) struct SolveArgs {
     #[command(flatten)]
     run: RunArgs,
-    /// The condition: 'achieved_over_bound < 1.05', 'p99 < 9ms'
+    /// The condition: 'achieved_over_bound < 1.05', 'p99 < 9ms'; with two strategies, also the
+    /// second against the first: 'tokens/s > 1.1x'
     #[arg(long, value_name = "CONDITION")]
     until: String,
     /// How many values are run before stretches are halved: a condition that changes twice between
@@ -53,16 +54,22 @@ pub(super) fn run(args: &SolveArgs, cancel: &Cancel) -> Result<ExitCode, CliErro
             "--vary {vary}: write it as FIELD=FROM..TO, such as memory.hbm.capacity=1GiB..64GiB"
         )));
     };
-    if args.run.strategy.len() > 1 || args.run.timeline.is_some() || args.run.out.is_some() {
+    if args.run.strategy.len() > 2 || args.run.timeline.is_some() || args.run.out.is_some() {
         return Err(CliError::Usage(
-            "solve takes one --strategy, and writes no files: leave out --timeline and --out".to_owned(),
+            "solve takes one --strategy, or a second one that is held against the first, and writes no files: leave out --timeline and \
+             --out"
+                .to_owned(),
         ));
     }
     let until: Condition = args.until.parse().map_err(|error| CliError::Usage(format!("--until {error}")))?;
     let config = configure(&args.run)?;
-    let base = scenarios(&args.run, &config)?.remove(0).resolved().clone();
+    // The last strategy is searched with, one before it is the reference.
+    let mut scenarios = scenarios(&args.run, &config)?;
+    let base = scenarios.pop().map_or(config, |scenario| scenario.resolved().clone());
+    let reference = scenarios.pop().map(|scenario| scenario.strategy());
     let search = Search {
         base,
+        reference,
         field: field.to_owned(),
         from: typed(from.trim()),
         to: typed(to.trim()),
@@ -124,7 +131,8 @@ fn sentences(search: &Search, solution: &Solution) -> Vec<String> {
     let varies = field == "strategy" || field.starts_with("strategy.");
     let mut lines = Vec::new();
     if !varies {
-        lines.push(format!("The strategy is {}.", search.base.strategy.label()));
+        let against = search.reference.map_or_else(String::new, |of| format!(", held against {}", of.label()));
+        lines.push(format!("The strategy is {}{against}.", search.base.strategy.label()));
     }
     if let (true, Some(first), Some(last)) = (crossings.is_empty(), probed.first(), probed.last()) {
         let word = if first.holds { "everywhere" } else { "nowhere" };

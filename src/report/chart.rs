@@ -28,6 +28,8 @@ pub(super) struct Panel {
     pub x_to: Option<f64>,
     /// The end of the y axis, which starts at 0; chosen to fit the data where it is not given.
     pub y_to: Option<f64>,
+    /// The ends of a y axis that is logarithmic, and does not start at 0.
+    pub y_decades: Option<(f64, f64)>,
 }
 
 /// A picture of one panel, or of several on the same scale with a common legend.
@@ -266,8 +268,11 @@ impl Panel {
             plots.push(Plot::Scatter(ScatterPlot::new().with_data(points).with_color(colour::SKY).with_size(3.0)));
         }
         for (line, dashes) in self.lines.into_iter().zip(strokes) {
+            let points = thinned(&line.points, MOST_POINTS);
+            // What is little of a linear axis may be much of a logarithmic one.
+            let points = if self.y_decades.is_some() { points } else { straightened(&points) };
             let plot = LinePlot::new()
-                .with_data(straightened(&thinned(&line.points, MOST_POINTS)))
+                .with_data(points)
                 .with_color(line.colour)
                 .with_stroke_width(2.0)
                 .with_line_style(dashes.clone().map_or(LineStyle::Solid, LineStyle::Custom));
@@ -286,7 +291,9 @@ impl Panel {
         if x_to > 0.0 {
             layout = layout.with_x_axis_max(x_to);
         }
-        if y_to > 0.0 {
+        if let Some((least, most)) = self.y_decades {
+            layout = layout.with_log_y().with_y_axis_min(least).with_y_axis_max(most);
+        } else if y_to > 0.0 {
             layout = layout.with_y_axis_max(y_to);
         }
         (plots, layout)

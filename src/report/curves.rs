@@ -3,6 +3,7 @@
 
 use super::artifact::{Artifact, ReportError};
 use super::chart::{Chart, Line, Panel, Stroke, colour};
+use super::grids::is_logarithmic;
 use crate::memory::MemorySystem;
 use crate::replay::Curve;
 
@@ -64,10 +65,14 @@ pub fn batch_curves(name: &str, curves: &[BatchCurve]) -> Result<[Artifact; 2], 
             .collect(),
         ..Panel::default()
     };
-    let panels = vec![
-        panel("All sequences together", "tokens/s", |point| point.1),
-        panel("Time between two tokens of a sequence", "TPOT (ms)", |point| point.2 / 1e6),
-    ];
+    let mut tpot = panel("Time between two tokens of a sequence", "TPOT (ms)", |point| point.2 / 1e6);
+    let all = || tpot.lines.iter().flat_map(|line| &line.points).map(|(_, tpot)| *tpot);
+    let (least, most) = all().fold((f64::MAX, f64::MIN), |(least, most), tpot| (least.min(tpot), most.max(tpot)));
+    if is_logarithmic(least, most) {
+        let decade = |tpot: f64| tpot.log10();
+        tpot.y_decades = Some((10f64.powf(decade(least).floor()), 10f64.powf(decade(most).ceil())));
+    }
+    let panels = vec![panel("All sequences together", "tokens/s", |point| point.1), tpot];
     Chart { name: name.to_owned(), title: String::new(), panels }.artifacts_over_doublings()
 }
 

@@ -70,6 +70,7 @@ pub fn lines(picture: Lines<'_>) -> Result<[Artifact; 2], ReportError> {
         lines: panel.lines.into_iter().map(line).collect(),
         x_to: Some(x_most),
         y_to: Some(y_to),
+        ..Panel::default()
     };
     let panels = picture.panels.into_iter().map(panel).collect();
     let chart = Chart { name: picture.name.to_owned(), title: picture.title.to_owned(), panels };

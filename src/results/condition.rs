@@ -199,6 +199,15 @@ impl Condition {
         }
     }
 
+    /// Whether it holds for a figure of that value where it is `first` in the first run.
+    #[must_use]
+    pub fn holds_against(&self, value: f64, first: f64) -> bool {
+        match self.limit {
+            Limit::Absolute(limit) => self.operator.holds(value, limit),
+            Limit::OfFirst(factor) => self.operator.holds(value, first * factor),
+        }
+    }
+
     /// The runs after the first, given by label and `summary.json`, for which it holds. Relative
     /// limits refer to the first run.
     ///

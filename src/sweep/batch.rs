@@ -20,7 +20,7 @@ const ALPHA: &str = "alpha.mean";
 /// The share of HBM from which on all is read from it; less is the rounding of a mean.
 const ALL_OF_HBM: f64 = 1.0 - 1e-9;
 /// The gain in tokens/s that counts as one.
-const PAYS: f64 = 1.005;
+const PAYS: f64 = 1.02;
 /// The gain of one strategy over another that sentences look for.
 const TENTH: f64 = 0.1;
 /// The most machines, or other settings, that sentences speak of.

@@ -10,6 +10,7 @@ use super::{Quantity, Row, SweepError, Unit};
 use crate::results::Condition;
 use crate::runs::{Cancel, Pool, Progress, Resources};
 use crate::simulation::{Fields, Scenario, ScenarioConfig};
+use crate::strategy::Strategy;
 use crate::units::Bytes;
 use serde_json::Value;
 
@@ -18,6 +19,9 @@ use serde_json::Value;
 pub struct Search {
     /// The scenario.
     pub base: ScenarioConfig,
+    /// The strategy whose run at each value is the first, for conditions such as `tokens/s >
+    /// 1.1x`.
+    pub reference: Option<Strategy>,
     /// The path that varies.
     pub field: String,
     /// The first value.
@@ -166,24 +170,31 @@ impl Look<'_> {
     }
 
     fn one(&self, value: Quantity) -> Result<Probed, SweepError> {
-        let row = self.row(&value)?;
+        let row = self.row(&value, None)?;
         let figure = row.figure(self.search.until.path());
         if row.error.is_none() && figure.is_none() {
             let known = row.figures.0.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
             return Err(SweepError::Measure { name: self.search.until.path().to_owned(), known });
         }
-        let holds = match figure.map(|figure| self.search.until.holds(figure)) {
-            Some(None) => {
-                let message = "there is no first run to compare with: write a number".to_owned();
-                return Err(SweepError::Query { text: self.search.until.to_string(), message });
+        let holds = match figure.map(|figure| (figure, self.search.until.holds(figure))) {
+            Some((figure, None)) if self.search.reference.is_some() => {
+                // Where the reference has no figure, there is nothing to be held against.
+                let first = self.row(&value, self.search.reference)?.figure(self.search.until.path());
+                first.is_some_and(|first| self.search.until.holds_against(figure, first))
             }
-            Some(Some(holds)) => holds,
+            Some((_, None)) => {
+                let message = "there is no first run to compare with: write a number, or name the strategy to compare with first \
+                               (--strategy A --strategy B)";
+                return Err(SweepError::Query { text: self.search.until.to_string(), message: message.to_owned() });
+            }
+            Some((_, Some(holds))) => holds,
             None => false,
         };
         Ok(Probed { value, figure, error: row.error, holds })
     }
 
-    fn row(&self, value: &Quantity) -> Result<Row, SweepError> {
+    /// The run at `value`, of another strategy if one is given.
+    fn row(&self, value: &Quantity, strategy: Option<Strategy>) -> Result<Row, SweepError> {
         let failed = |error: &dyn std::fmt::Display| Ok(Row::failed(0, error.to_string()));
         let mut fields = self.base.clone();
         for path in &self.paths {
@@ -191,7 +202,7 @@ impl Look<'_> {
             set.map_err(|error| SweepError::Axis { axis: self.search.field.clone(), message: error.to_string() })?;
         }
         let config = match fields.config() {
-            Ok(config) => config,
+            Ok(config) => ScenarioConfig { strategy: strategy.unwrap_or(config.strategy), ..config },
             Err(error) => return failed(&error),
         };
         let scenario = match Scenario::new(config) {
@@ -213,7 +224,16 @@ mod tests {
     fn search(field: &str, from: Value, to: Value, until: &str) -> Search {
         let mut base = ScenarioConfig::load("study").unwrap();
         base.decode_tokens = 8;
-        Search { base, field: field.to_owned(), from, to, until: until.parse().unwrap(), samples: 5, tolerance: 1e-4 }
+        Search {
+            base,
+            reference: None,
+            field: field.to_owned(),
+            from,
+            to,
+            until: until.parse().unwrap(),
+            samples: 5,
+            tolerance: 1e-4,
+        }
     }
 
     fn resources(threads: usize) -> Resources {
@@ -256,6 +276,33 @@ mod tests {
         };
         let hill = [probed(1.0, 1.0), probed(2.0, 3.0), probed(3.0, 1.5)];
         assert_eq!(against_trend(&hill), [(hill[1].clone(), hill[2].clone())]);
+    }
+
+    /// Of two strategies, the condition holds where the second gains on the first.
+    #[test]
+    fn a_strategy_is_held_against_another() {
+        let mut search =
+            search("memory.external.link.read+write", json!("50 GB/s"), json!("900 GB/s"), "tokens/s > 1.05x");
+        search.base.strategy = "best-ratio".parse().unwrap();
+        let error = solve(&search, resources(1), &Cancel::new(false), &Silent).unwrap_err().to_string();
+        assert!(error.contains("--strategy"), "{error}");
+        search.reference = Some("baseline".parse().unwrap());
+        let solution = found(&search);
+        let [crossing] = &solution.crossings[..] else { panic!("{:?}", solution.crossings) };
+        let gain = |probed: &Probed| {
+            let mut fields = Fields::new(&search.base).unwrap();
+            for path in expand(&search.field) {
+                fields.set(&path, probed.value.value.clone()).unwrap();
+            }
+            let rate = |strategy: &str| {
+                let config = ScenarioConfig { strategy: strategy.parse().unwrap(), ..fields.config().unwrap() };
+                let (cancel, scenario) = (Cancel::new(false), Scenario::new(config).unwrap());
+                let pool = Pool::new(resources(1), 1, &cancel, &Silent).unwrap();
+                Row::simulated(0, &scenario, &pool).unwrap().figure("tokens_per_s").unwrap()
+            };
+            rate("best-ratio") / rate("baseline")
+        };
+        assert!(gain(&crossing.below) <= 1.05 && gain(&crossing.above) > 1.05);
     }
 
     #[test]

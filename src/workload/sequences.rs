@@ -6,7 +6,17 @@
 //! (`prefill: Timed`); then it decodes a token in each step until it ends.
 //!
 //! The sequences of a group are alike but for their skip sets: a generator is seeded anew for each.
-//! Those of a recorded trace are the same for all of a group.
+//! Those of a recorded trace are the same for all of a group. In a file:
+//!
+//! ```text
+//! batch: 8,                                                     // eight equal sequences
+//!
+//! sequences: [                                                  // or groups that differ
+//!     (count: 4),                                               // as the scenario says
+//!     (count: 2, prefill_tokens: "8k", decode_tokens: 64, start_step: 16, trace: Generated(skip: 0.4)),
+//! ],
+//! prefill: Timed(chunk_tokens: 512, order: First),              // or Given, the default
+//! ```
 
 use super::trace::TraceConfig;
 use crate::units::{GroupId, SequenceId, Table};
