@@ -152,6 +152,7 @@ pub fn lengths(sequences: &Sequences) -> Vec<Lengths> {
     let of = |sequence: &Sequence| Lengths {
         at_start: if is_given && sequence.start == 0 { sequence.prefill } else { 0 },
         prompt: sequence.prefill,
+        expected: if sequence.start == 0 { sequence.prefill } else { 0 },
         most: sequence.prefill + sequence.decode,
     };
     sequences.all().iter().map(of).collect()

@@ -85,6 +85,8 @@ pub struct Lengths {
     pub at_start: usize,
     /// The tokens of its prompt: those at the start, or those that it will have before it decodes.
     pub prompt: usize,
+    /// The same if it begins with the first step of the run, else 0: what layouts reckon with.
+    pub expected: usize,
     /// The most tokens that it ever has.
     pub most: usize,
 }

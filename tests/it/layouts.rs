@@ -90,7 +90,7 @@ fn by_share(layout: &mut Layout<'_>, weights: Ratio, kv: Ratio) -> Result<(), Sh
 
 /// KV that a stage reads if all of it is read.
 fn kv_of(layout: &Layout<'_>, stage: &StageReads) -> f64 {
-    let of = |region: RegionId| layout.page_bytes(region).as_f64() * layout.live(region).len() as f64;
+    let of = |region: RegionId| layout.page_bytes(region).as_f64() * layout.expected(region) as f64;
     stage.kv.iter().map(|read| of(read.region)).sum()
 }
 
@@ -135,7 +135,7 @@ fn density_first(layout: &mut Layout<'_>, active: f64) -> Result<(), Shortage> {
 
 fn by_room(layout: &mut Layout<'_>, growth: u32, active: f64) -> Result<(), Shortage> {
     let weights: u64 = layout.divisible().iter().map(|(_, of)| of.stored.get()).sum();
-    let of = |region: RegionId| layout.page_bytes(region).get() * layout.live(region).len() as u64;
+    let of = |region: RegionId| layout.page_bytes(region).get() * layout.expected(region) as u64;
     let kv: u64 = layout.kv().map(of).sum();
     if weights + u64::from(growth) * kv <= layout.free(TierId::HBM).get() {
         best_ratio(layout)
@@ -227,13 +227,19 @@ prop_compose! {
     fn case()(
         layers in prop::collection::vec(
             (0u64..3000, 0u64..3000, prop::sample::select(vec![0u64, 10, 10, 10, 70, 200]), prop::option::of(1u32..150)), 1..4),
-        sequences in prop::collection::vec((prop_oneof![Just(0usize), Just(100), 0usize..200], 1usize..60), 1..5),
+        sequences in prop::collection::vec((prop_oneof![Just(0usize), Just(100), 0usize..200], 1usize..60, 0usize..4), 1..5),
         page in prop::sample::select(vec![1u32, 1, 1, 3, 16]),
         tiers in prop::collection::vec((100u64..3000, 5u64..130), 1..4),
         inclusive: bool,
         read_share in 0.0f64..=1.0,
     ) -> Case {
-        let sequences = sequences.into_iter().map(|(prompt, decode)| Lengths { at_start: prompt, prompt, most: prompt + decode });
+        // Of some, the prompt is computed, or they begin later.
+        let sequences = sequences.into_iter().map(|(prompt, decode, kind)| Lengths {
+            at_start: if kind < 2 { prompt } else { 0 },
+            prompt,
+            expected: if kind < 3 { prompt } else { 0 },
+            most: prompt + decode,
+        });
         Case { layers, sequences: sequences.collect(), page, tiers, inclusive, read_share }
     }
 }

@@ -59,7 +59,10 @@ impl Script {
     /// `scenes` of the scenario's model decoding `sequences`; `change` may change their stages.
     fn new(scenario: &Scenario, sequences: usize, scenes: Vec<Scene>, change: impl Fn(&mut Stage)) -> Self {
         let (prompt, most) = (scenario.prefill(), scenario.prefill() + scenario.decode());
-        let regions = Regions::new(scenario.model(), &vec![Lengths { at_start: prompt, prompt, most }; sequences]);
+        let regions = Regions::new(
+            scenario.model(),
+            &vec![Lengths { at_start: prompt, prompt, expected: prompt, most }; sequences],
+        );
         let all: Vec<SequenceId> = SequenceId::all(sequences).collect();
         let mut stages = stages(scenario.model(), &regions, &all);
         stages.iter_mut().for_each(change);

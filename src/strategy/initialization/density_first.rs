@@ -12,6 +12,9 @@ use crate::workload::{StageReads, Weights};
 /// `active`. So of an attention stage, which reads KV besides, more of the weights lie on HBM, and
 /// fewer of the tokens: weights are read for certain, and tokens can move. Of a mixture of experts,
 /// tokens may be read more often than weights; then they come first.
+///
+/// A stage reads the KV of all sequences, and each of them has the same share of its pages on HBM.
+/// Prompts that are computed when the run begins count as if they were there.
 pub struct DensityFirst {
     /// The share of the tokens that is assumed to be read in each step.
     pub active: Active,
@@ -46,7 +49,7 @@ impl Initialization for DensityFirst {
         let active = self.active.of(layout);
         let next = TierId::new(1.min(layout.system().tiers().len() - 1));
         let stages = layout.stages();
-        let of_region = |region| layout.page_bytes(region).as_f64() * layout.live(region).len() as f64;
+        let of_region = |region| layout.page_bytes(region).as_f64() * layout.expected(region) as f64;
         let kv: Table<RegionId, f64> = layout.kv().map(of_region).collect();
         let read_by = |stage: &StageReads| -> f64 { stage.divisible().map(|(_, of)| of.read.as_f64()).sum() };
         // What each stage may yet read from HBM.

@@ -18,6 +18,8 @@ pub struct Layout<'a> {
     prefill: usize,
     /// The pages that each KV region has before step 0.
     live: Table<RegionId, Range<usize>>,
+    /// How many it has when the prompts are computed of the sequences that begin with the run.
+    expected: Table<RegionId, usize>,
     read_share: f64,
     /// Of each KV region.
     page_bytes: Table<RegionId, Bytes>,
@@ -46,10 +48,12 @@ impl<'a> Layout<'a> {
     ) -> Self {
         let tiers = system.tiers().len();
         let empty = |lengths: Lengths| PerTier::filled(tiers, TokenSet::new(size.pages(lengths.most)));
-        let live = |(Lengths { at_start, .. }, window): (Lengths, usize)| {
-            at_start.saturating_sub(window) / size.tokens()..size.pages(at_start)
-        };
-        let live: Table<RegionId, Range<usize>> = regions.lengths().zip(regions.windows()).map(live).collect();
+        let of_tokens =
+            |tokens: usize, window: usize| tokens.saturating_sub(window) / size.tokens()..size.pages(tokens);
+        let all = || regions.lengths().zip(regions.windows());
+        let live: Table<RegionId, Range<usize>> =
+            all().map(|(lengths, window)| of_tokens(lengths.at_start, window)).collect();
+        let expected = all().map(|(lengths, window)| of_tokens(lengths.expected, window).len()).collect();
         Self {
             regions,
             stages,
@@ -57,6 +61,7 @@ impl<'a> Layout<'a> {
             ledger,
             prefill: live.iter().map(|live| live.end).max().unwrap_or(0),
             live,
+            expected,
             read_share: 1.0,
             page_bytes: regions.token_bytes().map(|bytes| bytes.times(size.tokens() as u64)).collect(),
             laid_out: LaidOut {
@@ -106,6 +111,15 @@ impl<'a> Layout<'a> {
     #[must_use]
     pub fn live(&self, region: RegionId) -> Range<usize> {
         self.live[region].clone()
+    }
+
+    /// How many pages a KV region has when the prompts are computed of all sequences that begin with
+    /// the run: as many as are [live](Self::live) where prompts are given. A layout that keeps room
+    /// for KV reckons with these. Sequences that begin later have none: they take the place of
+    /// others, as a rule.
+    #[must_use]
+    pub fn expected(&self, region: RegionId) -> usize {
+        self.expected[region]
     }
 
     /// The same where the trace's first steps read that share of the pages.

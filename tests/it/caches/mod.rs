@@ -54,15 +54,31 @@ fn of_reads(
     (prefill, decode): (u32, u32),
     room: u64,
     residency: ResidencyKind,
-    (placement, migration): (PlacementKind, MigrationKind),
+    parts: (PlacementKind, MigrationKind),
     reads: &Reads,
+) -> Scenario {
+    of_batch(layers, (prefill, decode), room, residency, parts, std::slice::from_ref(reads))
+}
+
+/// The same of several sequences, each with its own reads.
+fn of_batch(
+    layers: usize,
+    (prefill, decode): (u32, u32),
+    room: u64,
+    residency: ResidencyKind,
+    (placement, migration): (PlacementKind, MigrationKind),
+    reads: &[Reads],
 ) -> Scenario {
     let weights = layers as u64 * 2 * SLOW;
     let mut config = small(layers as u32, (SLOW, SLOW), KV, weights + room, prefill, decode);
     memory(&mut config).residency = residency;
     config.strategy = Parts { placement, migration, ..runs::BASELINE };
-    let stored = StoredSkips::of(&mut Given(reads.iter()), layers, prefill as usize, decode as usize).unwrap();
-    Scenario::new(config).unwrap().with_stored_skips(Arc::new([Some(Arc::new(stored))].into_iter().collect()))
+    config.batch = reads.len() as u32;
+    let stored = |reads: &Reads| {
+        let stored = StoredSkips::of(&mut Given(reads.iter()), layers, prefill as usize, decode as usize);
+        Some(Arc::new(stored.unwrap()))
+    };
+    Scenario::new(config).unwrap().with_stored_skips(Arc::new(reads.iter().map(stored).collect()))
 }
 
 /// The tokens read from external memory in each step. All weights are on HBM.

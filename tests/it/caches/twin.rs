@@ -6,7 +6,10 @@ use super::*;
 /// A parameter of a run that a twin follows.
 #[derive(Clone, Copy, Debug)]
 struct Setup {
+    /// How many KV regions there are: layers, of several sequences those of all, layer by layer.
     layers: usize,
+    /// How many sequences: those of a layer are read together, and decide one after the other.
+    sequences: usize,
     prefill: usize,
     /// In bytes, for KV.
     room: u64,
@@ -37,8 +40,8 @@ struct Twin<'a> {
     arrival: BTreeMap<(usize, usize), i64>,
     /// By layer, the last step that it has decided in, from 1 on.
     decided: Vec<i64>,
-    /// Admitted by the present decision.
-    admitted: BTreeSet<usize>,
+    /// Admitted by the decisions of this moment, by layer and token.
+    admitted: BTreeSet<(usize, usize)>,
     /// Layer and token of what it evicts that is to be carried: the layer computed next still reads
     /// it where it is.
     leaving: BTreeSet<(usize, usize)>,
@@ -67,8 +70,10 @@ impl<'a> Twin<'a> {
             admitted: BTreeSet::new(),
             leaving: BTreeSet::new(),
         };
+        // The layout goes sequence by sequence.
+        let sequences = setup.sequences;
         for token in 0..setup.prefill {
-            for layer in 0..setup.layers {
+            for layer in (0..sequences).flat_map(|sequence| (sequence..setup.layers).step_by(sequences)) {
                 if twin.free() > 0 {
                     twin.on_hbm[layer].insert(token);
                 }
@@ -85,16 +90,23 @@ impl<'a> Twin<'a> {
         let reads = self.reads;
         let mut missed = vec![0; reads.len()];
         for (step, of_step) in reads.iter().enumerate() {
-            for (layer, read) in of_step.iter().enumerate() {
-                let misses: Vec<usize> = read.difference(&self.on_hbm[layer]).copied().collect();
-                missed[step] += misses.iter().filter(|token| !self.leaving.contains(&(layer, **token))).count() as u64;
-                self.leaving.clear();
-                let new = self.setup.prefill + step;
-                if self.setup.prefers_hbm && self.free() > 0 {
-                    self.on_hbm[layer].insert(new);
+            let new = self.setup.prefill + step;
+            for together in (0..of_step.len()).step_by(self.setup.sequences) {
+                let regions = together..together + self.setup.sequences;
+                for region in regions.clone() {
+                    let misses = of_step[region].difference(&self.on_hbm[region]);
+                    missed[step] += misses.filter(|token| !self.leaving.contains(&(region, **token))).count() as u64;
                 }
-                if step + 1 < reads.len() {
-                    self.decide(step as i64 + 1, layer, &misses, new);
+                self.leaving.clear();
+                for region in regions.clone() {
+                    if self.setup.prefers_hbm && self.free() > 0 {
+                        self.on_hbm[region].insert(new);
+                    }
+                }
+                self.admitted.clear();
+                for region in regions.filter(|_| step + 1 < reads.len()) {
+                    let misses: Vec<usize> = of_step[region].difference(&self.on_hbm[region]).copied().collect();
+                    self.decide(step as i64 + 1, region, &misses, new);
                 }
             }
         }
@@ -110,7 +122,6 @@ impl<'a> Twin<'a> {
             self.arrival.insert((layer, *token), step);
         });
         self.decided[layer] = step;
-        self.admitted.clear();
         let mut misses: Vec<usize> = misses.to_vec();
         if self.by == By::NextRead(usize::MAX) {
             misses.retain(|token| self.next_read(layer, *token).is_some());
@@ -128,13 +139,13 @@ impl<'a> Twin<'a> {
                     }
                 }
                 self.on_hbm[layer].insert(token);
-                self.admitted.insert(token);
+                self.admitted.insert((layer, token));
             }
             return;
         }
         for &token in misses.iter().take(places_now) {
             self.on_hbm[layer].insert(token);
-            self.admitted.insert(token);
+            self.admitted.insert((layer, token));
         }
         for (index, &token) in misses.iter().enumerate() {
             while self.held(layer) + index + 1 > self.room() {
@@ -163,7 +174,7 @@ impl<'a> Twin<'a> {
         let layers = if self.shared { 0..self.setup.layers } else { layer..layer + 1 };
         let residents = layers
             .flat_map(|other| self.on_hbm[other].iter().map(move |token| (other, *token)))
-            .filter(|(other, token)| *other != layer || !self.admitted.contains(token));
+            .filter(|of| !self.admitted.contains(of));
         let worst = residents.map(|(other, token)| (self.rank(other, token), other, token)).min();
         match worst {
             Some((rank, other, token)) if below.is_none_or(|below| rank < below) => {
@@ -210,10 +221,32 @@ proptest! {
         seed: u64, tokens in 0u64..150, rest in 0u64..KV, exclusive: bool, prefers_hbm: bool, cache in any_cache(),
     ) {
         let reads = generated(layers, prefill, decode, skip, churn, seed);
-        let setup = Setup { layers, prefill, room: tokens * KV + rest, exclusive, prefers_hbm, cache };
+        let setup = Setup { layers, sequences: 1, prefill, room: tokens * KV + rest, exclusive, prefers_hbm, cache };
         let parts = (placement(prefers_hbm), cache);
         let scenario =
             of_reads(layers, (prefill as u32, decode as u32), setup.room, residency(exclusive), parts, &reads);
+        prop_assert_eq!(misses(&scenario), Twin::new(setup, &reads).run(), "{}", cache);
+    }
+
+    /// Several sequences, each with its own reads: what one evicts of another that was read at the
+    /// same time is a miss of that one.
+    #[test]
+    fn every_cache_of_several_sequences_is_as_its_twin(
+        layers in 2usize..4, sequences in 2usize..4, prefill in 1usize..40, decode in 2usize..20, skip in 300u32..=1000,
+        churn in 0u32..=600, seed: u64, tokens in 0u64..150, rest in 0u64..KV, prefers_hbm: bool, cache in any_cache(),
+    ) {
+        let regions = layers * sequences;
+        let reads = generated(regions, prefill, decode, skip, churn, seed);
+        let of_sequence = |sequence: usize| -> Reads {
+            let of = |step: &Vec<BTreeSet<usize>>| step.iter().skip(sequence).step_by(sequences).cloned().collect();
+            reads.iter().map(of).collect()
+        };
+        let each: Vec<Reads> = (0..sequences).map(of_sequence).collect();
+        let room = tokens * KV + rest;
+        let setup = Setup { layers: regions, sequences, prefill, room, exclusive: false, prefers_hbm, cache };
+        let shape = (prefill as u32, decode as u32);
+        let parts = (placement(prefers_hbm), cache);
+        let scenario = of_batch(layers, shape, room, ResidencyKind::Inclusive, parts, &each);
         prop_assert_eq!(misses(&scenario), Twin::new(setup, &reads).run(), "{}", cache);
     }
 

@@ -328,7 +328,7 @@ mod tests {
         )
         .unwrap();
         let (memory, model) = (MemorySystem::new(&memory).unwrap(), LanguageModel::new(&model).unwrap());
-        let length = |&prompt: &usize| Lengths { at_start: prompt, prompt, most: prompt + run.steps };
+        let length = |&prompt: &usize| Lengths { at_start: prompt, prompt, expected: prompt, most: prompt + run.steps };
         let regions = Regions::new(&model, &run.prompts.iter().map(length).collect::<Vec<_>>());
         let all: Vec<SequenceId> = SequenceId::all(run.prompts.len()).collect();
         let stages = stages(&model, &regions, &all);
@@ -403,7 +403,12 @@ mod tests {
             let stages = stages(&model, &regions, &SequenceId::all(2).collect::<Vec<_>>());
             ChargedBound::new(&stages, &regions, &memory, &Runtime::ideal(2), None, false, PageSize::TOKEN).map(|_| ())
         };
-        let given = |prompt: usize, decode: usize| Lengths { at_start: prompt, prompt, most: prompt + decode };
+        let given = |prompt: usize, decode: usize| Lengths {
+            at_start: prompt,
+            prompt,
+            expected: prompt,
+            most: prompt + decode,
+        };
         assert_eq!(of([given(3, 5), given(9, 5)]), Ok(()));
         assert_eq!(of([given(3, 5), given(3, 6)]), Err(ChargedError::Sequences(2)));
         assert_eq!(of([given(3, 5), Lengths { at_start: 0, ..given(3, 5) }]), Err(ChargedError::Sequences(2)));
