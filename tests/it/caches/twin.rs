@@ -40,6 +40,8 @@ struct Twin<'a> {
     arrival: BTreeMap<(usize, usize), i64>,
     /// By layer, the last step that it has decided in, from 1 on.
     decided: Vec<i64>,
+    /// Written in this step by sequences that have not decided in it.
+    just_written: BTreeSet<(usize, usize)>,
     /// Admitted by the decisions of this moment, by layer and token.
     admitted: BTreeSet<(usize, usize)>,
     /// Layer and token of what it evicts that is to be carried: the layer computed next still reads
@@ -67,6 +69,7 @@ impl<'a> Twin<'a> {
             uses: BTreeMap::new(),
             arrival: BTreeMap::new(),
             decided: vec![0; setup.layers],
+            just_written: BTreeSet::new(),
             admitted: BTreeSet::new(),
             leaving: BTreeSet::new(),
         };
@@ -102,6 +105,7 @@ impl<'a> Twin<'a> {
                     if self.setup.prefers_hbm && self.free() > 0 {
                         self.on_hbm[region].insert(new);
                     }
+                    self.just_written.insert((region, new));
                 }
                 self.admitted.clear();
                 for region in regions.filter(|_| step + 1 < reads.len()) {
@@ -122,6 +126,7 @@ impl<'a> Twin<'a> {
             self.arrival.insert((layer, *token), step);
         });
         self.decided[layer] = step;
+        self.just_written.remove(&(layer, new));
         let mut misses: Vec<usize> = misses.to_vec();
         if self.by == By::NextRead(usize::MAX) {
             misses.retain(|token| self.next_read(layer, *token).is_some());
@@ -174,10 +179,12 @@ impl<'a> Twin<'a> {
         let layers = if self.shared { 0..self.setup.layers } else { layer..layer + 1 };
         let residents = layers
             .flat_map(|other| self.on_hbm[other].iter().map(move |token| (other, *token)))
-            .filter(|of| !self.admitted.contains(of));
-        let worst = residents.map(|(other, token)| (self.rank(other, token), other, token)).min();
+            .filter(|of| !self.admitted.contains(of) && !self.just_written.contains(of));
+        // Of equals the first layer of the first sequence.
+        let place = |layer: usize| (layer % self.setup.sequences, layer);
+        let worst = residents.map(|(other, token)| (self.rank(other, token), place(other), token)).min();
         match worst {
-            Some((rank, other, token)) if below.is_none_or(|below| rank < below) => {
+            Some((rank, (_, other), token)) if below.is_none_or(|below| rank < below) => {
                 if self.setup.exclusive {
                     self.leaving.insert((other, token));
                 }

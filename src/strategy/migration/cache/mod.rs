@@ -120,6 +120,9 @@ pub(super) struct OfRegion {
     worth: Vec<u32>,
     /// How many pages had KV after the last decision, if there was one.
     pages: Option<usize>,
+    /// How many pages may be evicted: what the present step has written of a sequence that has not
+    /// decided in it is not known to be of little use.
+    competing: usize,
 }
 
 impl OfRegion {
@@ -173,6 +176,11 @@ impl<O: Order> Cache<O> {
         let range = at[TierId::HBM].words().len() * WORD_BITS;
         let last = |pages: &TokenSet| pages.words().iter().rposition(|word| *word != 0);
         let words = at.values().filter_map(last).max().map_or(0, |word| word + 1);
+        let highest = at.values().filter_map(|pages| pages.words().get(words.checked_sub(1)?)).copied().max();
+        let end = words * WORD_BITS - highest.map_or(0, |word| word.leading_zeros() as usize);
+        // Sequences of a layer write at the same time.
+        let has_written = region != view.region && region.index() % view.layers == view.region.index() % view.layers;
+        self.regions[region].competing = end.saturating_sub(usize::from(has_written));
         let mut worth = vec![self.order.initial(); range];
         self.order.begin(view, region, words * WORD_BITS, &mut worth);
         self.regions[region].worth = worth;
@@ -199,7 +207,7 @@ impl<O: Order> Cache<O> {
         let region = &mut self.regions[view.region];
         // The page written in this step was not read: its write to HBM would be a second one.
         let known = region.known(view.pages);
-        region.pages = Some(view.pages);
+        (region.pages, region.competing) = (Some(view.pages), view.pages);
         let present = view.skipped().pages.words();
         let order = &self.order;
         self.misses.clear();
@@ -265,6 +273,7 @@ impl<O: Order> Migration for Cache<O> {
     }
 
     fn decide(&mut self, view: &MigrationView<'_, O::Knows>, plan: &mut MovePlan) {
+        self.victims.begin_decision();
         self.note(view);
         self.find_misses(view);
         let kv = wide(view.page_bytes);

@@ -1,6 +1,6 @@
 //! Which resident of a cache goes first.
 
-use super::{OfRegion, Order, Room, Turns, tokens};
+use super::{OfRegion, Order, Room, Turns, below, tokens};
 use crate::memory::TierId;
 use crate::strategy::migration::{KvPages, MigrationView};
 use crate::units::{Bytes, RegionId, Table};
@@ -23,12 +23,20 @@ pub(super) struct Residents<'a, 'v, O: Order> {
     pub most: usize,
 }
 
+impl<O: Order> Residents<'_, '_, O> {
+    fn has_several_sequences(&self) -> bool {
+        self.view.regions.count() > self.view.layers
+    }
+}
+
 /// Residents in the order in which they are evicted, sorted when a decision first asks for one.
 pub(super) struct Victims {
     room: Room,
     /// One for each region; a single one that is filled anew for every decision where regions have
     /// rooms of their own.
     queues: Vec<Queue>,
+    /// Regions whose queues lack pages that were in flight when they were filled.
+    incomplete: Vec<RegionId>,
 }
 
 #[derive(Default)]
@@ -41,7 +49,7 @@ struct Queue {
 
 impl Victims {
     pub fn new(room: Room) -> Self {
-        Self { room, queues: Vec::new() }
+        Self { room, queues: Vec::new(), incomplete: Vec::new() }
     }
 
     /// The worth of the pages of `region`, or its residents, have changed.
@@ -53,6 +61,13 @@ impl Victims {
         self.queues[queue].is_filled = false;
     }
 
+    /// A decision begins: what was in flight may have arrived since.
+    pub fn begin_decision(&mut self) {
+        while let Some(region) = self.incomplete.pop() {
+            self.outdated(region);
+        }
+    }
+
     /// The resident that is worth least; of equals that of the lowest region, then the lowest page.
     pub fn worst<O: Order>(&mut self, of: &Residents<'_, '_, O>) -> Option<Victim> {
         match self.room {
@@ -60,7 +75,19 @@ impl Victims {
             Room::Shared => {
                 let queues = of.regions.ids().zip(&mut self.queues);
                 let with_kv = queues.filter(|(region, _)| of.view.regions.region(*region).page_bytes > Bytes::ZERO);
-                with_kv.filter_map(|(region, queue)| queue.front(of, region, usize::MAX)).min()
+                let incomplete = &mut self.incomplete;
+                let front = |(region, queue): (RegionId, &mut Queue)| {
+                    let was_filled = queue.is_filled;
+                    let front = queue.front(of, region, usize::MAX);
+                    // Of one sequence, what a layer admits has arrived when the next one decides, as
+                    // a rule; several decide at once.
+                    let on_hbm = of.view.regions.region(region).count[TierId::HBM];
+                    if !was_filled && of.has_several_sequences() && queue.pages.len() < on_hbm {
+                        incomplete.push(region);
+                    }
+                    front
+                };
+                with_kv.filter_map(front).min()
             }
         }
     }
@@ -94,7 +121,8 @@ impl Queue {
     }
 
     fn fill<O: Order>(&mut self, of: &Residents<'_, '_, O>, region: RegionId, kv: KvPages<'_>, most: usize) {
-        let (worth, turns) = (&of.regions[region].worth, Turns::of(of.view));
+        let OfRegion { worth, competing, .. } = &of.regions[region];
+        let turns = Turns::of(of.view);
         self.pages.clear();
         (self.next, self.is_filled) = (0, true);
         // Of a sequence that has not decided yet.
@@ -102,7 +130,7 @@ impl Queue {
             return;
         }
         for (index, (at, in_flight)) in kv.at[TierId::HBM].words().iter().zip(kv.in_flight.words()).enumerate() {
-            self.pages.extend(tokens(&[at & !in_flight]).map(|bit| {
+            self.pages.extend(tokens(&[at & !in_flight & below(*competing, index)]).map(|bit| {
                 let page = index * WORD_BITS + bit;
                 (of.order.rank(worth[page], region, turns), page as u32)
             }));
