@@ -288,7 +288,8 @@ mod tests {
         assert!(error.contains("--strategy"), "{error}");
         search.reference = Some("baseline".parse().unwrap());
         let solution = found(&search);
-        let [crossing] = &solution.crossings[..] else { panic!("{:?}", solution.crossings) };
+        // Near the crossing the gain is not monotone, so that there may be several.
+        assert!(!solution.crossings.is_empty() && solution.crossings.len() % 2 == 1, "{:?}", solution.crossings);
         let gain = |probed: &Probed| {
             let mut fields = Fields::new(&search.base).unwrap();
             for path in expand(&search.field) {
@@ -302,7 +303,9 @@ mod tests {
             };
             rate("best-ratio") / rate("baseline")
         };
-        assert!(gain(&crossing.below) <= 1.05 && gain(&crossing.above) > 1.05);
+        for probed in solution.crossings.iter().flat_map(|crossing| [&crossing.below, &crossing.above]) {
+            assert_eq!(gain(probed) > 1.05, probed.holds, "{probed:?}");
+        }
     }
 
     #[test]

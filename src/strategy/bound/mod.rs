@@ -26,6 +26,7 @@ use crate::workload::{Regions, Roofline, Runtime, Stage};
 use knapsack::Knapsack;
 use program::Program;
 use single::SingleTier;
+use stage::BoundStage;
 
 /// The bound of each step of a run: with one tier what it takes to read all of it, with two tiers a
 /// fractional knapsack where HBM is their only limit, else a linear program.
@@ -119,16 +120,23 @@ fn lower_bound(picoseconds: f64, relative: f64, absolute: f64) -> SimTime {
     SimTime::from_ps((picoseconds * (1.0 - relative) - absolute).max(0.0).ceil() as u64)
 }
 
-/// By how many picoseconds a step of so many stages may end early, as a transfer is complete when
-/// it lacks less than [`Fabric::TOLERANCE`](crate::memory::Fabric::TOLERANCE) bytes: of each stage,
-/// the weights and the KV on the slowest tier, in as many parts as that has ports, at the least
-/// reach.
-fn tolerance(system: &MemorySystem, runtime: &Runtime, stages: usize) -> f64 {
-    let of_tier = |(id, tier): (TierId, &Tier)| {
-        system.ports(id).len() as f64 * SimTime::PS_PER_SECOND as f64 / tier.wire_bandwidth.as_f64()
-    };
-    let a_byte = system.tier_ids().zip(system.tiers()).map(of_tier).fold(0.0, f64::max);
-    2.0 * stages as f64 * Fabric::<()>::TOLERANCE * a_byte / runtime.least_share()
+/// By how many picoseconds a step of these stages may end before what the bounds compute with
+/// fractions of bytes.
+///
+/// * A transfer is complete when it lacks less than
+///   [`Fabric::TOLERANCE`](crate::memory::Fabric::TOLERANCE) bytes: of each stage, the weights and
+///   the KV on the slowest tier, in as many parts as that has ports, at the least reach.
+/// * A piece of the weights that is read in part (rows of an embedding, some experts) is read in
+///   whole bytes of each tier: half a byte too few at each of the two borders of a tier's part.
+fn tolerance(system: &MemorySystem, runtime: &Runtime, stages: &[BoundStage]) -> f64 {
+    let a_byte = |tier: &Tier| SimTime::PS_PER_SECOND as f64 / tier.wire_bandwidth.as_f64();
+    let on_ports = |(id, tier): (TierId, &Tier)| system.ports(id).len() as f64 * a_byte(tier);
+    let on_ports = system.tier_ids().zip(system.tiers()).map(on_ports).fold(0.0, f64::max);
+    let lacking = 2.0 * stages.len() as f64 * Fabric::<()>::TOLERANCE * on_ports;
+    let in_part = stages.iter().flat_map(|stage| &stage.weights).filter(|piece| piece.read < piece.stored).count();
+    let rounded = if system.tiers().len() == 1 { 0 } else { in_part };
+    let slowest = system.tiers().iter().map(a_byte).fold(0.0, f64::max);
+    (lacking + rounded as f64 * slowest) / runtime.least_share()
 }
 
 #[cfg(test)]

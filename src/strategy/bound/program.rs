@@ -81,6 +81,7 @@ impl Program {
         overlap: bool,
     ) -> Self {
         let per_second = SimTime::PS_PER_SECOND as f64;
+        let stages = BoundStage::all(stages, regions, system.tiers().len(), runtime);
         Self {
             capacity: system
                 .tier_ids()
@@ -94,8 +95,8 @@ impl Program {
             bandwidth: system.tiers().iter().map(|tier| tier.wire_bandwidth.as_f64() / per_second).collect(),
             roofline,
             overlap,
-            tolerance: tolerance(system, runtime, stages.len()),
-            stages: BoundStage::all(stages, regions, system.tiers().len(), runtime),
+            tolerance: tolerance(system, runtime, &stages),
+            stages,
             runtime: runtime.clone(),
             kinds: Vec::new(),
             read: KvRead::default(),

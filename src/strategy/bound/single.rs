@@ -33,13 +33,14 @@ impl SingleTier {
         roofline: Option<Roofline>,
         overlap: bool,
     ) -> Self {
+        let stages = BoundStage::all(stages, regions, 1, runtime);
         let wire = system.tiers()[TierId::HBM.index()].wire_bandwidth;
         Self {
             bandwidth: wire.as_f64() / SimTime::PS_PER_SECOND as f64,
             roofline,
             overlap,
-            tolerance: tolerance(system, runtime, stages.len()),
-            stages: BoundStage::all(stages, regions, 1, runtime),
+            tolerance: tolerance(system, runtime, &stages),
+            stages,
             runtime: runtime.clone(),
             read: KvRead::default(),
         }

@@ -1,6 +1,5 @@
 //! The layout that an initialization fills.
 
-use super::spill::{Pattern, Spill};
 use crate::memory::{Ledger, MemorySystem, PerTier, Shortage, TierId};
 use crate::units::{Bytes, Page, PageSize, RegionId, Table};
 use crate::workload::{Lengths, Regions, Stage, StageReads, TokenSet, Weights};
@@ -198,24 +197,6 @@ impl<'a> Layout<'a> {
             self.laid_out.pages[region.index()][tier].insert_all(here);
         }
         left.try_for_each(|page| self.spill_page(region, Page::new(page), tier))
-    }
-
-    /// Puts pages of all KV regions: page by page, of each page region by region, each as
-    /// [`spill_page`](Self::spill_page) does. Where they are to go is a [`Pattern`], which
-    /// `fill` fills for a region and the pages that it [has](Self::live); it is asked once for all
-    /// regions that have the same pages and the same `kind`.
-    ///
-    /// Pages that all fit where they are to go are put at once. O(kinds x pages + regions x pages /
-    /// 64), whatever fits where.
-    ///
-    /// # Errors
-    /// [`Shortage`] if no tier has room for one of them.
-    pub fn spill_pages<K: Ord>(
-        &mut self,
-        kind: impl Fn(RegionId) -> K,
-        fill: impl FnMut(RegionId, Range<usize>, &mut Pattern),
-    ) -> Result<(), Shortage> {
-        Spill::new(self, kind, fill).all(self)
     }
 
     /// The tiers from `tier` on, then the faster ones.

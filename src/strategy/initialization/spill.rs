@@ -41,6 +41,26 @@ impl Pattern {
     }
 }
 
+impl Layout<'_> {
+    /// Puts pages of all KV regions: page by page, of each page region by region, each as
+    /// [`spill_page`](Self::spill_page) does. Where they are to go is a [`Pattern`], which
+    /// `fill` fills for a region and the pages that it [has](Self::live); it is asked once for all
+    /// regions that have the same pages and the same `kind`.
+    ///
+    /// Pages that all fit where they are to go are put at once. O(kinds x pages + regions x pages /
+    /// 64), whatever fits where.
+    ///
+    /// # Errors
+    /// [`Shortage`] if no tier has room for one of them.
+    pub fn spill_pages<K: Ord>(
+        &mut self,
+        kind: impl Fn(RegionId) -> K,
+        fill: impl FnMut(RegionId, Range<usize>, &mut Pattern),
+    ) -> Result<(), Shortage> {
+        Spill::new(self, kind, fill).all(self)
+    }
+}
+
 /// Regions that are alike: the same pattern, of pages of the same size.
 struct Alike {
     pattern: Pattern,
@@ -51,7 +71,7 @@ struct Alike {
 }
 
 /// What is to be laid out.
-pub(super) struct Spill {
+struct Spill {
     kinds: Vec<Alike>,
     kind_of: Table<RegionId, usize>,
 }

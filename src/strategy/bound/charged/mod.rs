@@ -146,7 +146,8 @@ impl ChargedBound {
         }
         let mut kinds_of = Table::filled(regions.kv_len(), Vec::new());
         let mut kinds = Vec::<StageKind>::new();
-        for stage in BoundStage::all(stages, regions, system.tiers().len(), runtime) {
+        let of_stages = BoundStage::all(stages, regions, system.tiers().len(), runtime);
+        for stage in &of_stages {
             let kind = StageKind {
                 count: 1.0,
                 weights: stage
@@ -184,7 +185,7 @@ impl ChargedBound {
             kinds_of,
             lanes: lanes(system),
             kinds,
-            tolerance: tolerance(system, runtime, stages.len()),
+            tolerance: tolerance(system, runtime, &of_stages),
         })
     }
 
