@@ -155,11 +155,9 @@ impl SequenceRecorder {
                 if let Some(began) = progress.began.filter(|_| measures) {
                     self.tokens[group] += 1;
                     all.ttft.record(step.ended - began);
-                    by_group
-                        .iter_mut()
-                        .nth(group.index())
-                        .into_iter()
-                        .for_each(|of| of.ttft.record(step.ended - began));
+                    if let Some(of_group) = by_group.get_mut(group.index()) {
+                        of_group.ttft.record(step.ended - began);
+                    }
                 }
             }
         }

@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(rows.len(), 3);
         for (id, row) in rows.iter().enumerate() {
             assert_eq!((&row[0], &row[5], &row[8]), (id.to_string().as_str(), "4", ""));
-            assert_eq!((&row[6], &row[9] == ""), ("0.000", false));
+            assert_eq!((&row[6], row[9].is_empty()), ("0.000", false));
         }
     }
 }

@@ -39,9 +39,11 @@ impl Difference {
     }
 }
 
+/// The name of a field, and its value where it is not written.
+type Usual = (&'static str, fn() -> Value);
+
 /// What fields that are not written mean.
-const DEFAULTS: [(&str, fn() -> Value); 3] =
-    [("batch", || 1.into()), ("prefill", || "Given".into()), ("warmup_steps", || 0.into())];
+const DEFAULTS: [Usual; 3] = [("batch", || 1.into()), ("prefill", || "Given".into()), ("warmup_steps", || 0.into())];
 
 /// Every field in which `scenarios`, as `summary.json` has them, are not all the same, in their
 /// order. A field that is written only where it is not as usual has its usual value in the others.

@@ -174,6 +174,7 @@ impl Workload for Batch {
         &self.regions
     }
 
+    #[allow(clippy::misnamed_getters)] // Those of a step are in its plan.
     fn stages(&self) -> &[Stage] {
         &self.presumed
     }

@@ -333,8 +333,10 @@ mod tests {
         Schedule::checked(&sequences).is_ok().then_some(sequences)
     }
 
-    /// The steps, in short: who decodes, and of which prompts how many tokens are computed.
-    fn steps(sequences: &Sequences) -> Vec<(Vec<usize>, Vec<(usize, usize)>)> {
+    /// A step in short: who decodes, and of which prompts how many tokens are computed.
+    type InShort = (Vec<usize>, Vec<(usize, usize)>);
+
+    fn steps(sequences: &Sequences) -> Vec<InShort> {
         let mut schedule = Schedule::new(sequences);
         let mut steps = Vec::new();
         while let Some(batch) = schedule.next_step() {

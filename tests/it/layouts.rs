@@ -69,7 +69,7 @@ fn best_ratio(layout: &mut Layout<'_>) -> Result<(), Shortage> {
         for tier in system.tier_ids().filter(|tier| *tier != system.last_tier()) {
             let part = Bytes::new(portion(system, tier, left.get())).min(layout.free(tier));
             layout.put_weights(region, tier, part)?;
-            left = left - part;
+            left -= part;
         }
         layout.spill_weights(region, system.last_tier(), left)?;
     }
@@ -94,6 +94,9 @@ fn kv_of(layout: &Layout<'_>, stage: &StageReads) -> f64 {
     stage.kv.iter().map(|read| of(read.region)).sum()
 }
 
+/// A piece of the weights: its stage, its region and its sizes.
+type OfStage = (usize, RegionId, Weights);
+
 /// Weights by density; the pages where their density comes.
 fn density_first(layout: &mut Layout<'_>, active: f64) -> Result<(), Shortage> {
     let best = layout.system().best_ratio();
@@ -101,7 +104,7 @@ fn density_first(layout: &mut Layout<'_>, active: f64) -> Result<(), Shortage> {
     let density = |of: &Weights| of.read.as_f64() / of.stored.as_f64().max(1.0);
     let read = |stage: &StageReads| stage.divisible().map(|(_, of)| of.read.as_f64()).sum::<f64>();
     let mut left: Vec<f64> = stages.iter().map(|stage| best * (read(stage) + active * kv_of(layout, stage))).collect();
-    let mut items: Vec<(f64, Option<(usize, RegionId, Weights)>)> = vec![(active, None)];
+    let mut items: Vec<(f64, Option<OfStage>)> = vec![(active, None)];
     for (index, stage) in stages.iter().enumerate().rev() {
         let of_stage: Vec<_> = stage.divisible().collect();
         of_stage.into_iter().rev().for_each(|(region, of)| items.insert(0, (density(&of), Some((index, region, of)))));
@@ -154,7 +157,7 @@ fn as_bound(layout: &mut Layout<'_>, reads: &BoundReads, skips: &StepSkips) -> R
         for tier in system.tier_ids().filter(|tier| *tier != last) {
             let part = Bytes::new((reads[region][tier] * per_read).round() as u64).min(left).min(layout.free(tier));
             layout.put_weights(region, tier, part)?;
-            left = left - part;
+            left -= part;
         }
         layout.spill_weights(region, last, left)?;
     }

@@ -414,9 +414,10 @@ fn throughput(runs: &[Labelled<'_>], colours: &[(usize, usize)]) -> Option<Plot>
         return None;
     }
     let (unit, factor) = time_unit(places.iter().map(|(tpot, _)| *tpot).fold(0.0, f64::max));
-    let point = |((run, (tpot, rate)), (colour, dash)): ((&Labelled<'_>, &(f64, f64)), &(usize, usize))| {
-        let at = numbers(&[(tpot / factor, *rate)]);
-        let mut line = Line::new(run.label.to_owned(), (Some(*colour), *dash), at);
+    let point = |index: usize| {
+        let (run, (tpot, rate), (colour, dash)) = (&runs[index], places[index], colours[index]);
+        let at = numbers(&[(tpot / factor, rate)]);
+        let mut line = Line::new(run.label.to_owned(), (Some(colour), dash), at);
         line.names = vec![run.label.to_owned()];
         line
     };
@@ -428,7 +429,7 @@ fn throughput(runs: &[Labelled<'_>], colours: &[(usize, usize)]) -> Option<Plot>
         note:
             "Which run gives more tokens/s for the wait between two tokens of a sequence? Up and to the left is better."
                 .to_owned(),
-        lines: runs.iter().zip(&places).zip(colours).map(point).collect(),
+        lines: (0..runs.len()).map(point).collect(),
         ..Plot::new("throughput".to_owned())
     })
 }

@@ -7,7 +7,7 @@ use crate::simulation::idealization::Ideal;
 use crate::simulation::moves::{self, Way};
 use crate::simulation::probe::Probe;
 use crate::strategy::{MigrationView, MoveBatch, MovePlan, MoveRoute, Skips};
-use crate::units::{RegionId, Step};
+use crate::units::{Bytes, RegionId, Step};
 use crate::workload::{Stage, Workload};
 
 impl<P: Probe, W: Workload> Run<'_, P, W> {
@@ -33,16 +33,20 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
                 self.decisions.allowed.share(taken, in_step).saturating_sub(moved)
             }
         };
+        let weights_read = self.reads.constant(self.measured.stage);
+        let of_stage = self.measured.read.values().copied().sum::<Bytes>() - weights_read.values().copied().sum();
         let residency = self.moves.residency_at(machine.now(), machine.fabric());
         residency.note_free(&mut self.scratch.free);
         let pages = residency.kv(region);
         let mut plan = std::mem::replace(&mut self.scratch.plan, MovePlan::new(0));
         plan.reset(pages.page_bytes, &residency.ledger, allowed);
+        let of_region = pages.token_bytes.times(self.scratch.load.read[region] as u64);
         let view = MigrationView {
             step: self.completed.map_or(Step::default(), Step::next),
             region,
             layers: self.workload.regions().layers(),
             deciding: self.decisions.in_step,
+            part: if of_stage == Bytes::ZERO { 1.0 } else { of_region.as_f64() / of_stage.as_f64() },
             pages: self.page_size.pages(pages.tokens),
             first: pages.live(self.page_size).start,
             page_size: self.page_size,
@@ -53,7 +57,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
             free: &self.scratch.free,
             kv_room: &self.kv_room,
             regions: &*residency,
-            weights_read: self.reads.constant(self.measured.stage),
+            weights_read,
             read: &self.measured.read,
             waited: &self.measured.waited,
             skips: Skips::all(self.workload.window()),

@@ -13,12 +13,15 @@ use tiersim::strategy::{MigrationKind, Strategy as Parts};
 use tiersim::units::{Bytes, SimTime};
 use tiersim::workload::{ComputeConfig, LanguageModel, ReadsConfig, RuntimeConfig};
 
+/// The count of a group, its prompt, tokens and start, and the skip sets of its own.
+type GroupOf = (u32, (u32, u32, u32), Option<(u32, u32, u64)>);
+
 /// Groups of a few sequences; of some, the skip sets are their own.
 pub fn any_groups() -> impl Strategy<Value = Vec<SequencesConfig>> {
     let own = prop::option::weighted(0.3, (0u32..=1000, 0u32..=500, any::<u64>()));
     let one = (1u32..4, (prop_oneof![Just(0u32), 0u32..50], 1u32..12, prop_oneof![Just(0u32), 0u32..10]), own);
     prop::collection::vec(one, 1..5).prop_map(|groups| {
-        let of = |(count, of, own): (u32, (u32, u32, u32), Option<(u32, u32, u64)>)| SequencesConfig {
+        let of = |(count, of, own): GroupOf| SequencesConfig {
             trace: own.map(|(skip, churn, seed)| skipping(skip, churn, seed)),
             ..group(count, of)
         };

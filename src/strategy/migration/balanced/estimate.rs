@@ -76,21 +76,23 @@ impl ReadTimes {
         (external > 0.0).then(|| Self { hbm: page / hbm, external: page / external })
     }
 
-    /// How many pages were in excess in external memory in the present step, by how long the stage
-    /// waited for either side.
+    /// How many pages of the region were in excess in external memory in the present step: its part
+    /// of those of the stage, by how long that waited for either side.
     pub fn excess_in_external<K>(&self, view: &MigrationView<'_, K>) -> f64 {
         let waited = |tier: TierId| view.waited[tier].as_ps() as f64;
         let external = view.waited.ids().skip(1).map(waited).fold(0.0, f64::max);
-        (external - waited(TierId::HBM)) / (self.hbm + self.external)
+        view.part * (external - waited(TierId::HBM)) / (self.hbm + self.external)
     }
 
     /// How many will be if the next step reads `active` pages, `on_hbm` of which are in HBM or on
-    /// their way there.
+    /// their way there. The weights are balanced by all regions that the stage reads, each its part.
     pub fn predicted<K>(&self, view: &MigrationView<'_, K>, active: usize, on_hbm: usize) -> f64 {
         let page = view.page_bytes.as_f64();
-        let weights = view.weights_read.values().map(|bytes| bytes.as_f64()).sum::<f64>() / page;
+        let all: f64 = view.weights_read.values().map(|bytes| bytes.as_f64()).sum();
+        let (weights, on_hbm_weights) =
+            (view.part * all / page, view.part * view.weights_read[TierId::HBM].as_f64() / page);
         let share = self.external / (self.hbm + self.external);
-        let target = share * (weights + active as f64) - view.weights_read[TierId::HBM].as_f64() / page;
+        let target = share * (weights + active as f64) - on_hbm_weights;
         target.clamp(0.0, active as f64) - on_hbm as f64
     }
 
