@@ -258,7 +258,7 @@ fn cells_that_need_more_memory_than_there_is_wait_for_more() {
     let place = with_sweep(&SWEEP.replace("96", "8").replace("1GiB\"", "64TiB\""));
     let place = place.path();
     let args = ["sweep", "test.ron", "--vary", "prefill_tokens=64,400000", "--resume", "--out", "out"];
-    let message = refused(place, &[&args[..], &["--memory-limit", "128MiB"]].concat());
+    let message = refused(place, &[&args[..], &["--memory-limit", "24MiB"]].concat());
     assert!(message.contains("24 of the cells were not run") && message.contains("--memory-limit"), "{message}");
     let best = printed(place, &["sweep", "best", "out", "--max", "prefill_tokens"]);
     assert!(best.contains("64") && !best.contains("400000"), "{best}");
