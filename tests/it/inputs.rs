@@ -308,23 +308,24 @@ fn control_characters_and_long_lines_do_not_reach_a_terminal() {
 
 #[test]
 fn a_grid_with_a_failed_cell_exits_with_1() {
+    let (table, message) = grid("page_tokens=1,70000", 1);
+    assert!(table.contains("| 1 ") || table.contains(" 1 |"), "{table}");
+    assert!(message.contains("1 of 2 cells failed") && message.contains("65536"), "{table} {message}");
+}
+
+/// That a machine is too small for a model is an answer, and no failure of the sweep.
+#[test]
+fn a_grid_shows_the_cells_that_do_not_fit() {
+    let (table, _) = grid("memory.external.capacity=1MiB,64GiB", 0);
+    assert!(table.contains("64 GiB") && table.contains("does not fit"), "{table}");
+    assert!(table.contains("1 cell does not fit") && table.contains("1023 MiB more"), "{table}");
+}
+
+/// The output of a sweep of the study over `axis`, which ends with `code`.
+fn grid(axis: &str, code: i32) -> (String, String) {
     let place = TempDir::new().unwrap();
-    let args = [
-        "run",
-        "study",
-        "--decode",
-        "4",
-        "--prefill",
-        "4k",
-        "--strategy",
-        "baseline",
-        "--out",
-        "grid",
-        "--vary",
-        "memory.external.capacity=1MiB,64GiB",
-    ];
-    let (table, message) = output(place.path(), &args, 1);
-    assert!(table.contains("64 GiB") && message.contains("1 of 2 cells failed"), "{table} {message}");
+    let study = ["run", "study", "--decode", "4", "--prefill", "4k", "--strategy", "baseline"];
+    output(place.path(), &[&study[..], &["--out", "grid", "--vary", axis]].concat(), code)
 }
 
 /// Ctrl-C ends a command that looks at no flag, at once and with 130.
