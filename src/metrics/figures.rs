@@ -47,7 +47,8 @@ type Get = dyn Fn(&Summary, &mut Take<'_>) + Send + Sync;
 
 /// A line of the table: a number of every run, or one for each of its tiers, lanes or classes.
 pub struct Figure {
-    /// Its path in `summary.json`, with placeholders (`{tier}`, `{lane}`, `{class}`, `{group}`) for names.
+    /// Its path in `summary.json`, with placeholders (`{tier}`, `{lane}`, `{class}`, `{group}`) for
+    /// names.
     pub path: String,
     /// Its unit.
     pub unit: FigureUnit,

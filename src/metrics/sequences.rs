@@ -439,8 +439,8 @@ mod tests {
         assert_eq!((b.prompt, b.decoded, b.tpot_max, b.tpot_p99), (9, 3, Some(ps(40)), Some(ps(40))));
         assert_eq!((watched.all.tpot.count(), watched.all.tpot.sum_ps(), watched.recorder.tokens()), (6, 150, 6));
 
-        // Prompts of 4 tokens a step, before others decode. A computes in step 0, decodes in step 1,
-        // waits while B computes in steps 2 and 3, and decodes beside it in step 4.
+        // Prompts of 4 tokens a step, before others decode. A computes in step 0, decodes in step
+        // 1, waits while B computes in steps 2 and 3, and decodes beside it in step 4.
         let first = PrefillConfig::Timed { chunk_tokens: 4, order: PrefillOrder::First };
         let timed = sequences(&[(1, 4, 2, 0), (1, 6, 1, 2)], first).unwrap();
         let watched = watch(&timed, &latencies, 0, 9);

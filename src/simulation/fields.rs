@@ -25,8 +25,8 @@ use thiserror::Error;
 /// whatever the trace is.
 ///
 /// What the scenario names (its model, its memory system, a link) is read in when a path leads into
-/// it, and by [`config`](Self::config). A path into `prefill` sets prompts that take time where they
-/// are given.
+/// it, and by [`config`](Self::config). A path into `prefill` sets prompts that take time where
+/// they are given.
 ///
 /// ```
 /// use tiersim::simulation::{Fields, ScenarioConfig};
@@ -240,8 +240,9 @@ pub fn expand(path: &str) -> Vec<String> {
     names.split('+').map(whole).collect()
 }
 
-/// What a `model`, a `memory`, a `strategy`, a `trace` or a part of a tier of that name is, and what
-/// `prefill` and `sequences` are that are written as a file has them; any other value as it is.
+/// What a `model`, a `memory`, a `strategy`, a `trace` or a part of a tier of that name is, and
+/// what `prefill` and `sequences` are that are written as a file has them; any other value as it
+/// is.
 ///
 /// # Errors
 /// [`FieldError`] if there is nothing of that name.

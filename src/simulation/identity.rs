@@ -209,8 +209,9 @@ fn trees(configs: &[&ScenarioConfig]) -> Vec<Value> {
     trees
 }
 
-/// The groups of sequences of a configuration in a few words: how many, their prompt and output, and
-/// the step with which they begin, as `4x32768+64, 2x8192+64@16`; a trace of their own by its name.
+/// The groups of sequences of a configuration in a few words: how many, their prompt and output,
+/// and the step with which they begin, as `4x32768+64, 2x8192+64@16`; a trace of their own by its
+/// name.
 fn groups(config: &ScenarioConfig) -> String {
     let group = |of: &SequencesConfig| {
         let prefill = of.prefill_tokens.unwrap_or(config.prefill_tokens);

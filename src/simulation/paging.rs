@@ -138,8 +138,8 @@ impl Paging {
         }
     }
 
-    /// The routes of a write of `bytes` on `pages` of a region, in equal parts a page, with the bytes
-    /// of each, where channels are chosen by a hash.
+    /// The routes of a write of `bytes` on `pages` of a region, in equal parts a page, with the
+    /// bytes of each, where channels are chosen by a hash.
     pub fn write_parts(
         &self,
         system: &MemorySystem,

@@ -133,8 +133,8 @@ impl fmt::Display for InGroup {
     }
 }
 
-/// What is wrong with the trace of a group. The flags that help a scenario of equal sequences do not
-/// help one group of several.
+/// What is wrong with the trace of a group. The flags that help a scenario of equal sequences do
+/// not help one group of several.
 fn of_group(error: &TraceError) -> String {
     match error {
         TraceError::TooShort { path, recorded, wanted } => format!(

@@ -140,8 +140,8 @@ impl Scenario {
         self.idealization
     }
 
-    /// Checks the traces of all groups, and spells out the generator that goes on from a recorded one
-    /// that is too short. A recorded trace is opened once for each group.
+    /// Checks the traces of all groups, and spells out the generator that goes on from a recorded
+    /// one that is too short. A recorded trace is opened once for each group.
     fn check_traces(&mut self) -> Result<(), ScenarioError> {
         for group in GroupId::all(self.sequences.groups()) {
             let checked = self.check_trace(group);
@@ -312,8 +312,8 @@ impl Scenario {
         Regions::new(&self.model, &lengths(&self.sequences))
     }
 
-    /// The stages of a step that decodes all its sequences, which read `regions`: those that layouts
-    /// presume.
+    /// The stages of a step that decodes all its sequences, which read `regions`: those that
+    /// layouts presume.
     #[must_use]
     pub fn stages(&self, regions: &Regions) -> Vec<Stage> {
         let batch = presumed(&self.sequences);

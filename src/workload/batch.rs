@@ -1,8 +1,8 @@
 //! Decoding the sequences of a scenario: the workload of every run.
 //!
 //! Each step decodes a token of every sequence whose prompt is done, and computes parts of prompts,
-//! as the [`Schedule`] says. Steps whose batches are alike share their stages; a sequence that begins
-//! or ends makes new ones.
+//! as the [`Schedule`] says. Steps whose batches are alike share their stages; a sequence that
+//! begins or ends makes new ones.
 
 use super::LanguageModel;
 use super::region::{Lengths, Regions};

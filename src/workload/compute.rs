@@ -20,8 +20,8 @@ pub struct ComputeConfig {
     /// FLOP of each token for each byte of weights read: 2 for each parameter, so 1 at FP16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flop_per_weight_byte: Option<f64>,
-    /// FLOP of each token for each byte of KV that it attends to: 4 for each element pair and query head, so query heads over
-    /// KV heads at FP16.
+    /// FLOP of each token for each byte of KV that it attends to: 4 for each element pair and query
+    /// head, so query heads over KV heads at FP16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flop_per_kv_byte: Option<f64>,
 }

@@ -174,7 +174,8 @@ fn as_bound(layout: &mut Layout<'_>, reads: &BoundReads, skips: &StepSkips) -> R
                 let before = dealt[region.index()];
                 dealt[region.index()] += 1.0;
                 let takes = |tier: TierId| (reads[region][tier] / page_bytes.as_f64().max(1.0)).round();
-                // The first tier up to which the pages dealt grow by more than up to the one before.
+                // The first tier up to which the pages dealt grow by more than up to the one
+                // before.
                 let grows = |tiers: usize| {
                     let until: f64 = (0..tiers).map(|tier| takes(TierId::new(tier))).sum();
                     ((before + 1.0) * until / all).floor() - (before * until / all).floor()

@@ -321,8 +321,8 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
         Ok(())
     }
 
-    /// Jumps to the next event and handles all that is due at its time; `None` if nothing is. Most of
-    /// a run is spent in here, and a call costs 1 % of it.
+    /// Jumps to the next event and handles all that is due at its time; `None` if nothing is. Most
+    /// of a run is spent in here, and a call costs 1 % of it.
     #[inline(always)]
     fn next_instant(&mut self) -> Option<SimTime> {
         let now = self.machine.next_instant(&mut self.run);

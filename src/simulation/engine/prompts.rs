@@ -1,8 +1,8 @@
 //! The KV of prompts: computed in chunks and written, or there when its sequence begins.
 //!
-//! A chunk appends many tokens to a region at once. The placement chooses the tier of each page; all
-//! pages that go to one tier are one write. A prompt that is given *arrives*: the placement chooses
-//! its tiers, and nothing is carried.
+//! A chunk appends many tokens to a region at once. The placement chooses the tier of each page;
+//! all pages that go to one tier are one write. A prompt that is given *arrives*: the placement
+//! chooses its tiers, and nothing is carried.
 
 use super::Run;
 use super::completions::Purpose;

@@ -112,9 +112,9 @@ impl<'a> Layout<'a> {
         self.live[region].clone()
     }
 
-    /// How many pages a KV region has when the prompts are computed of all sequences that begin with
-    /// the run: as many as are [live](Self::live) where prompts are given. A layout that keeps room
-    /// for KV reckons with these. Sequences that begin later have none: they take the place of
+    /// How many pages a KV region has when the prompts are computed of all sequences that begin
+    /// with the run: as many as are [live](Self::live) where prompts are given. A layout that keeps
+    /// room for KV reckons with these. Sequences that begin later have none: they take the place of
     /// others, as a rule.
     #[must_use]
     pub fn expected(&self, region: RegionId) -> usize {

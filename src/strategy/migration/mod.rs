@@ -79,9 +79,9 @@ pub struct MigrationView<'a, K = Future> {
     pub layers: usize,
     /// How many regions decide in this step: those of the sequences that decode in it.
     pub deciding: usize,
-    /// The part of the KV that the stage which reads the region read in the present step and that is
-    /// of this region, from 0 to 1: of several sequences, each region has its part in what the stage
-    /// waited for.
+    /// The part of the KV that the stage which reads the region read in the present step and that
+    /// is of this region, from 0 to 1: of several sequences, each region has its part in what the
+    /// stage waited for.
     pub part: f64,
     /// How many pages hold its KV, that of the token just written included: what step k+1 finds.
     /// Those that have left the attention window count, as skipped.

@@ -178,8 +178,8 @@ impl Design {
     }
 }
 
-/// A compute rate to begin with, in FLOP/s: the least at which no run that is about prefill computes
-/// longer than was measured. `None` where no run is.
+/// A compute rate to begin with, in FLOP/s: the least at which no run that is about prefill
+/// computes longer than was measured. `None` where no run is.
 pub(super) fn least_compute(
     cases: &[Case],
     resources: Resources,

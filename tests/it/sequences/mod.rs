@@ -62,8 +62,8 @@ pub struct Seen {
     pub embedding: u64,
 }
 
-/// The steps of a run; the count of the complete transfers of each class, and the bytes that these and
-/// dropped ones have carried.
+/// The steps of a run; the count of the complete transfers of each class, and the bytes that these
+/// and dropped ones have carried.
 #[derive(Debug, PartialEq)]
 pub struct Watch {
     pub steps: Vec<Seen>,

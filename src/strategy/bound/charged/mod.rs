@@ -121,8 +121,8 @@ impl ChargedBound {
     /// For steps of `stages` on `system`; `overlap` as for [`StepBound::new`].
     ///
     /// # Errors
-    /// [`ChargedError`] for inclusive residency, sequences that do not all decode from the first step
-    /// to the last, and pages of several tokens.
+    /// [`ChargedError`] for inclusive residency, sequences that do not all decode from the first
+    /// step to the last, and pages of several tokens.
     pub fn new(
         stages: &[Stage],
         regions: &Regions,

@@ -85,7 +85,8 @@ impl ReadTimes {
     }
 
     /// How many will be if the next step reads `active` pages, `on_hbm` of which are in HBM or on
-    /// their way there. The weights are balanced by all regions that the stage reads, each its part.
+    /// their way there. The weights are balanced by all regions that the stage reads, each its
+    /// part.
     pub fn predicted<K>(&self, view: &MigrationView<'_, K>, active: usize, on_hbm: usize) -> f64 {
         let page = view.page_bytes.as_f64();
         let all: f64 = view.weights_read.values().map(|bytes| bytes.as_f64()).sum();

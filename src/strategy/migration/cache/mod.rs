@@ -56,10 +56,10 @@
 //!
 //! # Cost
 //! Per layer and step, with n tokens of context, r tokens read, c resident and v victims:
-//! `O(n / 64 + r + c + v log v)` time for one layer's room, `O(n / 64 + r + c log c + v L)` for room
-//! that L layers share. `Belady` adds O(n) amortized, as the distances between successive reads of a
-//! token add up to the steps of the run. Memory: 4 bytes per token and layer and, for shared room, 16
-//! bytes per resident.
+//! `O(n / 64 + r + c + v log v)` time for one layer's room, `O(n / 64 + r + c log c + v L)` for
+//! room that L layers share. `Belady` adds O(n) amortized, as the distances between successive
+//! reads of a token add up to the steps of the run. Memory: 4 bytes per token and layer and, for
+//! shared room, 16 bytes per resident.
 
 mod belady;
 mod order;

@@ -79,8 +79,8 @@ impl Victims {
                 let front = |(region, queue): (RegionId, &mut Queue)| {
                     let was_filled = queue.is_filled;
                     let front = queue.front(of, region, usize::MAX);
-                    // Of one sequence, what a layer admits has arrived when the next one decides, as
-                    // a rule; several decide at once.
+                    // Of one sequence, what a layer admits has arrived when the next one decides,
+                    // as a rule; several decide at once.
                     let on_hbm = of.view.regions.region(region).count[TierId::HBM];
                     if !was_filled && of.has_several_sequences() && queue.pages.len() < on_hbm {
                         incomplete.push(region);

@@ -56,7 +56,8 @@ impl Fluid {
         self.flows.iter().find(|flow| flow.what == what).map(|flow| flow.size - flow.left)
     }
 
-    /// Goes on to the next completion, or to `timer` if that is sooner, and returns what is complete.
+    /// Goes on to the next completion, or to `timer` if that is sooner, and returns what is
+    /// complete.
     pub fn next(&mut self, timer: Option<u64>) -> Vec<What> {
         let rates = self.rates();
         let wait = |(flow, rate): (&Flow, &f64)| ((flow.left - TOLERANCE) / rate).ceil().max(0.0) as u64;
