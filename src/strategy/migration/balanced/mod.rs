@@ -288,6 +288,11 @@ impl<O: Outlook> Migration for Balanced<O> {
         let words = view.in_flight.words().len();
         let Self { outlook, regions, unmet, choice } = self;
         let region = regions.or_insert_with(view.region, || OfRegion::new(words, outlook.steps()));
+        // A region is decided on after others whose sequences have other lengths, with which it was
+        // added to the table.
+        if region.skipped.words() != words {
+            *region = OfRegion::new(words, outlook.steps());
+        }
         outlook.update(view, &mut region.skipped);
         let Some(decision) = Decision::new(outlook, region, view) else { return };
         let retained = decision.retain(*unmet, &region.skipped, choice, plan);
