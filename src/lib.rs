@@ -43,10 +43,10 @@
 //! | best ratio | HBM's share of all read bandwidth: the alpha at which reads are fastest |
 //! | bound | the least time of a step under any placement, migration free |
 //! | late token | a token that is read at the source of a move that was meant to have arrived |
-//! | step | what a pass over the model computes: a token of each sequence that decodes, and parts of prompts; of one sequence a token |
-//! | tokens/s | the tokens of all sequences, the first ones after their prompts included, over the time of the steps |
+//! | step | a pass over the model: a token of each sequence that decodes, and parts of prompts |
+//! | tokens/s | the tokens that come out, of all sequences, over the time of the steps |
 //! | TPOT | the time between two tokens of a sequence |
-//! | TTFT | the time from the step with which a sequence begins to its first token, the end of its prompt |
+//! | TTFT | the time from the start of a sequence to its first token, the end of its prompt |
 //! | oracle | a strategy that sees future steps, as no real system does |
 //!
 //! # An example
@@ -113,7 +113,7 @@
 //! | figure of a run | a line in the table of [`metrics::figures`] |
 //! | column of `steps.csv` | a line in [`metrics::STEP_COLUMNS`] |
 //! | flag that sets a scenario's field | a row of `FLAGS` in `cli/flags.rs` |
-//! | model, memory system, runtime, link, DRAM part | a file in `models/` and a line in [`catalog`] |
+//! | model, memory system, runtime, link, DRAM part | a file in `models/`, a line in [`catalog`] |
 //! | measured case | a row in `models/validation/` |
 //! | family of published models | a line in `workload/huggingface/families/mod.rs` |
 //! | method of quantized checkpoints | a line in `workload/huggingface/quantization/methods.rs` |

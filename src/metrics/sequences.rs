@@ -319,24 +319,8 @@ mod tests {
     use super::*;
     use crate::memory::PerTier;
     use crate::units::{Bytes, Step};
-    use crate::workload::{
-        LikeConfig, PerLabel, PrefillConfig, PrefillOrder, Schedule, Sequences, SequencesConfig, StepBatch, TraceConfig,
-    };
+    use crate::workload::{PerLabel, PrefillConfig, PrefillOrder, Schedule, Sequences, StepBatch, scheduled};
     use proptest::prelude::*;
-
-    fn sequences(groups: &[(u32, u32, u32, u32)], prefill: PrefillConfig) -> Option<Sequences> {
-        let trace = TraceConfig::default();
-        let like = LikeConfig { prefill_tokens: 0, decode_tokens: 1, trace: &trace };
-        let group = |&(count, prefill, decode, start_step): &(u32, u32, u32, u32)| SequencesConfig {
-            count,
-            prefill_tokens: Some(prefill),
-            decode_tokens: Some(decode),
-            start_step,
-            trace: None,
-        };
-        let sequences = Sequences::new(&like, 1, &groups.iter().map(group).collect::<Vec<_>>(), prefill).unwrap();
-        Schedule::checked(&sequences).is_ok().then_some(sequences)
-    }
 
     /// A recorder and its distributions, and what the slow twin keeps: every token's time.
     struct Watched {
@@ -429,7 +413,7 @@ mod tests {
         let ps = SimTime::from_ps;
         let latencies = [10, 20, 30, 40, 50, 60];
         // A: steps 0, 1, 2. B begins with step 1: steps 1, 2, 3.
-        let given = sequences(&[(1, 7, 3, 0), (1, 9, 3, 1)], PrefillConfig::Given).unwrap();
+        let given = scheduled(&[(1, 7, 3, 0), (1, 9, 3, 1)], PrefillConfig::Given).unwrap();
         let watched = watch(&given, &latencies, 0, 9);
         let rows = watched.recorder.rows();
         let (a, b) = (rows[0], rows[1]);
@@ -442,7 +426,7 @@ mod tests {
         // Prompts of 4 tokens a step, before others decode. A computes in step 0, decodes in step
         // 1, waits while B computes in steps 2 and 3, and decodes beside it in step 4.
         let first = PrefillConfig::Timed { chunk_tokens: 4, order: PrefillOrder::First };
-        let timed = sequences(&[(1, 4, 2, 0), (1, 6, 1, 2)], first).unwrap();
+        let timed = scheduled(&[(1, 4, 2, 0), (1, 6, 1, 2)], first).unwrap();
         let watched = watch(&timed, &latencies, 0, 9);
         let rows = watched.recorder.rows();
         assert_eq!((rows[0].ttft, rows[1].ttft), (Some(ps(10)), Some(ps(70))));
@@ -487,7 +471,7 @@ mod tests {
                 1 => PrefillConfig::Timed { chunk_tokens, order: PrefillOrder::Mixed },
                 _ => PrefillConfig::Timed { chunk_tokens, order: PrefillOrder::First },
             };
-            let Some(sequences) = sequences(&groups, prefill) else { return Ok(()) };
+            let Some(sequences) = scheduled(&groups, prefill) else { return Ok(()) };
             let Watched { recorder, all, by_group, twin } = watch(&sequences, &latencies, warmup, stop);
             let measured = |times: Vec<(SimTime, bool)>| {
                 times.into_iter().filter(|(_, measured)| *measured).map(|(time, _)| time.as_ps()).collect::<Vec<u64>>()

@@ -50,6 +50,8 @@ pub use model::{LanguageModel, LayersConfig, ModelConfig, ModelError, WeightsCon
 pub use region::{Contents, Lengths, Region, Regions};
 pub use routing::{Popularity, Routing};
 pub use runtime::{BySize, RanksConfig, ReachClass, ReachConfig, ReadsConfig, Runtime, RuntimeConfig, RuntimeError};
+#[cfg(test)]
+pub(crate) use schedule::scheduled;
 pub use schedule::{Chunk, Schedule, StepBatch};
 pub use sequences::{
     CHUNK_TOKENS, LikeConfig, PrefillConfig, PrefillOrder, Sequence, Sequences, SequencesConfig, SequencesError,

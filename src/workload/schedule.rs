@@ -313,25 +313,27 @@ impl Schedule {
     }
 }
 
+/// Groups of (count, prompt, tokens to decode, start), if they can be scheduled.
+#[cfg(test)]
+pub(crate) fn scheduled(groups: &[(u32, u32, u32, u32)], prefill: PrefillConfig) -> Option<Sequences> {
+    use super::sequences::{LikeConfig, SequencesConfig};
+    let trace = super::trace::TraceConfig::default();
+    let like = LikeConfig { prefill_tokens: 0, decode_tokens: 1, trace: &trace };
+    let group = |&(count, prefill, decode, start_step): &(u32, u32, u32, u32)| SequencesConfig {
+        count,
+        prefill_tokens: Some(prefill),
+        decode_tokens: Some(decode),
+        start_step,
+        trace: None,
+    };
+    let sequences = Sequences::new(&like, 1, &groups.iter().map(group).collect::<Vec<_>>(), prefill).unwrap();
+    Schedule::checked(&sequences).is_ok().then_some(sequences)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::{LikeConfig, SequencesConfig, TraceConfig};
     use proptest::prelude::*;
-
-    fn sequences(groups: &[(u32, u32, u32, u32)], prefill: PrefillConfig) -> Option<Sequences> {
-        let trace = TraceConfig::default();
-        let like = LikeConfig { prefill_tokens: 0, decode_tokens: 1, trace: &trace };
-        let group = |&(count, prefill, decode, start_step): &(u32, u32, u32, u32)| SequencesConfig {
-            count,
-            prefill_tokens: Some(prefill),
-            decode_tokens: Some(decode),
-            start_step,
-            trace: None,
-        };
-        let sequences = Sequences::new(&like, 1, &groups.iter().map(group).collect::<Vec<_>>(), prefill).unwrap();
-        Schedule::checked(&sequences).is_ok().then_some(sequences)
-    }
 
     /// A step in short: who decodes, and of which prompts how many tokens are computed.
     type InShort = (Vec<usize>, Vec<(usize, usize)>);
@@ -351,13 +353,13 @@ mod tests {
     fn prompts_run_beside_decoding_or_before_it() {
         let groups = [(1, 5, 2, 0), (1, 3, 1, 1)];
         let timed = |order| PrefillConfig::Timed { chunk_tokens: 4, order };
-        let mixed = steps(&sequences(&groups, timed(PrefillOrder::Mixed)).unwrap());
+        let mixed = steps(&scheduled(&groups, timed(PrefillOrder::Mixed)).unwrap());
         // The second step ends the first prompt and computes the other one, which begins with it.
         let expected =
             [(vec![], vec![(0, 4)]), (vec![], vec![(0, 1), (1, 3)]), (vec![0, 1], vec![]), (vec![0], vec![])];
         assert_eq!(mixed, expected);
         let groups = [(1, 4, 2, 0), (1, 6, 1, 2)];
-        let first = steps(&sequences(&groups, timed(PrefillOrder::First)).unwrap());
+        let first = steps(&scheduled(&groups, timed(PrefillOrder::First)).unwrap());
         let expected = [
             (vec![], vec![(0, 4)]),
             (vec![0], vec![]),
@@ -370,11 +372,11 @@ mod tests {
 
     #[test]
     fn nothing_may_begin_after_the_end() {
-        assert!(sequences(&[(1, 0, 3, 0), (1, 0, 2, 4)], PrefillConfig::Given).is_none());
-        assert!(sequences(&[(1, 0, 3, 0), (1, 0, 2, 3)], PrefillConfig::Given).is_some());
-        assert!(sequences(&[(1, 0, 3, 0), (1, 0, 2, 2), (1, 0, 1, 5)], PrefillConfig::Given).is_none());
-        assert!(sequences(&[(1, 0, 3, 0), (1, 0, 2, 2), (1, 0, 1, 4)], PrefillConfig::Given).is_some());
-        assert!(sequences(&[(1, 0, 3, 1)], PrefillConfig::Given).is_none());
+        assert!(scheduled(&[(1, 0, 3, 0), (1, 0, 2, 4)], PrefillConfig::Given).is_none());
+        assert!(scheduled(&[(1, 0, 3, 0), (1, 0, 2, 3)], PrefillConfig::Given).is_some());
+        assert!(scheduled(&[(1, 0, 3, 0), (1, 0, 2, 2), (1, 0, 1, 5)], PrefillConfig::Given).is_none());
+        assert!(scheduled(&[(1, 0, 3, 0), (1, 0, 2, 2), (1, 0, 1, 4)], PrefillConfig::Given).is_some());
+        assert!(scheduled(&[(1, 0, 3, 1)], PrefillConfig::Given).is_none());
     }
 
     proptest! {
@@ -391,7 +393,7 @@ mod tests {
                 1 => PrefillConfig::Timed { chunk_tokens, order: PrefillOrder::Mixed },
                 _ => PrefillConfig::Timed { chunk_tokens, order: PrefillOrder::First },
             };
-            let Some(sequences) = sequences(&groups, prefill) else { return Ok(()) };
+            let Some(sequences) = scheduled(&groups, prefill) else { return Ok(()) };
             let mut schedule = Schedule::new(&sequences);
             let all = schedule.steps_left();
             let (mut decoded, mut computed) = (vec![0; sequences.count()], vec![0; sequences.count()]);

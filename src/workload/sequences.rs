@@ -9,13 +9,13 @@
 //! Those of a recorded trace are the same for all of a group. In a file:
 //!
 //! ```text
-//! batch: 8,                                                     // eight equal sequences
+//! batch: 8,                                           // eight equal sequences
 //!
-//! sequences: [                                                  // or groups that differ
-//!     (count: 4),                                               // as the scenario says
-//!     (count: 2, prefill_tokens: "8k", decode_tokens: 64, start_step: 16, trace: Generated(skip: 0.4)),
+//! sequences: [                                        // or groups that differ
+//!     (count: 4),                                     // as the scenario says
+//!     (count: 2, prefill_tokens: "8k", decode_tokens: 64, start_step: 16),
 //! ],
-//! prefill: Timed(chunk_tokens: 512, order: First),              // or Given, the default
+//! prefill: Timed(chunk_tokens: 512, order: First),    // or Given, the default
 //! ```
 
 use super::trace::TraceConfig;

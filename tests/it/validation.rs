@@ -95,7 +95,7 @@ fn prompts_are_computed_in_chunks_before_anything_is_decoded() {
     let chunks = "prefill.Timed.chunk_tokens=4";
     // 10 tokens are 3 chunks. Two prompts of 6 tokens share the second of 3: one ends after 16 us,
     // the other after 24. Without the first chunk of 8 tokens, 4 tokens take 8 us. The steps that
-    // decode come after all chunks, and only they count in the mean step.
+    // decode come after all chunks, and the mean is of those steps alone.
     let rows = format!(
         "a,g,m.ron,,l.ron,{chunks},10,4,1,ttft,20,us,s,check
          b,g,m.ron,,l.ron,{chunks},6,4,2,ttft,16,us,s,check

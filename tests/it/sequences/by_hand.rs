@@ -94,16 +94,25 @@ fn compute_is_that_of_all_sequences() {
 /// Sets that a strategy keeps are as long as the longest sequence.
 #[test]
 fn any_strategy_moves_the_pages_of_short_and_of_long_sequences() {
-    let mut config = decoding(20_000, &[(10, 8, 0), (400, 12, 0), (900, 5, 2)]);
-    let memory = crate::common::runs::memory(&mut config);
-    let between = tiersim::memory::TierConfig::new("between", Bytes::new(5000), crate::common::runs::bandwidth(400));
-    memory.tiers.insert(1, between);
-    config.trace = crate::common::runs::skipping(400, 300, 1);
-    for migration in tiersim::strategy::MigrationKind::ALL {
-        config.strategy.migration = *migration;
-        for hbm in [2000, 4000, 9000] {
-            crate::common::runs::memory(&mut config).tiers[0].capacity = Bytes::new(hbm);
-            watch(&config);
+    let groups = [(10, 8, 0), (400, 12, 0), (900, 5, 2)];
+    let [short_first, long_first] = [[0, 1, 2], [1, 2, 0]].map(|order| order.map(|index: usize| groups[index]));
+    for groups in [short_first, long_first] {
+        // Of several layers, the first one of all sequences comes before the second one of any.
+        let mut config = small(3, (1000, 2000), 10, 20_000, 1, 1);
+        config.sequences = groups.iter().map(|of| super::group(1, *of)).collect();
+        let memory = crate::common::runs::memory(&mut config);
+        let between =
+            tiersim::memory::TierConfig::new("between", Bytes::new(9000), crate::common::runs::bandwidth(400));
+        memory.tiers.insert(1, between);
+        config.trace = crate::common::runs::skipping(400, 300, 1);
+        let read = |watch: &Watch| watch.steps.iter().map(|step| step.read_tokens).collect::<Vec<_>>();
+        let still = read(&watch(&config).1);
+        for migration in tiersim::strategy::MigrationKind::ALL {
+            config.strategy.migration = *migration;
+            for hbm in [4000, 12_000, 27_000] {
+                crate::common::runs::memory(&mut config).tiers[0].capacity = Bytes::new(hbm);
+                assert_eq!(read(&watch(&config).1), still, "{migration}");
+            }
         }
     }
 }
