@@ -109,7 +109,7 @@ fn group_of(sequences: &Sequences, id: SequenceId) -> GroupId {
 mod tests {
     use super::*;
     use crate::simulation::ScenarioConfig;
-    use crate::workload::{LikeConfig, PrefillConfig, PrefillOrder, SequencesConfig};
+    use crate::workload::{PrefillConfig, PrefillOrder, scheduled};
     use proptest::prelude::*;
 
     fn prefill() -> impl Strategy<Value = PrefillConfig> {
@@ -127,18 +127,12 @@ mod tests {
             groups in prop::collection::vec((1..4u32, 0..40u32, 1..20u32, 0..12u32), 1..5),
             prefill in prefill(),
         ) {
+            let mut groups = groups;
+            groups[0].3 = 0;
+            let sequences = scheduled(&groups, prefill);
+            prop_assume!(sequences.is_some());
+            let sequences = sequences.unwrap();
             let study = ScenarioConfig::load("study").unwrap();
-            let like = LikeConfig { prefill_tokens: 0, decode_tokens: 1, trace: &study.trace };
-            let group = |(index, &(count, prefill, decode, start)): (usize, &(u32, u32, u32, u32))| SequencesConfig {
-                count,
-                prefill_tokens: Some(prefill),
-                decode_tokens: Some(decode),
-                start_step: if index == 0 { 0 } else { start },
-                trace: None,
-            };
-            let groups: Vec<SequencesConfig> = groups.iter().enumerate().map(group).collect();
-            let sequences = Sequences::new(&like, 1, &groups, prefill).unwrap();
-            prop_assume!(Schedule::checked(&sequences).is_ok());
             let model = LanguageModel::new(&study.model.resolve(crate::catalog::model).unwrap()).unwrap();
             let sizes = KvSizes::new(&model, 1);
             let mut by_step: Vec<u128> = Vec::new();

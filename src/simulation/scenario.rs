@@ -17,7 +17,7 @@ use crate::strategy::{BoundKind, ChargedBound, ChargedError, StepBound, Strategy
 use crate::units::{GroupId, PageSize, SequenceId, Table};
 use crate::workload::{
     ComputeConfig, ComputeError, LanguageModel, LikeConfig, MAX_TOKENS, Regions, Roofline, Runtime, RuntimeConfig,
-    Schedule, Sequence, Sequences, SequencesConfig, Shape, Stage, StoredSkips, TraceConfig, TraceError, batch_stages,
+    Schedule, Sequence, Sequences, SequencesConfig, Shape, Stage, StoredSkips, TraceConfig, TraceError, charged_stages,
     lengths, presumed,
 };
 use std::sync::Arc;
@@ -315,11 +315,8 @@ impl Scenario {
     /// The stages of a step that decodes all its sequences, which read `regions`: those that
     /// layouts presume.
     #[must_use]
-    pub fn stages(&self, regions: &Regions) -> Vec<Stage> {
-        let batch = presumed(&self.sequences);
-        let mut stages = batch_stages(&self.model, regions, &batch);
-        self.runtime.charge(&mut stages, batch.active());
-        stages
+    pub fn stages(&self, regions: &Regions) -> Arc<[Stage]> {
+        charged_stages(&self.model, &self.runtime, regions, &presumed(&self.sequences))
     }
 
     pub(super) fn charged(&self) -> Result<ChargedBound, ChargedError> {

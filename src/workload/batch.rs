@@ -139,7 +139,8 @@ pub fn presumed(sequences: &Sequences) -> StepBatch {
 }
 
 /// The stages of a step that computes `batch`, with the fixed times of `runtime`.
-fn charged_stages(model: &LanguageModel, runtime: &Runtime, regions: &Regions, batch: &StepBatch) -> Arc<[Stage]> {
+#[must_use]
+pub fn charged_stages(model: &LanguageModel, runtime: &Runtime, regions: &Regions, batch: &StepBatch) -> Arc<[Stage]> {
     let mut stages = batch_stages(model, regions, batch);
     runtime.charge(&mut stages, batch.active());
     stages.into()

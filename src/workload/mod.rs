@@ -42,7 +42,7 @@ pub use architecture::{
     GatedDeltaConfig, HeadsConfig, IndexerConfig, LatentConfig, LayerConfig, LayerFormatsConfig, Mamba2Config,
     MlpConfig, RecurrentConfig, RoutingConfig, SlidingConfig, TableConfig,
 };
-pub use batch::{Batch, SequenceSkips, lengths, presumed};
+pub use batch::{Batch, SequenceSkips, charged_stages, lengths, presumed};
 pub use compute::{ComputeConfig, ComputeError, Roofline, StageFlop};
 pub use format::{Format, FormatError};
 pub use label::{PerLabel, StageLabel};

@@ -9,6 +9,7 @@
 
 use super::sequences::{PrefillConfig, PrefillOrder, Sequence, Sequences, SequencesError};
 use crate::units::SequenceId;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// What one step computes.
@@ -89,7 +90,7 @@ pub struct Schedule {
     begun: usize,
     /// Those that wait for their prompts or compute them, the first first, with how many tokens of
     /// the prompt are done.
-    prompts: std::collections::VecDeque<(SequenceId, usize)>,
+    prompts: VecDeque<(SequenceId, usize)>,
     /// Those that decode, by id, with the decoding step after their last.
     decoding: Vec<(SequenceId, usize)>,
     /// How many steps decoded nothing so far: decoding steps are numbered without them.
@@ -117,7 +118,7 @@ impl Schedule {
             order,
             by_start,
             begun: 0,
-            prompts: std::collections::VecDeque::new(),
+            prompts: VecDeque::new(),
             decoding: Vec::new(),
             paused: 0,
             step: 0,

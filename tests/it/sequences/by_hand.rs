@@ -1,6 +1,7 @@
 //! Sequences that begin together, later, and that end before others.
 
 use super::*;
+use tiersim::strategy::{Migration, MigrationView, MovePlan, Past};
 use tiersim::units::Bytes;
 
 const LARGE: u64 = 1 << 30;
@@ -114,5 +115,51 @@ fn any_strategy_moves_the_pages_of_short_and_of_long_sequences() {
                 assert_eq!(read(&watch(&config).1), still, "{migration}");
             }
         }
+    }
+}
+
+/// Notes each region's part in what its stage read, and moves nothing.
+#[derive(Default)]
+struct Parts(std::rc::Rc<std::cell::RefCell<std::collections::BTreeMap<(usize, usize), Vec<f64>>>>);
+
+impl Migration for Parts {
+    type Knows = Past;
+
+    fn decide(&mut self, view: &MigrationView<'_, Past>, _plan: &mut MovePlan) {
+        let layer = view.region.index() % view.layers;
+        self.0.borrow_mut().entry((view.step.index(), layer)).or_default().push(view.part);
+    }
+}
+
+/// What a stage waits for is each region's by its part, and the parts are the whole.
+#[test]
+fn the_parts_of_the_regions_of_a_stage_make_up_the_whole() {
+    let mut config = small(2, (1000, 2000), 10, 1 << 20, 1, 1);
+    config.sequences = [(10, 8, 0), (30, 12, 0), (60, 5, 2)].map(|of| super::group(1, of)).to_vec();
+    let scenario = Scenario::new(config).unwrap();
+    let parts = Parts::default();
+    let seen = std::rc::Rc::clone(&parts.0);
+    let strategy = tiersim::strategy::Parts { migration: Box::new(parts), ..scenario.strategy().build() };
+    tiersim::simulation::run_with(&scenario, strategy, &mut ()).unwrap();
+    let seen = seen.borrow();
+    // In step 0 the sequences read 10 and 30 tokens.
+    assert_eq!(seen[&(0, 0)], [0.25, 0.75]);
+    assert_eq!(seen.len(), 2 * 11, "in every step but the last");
+    for parts in seen.values() {
+        assert!((parts.iter().sum::<f64>() - 1.0).abs() < 1e-12, "{parts:?}");
+    }
+}
+
+/// Four sequences do not each make up for all that their layers lack in balance.
+#[test]
+fn balanced_does_not_overshoot_with_several_sequences() {
+    let mut config = ScenarioConfig::load("gh200").unwrap();
+    (config.prefill_tokens, config.decode_tokens, config.batch) = (16 << 10, 32, 4);
+    for strategy in ["balanced", "balanced-online"] {
+        config.strategy = strategy.parse().unwrap();
+        let (_, watch) = watch(&config);
+        let sum = |of: fn(&Seen) -> u64| watch.steps.iter().map(of).sum::<u64>() as f64;
+        let over = sum(|step| step.latency) / sum(|step| step.bound);
+        assert!(over < 1.01, "{strategy}: {over} times the bound");
     }
 }
