@@ -1,6 +1,9 @@
 //! Sequences that begin together, later, and that end before others.
 
 use super::*;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 use tiersim::strategy::{Migration, MigrationView, MovePlan, Past};
 use tiersim::units::Bytes;
 
@@ -120,7 +123,10 @@ fn any_strategy_moves_the_pages_of_short_and_of_long_sequences() {
 
 /// Notes each region's part in what its stage read, and moves nothing.
 #[derive(Default)]
-struct Parts(std::rc::Rc<std::cell::RefCell<std::collections::BTreeMap<(usize, usize), Vec<f64>>>>);
+struct Parts(Rc<RefCell<ByLayer>>);
+
+/// By step and layer, the parts in the order of their sequences.
+type ByLayer = BTreeMap<(usize, usize), Vec<f64>>;
 
 impl Migration for Parts {
     type Knows = Past;
@@ -138,7 +144,7 @@ fn the_parts_of_the_regions_of_a_stage_make_up_the_whole() {
     config.sequences = [(10, 8, 0), (30, 12, 0), (60, 5, 2)].map(|of| super::group(1, of)).to_vec();
     let scenario = Scenario::new(config).unwrap();
     let parts = Parts::default();
-    let seen = std::rc::Rc::clone(&parts.0);
+    let seen = Rc::clone(&parts.0);
     let strategy = tiersim::strategy::Parts { migration: Box::new(parts), ..scenario.strategy().build() };
     tiersim::simulation::run_with(&scenario, strategy, &mut ()).unwrap();
     let seen = seen.borrow();
