@@ -22,7 +22,9 @@ pub use runtimes::{is_runtime, resolved_runtime, runtime, runtime_file, runtime_
 
 use crate::config::{self, ConfigError, Reference};
 use crate::memory::{MemoryConfig, MemorySystem};
-use crate::workload::{LanguageModel, ModelConfig, Recording, TraceConfig, TraceError};
+use crate::workload::{
+    ExpertTraceConfig, LanguageModel, ModelConfig, Recording, Routing, RoutingSource, TraceConfig, TraceError,
+};
 use kind::hint;
 use serde::de::DeserializeOwned;
 use std::path::Path;
@@ -357,6 +359,21 @@ pub fn open_trace_with(path: &Path, prefill: Option<u32>) -> Result<Recording, T
             Err(TraceError::Unknown { name: name.into_owned(), known: known.join(", ") })
         }
         None => Recording::open_with(path, prefill),
+    }
+}
+
+/// The routing that `config` asks for, for a model whose layers route so
+/// ([`routings`](crate::workload::routings)), of a run of so many steps.
+///
+/// # Errors
+/// [`TraceError`] if no layer has experts, a parameter is not right, or a recording does not fit.
+pub fn routing(
+    config: &ExpertTraceConfig,
+    layers: &[Option<Routing>],
+    _steps: usize,
+) -> Result<Box<dyn RoutingSource>, TraceError> {
+    match config {
+        ExpertTraceConfig::Generated(generated) => generated.source(layers),
     }
 }
 

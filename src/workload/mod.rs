@@ -12,6 +12,8 @@
 //! * [`TraceConfig`] selects the source: a [`Generator`], a [`Lifelike`] one, or a [`Recording`]
 //!   that a [`FittedTrace`] adapts to the run. [`TraceStatistics`] describes skip sets; [`Fit`]
 //!   looks for the generator whose sets are most like those of a recording.
+//! * *Routing* says which experts a step's tokens use: [`Routing`] how many different ones, a
+//!   [`RoutingSource`] which ones, step by step.
 //! * [`TokenSet`] is a set of tokens or pages, one bit each.
 //!
 #![doc = include_str!("architecture/README.md")]
@@ -48,7 +50,9 @@ pub use format::{Format, FormatError};
 pub use label::{PerLabel, StageLabel};
 pub use model::{LanguageModel, LayersConfig, ModelConfig, ModelError, WeightsConfig};
 pub use region::{Contents, Lengths, Region, Regions};
-pub use routing::{Popularity, Routing};
+pub use routing::{
+    ExpertTraceConfig, Popularity, Routing, RoutingGenerator, RoutingGeneratorConfig, RoutingSource, routings, unread,
+};
 pub use runtime::{BySize, RanksConfig, ReachClass, ReachConfig, ReadsConfig, Runtime, RuntimeConfig, RuntimeError};
 #[cfg(test)]
 pub(crate) use schedule::scheduled;

@@ -207,6 +207,10 @@ pub enum TraceError {
     TooShortToFit { path: String, steps: usize, least: usize },
     #[error("trace.{field} is {value}, but {limit}")]
     Parameter { field: &'static str, value: String, limit: String },
+    #[error("routing.{field} is {value}, but {limit}")]
+    Routing { field: &'static str, value: String, limit: String },
+    #[error("routing: no layer of the model has experts that are routed to: leave it out, or use a model with experts")]
+    NoExperts,
     #[error("trace.old_bias is {old_bias}, but it must be at most {max}", max = GeneratorConfig::MAX_OLD_BIAS)]
     OldBias { old_bias: u32 },
     #[error(

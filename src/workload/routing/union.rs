@@ -1,4 +1,4 @@
-//! Routing: how many different experts the tokens of a step use.
+//! How many different experts the tokens of a step use, and how probable each expert is.
 //!
 //! Each token is routed to `active` of `count` experts. A step that decodes several sequences reads
 //! the union of their experts, so its weights grow with the batch, but ever more slowly. With `p_i`
@@ -11,6 +11,8 @@
 //!   are the first `active` of independent exponential clocks with the rates `w_i` (Rosén 1997), so
 //!   `p_i` is close to `1 - exp(-w_i t)`, where `t` is the time at which `active` clocks are
 //!   expected to have rung: `sum_i (1 - exp(-w_i t)) = active`. At one token the sum is exact.
+
+use super::math::{exp_minus, ln, one_minus_exp};
 
 /// How the tokens of a step are routed to experts.
 ///
@@ -71,6 +73,21 @@ impl Routing {
         self.active
     }
 
+    /// How probable it is that a token is routed to each expert, the most popular first: numbers
+    /// whose sum is [`active`](Self::active), the same on every machine. [`union`](Self::union) is
+    /// the sum of `1 - (1 - p)^tokens` over them. O(count).
+    #[must_use]
+    pub fn probabilities(&self) -> Vec<f64> {
+        let exponent = match self.popularity {
+            Popularity::Zipf(exponent) if exponent > 0.0 && self.active < self.count => exponent,
+            _ => return vec![f64::from(self.active) / f64::from(self.count); self.count as usize],
+        };
+        let weights = Vec::from_iter((1..=self.count).map(|rank| exp_minus(exponent * ln(f64::from(rank)))));
+        let rung = |time: f64| weights.iter().map(|weight| one_minus_exp(weight * time)).sum::<f64>();
+        let time = bisected(rung, f64::from(self.active));
+        weights.iter().map(|weight| one_minus_exp(weight * time)).collect()
+    }
+
     /// How many different experts so many tokens are routed to, expected. O(1) for uniform routing,
     /// O(count) for Zipf.
     #[must_use]
@@ -96,14 +113,19 @@ fn rung(rates: &[f64], time: f64) -> f64 {
 
 /// The time at which so many clocks have rung, expected; fewer than there are. By bisection.
 fn time_of(rates: &[f64], wanted: f64) -> f64 {
+    bisected(|time| rung(rates, time), wanted)
+}
+
+/// The time at which so many have rung.
+fn bisected(rung: impl Fn(f64) -> f64, wanted: f64) -> f64 {
     let (mut early, mut late) = (0.0, 1.0);
-    while rung(rates, late) < wanted {
+    while rung(late) < wanted {
         (early, late) = (late, 2.0 * late);
     }
     // Each halving is a bit of the result; a double has 53.
     for _ in 0..60 {
         let middle = 0.5 * (early + late);
-        if rung(rates, middle) < wanted { early = middle } else { late = middle }
+        if rung(middle) < wanted { early = middle } else { late = middle }
     }
     late
 }
@@ -166,6 +188,21 @@ mod tests {
             let routing = Routing::new(count, active, Popularity::Zipf(exponent)).unwrap();
             let (formula, twin) = (routing.union(tokens), sampled(count, active, exponent, tokens));
             assert!((formula / twin - 1.0).abs() < 0.02, "{count} {active} {exponent} {tokens}: {formula} {twin}");
+        }
+    }
+
+    #[test]
+    fn unions_follow_from_the_probabilities() {
+        for (count, active, exponent) in [(128, 8, 0.0), (128, 8, 1.0), (64, 6, 0.7), (8, 2, 8.0), (256, 255, 3.0)] {
+            let routing = Routing::new(count, active, Popularity::Zipf(exponent)).unwrap();
+            let probabilities = routing.probabilities();
+            assert!((probabilities.iter().sum::<f64>() - f64::from(active)).abs() < 1e-9);
+            assert!(probabilities.windows(2).all(|pair| pair[0] >= pair[1]) && probabilities[0] <= 1.0);
+            for tokens in [1, 2, 7, 64] {
+                let sum: f64 = probabilities.iter().map(|p| 1.0 - (1.0 - p).powi(tokens)).sum();
+                let union = routing.union(tokens as u32);
+                assert!((sum / union - 1.0).abs() < 1e-9, "{count} {active} {exponent} {tokens}: {sum} {union}");
+            }
         }
     }
 

@@ -1,0 +1,77 @@
+//! The source of routing in a scenario, as a person writes it.
+
+use super::RoutingSource;
+use super::generator::RoutingGenerator;
+use super::union::{Popularity, Routing};
+use crate::units::Ratio;
+use crate::workload::trace::TraceError;
+use serde::{Deserialize, Serialize};
+
+/// Where a scenario's routing comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ExpertTraceConfig {
+    /// Synthetic, by parameters.
+    Generated(RoutingGeneratorConfig),
+}
+
+impl Default for ExpertTraceConfig {
+    fn default() -> Self {
+        Self::Generated(RoutingGeneratorConfig::default())
+    }
+}
+
+/// The parameters of synthetic routing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename = "Generated", deny_unknown_fields)]
+pub struct RoutingGeneratorConfig {
+    /// How unequal the popularity of a layer's experts is: the i-th most popular has a weight of i
+    /// to the power of minus this. 0: all alike. Not given: as the model says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exponent: Option<f64>,
+    /// The probability that a token keeps an expert of the token that took its place in the step
+    /// before; the others are drawn anew, by popularity.
+    pub persistence: Ratio,
+    /// The probability that an expert follows from one of the layer before, by a mapping that is
+    /// the same in all steps: what a predictor of the next layer's experts could know.
+    pub correlation: Ratio,
+    /// Same seed, same experts.
+    #[serde(deserialize_with = "crate::config::count")]
+    pub seed: u64,
+}
+
+impl RoutingGeneratorConfig {
+    /// Whether every field is within its limits.
+    ///
+    /// # Errors
+    /// [`TraceError::Routing`], naming the field.
+    pub fn check(&self) -> Result<(), TraceError> {
+        let most = Routing::MAX_EXPONENT;
+        match self.exponent {
+            Some(exponent) if !(0.0..=most).contains(&exponent) => Err(TraceError::Routing {
+                field: "exponent",
+                value: exponent.to_string(),
+                limit: format!("it must be a number from 0 (all experts alike) to {most}"),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// How a layer routes under this configuration, which must be within its limits.
+    #[must_use]
+    pub fn applied(&self, routing: Routing) -> Routing {
+        let popularity = self.exponent.map(Popularity::Zipf);
+        popularity.and_then(|it| Routing::new(routing.count(), routing.active(), it)).unwrap_or(routing)
+    }
+
+    /// A stream of routing for a model of such layers, of which some have experts.
+    ///
+    /// # Errors
+    /// [`TraceError`] if a parameter is not right, or no layer has experts.
+    pub fn source(&self, layers: &[Option<Routing>]) -> Result<Box<dyn RoutingSource>, TraceError> {
+        self.check()?;
+        if layers.iter().all(Option::is_none) {
+            return Err(TraceError::NoExperts);
+        }
+        Ok(Box::new(RoutingGenerator::new(self, layers)))
+    }
+}
