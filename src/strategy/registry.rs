@@ -29,16 +29,16 @@ pub enum PartError {
 /// parameters, and its constructor.
 ///
 /// Each line is `Name { parameter: Type = default } => constructor, "what it does";`, the braces
-/// only where there are parameters.
+/// only where there are parameters. A parameter may have attributes of serde for writing it.
 macro_rules! registry {
     ($(#[$doc:meta])* $kind:ident, $what:literal, $part:path:
-        $($name:ident $({ $($field:ident: $type:ty = $default:expr),+ })? => $build:expr, $about:literal;)+
+        $($name:ident $({ $($(#[$attribute:meta])* $field:ident: $type:ty = $default:expr),+ })? => $build:expr, $about:literal;)+
     ) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
         #[allow(missing_docs)]
         pub enum $kind {
-            $(#[doc = $about] $name $({ $($field: $type),+ })?,)+
+            $(#[doc = $about] $name $({ $($(#[$attribute])* $field: $type),+ })?,)+
         }
 
         impl $kind {

@@ -45,10 +45,22 @@ registry! {
     SkippedTokens { threshold: Ratio = Ratio::from_permille(900).unwrap() } => skipped_tokens::SkippedTokens { threshold }, "where HBM is filled to a threshold, what the present step skipped goes out";
     PastWindow { window: NonZeroU32 = nonzero(8) } => past_window::PastWindow(History::new(window)), "what all of the last steps skipped goes out; what all of them read comes in";
     PromoteOnRead => promote_on_read::PromoteOnRead, "fills free HBM with tokens that were read from a slower tier, without a second read; evicts nothing, so it is no cache";
-    Lru { room: Room = Room::PerLayer, writes: Writes = Writes::Around } => cache::Cache::new(cache::Lru, room, writes), "HBM as a cache: every miss comes in, in place of the token that was used longest ago";
-    Lfu { room: Room = Room::PerLayer, writes: Writes = Writes::Around } => cache::Cache::new(cache::Lfu, room, writes), "HBM as a cache: every miss comes in, in place of the token that was used least often, the last step's tokens excepted";
-    Fifo { room: Room = Room::PerLayer, writes: Writes = Writes::Around } => cache::Cache::new(cache::Fifo, room, writes), "HBM as a cache: every miss comes in, in place of the token that has been in HBM longest";
-    Belady { steps: Horizon = Horizon::All, room: Room = Room::PerLayer, writes: Writes = Writes::Around } => cache::Cache::new(cache::Belady::new(steps), room, writes), "sees the whole run, or some steps: HBM as a cache that evicts the token whose next read is furthest away, the least misses possible";
+    Lru {
+        room: Room = Room::PerLayer, writes: Writes = Writes::Around,
+        #[serde(skip_serializing_if = "Option::is_none")] budget: Option<NonZeroU32> = Option::None
+    } => cache::Cache::new(cache::Lru, cache::Places { room, writes, budget }), "HBM as a cache: every miss comes in, in place of the token that was used longest ago";
+    Lfu {
+        room: Room = Room::PerLayer, writes: Writes = Writes::Around,
+        #[serde(skip_serializing_if = "Option::is_none")] budget: Option<NonZeroU32> = Option::None
+    } => cache::Cache::new(cache::Lfu, cache::Places { room, writes, budget }), "HBM as a cache: every miss comes in, in place of the token that was used least often, the last step's tokens excepted";
+    Fifo {
+        room: Room = Room::PerLayer, writes: Writes = Writes::Around,
+        #[serde(skip_serializing_if = "Option::is_none")] budget: Option<NonZeroU32> = Option::None
+    } => cache::Cache::new(cache::Fifo, cache::Places { room, writes, budget }), "HBM as a cache: every miss comes in, in place of the token that has been in HBM longest";
+    Belady {
+        steps: Horizon = Horizon::All, room: Room = Room::PerLayer, writes: Writes = Writes::Around,
+        #[serde(skip_serializing_if = "Option::is_none")] budget: Option<NonZeroU32> = Option::None
+    } => cache::Cache::new(cache::Belady::new(steps), cache::Places { room, writes, budget }), "sees the whole run, or some steps: HBM as a cache that evicts the token whose next read is furthest away, the least misses possible";
     Predictive => predictive::Predictive(History::new(nonzero(3))), "as LookAhead with a guess for what it knows: the next step skips what most of the last three did";
 }
 

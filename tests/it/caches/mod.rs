@@ -201,11 +201,12 @@ fn any_cache() -> impl Strategy<Value = MigrationKind> {
     let room = prop::sample::select(vec![Room::PerLayer, Room::Shared]);
     let writes = prop::sample::select(vec![Writes::Around, Writes::Allocate]);
     let steps = prop_oneof![Just(Horizon::All), (1u32..6).prop_map(|steps| Horizon::Steps(steps.try_into().unwrap()))];
-    (0..4, room, writes, steps).prop_map(|(kind, room, writes, steps)| match kind {
-        0 => MigrationKind::Lru { room, writes },
-        1 => MigrationKind::Lfu { room, writes },
-        2 => MigrationKind::Fifo { room, writes },
-        _ => MigrationKind::Belady { steps, room, writes },
+    let budget = prop::option::of((1u32..40).prop_map(|tokens| tokens.try_into().unwrap()));
+    (0..4, room, writes, steps, budget).prop_map(|(kind, room, writes, steps, budget)| match kind {
+        0 => MigrationKind::Lru { room, writes, budget },
+        1 => MigrationKind::Lfu { room, writes, budget },
+        2 => MigrationKind::Fifo { room, writes, budget },
+        _ => MigrationKind::Belady { steps, room, writes, budget },
     })
 }
 
@@ -246,18 +247,23 @@ fn layers_with_kv_of_different_sizes() {
 
 #[test]
 fn parameters_of_caches() {
-    let lru = |room, writes| MigrationKind::Lru { room, writes };
+    let lru = |room, writes| MigrationKind::Lru { room, writes, budget: None };
     assert_eq!(kind("Lru"), lru(Room::PerLayer, Writes::Around));
     assert_eq!(kind("Lru(room: Shared)"), lru(Room::Shared, Writes::Around));
     assert_eq!(lru(Room::Shared, Writes::Allocate).to_string(), "Lru(room: Shared, writes: Allocate)");
-    let belady = |steps| MigrationKind::Belady { steps, room: Room::PerLayer, writes: Writes::Around };
+    let belady = |steps| MigrationKind::Belady { steps, room: Room::PerLayer, writes: Writes::Around, budget: None };
     let eight = Horizon::Steps(8.try_into().unwrap());
     assert_eq!(
         [kind("Belady"), kind("Belady(steps: All)"), kind("Belady(steps: 8)")].map(Some),
         [Some(belady(Horizon::All)), Some(belady(Horizon::All)), Some(belady(eight))]
     );
     assert_eq!(belady(eight).to_string(), "Belady(steps: 8)");
-    for text in ["Lru(room: Shared)", "Belady(steps: 8)", "Belady(steps: All, writes: Allocate)"] {
+    let hot = kind("Fifo(budget: 4096)");
+    assert_eq!(hot.to_string(), "Fifo(budget: 4096)");
+    // What has no budget is written as it was before there were any.
+    assert_eq!(serde_json::to_string(&kind("Fifo")).unwrap(), r#"{"Fifo":{"room":"PerLayer","writes":"Around"}}"#);
+    for text in ["Lru(room: Shared)", "Belady(steps: 8)", "Belady(steps: All, writes: Allocate)", "Fifo(budget: 4096)"]
+    {
         assert_eq!(ron::from_str::<MigrationKind>(text).unwrap(), kind(text));
         let json = serde_json::to_string(&kind(text)).unwrap();
         assert_eq!(serde_json::from_str::<MigrationKind>(&json).unwrap(), kind(text));
@@ -268,6 +274,7 @@ fn parameters_of_caches() {
         ("Belady(steps: 0)", "a number of steps from 1 on, or All"),
         ("Belady(steps: Some)", "a number of steps from 1 on, or All"),
         ("Fifo(steps: 3)", "unknown field `steps`"),
+        ("Lru(budget: 0)", "expected a nonzero u32"),
     ] {
         let message = text.parse::<MigrationKind>().unwrap_err().to_string();
         assert!(message.contains(part), "{text}: {message}");

@@ -33,6 +33,8 @@ struct Twin<'a> {
     by: By,
     shared: bool,
     kept_free: usize,
+    /// How many tokens of a layer may be on HBM.
+    budget: usize,
     reads: &'a Reads,
     on_hbm: Vec<BTreeSet<usize>>,
     last_use: BTreeMap<(usize, usize), i64>,
@@ -51,11 +53,13 @@ struct Twin<'a> {
 
 impl<'a> Twin<'a> {
     fn new(setup: Setup, reads: &'a Reads) -> Self {
-        let (by, room, writes) = match setup.cache {
-            MigrationKind::Lru { room, writes } => (By::Recency, room, writes),
-            MigrationKind::Lfu { room, writes } => (By::Frequency, room, writes),
-            MigrationKind::Fifo { room, writes } => (By::Arrival, room, writes),
-            MigrationKind::Belady { steps, room, writes } => (By::NextRead(steps.steps()), room, writes),
+        let (by, room, writes, budget) = match setup.cache {
+            MigrationKind::Lru { room, writes, budget } => (By::Recency, room, writes, budget),
+            MigrationKind::Lfu { room, writes, budget } => (By::Frequency, room, writes, budget),
+            MigrationKind::Fifo { room, writes, budget } => (By::Arrival, room, writes, budget),
+            MigrationKind::Belady { steps, room, writes, budget } => {
+                (By::NextRead(steps.steps()), room, writes, budget)
+            }
             other => panic!("{other} is no cache"),
         };
         let mut twin = Self {
@@ -63,6 +67,7 @@ impl<'a> Twin<'a> {
             by,
             shared: room == Room::Shared,
             kept_free: usize::from(writes == Writes::Allocate),
+            budget: budget.map_or(usize::MAX, |tokens| tokens.get() as usize),
             reads,
             on_hbm: vec![BTreeSet::new(); setup.layers],
             last_use: BTreeMap::new(),
@@ -163,11 +168,11 @@ impl<'a> Twin<'a> {
 
     /// How many tokens may be on HBM.
     fn room(&self) -> usize {
-        let layers = self.setup.layers;
+        let (layers, all) = (self.setup.layers, self.setup.room / KV);
         if self.shared {
-            ((self.setup.room / KV) as usize).saturating_sub(layers * self.kept_free)
+            (all as usize).min(self.budget.saturating_mul(layers)).saturating_sub(layers * self.kept_free)
         } else {
-            ((self.setup.room / layers as u64 / KV) as usize).saturating_sub(self.kept_free)
+            ((all / layers as u64) as usize).min(self.budget).saturating_sub(self.kept_free)
         }
     }
 
@@ -262,9 +267,10 @@ proptest! {
     #[test]
     fn none_misses_less_than_belady(
         layers in 2usize..5, prefill in 1usize..60, decode in 2usize..25, skip in 300u32..=1000, churn in 0u32..=600,
-        seed: u64, tokens in 0u64..50, allocate: bool,
+        seed: u64, tokens in 0u64..50, allocate: bool, budget in prop::option::of(1u32..30),
     ) {
         let reads = generated(layers, prefill, decode, skip, churn, seed);
+        let budget = budget.map(|tokens| tokens.try_into().unwrap());
         let writes = if allocate { Writes::Allocate } else { Writes::Around };
         let run = |migration: MigrationKind| -> u64 {
             let room = tokens * layers as u64 * KV;
@@ -272,27 +278,29 @@ proptest! {
             let shape = (prefill as u32, decode as u32);
             misses(&of_reads(layers, shape, room, ResidencyKind::Inclusive, parts, &reads)).iter().sum()
         };
-        let belady = |room| run(MigrationKind::Belady { steps: Horizon::All, room, writes });
+        let belady = |room| run(MigrationKind::Belady { steps: Horizon::All, room, writes, budget });
         for room in [Room::PerLayer, Room::Shared] {
             let best = belady(room);
             let others = [
-                MigrationKind::Lru { room, writes }, MigrationKind::Lfu { room, writes }, MigrationKind::Fifo { room, writes },
-                MigrationKind::Belady { steps: Horizon::Steps(2.try_into().unwrap()), room, writes },
+                MigrationKind::Lru { room, writes, budget },
+                MigrationKind::Lfu { room, writes, budget },
+                MigrationKind::Fifo { room, writes, budget },
+                MigrationKind::Belady { steps: Horizon::Steps(2.try_into().unwrap()), room, writes, budget },
             ];
             for other in others {
                 prop_assert!(best <= run(other), "{}", other);
             }
         }
-        // Where places are kept free, the layout's first tokens leave before other layers have read
-        // them.
-        prop_assert!(allocate || belady(Room::Shared) <= belady(Room::PerLayer));
+        // Where places are kept free, or a budget is less than the layout took, the layout's first
+        // tokens leave before other layers have read them.
+        prop_assert!(allocate || budget.is_some() || belady(Room::Shared) <= belady(Room::PerLayer));
     }
 
     /// Of all ways to choose what stays, none has fewer misses.
     #[test]
     fn belady_is_the_best_of_all_choices(
         prefill in 1usize..5, steps in prop::collection::vec(prop::collection::vec(any::<u16>(), 2), 1..6),
-        tokens in 0u64..6,
+        tokens in 0u64..6, budget in prop::option::of(1u64..4),
     ) {
         let layers = 2;
         let bits = |word: u16, context: usize| (0..context).filter(move |token| word >> token & 1 == 1);
@@ -301,12 +309,17 @@ proptest! {
             .enumerate()
             .map(|(step, words)| words.iter().map(|word| bits(*word, prefill + step).collect()).collect())
             .collect();
-        let migration = kind("Belady(room: Shared)");
+        // Room for fewer tokens, or a budget that asks for no more: both are a cache of that size.
+        let (tokens, hbm) = budget.map_or((tokens, tokens), |each| (2 * each, 100));
+        let cache = budget.map_or("Belady(room: Shared)".to_owned(), |each| format!("Belady(room: Shared, budget: {each})"));
+        let migration = kind(&cache);
         let shape = (prefill as u32, steps.len() as u32);
         let parts = (placement(false), migration);
-        let scenario = of_reads(layers, shape, tokens * KV, ResidencyKind::Inclusive, parts, &reads);
+        let scenario = of_reads(layers, shape, hbm * KV, ResidencyKind::Inclusive, parts, &reads);
         let found: u64 = misses(&scenario).iter().sum();
-        prop_assert_eq!(found, least_misses(&reads, layers, prefill, tokens as usize));
+        // With room to spare all of the prompt is on HBM at first.
+        let at_first = layers * prefill.min(hbm as usize / layers + 1);
+        prop_assert_eq!(found, least_misses(&reads, (layers, prefill), at_first.min(hbm as usize), tokens as usize));
     }
 
     /// What holds of every run, in whatever room, budget and order of arrivals.
@@ -349,11 +362,13 @@ proptest! {
 }
 
 /// The fewest misses of all ways to keep tokens, by trying all of them: after each layer's reads
-/// any of what was there and what was read. New tokens are written elsewhere.
-fn least_misses(reads: &Reads, layers: usize, prefill: usize, tokens: usize) -> u64 {
+/// any `tokens` of what was there and what was read. The first `at_first` tokens of the prompt are
+/// there before the first step. New tokens are written elsewhere.
+fn least_misses(reads: &Reads, (layers, prefill): (usize, usize), at_first: usize, tokens: usize) -> u64 {
     let range = prefill + reads.len();
     let bit = |layer: usize, token: usize| 1u32 << (layer * range + token);
-    let first: u32 = (0..prefill).flat_map(|token| (0..layers).map(move |layer| bit(layer, token))).take(tokens).sum();
+    let first: u32 =
+        (0..prefill).flat_map(|token| (0..layers).map(move |layer| bit(layer, token))).take(at_first).sum();
     let mut states = BTreeMap::from([(first, 0u64)]);
     for step in reads {
         for (layer, read) in step.iter().enumerate() {

@@ -24,6 +24,11 @@
 //! one cache over all layers, whose victims may belong to other layers; uses are ordered by step,
 //! then by layer.
 //!
+//! `budget: TOKENS` makes the cache a *hot buffer*: a region's room is that many tokens, in whole
+//! pages rounded down (of experts, that many experts), whatever else HBM has free. With `room:
+//! Shared` the one room is the sum of the budgets of the regions that decode. Where HBM has less
+//! than all budgets together, each gets the same share of its own.
+//!
 //! # Several sequences
 //! A region is the KV of one sequence in one layer, and `PerLayer` gives an equal share to each
 //! region of the sequences that decode in the present step: it shrinks when a sequence begins, and
@@ -36,7 +41,9 @@
 //! cache keeps no place free for it. With `PreferHbm` it is written to HBM while there is space
 //! and, once the cache is full, to external memory, from where its first read misses. `writes:
 //! Allocate`: the cache keeps one place per layer free, so that `PreferHbm` writes every new token
-//! into the cache. The place counts as part of the room.
+//! into the cache. The place counts as part of the room. A cache with a budget leaves HBM free, so
+//! `PreferHbm` writes all new KV to HBM either way; with `writes: Around` it is over the budget
+//! until the layer decides.
 //!
 //! # Residency
 //! * **Inclusive**: external memory has a copy of every token, so an eviction carries nothing and
@@ -48,6 +55,9 @@
 //!   is worth less until as many places are free, or becoming free, as this step missed tokens. The
 //!   next step's misses take them. In steady state every miss is admitted, and the cache works with
 //!   its room less the misses of one step. After a step without misses nothing is evicted.
+//!
+//! A hot buffer is meant for inclusive residency: its misses are then those of a cache of that many
+//! tokens. Under exclusive residency every victim is written back, and every miss costs two moves.
 //!
 //! Under inclusive residency, with moves and writes that complete within a step, `Belady` that sees
 //! the whole run has the least misses of all caches that have the same places free for new tokens:
@@ -77,6 +87,7 @@ use crate::workload::tokens::{WORD_BITS, Word};
 use crate::workload::{Shape, TokenSet};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
+use std::num::NonZeroU32;
 use victims::{Residents, Victims};
 
 /// Which tokens compete for the same places.
@@ -100,11 +111,21 @@ pub enum Writes {
     Allocate,
 }
 
+/// The places that a cache has.
+#[derive(Clone, Copy, Debug)]
+pub struct Places {
+    /// Which tokens compete for them.
+    pub room: Room,
+    /// Whether one is kept free for the token that is written next.
+    pub writes: Writes,
+    /// How many tokens of a region they hold at most; as many as HBM has room for where not given.
+    pub budget: Option<NonZeroU32>,
+}
+
 /// HBM as a cache that keeps the tokens that `order` values most.
 pub struct Cache<O> {
     order: O,
-    room: Room,
-    writes: Writes,
+    places: Places,
     regions: Table<RegionId, OfRegion>,
     /// How many regions have KV of their own, and what a page of each of them takes in all.
     with_kv: (usize, i128),
@@ -150,9 +171,9 @@ struct Space {
 
 impl<O: Order> Cache<O> {
     /// A cache that knows of no uses yet.
-    pub fn new(order: O, room: Room, writes: Writes) -> Self {
-        let (regions, with_kv, victims) = (Table::new(), (0, 0), Victims::new(room));
-        Self { order, room, writes, regions, with_kv, victims, misses: Vec::new() }
+    pub fn new(order: O, places: Places) -> Self {
+        let (regions, with_kv, victims) = (Table::new(), (0, 0), Victims::new(places.room));
+        Self { order, places, regions, with_kv, victims, misses: Vec::new() }
     }
 
     /// What is known before the first decision of the run.
@@ -227,26 +248,47 @@ impl<O: Order> Cache<O> {
     fn space(&self, view: &MigrationView<'_, O::Knows>) -> Space {
         let (hbm, page) = (TierId::HBM, wide(view.page_bytes));
         let for_kv = wide(view.kv_room[hbm]);
-        let (room, taken, taken_later) = match self.room {
+        let (taken, taken_later) = match self.places.room {
             Room::PerLayer => {
-                let share = for_kv / view.deciding.max(1) as i128;
                 let held = view.at[hbm].words().iter().zip(view.home[hbm].words());
                 let held: u32 = held.map(|(at, home)| (at | home).count_ones()).sum();
-                (share - share % page, i128::from(held) * page, view.regions.region(view.region).on_hbm())
+                (i128::from(held) * page, view.regions.region(view.region).on_hbm())
             }
-            Room::Shared => (for_kv, for_kv - wide(view.free[hbm]), wide(view.regions.on_hbm())),
+            Room::Shared => (for_kv - wide(view.free[hbm]), wide(view.regions.on_hbm())),
         };
-        let kept_free = match (self.writes, self.room) {
+        let kept_free = match (self.places.writes, self.places.room) {
             (Writes::Around, _) => 0,
             (Writes::Allocate, Room::PerLayer) => page,
-            // Of each sequence that decodes, all regions.
-            (Writes::Allocate, Room::Shared) => {
-                let (regions, bytes) = self.with_kv;
-                bytes * view.deciding as i128 / regions.max(1) as i128
+            (Writes::Allocate, Room::Shared) => self.page_of_each(view),
+        };
+        let room = (self.room(view, for_kv) - kept_free).max(0);
+        Space { now: room - taken, later: room - taken_later }
+    }
+
+    /// The bytes of HBM that the region, or all regions together, may have; `for_kv` is what HBM
+    /// has for KV in all.
+    fn room(&self, view: &MigrationView<'_, O::Knows>, for_kv: i128) -> i128 {
+        let page = wide(view.page_bytes);
+        let room = match (self.places.budget, self.places.room) {
+            (None, Room::PerLayer) => for_kv / view.deciding.max(1) as i128,
+            (None, Room::Shared) => return for_kv,
+            (Some(budget), room) => {
+                let pages = i128::from(budget.get()) / view.page_size.tokens() as i128;
+                let all = self.page_of_each(view) * pages;
+                match room {
+                    Room::Shared => return all.min(for_kv),
+                    Room::PerLayer if all <= for_kv => pages * page,
+                    Room::PerLayer => page * pages * for_kv / all,
+                }
             }
         };
-        let room = (room - kept_free).max(0);
-        Space { now: room - taken, later: room - taken_later }
+        room - room % page
+    }
+
+    /// The size of a page of each region of the sequences that decode, added up.
+    fn page_of_each(&self, view: &MigrationView<'_, O::Knows>) -> i128 {
+        let (regions, bytes) = self.with_kv;
+        bytes * view.deciding as i128 / regions.max(1) as i128
     }
 }
 
@@ -261,7 +303,7 @@ impl<O: Order> Migration for Cache<O> {
         let range = shape.range().next_multiple_of(WORD_BITS) as u64;
         // Lists grow by doubling, and for a moment the shorter one is there as well.
         let list = 3 * size_of::<Miss>() as u64 * range;
-        let queues = if self.room == Room::Shared { shape.layers as u64 } else { 1 };
+        let queues = if self.places.room == Room::Shared { shape.layers as u64 } else { 1 };
         Bytes::new(shape.layers as u64 * (range * 4 + 128) + (queues + 2) * list)
     }
 
@@ -305,7 +347,7 @@ impl<O: Order> Migration for Cache<O> {
             ResidencyKind::Inclusive => exchange(&self.misses, kv, &mut eviction),
             ResidencyKind::Exclusive => admit_and_evict_ahead(&self.misses, kv, space.now, &mut eviction),
         }
-        if self.room == Room::Shared {
+        if self.places.room == Room::Shared {
             // What this decision admits can be evicted by the next one.
             self.victims.outdated(view.region);
         }
