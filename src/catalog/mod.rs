@@ -94,6 +94,7 @@ pub const MODELS: &[Shipped] = shipped! {
 
 /// The memory systems.
 pub const MEMORY_SYSTEMS: &[Shipped] = shipped! {
+    "paper" => "models/memory/paper.ron",
     "study" => "models/memory/study.ron",
     "gh200" => "models/memory/gh200.ron",
     "gb200" => "models/memory/gb200.ron",
@@ -158,6 +159,7 @@ pub const RUNTIMES: &[Shipped] = shipped! {
 
 /// The scenarios.
 pub const SCENARIOS: &[Shipped] = shipped! {
+    "paper" => "models/scenarios/paper.ron",
     "study" => "models/scenarios/study.ron",
     "recorded" => "models/scenarios/recorded.ron",
     "gh200" => "models/scenarios/gh200.ron",
@@ -167,6 +169,7 @@ pub const SCENARIOS: &[Shipped] = shipped! {
 /// The sweeps.
 pub const SWEEPS: &[Shipped] = shipped! {
     "hbm-or-link" => "models/sweeps/hbm-or-link.ron",
+    "paper" => "models/sweeps/paper.ron",
     "skip-and-migration" => "models/sweeps/skip-and-migration.ron",
     "gh200-hbm-or-link" => "models/sweeps/gh200-hbm-or-link.ron",
     "gh200-skip-and-migration" => "models/sweeps/gh200-skip-and-migration.ron",

@@ -34,6 +34,25 @@ pub(super) fn axis_of(text: &str) -> Result<AxisConfig, CliError> {
     Ok(AxisConfig::Values { field, values: list(values) })
 }
 
+/// An axis of a search as it is typed after `--over`: as [`axis_of`] reads it, or `FIELD=A..B`. A
+/// part of the strategy may be named without it: `migration.steps`.
+pub(super) fn searched_axis_of(text: &str) -> Result<AxisConfig, CliError> {
+    let form = "write it as FIELD=FROM..TO, such as migration.steps=1..64";
+    let (field, values) = text.split_once('=').ok_or_else(|| CliError::Usage(format!("--over {text}: {form}")))?;
+    let field = field.trim();
+    let part = field.split('.').next().unwrap_or(field);
+    let of_strategy = ["initialization", "placement", "migration", "budget"].contains(&part);
+    let field = if of_strategy { format!("strategy.{field}") } else { field.to_owned() };
+    if field.is_empty() || values.trim().is_empty() {
+        return Err(CliError::Usage(format!("--over {text}: {form}")));
+    }
+    if let Ok(axis) = axis_of(&format!("{field}={values}")) {
+        return Ok(axis);
+    }
+    let (from, to) = values.split_once("..").ok_or_else(|| CliError::Usage(format!("--over {text}: {form}")))?;
+    Ok(AxisConfig::Linear { field, from: typed(from.trim()), to: typed(to.trim()), points: None })
+}
+
 /// Values between commas; those within braces, brackets and quotes are part of a value.
 fn list(text: &str) -> Vec<Value> {
     let (mut parts, mut depth, mut quoted) = (vec![String::new()], 0i32, false);
@@ -94,6 +113,15 @@ mod tests {
                 points: Some(3)
             }
         );
+        let over = |text: &str| searched_axis_of(text).unwrap();
+        let range = |field: &str, from: Value, to: Value, points| AxisConfig::Linear { field: field.into(), from, to, points };
+        assert_eq!(over("migration.steps=1..64"), range("strategy.migration.steps", json!(1), json!(64), None));
+        assert_eq!(over("budget=1%..100%"), range("strategy.budget", json!("1%"), json!("100%"), None));
+        assert_eq!(over("trace.skip=0..0.9/4"), range("trace.skip", json!(0), json!(0.9), Some(4)));
+        assert_eq!(over("batch=1,2"), values("batch", json!([1, 2])));
+        for text in ["migration.steps", "=1..2", "a="] {
+            assert!(searched_axis_of(text).is_err(), "{text}");
+        }
         for text in ["memory.hbm.capacity", "=1", "a=", "a=1GiB..2GiB", "a=1GB/s..2GB/s"] {
             assert!(axis_of(text).is_err(), "{text}");
         }

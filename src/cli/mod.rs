@@ -40,6 +40,7 @@ mod progress;
 mod replay;
 mod run;
 mod scenario_args;
+mod search;
 mod shell;
 mod show;
 mod solve;
@@ -90,6 +91,9 @@ enum Command {
     /// Find where along one axis a condition begins to hold: how much HBM is enough, how fast a
     /// link
     Solve(Box<solve::SolveArgs>),
+    /// Search for the best values of several fields by simulated annealing: the look-ahead and the
+    /// budget of a migration, say
+    Search(Box<search::SearchArgs>),
     /// Compare results: the differences in configuration, time, latency, alpha and utilization; as
     /// a gate with --fail-if
     Compare(compare::CompareArgs),
@@ -137,7 +141,7 @@ impl Command {
     fn looks_at_the_flag(&self) -> bool {
         match self {
             Self::Sweep(args) => args.runs_cells(),
-            Self::Study(_) | Self::Run(_) | Self::Strategies(_) | Self::Solve(_) | Self::Compare(_) => true,
+            Self::Study(_) | Self::Run(_) | Self::Strategies(_) | Self::Solve(_) | Self::Search(_) | Self::Compare(_) => true,
             Self::Explain(_) | Self::Trace(_) | Self::Check(_) | Self::Validate(_) | Self::Calibrate(_) => true,
             Self::Hist(_) | Self::Replay(_) | Self::Curve(_) | Self::List(_) => false,
             Self::Model(_) | Self::Memory(_) => false,
@@ -162,6 +166,7 @@ pub fn main() -> ExitCode {
         Command::Strategies(args) => strategies::run(&args, &cancel),
         Command::Sweep(args) => sweep::run(&args, &cancel),
         Command::Solve(args) => solve::run(&args, &cancel),
+        Command::Search(args) => search::run(&args, &cancel),
         Command::Compare(args) => compare::run(&args, &cancel),
         Command::Explain(args) => explain::run(&args, &cancel),
         Command::Hist(args) => hist::run(&args),

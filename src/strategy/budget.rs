@@ -55,6 +55,42 @@ impl serde::Serialize for Budget {
 
 impl<'de> serde::Deserialize<'de> for Budget {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        deserializer.deserialize_any(Written)
+    }
+}
+
+/// A budget as it is written: text, or a share as a number, as ranges of shares have it.
+struct Written;
+
+impl serde::de::Visitor<'_> for Written {
+    type Value = Budget;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes (\"64MiB\") or a share (\"25%\", 0.25)")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Budget, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, share: f64) -> Result<Budget, E> {
+        share.to_string().parse().map(Budget::Share).map_err(E::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_text_or_a_share() {
+        let read = |json: &str| serde_json::from_str::<Budget>(json);
+        assert_eq!(read("0.25").unwrap(), Budget::Share("25%".parse().unwrap()));
+        assert_eq!(read("\"25%\"").unwrap(), read("0.25").unwrap());
+        assert_eq!(read("\"64MiB\"").unwrap(), Budget::Bytes(Bytes::new(64 << 20)));
+        // A whole number might be bytes or a share.
+        for wrong in ["1", "1.5", "-0.5", "\"64\"", "null"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
     }
 }

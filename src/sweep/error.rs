@@ -27,6 +27,10 @@ pub enum SweepError {
         "axes: there are none, so there is nothing to vary: write at least one, such as Values(field: \"memory.hbm.capacity\", values: [\"2GiB\", \"4GiB\"])"
     )]
     NoAxes,
+    #[error("a search over nothing: name what varies, such as --over strategy.migration.steps=1..64")]
+    NoSearchAxes,
+    #[error("0 evaluations find nothing: allow at least 1")]
+    NoEvaluations,
     #[error("axis '{axis}': {message}")]
     Axis { axis: String, message: String },
     #[error("the axes '{}' and '{}' both set {field}: leave one out, or put both into one axis of Choices", axes[0], axes[1])]

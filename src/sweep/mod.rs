@@ -14,6 +14,7 @@
 //!
 #![doc = include_str!("README.md")]
 
+mod anneal;
 mod asked;
 mod axis;
 mod batch;
@@ -39,6 +40,7 @@ mod shard;
 mod shared;
 mod solve;
 
+pub use anneal::{Annealed, Annealing, Evaluated, Searched, anneal};
 pub use axis::{Axis, Level, REPEAT};
 pub use config::{AxisConfig, SampleConfig, SweepConfig};
 pub use error::SweepError;

@@ -1,6 +1,8 @@
 use crate::metrics::{FigureValue, Named, Recorder, Summary, stand_in, swept_figures};
 use crate::runs::Pool;
-use crate::simulation::{RunError, Scenario, ScenarioError};
+use super::SweepError;
+use crate::simulation::{RunError, Scenario, ScenarioConfig, ScenarioError};
+use crate::units::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// The result of a cell.
@@ -56,6 +58,17 @@ impl Row {
             Ok(()) => Self::of(cell, &report.summary),
             Err(error) => Self::failed(cell, error.to_string()),
         })
+    }
+
+    /// Runs the scenario that `config` is, in memory of the pool.
+    pub(super) fn of_config(config: ScenarioConfig, pool: &Pool<'_>) -> Result<Self, SweepError> {
+        let scenario = match Scenario::new(config) {
+            Ok(scenario) => scenario,
+            Err(error) => return Ok(Self::refused(0, &error)),
+        };
+        let needed = pool.check(&scenario, Bytes::ZERO)?;
+        let _held = pool.hold(needed).map_err(|_| SweepError::Stopped)?;
+        Self::simulated(0, &scenario, pool).ok_or(SweepError::Stopped)
     }
 
     /// The figures of a run that sweeps keep. Their size does not depend on the length of the run.

@@ -9,9 +9,8 @@ use super::axis::{Range, expand};
 use super::{Quantity, Row, SweepError, Unit};
 use crate::results::Condition;
 use crate::runs::{Cancel, Pool, Progress, Resources};
-use crate::simulation::{Fields, Scenario, ScenarioConfig};
+use crate::simulation::{Fields, ScenarioConfig};
 use crate::strategy::Strategy;
-use crate::units::Bytes;
 use serde_json::Value;
 
 /// Where along one axis a condition begins or ceases to hold.
@@ -205,19 +204,15 @@ impl Look<'_> {
             Ok(config) => ScenarioConfig { strategy: strategy.unwrap_or(config.strategy), ..config },
             Err(error) => return failed(&error),
         };
-        let scenario = match Scenario::new(config) {
-            Ok(scenario) => scenario,
-            Err(error) => return Ok(Row::refused(0, &error)),
-        };
-        let needed = self.pool.check(&scenario, Bytes::ZERO)?;
-        let _held = self.pool.hold(needed).map_err(|_| SweepError::Stopped)?;
-        Row::simulated(0, &scenario, &self.pool).ok_or(SweepError::Stopped)
+        Row::of_config(config, &self.pool)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simulation::Scenario;
+    use crate::units::Bytes;
     use crate::runs::Silent;
     use serde_json::json;
 

@@ -40,6 +40,7 @@ mod refused_memory;
 mod replay;
 mod results;
 mod runtimes;
+mod search;
 mod sequences;
 mod strategies;
 mod sweeps;

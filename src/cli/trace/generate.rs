@@ -53,6 +53,9 @@ pub(in crate::cli) struct GenerateArgs {
     /// Preference for skipping old tokens, for a `Generated(...)`
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     old_bias: Option<u32>,
+    /// Aligned pages of so many tokens are skipped or read as a whole, for a `Generated(...)`
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    page_tokens: Option<std::num::NonZeroU32>,
     #[command(flatten)]
     parquet: ParquetArgs,
 }
@@ -140,11 +143,12 @@ fn configure(args: &GenerateArgs) -> Result<TraceConfig, CliError> {
             config.churn = args.churn.unwrap_or(config.churn);
             config.recent = args.recent.unwrap_or(config.recent);
             config.old_bias = args.old_bias.unwrap_or(config.old_bias);
+            config.page_tokens = args.page_tokens.or(config.page_tokens);
         }
         TraceConfig::Lifelike(config) => {
-            if args.churn.is_some() || args.recent.is_some() || args.old_bias.is_some() {
+            if args.churn.is_some() || args.recent.is_some() || args.old_bias.is_some() || args.page_tokens.is_some() {
                 return Err(CliError::Usage(
-                    "--churn, --recent and --old-bias are for a Generated(...): change the fields of the Lifelike(...) in its file".to_owned(),
+                    "--churn, --recent, --old-bias and --page-tokens are for a Generated(...): change the fields of the Lifelike(...) in its file".to_owned(),
                 ));
             }
             config.skip = args.skip.unwrap_or(config.skip);

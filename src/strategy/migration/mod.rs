@@ -10,6 +10,7 @@ mod cache;
 mod history;
 mod look_ahead;
 mod look_ahead_batch;
+mod look_ahead_share;
 mod move_batch;
 mod none;
 mod past_window;
@@ -41,6 +42,7 @@ registry! {
     Balanced { steps: NonZeroU32 = STEPS } => balanced::Balanced::new(balanced::Ahead { steps }), "sees some steps: moves what gains more over them than it costs; what was read from external stays in HBM where it is worth it";
     BalancedOnline { window: NonZeroU32 = WINDOW } => balanced::Balanced::new(balanced::Behind::new(History::new(window))), "as Balanced, but sees the past alone: assumes that the next steps are like the last ones";
     LookAheadBatch { steps: NonZeroU32 = nonzero(8) } => look_ahead_batch::LookAheadBatch { steps }, "sees some steps: what all of them skip goes out; what all of them read comes in";
+    LookAheadShare { steps: NonZeroU32 = nonzero(8), share: Ratio = Ratio::from_permille(1000).unwrap() } => look_ahead_share::LookAheadShare::new(steps, share), "sees some steps: the pages they read most come in for those they read least; a share of these moves is carried out";
     Prior { threshold: Ratio = Ratio::from_permille(900).unwrap(), tokens: u32 = 64 } => prior::Prior { threshold, tokens }, "where HBM is filled to a threshold, each layer's oldest tokens go out, so many at a time";
     SkippedTokens { threshold: Ratio = Ratio::from_permille(900).unwrap() } => skipped_tokens::SkippedTokens { threshold }, "where HBM is filled to a threshold, what the present step skipped goes out";
     PastWindow { window: NonZeroU32 = nonzero(8) } => past_window::PastWindow(History::new(window)), "what all of the last steps skipped goes out; what all of them read comes in";

@@ -79,6 +79,21 @@ impl Counts {
 }
 
 impl Counts {
+    /// Entry c of `tally` becomes how many of `candidates` are counted c times, for c up to `most`,
+    /// which no count exceeds. O(words + candidates that are counted).
+    pub fn tally(&self, candidates: &[Word], most: usize, tally: &mut Vec<usize>) {
+        tally.clear();
+        tally.resize(most + 1, 0);
+        for (index, &word) in candidates.iter().enumerate() {
+            let counted = self.planes.iter().fold(0, |any, plane| any | plane[index]) & word;
+            tally[0] += (word & !counted).count_ones() as usize;
+            for bit in tokens(&[counted]) {
+                let planes = self.planes.iter().enumerate();
+                tally[planes.map(|(plane, words)| (words[index] >> bit & 1) << plane).sum::<usize>()] += 1;
+            }
+        }
+    }
+
     /// Whether no set is counted.
     pub fn is_empty(&self) -> bool {
         self.sets == 0
@@ -283,6 +298,11 @@ mod tests {
             sorted.truncate(wanted);
             sorted.sort_unstable();
             prop_assert_eq!(choice.chosen().collect::<Vec<_>>(), sorted);
+
+            let mut tally = Vec::new();
+            counts.tally(offered.words(), sets.len() - gone, &mut tally);
+            let of = |times: usize| offered.iter().filter(|token| count(*token) == times as isize).count();
+            prop_assert_eq!(tally, (0..=sets.len() - gone).map(of).collect::<Vec<_>>());
         }
     }
 }

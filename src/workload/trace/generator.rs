@@ -11,6 +11,7 @@ use multiversion::multiversion;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroU32;
 use std::ops::Range;
 
 /// The parameters of synthetic skip sets.
@@ -36,6 +37,10 @@ pub struct GeneratorConfig {
     /// drawn ones. 0: none.
     #[serde(deserialize_with = "crate::config::count")]
     pub old_bias: u32,
+    /// Aligned pages of so many tokens are skipped or read as a whole; single tokens where not
+    /// given. Shares are then of the whole pages, and what `sinks` and `recent` touch is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page_tokens: Option<NonZeroU32>,
 }
 
 impl GeneratorConfig {
@@ -53,6 +58,10 @@ impl GeneratorConfig {
         if self.old_bias > Self::MAX_OLD_BIAS {
             return Err(TraceError::OldBias { old_bias: self.old_bias });
         }
+        if let Some((pages, page)) = self.of_pages() {
+            let last = (prefill + decode).saturating_sub(1) / page;
+            return pages.check(prefill / page, last - prefill / page + 1);
+        }
         let kept = u64::from(self.sinks) + u64::from(self.recent);
         let last = (prefill + decode).saturating_sub(1).max(prefill);
         let context = kept.clamp(prefill as u64, last as u64);
@@ -62,6 +71,15 @@ impl GeneratorConfig {
             return Err(TraceError::TooManyKept { skipped, context, sinks: self.sinks, recent: self.recent, eligible });
         }
         Ok(())
+    }
+
+    /// The generator that chooses among pages as if they were tokens, and how many tokens they
+    /// have; `None` where single tokens are chosen.
+    pub(super) fn of_pages(&self) -> Option<(Self, usize)> {
+        let page = self.page_tokens?;
+        let pages = |tokens: u32| tokens.div_ceil(page.get());
+        let of_pages = Self { sinks: pages(self.sinks), recent: pages(self.recent), page_tokens: None, ..self.clone() };
+        Some((of_pages, page.get() as usize))
     }
 }
 
@@ -423,7 +441,7 @@ mod tests {
             let config = GeneratorConfig {
                 skip: Ratio::from_permille(skip).unwrap(),
                 churn: Ratio::from_permille(churn).unwrap(),
-                seed, sinks, recent, old_bias,
+                seed, sinks, recent, old_bias, page_tokens: None,
             };
             prop_assume!(config.check(prefill, decode).is_ok());
             let all = steps(&config, 2, prefill, decode);

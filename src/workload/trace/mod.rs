@@ -23,6 +23,7 @@ mod header;
 mod jsonl;
 mod kvs;
 mod lifelike;
+mod paged;
 mod parquet;
 mod recorded;
 mod recording;
@@ -87,7 +88,13 @@ impl TraceConfig {
         Ok(match self {
             Self::Generated(config) => {
                 config.check(prefill, decode)?;
-                Some(Box::new(Generator::new(config.clone(), layers, range)))
+                Some(match config.of_pages() {
+                    Some((of_pages, page)) => {
+                        let of_pages = Generator::new(of_pages, layers, (range / page).max(1));
+                        Box::new(paged::Paged::new(of_pages, page, layers, range))
+                    }
+                    None => Box::new(Generator::new(config.clone(), layers, range)),
+                })
             }
             Self::Lifelike(config) => {
                 config.check(prefill, decode)?;
