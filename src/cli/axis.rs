@@ -114,7 +114,8 @@ mod tests {
             }
         );
         let over = |text: &str| searched_axis_of(text).unwrap();
-        let range = |field: &str, from: Value, to: Value, points| AxisConfig::Linear { field: field.into(), from, to, points };
+        let range =
+            |field: &str, from: Value, to: Value, points| AxisConfig::Linear { field: field.into(), from, to, points };
         assert_eq!(over("migration.steps=1..64"), range("strategy.migration.steps", json!(1), json!(64), None));
         assert_eq!(over("budget=1%..100%"), range("strategy.budget", json!("1%"), json!("100%"), None));
         assert_eq!(over("trace.skip=0..0.9/4"), range("trace.skip", json!(0), json!(0.9), Some(4)));

@@ -141,7 +141,12 @@ impl Command {
     fn looks_at_the_flag(&self) -> bool {
         match self {
             Self::Sweep(args) => args.runs_cells(),
-            Self::Study(_) | Self::Run(_) | Self::Strategies(_) | Self::Solve(_) | Self::Search(_) | Self::Compare(_) => true,
+            Self::Study(_)
+            | Self::Run(_)
+            | Self::Strategies(_)
+            | Self::Solve(_)
+            | Self::Search(_)
+            | Self::Compare(_) => true,
             Self::Explain(_) | Self::Trace(_) | Self::Check(_) | Self::Validate(_) | Self::Calibrate(_) => true,
             Self::Hist(_) | Self::Replay(_) | Self::Curve(_) | Self::List(_) => false,
             Self::Model(_) | Self::Memory(_) => false,

@@ -53,16 +53,19 @@ const SHOWN: usize = 8;
 pub(super) fn run(args: &SearchArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
     if args.run.strategy.len() > 1 || args.run.timeline.is_some() || !args.run.vary.is_empty() {
         return Err(CliError::Usage(
-            "search takes one --strategy, and --over in the place of --vary: leave out --timeline and --vary".to_owned(),
+            "search takes one --strategy, and --over in the place of --vary: leave out --timeline and --vary"
+                .to_owned(),
         ));
     }
     let over = args.over.iter().map(|text| searched_axis_of(text)).collect::<Result<_, _>>()?;
     let config = configure(&args.run)?;
     let base = scenarios(&args.run, &config)?.pop().map_or(config, |scenario| scenario.resolved().clone());
-    let annealing = Annealing { base, over, by: args.by.clone(), evaluations: args.evaluations, seed: args.search_seed };
+    let annealing =
+        Annealing { base, over, by: args.by.clone(), evaluations: args.evaluations, seed: args.search_seed };
     let bar = if terminal::is_quiet() { ProgressBar::hidden() } else { ProgressBar::new(args.evaluations.into()) };
     bar.set_style(
-        ProgressStyle::with_template("{spinner} {pos} of up to {len} runs").unwrap_or_else(|_| ProgressStyle::default_spinner()),
+        ProgressStyle::with_template("{spinner} {pos} of up to {len} runs")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner()),
     );
     let bar = Ended(bar);
     let annealed = anneal(&annealing, Resources::new(args.run.jobs, args.run.memory_limit), cancel, &bar);
@@ -95,7 +98,9 @@ fn write(file: &Path, text: &[u8]) -> Result<(), CliError> {
     let written = folder
         .map_or(Ok(()), std::fs::create_dir_all)
         .and_then(|()| write_atomically(file, text, Durability::Process, Existing::Replace));
-    written.map_err(|source| CliError::Usage(format!("cannot write '{}': {source}. Choose another file with --out", file.display())))
+    written.map_err(|source| {
+        CliError::Usage(format!("cannot write '{}': {source}. Choose another file with --out", file.display()))
+    })
 }
 
 /// A row for each point, in the order in which they were evaluated. Numbers are in bytes, bytes a
@@ -110,7 +115,8 @@ fn csv(annealed: &Annealed) -> Result<Vec<u8>, CliError> {
     let number = |number: Option<f64>| number.map(|number| number.to_string()).unwrap_or_default();
     for (place, point) in annealed.points.iter().enumerate() {
         let step = point.step;
-        let mut row = vec![place.to_string(), step.chain.to_string(), step.temperature.to_string(), step.accepted.to_string()];
+        let mut row =
+            vec![place.to_string(), step.chain.to_string(), step.temperature.to_string(), step.accepted.to_string()];
         row.extend(point.values.iter().map(|value| number(value.number)));
         row.extend([number(point.figure), number(point.over_bound), point.error.clone().unwrap_or_default()]);
         writer.write_record(&row).map_err(failed)?;
@@ -121,7 +127,8 @@ fn csv(annealed: &Annealed) -> Result<Vec<u8>, CliError> {
 /// The points in their order, the best first; those without a figure last.
 fn ranked(annealed: &Annealed) -> Vec<(usize, &Evaluated)> {
     let mut points: Vec<(usize, &Evaluated)> = annealed.points.iter().enumerate().collect();
-    let key = |point: &Evaluated| point.figure.map_or(f64::INFINITY, |figure| if annealed.most { -figure } else { figure });
+    let key =
+        |point: &Evaluated| point.figure.map_or(f64::INFINITY, |figure| if annealed.most { -figure } else { figure });
     points.sort_by(|a, b| key(a.1).total_cmp(&key(b.1)));
     points
 }
@@ -129,7 +136,12 @@ fn ranked(annealed: &Annealed) -> Vec<(usize, &Evaluated)> {
 /// The best points, and the start.
 fn table(annealed: &Annealed) -> Table {
     let mut columns: Vec<Column> = annealed.axes.iter().map(|axis| Column::number(short(&axis.field))).collect();
-    columns.extend([Column::number(&annealed.by), Column::number("over the start"), Column::number("over its bound"), Column::text("")]);
+    columns.extend([
+        Column::number(&annealed.by),
+        Column::number("over the start"),
+        Column::number("over its bound"),
+        Column::text(""),
+    ]);
     let mut table = Table::new(columns);
     let kind = figure_unit(&annealed.by);
     let start = annealed.points[0].figure;

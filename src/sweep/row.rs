@@ -1,6 +1,6 @@
+use super::SweepError;
 use crate::metrics::{FigureValue, Named, Recorder, Summary, stand_in, swept_figures};
 use crate::runs::Pool;
-use super::SweepError;
 use crate::simulation::{RunError, Scenario, ScenarioConfig, ScenarioError};
 use crate::units::Bytes;
 use serde::{Deserialize, Serialize};

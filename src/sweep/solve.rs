@@ -211,9 +211,9 @@ impl Look<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runs::Silent;
     use crate::simulation::Scenario;
     use crate::units::Bytes;
-    use crate::runs::Silent;
     use serde_json::json;
 
     fn search(field: &str, from: Value, to: Value, until: &str) -> Search {

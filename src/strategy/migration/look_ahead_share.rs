@@ -169,9 +169,7 @@ mod tests {
 
     #[test]
     fn a_share_is_of_the_wanted_moves() {
-        let of = |share: &str, wanted| {
-            LookAheadShare::new(NonZeroU32::MIN, share.parse().unwrap()).carried_out(wanted)
-        };
+        let of = |share: &str, wanted| LookAheadShare::new(NonZeroU32::MIN, share.parse().unwrap()).carried_out(wanted);
         assert_eq!((of("100%", 7), of("50%", 7), of("1%", 7), of("0%", 7), of("50%", 0)), (7, 4, 1, 0, 0));
     }
 }

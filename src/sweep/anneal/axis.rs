@@ -75,7 +75,9 @@ fn one(axis: &AxisConfig, base: &mut Fields) -> Result<(Searched, usize), SweepE
     let number = |quantity: &Quantity| quantity.number.unwrap_or(f64::NAN);
     levels.sort_by(|a, b| number(a).total_cmp(&number(b)));
     let written = unit.read(&present).ok().filter(|quantity| quantity.number.is_some() && !present.is_null());
-    let within = |written: &Quantity| number(&levels[0]) <= number(written) && number(written) <= number(&levels[levels.len() - 1]);
+    let within = |written: &Quantity| {
+        number(&levels[0]) <= number(written) && number(written) <= number(&levels[levels.len() - 1])
+    };
     if let Some(written) = written.clone().filter(within) {
         levels.push(written);
         levels.sort_by(|a, b| number(a).total_cmp(&number(b)));

@@ -260,7 +260,8 @@ mod tests {
         assert!(of(range("strategy.migration.stepps", json!(1), json!(3), None)).contains("steps"));
         assert!(of(range(field, json!(0), json!(3), None)).contains("steps"), "0 steps are none");
         assert!(of(range("strategy.migration.share", json!("1%"), json!("200%"), None)).contains("share"));
-        let names = AxisConfig::Values { field: "strategy".to_owned(), values: vec![json!("baseline"), json!("balanced")] };
+        let names =
+            AxisConfig::Values { field: "strategy".to_owned(), values: vec![json!("baseline"), json!("balanced")] };
         assert!(of(names).contains("number to number"));
         assert!(of(AxisConfig::Choices { name: "a".to_owned(), choices: vec![] }).contains("number to number"));
         let twice = || range(field, json!(1), json!(3), None);

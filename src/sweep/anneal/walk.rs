@@ -117,24 +117,25 @@ pub(super) fn walk<E>(
 
     let mut known: HashMap<Vec<usize>, (usize, Option<f64>)> = HashMap::new();
     let mut moved: Vec<bool> = Vec::new();
-    let mut evaluate_new = |known: &mut HashMap<_, _>, moved: &mut Vec<bool>, asked: &[Vec<usize>], temperature: f64| {
-        let mut new: Vec<(Vec<usize>, Step)> = Vec::new();
-        for (chain, point) in asked.iter().enumerate() {
-            let is_new = !known.contains_key(point) && new.iter().all(|(other, _)| other != point);
-            if is_new && (known.len() + new.len()) as u64 != evaluations {
-                new.push((point.clone(), step(chain, temperature)));
+    let mut evaluate_new =
+        |known: &mut HashMap<_, _>, moved: &mut Vec<bool>, asked: &[Vec<usize>], temperature: f64| {
+            let mut new: Vec<(Vec<usize>, Step)> = Vec::new();
+            for (chain, point) in asked.iter().enumerate() {
+                let is_new = !known.contains_key(point) && new.iter().all(|(other, _)| other != point);
+                if is_new && (known.len() + new.len()) as u64 != evaluations {
+                    new.push((point.clone(), step(chain, temperature)));
+                }
             }
-        }
-        if new.is_empty() {
-            return Ok(());
-        }
-        let figures = evaluate(new.clone())?;
-        for ((point, _), figure) in new.into_iter().zip(figures) {
-            known.insert(point, (moved.len(), figure));
-            moved.push(false);
-        }
-        Ok::<_, E>(())
-    };
+            if new.is_empty() {
+                return Ok(());
+            }
+            let figures = evaluate(new.clone())?;
+            for ((point, _), figure) in new.into_iter().zip(figures) {
+                known.insert(point, (moved.len(), figure));
+                moved.push(false);
+            }
+            Ok::<_, E>(())
+        };
     let starts: Vec<Vec<usize>> = chains.iter().map(|chain| chain.at.clone()).collect();
     evaluate_new(&mut known, &mut moved, &starts, FIRST_TEMPERATURE)?;
     moved.iter_mut().for_each(|moved| *moved = true);
@@ -201,7 +202,12 @@ mod tests {
     use proptest::prelude::*;
 
     /// The points that were evaluated, with their figures, in their order.
-    fn evaluated(counts: &[usize], evaluations: u32, seed: u64, figure: impl Fn(&[usize]) -> Option<f64>) -> Vec<(Vec<usize>, Option<f64>)> {
+    fn evaluated(
+        counts: &[usize],
+        evaluations: u32,
+        seed: u64,
+        figure: impl Fn(&[usize]) -> Option<f64>,
+    ) -> Vec<(Vec<usize>, Option<f64>)> {
         let setting = Walk { counts, start: vec![0; counts.len()], evaluations, seed };
         let mut all = Vec::new();
         let moved = walk(&setting, |asked| {
@@ -242,7 +248,11 @@ mod tests {
         // The same of figures below 0, as those of rates are here.
         assert!(accepts(Some(-100.0), Some(-90.0), 0.1, 0.367) && !accepts(Some(-100.0), Some(-90.0), 0.1, 0.369));
         assert!(accepts(Some(100.0), Some(100.0), 0.1, 0.999) && accepts(Some(100.0), Some(99.0), 1e-9, 0.999));
-        assert!(!accepts(Some(1.0), None, 1.0, 0.0) && accepts(None, Some(1.0), 1e-9, 0.999) && accepts(None, None, 0.1, 0.5));
+        assert!(
+            !accepts(Some(1.0), None, 1.0, 0.0)
+                && accepts(None, Some(1.0), 1e-9, 0.999)
+                && accepts(None, None, 0.1, 0.5)
+        );
     }
 
     proptest! {

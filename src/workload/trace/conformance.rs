@@ -126,7 +126,15 @@ fn sources(size: Size, seed: u64, skip: u32) -> Vec<(&'static str, Box<dyn SkipS
     }
     vec![
         ("generator", generated()),
-        ("paged", Box::new(paged::Paged::new(generator(Size { prefill: size.range() / 4, decode: 0 }, seed, skip), 4, LAYERS, size.range()))),
+        (
+            "paged",
+            Box::new(paged::Paged::new(
+                generator(Size { prefill: size.range() / 4, decode: 0 }, seed, skip),
+                4,
+                LAYERS,
+                size.range(),
+            )),
+        ),
         ("lifelike", Box::new(Lifelike::new(&lifelike, LAYERS, size.range()))),
         ("stored", Arc::new(stored).stream()),
         ("parquet, sets", read(parquet(Encoding::Sets, size, seed, skip))),

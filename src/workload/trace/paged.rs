@@ -102,7 +102,8 @@ mod tests {
     /// Pages of one token are tokens.
     #[test]
     fn pages_of_one_token_are_the_tokens_of_the_generator() {
-        let config = GeneratorConfig { skip: "0.5".parse().unwrap(), churn: "0.2".parse().unwrap(), ..Default::default() };
+        let config =
+            GeneratorConfig { skip: "0.5".parse().unwrap(), churn: "0.2".parse().unwrap(), ..Default::default() };
         let paged = GeneratorConfig { page_tokens: NonZeroU32::new(1), ..config.clone() };
         let steps = |config: GeneratorConfig| {
             let mut source = TraceConfig::Generated(config).synthetic(2, 100, 20).unwrap().unwrap();
