@@ -14,7 +14,8 @@ pub(super) fn axis_of(text: &str) -> Result<AxisConfig, CliError> {
     if field.is_empty() || values.trim().is_empty() {
         return Err(wrong(form));
     }
-    if let Some((from, rest)) = values.split_once("..") {
+    // A layout has ranges of its own: `layers 0..20=hbm`.
+    if let Some((from, rest)) = values.split_once("..").filter(|_| !values.contains('=')) {
         let (to, points, geometric) = match (rest.rsplit_once('/'), rest.rsplit_once('x')) {
             (_, Some((to, points))) if points.parse::<u32>().is_ok() => (to, points, true),
             (Some((to, points)), _) if points.parse::<u32>().is_ok() => (to, points, false),

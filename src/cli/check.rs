@@ -131,7 +131,7 @@ fn scenario(path: &Path, name: &str) -> Result<String, CliError> {
         scenario.memory().name(),
         scenario.prefill(),
         scenario.decode(),
-        scenario.strategy()
+        scenario.strategy_name()
     ))
 }
 

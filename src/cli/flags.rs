@@ -14,7 +14,7 @@ use super::error::CliError;
 use crate::catalog::{self, open_trace};
 use crate::memory::Arbitration;
 use crate::simulation::{Assignment, ScenarioConfig, expand};
-use crate::strategy::{Budget, InitializationKind, Late, MigrationKind, PlacementKind};
+use crate::strategy::{Budget, InitializationKind, Late, LayoutRules, MigrationKind, PlacementKind};
 use crate::units::{Bandwidth, Bytes, Ratio};
 use crate::workload::{Extend, LayerMap, PrefillOrder, TraceConfig};
 use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser};
@@ -124,6 +124,13 @@ const FLAGS: &[Flag] = &[
     )
     .of(Trace::Generated),
     flag("seed", "N", "trace.seed", Count(seed), "The seed of generated skip sets").of(Trace::Synthetic),
+    flag(
+        "layout",
+        "RULES",
+        "layout",
+        Word(read::<LayoutRules>),
+        "Which pieces lie on which tier, the first match wins: 'experts=external, layers 0..20=hbm, kv=60% hbm, *=external'",
+    ),
     flag(
         "initialization",
         "NAME",

@@ -128,7 +128,7 @@ fn table(order: &[(&Scenario, &Finished)]) -> Table {
         let mut row = vec![run.report.summary.label()];
         row.extend(results.cells(&run.report, &order[0].1.report));
         row.extend(report::share_cells(&run.report.summary));
-        row.push(scenario.strategy().knowledge().to_string());
+        row.push(scenario.knowledge().to_string());
         table.row(row);
     }
     table

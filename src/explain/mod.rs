@@ -231,8 +231,8 @@ impl Ladder {
         let serial = full_reach - direct;
         let mut explanation = Explanation {
             schema: SCHEMA,
-            strategy: scenario.strategy().name(),
-            knows: scenario.strategy().knowledge().to_string(),
+            strategy: scenario.strategy_name(),
+            knows: scenario.knowledge().to_string(),
             complete: errors.is_empty(),
             errors,
             steps: steps as u64,

@@ -237,8 +237,8 @@ impl Recorder {
         let asked_for = kv_read.get().saturating_sub(read_beyond);
         let summary = Summary {
             schema: SCHEMA,
-            strategy: scenario.strategy().name(),
-            knows: scenario.strategy().knowledge().to_string(),
+            strategy: scenario.strategy_name(),
+            knows: scenario.knowledge().to_string(),
             complete: outcome.error.is_none(),
             error: outcome.error.as_ref().map(ToString::to_string),
             steps: outcome.steps as u64,

@@ -7,7 +7,7 @@
 use crate::catalog;
 use crate::config::{self, ConfigError, Reference};
 use crate::memory::MemoryConfig;
-use crate::strategy::{BoundKind, Strategy};
+use crate::strategy::{BoundKind, LayoutRules, Strategy};
 use crate::workload::{
     ComputeConfig, ModelConfig, PrefillConfig, RecordedConfig, RuntimeConfig, SequencesConfig, TraceConfig,
 };
@@ -58,6 +58,9 @@ pub struct ScenarioConfig {
     /// Where data is placed and what moves.
     #[serde(default)]
     pub strategy: Strategy,
+    /// Which pieces lie on which tier, in the place of the strategy's initialization and placement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<LayoutRules>,
     /// How many stages ahead weights may be read early, within a step.
     #[serde(default)]
     pub weight_prefetch: u32,

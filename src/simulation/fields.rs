@@ -108,6 +108,7 @@ impl Fields {
         fields.tree["batch"] = config.batch.into();
         fields.tree["sequences"] = as_tree(&config.sequences)?;
         fields.tree["prefill"] = as_tree(&config.prefill)?;
+        fields.tree["layout"] = as_tree(&config.layout)?;
         fields.tree["runtime"] = as_tree(&config.runtime)?;
         fields.complete_strategy();
         fields.complete_sequences();

@@ -25,7 +25,7 @@ impl Scenario {
     /// move.
     #[must_use]
     pub fn memory_needed(&self) -> Bytes {
-        let parts = self.strategy().build();
+        let parts = self.parts();
         let tiers = self.memory().tiers().len() as u64;
         let of_sequences: u64 = self.sequences().all().iter().map(|of| self.memory_of(of, &parts)).sum();
         let series = self.steps() as u64 * (A_STEP.0 + A_STEP.1 * tiers) * 3;

@@ -2,7 +2,7 @@
 
 use crate::config::{ConfigError, NameError};
 use crate::memory::MemoryError;
-use crate::strategy::ChargedError;
+use crate::strategy::{ChargedError, LayoutError};
 use crate::units::{Bytes, GroupId, Step};
 use crate::workload::{ComputeError, MAX_TOKENS, ModelError, RuntimeError, SequencesError, TraceError};
 use std::fmt;
@@ -33,6 +33,8 @@ pub enum ScenarioError {
     Compute(#[from] ComputeError),
     #[error(transparent)]
     Charged(#[from] ChargedError),
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
     #[error(transparent)]
     Sequences(#[from] SequencesError),
     #[error("decode_tokens: 0 steps: there is nothing to simulate; write at least 1")]
@@ -119,7 +121,11 @@ impl ScenarioError {
     /// Whether weights and KV are more than the machine holds; all else is right then.
     #[must_use]
     pub fn is_of_room(&self) -> bool {
-        matches!(self, Self::DoesNotFit { .. } | Self::NoRoomAtOnce { .. })
+        match self {
+            Self::DoesNotFit { .. } | Self::NoRoomAtOnce { .. } => true,
+            Self::Layout(error) => error.is_of_room(),
+            _ => false,
+        }
     }
 }
 

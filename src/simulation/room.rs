@@ -69,7 +69,7 @@ impl Room {
             steps: scenario.steps(),
             prefill: scenario.prefill(),
             layers: scenario.model().layers(),
-            strategy: scenario.strategy().name(),
+            strategy: scenario.strategy_name(),
             needed,
             limit: self.limit,
         })

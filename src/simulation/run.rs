@@ -27,7 +27,7 @@ use crate::workload::{Ahead, Batch, Fan, SequenceSkips, Shape, TraceError, Workl
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn run<P: Probe>(scenario: &Scenario, probe: &mut P) -> Result<Outcome, RunError> {
-    run_with(scenario, scenario.strategy().build(), probe)
+    run_with(scenario, scenario.parts(), probe)
 }
 
 /// As [`run`], with `parts` in the place of the scenario's strategy: with parts that no list names.
@@ -103,7 +103,7 @@ pub fn run_in_lockstep<P: Probe>(
     }
     let mut going = Vec::with_capacity(scenarios.len());
     for (index, ((scenario, probe), skips)) in scenarios.iter().zip(probes).zip(readers).enumerate() {
-        let parts = scenario.strategy().build();
+        let parts = scenario.parts();
         let workload = batch(scenario, &parts, skips)?;
         going.push((index, Engine::new(scenario, parts, workload, probe)?));
     }

@@ -13,7 +13,7 @@ use super::size::{check_room, check_size, check_tokens};
 use crate::catalog;
 use crate::config::{Reference, check_name};
 use crate::memory::MemorySystem;
-use crate::strategy::{BoundKind, ChargedBound, ChargedError, StepBound, Strategy};
+use crate::strategy::{BoundKind, ChargedBound, ChargedError, Knowledge, Parts, Rules, StepBound, Strategy};
 use crate::units::{GroupId, PageSize, SequenceId, Table};
 use crate::workload::{
     ComputeConfig, ComputeError, LanguageModel, LikeConfig, MAX_TOKENS, Regions, Roofline, Runtime, RuntimeConfig,
@@ -35,6 +35,8 @@ pub struct Scenario {
     runtime: Runtime,
     roofline: Option<Roofline>,
     pub(super) sequences: Sequences,
+    /// The layout by piece, where one is given.
+    rules: Option<Rules>,
     /// How many steps it has.
     steps: usize,
     /// Its skip sets, where another run has them already: by sequence, `None` where nothing is ever
@@ -107,11 +109,13 @@ impl Scenario {
             runtime,
             roofline,
             sequences,
+            rules: None,
             steps,
             stored: None,
             idealization: Idealization::NONE,
             written: None,
         };
+        scenario.rules = scenario.checked_rules()?;
         scenario.check_traces()?;
         if scenario.resolved.bound == BoundKind::Charged {
             scenario.charged()?;
@@ -138,6 +142,17 @@ impl Scenario {
     #[must_use]
     pub fn idealization(&self) -> Idealization {
         self.idealization
+    }
+
+    /// The layout by piece held against the model and the memory system, if there is one.
+    fn checked_rules(&self) -> Result<Option<Rules>, ScenarioError> {
+        let Some(layout) = &self.resolved.layout else { return Ok(None) };
+        let regions = self.regions();
+        let rules = Rules::new(layout, &regions, &self.memory)?;
+        // Groups of sequences may end before others have grown: a run finds what it needs.
+        let are_equal = self.resolved.sequences.is_empty();
+        rules.check_room(&regions, &self.memory, self.page_size(), are_equal)?;
+        Ok(Some(rules))
     }
 
     /// Checks the traces of all groups, and spells out the generator that goes on from a recorded
@@ -222,6 +237,35 @@ impl Scenario {
     #[must_use]
     pub fn strategy(&self) -> Strategy {
         self.resolved.strategy
+    }
+
+    /// The parts of its strategy, for one run; where a layout by piece is given, that in the place
+    /// of the strategy's initialization and placement.
+    #[must_use]
+    pub fn parts(&self) -> Parts {
+        let parts = self.strategy().build();
+        match &self.rules {
+            None => parts,
+            Some(rules) => {
+                Parts { initialization: Box::new(rules.clone()), placement: Box::new(rules.placement()), ..parts }
+            }
+        }
+    }
+
+    /// How reports call its strategy: where a layout by piece is given, by that and the migration.
+    #[must_use]
+    pub fn strategy_name(&self) -> String {
+        let strategy = self.strategy();
+        match &self.resolved.layout {
+            None => strategy.name(),
+            Some(layout) => format!("Rules({layout})/{}", strategy.moves()),
+        }
+    }
+
+    /// What its strategy must know of the skip sets.
+    #[must_use]
+    pub fn knowledge(&self) -> Knowledge {
+        Knowledge::of(self.parts().look_ahead())
     }
 
     /// The compute times, where compute is not infinitely fast.

@@ -91,7 +91,9 @@ mod registry;
 
 pub use bound::{BoundKind, BoundReads, ChargedBound, ChargedError, KvLoad, StepBound};
 pub use budget::Budget;
-pub use initialization::{Active, AsBound, Initialization, InitializationKind, LaidOut, Layout, Pattern};
+pub use initialization::{
+    Active, AsBound, Initialization, InitializationKind, LaidOut, Layout, LayoutError, LayoutRules, Pattern, Rules,
+};
 pub use knowledge::{Future, Knowledge, Knows, Past, Skips};
 pub use late::Late;
 pub use migration::{
@@ -222,16 +224,21 @@ impl Strategy {
     #[must_use]
     pub fn name(&self) -> String {
         NAMED.iter().find(|(_, _, strategy)| strategy == self).map_or_else(
-            || {
-                let mut name = format!("{}/{}/{}", self.initialization, self.placement, self.migration);
-                name += &self.budget.map_or(String::new(), |budget| format!("/{budget}"));
-                if !self.late.is_default() {
-                    name += &format!("/{}", self.late);
-                }
-                name
-            },
+            || format!("{}/{}/{}", self.initialization, self.placement, self.moves()),
             |(name, _, _)| (*name).to_owned(),
         )
+    }
+
+    /// The name of its migration, with its budget and what becomes of late moves where these are
+    /// given: `LookAhead/64 MiB/drop`.
+    #[must_use]
+    pub fn moves(&self) -> String {
+        let mut name = self.migration.to_string();
+        name += &self.budget.map_or(String::new(), |budget| format!("/{budget}"));
+        if !self.late.is_default() {
+            name += &format!("/{}", self.late);
+        }
+        name
     }
 
     /// Its parts, for one run.

@@ -27,6 +27,28 @@ impl Ratio {
         if permille > 1000 { None } else { Some(Self(permille * 1_000_000)) }
     }
 
+    /// The whole.
+    pub const ONE: Self = Self(BILLION as u32);
+
+    /// Both shares together, at most the whole.
+    #[must_use]
+    pub const fn saturating_add(self, other: Self) -> Self {
+        let sum = self.0.saturating_add(other.0);
+        if sum > Self::ONE.0 { Self::ONE } else { Self(sum) }
+    }
+
+    /// What of this share another one leaves, at least nothing.
+    #[must_use]
+    pub const fn saturating_sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+
+    /// So many billionths: the share without rounding.
+    #[must_use]
+    pub const fn billionths(self) -> u32 {
+        self.0
+    }
+
     /// The whole part of this share of `count`.
     #[must_use]
     pub const fn floor_of(self, count: u64) -> u64 {

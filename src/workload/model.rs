@@ -9,7 +9,7 @@ use super::architecture::{self, ArchitectureConfig, ArchitectureError, Resolved}
 use super::format::Format;
 use super::label::StageLabel;
 use super::template::MAX_LAYERS;
-pub use super::template::{Growth, LayerKv, ModelStage, Weights};
+pub use super::template::{LayerKv, ModelStage, Weights};
 use crate::config::{NameError, check_name};
 use crate::units::{Bytes, LayerId, Table};
 use serde::{Deserialize, Serialize};
@@ -198,6 +198,7 @@ impl LanguageModel {
             for weights in &mut stage.weights {
                 part(&mut weights.stored);
                 part(&mut weights.read);
+                part(&mut weights.shared);
             }
             stage.flop /= f64::from(ranks);
         }
@@ -266,7 +267,7 @@ fn in_bytes(layers: &[LayersConfig]) -> Result<(Vec<ModelStage>, Table<LayerId, 
             if weights.stored == Bytes::ZERO && read > Bytes::ZERO {
                 return Err(ModelError::ReadOfNothing { index, stage, read });
             }
-            Ok(Weights { stored: weights.stored, read, format: weights.format, growth: Growth::Fixed })
+            Ok(Weights { read, format: weights.format, ..Weights::whole(weights.stored) })
         };
         let attention = checked(&run.attention, StageLabel::Attention)?;
         let mlp = checked(&run.mlp, StageLabel::Mlp)?;

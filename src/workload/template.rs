@@ -20,6 +20,8 @@ pub struct Weights {
     pub format: Option<Format>,
     /// What a step of several sequences reads.
     pub growth: Growth,
+    /// What of `stored` is of shared experts, which layouts by piece tell apart from the rest.
+    pub shared: Bytes,
 }
 
 /// How what a step reads of a piece grows with the number of sequences that decode.
@@ -38,7 +40,7 @@ impl Weights {
     /// A piece of which a step reads all, in no format that kernels know of.
     #[must_use]
     pub fn whole(stored: Bytes) -> Self {
-        Self { stored, read: stored, format: None, growth: Growth::Fixed }
+        Self { stored, read: stored, format: None, growth: Growth::Fixed, shared: Bytes::ZERO }
     }
 
     /// What a step of so many sequences reads: for experts, the expected union of those that the
@@ -125,7 +127,7 @@ mod tests {
 
     #[test]
     fn reads_grow_as_the_piece_says() {
-        let weights = |growth| Weights { stored: Bytes::new(800), read: Bytes::new(200), format: None, growth };
+        let weights = |growth| Weights { read: Bytes::new(200), growth, ..Weights::whole(Bytes::new(800)) };
         assert_eq!([1, 2, 9].map(|batch| weights(Growth::Fixed).read_at(batch).get()), [200, 200, 200]);
         assert_eq!([0, 1, 2, 9].map(|batch| weights(Growth::Rows).read_at(batch).get()), [0, 200, 400, 800]);
         // Two of eight: 8 (1 - (3/4)^2) = 3.5 of them at two sequences.

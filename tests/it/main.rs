@@ -39,6 +39,7 @@ mod readmes;
 mod refused_memory;
 mod replay;
 mod results;
+mod rules;
 mod runtimes;
 mod search;
 mod sequences;

@@ -1,3 +1,4 @@
+use super::spread::Spread;
 use super::{Initialization, Layout};
 use crate::memory::{Shortage, TierId};
 use crate::units::{Bytes, Page};
@@ -44,47 +45,16 @@ impl Initialization for BestRatio {
         layout.spill_pages(
             |_| (),
             |_, live, pattern| {
-                let spread = Spread::new(live.len() as u64, faster, last.tier);
+                // A count of pages as `Bytes`, for the rounding rule of `share`.
+                let taken = |portion: &'_ Portion| {
+                    let Portion { tier, bandwidth, remaining } = *portion;
+                    (tier, move |left| Bytes::new(left).share(bandwidth, remaining).get())
+                };
+                let spread = Spread::new(live.len() as u64, faster.iter().map(taken), last.tier);
                 for (place, page) in live.enumerate() {
                     pattern.put(Page::new(page), spread.tier_of(place as u64));
                 }
             },
         )
-    }
-}
-
-/// Some pages, of which each tier takes its portion, spread evenly over those that the tiers before
-/// it leave.
-struct Spread {
-    /// By tier, how many pages it takes of how many.
-    takes: Vec<(TierId, u64, u64)>,
-    /// The tier of what none of them takes.
-    rest: TierId,
-}
-
-impl Spread {
-    fn new(pages: u64, portions: &[Portion], rest: TierId) -> Self {
-        let mut left = pages;
-        let takes = portions.iter().map(|portion| {
-            let of = left;
-            // A count of pages as `Bytes`, for the rounding rule of `share`.
-            let taken = Bytes::new(of).share(portion.bandwidth, portion.remaining).get();
-            left -= taken;
-            (portion.tier, taken, of)
-        });
-        Self { takes: takes.collect(), rest }
-    }
-
-    /// The tier of page `j`.
-    fn tier_of(&self, mut j: u64) -> TierId {
-        for &(tier, taken, of) in &self.takes {
-            let before = j * taken / of;
-            if (j + 1) * taken / of > before {
-                return tier;
-            }
-            // Of those that this tier leaves, it is the one after so many.
-            j -= before;
-        }
-        self.rest
     }
 }

@@ -76,6 +76,11 @@ impl<'a> Layout<'a> {
         self.system
     }
 
+    /// Everything that is laid out.
+    pub(super) fn regions(&self) -> &'a Regions {
+        self.regions
+    }
+
     /// The regions of weights and state, in the order in which a step reads them.
     #[must_use]
     pub fn divisible(&self) -> Vec<(RegionId, Weights)> {

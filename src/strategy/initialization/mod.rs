@@ -12,11 +12,15 @@ mod density_first;
 mod hbm_first;
 mod in_order;
 mod layout;
+mod rules;
 mod spill;
+mod spread;
 
 pub use active::Active;
 pub use as_bound::AsBound;
 pub use layout::{LaidOut, Layout};
+pub(in crate::strategy) use rules::Take;
+pub use rules::{LayoutError, LayoutRules, Rules};
 pub use spill::Pattern;
 
 use crate::memory::Shortage;

@@ -10,8 +10,11 @@ mod best_ratio;
 mod layer_importance;
 mod look_ahead_batch;
 mod prefer_hbm;
+mod rules;
 mod split_layers;
 mod weighted_interleave;
+
+pub use rules::ByRules;
 
 use crate::memory::{MemorySystem, PerTier, TierId};
 use crate::strategy::knowledge::{Future, Knows, Skips};

@@ -272,7 +272,8 @@ impl Building<'_> {
             self.parameters += tensor.weights();
             self.active += tensor.rows * tensor.columns * u128::from(passed);
             flop += tensor.flop(passed);
-            let piece = Piece { growth, format, stored, read: read.ok_or_else(too_large)? };
+            let shared = if tensor.part == Part::Shared { stored } else { Bytes::ZERO };
+            let piece = Piece { growth, format, stored, read: read.ok_or_else(too_large)?, shared };
             let into = if let Role::Small | Role::Vector = tensor.role { &mut small } else { &mut pieces };
             piece.join(into, |known| known.growth == growth && known.format == format);
         }
@@ -294,6 +295,8 @@ struct Piece {
     format: Format,
     stored: Bytes,
     read: Bytes,
+    /// What of `stored` is of shared experts.
+    shared: Bytes,
 }
 
 impl Piece {
@@ -303,13 +306,14 @@ impl Piece {
             Some(known) => {
                 known.stored += self.stored;
                 known.read += self.read;
+                known.shared += self.shared;
             }
             None => pieces.push(self),
         }
     }
 
     fn weights(self) -> Weights {
-        let Self { growth, format, stored, read } = self;
-        Weights { stored, read, format: Some(format), growth }
+        let Self { growth, format, stored, read, shared } = self;
+        Weights { stored, read, format: Some(format), growth, shared }
     }
 }

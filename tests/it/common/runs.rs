@@ -200,6 +200,7 @@ pub fn small(
         warmup_steps: 0,
         page_tokens: 1,
         trace: TraceConfig::default(),
+        layout: None,
         strategy: BASELINE,
         weight_prefetch: 0,
         bound: tiersim::strategy::BoundKind::Free,

@@ -1,0 +1,48 @@
+use super::{Placement, PlacementView};
+use crate::memory::TierId;
+use crate::strategy::initialization::Take;
+use crate::strategy::knowledge::Past;
+use crate::units::{LayerId, Ratio, Table};
+
+/// The tier of a layout's rules that has least of its share of the region: pages that migration has
+/// moved elsewhere count where they are, so that the shares are kept. A tier that is full ends the
+/// run: a rule is a promise.
+pub struct ByRules {
+    /// By layer, each tier with its share in billionths.
+    shares: Table<LayerId, Vec<(TierId, i128)>>,
+}
+
+impl ByRules {
+    /// By layer what rules take of its KV, in their order.
+    pub(in crate::strategy) fn new(layers: Vec<Vec<Take>>) -> Self {
+        let shares = |takes: &Vec<Take>| {
+            let mut shares: Vec<(TierId, i128)> = Vec::new();
+            let mut before = Ratio::default();
+            for take in takes {
+                let share = i128::from(take.upto.saturating_sub(before).billionths());
+                before = take.upto;
+                match shares.iter_mut().find(|(tier, _)| *tier == take.tier) {
+                    Some((_, known)) => *known += share,
+                    None => shares.push((take.tier, share)),
+                }
+            }
+            shares
+        };
+        Self { shares: layers.iter().map(shares).collect() }
+    }
+}
+
+impl Placement for ByRules {
+    type Knows = Past;
+
+    fn place(&mut self, view: &PlacementView<'_, Past>) -> Option<TierId> {
+        let all = view.pages.values().sum::<usize>() as i128 + 1;
+        let whole = i128::from(Ratio::ONE.billionths());
+        let lacks = |(tier, share): &(TierId, i128)| share * all - view.pages[*tier] as i128 * whole;
+        let shares = &self.shares[view.layer];
+        // The first of equals.
+        let most = shares.iter().reduce(|most, one| if lacks(one) > lacks(most) { one } else { most });
+        // A layer without KV of its own has pages of no size.
+        most.map_or_else(|| view.fastest_that_fits(), |(tier, _)| Some(*tier))
+    }
+}
