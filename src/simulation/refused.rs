@@ -34,7 +34,7 @@ pub enum ScenarioError {
     #[error(transparent)]
     Charged(#[from] ChargedError),
     #[error(transparent)]
-    Layout(#[from] LayoutError),
+    Layout(Box<LayoutError>),
     #[error(transparent)]
     Sequences(#[from] SequencesError),
     #[error("decode_tokens: 0 steps: there is nothing to simulate; write at least 1")]
@@ -115,6 +115,12 @@ pub enum ScenarioError {
     },
     #[error("sequences[{}].trace: {}", group.index(), of_group(source))]
     GroupTrace { group: GroupId, source: TraceError },
+}
+
+impl From<LayoutError> for ScenarioError {
+    fn from(error: LayoutError) -> Self {
+        Self::Layout(Box::new(error))
+    }
 }
 
 impl ScenarioError {

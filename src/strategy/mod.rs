@@ -93,6 +93,7 @@ pub use bound::{BoundKind, BoundReads, ChargedBound, ChargedError, KvLoad, StepB
 pub use budget::Budget;
 pub use initialization::{
     Active, AsBound, Initialization, InitializationKind, LaidOut, Layout, LayoutError, LayoutRules, Pattern, Rules,
+    ShortTier,
 };
 pub use knowledge::{Future, Knowledge, Knows, Past, Skips};
 pub use late::Late;

@@ -20,7 +20,7 @@ pub use active::Active;
 pub use as_bound::AsBound;
 pub use layout::{LaidOut, Layout};
 pub(in crate::strategy) use rules::Take;
-pub use rules::{LayoutError, LayoutRules, Rules};
+pub use rules::{LayoutError, LayoutRules, Rules, ShortTier};
 pub use spill::Pattern;
 
 use crate::memory::Shortage;

@@ -31,27 +31,40 @@ pub enum LayoutError {
     NeverReached { rule: String },
     #[error("layout: no rule says where {what} lies: end the layout with '*={tier}' or another rule for it")]
     Missing { what: String, tier: String },
-    #[error(
-        "layout: '{rule}': {wanted} ({parts}) are to lie on {tier}, which has {free} of its {capacity} left: {missing} are missing. \
-         Select less with a share or a range of layers (such as '{example}') and leave the rest to a rule for another tier, or enlarge {tier}",
-        wanted = wanted.rounded(), free = free.rounded(), capacity = capacity.rounded(), missing = missing.rounded()
-    )]
-    NoRoom {
-        rule: String,
-        parts: String,
-        tier: String,
-        capacity: Bytes,
-        free: Bytes,
-        wanted: Bytes,
-        missing: Bytes,
-        example: String,
-    },
+    #[error("layout: {0}")]
+    NoRoom(Box<ShortTier>),
+}
+
+/// A tier without room for what a rule puts there.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "'{rule}': {wanted} ({parts}) are to lie on {tier}, which has {free} of its {capacity} left: {missing} are missing. \
+     Select less with a share or a range of layers (such as '{example}') and leave the rest to a rule for another tier, or enlarge {tier}",
+    wanted = wanted.rounded(), free = free.rounded(), capacity = capacity.rounded(), missing = missing.rounded()
+)]
+pub struct ShortTier {
+    /// As it is written.
+    pub rule: String,
+    /// What of it is attention, experts and so on.
+    pub parts: String,
+    /// The tier's name.
+    pub tier: String,
+    /// What it holds in all.
+    pub capacity: Bytes,
+    /// What the rules before this one leave of it.
+    pub free: Bytes,
+    /// What the rule puts there.
+    pub wanted: Bytes,
+    /// `wanted` less `free`.
+    pub missing: Bytes,
+    /// A rule of which there is room.
+    pub example: String,
 }
 
 impl LayoutError {
     /// Whether what is wrong is a tier without room; all else is right then.
     #[must_use]
     pub fn is_of_room(&self) -> bool {
-        matches!(self, Self::NoRoom { .. })
+        matches!(self, Self::NoRoom(_))
     }
 }

@@ -16,7 +16,7 @@ mod resolved;
 mod room;
 mod text;
 
-pub use error::LayoutError;
+pub use error::{LayoutError, ShortTier};
 pub use resolved::Rules;
 pub(in crate::strategy) use resolved::Take;
 

@@ -1,5 +1,6 @@
 //! Whether each tier has room for what rules put there, before anything is laid out.
 
+use super::error::ShortTier;
 use super::resolved::{bytes, divided, parts};
 use super::{LayoutError, Part, Rules};
 use crate::memory::{MemorySystem, PerTier, ResidencyKind, TierId};
@@ -83,7 +84,7 @@ impl Rules {
                 super::Rule { tier: system.tiers()[other.index()].name.clone(), ..of.clone() }.to_string()
             }
         };
-        LayoutError::NoRoom {
+        LayoutError::NoRoom(Box::new(ShortTier {
             rule: of.to_string(),
             parts: parts
                 .iter()
@@ -96,7 +97,7 @@ impl Rules {
             wanted: narrow(wanted),
             missing: narrow(wanted - free),
             example,
-        }
+        }))
     }
 }
 
