@@ -35,6 +35,7 @@ pub fn difference(first: &Explanation, run: &Explanation) -> Vec<Part> {
         of_bound("whole pages, for any placement", |bound| bound.pages_ps as f64),
         of_bound("scarce HBM, for any placement", |bound| bound.capacity_ps as f64),
         of_bound("kernels below the full bandwidth, for any placement", |bound| bound.reach_ps as f64),
+        of_bound("tiers that compute, for any placement", |bound| bound.computes_ps as f64),
         of_bound("tiers read one after another, for any placement", |bound| bound.serial_ps as f64),
         of_bound("fixed times of the runtime, for any placement", |bound| bound.fixed_ps as f64),
     ];

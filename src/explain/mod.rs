@@ -12,8 +12,8 @@
 //! The *loss* of a run is its time less its bound: the sum of its steps' latencies less the sum of
 //! their bounds. The cost of a thing is the loss of the run with it less that of the next run,
 //! without it. Most idealizations leave the bound as it is, so that is the difference of the two
-//! times; only [`Ideal::NoFixedTimes`], [`Ideal::FullReach`], [`Ideal::DirectReads`],
-//! [`Ideal::AmpleHbm`] and [`Ideal::SingleTokens`] lower the bound as well, and cost what they cost
+//! times; only [`Ideal::NoFixedTimes`], [`Ideal::FullReach`], [`Ideal::TiersAtOnce`],
+//! [`Ideal::DirectReads`], [`Ideal::AmpleHbm`] and [`Ideal::SingleTokens`] lower the bound as well, and cost what they cost
 //! the strategy beyond what they cost the best placement.
 //!
 //! [`Ideal::BoundLayout`] starts the run from the layout that the bound of its first step uses. It
@@ -102,8 +102,8 @@ pub struct Explanation {
     /// Things that make no difference to this scenario.
     pub without_effect: Vec<String>,
     /// The waits of the scenario as it is, by cause, the longest first: lanes by their names (the
-    /// channels of a tier together), and `latency`, `pending write`, `transfer cap`, `compute`
-    /// and `fixed times`.
+    /// channels of a tier together), and `latency`, `pending write`, `transfer cap`, `compute`,
+    /// `fixed times` and `tier's compute`.
     /// The times add up to `achieved_ps`.
     pub waits: Named<WaitShare>,
     /// Where channels are lanes of their own, each of them by itself, in their order.
@@ -130,6 +130,9 @@ pub struct BoundParts {
     /// The time that kernels add which do not reach the full bandwidth of their tier.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub reach_ps: i64,
+    /// The time that tiers add which compute slower than their bandwidth allows.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub computes_ps: i64,
     /// The time that reading tiers one after another adds.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub serial_ps: i64,
@@ -228,7 +231,8 @@ impl Ladder {
         let unfixed = bound_with(Ideal::NoFixedTimes);
         let (full_reach, direct) = (bound_with(Ideal::FullReach), bound_with(Ideal::DirectReads));
         let (fixed, reach) = (bound_with(Ideal::NoLatencies) - unfixed, unfixed - full_reach);
-        let serial = full_reach - direct;
+        let at_once = bound_with(Ideal::TiersAtOnce);
+        let (computes, serial) = (full_reach - at_once, at_once - direct);
         let mut explanation = Explanation {
             schema: SCHEMA,
             strategy: scenario.strategy_name(),
@@ -241,8 +245,9 @@ impl Ladder {
                 time_ps: first.bound,
                 ideal_ps: last.bound,
                 pages_ps: ample - single,
-                capacity_ps: first.bound as i64 - ample - fixed - reach - serial,
+                capacity_ps: first.bound as i64 - ample - fixed - reach - computes - serial,
                 reach_ps: reach,
+                computes_ps: computes,
                 serial_ps: serial,
                 fixed_ps: fixed,
             },
@@ -260,11 +265,12 @@ impl Ladder {
     }
 
     /// What makes no difference to `scenario`; of the runtime only where it is not `ideal`, in
-    /// which there is nothing to idealize.
+    /// which there is nothing to idealize, and of tiers that compute nothing.
     fn names_without_effect(&self, scenario: &Scenario) -> Vec<String> {
         let is_ideal = scenario.resolved().runtime.inline().is_none_or(RuntimeConfig::is_ideal);
         let of_runtime = |ideal: &Ideal| matches!(ideal, Ideal::NoFixedTimes | Ideal::FullReach | Ideal::DirectReads);
-        let named = self.without_effect.iter().filter(|ideal| !is_ideal || !of_runtime(ideal));
+        let named = self.without_effect.iter().filter(|ideal| **ideal != Ideal::TiersAtOnce);
+        let named = named.filter(|ideal| !is_ideal || !of_runtime(ideal));
         named.map(|ideal| ideal.name().to_owned()).collect()
     }
 

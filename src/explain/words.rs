@@ -23,6 +23,7 @@ pub fn label(name: &str) -> &'static str {
         Some(Ideal::NoLatencies) => "latencies",
         Some(Ideal::NoFixedTimes) => "fixed times",
         Some(Ideal::FullReach) => "kernels' reach",
+        Some(Ideal::TiersAtOnce) => "tiers that compute",
         Some(Ideal::DirectReads) => "tiers read in turn",
         Some(Ideal::BoundLayout) => "initial layout",
         Some(Ideal::AmpleHbm) => "scarce HBM",
@@ -42,6 +43,7 @@ fn causes(name: &str) -> &'static str {
         Some(Ideal::NoLatencies) => "Latencies cause",
         Some(Ideal::NoFixedTimes) => "Fixed times of the runtime cause",
         Some(Ideal::FullReach) => "Kernels that do not reach the full bandwidth cause",
+        Some(Ideal::TiersAtOnce) => "Tiers that compute slower than their bandwidth allows cause",
         Some(Ideal::DirectReads) => "Tiers that are read one after another cause",
         Some(Ideal::BoundLayout) => "The initial layout causes",
         Some(Ideal::AmpleHbm) => "Scarce HBM, whatever the initial layout, causes",
@@ -61,6 +63,7 @@ fn without(name: &str) -> &'static str {
         Some(Ideal::NoLatencies) => "Without latencies",
         Some(Ideal::NoFixedTimes) => "Without fixed times of the runtime",
         Some(Ideal::FullReach) => "With kernels that reach the full bandwidth",
+        Some(Ideal::TiersAtOnce) => "With tiers that compute at once",
         Some(Ideal::DirectReads) => "With all tiers read at once",
         Some(Ideal::BoundLayout) => "From the layout that the bound uses",
         Some(Ideal::AmpleHbm) => "With room for everything in HBM",
@@ -119,6 +122,7 @@ fn of_the_runtime(explanation: &Explanation) -> Option<String> {
     let parts: Vec<String> = [
         ("fixed times of the runtime", bound.fixed_ps),
         ("kernels that do not reach the full bandwidth", bound.reach_ps),
+        ("tiers that compute slower than their bandwidth allows", bound.computes_ps),
         ("tiers read one after another", bound.serial_ps),
     ]
     .into_iter()

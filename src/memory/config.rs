@@ -269,8 +269,8 @@ impl ClassWeights {
     #[must_use]
     pub fn of(&self, class: TransferClass) -> u32 {
         match class {
-            // A stage waits for a copy as it does for a read.
-            TransferClass::WeightRead | TransferClass::Stage => self.weight_read,
+            // A stage waits for a copy, and for activations, as it does for a read.
+            TransferClass::WeightRead | TransferClass::Stage | TransferClass::Activation => self.weight_read,
             TransferClass::KvRead => self.kv_read,
             TransferClass::KvWrite => self.kv_write,
             TransferClass::MigrateIn => self.migrate_in,

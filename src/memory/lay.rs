@@ -51,6 +51,7 @@ impl Laid {
         self.lay_ports(index, tier, efficiency.as_ref(), one_by_one)?;
         self.tier_ports.push(first..self.ports.len());
         let (read_bandwidth, wire_bandwidth) = (self.slowest(first, true), self.slowest(first, false));
+        let own = self.ports[first].local;
         let before = self.tiers.last().map(|tier| tier.wire_bandwidth);
         if let Some(before) = before.filter(|before| wire_bandwidth > *before) {
             return Err(MemoryError::Order { index, name: tier.name.clone(), read: wire_bandwidth, before });
@@ -67,6 +68,8 @@ impl Laid {
             write_bandwidth: read_bandwidth,
             mixed_bandwidth: read_bandwidth,
             latency: latency(tier),
+            local_bandwidth: self.lanes[own.index()].whole,
+            local_latency: tier.latency,
         });
         Ok(())
     }
@@ -88,6 +91,7 @@ impl Laid {
         let with_shared = |own: LaneId, shared: &[LaneId]| [&[own], shared].concat();
         self.ports.extend(channels.into_iter().map(|of_port| Port {
             tier: TierId::new(index),
+            local: of_port.read,
             read: with_shared(of_port.read, &shared.read),
             write: with_shared(of_port.write, &shared.write),
         }));

@@ -54,6 +54,11 @@ pub struct Tier {
     pub mixed_bandwidth: Bandwidth,
     /// From a request to its first byte, the link's latency included.
     pub latency: SimTime,
+    /// What what computes beside it reads it at, not over its link, in long granules; losses
+    /// subtracted.
+    pub local_bandwidth: Bandwidth,
+    /// From a request of that to its first byte.
+    pub local_latency: SimTime,
 }
 
 impl Tier {
@@ -110,7 +115,8 @@ pub struct Lane {
     pub window: Option<Bytes>,
     /// Whether it stands for the kernels that read from a tier, one after another, and not for
     /// wires: `hbm.kernels`. Demand reads by the chip alone hold it, and a byte costs 1 / reach on
-    /// it (see [`Reach`](super::Reach)).
+    /// it (see [`Reach`](super::Reach)). Likewise `dram.cores`, which stands for what computes on
+    /// the tier.
     pub is_kernels: bool,
 }
 
@@ -122,10 +128,12 @@ impl Lane {
     }
 }
 
-/// A port's tier and the lanes of its two directions.
+/// A port's tier and its lanes: its own, and those of its two directions.
 #[derive(Clone, Debug)]
 pub(super) struct Port {
     pub tier: TierId,
+    /// The lane over which what computes on the tier reads it.
+    pub local: LaneId,
     pub read: Vec<LaneId>,
     pub write: Vec<LaneId>,
 }

@@ -3,7 +3,9 @@
 //! A *port* is what a transfer reads from or writes to: a channel of a tier, or all of them
 //! together. A *route* leads from a port to the chip, from the chip to a port, or from a port to a
 //! port, and holds all lanes on the way at the same time. Routes are numbered: reads by port, then
-//! writes by port, then moves by source and destination.
+//! writes by port, then moves by source and destination; last, local reads by port, which end at
+//! what computes on the tier and not at the chip, so that they hold the port's own lane but not the
+//! tier's link.
 
 use super::check::{MAX_CHANNELS, MAX_LATENCY, MAX_TIERS, MemoryError};
 use super::config::{Arbitration, ClassWeights, Interleaving, MemoryConfig, ResidencyKind, TierConfig};
@@ -28,8 +30,12 @@ pub struct MemorySystem {
     /// The routes over which what is spread evenly over a tier is read, and written.
     even_reads: PerTier<Vec<RouteId>>,
     even_writes: PerTier<Vec<RouteId>>,
+    /// The routes over which what is spread evenly over a tier is read by what computes there.
+    local_reads: PerTier<Vec<RouteId>>,
     /// The lanes that stand for the kernels which read from a tier.
     kernels: PerTier<Option<LaneId>>,
+    /// The lanes that stand for what computes on a tier.
+    cores: PerTier<Option<LaneId>>,
 }
 
 impl MemorySystem {
@@ -75,13 +81,16 @@ impl MemorySystem {
             tier_ports: tier_ports.into_iter().collect(),
             even_reads: PerTier::filled(0, Vec::new()),
             even_writes: PerTier::filled(0, Vec::new()),
+            local_reads: PerTier::filled(0, Vec::new()),
             kernels: PerTier::filled(config.tiers.len(), None),
+            cores: PerTier::filled(config.tiers.len(), None),
         };
         system.measure_writes();
         let ports = |tier| system.ports(tier);
         let reads = system.tier_ids().map(|tier| ports(tier).map(|port| system.read_route(port)).collect()).collect();
         let writes = system.tier_ids().map(|tier| ports(tier).map(|port| system.write_route(port)).collect()).collect();
-        (system.even_reads, system.even_writes) = (reads, writes);
+        let local = system.tier_ids().map(|tier| ports(tier).map(|port| system.local_route(port)).collect()).collect();
+        (system.even_reads, system.even_writes, system.local_reads) = (reads, writes, local);
         system
     }
 
@@ -109,19 +118,23 @@ impl MemorySystem {
                 continue;
             }
             let Tier { name, wire_bandwidth, .. } = &self.tiers[tier.index()];
-            self.lanes.push(Lane {
-                name: format!("{name}.kernels"),
-                whole: *wire_bandwidth,
-                shared_by: 1,
-                peak: *wire_bandwidth,
-                write_only: false,
-                efficiency: None,
-                transfer_cap: None,
-                max_transfers: None,
-                window: None,
-                is_kernels: true,
-            });
+            self.lanes.push(kernels_lane(format!("{name}.kernels"), *wire_bandwidth));
             self.kernels[tier] = Some(LaneId::new(self.lanes.len() - 1));
+        }
+        self
+    }
+
+    /// The same, but that what computes on these tiers reads them at the reach of its read: each of
+    /// the tiers gets a lane `TIER.cores` of its own bandwidth, behind all other lanes.
+    #[must_use]
+    pub fn with_cores(mut self, tiers: impl IntoIterator<Item = TierId>) -> Self {
+        for tier in tiers {
+            if self.cores[tier].is_some() {
+                continue;
+            }
+            let Tier { name, local_bandwidth, .. } = &self.tiers[tier.index()];
+            self.lanes.push(kernels_lane(format!("{name}.cores"), *local_bandwidth));
+            self.cores[tier] = Some(LaneId::new(self.lanes.len() - 1));
         }
         self
     }
@@ -143,10 +156,12 @@ impl MemorySystem {
     }
 
     /// The lane of the kernels that read over `route`, if it leads from a tier that has one to the
-    /// chip. It is not among the lanes of the [route](Self::route): only demand reads hold it.
+    /// chip, or to what computes on the tier. It is not among the lanes of the
+    /// [route](Self::route): only demand reads hold it.
     #[must_use]
     pub fn kernels(&self, route: RouteId) -> Option<LaneId> {
         match self.ends(route) {
+            (Some(port), None) if self.is_local(route) => self.cores[port.tier],
             (Some(port), None) => self.kernels[port.tier],
             _ => None,
         }
@@ -226,7 +241,8 @@ impl MemorySystem {
         PortId::new(self.tier_ports[tier].start + ((u128::from(scrambled(key)) * u128::from(ports)) >> 64) as usize)
     }
 
-    /// All routes: a read and a write of each port, and a move from each port to each.
+    /// All routes but local reads: a read and a write of each port, and a move from each port to
+    /// each.
     pub fn routes(&self) -> impl ExactSizeIterator<Item = RouteId> + use<> {
         let ports = self.ports.len();
         (0..ports * (2 + ports)).map(RouteId::new)
@@ -251,6 +267,19 @@ impl MemorySystem {
         RouteId::new(2 * ports + source.index() * ports + destination.index())
     }
 
+    /// The route from `port` to what computes on its tier.
+    #[must_use]
+    pub fn local_route(&self, port: PortId) -> RouteId {
+        let ports = self.ports.len();
+        RouteId::new((2 + ports) * ports + port.index())
+    }
+
+    /// Whether `route` leads to what computes on its tier.
+    fn is_local(&self, route: RouteId) -> bool {
+        let ports = self.ports.len();
+        route.index() >= (2 + ports) * ports
+    }
+
     /// The routes that read bytes spread evenly over `tier`: one, unless its channels are simulated
     /// one by one.
     #[must_use]
@@ -264,6 +293,12 @@ impl MemorySystem {
         &self.even_writes[tier]
     }
 
+    /// The routes over which what computes on `tier` reads bytes spread evenly over it.
+    #[must_use]
+    pub fn local_reads(&self, tier: TierId) -> &[RouteId] {
+        &self.local_reads[tier]
+    }
+
     /// The source and the destination of a route; a read has but a source, a write but a
     /// destination.
     fn ends(&self, route: RouteId) -> (Option<&Port>, Option<&Port>) {
@@ -271,6 +306,7 @@ impl MemorySystem {
         match (route.index() / ports, route.index() % ports) {
             (0, port) => (Some(&self.ports[port]), None),
             (1, port) => (None, Some(&self.ports[port])),
+            (local, port) if local == 2 + ports => (Some(&self.ports[port]), None),
             (source, destination) => (Some(&self.ports[source - 2]), Some(&self.ports[destination])),
         }
     }
@@ -279,6 +315,9 @@ impl MemorySystem {
     #[must_use]
     pub fn route(&self, route: RouteId) -> Vec<Hold> {
         let (source, destination) = self.ends(route);
+        if let (Some(port), true) = (source, self.is_local(route)) {
+            return vec![Hold { lane: port.local, direction: Direction::Read }];
+        }
         let read =
             source.into_iter().flat_map(|port| &port.read).map(|&lane| Hold { lane, direction: Direction::Read });
         let write = destination
@@ -297,6 +336,9 @@ impl MemorySystem {
     #[must_use]
     pub fn route_latency(&self, route: RouteId) -> SimTime {
         let (source, destination) = self.ends(route);
+        if let (Some(port), true) = (source, self.is_local(route)) {
+            return self.tiers[port.tier.index()].local_latency;
+        }
         source.into_iter().chain(destination).map(|port| self.tiers[port.tier.index()].latency).sum()
     }
 
@@ -350,6 +392,22 @@ impl MemorySystem {
     #[must_use]
     pub fn best_ratio(&self) -> f64 {
         self.tiers[TierId::HBM.index()].read_bandwidth.as_f64() / self.total_read_bandwidth() as f64
+    }
+}
+
+/// A lane that stands for kernels which read at up to that bandwidth.
+fn kernels_lane(name: String, bandwidth: Bandwidth) -> Lane {
+    Lane {
+        name,
+        whole: bandwidth,
+        shared_by: 1,
+        peak: bandwidth,
+        write_only: false,
+        efficiency: None,
+        transfer_cap: None,
+        max_transfers: None,
+        window: None,
+        is_kernels: true,
     }
 }
 

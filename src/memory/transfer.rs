@@ -4,8 +4,8 @@ use serde::Serialize;
 use std::fmt;
 use std::ops::{Index, IndexMut};
 
-/// What a transfer is for. The order is the order of every report and, but for `Stage`, which comes
-/// with demand reads, the order of precedence under `Priority`.
+/// What a transfer is for. The order is the order of every report and, but for `Stage` and
+/// `Activation`, which come with demand reads, the order of precedence under `Priority`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum TransferClass {
     /// A sublayer's weights, read by the sublayer that needs them.
@@ -22,14 +22,23 @@ pub enum TransferClass {
     /// them reads them. Only where a runtime reads a tier so; elsewhere reports leave the class
     /// out.
     Stage,
+    /// Activations on their way to a tier that computes, or back. Only where a tier computes.
+    Activation,
 }
 
 impl TransferClass {
     /// How many classes there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 7;
     /// Every class, in order.
-    pub const ALL: [Self; Self::COUNT] =
-        [Self::WeightRead, Self::KvRead, Self::KvWrite, Self::MigrateIn, Self::MigrateOut, Self::Stage];
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::WeightRead,
+        Self::KvRead,
+        Self::KvWrite,
+        Self::MigrateIn,
+        Self::MigrateOut,
+        Self::Stage,
+        Self::Activation,
+    ];
 
     /// The place of this class in [`TransferClass::ALL`].
     #[must_use]
@@ -37,11 +46,11 @@ impl TransferClass {
         self as usize
     }
 
-    /// Whether reports show it where it is `used` or not: copies into a buffer only where there are
-    /// any.
+    /// Whether reports show it where it is `used` or not: copies into a buffer and activations only
+    /// where there are any.
     #[must_use]
     pub fn is_shown(self, used: bool) -> bool {
-        used || self != Self::Stage
+        used || !matches!(self, Self::Stage | Self::Activation)
     }
 
     /// The name used in every report.
@@ -54,6 +63,7 @@ impl TransferClass {
             Self::MigrateIn => "MigrateIn",
             Self::MigrateOut => "MigrateOut",
             Self::Stage => "Stage",
+            Self::Activation => "Activation",
         }
     }
 }
@@ -140,7 +150,7 @@ mod tests {
         assert!(names.iter().all(|(class, name)| class.name() == *name));
         names[TransferClass::KvWrite] = "written";
         let lengths = names.map(str::len);
-        assert_eq!(lengths.values().copied().collect::<Vec<_>>(), [10, 6, 7, 9, 10, 5]);
+        assert_eq!(lengths.values().copied().collect::<Vec<_>>(), [10, 6, 7, 9, 10, 5, 10]);
         assert_eq!(PerClass::<usize>::default(), PerClass::filled(0));
     }
 }

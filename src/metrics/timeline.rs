@@ -137,6 +137,9 @@ impl Timeline {
         let route: Option<RouteId> = match (ends.source, ends.destination) {
             (Some(source), None) => port(source).map(|port| self.system.read_route(port)),
             (None, Some(destination)) => port(destination).map(|port| self.system.write_route(port)),
+            (Some(source), Some(destination)) if source == destination => {
+                port(source).map(|port| self.system.local_route(port))
+            }
             (Some(source), Some(destination)) => {
                 port(source).zip(port(destination)).map(|(from, to)| self.system.move_route(from, to))
             }

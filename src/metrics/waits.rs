@@ -72,8 +72,19 @@ struct Moment {
     at: SimTime,
     computing: bool,
     launching: bool,
+    /// Where tiers compute parts of the stage: whether one does, and reads nothing.
+    on_tiers: Option<bool>,
     /// Where its entries begin in `outstanding`.
     start: usize,
+}
+
+/// What a stage waits for: a read by its name and the time of its issue, a tier that computes, or
+/// the chip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnPath {
+    Read((u32, u32), SimTime),
+    Tier,
+    Chip,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -84,13 +95,15 @@ struct Outstanding {
 }
 
 /// Causes that are not lanes: a latency, a pending write of the bytes to be read, the cap on one
-/// transfer's rate, compute, and the fixed times of the runtime.
-pub const OTHERS: [&str; 5] = ["latency", "pending write", "transfer cap", "compute", "fixed times"];
+/// transfer's rate, compute, the fixed times of the runtime, and what a tier that computes takes
+/// besides its reads.
+pub const OTHERS: [&str; 6] = ["latency", "pending write", "transfer cap", "compute", "fixed times", "tier's compute"];
 const LATENCY: usize = 0;
 const WRITE: usize = 1;
 const CAP: usize = 2;
 const COMPUTE: usize = 3;
 const FIXED: usize = 4;
+const TIER: usize = 5;
 
 impl WaitRecorder {
     /// A recorder for a run on `system`.
@@ -161,6 +174,10 @@ impl WaitRecorder {
     /// Ends the present stage at `now`: its time is attributed to the bottlenecks of the last
     /// transfer that it waited for.
     fn end_stage(&mut self, now: SimTime) {
+        if self.moments.iter().any(|moment| moment.on_tiers.is_some()) {
+            self.end_stage_with_tiers(now);
+            return;
+        }
         let outstanding_from = |index: usize| {
             let end = self.moments.get(index + 1).map_or(self.outstanding.len(), |next| next.start);
             &self.outstanding[self.moments[index].start..end]
@@ -185,6 +202,11 @@ impl WaitRecorder {
             });
             debug_assert!(span == SimTime::ZERO || read.is_some() || self.moments[index].computing);
         }
+        self.attribute(spans);
+    }
+
+    /// Adds spans of time to their causes, and begins anew.
+    fn attribute(&mut self, spans: Vec<(usize, SimTime, PerClass<f64>)>) {
         for (cause, span, carried) in spans {
             self.present[cause].time += span;
             for (sum, bytes) in self.present[cause].carried.values_mut().zip(carried.values()) {
@@ -193,6 +215,54 @@ impl WaitRecorder {
         }
         self.moments.clear();
         self.outstanding.clear();
+    }
+
+    /// The same for a stage of which tiers compute parts: what it waits for at its end has begun
+    /// when something else had ended, which it waited for until then, and so on back to its start.
+    fn end_stage_with_tiers(&mut self, now: SimTime) {
+        let others = self.causes.len() - OTHERS.len();
+        let going_on = |index: usize, goes_on: OnPath| -> Option<&Outstanding> {
+            let OnPath::Read(read, issued) = goes_on else { return None };
+            let end = self.moments.get(index + 1).map_or(self.outstanding.len(), |next| next.start);
+            let mut there = self.outstanding[self.moments[index].start..end].iter();
+            there.find(|entry| (entry.waiting.read, entry.waiting.issued) == (read, issued))
+        };
+        let goes_on = |index: usize, what: OnPath| match what {
+            OnPath::Read(..) => going_on(index, what).is_some(),
+            OnPath::Tier => self.moments[index].on_tiers == Some(true),
+            OnPath::Chip => self.moments[index].computing,
+        };
+        let mut spans = Vec::with_capacity(self.moments.len());
+        let mut awaited: Option<OnPath> = None;
+        let mut end = now;
+        for index in (0..self.moments.len()).rev() {
+            let moment = self.moments[index];
+            let span = end - moment.at;
+            end = moment.at;
+            if span == SimTime::ZERO {
+                continue;
+            }
+            if awaited.is_none_or(|what| !goes_on(index, what)) {
+                // What ended with this moment: not there in the next.
+                let last = self.moments.get(index + 1).map_or(self.outstanding.len(), |next| next.start);
+                let reads = self.outstanding[moment.start..last].iter();
+                let reads = reads.map(|entry| OnPath::Read(entry.waiting.read, entry.waiting.issued));
+                let all: Vec<OnPath> =
+                    reads.chain([OnPath::Tier, OnPath::Chip]).filter(|what| goes_on(index, *what)).collect();
+                let after = (index + 1..self.moments.len()).find(|next| self.moments[*next].at > moment.at);
+                let has_ended = |what: &&OnPath| after.is_none_or(|next| !goes_on(next, **what));
+                awaited = all.iter().find(has_ended).or(all.first()).copied();
+            }
+            let seconds = span.as_ps() as f64 / SimTime::PS_PER_SECOND as f64;
+            let nothing = PerClass::filled(0.0);
+            spans.push(match awaited.and_then(|what| going_on(index, what)) {
+                _ if moment.launching => (others + FIXED, span, nothing),
+                Some(read) => (self.cause(read.waiting.bottleneck), span, read.rates.map(|rate| rate * seconds)),
+                None if awaited == Some(OnPath::Tier) => (others + TIER, span, nothing),
+                None => (others + COMPUTE, span, nothing),
+            });
+        }
+        self.attribute(spans);
     }
 }
 
@@ -208,7 +278,7 @@ impl Probe for WaitRecorder {
     }
 
     fn waits(&mut self, now: SimTime, waits: &Waits<'_>) {
-        if waits.reads.is_empty() && !waits.computing {
+        if waits.reads.is_empty() && !waits.computing && waits.on_tiers != Some(true) {
             self.end_stage(now);
             return;
         }
@@ -216,6 +286,7 @@ impl Probe for WaitRecorder {
             at: now,
             computing: waits.computing,
             launching: waits.launching,
+            on_tiers: waits.on_tiers,
             start: self.outstanding.len(),
         });
         self.outstanding.extend(waits.reads.iter().map(|&waiting| Outstanding {

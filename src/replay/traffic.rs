@@ -227,7 +227,9 @@ fn row(
         (TransferClass::MigrateIn, Some(from), Some(to)) if to < from => to,
         (TransferClass::MigrateIn, ..) => return Err(needs("from a tier to a faster one")),
         (TransferClass::MigrateOut, Some(from), Some(to)) if from < to => to,
-        (TransferClass::MigrateOut | TransferClass::Stage, ..) => return Err(needs("from a tier to a slower one")),
+        (TransferClass::MigrateOut | TransferClass::Stage | TransferClass::Activation, ..) => {
+            return Err(needs("from a tier to a slower one"));
+        }
     };
     let address = match field(COLUMNS.len()) {
         "" => None,

@@ -10,7 +10,7 @@ use super::config::ScenarioConfig;
 use crate::catalog::{self, open_trace};
 use crate::config::{self, ConfigError, did_you_mean, not_finite};
 use crate::strategy::{Late, Strategy};
-use crate::workload::{PrefillConfig, SequencesConfig, TraceConfig, TraceError};
+use crate::workload::{PrefillConfig, SequencesConfig, TierComputeConfig, TraceConfig, TraceError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -137,6 +137,7 @@ impl Fields {
     pub fn set(&mut self, path: &str, value: Value) -> Result<(), FieldError> {
         let value = spelled_out(path, value)?;
         self.read_in_runtime(path)?;
+        self.complete_computes(path);
         if self.gives_prompts() && path.starts_with(OF_PREFILL) {
             self.tree["prefill"] = self.timed["prefill"].clone();
         }
@@ -200,6 +201,19 @@ impl Fields {
         Ok(())
     }
 
+    /// Makes room for the tiers that compute, which a runtime does not write where there are none;
+    /// and for one of them that is to be set as a whole.
+    fn complete_computes(&mut self, path: &str) {
+        let Some(tier) = path.strip_prefix("runtime.computes") else { return };
+        let Some(runtime) = self.tree["runtime"].as_object_mut() else { return };
+        let computes = runtime.entry("computes").or_insert_with(|| Map::new().into());
+        if let (Some(tier), Some(computes)) = (tier.strip_prefix('.'), computes.as_object_mut())
+            && !tier.contains('.')
+        {
+            computes.entry(tier).or_insert(Value::Null);
+        }
+    }
+
     /// Whether prompts are there at no cost.
     fn gives_prompts(&self) -> bool {
         self.tree["prefill"].is_string()
@@ -260,6 +274,9 @@ pub fn spelled_out(path: &str, value: Value) -> Result<Value, FieldError> {
         },
         "prefill" => as_tree(&config::parse::<PrefillConfig>(name, path)?),
         "sequences" => as_tree(&config::parse::<Vec<SequencesConfig>>(name, path)?),
+        path if path.strip_prefix("runtime.computes.").is_some_and(|tier| !tier.contains('.')) => {
+            as_tree(&config::parse::<TierComputeConfig>(name, path)?)
+        }
         path if is_trace_of_group(path) => spelled_out("trace", value),
         // Its file depends on the memory system, which may change.
         "runtime" if catalog::is_runtime(name) => Ok(value),

@@ -29,10 +29,12 @@ pub enum Ideal {
     NoFixedTimes,
     /// Every kernel reaches all of its tier's bandwidth.
     FullReach,
+    /// Tiers that compute take no more than reading their parts at all of their bandwidth.
+    TiersAtOnce,
     /// The run starts from the layout that the bound of its first step uses. What scarce room costs
     /// from there on is what no layout can mend.
     BoundLayout,
-    /// Every tier is read at the same time as the others.
+    /// Every tier is read at the same time as the others, and computes at the same time as the chip.
     DirectReads,
     /// The first tier has room for all.
     AmpleHbm,
@@ -42,7 +44,7 @@ pub enum Ideal {
 
 impl Ideal {
     /// How many there are.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 13;
     /// All of them, in order.
     pub const ALL: [Self; Self::COUNT] = [
         Self::FreeMigration,
@@ -53,6 +55,7 @@ impl Ideal {
         Self::NoLatencies,
         Self::NoFixedTimes,
         Self::FullReach,
+        Self::TiersAtOnce,
         Self::BoundLayout,
         Self::DirectReads,
         Self::AmpleHbm,
@@ -71,6 +74,7 @@ impl Ideal {
             Self::NoLatencies => "NoLatencies",
             Self::NoFixedTimes => "NoFixedTimes",
             Self::FullReach => "FullReach",
+            Self::TiersAtOnce => "TiersAtOnce",
             Self::DirectReads => "DirectReads",
             Self::BoundLayout => "BoundLayout",
             Self::AmpleHbm => "AmpleHbm",

@@ -9,7 +9,7 @@ use crate::config::Reference;
 use crate::memory::{Interleaving, MemoryConfig};
 use crate::strategy::MigrationKind;
 use crate::units::{Bytes, PageSize, SimTime};
-use crate::workload::{RuntimeConfig, Sequence};
+use crate::workload::{Merge, RuntimeConfig, Sequence};
 
 impl Scenario {
     /// The same, free of the causes of loss in `idealization` besides those that it is free of
@@ -31,8 +31,11 @@ impl Scenario {
             if idealization.has(Ideal::FullReach) {
                 runtime.reaches.clear();
             }
+            if idealization.has(Ideal::TiersAtOnce) {
+                *runtime = runtime.with_tiers_at_once();
+            }
             if idealization.has(Ideal::DirectReads) {
-                runtime.reads.clear();
+                *runtime = runtime.with_all_at_once();
             }
         }
         if idealization.has(Ideal::SingleTokens) {
@@ -101,9 +104,11 @@ impl Scenario {
             Ideal::NoLatencies => memory.tiers().iter().any(|tier| tier.latency > SimTime::ZERO),
             Ideal::NoFixedTimes => self.runtime().has_fixed_times(),
             Ideal::FullReach => self.runtime().tiers_with_reaches().next().is_some(),
+            Ideal::TiersAtOnce => !self.runtime().computes().is_empty(),
             Ideal::DirectReads => {
                 let runtime = self.runtime();
-                runtime.serial_tiers().chain(runtime.staged_tiers()).next().is_some()
+                let in_turn = runtime.computes().iter().any(|of| of.merge == Merge::Serial);
+                in_turn || runtime.serial_tiers().chain(runtime.staged_tiers()).next().is_some()
             }
             Ideal::BoundLayout => memory.tiers().len() > 1,
             Ideal::AmpleHbm => memory.tiers()[0].capacity < self.stored_at_the_end(),

@@ -12,13 +12,13 @@ use super::refused::{MAX_PAGE_TOKENS, MAX_RESIDENCIES, ScenarioError};
 use super::size::{check_room, check_size, check_tokens};
 use crate::catalog;
 use crate::config::{Reference, check_name};
-use crate::memory::MemorySystem;
-use crate::strategy::{BoundKind, ChargedBound, ChargedError, Knowledge, Parts, Rules, StepBound, Strategy};
-use crate::units::{GroupId, PageSize, SequenceId, Table};
+use crate::memory::{MemorySystem, PerTier, TierId};
+use crate::strategy::{BoundKind, ChargedBound, ChargedError, Knowledge, Parts, Rules, StepBound, Strategy, TierBound};
+use crate::units::{Bytes, GroupId, PageSize, SequenceId, Table};
 use crate::workload::{
     ComputeConfig, ComputeError, LanguageModel, LikeConfig, MAX_TOKENS, Regions, Roofline, Runtime, RuntimeConfig,
-    Schedule, Sequence, Sequences, SequencesConfig, Shape, Stage, StoredSkips, TraceConfig, TraceError, charged_stages,
-    lengths, presumed,
+    RuntimeError, Schedule, Sequence, Sequences, SequencesConfig, Shape, Stage, StoredSkips, TierCompute, TraceConfig,
+    TraceError, charged_stages, lengths, presumed,
 };
 use std::sync::Arc;
 
@@ -34,6 +34,8 @@ pub struct Scenario {
     pub(super) memory: MemorySystem,
     runtime: Runtime,
     roofline: Option<Roofline>,
+    /// How fast tiers compute, where there is a limit.
+    tier_rooflines: PerTier<Option<Roofline>>,
     pub(super) sequences: Sequences,
     /// The layout by piece, where one is given.
     rules: Option<Rules>,
@@ -73,6 +75,8 @@ impl Scenario {
         let memory = MemorySystem::new(&memory_config.of_rank(ranks))?;
         let runtime = Runtime::new(&runtime_config, &memory)?;
         let memory = memory.with_kernels(runtime.tiers_with_reaches()).with_buffers(runtime.buffers());
+        let memory = memory.with_cores(runtime.computes().iter().map(|of| of.tier));
+        check_activations(&runtime, &model, &memory)?;
         config.model = Reference::Inline(model_config);
         config.memory = Reference::Inline(memory_config);
         config.runtime = Reference::Inline(runtime_config);
@@ -102,12 +106,14 @@ impl Scenario {
             check_at_once(&model, &memory, &sequences, config.page_tokens, is_batch)?;
         }
         let roofline = compute(&config, &model)?;
+        let tier_rooflines = tier_rooflines(&config, &model, &runtime, memory.tiers().len())?;
         let mut scenario = Self {
             resolved: config,
             model,
             memory,
             runtime,
             roofline,
+            tier_rooflines,
             sequences,
             rules: None,
             steps,
@@ -133,7 +139,8 @@ impl Scenario {
             let ranks = scenario.resolved.runtime.inline().map_or(1, RuntimeConfig::rank_count);
             let memory = MemorySystem::channel_by_channel(&memory.of_rank(ranks))?;
             let runtime = &scenario.runtime;
-            scenario.memory = memory.with_kernels(runtime.tiers_with_reaches()).with_buffers(runtime.buffers());
+            let memory = memory.with_kernels(runtime.tiers_with_reaches()).with_buffers(runtime.buffers());
+            scenario.memory = memory.with_cores(runtime.computes().iter().map(|of| of.tier));
         }
         Ok(scenario)
     }
@@ -274,6 +281,18 @@ impl Scenario {
         self.roofline
     }
 
+    /// The compute times of a tier that computes, where these have a limit.
+    #[must_use]
+    pub fn tier_roofline(&self, tier: TierId) -> Option<Roofline> {
+        self.tier_rooflines[tier]
+    }
+
+    /// What crosses the link of a tier that computes for each token, in and out.
+    #[must_use]
+    pub fn activations(&self, of: &TierCompute) -> Bytes {
+        of.activations.or(self.model.activations()).unwrap_or_default()
+    }
+
     /// The tokens of each prompt, unless the group of its sequence says otherwise.
     #[must_use]
     pub fn prefill(&self) -> usize {
@@ -347,7 +366,14 @@ impl Scenario {
     #[must_use]
     pub fn bound_of(&self, stages: &[Stage], regions: &Regions) -> StepBound {
         let overlap = self.weight_prefetch() > 0;
-        StepBound::new(stages, regions, &self.memory, &self.runtime, self.roofline, overlap)
+        let bound = StepBound::new(stages, regions, &self.memory, &self.runtime, self.roofline, overlap);
+        bound.with_tiers(self.tier_bounds())
+    }
+
+    /// The tiers that compute, as bounds see them.
+    fn tier_bounds(&self) -> Vec<TierBound> {
+        let bound = |of: &TierCompute| TierBound::new(of, &self.memory, self.activations(of), self.tier_roofline(of.tier));
+        self.runtime.computes().iter().map(bound).collect()
     }
 
     /// Everything of it that occupies memory.
@@ -371,7 +397,9 @@ impl Scenario {
         let overlap = self.weight_prefetch() > 0;
         let (regions, page_size) = (self.regions(), self.page_size());
         let stages = self.stages(&regions);
-        ChargedBound::new(&stages, &regions, &self.memory, &self.runtime, self.roofline, overlap, page_size)
+        let bound =
+            ChargedBound::new(&stages, &regions, &self.memory, &self.runtime, self.roofline, overlap, page_size)?;
+        Ok(bound.with_tiers(self.tier_bounds()))
     }
 }
 
@@ -384,4 +412,32 @@ fn compute(config: &ScenarioConfig, model: &LanguageModel) -> Result<Option<Roof
     };
     let compute = config.compute.clone().or_else(of_runtime);
     compute.map(|compute| Roofline::new(&compute, model)).transpose()
+}
+
+/// The compute times of tiers that compute, by the rates of the runtime.
+fn tier_rooflines(
+    config: &ScenarioConfig,
+    model: &LanguageModel,
+    runtime: &Runtime,
+    tiers: usize,
+) -> Result<PerTier<Option<Roofline>>, ComputeError> {
+    let mut rooflines = PerTier::filled(tiers, None);
+    for of in runtime.computes().iter() {
+        if let Some(rate) = of.rate {
+            let factors = |compute: &ComputeConfig| (compute.flop_per_weight_byte, compute.flop_per_kv_byte);
+            let (flop_per_weight_byte, flop_per_kv_byte) = config.compute.as_ref().map(factors).unwrap_or_default();
+            let compute = ComputeConfig { rate, flop_per_weight_byte, flop_per_kv_byte };
+            rooflines[of.tier] = Some(Roofline::new(&compute, model)?);
+        }
+    }
+    Ok(rooflines)
+}
+
+/// Whether the size of what goes to tiers that compute is known.
+fn check_activations(runtime: &Runtime, model: &LanguageModel, memory: &MemorySystem) -> Result<(), RuntimeError> {
+    let unknown = |of: &&TierCompute| of.activations.is_none() && model.activations().is_none();
+    match runtime.computes().iter().find(unknown) {
+        Some(of) => Err(RuntimeError::Activations { name: memory.tiers()[of.tier.index()].name.clone() }),
+        None => Ok(()),
+    }
 }

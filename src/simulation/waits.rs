@@ -25,6 +25,9 @@ pub struct Waits<'a> {
     pub computing: bool,
     /// Whether its fixed time goes on, in which it neither reads nor computes.
     pub launching: bool,
+    /// Where tiers compute parts of the stage: whether one of them computes, or is about to, and
+    /// reads nothing.
+    pub on_tiers: Option<bool>,
     /// What each lane carries of each class, in bytes a second.
     pub rates: &'a [PerClass<f64>],
 }

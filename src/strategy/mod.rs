@@ -89,7 +89,7 @@ pub mod migration;
 pub mod placement;
 mod registry;
 
-pub use bound::{BoundKind, BoundReads, ChargedBound, ChargedError, KvLoad, StepBound};
+pub use bound::{BoundKind, BoundReads, ChargedBound, ChargedError, KvLoad, StepBound, TierBound};
 pub use budget::Budget;
 pub use initialization::{
     Active, AsBound, Initialization, InitializationKind, LaidOut, Layout, LayoutError, LayoutRules, Pattern, Rules,

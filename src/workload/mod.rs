@@ -53,7 +53,10 @@ pub use region::{Contents, Lengths, Region, Regions};
 pub use routing::{
     ExpertTraceConfig, Popularity, Routing, RoutingGenerator, RoutingGeneratorConfig, RoutingSource, routings, unread,
 };
-pub use runtime::{BySize, RanksConfig, ReachClass, ReachConfig, ReadsConfig, Runtime, RuntimeConfig, RuntimeError};
+pub use runtime::{
+    BySize, Merge, Piece, RanksConfig, ReachClass, ReachConfig, ReadsConfig, Runtime, RuntimeConfig, RuntimeError,
+    TierCompute, TierComputeConfig, TierComputes,
+};
 #[cfg(test)]
 pub(crate) use schedule::scheduled;
 pub use schedule::{Chunk, Schedule, StepBatch};

@@ -105,6 +105,8 @@ pub struct LanguageModel {
     kv: Table<LayerId, LayerKv>,
     /// All weights, and those that a token passes.
     parameters: Option<(u64, u64)>,
+    /// Elements of the hidden state.
+    hidden: Option<u32>,
 }
 
 impl LanguageModel {
@@ -121,12 +123,13 @@ impl LanguageModel {
         let model = match &config.architecture {
             Some(_) if !config.layers.is_empty() => return Err(ModelError::Both),
             Some(architecture) => {
-                let Resolved { stages, kv, parameters, active_parameters } = architecture::resolve(architecture)?;
-                Self { name, stages, kv_bytes: token_bytes(&kv), kv, parameters: Some((parameters, active_parameters)) }
+                let Resolved { stages, kv, parameters, active_parameters, hidden } = architecture::resolve(architecture)?;
+                let (kv_bytes, parameters) = (token_bytes(&kv), Some((parameters, active_parameters)));
+                Self { name, stages, kv_bytes, kv, parameters, hidden: Some(hidden) }
             }
             None => {
                 let (stages, kv) = in_bytes(&config.layers)?;
-                Self { name, stages, kv_bytes: token_bytes(&kv), kv, parameters: None }
+                Self { name, stages, kv_bytes: token_bytes(&kv), kv, parameters: None, hidden: None }
             }
         };
         model.check_totals()?;
@@ -187,6 +190,12 @@ impl LanguageModel {
     #[must_use]
     pub fn has_flop(&self) -> bool {
         self.parameters.is_some()
+    }
+
+    /// What the hidden state of a token takes in 2 bytes an element; `None` for a model in bytes.
+    #[must_use]
+    pub fn activations(&self) -> Option<Bytes> {
+        self.hidden.map(|hidden| Bytes::new(2 * u64::from(hidden)))
     }
 
     /// What one of `ranks` equal chips has of it: that part of every weight, of the KV and of the

@@ -337,7 +337,7 @@ proptest! {
     /// 6.5.2).
     #[test]
     fn a_lane_that_limits_is_full_and_gives_nobody_more(
-        routes in prop::collection::vec((0usize..8, 1u64..1_000_000), 5),
+        routes in prop::collection::vec((0usize..8, 1u64..1_000_000), TransferClass::COUNT),
         bandwidths in (100u64..2000, 50u64..1000, 20u64..600, 20u64..600),
         weights in prop::collection::vec(1u32..6, 5),
     ) {

@@ -45,6 +45,7 @@ mod search;
 mod sequences;
 mod strategies;
 mod sweeps;
+mod tier_compute;
 mod traces;
 mod validation;
 mod workloads;

@@ -107,10 +107,9 @@ fn rendered(page: &Page<'_>, explainable: bool) -> Result<Artifact, ReportError>
 
 /// The classes of transfers that a page has a key for.
 fn classes(page: &Page<'_>) -> Vec<(usize, &'static str)> {
-    let mut runs = page.groups.iter().flat_map(|group| group.runs);
-    let copies = TransferClass::Stage.name();
-    let copied = runs.any(|run| run.run.summary.transfers.get(copies).is_some());
-    let shown = TransferClass::ALL.into_iter().filter(|class| class.is_shown(copied));
+    let runs = || page.groups.iter().flat_map(|group| group.runs);
+    let used = |class: &TransferClass| runs().any(|run| run.run.summary.transfers.get(class.name()).is_some());
+    let shown = TransferClass::ALL.into_iter().filter(|class| class.is_shown(used(class)));
     shown.map(|class| (class.index(), class.name())).collect()
 }
 

@@ -1,10 +1,11 @@
 //! What a completed transfer brings about, and what a stage waits for meanwhile.
 
-use super::Run;
+use super::compute::Leg;
+use super::{COMPUTED, LAUNCHED, Run};
 use crate::memory::{Completed, Machine, Owner, PerClass, TierId, Timer};
 use crate::simulation::probe::{Ends, Probe};
 use crate::simulation::waits::{Waiting, Waits};
-use crate::units::{RegionId, StageId, Token};
+use crate::units::{RegionId, SimTime, StageId, Token};
 use crate::workload::Workload;
 
 /// What a transfer is for, when it comes back.
@@ -31,6 +32,12 @@ pub(super) enum Purpose {
     Move {
         slot: u32,
     },
+    /// Of the part of a stage that a tier computes.
+    Part {
+        stage: StageId,
+        tier: TierId,
+        leg: Leg,
+    },
 }
 
 impl<P: Probe, W: Workload> Owner<Purpose> for Run<'_, P, W> {
@@ -38,12 +45,7 @@ impl<P: Probe, W: Workload> Owner<Purpose> for Run<'_, P, W> {
         let now = machine.now();
         let ends = match transfer.tag {
             Purpose::Read { stage, tier } => {
-                if self.present == Some(stage) {
-                    self.arrived = Some(match self.arrived {
-                        Some((at, other)) if at == now => (now, other.min(tier)),
-                        _ => (now, tier),
-                    });
-                }
+                self.note_arrival(now, stage, tier);
                 self.measured.arrived(stage, tier, now);
                 self.reads.complete(stage, transfer.id);
                 Ends { source: Some(tier), destination: None }
@@ -65,12 +67,24 @@ impl<P: Probe, W: Workload> Owner<Purpose> for Run<'_, P, W> {
                 self.probe.lateness(transfer.class, late);
                 Ends { source, destination: Some(destination) }
             }
+            Purpose::Part { stage, tier, leg } => {
+                if leg == Leg::Read {
+                    self.measured.arrived(stage, tier, now);
+                }
+                self.note_arrival(now, stage, tier);
+                self.end_leg(machine, stage, tier, leg);
+                // What is read where it is computed comes to no other place.
+                Ends { source: (leg != Leg::In).then_some(tier), destination: (leg != Leg::Out).then_some(tier) }
+            }
         };
         self.probe.transfer(&transfer, ends);
     }
 
-    fn expired(&mut self, _machine: &mut Machine<Purpose>, _timer: Timer) {
-        (self.computing, self.launching) = (false, false);
+    fn expired(&mut self, machine: &mut Machine<Purpose>, timer: Timer) {
+        match timer {
+            COMPUTED | LAUNCHED => (self.computing, self.launching) = (false, false),
+            timer => self.part_expired(machine, timer),
+        }
     }
 }
 
@@ -89,12 +103,26 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         }
     }
 
+    /// A transfer that `stage` waits for has arrived from `tier`.
+    #[inline]
+    fn note_arrival(&mut self, now: SimTime, stage: StageId, tier: TierId) {
+        if self.present == Some(stage) {
+            self.arrived = Some(match self.arrived {
+                Some((at, other)) if at == now => (now, other.min(tier)),
+                _ => (now, tier),
+            });
+        }
+    }
+
     fn report_waits(&mut self, machine: &Machine<Purpose>, stage: StageId) {
         let mut reads: Vec<(TierId, Waiting)> = machine
             .fabric()
             .in_progress()
             .filter_map(|read| match read.tag {
-                Purpose::Read { stage: of, tier } | Purpose::Copy { stage: of, tier } if of == stage => Some((
+                Purpose::Read { stage: of, tier }
+                | Purpose::Copy { stage: of, tier }
+                | Purpose::Part { stage: of, tier, .. }
+                    if of == stage => Some((
                     tier,
                     Waiting {
                         read: (read.id.number(), read.part),
@@ -112,7 +140,13 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         machine.fabric().add_class_rates(machine.now(), &mut rates);
         self.probe.waits(
             machine.now(),
-            &Waits { reads: &reads, computing: self.computing, launching: self.launching, rates: &rates },
+            &Waits {
+                reads: &reads,
+                computing: self.computing,
+                launching: self.launching,
+                on_tiers: (!self.parts.is_empty()).then(|| self.parts.is_computing()),
+                rates: &rates,
+            },
         );
     }
 }

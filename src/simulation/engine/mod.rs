@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `mod.rs` | which step and which stage comes next, and when has it ended? |
 //! | `reads.rs` | what does a stage read, from which tier, over which routes? |
+//! | `compute.rs` | which parts do tiers compute themselves, and when are these done? |
 //! | `turns.rs` | which reads wait for the turn of their tier? |
 //! | `writes.rs` | where does new KV go, and when may it be read? |
 //! | `prompts.rs` | how does the KV of a prompt come to its tiers? |
@@ -17,6 +18,7 @@
 //! | `tally.rs` | what came of the present step and stage? |
 
 mod completions;
+mod compute;
 mod migrate;
 mod prompts;
 mod reads;
@@ -40,6 +42,7 @@ use crate::strategy::{
 use crate::units::{Bytes, PageSize, SimTime, StageId, Step, Table};
 use crate::workload::{Amount, Free, Next, Stage, StepPlan, Workload};
 use completions::Purpose;
+use compute::{Progress, TierParts};
 use prompts::ChunkWrite;
 use reads::StepReads;
 use state::StateWrites;
@@ -83,6 +86,7 @@ struct Run<'a, P, W> {
     kv_room: PerTier<Bytes>,
     reads: StepReads,
     turns: Turns,
+    parts: TierParts,
     writes: Writes,
     states: StateWrites,
     /// The stage that runs; none between steps.
@@ -170,6 +174,7 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
                 kv_room,
                 reads: StepReads::new(tiers),
                 turns: Turns::default(),
+                parts: TierParts::default(),
                 writes: Writes::new(kv_regions),
                 states: StateWrites::new(),
                 present: None,
@@ -292,9 +297,9 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
             self.run.probe.fixed(stage.fixed);
         }
         let kv = self.run.read(&mut self.machine, plan, id, stage);
+        let of_chip = self.run.begin_parts(&mut self.machine, id, stage, kv);
         if let Some(roofline) = self.run.scenario.roofline() {
-            let weights = self.run.reads.weights(id).values().copied().sum();
-            let time = roofline.time_for(stage.tokens, weights, kv, stage.flop);
+            let time = roofline.time_for(stage.tokens, of_chip.weights, of_chip.attended, of_chip.flop);
             self.run.computing = time > SimTime::ZERO;
             if self.run.computing && !self.machine.set_timer(COMPUTED, self.machine.now() + time) {
                 return Err(overflow);
@@ -306,7 +311,11 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
                 if self.run.take_turn(&mut self.machine, id) {
                     self.settle();
                 } else if !self.run.computing {
-                    break;
+                    match self.run.next_part(&mut self.machine, id) {
+                        Progress::Over => break,
+                        Progress::Begun => self.settle(),
+                        Progress::Going => {}
+                    }
                 }
             }
             if self.next_instant().is_none() {
@@ -314,6 +323,9 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
                 // end of the clock.
                 return Err(overflow);
             }
+        }
+        if self.run.is_past_clock() {
+            return Err(overflow);
         }
         let now = self.machine.now();
         let awaited = self.run.arrived.and_then(|(at, tier)| (at == now).then_some(tier));

@@ -18,6 +18,8 @@ pub(super) struct StepReads {
     stages: Option<Arc<[Stage]>>,
     /// What each stage reads of its weights from each tier.
     weights: Table<StageId, PerTier<Bytes>>,
+    /// What tiers compute themselves of that; empty where none does.
+    local: Table<StageId, PerTier<Bytes>>,
     /// The reach of these reads; empty where all reach the full bandwidth.
     reaches: Table<StageId, PerTier<Reach>>,
     /// What each stage reads of its weights and its state from each tier.
@@ -49,6 +51,7 @@ impl StepReads {
         Self {
             stages: None,
             weights: Table::new(),
+            local: Table::new(),
             reaches: Table::new(),
             constant: Table::new(),
             outstanding: Table::new(),
@@ -69,6 +72,10 @@ impl StepReads {
         if self.is_new(plan) {
             let tiers = self.kv.len();
             self.weights = plan.stages.iter().map(|stage| weight_reads(stage, residency, tiers)).collect();
+            if !runtime.computes().is_empty() {
+                let local = |stage| local_reads(stage, residency, regions, runtime, tiers);
+                self.local = plan.stages.iter().map(local).collect();
+            }
             if runtime.tiers_with_reaches().next().is_some() {
                 let reaches = |stage| weight_reaches(stage, residency, regions, runtime, tiers);
                 self.reaches = plan.stages.iter().map(reaches).collect();
@@ -83,6 +90,16 @@ impl StepReads {
     /// What `stage` reads of its weights from each tier.
     pub fn weights(&self, stage: StageId) -> &PerTier<Bytes> {
         &self.weights[stage]
+    }
+
+    /// What `tier` computes itself of the weights of `stage`.
+    pub fn local(&self, stage: StageId, tier: TierId) -> Bytes {
+        self.local.get(stage).map_or(Bytes::ZERO, |local| local[tier])
+    }
+
+    /// What the chip reads of the weights of `stage` from `tier`.
+    fn of_chip(&self, stage: StageId, tier: TierId) -> Bytes {
+        self.weights[stage][tier] - self.local(stage, tier)
     }
 
     /// The share of the bandwidth of `tier` that `stage` reaches when it reads its weights.
@@ -154,7 +171,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
     fn defer_in_place(&mut self, id: StageId) {
         let runtime = self.scenario.runtime();
         for tier in self.system.tier_ids().filter(|tier| !runtime.is_serial(*tier) && !runtime.is_staged(*tier)) {
-            let (bytes, reach) = (self.reads.weights[id][tier], self.reads.weights_reach(id, tier));
+            let (bytes, reach) = (self.reads.of_chip(id, tier), self.reads.weights_reach(id, tier));
             if bytes > Bytes::ZERO {
                 self.turns.defer(Turn::Copied, Deferred::weights(tier, bytes, reach, None));
             }
@@ -165,13 +182,13 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
     fn defer_weights(&mut self, machine: &mut Machine<Purpose>, id: StageId) {
         let runtime = self.scenario.runtime();
         for tier in runtime.staged_tiers() {
-            let (bytes, reach) = (self.reads.weights[id][tier], self.reads.weights_reach(id, tier));
+            let (bytes, reach) = (self.reads.of_chip(id, tier), self.reads.weights_reach(id, tier));
             if bytes > Bytes::ZERO {
                 self.stage_read(machine, id, Deferred::weights(TierId::HBM, bytes, reach, Some(tier)), 0);
             }
         }
         for tier in runtime.serial_tiers() {
-            let (bytes, reach) = (self.reads.weights[id][tier], self.reads.weights_reach(id, tier));
+            let (bytes, reach) = (self.reads.of_chip(id, tier), self.reads.weights_reach(id, tier));
             if bytes > Bytes::ZERO {
                 self.turns.defer(Turn::After(tier), Deferred::weights(tier, bytes, reach, None));
             }
@@ -183,7 +200,8 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         self.reads.next = stage.next();
         let runtime = self.scenario.runtime();
         let at_once = runtime.reads_all_at_once();
-        for (tier, &bytes) in self.reads.weights[stage].iter() {
+        for tier in self.system.tier_ids() {
+            let bytes = self.reads.of_chip(stage, tier);
             let is_in_turn = !at_once && (runtime.is_serial(tier) || runtime.is_staged(tier));
             if bytes == Bytes::ZERO || is_in_turn {
                 continue;
@@ -231,6 +249,9 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
             self.totals.read[stage.label][tier] += kv.bytes;
             self.measured.read[tier] += kv.bytes;
             let granule = self.paging.granule_of(self.system, tier, kv.page_bytes, (kv.bytes, kv.runs));
+            if !runtime.computes().is_empty() && self.note_local_kv(tier, granule) {
+                continue;
+            }
             let reach = runtime.kv_reach(runtime.read_from(tier), kv.bytes);
             if !runtime.reads_all_at_once() && self.defer_kv(machine, id, tier, (granule, reach)) {
                 continue;
@@ -366,6 +387,27 @@ fn weight_reads(stage: &Stage, residency: &Residency, tiers: usize) -> PerTier<B
     reads
 }
 
+/// What tiers compute themselves of the weights of a stage: of each piece that a tier computes, what
+/// is read there.
+fn local_reads(
+    stage: &Stage,
+    residency: &Residency,
+    regions: &Regions,
+    runtime: &Runtime,
+    tiers: usize,
+) -> PerTier<Bytes> {
+    let mut local = PerTier::filled(tiers, Bytes::ZERO);
+    for read in &stage.reads {
+        if let Amount::Evenly(bytes) = read.amount {
+            let is_computed = runtime.computes().by_tier(tiers, &regions.region(read.region).contents);
+            let mut reads = PerTier::filled(tiers, Bytes::ZERO);
+            spread(bytes, residency.divided(read.region), &mut reads);
+            reads.iter().filter(|(tier, _)| is_computed[*tier]).for_each(|(tier, bytes)| local[tier] += *bytes);
+        }
+    }
+    local
+}
+
 /// The reach of what a stage reads of its weights from each tier.
 fn weight_reaches(
     stage: &Stage,
@@ -381,6 +423,11 @@ fn weight_reaches(
         {
             let mut reads = PerTier::filled(tiers, Bytes::ZERO);
             spread(bytes, residency.divided(read.region), &mut reads);
+            let contents = &regions.region(read.region).contents;
+            let is_computed = |tier| runtime.computes().of(tier).is_some_and(|of| of.computes(contents));
+            for (_, bytes) in reads.iter_mut().filter(|(tier, _)| is_computed(*tier)) {
+                *bytes = Bytes::ZERO;
+            }
             pieces.push((weights.format, reads));
         }
     }

@@ -65,6 +65,17 @@ impl Linear {
         time
     }
 
+    /// A time of at least that.
+    pub fn time(&mut self, least: f64) -> Variable {
+        self.variables.add(variable().min(least))
+    }
+
+    /// `time` is at least `least`.
+    pub fn at_least(&mut self, time: impl Into<Expression>, least: impl Into<Expression>) {
+        let (time, least): (Expression, Expression) = (time.into(), least.into());
+        self.constraints.push(constraint!(least <= time));
+    }
+
     /// No tier holds more of `stored` than `capacity`.
     pub fn limit(&mut self, stored: OnTiers, capacity: impl Fn(usize) -> f64) {
         for (tier, stored) in stored.into_iter().enumerate() {

@@ -8,6 +8,7 @@
 //! | `knapsack.rs` | with two tiers, where HBM is the only limit? |
 //! | `program.rs` | with any number of tiers? |
 //! | `charged/` | what is it for a run as a whole, which pays for what must move? |
+//! | `tiers.rs` | what do tiers that compute take for their parts? |
 //! | `stage.rs` | what does a stage read, and how long does it compute? |
 //! | `linear.rs` | how is a linear program over tiers written down? |
 
@@ -17,8 +18,10 @@ mod linear;
 mod program;
 mod single;
 mod stage;
+mod tiers;
 
 pub use charged::{BoundKind, ChargedBound, ChargedError};
+pub use tiers::TierBound;
 
 use crate::memory::{Fabric, MemorySystem, PerTier, ResidencyKind, Tier, TierId};
 use crate::units::{Bytes, RegionId, SimTime, Table};
@@ -29,7 +32,7 @@ use single::SingleTier;
 use stage::BoundStage;
 
 /// The bound of each step of a run: with one tier what it takes to read all of it, with two tiers a
-/// fractional knapsack where HBM is their only limit, else a linear program.
+/// fractional knapsack where HBM is their only limit and none computes, else a linear program.
 #[derive(Clone, Debug)]
 pub struct StepBound {
     single: Option<SingleTier>,
@@ -67,7 +70,7 @@ impl StepBound {
         let tiers = system.tiers().len();
         Self {
             single: (tiers == 1).then(|| SingleTier::new(stages, regions, system, runtime, roofline, overlap)),
-            knapsack: (tiers == 2).then(|| Knapsack::new(stages, regions, system, runtime, roofline, overlap)),
+            knapsack: (tiers == 2 && runtime.computes().is_empty()).then(|| Knapsack::new(stages, regions, system, runtime, roofline, overlap)),
             program: Program::new(stages, regions, system, runtime, roofline, overlap),
             // With a copy of all on the slowest tier, what is read from it is not limited by what
             // it holds.
@@ -78,6 +81,13 @@ impl StepBound {
             weights: regions.divisible().map(|(_, weights)| weights.stored).sum(),
             token_bytes: regions.token_bytes().collect(),
         }
+    }
+
+    /// The same on a system of which these tiers compute: those of the runtime.
+    #[must_use]
+    pub fn with_tiers(mut self, tiers: Vec<TierBound>) -> Self {
+        self.program.compute_on(tiers);
+        self
     }
 
     /// The bound of a step with that KV. O(stages + KV regions) with one or two tiers; with more,

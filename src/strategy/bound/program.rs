@@ -1,11 +1,12 @@
 //! The bound for any number of tiers, as a linear program.
 
-use super::linear::{Linear, Solved};
-use super::stage::{BoundStage, KvRead, kv_cost};
+use super::linear::{Linear, OnTiers, Solved};
+use super::stage::{BoundStage, KvRead, Piece, kv_cost};
+use super::tiers::TierBound;
 use super::{BoundReads, KvLoad, lower_bound, tolerance};
 use crate::memory::{MemorySystem, PerTier, ResidencyKind, TierId};
 use crate::units::{Bytes, RegionId, SimTime};
-use crate::workload::{Regions, Roofline, Runtime, Stage};
+use crate::workload::{Merge, Regions, Roofline, Runtime, Stage};
 use good_lp::{Expression, Variable};
 
 /// Stages that read and store the same are one *kind*; as the problem is convex, each of a kind may
@@ -14,6 +15,9 @@ use good_lp::{Expression, Variable};
 /// KV that is not read needs room too, on whichever tier. No tier holds more than its capacity. A
 /// kind takes as long as its slowest tier and no less than its compute; the sum over all stages is
 /// the least possible.
+///
+/// What a tier computes itself is read by its cores and not by the chip, which computes that much
+/// less. Such a part is done beside the chip's, or after it ([`TierBound`]).
 #[derive(Clone, Debug)]
 pub(super) struct Program {
     capacity: Vec<f64>,
@@ -24,6 +28,8 @@ pub(super) struct Program {
     tolerance: f64,
     stages: Vec<BoundStage>,
     runtime: Runtime,
+    /// The tiers that compute.
+    tiers: Vec<TierBound>,
     /// Of the last step.
     kinds: Vec<Kind>,
     read: KvRead,
@@ -33,8 +39,9 @@ pub(super) struct Program {
 #[derive(Clone, Debug)]
 struct Kind {
     count: f64,
-    /// Of each piece of the weights, what is stored and read, and what a byte costs on each tier.
-    weights: Vec<(f64, f64, PerTier<f64>)>,
+    /// Of each piece of the weights, what is stored and read, what a byte costs on each tier, and
+    /// which of them compute it.
+    weights: Vec<(f64, f64, PerTier<f64>, Vec<bool>)>,
     /// The size of each state.
     state: Vec<f64>,
     /// What is read of KV, and what takes room for that.
@@ -43,6 +50,11 @@ struct Kind {
     /// In picoseconds.
     compute: f64,
     fixed: f64,
+    /// Of how many tokens.
+    tokens: usize,
+    /// What the chip, then each tier that computes, would compute of weights and of KV if it
+    /// computed all of them.
+    of_parts: Vec<(f64, f64)>,
 }
 
 /// A solution of a step's program.
@@ -62,11 +74,11 @@ const SOLVER_ERROR: f64 = 1e-7;
 impl Kind {
     /// Whether `stage` is of this kind in a step in which it reads and computes so much.
     fn is_of(&self, stage: &BoundStage, (kv, kv_stored): (f64, f64), compute: f64) -> bool {
-        let weights = stage.weights.iter().map(|piece| (piece.stored, piece.read, &piece.costs));
-        let same_times = self.compute == compute && self.fixed == stage.fixed;
+        let weights = stage.weights.iter().map(|piece| (piece.stored, piece.read, &piece.costs, &piece.computed));
+        let same_times = self.compute == compute && self.fixed == stage.fixed && self.tokens == stage.tokens;
         (self.kv, self.kv_stored) == (kv, kv_stored)
             && same_times
-            && weights.eq(self.weights.iter().map(|(stored, read, costs)| (*stored, *read, costs)))
+            && weights.eq(self.weights.iter().map(|(stored, read, costs, computed)| (*stored, *read, costs, computed)))
             && stage.state.iter().map(|(_, bytes)| bytes).eq(&self.state)
     }
 }
@@ -98,16 +110,30 @@ impl Program {
             tolerance: tolerance(system, runtime, &stages),
             stages,
             runtime: runtime.clone(),
+            tiers: Vec::new(),
             kinds: Vec::new(),
             read: KvRead::default(),
         }
+    }
+
+    /// These tiers compute.
+    pub fn compute_on(&mut self, tiers: Vec<TierBound>) {
+        if !tiers.is_empty() {
+            // Four transfers more of each part may lack a little.
+            self.tolerance *= 5.0;
+        }
+        self.tiers = tiers;
     }
 
     /// The bound of a step in which `stored` bytes of KV are stored.
     pub fn step(&mut self, stored: Bytes, load: &KvLoad) -> SimTime {
         let (unit, solved) = self.solution(stored, load);
         // Without a solution, what holds without capacities: all tiers at full bandwidth.
-        lower_bound(solved.map_or(1.0, |solved| solved.time) * unit, SOLVER_ERROR, self.tolerance)
+        let cores: f64 = self.tiers.iter().map(|of| of.cores).sum();
+        let together: f64 = self.bandwidth.iter().sum();
+        let at_all = together / (together + cores);
+        let lower = solved.map_or(at_all, |solved| solved.time) * unit;
+        lower_bound(lower, SOLVER_ERROR, self.tolerance + self.compute_of_bytes())
     }
 
     /// What is read of everything from each tier, on average of the stages that read it; without a
@@ -150,7 +176,7 @@ impl Program {
         self.sort_into_kinds(load);
         let kv_read: f64 = self.kinds.iter().map(|kind| kind.count * kind.kv).sum();
         let of_kind = |kind: &Kind| {
-            kind.count * (kind.weights.iter().map(|(_, read, _)| read).sum::<f64>() + kind.state.iter().sum::<f64>())
+            kind.count * (kind.weights.iter().map(|(_, read, ..)| read).sum::<f64>() + kind.state.iter().sum::<f64>())
         };
         let all: f64 = self.kinds.iter().map(of_kind).sum::<f64>() + kv_read;
         let together: f64 = self.bandwidth.iter().sum();
@@ -171,10 +197,20 @@ impl Program {
             match kinds.iter_mut().find(|kind| kind.is_of(stage, (kv, kv_stored), compute)) {
                 Some(kind) => kind.count += 1.0,
                 None => {
-                    let weights =
-                        stage.weights.iter().map(|piece| (piece.stored, piece.read, piece.costs.clone())).collect();
+                    let of_piece = |piece: &Piece| {
+                        (piece.stored, piece.read, piece.costs.clone(), piece.computed.clone())
+                    };
+                    let weights = stage.weights.iter().map(of_piece).collect();
                     let state = stage.state.iter().map(|(_, bytes)| *bytes).collect();
-                    kinds.push(Kind { count: 1.0, weights, state, kv, kv_stored, compute, fixed: stage.fixed });
+                    let (fixed, tokens) = (stage.fixed, stage.tokens);
+                    let of_parts = match self.tiers.as_slice() {
+                        [] => Vec::new(),
+                        tiers => std::iter::once(self.roofline)
+                            .chain(tiers.iter().map(|of| of.roofline))
+                            .map(|roofline| stage.compute_of_parts(roofline, &self.read))
+                            .collect(),
+                    };
+                    kinds.push(Kind { count: 1.0, weights, state, kv, kv_stored, compute, fixed, tokens, of_parts });
                 }
             }
         }
@@ -189,35 +225,54 @@ impl Program {
         for (tier, part) in program.split(unread / all).into_iter().enumerate() {
             stored[tier] += part;
         }
-        let mut reads: Vec<Vec<Expression>> = Vec::new();
+        let mut reads: Vec<StageReads> = Vec::new();
         let mut of_constant: Vec<Vec<Vec<Variable>>> = Vec::new();
         let mut of_kv: Vec<Vec<Variable>> = Vec::new();
         for kind in &self.kinds {
-            let mut read = program.nothing();
+            let tiers = self.bandwidth.len();
+            let mut read = StageReads::new(&program, !self.tiers.is_empty());
             // What one of the kind reads of a quantity, and what is stored for it.
-            let mut split = |total: f64, stored_per_read: f64, costs: &PerTier<f64>| -> Vec<Variable> {
+            let mut split = |total: f64, stored_per_read: f64, costs: &PerTier<f64>, computed: &[bool], is_kv| {
                 if total <= 0.0 {
                     return Vec::new();
                 }
                 let parts = program.split(total / all);
                 for (tier, &part) in parts.iter().enumerate() {
-                    read[tier] += costs[TierId::new(tier)] * part;
+                    if computed.get(tier) == Some(&true) {
+                        let local = if is_kv { &mut read.local_kv } else { &mut read.local_weights };
+                        local[tier] += part;
+                        read.most_local[tier] += total / all;
+                    } else {
+                        read.chip[tier] += costs[TierId::new(tier)] * part;
+                        if let Some(in_place) = read.in_place.get_mut(tier) {
+                            *in_place += part;
+                        }
+                    }
                     stored[tier] += kind.count * stored_per_read * part;
                 }
                 parts
             };
-            let tiers = self.bandwidth.len();
+            let kv_computed: Vec<bool> = match self.tiers.as_slice() {
+                [] => Vec::new(),
+                of => (0..tiers).map(|tier| of.iter().any(|of| of.tier.index() == tier && of.computes_kv)).collect(),
+            };
             let kv = kind.kv + kind.state.iter().sum::<f64>();
             let kv_costs = PerTier::from_fn(tiers, |tier| kv_cost(&self.runtime, tier, kv, tiers));
-            let pieces = kind.weights.iter().map(|(stored, read, costs)| (*read, stored / read, costs));
-            let states = kind.state.iter().map(|bytes| (*bytes, 1.0, &kv_costs));
-            let constant = pieces.chain(states).map(|(read, stored, costs)| split(read, stored, costs));
-            of_constant.push(constant.collect());
-            of_kv.push(split(kind.kv, kind.kv_stored / kind.kv, &kv_costs));
+            let piece = |of: &(f64, f64, PerTier<f64>, Vec<bool>)| {
+                let (stored, read, costs, computed) = of;
+                split(*read, stored / read, costs, computed, false)
+            };
+            let mut constant: Vec<Vec<Variable>> = kind.weights.iter().map(piece).collect();
+            constant.extend(kind.state.iter().map(|bytes| split(*bytes, 1.0, &kv_costs, &kv_computed, true)));
+            of_constant.push(constant);
+            of_kv.push(split(kind.kv, kind.kv_stored / kind.kv, &kv_costs, &kv_computed, true));
             reads.push(read);
         }
         program.limit(stored, |tier| self.capacity[tier] / all);
-        let objective = self.time(reads, unit, &mut program);
+        let objective = match self.tiers.as_slice() {
+            [] => self.time(reads.into_iter().map(|read| read.chip).collect(), unit, &mut program),
+            _ => self.time_with_tiers(&reads, (all, unit), &mut program),
+        };
         let (time, solved) = program.minimize(&objective)?;
         let bytes = |parts: &Vec<Variable>, solved: &Solved| solved.parts(parts, all);
         Some(Solution {
@@ -250,5 +305,110 @@ impl Program {
             }
         }
         time
+    }
+
+    /// The same where tiers compute, of a program in which bytes are shares of `all`.
+    fn time_with_tiers(&self, reads: &[StageReads], (all, unit): (f64, f64), program: &mut Linear) -> Expression {
+        let together: f64 = self.bandwidth.iter().sum();
+        // Where stages overlap: what all of them take of each tier's reads, of the chip's compute
+        // and of each tier that computes, whose parts follow one another.
+        let (mut read_all, mut chip_all) = (program.nothing(), Expression::from(0.0));
+        let mut beside_all = vec![Expression::from(0.0); self.tiers.len()];
+        let mut time = Expression::from(0.0);
+        for (kind, reads) in self.kinds.iter().zip(reads) {
+            let fixed = kind.fixed / unit;
+            let (mut chip_computes, mut beside, mut after) =
+                (Expression::from(kind.compute / unit), Vec::new(), Expression::from(0.0));
+            let weights: f64 = kind.weights.iter().map(|(_, read, ..)| read).sum();
+            let kv = kind.kv + kind.state.iter().sum::<f64>();
+            // Picoseconds of all of something, for a share of `all` of it.
+            let for_share = |ps: f64, of: f64| if of > 0.0 { ps / unit * (all / of) } else { 0.0 };
+            let of_chip = kind.of_parts[0];
+            for ((of, computes), of_all) in self.tiers.iter().zip(&kind.of_parts[1..]).zip(&mut beside_all) {
+                let tier = of.tier.index();
+                if reads.most_local[tier] <= 0.0 {
+                    continue;
+                }
+                let (of_weights, of_kv) = (&reads.local_weights[tier], &reads.local_kv[tier]);
+                chip_computes -= for_share(of_chip.0, weights) * of_weights.clone();
+                chip_computes -= for_share(of_chip.1, kv) * of_kv.clone();
+                let local = of_weights.clone() + of_kv.clone();
+                let begins = (of.per_part + of.per_token * kind.tokens as f64) / unit / reads.most_local[tier];
+                let part = program.time(0.0);
+                program.at_least(part, (together / of.cores + begins) * local.clone());
+                let computed = for_share(computes.0, weights) * of_weights.clone()
+                    + for_share(computes.1, kv) * of_kv.clone();
+                program.at_least(part, computed + begins * local.clone());
+                *of_all += kind.count * part + kind.count * fixed;
+                match of.merge {
+                    Merge::Parallel => beside.push((part, (together / of.bus) * (local + reads.in_place[tier].clone()))),
+                    Merge::Serial => after += part,
+                }
+            }
+            if self.overlap {
+                for (all, read) in read_all.iter_mut().zip(&reads.chip) {
+                    *all += kind.count * read.clone();
+                }
+                chip_all += kind.count * chip_computes + kind.count * fixed;
+                continue;
+            }
+            let chip = program.slowest(reads.chip.clone(), &self.bandwidth, 0.0);
+            program.at_least(chip, chip_computes);
+            for (part, bus) in beside {
+                program.at_least(chip, part);
+                program.at_least(chip, bus);
+            }
+            time += kind.count * (Expression::from(chip) + after);
+            if fixed > 0.0 {
+                time += kind.count * fixed;
+            }
+        }
+        if self.overlap {
+            let whole = program.slowest(read_all, &self.bandwidth, 0.0);
+            program.at_least(whole, chip_all);
+            beside_all.into_iter().for_each(|beside| program.at_least(whole, beside));
+            time += whole;
+        }
+        time
+    }
+
+    /// What two bytes of each stage take to compute at most: reads take whole bytes.
+    fn compute_of_bytes(&self) -> f64 {
+        let of_kind = |kind: &Kind| {
+            let weights: f64 = kind.weights.iter().map(|(_, read, ..)| read).sum();
+            let kv = kind.kv + kind.state.iter().sum::<f64>();
+            let a_byte = |ps: f64, of: f64| if of > 0.0 { ps / of } else { 0.0 };
+            let most = |of: &(f64, f64)| a_byte(of.0, weights).max(a_byte(of.1, kv));
+            2.0 * kind.count * kind.of_parts.iter().map(most).fold(0.0, f64::max)
+        };
+        self.kinds.iter().map(of_kind).sum()
+    }
+}
+
+/// What one stage of a kind reads, in shares of all bytes, by tier.
+struct StageReads {
+    /// By the chip, in what it takes of the bandwidth.
+    chip: OnTiers,
+    /// By the chip, in bytes.
+    in_place: OnTiers,
+    /// By what computes on the tier.
+    local_weights: OnTiers,
+    local_kv: OnTiers,
+    /// The most that there is to read so.
+    most_local: Vec<f64>,
+}
+
+impl StageReads {
+    /// Nothing; `with_tiers` where tiers compute.
+    fn new(program: &Linear, with_tiers: bool) -> Self {
+        let chip = program.nothing();
+        let nothing = || if with_tiers { program.nothing() } else { Vec::new() };
+        Self {
+            most_local: vec![0.0; chip.len()],
+            chip,
+            in_place: nothing(),
+            local_weights: nothing(),
+            local_kv: nothing(),
+        }
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct Piece {
     pub read: f64,
     /// What a byte of it takes at least of each tier's bandwidth: 1 where kernels reach all of it.
     pub costs: PerTier<f64>,
+    /// Whether each tier computes it itself; empty where no tier computes anything.
+    pub computed: Vec<bool>,
 }
 
 /// KV regions that a stage reads and that are alike: those of all sequences that decode, say. It
@@ -83,11 +85,16 @@ impl BoundStage {
                 1 => runtime.weights_share(tier, format, all),
                 _ => runtime.most_weights_share(tier, format, all),
             };
+            let computed = |region: RegionId| match runtime.computes() {
+                computes if computes.is_empty() => Vec::new(),
+                computes => computes.by_tier(tiers, &regions.region(region).contents).into_iter().collect(),
+            };
             let weights = reads.weights.iter().map(|(region, weights)| Piece {
                 region: *region,
                 stored: weights.stored.as_f64(),
                 read: weights.read.as_f64(),
                 costs: PerTier::from_fn(tiers, |tier| 1.0 / share(tier, weights.format)),
+                computed: computed(*region),
             });
             let kv = pieces_of(&reads.kv, &readers, &mut pieces);
             Self {
@@ -131,6 +138,19 @@ impl BoundStage {
     /// The same over the readers of each region: what takes room for it.
     pub fn paged_stored(&self, read: &KvRead) -> f64 {
         self.kv.iter().map(|kv| read.of(kv) / kv.readers).sum()
+    }
+
+    /// How long it computes in a step with that KV, in picoseconds, of what goes with the weights
+    /// and what goes with the KV and state that are read; the rest of [`compute`](Self::compute)
+    /// is on the chip.
+    pub fn compute_of_parts(&self, roofline: Option<Roofline>, read: &KvRead) -> (f64, f64) {
+        let Some(roofline) = roofline else { return (0.0, 0.0) };
+        let attended = |kv: &KvPiece| kv.queries * read.of(kv);
+        let kv = self.kv.iter().map(attended).sum::<f64>() + self.state_read();
+        let (of_weights, of_kv) = (StageFlop { per_kv_byte: 0.0, kv_on_chip: 0.0, ..self.flop }, self.flop);
+        let of_kv = StageFlop { fixed: 0.0, kv_on_chip: 0.0, ..of_kv };
+        let weights = roofline.picoseconds(self.tokens, self.weights_read(), 0.0, of_weights);
+        (weights, roofline.picoseconds(self.tokens, 0.0, kv, of_kv))
     }
 
     /// How long it computes in a step with that KV, in picoseconds.

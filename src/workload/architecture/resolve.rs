@@ -25,6 +25,8 @@ pub struct Resolved {
     pub parameters: u64,
     /// All weights but those of the experts that a token is not routed to.
     pub active_parameters: u64,
+    /// Elements of the hidden state.
+    pub hidden: u32,
 }
 
 /// Resolves `config`. O(layers x experts of Zipf routing).
@@ -64,6 +66,7 @@ pub fn resolve(config: &ArchitectureConfig) -> Result<Resolved, ArchitectureErro
         active_parameters: counted(building.active)?,
         stages: building.stages,
         kv: building.kv,
+        hidden: config.hidden,
     })
 }
 

@@ -51,6 +51,18 @@ pub enum RuntimeError {
         "{field}: '{name}' is copied into a buffer (reads), not read by kernels: leave the rule out, or name the first tier"
     )]
     Copied { field: String, name: String },
+    #[error("computes: '{name}' is the first tier, which the chip reads and computes: leave it out")]
+    FirstComputes { name: String },
+    #[error("computes.{name}: its pages are hashed over channels, which its cores cannot read: use interleaving: Striped")]
+    HashedComputes { name: String },
+    #[error("computes.{name}.pieces: there are none: write [Experts], [Weights, Kv] or the like, or leave the tier out")]
+    NoPieces { name: String },
+    #[error("computes.{name}.per_stage: {time} is too long: write at most {MAX_TIME}, as \"30 us\"")]
+    TierTime { name: String, time: SimTime },
+    #[error(
+        "computes.{name}.activations: the model gives its layers in bytes, so the size of a token's activations is not known: write it, as \"16 KiB\""
+    )]
+    Activations { name: String },
     #[error("ranks.count: {0} chips: write from 1 to {MAX_RANKS}")]
     Ranks(u32),
     #[error("{field}: the KV has no format in a runtime: leave it out, or write class: Weights")]
@@ -88,6 +100,7 @@ impl RuntimeConfig {
                 return Err(RuntimeError::Ahead { name: name.clone(), ahead });
             }
         }
+        self.computes.iter().try_for_each(|(name, of)| of.check(name))?;
         check_count("reaches", self.reaches.len())?;
         self.reaches.iter().enumerate().try_for_each(|(index, rule)| check_rule(index, rule))
     }

@@ -4,6 +4,7 @@ use super::check::{RuntimeError, tier_named};
 use super::config::{ReachClass, RuntimeConfig};
 use super::curve::{Curve, reach};
 use super::reads::Reads;
+use super::tier_compute::TierComputes;
 use crate::memory::{MemorySystem, PerTier, Reach, TierId};
 use crate::units::{Bytes, SimTime};
 use crate::workload::{Amount, Format, Stage, StageLabel};
@@ -21,6 +22,7 @@ pub struct Runtime {
     all_reduce: SimTime,
     reaches: PerTier<TierReaches>,
     reads: Reads,
+    computes: TierComputes,
 }
 
 /// The rules that hold on a tier.
@@ -60,6 +62,7 @@ impl Runtime {
             all_reduce: ranks.map_or(SimTime::ZERO, |ranks| ranks.all_reduce),
             reaches,
             reads,
+            computes: TierComputes::new(config, system)?,
         })
     }
 
@@ -73,7 +76,15 @@ impl Runtime {
             all_reduce: SimTime::ZERO,
             reaches: PerTier::from_fn(tiers, |_| TierReaches::default()),
             reads: Reads::default(),
+            computes: TierComputes::default(),
         }
+    }
+
+    /// The tiers that compute.
+    #[must_use]
+    #[inline]
+    pub fn computes(&self) -> &TierComputes {
+        &self.computes
     }
 
     /// The tiers on which some reads do not reach all of the bandwidth, or may not.
@@ -219,7 +230,8 @@ impl Runtime {
             let curves = tier.weights.iter().map(|(_, curve)| curve).chain(&tier.kv);
             curves.map(Curve::least).fold(1.0, f64::min)
         };
-        self.reaches.values().map(of_tier).fold(1.0, f64::min)
+        let cores = self.computes.iter().map(|of| of.reach.share());
+        self.reaches.values().map(of_tier).chain(cores).fold(1.0, f64::min)
     }
 
     fn weights_curve(&self, tier: TierId, format: Option<Format>) -> Option<&Curve> {

@@ -1,6 +1,7 @@
 //! A runtime as a person writes it: a RON file in `models/runtimes/`.
 
 use crate::units::{Bytes, FlopRate, SimTime};
+use super::tier_compute::{Merge, TierComputeConfig};
 use crate::workload::Format;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{SeqAccess, Visitor};
@@ -51,6 +52,9 @@ pub struct RuntimeConfig {
     /// How each tier but the first is read, by its name: `Direct` where not given.
     #[serde(default)]
     pub reads: BTreeMap<String, ReadsConfig>,
+    /// The tiers that compute what lies there themselves, by name; none where not given.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub computes: BTreeMap<String, TierComputeConfig>,
     /// How fast the chip computes, where the scenario does not say. Of a model with an
     /// architecture; the FLOP of one in bytes are not known without the scenario's `compute`.
     #[serde(default)]
@@ -149,6 +153,7 @@ impl Default for RuntimeConfig {
             per_step: SimTime::ZERO,
             reaches: Vec::new(),
             reads: BTreeMap::new(),
+            computes: BTreeMap::new(),
             compute: None,
             ranks: None,
         }
@@ -171,6 +176,23 @@ impl RuntimeConfig {
         let ranks = self.ranks.map(|ranks| RanksConfig { all_reduce: SimTime::ZERO, ..ranks });
         let none = SimTime::ZERO;
         Self { per_stage: none, per_sequence: none, per_step: none, ranks, ..self.clone() }
+    }
+
+    /// The same with all tiers read at once, and parts that tiers compute at the same time as the
+    /// chip's.
+    #[must_use]
+    pub fn with_all_at_once(&self) -> Self {
+        let mut runtime = Self { reads: BTreeMap::new(), ..self.clone() };
+        runtime.computes.values_mut().for_each(|of| of.merge = Merge::Parallel);
+        runtime
+    }
+
+    /// The same with tiers that [compute at once](TierComputeConfig::at_once).
+    #[must_use]
+    pub fn with_tiers_at_once(&self) -> Self {
+        let mut runtime = self.clone();
+        runtime.computes.values_mut().for_each(|of| *of = of.at_once());
+        runtime
     }
 
     /// Whether it is `ideal`: of that name, and without any cost.

@@ -6,7 +6,9 @@ mod config;
 mod curve;
 mod notes;
 mod reads;
+mod tier_compute;
 
 pub use check::RuntimeError;
 pub use checked::Runtime;
 pub use config::{BySize, RanksConfig, ReachClass, ReachConfig, ReadsConfig, RuntimeConfig};
+pub use tier_compute::{Merge, Piece, TierCompute, TierComputeConfig, TierComputes};

@@ -29,6 +29,7 @@ impl RuntimeConfig {
         parts.extend(serial.map(|(tier, _)| format!("{tier} read after the faster tiers")));
         let staged = self.reads.iter().filter(|(_, way)| matches!(way, ReadsConfig::Staged { .. }));
         parts.extend(staged.map(|(tier, _)| format!("{tier} copied into a buffer")));
+        parts.extend(self.computes.iter().map(|(tier, of)| of.described(tier)));
         parts.extend(self.compute.map(|rate| rate.to_string()));
         if parts.is_empty() { "no software or kernel costs".to_owned() } else { parts.join(", ") }
     }

@@ -202,7 +202,7 @@ impl Draft {
         let (faster, slower) = (first.min(second), first.max(second));
         let (source, destination) = match self.class {
             TransferClass::WeightRead | TransferClass::KvRead => (Some(first), None),
-            TransferClass::KvWrite => (None, Some(first)),
+            TransferClass::KvWrite | TransferClass::Activation => (None, Some(first)),
             TransferClass::MigrateIn | TransferClass::Stage => (Some(slower), Some(faster)),
             TransferClass::MigrateOut => (Some(faster), Some(slower)),
         };

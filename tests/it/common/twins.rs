@@ -256,7 +256,11 @@ pub const LOWEST_PRECEDENCE: u8 = 3;
 pub fn precedence(system: &MemorySystem, class: TransferClass, urgency: Urgency) -> u8 {
     let early = u8::from(urgency == Urgency::Early);
     match (system.arbitration(), class) {
-        (Arbitration::Fair, _) | (_, TransferClass::WeightRead | TransferClass::KvRead | TransferClass::Stage) => early,
+        (Arbitration::Fair, _)
+        | (
+            _,
+            TransferClass::WeightRead | TransferClass::KvRead | TransferClass::Stage | TransferClass::Activation,
+        ) => early,
         (_, TransferClass::KvWrite) => 2,
         (_, TransferClass::MigrateIn | TransferClass::MigrateOut) => LOWEST_PRECEDENCE,
     }

@@ -30,7 +30,7 @@ mod program;
 mod stretch;
 
 use super::stage::BoundStage;
-use super::{StepBound, lower_bound, tolerance};
+use super::{StepBound, TierBound, lower_bound, tolerance};
 use crate::memory::{MemorySystem, ResidencyKind};
 use crate::units::{PageSize, RegionId, SimTime, Table};
 use crate::workload::{Lengths, Regions, Roofline, Runtime, SkipSource, Stage, StageFlop, TraceError};
@@ -187,6 +187,22 @@ impl ChargedBound {
             kinds,
             tolerance: tolerance(system, runtime, &of_stages),
         })
+    }
+
+    /// The same on a system of which these tiers compute: those of the runtime. Beside what the chip
+    /// reads of such a tier, its cores read; what they read crosses no link, and what they compute
+    /// the chip does not. That serial parts follow the chip's is left to the bounds of the steps.
+    #[must_use]
+    pub fn with_tiers(mut self, tiers: Vec<TierBound>) -> Self {
+        for of in &tiers {
+            let tier = of.tier.index();
+            let wire = self.bandwidth[tier];
+            self.bandwidth[tier] = (wire + of.cores).min(of.bus).max(wire);
+            self.lanes.iter_mut().for_each(|lane| lane.reads[tier] = false);
+            self.roofline = None;
+        }
+        self.steps = self.steps.with_tiers(tiers);
+        self
     }
 
     /// The least time of a run of so many steps over the skip sets of `sources`, one for each

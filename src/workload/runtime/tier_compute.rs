@@ -1,0 +1,232 @@
+//! What a tier computes itself: a CPU beside its DRAM, processing in memory.
+//!
+//! The part of a stage that lies on such a tier, and is of the pieces that it computes, does not
+//! come to the chip. Activations go to the tier; it reads its part over its own lanes, not its
+//! link, at the share of their bandwidth that its cores reach, and computes meanwhile; activations
+//! come back. The stage ends when the chip's part and the tier's part have.
+
+use super::check::{MAX_TIME, RuntimeError, tier_named};
+use super::config::RuntimeConfig;
+use crate::memory::{Interleaving, MemorySystem, PerTier, Reach, TierId};
+use crate::units::{Bytes, FlopRate, SimTime};
+use crate::workload::{Contents, Growth, StageLabel};
+use serde::{Deserialize, Serialize};
+
+/// How a tier computes, as a person writes it.
+///
+/// ```
+/// use tiersim::workload::{Merge, Piece, TierComputeConfig};
+/// let text = "TierCompute(pieces: [Experts], reach: 0.6, per_stage: \"30 us\", rate: \"2 TFLOP/s\")";
+/// let cpu: TierComputeConfig = tiersim::config::parse(text, "cpu")?;
+/// assert_eq!((cpu.pieces, cpu.reach, cpu.merge), (vec![Piece::Experts], 0.6, Merge::Parallel));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "TierCompute", deny_unknown_fields)]
+pub struct TierComputeConfig {
+    /// Which pieces it computes of what lies there; the chip reads the others. All where not given.
+    #[serde(default = "all_pieces")]
+    pub pieces: Vec<Piece>,
+    /// The share of the tier's own bandwidth that its cores reach.
+    #[serde(default = "full")]
+    pub reach: f64,
+    /// The time in each of its parts, between the arrival of the activations and its reads, in
+    /// which it neither reads nor computes.
+    #[serde(default)]
+    pub per_stage: SimTime,
+    /// When its part runs beside the chip's.
+    #[serde(default)]
+    pub merge: Merge,
+    /// How fast it computes; without a limit where not given.
+    #[serde(default)]
+    pub rate: Option<FlopRate>,
+    /// What crosses the link for each token of a stage that it computes a part of, in and out: the
+    /// hidden state in 2 bytes an element where not given. A model in bytes needs it.
+    #[serde(default)]
+    pub activations: Option<Bytes>,
+}
+
+/// Pieces of a stage that a tier may compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Piece {
+    /// All weights.
+    Weights,
+    /// The weights of attention.
+    Attention,
+    /// All weights of the feed-forward part, experts among them.
+    Mlp,
+    /// The experts that tokens are routed to; of a model in bytes, feed-forward weights of which a
+    /// step reads a part.
+    Experts,
+    /// KV and recurrent state.
+    Kv,
+}
+
+/// When the tier's part of a stage runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Merge {
+    /// At the same time as the chip's part: the stage ends when both have.
+    #[default]
+    Parallel,
+    /// After the chip's part, and after those of all tiers before it.
+    Serial,
+}
+
+fn all_pieces() -> Vec<Piece> {
+    vec![Piece::Weights, Piece::Kv]
+}
+
+fn full() -> f64 {
+    1.0
+}
+
+/// The tiers of a memory system that compute, checked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TierComputes {
+    /// In the order of tiers.
+    all: Vec<TierCompute>,
+}
+
+/// How a tier computes, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TierCompute {
+    /// Which.
+    pub tier: TierId,
+    /// The share of the tier's own bandwidth that its cores reach.
+    pub reach: Reach,
+    /// The time in each of its parts in which it neither reads nor computes.
+    pub per_stage: SimTime,
+    /// When its part runs beside the chip's.
+    pub merge: Merge,
+    /// How fast it computes, if there is a limit.
+    pub rate: Option<FlopRate>,
+    /// What crosses the link for each token, in and out, where it is not the hidden state.
+    pub activations: Option<Bytes>,
+    pieces: Vec<Piece>,
+}
+
+impl TierCompute {
+    /// Whether it computes what a region holds.
+    #[must_use]
+    pub fn computes(&self, contents: &Contents) -> bool {
+        match contents {
+            Contents::Kv { .. } | Contents::State { .. } => self.computes_kv(),
+            Contents::Weights { stage, weights } => self.pieces.iter().any(|piece| match piece {
+                Piece::Weights => true,
+                Piece::Attention => *stage == StageLabel::Attention,
+                Piece::Mlp => *stage == StageLabel::Mlp,
+                Piece::Experts => {
+                    let in_part = weights.growth == Growth::Fixed && weights.read < weights.stored;
+                    *stage == StageLabel::Mlp && (in_part || matches!(weights.growth, Growth::Experts(_)))
+                }
+                Piece::Kv => false,
+            }),
+        }
+    }
+
+    /// Whether it computes attention over the KV, and the state, that lie there.
+    #[must_use]
+    #[inline]
+    pub fn computes_kv(&self) -> bool {
+        self.pieces.contains(&Piece::Kv)
+    }
+}
+
+impl TierComputes {
+    /// What `config` says of the tiers of `system`.
+    ///
+    /// # Errors
+    /// [`RuntimeError`] for a tier that does not exist, the first tier, hashed pages, and figures
+    /// that make no sense.
+    pub fn new(config: &RuntimeConfig, system: &MemorySystem) -> Result<Self, RuntimeError> {
+        let mut all = Vec::with_capacity(config.computes.len());
+        for (name, of) in &config.computes {
+            let tier = tier_named(name, system, || "computes".to_owned())?;
+            if tier == TierId::HBM {
+                return Err(RuntimeError::FirstComputes { name: name.clone() });
+            }
+            if system.tiers()[tier.index()].interleaving != Interleaving::Striped {
+                return Err(RuntimeError::HashedComputes { name: name.clone() });
+            }
+            let field = || format!("computes.{name}.reach");
+            let reach = Reach::new(of.reach).ok_or_else(|| RuntimeError::Reach { field: field(), value: of.reach })?;
+            let TierComputeConfig { per_stage, merge, rate, activations, ref pieces, .. } = *of;
+            all.push(TierCompute { tier, reach, per_stage, merge, rate, activations, pieces: pieces.clone() });
+        }
+        all.sort_by_key(|of| of.tier);
+        Ok(Self { all })
+    }
+
+    /// Whether no tier computes.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// The tiers that compute, the fastest first.
+    pub fn iter(&self) -> std::slice::Iter<'_, TierCompute> {
+        self.all.iter()
+    }
+
+    /// How `tier` computes, if it does.
+    #[must_use]
+    #[inline]
+    pub fn of(&self, tier: TierId) -> Option<&TierCompute> {
+        self.all.iter().find(|of| of.tier == tier)
+    }
+
+    /// By tier, whether it computes what a region holds.
+    #[must_use]
+    pub fn by_tier(&self, tiers: usize, contents: &Contents) -> PerTier<bool> {
+        PerTier::from_fn(tiers, |tier| self.of(tier).is_some_and(|of| of.computes(contents)))
+    }
+}
+
+impl TierComputeConfig {
+    /// Checks what can be checked without a memory system; `name` is the tier's.
+    ///
+    /// # Errors
+    /// [`RuntimeError`], naming the field, the value and what to write instead.
+    pub(super) fn check(&self, name: &str) -> Result<(), RuntimeError> {
+        if self.pieces.is_empty() {
+            return Err(RuntimeError::NoPieces { name: name.to_owned() });
+        }
+        if Reach::new(self.reach).is_none() {
+            return Err(RuntimeError::Reach { field: format!("computes.{name}.reach"), value: self.reach });
+        }
+        if self.per_stage > MAX_TIME {
+            return Err(RuntimeError::TierTime { name: name.to_owned(), time: self.per_stage });
+        }
+        Ok(())
+    }
+
+    /// The same, but that it computes at once: it takes no more than reading its part at all of the
+    /// tier's bandwidth.
+    #[must_use]
+    pub fn at_once(&self) -> Self {
+        let (none, nothing) = (SimTime::ZERO, Some(Bytes::ZERO));
+        Self { reach: 1.0, per_stage: none, rate: None, activations: nothing, ..self.clone() }
+    }
+
+    /// Such as `experts and KV on dram computed there (0.6 of its bandwidth, 30 us a part)`.
+    pub(super) fn described(&self, tier: &str) -> String {
+        let word = |piece: &Piece| match piece {
+            Piece::Weights => "weights",
+            Piece::Attention => "attention",
+            Piece::Mlp => "mlp",
+            Piece::Experts => "experts",
+            Piece::Kv => "KV",
+        };
+        let pieces = self.pieces.iter().map(word).collect::<Vec<_>>().join(" and ");
+        let mut figures = vec![format!("at {} of its bandwidth", self.reach)];
+        if self.per_stage > SimTime::ZERO {
+            figures.push(format!("{} a part", self.per_stage.rounded()));
+        }
+        figures.extend(self.rate.map(|rate| rate.to_string()));
+        if self.merge == Merge::Serial {
+            figures.push("after the chip".to_owned());
+        }
+        format!("{pieces} on {tier} computed there ({})", figures.join(", "))
+    }
+}
