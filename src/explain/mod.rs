@@ -13,8 +13,8 @@
 //! their bounds. The cost of a thing is the loss of the run with it less that of the next run,
 //! without it. Most idealizations leave the bound as it is, so that is the difference of the two
 //! times; only [`Ideal::NoFixedTimes`], [`Ideal::FullReach`], [`Ideal::TiersAtOnce`],
-//! [`Ideal::DirectReads`], [`Ideal::AmpleHbm`] and [`Ideal::SingleTokens`] lower the bound as well, and cost what they cost
-//! the strategy beyond what they cost the best placement.
+//! [`Ideal::DirectReads`], [`Ideal::AmpleHbm`] and [`Ideal::SingleTokens`] lower the bound as well,
+//! and cost what they cost the strategy beyond what they cost the best placement.
 //!
 //! [`Ideal::BoundLayout`] starts the run from the layout that the bound of its first step uses. It
 //! comes before [`Ideal::AmpleHbm`], so that a layout which puts the wrong bytes in a small HBM is

@@ -372,7 +372,8 @@ impl Scenario {
 
     /// The tiers that compute, as bounds see them.
     fn tier_bounds(&self) -> Vec<TierBound> {
-        let bound = |of: &TierCompute| TierBound::new(of, &self.memory, self.activations(of), self.tier_roofline(of.tier));
+        let bound =
+            |of: &TierCompute| TierBound::new(of, &self.memory, self.activations(of), self.tier_roofline(of.tier));
         self.runtime.computes().iter().map(bound).collect()
     }
 

@@ -123,7 +123,8 @@ impl LanguageModel {
         let model = match &config.architecture {
             Some(_) if !config.layers.is_empty() => return Err(ModelError::Both),
             Some(architecture) => {
-                let Resolved { stages, kv, parameters, active_parameters, hidden } = architecture::resolve(architecture)?;
+                let Resolved { stages, kv, parameters, active_parameters, hidden } =
+                    architecture::resolve(architecture)?;
                 let (kv_bytes, parameters) = (token_bytes(&kv), Some((parameters, active_parameters)));
                 Self { name, stages, kv_bytes, kv, parameters, hidden: Some(hidden) }
             }

@@ -62,7 +62,10 @@ fn a_parallel_part_runs_beside_the_chips() {
         assert!(close(step.latency.as_ns(), 7_500.0 + 10_000.0), "{step:?}");
         // HBM holds 1 of 4 MB; of the others each takes 2.5 us, and its part of the other 5 us.
         assert!(close(step.bound.as_ns(), 3.0 * (2_500.0 + 2_500.0)), "{step:?}");
-        assert_eq!((step.attention_read.as_slice(), step.mlp_read.as_slice()), (&[1_000_000; 2][..], &[0, 2_000_000][..]));
+        assert_eq!(
+            (step.attention_read.as_slice(), step.mlp_read.as_slice()),
+            (&[1_000_000; 2][..], &[0, 2_000_000][..])
+        );
     }
     assert_eq!(keep.bytes(TransferClass::WeightRead), 2 * 4_000_000);
     assert_eq!(keep.bytes(TransferClass::Activation), 2 * 4 * 250_000);
@@ -118,8 +121,11 @@ fn its_flop_go_with_its_bytes() {
     let of = TierComputeConfig { rate: Some("0.25 TFLOP/s".parse().unwrap()), ..cpu(Merge::Parallel) };
     let mut config = with(half_on_hbm(), computing(of));
     let factor = Some(2.0);
-    config.compute =
-        Some(ComputeConfig { rate: "1 TFLOP/s".parse().unwrap(), flop_per_weight_byte: factor, flop_per_kv_byte: factor });
+    config.compute = Some(ComputeConfig {
+        rate: "1 TFLOP/s".parse().unwrap(),
+        flop_per_weight_byte: factor,
+        flop_per_kv_byte: factor,
+    });
     for (latency, bound) in steps(&config) {
         assert!(close(latency, (1.0 + 3.0 + 8.0 + 1.0) + (1.0 + 3.0 + 16.0 + 1.0)), "{latency}");
         assert!(close(bound, 3.0 * (2.5 + 8.0)), "{bound}");
@@ -163,11 +169,8 @@ fn an_explanation_names_it() {
 
 #[test]
 fn it_is_set_by_path() {
-    let set = |path: &str, value: serde_json::Value| Assignment {
-        path: path.to_owned(),
-        value,
-        asked: path.to_owned(),
-    };
+    let set =
+        |path: &str, value: serde_json::Value| Assignment { path: path.to_owned(), value, asked: path.to_owned() };
     let fields = Fields::new(&half_on_hbm()).unwrap();
     let whole = "(pieces: [Weights], reach: 0.8, activations: \"0 B\")";
     let config = fields

@@ -122,15 +122,18 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
                 Purpose::Read { stage: of, tier }
                 | Purpose::Copy { stage: of, tier }
                 | Purpose::Part { stage: of, tier, .. }
-                    if of == stage => Some((
-                    tier,
-                    Waiting {
-                        read: (read.id.number(), read.part),
-                        class: read.class,
-                        issued: read.issued,
-                        bottleneck: read.bottleneck,
-                    },
-                )),
+                    if of == stage =>
+                {
+                    Some((
+                        tier,
+                        Waiting {
+                            read: (read.id.number(), read.part),
+                            class: read.class,
+                            issued: read.issued,
+                            bottleneck: read.bottleneck,
+                        },
+                    ))
+                }
                 _ => None,
             })
             .collect();

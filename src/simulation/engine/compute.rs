@@ -8,9 +8,7 @@
 use super::Run;
 use super::completions::Purpose;
 use super::writes::HeldRead;
-use crate::memory::{
-    Machine, Path, Pattern, Reach, Request, RouteId, TierId, Timer, TransferClass, Urgency,
-};
+use crate::memory::{Machine, Path, Pattern, Reach, Request, RouteId, TierId, Timer, TransferClass, Urgency};
 use crate::simulation::probe::Probe;
 use crate::units::{Bytes, SimTime, StageId};
 use crate::workload::{Merge, Stage, StageFlop, TierCompute, Workload};

@@ -70,7 +70,8 @@ impl StepBound {
         let tiers = system.tiers().len();
         Self {
             single: (tiers == 1).then(|| SingleTier::new(stages, regions, system, runtime, roofline, overlap)),
-            knapsack: (tiers == 2 && runtime.computes().is_empty()).then(|| Knapsack::new(stages, regions, system, runtime, roofline, overlap)),
+            knapsack: (tiers == 2 && runtime.computes().is_empty())
+                .then(|| Knapsack::new(stages, regions, system, runtime, roofline, overlap)),
             program: Program::new(stages, regions, system, runtime, roofline, overlap),
             // With a copy of all on the slowest tier, what is read from it is not limited by what
             // it holds.

@@ -197,9 +197,8 @@ impl Program {
             match kinds.iter_mut().find(|kind| kind.is_of(stage, (kv, kv_stored), compute)) {
                 Some(kind) => kind.count += 1.0,
                 None => {
-                    let of_piece = |piece: &Piece| {
-                        (piece.stored, piece.read, piece.costs.clone(), piece.computed.clone())
-                    };
+                    let of_piece =
+                        |piece: &Piece| (piece.stored, piece.read, piece.costs.clone(), piece.computed.clone());
                     let weights = stage.weights.iter().map(of_piece).collect();
                     let state = stage.state.iter().map(|(_, bytes)| *bytes).collect();
                     let (fixed, tokens) = (stage.fixed, stage.tokens);
@@ -336,12 +335,14 @@ impl Program {
                 let begins = (of.per_part + of.per_token * kind.tokens as f64) / unit / reads.most_local[tier];
                 let part = program.time(0.0);
                 program.at_least(part, (together / of.cores + begins) * local.clone());
-                let computed = for_share(computes.0, weights) * of_weights.clone()
-                    + for_share(computes.1, kv) * of_kv.clone();
+                let computed =
+                    for_share(computes.0, weights) * of_weights.clone() + for_share(computes.1, kv) * of_kv.clone();
                 program.at_least(part, computed + begins * local.clone());
                 *of_all += kind.count * part + kind.count * fixed;
                 match of.merge {
-                    Merge::Parallel => beside.push((part, (together / of.bus) * (local + reads.in_place[tier].clone()))),
+                    Merge::Parallel => {
+                        beside.push((part, (together / of.bus) * (local + reads.in_place[tier].clone())))
+                    }
                     Merge::Serial => after += part,
                 }
             }

@@ -53,9 +53,13 @@ pub enum RuntimeError {
     Copied { field: String, name: String },
     #[error("computes: '{name}' is the first tier, which the chip reads and computes: leave it out")]
     FirstComputes { name: String },
-    #[error("computes.{name}: its pages are hashed over channels, which its cores cannot read: use interleaving: Striped")]
+    #[error(
+        "computes.{name}: its pages are hashed over channels, which its cores cannot read: use interleaving: Striped"
+    )]
     HashedComputes { name: String },
-    #[error("computes.{name}.pieces: there are none: write [Experts], [Weights, Kv] or the like, or leave the tier out")]
+    #[error(
+        "computes.{name}.pieces: there are none: write [Experts], [Weights, Kv] or the like, or leave the tier out"
+    )]
     NoPieces { name: String },
     #[error("computes.{name}.per_stage: {time} is too long: write at most {MAX_TIME}, as \"30 us\"")]
     TierTime { name: String, time: SimTime },

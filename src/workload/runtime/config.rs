@@ -1,7 +1,7 @@
 //! A runtime as a person writes it: a RON file in `models/runtimes/`.
 
-use crate::units::{Bytes, FlopRate, SimTime};
 use super::tier_compute::{Merge, TierComputeConfig};
+use crate::units::{Bytes, FlopRate, SimTime};
 use crate::workload::Format;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{SeqAccess, Visitor};

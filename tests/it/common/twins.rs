@@ -257,10 +257,9 @@ pub fn precedence(system: &MemorySystem, class: TransferClass, urgency: Urgency)
     let early = u8::from(urgency == Urgency::Early);
     match (system.arbitration(), class) {
         (Arbitration::Fair, _)
-        | (
-            _,
-            TransferClass::WeightRead | TransferClass::KvRead | TransferClass::Stage | TransferClass::Activation,
-        ) => early,
+        | (_, TransferClass::WeightRead | TransferClass::KvRead | TransferClass::Stage | TransferClass::Activation) => {
+            early
+        }
         (_, TransferClass::KvWrite) => 2,
         (_, TransferClass::MigrateIn | TransferClass::MigrateOut) => LOWEST_PRECEDENCE,
     }
