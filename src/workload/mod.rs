@@ -54,8 +54,8 @@ pub use routing::{
     ExpertTraceConfig, Popularity, Routing, RoutingGenerator, RoutingGeneratorConfig, RoutingSource, routings, unread,
 };
 pub use runtime::{
-    BySize, Merge, Piece, RanksConfig, ReachClass, ReachConfig, ReadsConfig, Runtime, RuntimeConfig, RuntimeError,
-    TierCompute, TierComputeConfig, TierComputes,
+    BySize, ComputedPiece, Merge, RanksConfig, ReachClass, ReachConfig, ReadsConfig, Runtime, RuntimeConfig,
+    RuntimeError, TierCompute, TierComputeConfig, TierComputes,
 };
 #[cfg(test)]
 pub(crate) use schedule::scheduled;

@@ -9,12 +9,12 @@ use tiersim::runs::{Cancel, Resources, Silent};
 use tiersim::simulation::{Assignment, Fields, Scenario, ScenarioConfig};
 use tiersim::strategy::{BoundKind, InitializationKind, MigrationKind, PlacementKind, Strategy as Parts};
 use tiersim::units::{Bytes, SimTime};
-use tiersim::workload::{ComputeConfig, Merge, Piece, ReadsConfig, RuntimeConfig, TierComputeConfig};
+use tiersim::workload::{ComputeConfig, ComputedPiece, Merge, ReadsConfig, RuntimeConfig, TierComputeConfig};
 
 /// Cores that reach 0.8 of 500 GB/s: 400 GB/s, and begin in 3 us; activations take 1 us each way.
 fn cpu(merge: Merge) -> TierComputeConfig {
     TierComputeConfig {
-        pieces: vec![Piece::Weights, Piece::Kv],
+        pieces: vec![ComputedPiece::Weights, ComputedPiece::Kv],
         reach: 0.8,
         per_stage: SimTime::from_ns(3_000.0),
         merge,
@@ -24,7 +24,7 @@ fn cpu(merge: Merge) -> TierComputeConfig {
 }
 
 /// Cores that begin at once and reach all, with activations of no size.
-fn ideal(pieces: &[Piece]) -> TierComputeConfig {
+fn ideal(pieces: &[ComputedPiece]) -> TierComputeConfig {
     TierComputeConfig { pieces: pieces.to_vec(), ..cpu(Merge::Parallel).at_once() }
 }
 
@@ -94,7 +94,7 @@ fn a_serial_part_follows_the_chips() {
     }
     // What is not computed there is read as `reads` says: here of the mlp alone, after HBM, 8 us;
     // the attention's part begins when HBM has been read.
-    let mut runtime = computing(TierComputeConfig { pieces: vec![Piece::Attention], ..cpu(Merge::Serial) });
+    let mut runtime = computing(TierComputeConfig { pieces: vec![ComputedPiece::Attention], ..cpu(Merge::Serial) });
     runtime.reads.insert("external".to_owned(), ReadsConfig::Serial);
     assert!(steps(&with(half_on_hbm(), runtime)).iter().all(|(latency, _)| close(*latency, 8.5 + 8.0)));
 }
@@ -102,7 +102,7 @@ fn a_serial_part_follows_the_chips() {
 #[test]
 fn the_best_split_makes_chip_and_tier_finish_together() {
     // 1000 GB/s and 400 GB/s: 1.4 MB a stage take 1 us at the best split.
-    let of = TierComputeConfig { reach: 0.8, ..ideal(&[Piece::Weights]) };
+    let of = TierComputeConfig { reach: 0.8, ..ideal(&[ComputedPiece::Weights]) };
     let mut config = with(small(1, (1_400_000, 1_400_000), 0, 1 << 30, 0, 2), computing(of));
 
     config.strategy.initialization = "Static(weights: 71.4%, kv: 85%)".parse().unwrap();
@@ -140,7 +140,7 @@ fn kv_that_it_attends_to_waits_for_its_write() {
     // All KV is external. Step 0: 1 MB of it at 500 GB/s in 2 us; mlp 1 us; the new MB is written
     // over the link from 2 to 6 us. Step 1 reads 2 MB from 6 us on, 4 us.
     let config = small(1, (1_000_000, 1_000_000), 1_000_000, 2_000_000, 1, 3);
-    let found = steps(&with(config, computing(ideal(&[Piece::Kv]))));
+    let found = steps(&with(config, computing(ideal(&[ComputedPiece::Kv]))));
     assert!(close(found[0].0, 3.0), "{found:?}");
     assert!(close(found[1].0, 3.0 + 4.0 + 1.0), "{found:?}");
 }
@@ -220,7 +220,7 @@ fn what_makes_no_sense_is_refused() {
 
 prop_compose! {
     fn tier_compute()(
-        pieces in prop::sample::subsequence(vec![Piece::Weights, Piece::Attention, Piece::Mlp, Piece::Experts, Piece::Kv], 1..4),
+        pieces in prop::sample::subsequence(vec![ComputedPiece::Weights, ComputedPiece::Attention, ComputedPiece::Mlp, ComputedPiece::Experts, ComputedPiece::Kv], 1..4),
         reach in 0.05f64..=1.0,
         per_stage in prop_oneof![Just(0u64), 0u64..50_000],
         serial: bool,

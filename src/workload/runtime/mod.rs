@@ -11,4 +11,4 @@ mod tier_compute;
 pub use check::RuntimeError;
 pub use checked::Runtime;
 pub use config::{BySize, RanksConfig, ReachClass, ReachConfig, ReadsConfig, RuntimeConfig};
-pub use tier_compute::{Merge, Piece, TierCompute, TierComputeConfig, TierComputes};
+pub use tier_compute::{ComputedPiece, Merge, TierCompute, TierComputeConfig, TierComputes};

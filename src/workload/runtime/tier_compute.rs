@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 /// How a tier computes, as a person writes it.
 ///
 /// ```
-/// use tiersim::workload::{Merge, Piece, TierComputeConfig};
+/// use tiersim::workload::{Merge, ComputedPiece, TierComputeConfig};
 /// let text = "TierCompute(pieces: [Experts], reach: 0.6, per_stage: \"30 us\", rate: \"2 TFLOP/s\")";
 /// let cpu: TierComputeConfig = tiersim::config::parse(text, "cpu")?;
-/// assert_eq!((cpu.pieces, cpu.reach, cpu.merge), (vec![Piece::Experts], 0.6, Merge::Parallel));
+/// assert_eq!((cpu.pieces, cpu.reach, cpu.merge), (vec![ComputedPiece::Experts], 0.6, Merge::Parallel));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 pub struct TierComputeConfig {
     /// Which pieces it computes of what lies there; the chip reads the others. All where not given.
     #[serde(default = "all_pieces")]
-    pub pieces: Vec<Piece>,
+    pub pieces: Vec<ComputedPiece>,
     /// The share of the tier's own bandwidth that its cores reach.
     #[serde(default = "full")]
     pub reach: f64,
@@ -48,7 +48,7 @@ pub struct TierComputeConfig {
 
 /// Pieces of a stage that a tier may compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Piece {
+pub enum ComputedPiece {
     /// All weights.
     Weights,
     /// The weights of attention.
@@ -72,8 +72,8 @@ pub enum Merge {
     Serial,
 }
 
-fn all_pieces() -> Vec<Piece> {
-    vec![Piece::Weights, Piece::Kv]
+fn all_pieces() -> Vec<ComputedPiece> {
+    vec![ComputedPiece::Weights, ComputedPiece::Kv]
 }
 
 fn full() -> f64 {
@@ -102,7 +102,7 @@ pub struct TierCompute {
     pub rate: Option<FlopRate>,
     /// What crosses the link for each token, in and out, where it is not the hidden state.
     pub activations: Option<Bytes>,
-    pieces: Vec<Piece>,
+    pieces: Vec<ComputedPiece>,
 }
 
 impl TierCompute {
@@ -112,14 +112,14 @@ impl TierCompute {
         match contents {
             Contents::Kv { .. } | Contents::State { .. } => self.computes_kv(),
             Contents::Weights { stage, weights } => self.pieces.iter().any(|piece| match piece {
-                Piece::Weights => true,
-                Piece::Attention => *stage == StageLabel::Attention,
-                Piece::Mlp => *stage == StageLabel::Mlp,
-                Piece::Experts => {
+                ComputedPiece::Weights => true,
+                ComputedPiece::Attention => *stage == StageLabel::Attention,
+                ComputedPiece::Mlp => *stage == StageLabel::Mlp,
+                ComputedPiece::Experts => {
                     let in_part = weights.growth == Growth::Fixed && weights.read < weights.stored;
                     *stage == StageLabel::Mlp && (in_part || matches!(weights.growth, Growth::Experts(_)))
                 }
-                Piece::Kv => false,
+                ComputedPiece::Kv => false,
             }),
         }
     }
@@ -128,7 +128,7 @@ impl TierCompute {
     #[must_use]
     #[inline]
     pub fn computes_kv(&self) -> bool {
-        self.pieces.contains(&Piece::Kv)
+        self.pieces.contains(&ComputedPiece::Kv)
     }
 }
 
@@ -211,12 +211,12 @@ impl TierComputeConfig {
 
     /// Such as `experts and KV on dram computed there (0.6 of its bandwidth, 30 us a part)`.
     pub(super) fn described(&self, tier: &str) -> String {
-        let word = |piece: &Piece| match piece {
-            Piece::Weights => "weights",
-            Piece::Attention => "attention",
-            Piece::Mlp => "mlp",
-            Piece::Experts => "experts",
-            Piece::Kv => "KV",
+        let word = |piece: &ComputedPiece| match piece {
+            ComputedPiece::Weights => "weights",
+            ComputedPiece::Attention => "attention",
+            ComputedPiece::Mlp => "mlp",
+            ComputedPiece::Experts => "experts",
+            ComputedPiece::Kv => "KV",
         };
         let pieces = self.pieces.iter().map(word).collect::<Vec<_>>().join(" and ");
         let mut figures = vec![format!("at {} of its bandwidth", self.reach)];
