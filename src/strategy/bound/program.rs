@@ -341,7 +341,7 @@ impl Program {
                 *of_all += kind.count * part + kind.count * fixed;
                 match of.merge {
                     Merge::Parallel => {
-                        beside.push((part, (together / of.bus) * (local + reads.in_place[tier].clone())))
+                        beside.push((part, (together / of.bus) * (local + reads.in_place[tier].clone())));
                     }
                     Merge::Serial => after += part,
                 }
