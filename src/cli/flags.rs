@@ -14,7 +14,7 @@ use super::error::CliError;
 use crate::catalog::{self, open_trace};
 use crate::memory::Arbitration;
 use crate::simulation::{Assignment, ScenarioConfig, expand};
-use crate::strategy::{Budget, InitializationKind, Late, LayoutRules, MigrationKind, PlacementKind};
+use crate::strategy::{Budget, InitializationKind, Late, LayoutRules, MigrationKind, PlacementKind, PrefetchKind};
 use crate::units::{Bandwidth, Bytes, Ratio};
 use crate::workload::{Extend, LayerMap, PrefillOrder, TraceConfig};
 use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser};
@@ -158,6 +158,13 @@ const FLAGS: &[Flag] = &[
         "strategy.budget",
         Amount(read::<Budget>),
         "The most that migration may carry in a step: 64MiB, or 25% of what the slowest tier could be read at",
+    ),
+    flag(
+        "prefetch",
+        "NAME",
+        "strategy.prefetch",
+        Word(read::<PrefetchKind>),
+        "What comes into HBM within a step for its later layers, beside a cache with a budget: 'Prefetch(ahead: 1, hit_rate: 90%)'",
     ),
     flag(
         "migration-late",

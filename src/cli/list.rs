@@ -9,7 +9,7 @@ use crate::catalog::{self, FileKind};
 use crate::memory::{Efficiency, MemorySystem, Pattern};
 use crate::report::{Column, Table};
 use crate::simulation::ScenarioConfig;
-use crate::strategy::{InitializationKind, Knowledge, MigrationKind, NAMED, PlacementKind};
+use crate::strategy::{InitializationKind, Knowledge, MigrationKind, NAMED, PlacementKind, PrefetchKind};
 use crate::sweep::SweepConfig;
 use crate::units::{Bandwidth, Bytes};
 use clap::Args;
@@ -135,24 +135,29 @@ fn all() -> Result<ExitCode, CliError> {
 
 /// The parts of strategies by kind, each with its parameters as they are written and their
 /// defaults.
-fn strategy_parts() -> [(&'static str, Vec<(String, String)>); 3] {
-    let part = |name: &str, parameters: Vec<(String, String)>, ahead: usize, about: &str| {
+fn strategy_parts() -> [(&'static str, Vec<(String, String)>); 4] {
+    let part = |name: &str, parameters: Vec<(String, String)>, knows: Knowledge, about: &str| {
         let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         let shown = if parameters.is_empty() { name.to_owned() } else { format!("{name}({})", parameters.join(", ")) };
-        (shown, Knowledge::of(ahead).label(about))
+        (shown, knows.label(about))
     };
-    let initializations =
-        InitializationKind::ALL.iter().map(|kind| part(kind.name(), kind.parameters(), 0, kind.about()));
+    let initializations = InitializationKind::ALL
+        .iter()
+        .map(|kind| part(kind.name(), kind.parameters(), Knowledge::Realizable, kind.about()));
     let placements = PlacementKind::ALL
         .iter()
-        .map(|kind| part(kind.name(), kind.parameters(), kind.build().look_ahead(), kind.about()));
+        .map(|kind| part(kind.name(), kind.parameters(), Knowledge::of(kind.build().look_ahead()), kind.about()));
     let migrations = MigrationKind::ALL
         .iter()
-        .map(|kind| part(kind.name(), kind.parameters(), kind.build().look_ahead(), kind.about()));
+        .map(|kind| part(kind.name(), kind.parameters(), Knowledge::of(kind.build().look_ahead()), kind.about()));
+    let prefetches = PrefetchKind::ALL
+        .iter()
+        .map(|kind| part(kind.name(), kind.parameters(), Knowledge::Predictor(kind.hit_rate()), kind.about()));
     [
         ("Initializations (--initialization)", initializations.collect()),
         ("Placements (--placement)", placements.collect()),
         ("Migrations (--migration)", migrations.collect()),
+        ("Prefetches (--prefetch)", prefetches.collect()),
     ]
 }
 

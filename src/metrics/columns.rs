@@ -19,6 +19,8 @@ pub enum StepUnit {
     Tokens,
     /// A whole number of sequences.
     Sequences,
+    /// A whole number of pages.
+    Pages,
     /// A whole number of bytes.
     Bytes,
     /// Nanoseconds with three decimals: exact to the picosecond.
@@ -58,6 +60,8 @@ pub struct StepColumn {
     pub per_tier: bool,
     /// Whether a run of one sequence whose prompt is given has none.
     pub of_batch: bool,
+    /// Whether only a run whose migration is a cache has one.
+    pub of_cache: bool,
     /// Its unit.
     pub unit: StepUnit,
     /// What it is, in a few words, for documentation.
@@ -71,7 +75,7 @@ pub struct StepColumn {
 /// All columns, in the order of files. Columns of every tier that follow each other are repeated
 /// together: all of the first tier, then all of the second.
 #[rustfmt::skip]
-pub const STEP_COLUMNS: [StepColumn; 14] = [
+pub const STEP_COLUMNS: [StepColumn; 16] = [
     column("step", StepUnit::Step, "number of the step, from 0",
         |it, _| Whole(it.step as u64), Some(|it, _, value| it.step = value.whole())),
     column("context_tokens", StepUnit::Tokens, "tokens in the KV cache before the step, of the longest sequence",
@@ -100,17 +104,25 @@ pub const STEP_COLUMNS: [StepColumn; 14] = [
         |it, _| Whole(it.migrated_out.get()), Some(|it, _, value| it.values.migrated_out = value.bytes())),
     column("late_tokens", StepUnit::Tokens, "tokens read at the source of an unfinished move",
         |it, _| Whole(it.late_tokens), Some(|it, _, value| it.values.late_tokens = value.whole())),
+    of_cache("hit_pages", StepUnit::Pages, "pages of KV read from the first tier",
+        |it, _| Whole(it.hit_pages), Some(|it, _, value| it.values.hit_pages = value.whole())),
+    of_cache("missed_pages", StepUnit::Pages, "pages of KV read from other tiers",
+        |it, _| Whole(it.missed_pages), Some(|it, _, value| it.values.missed_pages = value.whole())),
 ];
 
 type Get = fn(&Step<'_>, usize) -> StepValue;
 type Set = Option<fn(&mut StepDraft, usize, StepValue)>;
 
 const fn column(name: &'static str, unit: StepUnit, about: &'static str, get: Get, set: Set) -> StepColumn {
-    StepColumn { name, per_tier: false, of_batch: false, unit, about, get, set }
+    StepColumn { name, per_tier: false, of_batch: false, of_cache: false, unit, about, get, set }
 }
 
 const fn of_batch(name: &'static str, unit: StepUnit, about: &'static str, get: Get, set: Set) -> StepColumn {
     StepColumn { of_batch: true, ..column(name, unit, about, get, set) }
+}
+
+const fn of_cache(name: &'static str, unit: StepUnit, about: &'static str, get: Get, set: Set) -> StepColumn {
+    StepColumn { of_cache: true, ..column(name, unit, about, get, set) }
 }
 
 const fn of_each_tier(name: &'static str, unit: StepUnit, about: &'static str, get: Get, set: Set) -> StepColumn {
@@ -128,9 +140,9 @@ pub struct RunColumn {
 }
 
 /// The columns of the files of a run on `tiers`, in their order; those of the batch only where the
-/// run is not `single`: one sequence whose prompt is given.
+/// run is not `single`: one sequence whose prompt is given; those of a cache only where it has one.
 #[must_use]
-pub fn step_columns(tiers: &[String], single: bool) -> Vec<RunColumn> {
+pub fn step_columns(tiers: &[String], single: bool, cached: bool) -> Vec<RunColumn> {
     let mut columns = Vec::new();
     let known: &'static [StepColumn] = &STEP_COLUMNS;
     for group in known.chunk_by(|one, next| one.per_tier && next.per_tier) {
@@ -139,7 +151,7 @@ pub fn step_columns(tiers: &[String], single: bool) -> Vec<RunColumn> {
                 let named = |column: &'static StepColumn| format!("{of}_{}", column.name);
                 columns.extend(group.iter().map(|column| RunColumn { name: named(column), column, tier }));
             }
-        } else if !(single && group[0].of_batch) {
+        } else if !(single && group[0].of_batch) && (cached || !group[0].of_cache) {
             columns.extend(group.iter().map(|column| RunColumn { name: column.name.to_owned(), column, tier: 0 }));
         }
     }
@@ -173,7 +185,9 @@ impl StepValue {
     /// What `text` stands for in a column of that unit.
     fn read(text: &str, unit: StepUnit) -> Option<Self> {
         match unit {
-            StepUnit::Step | StepUnit::Tokens | StepUnit::Sequences | StepUnit::Bytes => text.parse().ok().map(Whole),
+            StepUnit::Step | StepUnit::Tokens | StepUnit::Sequences | StepUnit::Pages | StepUnit::Bytes => {
+                text.parse().ok().map(Whole)
+            }
             StepUnit::Nanoseconds => exact_ns(text).map(Time),
             StepUnit::Share => text.parse().ok().map(Real),
         }
@@ -245,14 +259,17 @@ mod tests {
     #[test]
     fn every_column_reads_back_what_it_wrote() {
         let tiers = ["hbm", "external"].map(str::to_owned);
-        let columns = step_columns(&tiers, false);
+        let columns = step_columns(&tiers, false, true);
         let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
         let by_tier = ["hbm_read_bytes", "hbm_used_bytes", "external_read_bytes", "external_used_bytes"];
         assert_eq!(names[9..13], by_tier);
-        let of_single = step_columns(&tiers, true);
+        let of_single = step_columns(&tiers, true, true);
         let of_single = of_single.iter().map(|column| column.name.as_str());
         assert!(of_single.eq(names.iter().copied().filter(|name| !names[2..5].contains(name))));
         assert_eq!(names[2..5], ["sequences", "decoding", "prompt_tokens"]);
+        let uncached = step_columns(&tiers, false, false);
+        assert!(uncached.iter().map(|column| column.name.as_str()).eq(names[..names.len() - 2].iter().copied()));
+        assert_eq!(names[names.len() - 2..], ["hit_pages", "missed_pages"]);
         let values = StepValues {
             context: 11,
             sequences: 18,
@@ -264,6 +281,8 @@ mod tests {
             migrated_in: Bytes::new(15),
             migrated_out: Bytes::new(16),
             late_tokens: 17,
+            hit_pages: 25,
+            missed_pages: 26,
         };
         let tier = |first: u64| TierBytes { read: Bytes::new(first), used: Bytes::new(first + 1) };
         let step = Step { step: 10, values, by_tier: &[tier(20), tier(22)] };

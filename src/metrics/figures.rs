@@ -73,7 +73,7 @@ pub fn figures() -> &'static [Figure] {
 /// The table. Lines of every class that follow each other are shown together: all of the first
 /// class, then all of the second.
 fn table() -> Vec<Figure> {
-    let parts = [of_the_run(), latencies(), groups(), alphas(), transfers(), layout(), memory_and_lanes()];
+    let parts = [of_the_run(), latencies(), groups(), alphas(), transfers(), layout(), memory_and_lanes(), cache()];
     parts.into_iter().flatten().collect()
 }
 
@@ -253,6 +253,21 @@ fn memory_and_lanes() -> Vec<Figure> {
     ]
 }
 
+#[rustfmt::skip]
+fn cache() -> Vec<Figure> {
+    vec![
+        real("cache.kv.hit_rate", Share, |it| it.cache?.kv.hit_rate).aka(&["hit_rate"]).swept().compared(),
+        maybe("cache.kv.hits", Number, |it| Some(it.cache?.kv.hits)),
+        maybe("cache.kv.misses", Number, |it| Some(it.cache?.kv.misses)),
+        maybe("cache.kv.hit_bytes", Bytes, |it| Some(it.cache?.kv.hit_bytes)),
+        maybe("cache.kv.missed_bytes", Bytes, |it| Some(it.cache?.kv.missed_bytes)).swept().compared(),
+        maybe("cache.prefetch.issued_bytes", Bytes, |it| Some(it.cache?.prefetch?.issued_bytes)).swept().compared(),
+        maybe("cache.prefetch.useful_bytes", Bytes, |it| Some(it.cache?.prefetch?.useful_bytes)).swept().compared(),
+        maybe("cache.prefetch.late_bytes", Bytes, |it| Some(it.cache?.prefetch?.late_bytes)).swept().compared(),
+        maybe("cache.prefetch.wrong_bytes", Bytes, |it| Some(it.cache?.prefetch?.wrong_bytes)).swept().compared(),
+    ]
+}
+
 type Part = fn(Distribution) -> f64;
 
 /// The figures of a distribution.
@@ -305,6 +320,13 @@ fn real(path: &str, unit: FigureUnit, get: impl Fn(&Summary) -> Option<f64> + Se
 
 fn whole(path: &str, unit: FigureUnit, get: fn(&Summary) -> u64) -> Figure {
     each(path, unit, move |summary, take| take(&[], FigureValue::Whole(get(summary))))
+}
+
+/// A whole number that only some runs have.
+fn maybe(path: &str, unit: FigureUnit, get: fn(&Summary) -> Option<u64>) -> Figure {
+    each(path, unit, move |summary, take| {
+        get(summary).into_iter().for_each(|value| take(&[], FigureValue::Whole(value)));
+    })
 }
 
 /// A share of every tier.

@@ -11,11 +11,13 @@ use super::distribution::Timings;
 use super::sequences::{SequenceRecorder, SequenceRow, TokenTimings};
 use super::series::Series;
 use super::summary::{
-    AlphaSummary, BoundSummary, LaneSummary, LayoutSummary, MigrationSummary, Named, StageAlpha, StoredSummary,
-    Summary, TransferSummary, WaitsSummary,
+    AlphaSummary, BoundSummary, CacheSummary, LaneSummary, LayoutSummary, MigrationSummary, Named, StageAlpha,
+    StoredSummary, Summary, TransferSummary, WaitsSummary,
 };
 use crate::memory::{Cancelled, Completed, Lane, LaneLoad, MemorySystem, PerClass, TierId, TransferClass};
-use crate::simulation::{Ends, Identity, Outcome, Probe, Scenario, ScenarioConfig, StepRecord, Stored};
+use crate::simulation::{
+    Ends, Hits, Identity, Outcome, Prefetched, Probe, Scenario, ScenarioConfig, StepRecord, Stored,
+};
 use crate::units::{Bytes, LayerId, SimTime, Step};
 use crate::workload::{PerLabel, StageLabel, TraceError};
 use std::ops::ControlFlow;
@@ -180,6 +182,8 @@ pub struct Recorder {
     read_beyond: Bytes,
     /// By tier: the sum over steps of its share of the bytes read.
     shares: Vec<Mean>,
+    /// Of a run whose migration is a cache, or that prefetches.
+    cache: Option<(Hits, Prefetched)>,
     /// By tier, then compute: for how long stages waited for it.
     waited: Vec<SimTime>,
     /// The fixed times of all stages, and that of the present one.
@@ -206,6 +210,7 @@ impl Recorder {
             stages: PerLabel::default(),
             read_beyond: Bytes::ZERO,
             shares: vec![Mean::default(); tiers],
+            cache: scenario.strategy().is_cached().then(Default::default),
             waited: vec![SimTime::ZERO; tiers + 1],
             fixed: SimTime::ZERO,
             fixed_of_stage: SimTime::ZERO,
@@ -272,6 +277,7 @@ impl Recorder {
             read_beyond_bytes: read_beyond,
             read_beyond_share: if asked_for > 0 { read_beyond as f64 / asked_for as f64 } else { 0.0 },
             migration: self.migration(outcome),
+            cache: self.cache(scenario),
             bound: self.bound(outcome),
             // Known only when the files are written.
             files: Named::default(),
@@ -312,6 +318,13 @@ impl Recorder {
             late_tokens: sum(|step| step.late_tokens),
             dropped_bytes: outcome.dropped.values().map(|bytes| bytes.get()).sum(),
         }
+    }
+
+    /// What the first tier had of what was read, if it is a cache.
+    fn cache(&self, scenario: &Scenario) -> Option<CacheSummary> {
+        let prefetches = scenario.strategy().prefetch.is_some();
+        self.cache
+            .map(|(kv, prefetched)| CacheSummary { kv: kv.into(), prefetch: prefetches.then(|| prefetched.into()) })
     }
 
     /// The bound over all steps; [`RunReport::charge`] adds the charged one.
@@ -428,6 +441,10 @@ impl Probe for Recorder {
             return ControlFlow::Continue(());
         }
         self.histograms.token_latency.record(step.latency);
+        if let Some((kv, prefetched)) = &mut self.cache {
+            *kv += step.kv_hits;
+            *prefetched += step.prefetched;
+        }
         for (label, read) in step.read.iter() {
             self.stages[label].add(read[TierId::HBM], read.values().copied().sum());
         }

@@ -404,6 +404,8 @@ mod tests {
             migrated_in: none,
             migrated_out: none,
             late_tokens: 0,
+            kv_hits: crate::simulation::Hits::default(),
+            prefetched: crate::simulation::Prefetched::default(),
         }
     }
 

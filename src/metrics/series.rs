@@ -44,6 +44,10 @@ pub struct StepValues {
     pub migrated_out: Bytes,
     /// Tokens read at the source of a move that was not complete.
     pub late_tokens: u64,
+    /// Pages of KV read from the first tier.
+    pub hit_pages: u64,
+    /// Pages of KV read from other tiers.
+    pub missed_pages: u64,
 }
 
 /// The bytes of one step on one tier.
@@ -96,6 +100,8 @@ impl From<&StepRecord<'_>> for StepValues {
             migrated_in: step.migrated_in,
             migrated_out: step.migrated_out,
             late_tokens: step.late_tokens,
+            hit_pages: step.kv_hits.hits,
+            missed_pages: step.kv_hits.misses,
         }
     }
 }

@@ -6,7 +6,7 @@
 //! shares from 0 to 1. Maps by tier, lane or class are [`Named`] lists, because their order means
 //! something: the fastest tier comes first.
 
-use crate::simulation::ScenarioConfig;
+use crate::simulation::{Hits, Prefetched, ScenarioConfig};
 use crate::units::{Bytes, SizeStyle};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -23,8 +23,8 @@ pub struct Summary {
     pub schema: u32,
     /// The strategy's name.
     pub strategy: String,
-    /// The knowledge of skip sets that the strategy needs: `realizable` (only past steps), or
-    /// `oracle: sees N steps`.
+    /// The knowledge of skip sets that the strategy needs: `realizable` (only past steps), `assumes
+    /// a predictor of hit rate N %`, or `oracle: sees N steps`.
     #[serde(default)]
     pub knows: String,
     /// Whether the run got to its last step.
@@ -97,6 +97,10 @@ pub struct Summary {
     pub read_beyond_share: f64,
     /// Migration between steps.
     pub migration: MigrationSummary,
+    /// What was found in the first tier, and what was fetched; only where the migration is a cache
+    /// or something prefetches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheSummary>,
     /// The lower bound on the time over all placements.
     pub bound: BoundSummary,
     /// The CRC-32 checksums (8 hexadecimal digits) of the files of the same run that are read back
@@ -334,6 +338,68 @@ pub struct MigrationSummary {
     /// moves.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dropped_bytes: u64,
+}
+
+/// The first tier as a cache, over the steps that are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CacheSummary {
+    /// The KV that was read.
+    pub kv: HitsSummary,
+    /// What was prefetched within steps; only where something prefetches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefetch: Option<PrefetchSummary>,
+}
+
+/// Reads that found their pages in the first tier, and those that did not.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HitsSummary {
+    /// Pages read from the first tier.
+    pub hits: u64,
+    /// Pages read from other tiers: fetched on demand.
+    pub misses: u64,
+    /// The hits over all pages read; absent where nothing was read.
+    pub hit_rate: Option<f64>,
+    /// The bytes of the hits.
+    pub hit_bytes: u64,
+    /// The bytes of the misses.
+    pub missed_bytes: u64,
+}
+
+impl From<Hits> for HitsSummary {
+    fn from(of: Hits) -> Self {
+        let all = of.hits + of.misses;
+        Self {
+            hits: of.hits,
+            misses: of.misses,
+            hit_rate: (all > 0).then(|| of.hits as f64 / all as f64),
+            hit_bytes: of.hit_bytes.get(),
+            missed_bytes: of.missed_bytes.get(),
+        }
+    }
+}
+
+/// The bytes of the pages that were prefetched within steps, by what came of them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PrefetchSummary {
+    /// All of them.
+    pub issued_bytes: u64,
+    /// Had arrived when they were read.
+    pub useful_bytes: u64,
+    /// Were read where they had been, as they had not arrived.
+    pub late_bytes: u64,
+    /// Were not read by the step that they were fetched for.
+    pub wrong_bytes: u64,
+}
+
+impl From<Prefetched> for PrefetchSummary {
+    fn from(of: Prefetched) -> Self {
+        Self {
+            issued_bytes: of.issued.get(),
+            useful_bytes: of.useful.get(),
+            late_bytes: of.late.get(),
+            wrong_bytes: of.wrong.get(),
+        }
+    }
 }
 
 fn is_zero(bytes: &u64) -> bool {

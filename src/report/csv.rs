@@ -12,7 +12,7 @@ impl Exporter for StepsCsv {
 
     fn export(&self, run: &RunReport) -> Result<Vec<Artifact>, ReportError> {
         let failed = |error: csv::Error| ReportError::format("steps.csv", error);
-        let columns = step_columns(&run.tiers, run.summary.is_single());
+        let columns = step_columns(&run.tiers, run.summary.is_single(), run.summary.cache.is_some());
         let mut writer = csv::Writer::from_writer(Vec::with_capacity(128 * run.series.len()));
         writer.write_record(columns.iter().map(|column| &column.name)).map_err(failed)?;
         for step in run.series.steps() {

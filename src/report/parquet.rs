@@ -44,7 +44,10 @@ impl Exporter for StepsParquet {
 }
 
 fn columns(run: &RunReport) -> Vec<Column> {
-    step_columns(&run.tiers, run.summary.is_single()).into_iter().map(|column| values(run, column)).collect()
+    step_columns(&run.tiers, run.summary.is_single(), run.summary.cache.is_some())
+        .into_iter()
+        .map(|column| values(run, column))
+        .collect()
 }
 
 /// A column of all steps.
@@ -52,7 +55,7 @@ fn values(run: &RunReport, column: RunColumn) -> Column {
     let steps = || run.series.steps().map(|step| column.value(&step));
     let values = match column.column.unit {
         // No count comes near 2^63.
-        StepUnit::Step | StepUnit::Tokens | StepUnit::Sequences | StepUnit::Bytes => {
+        StepUnit::Step | StepUnit::Tokens | StepUnit::Sequences | StepUnit::Pages | StepUnit::Bytes => {
             Values::Whole(steps().map(|it| it.whole() as i64).collect())
         }
         StepUnit::Nanoseconds | StepUnit::Share => Values::Real(steps().map(StepValue::real).collect()),

@@ -50,7 +50,7 @@ impl FinishedRun {
             }
         }
         let tiers: Vec<String> = typed.capacity_bytes.0.iter().map(|(tier, _)| tier.clone()).collect();
-        let series = read_steps(&folder.join("steps.csv"), &tiers, typed.is_single())?;
+        let series = read_steps(&folder.join("steps.csv"), &tiers, (typed.is_single(), typed.cache.is_some()))?;
         if series.len() as u64 != typed.steps {
             let found = format!("summary.json counts {} steps, steps.csv {}", typed.steps, series.len());
             return Err(torn(found));
@@ -137,7 +137,7 @@ fn read_summary(path: &Path) -> Result<(Value, Summary), ResultsError> {
     Ok((value, summary))
 }
 
-fn read_steps(path: &Path, tiers: &[String], single: bool) -> Result<Series, ResultsError> {
+fn read_steps(path: &Path, tiers: &[String], (single, cached): (bool, bool)) -> Result<Series, ResultsError> {
     let shown = path.display().to_string();
     let place = |line: u64, message: String| ResultsError::Place { path: shown.clone(), line: line as usize, message };
     let opened = config::open_regular(path);
@@ -150,7 +150,7 @@ fn read_steps(path: &Path, tiers: &[String], single: bool) -> Result<Series, Res
         let found = heading.iter().position(|column| column == name);
         found.ok_or_else(|| place(1, format!("it has no column '{name}'")))
     };
-    let columns: Vec<(RunColumn, usize)> = step_columns(tiers, single)
+    let columns: Vec<(RunColumn, usize)> = step_columns(tiers, single, cached)
         .into_iter()
         .filter(RunColumn::is_read_back)
         .map(|known| column(&known.name).map(|index| (known, index)))

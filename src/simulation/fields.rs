@@ -235,6 +235,7 @@ impl Fields {
     fn complete_strategy(&mut self) {
         if let Some(strategy) = self.tree["strategy"].as_object_mut() {
             strategy.entry("budget").or_insert(Value::Null);
+            strategy.entry("prefetch").or_insert(Value::Null);
             strategy.entry("late").or_insert_with(|| Late::default().to_string().into());
         }
     }

@@ -8,7 +8,7 @@ use super::waits::Waits;
 use crate::memory::{Cancelled, Completed, PerTier, TierId, TransferClass};
 use crate::units::{Bytes, LayerId, SimTime, Step};
 use crate::workload::{PerLabel, StageLabel, StepBatch};
-use std::ops::ControlFlow;
+use std::ops::{AddAssign, ControlFlow};
 
 /// What one step came to.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +40,68 @@ pub struct StepRecord<'a> {
     pub migrated_out: Bytes,
     /// Tokens that it read at the source of a move that was not complete, summed over KV regions.
     pub late_tokens: u64,
+    /// The pages of KV that it read from the first tier, and from others.
+    pub kv_hits: Hits,
+    /// What was prefetched within it.
+    pub prefetched: Prefetched,
+}
+
+/// Pages that were read from the first tier, and from others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hits {
+    /// How many were read from the first tier.
+    pub hits: u64,
+    /// How many were read from another.
+    pub misses: u64,
+    /// The bytes of the hits.
+    pub hit_bytes: Bytes,
+    /// The bytes of the misses: what was fetched on demand.
+    pub missed_bytes: Bytes,
+}
+
+impl Hits {
+    /// So many pages were read from `tier`.
+    #[inline]
+    pub(super) fn add(&mut self, tier: TierId, pages: usize, bytes: Bytes) {
+        let (count, sum) = match tier {
+            TierId::HBM => (&mut self.hits, &mut self.hit_bytes),
+            _ => (&mut self.misses, &mut self.missed_bytes),
+        };
+        *count += pages as u64;
+        *sum += bytes;
+    }
+}
+
+impl AddAssign for Hits {
+    fn add_assign(&mut self, other: Self) {
+        self.hits += other.hits;
+        self.misses += other.misses;
+        self.hit_bytes += other.hit_bytes;
+        self.missed_bytes += other.missed_bytes;
+    }
+}
+
+/// The bytes of the pages that were prefetched within steps, by what came of them. All that is
+/// issued in a step is useful, late or wrong when its layer has been read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Prefetched {
+    /// All of them.
+    pub issued: Bytes,
+    /// Had arrived when they were read.
+    pub useful: Bytes,
+    /// Were read where they had been, as they had not arrived.
+    pub late: Bytes,
+    /// Were not read.
+    pub wrong: Bytes,
+}
+
+impl AddAssign for Prefetched {
+    fn add_assign(&mut self, other: Self) {
+        self.issued += other.issued;
+        self.useful += other.useful;
+        self.late += other.late;
+        self.wrong += other.wrong;
+    }
 }
 
 impl StepRecord<'_> {

@@ -2,7 +2,7 @@
 
 use crate::config::{ConfigError, NameError};
 use crate::memory::MemoryError;
-use crate::strategy::{ChargedError, LayoutError};
+use crate::strategy::{ChargedError, LayoutError, MigrationKind, PrefetchKind};
 use crate::units::{Bytes, GroupId, Step};
 use crate::workload::{ComputeError, MAX_TOKENS, ModelError, RuntimeError, SequencesError, TraceError};
 use std::fmt;
@@ -45,6 +45,17 @@ pub enum ScenarioError {
         .decode - 1
     )]
     Warmup { warmup: u32, decode: u32 },
+    #[error(
+        "strategy.prefetch: {prefetch} brings pages into HBM that is free, and a cache that leaves it free decides what stays; \
+         the migration {migration} has no budget: write strategy.migration: \"Lru(budget: 4096)\", with the tokens that each \
+         layer may keep"
+    )]
+    Prefetch { prefetch: PrefetchKind, migration: MigrationKind },
+    #[error(
+        "strategy.prefetch: precision: 0 of what is prefetched is read, so that there is no end to what is prefetched: write \
+         more than 0, or nothing for as much as hit_rate"
+    )]
+    PrefetchPrecision,
     #[error("page_tokens: {0}, but a page holds from 1 to {max} tokens", max = MAX_PAGE_TOKENS)]
     PageTokens(u32),
     #[error(

@@ -13,7 +13,9 @@ use super::size::{check_room, check_size, check_tokens};
 use crate::catalog;
 use crate::config::{Reference, check_name};
 use crate::memory::{MemorySystem, PerTier, TierId};
-use crate::strategy::{BoundKind, ChargedBound, ChargedError, Knowledge, Parts, Rules, StepBound, Strategy, TierBound};
+use crate::strategy::{
+    BoundKind, ChargedBound, ChargedError, Knowledge, Parts, PrefetchKind, Rules, StepBound, Strategy, TierBound,
+};
 use crate::units::{Bytes, GroupId, PageSize, SequenceId, Table};
 use crate::workload::{
     ComputeConfig, ComputeError, LanguageModel, LikeConfig, MAX_TOKENS, Regions, Roofline, Runtime, RuntimeConfig,
@@ -83,6 +85,13 @@ impl Scenario {
 
         if !(1..=Self::MAX_PAGE_TOKENS).contains(&config.page_tokens) {
             return Err(ScenarioError::PageTokens(config.page_tokens));
+        }
+        let Strategy { migration, prefetch, .. } = config.strategy;
+        if let Some(prefetch) = prefetch.filter(|_| migration.places().is_none_or(|places| places.budget.is_none())) {
+            return Err(ScenarioError::Prefetch { prefetch, migration });
+        }
+        if prefetch.and_then(PrefetchKind::precision).is_some_and(|precision| precision.as_f64() <= 0.0) {
+            return Err(ScenarioError::PrefetchPrecision);
         }
         if config.decode_tokens == 0 {
             return Err(ScenarioError::NoSteps);
@@ -272,7 +281,7 @@ impl Scenario {
     /// What its strategy must know of the skip sets.
     #[must_use]
     pub fn knowledge(&self) -> Knowledge {
-        Knowledge::of(self.parts().look_ahead())
+        Knowledge::of(self.parts().look_ahead()).assuming(self.strategy().prefetch.map(PrefetchKind::hit_rate))
     }
 
     /// The compute times, where compute is not infinitely fast.

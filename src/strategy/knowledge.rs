@@ -1,7 +1,7 @@
 //! What a part of a strategy may know of the skip sets: in its type, and no more than that in what
 //! it sees.
 
-use crate::units::RegionId;
+use crate::units::{Ratio, RegionId};
 use crate::workload::{SkipWindows, Skipped};
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,6 +15,8 @@ use std::marker::PhantomData;
 pub enum Knowledge {
     /// Decides from the past alone: a real system could do the same.
     Realizable,
+    /// Decides from the past and from a predictor of that hit rate, which is assumed.
+    Predictor(Ratio),
     /// Sees so many steps that are still to come; `usize::MAX` for all of them.
     Oracle(usize),
 }
@@ -26,10 +28,22 @@ impl Knowledge {
         if steps == 0 { Self::Realizable } else { Self::Oracle(steps) }
     }
 
+    /// The same with a predictor of that hit rate, if there is one. An oracle remains one.
+    #[must_use]
+    pub fn assuming(self, hit_rate: Option<Ratio>) -> Self {
+        match (self, hit_rate) {
+            (Self::Realizable, Some(hit_rate)) => Self::Predictor(hit_rate),
+            _ => self,
+        }
+    }
+
     /// The inverse of its text, as in `knows` of a `summary.json`.
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {
         let sees = text.strip_prefix("oracle: sees ");
+        if let Some(percent) = text.strip_prefix("assumes a predictor of hit rate ") {
+            return percent.parse().ok().map(Self::Predictor);
+        }
         match (text, sees) {
             ("realizable", _) => Some(Self::Realizable),
             (_, Some("all steps")) => Some(Self::Oracle(usize::MAX)),
@@ -44,7 +58,7 @@ impl Knowledge {
     pub fn label(self, name: &str) -> String {
         match self {
             Self::Realizable => name.to_owned(),
-            Self::Oracle(_) => format!("{name} ({self})"),
+            Self::Predictor(_) | Self::Oracle(_) => format!("{name} ({self})"),
         }
     }
 }
@@ -53,6 +67,7 @@ impl fmt::Display for Knowledge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Realizable => f.pad("realizable"),
+            Self::Predictor(hit_rate) => f.pad(&format!("assumes a predictor of hit rate {} %", hit_rate.percent())),
             Self::Oracle(1) => f.pad("oracle: sees 1 step"),
             Self::Oracle(usize::MAX) => f.pad("oracle: sees all steps"),
             Self::Oracle(steps) => f.pad(&format!("oracle: sees {steps} steps")),
@@ -133,9 +148,15 @@ mod tests {
 
     #[test]
     fn text_and_back() {
-        for knowledge in
-            [Knowledge::Realizable, Knowledge::Oracle(1), Knowledge::Oracle(8), Knowledge::Oracle(usize::MAX)]
-        {
+        let predictor = Knowledge::Predictor(Ratio::from_permille(905).unwrap());
+        assert_eq!(predictor.label("lru"), "lru (assumes a predictor of hit rate 90.5 %)");
+        for knowledge in [
+            predictor,
+            Knowledge::Realizable,
+            Knowledge::Oracle(1),
+            Knowledge::Oracle(8),
+            Knowledge::Oracle(usize::MAX),
+        ] {
             assert_eq!(Knowledge::from_text(&knowledge.to_string()), Some(knowledge));
         }
         assert_eq!(Knowledge::from_text("oracle: sees the end"), None);

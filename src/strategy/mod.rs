@@ -6,6 +6,8 @@
 //! * [`Placement`] chooses the tier of each new page of KV.
 //! * [`Migration`] decides, when a layer has been computed, which pages move before its next step.
 //!
+//! A [`Prefetch`] besides decides within a step, for a layer that the step has yet to come to.
+//!
 //! Parts know regions and pages, and nothing else about a model. A part sees what a real system
 //! could see: its own state, capacities, bandwidths, what a stage has read and how long it waited
 //! for that; and of the skip sets what it *declares* in its type: [`Past`] alone, or some steps of
@@ -60,6 +62,7 @@
 //!     placement: Box::new(WhereLittleIsSkipped),
 //!     migration: Box::new(AFew(2)),
 //!     budget: None,
+//!     prefetch: None,
 //!     late: Late::Finish,
 //! };
 //! assert_eq!(parts.look_ahead(), 0);
@@ -98,8 +101,8 @@ pub use initialization::{
 pub use knowledge::{Future, Knowledge, Knows, Past, Skips};
 pub use late::Late;
 pub use migration::{
-    AnyMigration, Horizon, KvPages, KvRegions, Migration, MigrationKind, MigrationView, MoveBatch, MovePlan, MoveRoute,
-    Piece, Room, Writes,
+    After, AnyMigration, Horizon, KvPages, KvRegions, Migration, MigrationKind, MigrationView, MoveBatch, MovePlan,
+    MoveRoute, Piece, Places, Prefetch, PrefetchKind, PrefetchView, Room, Writes,
 };
 pub use placement::{AnyPlacement, Placement, PlacementKind, PlacementView};
 pub use registry::PartError;
@@ -122,6 +125,9 @@ pub struct Strategy {
     /// The most that may move in a step; all that the migration wants where not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
+    /// What is fetched within a step for its later layers; nothing where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefetch: Option<PrefetchKind>,
     /// What happens to moves that are late.
     #[serde(default, skip_serializing_if = "Late::is_default")]
     pub late: Late,
@@ -137,6 +143,8 @@ pub struct Parts {
     pub migration: Box<dyn AnyMigration>,
     /// The most that may move in a step.
     pub budget: Option<Budget>,
+    /// What is fetched within a step for its later layers.
+    pub prefetch: Option<Box<dyn Prefetch>>,
     /// What happens to moves that are late.
     pub late: Late,
 }
@@ -167,6 +175,7 @@ const BASELINE: Strategy = Strategy {
     placement: PlacementKind::PreferHbm,
     migration: MigrationKind::None,
     budget: None,
+    prefetch: None,
     late: Late::Finish,
 };
 
@@ -176,6 +185,7 @@ const BEST_RATIO: Strategy = Strategy {
     placement: PlacementKind::BestRatio,
     migration: MigrationKind::LookAhead,
     budget: None,
+    prefetch: None,
     late: Late::Finish,
 };
 
@@ -185,6 +195,7 @@ const BALANCED_ONLINE: Strategy = Strategy {
     placement: PlacementKind::Balance,
     migration: MigrationKind::BALANCED_ONLINE,
     budget: None,
+    prefetch: None,
     late: Late::Finish,
 };
 
@@ -236,6 +247,7 @@ impl Strategy {
     pub fn moves(&self) -> String {
         let mut name = self.migration.to_string();
         name += &self.budget.map_or(String::new(), |budget| format!("/{budget}"));
+        name += &self.prefetch.map_or(String::new(), |prefetch| format!("/{prefetch}"));
         if !self.late.is_default() {
             name += &format!("/{}", self.late);
         }
@@ -250,6 +262,7 @@ impl Strategy {
             placement: self.placement.build(),
             migration: self.migration.build(),
             budget: self.budget,
+            prefetch: self.prefetch.map(PrefetchKind::build),
             late: self.late,
         }
     }
@@ -258,7 +271,13 @@ impl Strategy {
     /// future it sees.
     #[must_use]
     pub fn knowledge(&self) -> Knowledge {
-        Knowledge::of(self.look_ahead())
+        Knowledge::of(self.look_ahead()).assuming(self.prefetch.map(PrefetchKind::hit_rate))
+    }
+
+    /// Whether HBM is a cache: whether hits and misses say how good it is.
+    #[must_use]
+    pub fn is_cached(&self) -> bool {
+        self.migration.places().is_some()
     }
 
     /// How many steps of the future it sees: 0 for one that a real system could run.
@@ -304,12 +323,14 @@ impl<'de> Deserialize<'de> for Strategy {
             #[serde(default)]
             budget: Option<Budget>,
             #[serde(default)]
+            prefetch: Option<PrefetchKind>,
+            #[serde(default)]
             late: Late,
         }
         match Reference::<Written>::deserialize(deserializer)? {
             Reference::Name(name) => name.parse().map_err(serde::de::Error::custom),
-            Reference::Inline(Written { initialization, placement, migration, budget, late }) => {
-                Ok(Self { initialization, placement, migration, budget, late })
+            Reference::Inline(Written { initialization, placement, migration, budget, prefetch, late }) => {
+                Ok(Self { initialization, placement, migration, budget, prefetch, late })
             }
         }
     }

@@ -226,6 +226,7 @@ pub fn any_strategy() -> impl Strategy<Value = Parts> {
             placement,
             migration,
             budget: None,
+            prefetch: None,
             late,
         })
 }

@@ -92,6 +92,7 @@ fn strategies() -> impl Strategy<Value = Parts> {
             placement,
             migration,
             budget: None,
+            prefetch: None,
             late,
         })
 }

@@ -52,6 +52,7 @@ fn any_strategy() -> impl Strategy<Value = Named> {
             placement,
             migration,
             budget: budget.map(|budget| budget.parse().unwrap()),
+            prefetch: None,
             late,
         })
 }
@@ -240,6 +241,7 @@ fn a_strategy_from_outside() {
         placement: Box::new(EveryOther),
         migration,
         budget: None,
+        prefetch: None,
         late: Late::Finish,
     };
     let scenario = Scenario::new(config).unwrap();
@@ -266,6 +268,7 @@ fn retained_tokens_are_not_read_again() {
         placement: PlacementKind::BestRatio,
         migration: MigrationKind::PromoteOnRead,
         budget: None,
+        prefetch: None,
         late: Late::Finish,
     };
     let scenario = Scenario::new(config).unwrap();
@@ -310,6 +313,7 @@ fn what_is_late_finishes_or_is_dropped() {
             placement: "SplitLayers(on_hbm: 0%)".parse::<PlacementKind>().unwrap().build(),
             migration: Box::new(Once),
             budget: None,
+            prefetch: None,
             late,
         };
         let mut probes = (Keep::default(), Recorder::new(&scenario));
@@ -380,6 +384,7 @@ fn named(initialization: &str, placement: &str, migration: &str) -> Named {
         placement: placement.parse().unwrap(),
         migration: migration.parse().unwrap(),
         budget: None,
+        prefetch: None,
         late: Late::Finish,
     }
 }

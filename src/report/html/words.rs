@@ -21,12 +21,12 @@ pub fn answer(runs: &[Labelled<'_>]) -> String {
 }
 
 /// The first sentence of [`answer`]: which run is the fastest, by how much, at how many tokens a
-/// second, and what it waits for.
+/// second, and what it waits for; of a single run whose HBM is a cache, its hits as well.
 #[must_use]
 pub fn sentence(runs: &[Labelled<'_>]) -> String {
     match runs {
         [] => "There are no runs.".to_owned(),
-        [only] => headline(only),
+        [only] => headline(only) + &of_cache(&only.run.summary),
         [first, ..] => winner(first, runs).0,
     }
 }
@@ -60,6 +60,31 @@ fn of_one(run: &Labelled<'_>) -> String {
             )
         }
     };
+    text + &of_cache(summary)
+}
+
+/// What of the KV read lay in the fastest tier, where it is a cache, and what came of prefetching.
+fn of_cache(summary: &Summary) -> String {
+    let Some((cache, rate)) = summary.cache.and_then(|cache| Some((cache, cache.kv.hit_rate?))) else {
+        return String::new();
+    };
+    let a_step = cache.kv.missed_bytes / summary.measured_steps().max(1);
+    let fetched = bytes_in(summary.size_style(), a_step);
+    let mut text = format!(
+        " {:.1} % of the pages of KV that were read were in the cache; the others, {fetched} a step, were read from slower \
+         tiers.",
+        100.0 * rate
+    );
+    if let Some(prefetch) = cache.prefetch.filter(|prefetch| prefetch.issued_bytes > 0) {
+        let share = |bytes: u64| 100.0 * bytes as f64 / prefetch.issued_bytes as f64;
+        text += &format!(
+            " Of {} prefetched, {:.1} % arrived in time, {:.1} % were late and {:.1} % were not read.",
+            bytes_in(summary.size_style(), prefetch.issued_bytes),
+            share(prefetch.useful_bytes),
+            share(prefetch.late_bytes),
+            share(prefetch.wrong_bytes)
+        );
+    }
     text
 }
 

@@ -77,7 +77,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
 
     /// Moves pages of `region` as a plan says: issues the transfer, or gives up copies where there
     /// is nothing to carry.
-    fn carry_out(&mut self, machine: &mut Machine<Purpose>, region: RegionId, pages: &MoveBatch, way: Way) {
+    pub(super) fn carry_out(&mut self, machine: &mut Machine<Purpose>, region: RegionId, pages: &MoveBatch, way: Way) {
         if self.moves.drop_copies(region, pages, way) {
             return;
         }

@@ -14,12 +14,14 @@
 //! | `prompts.rs` | how does the KV of a prompt come to its tiers? |
 //! | `state.rs` | how is recurrent state read and written back? |
 //! | `migrate.rs` | what moves in the background? |
+//! | `prefetch.rs` | what is fetched before a later layer of the same step reads it? |
 //! | `completions.rs` | what does a completed transfer bring about? |
 //! | `tally.rs` | what came of the present step and stage? |
 
 mod completions;
 mod compute;
 mod migrate;
+mod prefetch;
 mod prompts;
 mod reads;
 mod state;
@@ -43,6 +45,7 @@ use crate::units::{Bytes, PageSize, SimTime, StageId, Step, Table};
 use crate::workload::{Amount, Free, Next, Stage, StepPlan, Workload};
 use completions::Purpose;
 use compute::{Progress, TierParts};
+use prefetch::Prefetching;
 use prompts::ChunkWrite;
 use reads::StepReads;
 use state::StateWrites;
@@ -79,6 +82,7 @@ struct Run<'a, P, W> {
     workload: W,
     page_size: PageSize,
     decisions: Decisions,
+    prefetching: Option<Box<Prefetching>>,
     bound: StepBound,
     paging: Paging,
     moves: Moves,
@@ -143,7 +147,7 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
     pub fn new(scenario: &'a Scenario, parts: Parts, workload: W, probe: &'a mut P) -> Result<Self, RunError> {
         let system = scenario.memory();
         let page_size = scenario.page_size();
-        let Parts { initialization, placement, migration, budget, late } = parts;
+        let Parts { initialization, placement, migration, budget, prefetch, late } = parts;
         let tiers = system.tiers().len();
 
         let residency = lay_out(scenario, &workload, initialization)?;
@@ -168,6 +172,7 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
                     in_step: 0,
                     taken: 0,
                 },
+                prefetching: prefetch.map(|part| Box::new(Prefetching::new(part, kv_regions))),
                 bound: scenario.bound_of(workload.stages(), workload.regions()),
                 paging: Paging::new(system, page_size),
                 moves: Moves::new(residency, system),
@@ -260,6 +265,9 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
             }
             if !plan.is_last {
                 self.run.migrate(&mut self.machine, stage);
+            }
+            if self.run.prefetching.is_some() {
+                self.run.prefetch(&mut self.machine, plan.step, StageId::new(index));
             }
             match stage.layer {
                 Some(layer) if !neighbour(index + 1) => {
@@ -406,6 +414,9 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         self.decisions.taken = 0;
         if self.reads.is_new(plan) {
             self.decisions.in_step = plan.stages.iter().map(|stage| stage.releases.len()).sum();
+            if let Some(prefetching) = &mut self.prefetching {
+                prefetching.begin_stages(&plan.stages);
+            }
             if self.completed.is_some() || !std::ptr::eq(self.workload.stages(), &*plan.stages) {
                 self.bound = self.scenario.bound_of(&plan.stages, self.workload.regions());
             }
@@ -435,6 +446,9 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
                 self.writes.cancel(machine, region, &mut dropped);
                 self.moves.free(machine, region, |cancelled, source, to| dropped(cancelled, source, Some(to)));
                 self.decisions.migration.forget(region);
+                if let Some(prefetching) = &mut self.prefetching {
+                    prefetching.forget(region);
+                }
             }
         }
     }
@@ -479,6 +493,8 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
             migrated_in: self.totals.migrated_in,
             migrated_out: self.totals.migrated_out,
             late_tokens: self.totals.late_tokens,
+            kv_hits: self.totals.kv_hits,
+            prefetched: self.totals.prefetched,
         };
         if self.probe.step(&record).is_break() { Err(RunError::Interrupted) } else { Ok(()) }
     }

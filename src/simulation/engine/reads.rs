@@ -316,6 +316,9 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         let residency = self.moves.residency_at(now, machine.fabric());
         let late = late_pages(residency.kv(region), skipped, self.page_size);
         self.totals.late_tokens += late * self.page_size.tokens() as u64;
+        if let Some(prefetching) = &mut self.prefetching {
+            prefetching.read(region, residency.kv(region), skipped, &mut self.totals.prefetched);
+        }
         match self.decisions.late {
             Late::Finish => self.moves.reads_issued(now, region),
             Late::Drop => {
@@ -349,7 +352,9 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
             let partial = last_is_read && pages.at[tier].contains(last_page);
             let missing = if partial { pages.token_bytes.times(missing) } else { Bytes::ZERO };
             let kv = &mut self.reads.kv[tier];
-            kv.bytes += pages.page_bytes.times(count as u64) - missing;
+            let bytes = pages.page_bytes.times(count as u64) - missing;
+            self.totals.kv_hits.add(tier, count, bytes);
+            kv.bytes += bytes;
             kv.page_bytes = pages.page_bytes;
             kv.runs += self.paging.runs(self.system, tier, pages, skipped);
             kv.writes += self.writes.await_those_of(region, tier, |page| {

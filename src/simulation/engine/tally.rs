@@ -1,6 +1,7 @@
 //! What came of the present step and of the stage that read KV last.
 
 use crate::memory::{PerTier, TierId};
+use crate::simulation::probe::{Hits, Prefetched};
 use crate::units::{Bytes, SimTime, StageId};
 use crate::workload::PerLabel;
 
@@ -17,6 +18,10 @@ pub(super) struct StepTotals {
     pub migrated_out: Bytes,
     /// Tokens read at the source of a move that was not complete.
     pub late_tokens: u64,
+    /// Pages of KV read from HBM and from elsewhere.
+    pub kv_hits: Hits,
+    /// What was prefetched in it.
+    pub prefetched: Prefetched,
 }
 
 impl StepTotals {
@@ -28,6 +33,8 @@ impl StepTotals {
             migrated_in: Bytes::ZERO,
             migrated_out: Bytes::ZERO,
             late_tokens: 0,
+            kv_hits: Hits::default(),
+            prefetched: Prefetched::default(),
         }
     }
 
@@ -38,6 +45,8 @@ impl StepTotals {
         self.migrated_in = Bytes::ZERO;
         self.migrated_out = Bytes::ZERO;
         self.late_tokens = 0;
+        self.kv_hits = Hits::default();
+        self.prefetched = Prefetched::default();
     }
 }
 

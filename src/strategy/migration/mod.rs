@@ -16,14 +16,16 @@ mod none;
 mod past_window;
 mod plan;
 mod predictive;
+mod prefetch;
 mod prior;
 mod promote_on_read;
 mod select;
 mod skipped_tokens;
 
-pub use cache::{Horizon, Room, Writes};
+pub use cache::{Horizon, Places, Room, Writes};
 pub use move_batch::{MoveBatch, Piece};
 pub use plan::{MovePlan, MoveRoute};
+pub use prefetch::{After, Prefetch, PrefetchKind, PrefetchView};
 
 use crate::memory::{MemorySystem, PerTier, TierId};
 use crate::strategy::knowledge::{Future, Knows, Skips};
@@ -75,6 +77,18 @@ impl MigrationKind {
     pub(super) const BALANCED: Self = Self::Balanced { steps: STEPS };
     /// `BalancedOnline` with the default of its parameter.
     pub(super) const BALANCED_ONLINE: Self = Self::BalancedOnline { window: WINDOW };
+
+    /// The places of a cache; `None` for a migration of another kind.
+    #[must_use]
+    pub fn places(self) -> Option<Places> {
+        match self {
+            Self::Lru { room, writes, budget }
+            | Self::Lfu { room, writes, budget }
+            | Self::Fifo { room, writes, budget }
+            | Self::Belady { room, writes, budget, .. } => Some(Places { room, writes, budget }),
+            _ => None,
+        }
+    }
 }
 
 const fn nonzero(number: u32) -> NonZeroU32 {
@@ -228,6 +242,10 @@ pub trait Migration {
     /// A region was freed: what is known of its pages is of another sequence.
     fn forget(&mut self, _region: RegionId) {}
 
+    /// These pages of `region` have set out for HBM in `step`, before it reads the region: a
+    /// [`Prefetch`] has asked for them.
+    fn prefetched(&mut self, _step: Step, _region: RegionId, _pages: &[u32]) {}
+
     /// Adds to `plan` the pages of `view.region` that are to move before step k+1 reads them. Not
     /// called after the last step.
     fn decide(&mut self, view: &MigrationView<'_, Self::Knows>, plan: &mut MovePlan);
@@ -241,6 +259,8 @@ pub trait AnyMigration {
     fn memory(&self, shape: Shape, skips: bool) -> Bytes;
     /// As [`Migration::forget`].
     fn forget(&mut self, region: RegionId);
+    /// As [`Migration::prefetched`].
+    fn prefetched(&mut self, step: Step, region: RegionId, pages: &[u32]);
     /// As [`Migration::decide`], with all of `view` but what it did not declare.
     fn decide(&mut self, view: &MigrationView<'_>, plan: &mut MovePlan);
 }
@@ -256,6 +276,10 @@ impl<M: Migration> AnyMigration for M {
 
     fn forget(&mut self, region: RegionId) {
         Migration::forget(self, region);
+    }
+
+    fn prefetched(&mut self, step: Step, region: RegionId, pages: &[u32]) {
+        Migration::prefetched(self, step, region, pages);
     }
 
     fn decide(&mut self, view: &MigrationView<'_>, plan: &mut MovePlan) {

@@ -1,6 +1,8 @@
 //! HBM as a cache: `Lru`, `Lfu`, `Fifo` and `Belady`, against hand-counted runs and miss rates
-//! measured on recorded attention; in `twin`, against a slow twin and the best of all choices.
+//! measured on recorded attention; in `twin`, against a slow twin and the best of all
+//! choices; in `prefetch`, with pages that are fetched within a step.
 
+mod prefetch;
 mod twin;
 
 use crate::common::properties::{CASES, cases};

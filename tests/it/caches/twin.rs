@@ -370,12 +370,19 @@ fn least_misses(reads: &Reads, (layers, prefill): (usize, usize), at_first: usiz
     let first: u32 =
         (0..prefill).flat_map(|token| (0..layers).map(move |layer| bit(layer, token))).take(at_first).sum();
     let mut states = BTreeMap::from([(first, 0u64)]);
-    for step in reads {
+    for (index, step) in reads.iter().enumerate() {
+        // Nothing moves in the last step.
+        let moves = index + 1 < reads.len();
         for (layer, read) in step.iter().enumerate() {
             let read: u32 = read.iter().map(|token| bit(layer, *token)).sum();
             let mut next = BTreeMap::new();
             for (kept, missed) in states {
                 let missed = missed + u64::from((read & !kept).count_ones());
+                if !moves {
+                    let least = next.entry(kept).or_insert(u64::MAX);
+                    *least = missed.min(*least);
+                    continue;
+                }
                 let all = kept | read;
                 let mut subset = all;
                 loop {

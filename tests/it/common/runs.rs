@@ -141,6 +141,7 @@ pub const BASELINE: Parts = Parts {
     placement: PlacementKind::PreferHbm,
     migration: MigrationKind::None,
     budget: None,
+    prefetch: None,
     late: Late::Finish,
 };
 
@@ -149,6 +150,7 @@ pub const BEST_RATIO: Parts = Parts {
     placement: PlacementKind::BestRatio,
     migration: MigrationKind::LookAhead,
     budget: None,
+    prefetch: None,
     late: Late::Finish,
 };
 

@@ -59,6 +59,11 @@
 //! A hot buffer is meant for inclusive residency: its misses are then those of a cache of that many
 //! tokens. Under exclusive residency every victim is written back, and every miss costs two moves.
 //!
+//! # Prefetches
+//! Pages that a [`Prefetch`](super::Prefetch) has brought in are in the cache beyond its room until
+//! the layer decides: those that it has read are the most recent uses, and what is over the room
+//! leaves by the cache's own order. To `Fifo` they have arrived in the step that fetched them.
+//!
 //! Under inclusive residency, with moves and writes that complete within a step, `Belady` that sees
 //! the whole run has the least misses of all caches that have the same places free for new tokens:
 //! it keeps the tokens whose next reads are soonest (Belady 1966), and leaves a miss where it is if
@@ -82,7 +87,7 @@ pub use order::{Fifo, Lfu, Lru, Order};
 use super::select::tokens;
 use super::{KvPages, Migration, MigrationView, MovePlan};
 use crate::memory::{ResidencyKind, TierId};
-use crate::units::{Bytes, Page, RegionId, Table};
+use crate::units::{Bytes, Page, RegionId, Step, Table};
 use crate::workload::tokens::{WORD_BITS, Word};
 use crate::workload::{Shape, TokenSet};
 use serde::{Deserialize, Serialize};
@@ -310,6 +315,14 @@ impl<O: Order> Migration for Cache<O> {
     fn forget(&mut self, region: RegionId) {
         if self.regions.get(region).is_some() {
             self.regions[region] = OfRegion::default();
+            self.victims.outdated(region);
+        }
+    }
+
+    fn prefetched(&mut self, step: Step, region: RegionId, pages: &[u32]) {
+        // A region that has decided nothing yet is looked at as a whole when it does.
+        if self.regions.get(region).is_some_and(|of| !of.worth.is_empty()) {
+            self.order.prefetched(&mut self.regions[region].worth, step.index() as u32 + 1, pages);
             self.victims.outdated(region);
         }
     }

@@ -32,6 +32,9 @@ pub trait Order {
     /// written in it.
     fn note(&mut self, view: &MigrationView<'_, Self::Knows>, worth: &mut [u32], step: u32, known: usize);
 
+    /// These pages come into HBM in that step of the run, from 1 on, before it reads the region.
+    fn prefetched(&self, _worth: &mut [u32], _step: u32, _pages: &[u32]) {}
+
     /// Ranks a token of `region` by its worth: a lower rank is evicted first. Of two regions'
     /// tokens that were used in one step, that of the region whose turn is earlier has the lower
     /// rank.
@@ -123,6 +126,10 @@ impl Order for Fifo {
         let resident = view.home[TierId::HBM].words();
         each(used(view).zip(resident).map(|(used, resident)| used & !resident), |token| worth[token] = step);
         worth[known..view.pages].fill(step);
+    }
+
+    fn prefetched(&self, worth: &mut [u32], step: u32, pages: &[u32]) {
+        pages.iter().for_each(|page| worth[*page as usize] = step);
     }
 
     fn rank(&self, worth: u32, region: RegionId, turns: Turns) -> u64 {
