@@ -9,7 +9,7 @@ use crate::config::{self, ConfigError, Reference};
 use crate::memory::MemoryConfig;
 use crate::strategy::{BoundKind, LayoutRules, Strategy};
 use crate::workload::{
-    ComputeConfig, ModelConfig, PrefillConfig, RecordedConfig, RuntimeConfig, SequencesConfig, TraceConfig,
+    ComputeConfig, IndexConfig, ModelConfig, PrefillConfig, RecordedConfig, RuntimeConfig, SequencesConfig, TraceConfig,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -61,6 +61,10 @@ pub struct ScenarioConfig {
     /// Which pieces lie on which tier, in the place of the strategy's initialization and placement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layout: Option<LayoutRules>,
+    /// What attention reads of every page to select those that it reads, from the first tier; nothing
+    /// where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<IndexConfig>,
     /// How many stages ahead weights may be read early, within a step.
     #[serde(default)]
     pub weight_prefetch: u32,

@@ -109,6 +109,7 @@ impl Fields {
         fields.tree["sequences"] = as_tree(&config.sequences)?;
         fields.tree["prefill"] = as_tree(&config.prefill)?;
         fields.tree["layout"] = as_tree(&config.layout)?;
+        fields.tree["index"] = as_tree(&config.index)?;
         fields.tree["runtime"] = as_tree(&config.runtime)?;
         fields.complete_strategy();
         fields.complete_sequences();

@@ -4,7 +4,7 @@ use crate::config::{ConfigError, NameError};
 use crate::memory::MemoryError;
 use crate::strategy::{ChargedError, LayoutError, MigrationKind, PrefetchKind};
 use crate::units::{Bytes, GroupId, Step};
-use crate::workload::{ComputeError, MAX_TOKENS, ModelError, RuntimeError, SequencesError, TraceError};
+use crate::workload::{ComputeError, IndexError, MAX_TOKENS, ModelError, RuntimeError, SequencesError, TraceError};
 use std::fmt;
 use thiserror::Error;
 
@@ -35,6 +35,8 @@ pub enum ScenarioError {
     Charged(#[from] ChargedError),
     #[error(transparent)]
     Layout(Box<LayoutError>),
+    #[error(transparent)]
+    Index(#[from] IndexError),
     #[error(transparent)]
     Sequences(#[from] SequencesError),
     #[error("decode_tokens: 0 steps: there is nothing to simulate; write at least 1")]

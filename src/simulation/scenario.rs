@@ -18,9 +18,9 @@ use crate::strategy::{
 };
 use crate::units::{Bytes, GroupId, PageSize, SequenceId, Table};
 use crate::workload::{
-    ComputeConfig, ComputeError, LanguageModel, LikeConfig, MAX_TOKENS, Regions, Roofline, Runtime, RuntimeConfig,
-    RuntimeError, Schedule, Sequence, Sequences, SequencesConfig, Shape, Stage, StoredSkips, TierCompute, TraceConfig,
-    TraceError, charged_stages, lengths, presumed,
+    ComputeConfig, ComputeError, KvIndex, LanguageModel, LikeConfig, MAX_TOKENS, Regions, Roofline, Runtime,
+    RuntimeConfig, RuntimeError, Schedule, Sequence, Sequences, SequencesConfig, Shape, Stage, StoredSkips,
+    TierCompute, TraceConfig, TraceError, charged_stages, lengths, presumed,
 };
 use std::sync::Arc;
 
@@ -41,6 +41,7 @@ pub struct Scenario {
     pub(super) sequences: Sequences,
     /// The layout by piece, where one is given.
     rules: Option<Rules>,
+    index: Option<KvIndex>,
     /// How many steps it has.
     steps: usize,
     /// Its skip sets, where another run has them already: by sequence, `None` where nothing is ever
@@ -86,6 +87,7 @@ impl Scenario {
         if !(1..=Self::MAX_PAGE_TOKENS).contains(&config.page_tokens) {
             return Err(ScenarioError::PageTokens(config.page_tokens));
         }
+        let page_size = PageSize::new(config.page_tokens).expect("pages hold tokens: checked");
         let Strategy { migration, prefetch, .. } = config.strategy;
         if let Some(prefetch) = prefetch.filter(|_| migration.places().is_none_or(|places| places.budget.is_none())) {
             return Err(ScenarioError::Prefetch { prefetch, migration });
@@ -102,6 +104,14 @@ impl Scenario {
             trace: &config.trace,
         };
         let sequences = Sequences::new(&like, config.batch, &config.sequences, config.prefill)?;
+        let (model, index) = match config.index {
+            Some(index) => {
+                let (index, model) = KvIndex::split(index, model, page_size)?;
+                (model, Some(index))
+            }
+            None => (model, None),
+        };
+        let memory = with_index(memory, index.as_ref(), &sequences)?;
         check_tokens(&model, memory.tiers().len(), &config, &sequences)?;
         let steps = Schedule::checked(&sequences)?.steps_left();
         if config.warmup_steps as usize >= steps {
@@ -125,6 +135,7 @@ impl Scenario {
             tier_rooflines,
             sequences,
             rules: None,
+            index,
             steps,
             stored: None,
             idealization: Idealization::NONE,
@@ -149,7 +160,8 @@ impl Scenario {
             let memory = MemorySystem::channel_by_channel(&memory.of_rank(ranks))?;
             let runtime = &scenario.runtime;
             let memory = memory.with_kernels(runtime.tiers_with_reaches()).with_buffers(runtime.buffers());
-            scenario.memory = memory.with_cores(runtime.computes().iter().map(|of| of.tier));
+            let memory = memory.with_cores(runtime.computes().iter().map(|of| of.tier));
+            scenario.memory = with_index(memory, scenario.index.as_ref(), &scenario.sequences)?;
         }
         Ok(scenario)
     }
@@ -358,6 +370,12 @@ impl Scenario {
         PageSize::new(self.resolved.page_tokens).expect("pages hold tokens: checked")
     }
 
+    /// What attention reads of every page, from the first tier, if it does.
+    #[must_use]
+    pub fn index(&self) -> Option<&KvIndex> {
+        self.index.as_ref()
+    }
+
     /// How many stages ahead weights may be read early.
     #[must_use]
     pub fn weight_prefetch(&self) -> usize {
@@ -376,7 +394,8 @@ impl Scenario {
     pub fn bound_of(&self, stages: &[Stage], regions: &Regions) -> StepBound {
         let overlap = self.weight_prefetch() > 0;
         let bound = StepBound::new(stages, regions, &self.memory, &self.runtime, self.roofline, overlap);
-        bound.with_tiers(self.tier_bounds())
+        let bound = bound.with_tiers(self.tier_bounds());
+        bound.with_index(self.index.as_ref(), (stages, regions), &self.memory, &self.runtime, overlap)
     }
 
     /// The tiers that compute, as bounds see them.
@@ -450,4 +469,17 @@ fn check_activations(runtime: &Runtime, model: &LanguageModel, memory: &MemorySy
         Some(of) => Err(RuntimeError::Activations { name: memory.tiers()[of.tier.index()].name.clone() }),
         None => Ok(()),
     }
+}
+
+/// The same with room for `index` on its first tier, if there is one.
+fn with_index(
+    memory: MemorySystem,
+    index: Option<&KvIndex>,
+    sequences: &Sequences,
+) -> Result<MemorySystem, ScenarioError> {
+    let Some(index) = index else { return Ok(memory) };
+    let first = &memory.tiers()[TierId::HBM.index()];
+    let tokens = sequences.all().iter().map(|sequence| sequence.prefill + sequence.decode);
+    let reserved = index.reserved(tokens, &first.name, first.capacity)?;
+    Ok(memory.with_buffers(reserved))
 }

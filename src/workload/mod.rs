@@ -26,6 +26,7 @@ mod batch;
 mod compute;
 mod format;
 pub mod huggingface;
+mod index;
 mod label;
 mod model;
 mod region;
@@ -47,6 +48,7 @@ pub use architecture::{
 pub use batch::{Batch, SequenceSkips, charged_stages, lengths, presumed};
 pub use compute::{ComputeConfig, ComputeError, Roofline, StageFlop};
 pub use format::{Format, FormatError};
+pub use index::{IndexConfig, IndexError, KvIndex};
 pub use label::{PerLabel, StageLabel};
 pub use model::{LanguageModel, LayersConfig, ModelConfig, ModelError, WeightsConfig};
 pub use region::{Contents, Lengths, Region, Regions};

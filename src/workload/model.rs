@@ -214,7 +214,18 @@ impl LanguageModel {
         }
         for layer in self.kv.iter_mut() {
             part(&mut layer.token_bytes);
+            part(&mut layer.index_bytes);
             part(&mut layer.state);
+        }
+        self.kv_bytes = token_bytes(&self.kv);
+        self
+    }
+
+    /// The same without the index keys among its KV.
+    #[must_use]
+    pub fn without_index(mut self) -> Self {
+        for layer in self.kv.iter_mut() {
+            layer.token_bytes -= std::mem::take(&mut layer.index_bytes);
         }
         self.kv_bytes = token_bytes(&self.kv);
         self
@@ -284,7 +295,8 @@ fn in_bytes(layers: &[LayersConfig]) -> Result<(Vec<ModelStage>, Table<LayerId, 
         for _ in 0..run.count {
             let source = LayerId::new(kv.len());
             let (token_bytes, window) = (run.kv_bytes, run.window);
-            let layer = Some(kv.push(LayerKv { token_bytes, window, state: Bytes::ZERO, source }));
+            let layer =
+                Some(kv.push(LayerKv { token_bytes, index_bytes: Bytes::ZERO, window, state: Bytes::ZERO, source }));
             let stage = |label, weights, attends| {
                 let weights = vec![weights];
                 ModelStage { label, layer, weights, attends, flop: 0.0, flop_per_kv_byte: 0.0 }

@@ -64,6 +64,8 @@ impl Weights {
 pub struct LayerKv {
     /// K and V of one token; 0 where the layer has no KV of its own.
     pub token_bytes: Bytes,
+    /// Of these, the key of an indexer that selects what attention reads.
+    pub index_bytes: Bytes,
     /// How many tokens its attention reads, the last ones; all where `None`.
     pub window: Option<u32>,
     /// Its recurrent state, read and written in each step; 0 where it has none.
@@ -137,8 +139,13 @@ mod tests {
 
     #[test]
     fn a_window_limits_what_is_kept() {
-        let layer =
-            |window| LayerKv { token_bytes: Bytes::new(10), window, state: Bytes::new(3), source: LayerId::new(0) };
+        let layer = |window| LayerKv {
+            token_bytes: Bytes::new(10),
+            index_bytes: Bytes::ZERO,
+            window,
+            state: Bytes::new(3),
+            source: LayerId::new(0),
+        };
         assert_eq!((layer(None).bytes_at(100), layer(Some(20)).bytes_at(100)), (1000, 200));
         assert_eq!(layer(Some(20)).bytes_at(5), 50);
     }

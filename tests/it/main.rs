@@ -26,6 +26,7 @@ mod html;
 mod huggingface;
 mod in_flight;
 mod inclusive;
+mod index;
 mod inputs;
 mod kernels;
 mod layouts;

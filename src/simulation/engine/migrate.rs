@@ -34,7 +34,9 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
             }
         };
         let weights_read = self.reads.constant(self.measured.stage);
-        let of_stage = self.measured.read.values().copied().sum::<Bytes>() - weights_read.values().copied().sum();
+        let of_stage = self.measured.read.values().copied().sum::<Bytes>()
+            - weights_read.values().copied().sum()
+            - self.measured.index;
         let residency = self.moves.residency_at(machine.now(), machine.fabric());
         residency.note_free(&mut self.scratch.free);
         let pages = residency.kv(region);

@@ -340,6 +340,15 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         let needed = (pages.tokens - window.skipped_tokens(region)) as u64;
         self.totals.read_beyond += pages.token_bytes.times(read_tokens - needed);
         let live = pages.live(self.page_size);
+        if let Some(index) = self.scenario.index() {
+            let bytes = index.of(region).times(live.len() as u64);
+            let kv = &mut self.reads.kv[TierId::HBM];
+            kv.bytes += bytes;
+            kv.page_bytes = kv.page_bytes.max(bytes);
+            kv.runs += 1;
+            self.measured.index += bytes;
+            self.paging.gather_evenly(TierId::HBM, bytes);
+        }
         let mut rest = active;
         for tier in self.system.tier_ids() {
             // The tiers partition the context, so the last one has what the others have not.

@@ -56,6 +56,8 @@ pub(super) struct Measured {
     pub stage: StageId,
     issued: SimTime,
     pub read: PerTier<Bytes>,
+    /// Of these, what it read of an index.
+    pub index: Bytes,
     pub waited: PerTier<SimTime>,
 }
 
@@ -65,6 +67,7 @@ impl Measured {
             stage: StageId::default(),
             issued: SimTime::ZERO,
             read: PerTier::filled(tiers, Bytes::ZERO),
+            index: Bytes::ZERO,
             waited: PerTier::filled(tiers, SimTime::ZERO),
         }
     }
@@ -73,6 +76,7 @@ impl Measured {
     pub fn begin(&mut self, stage: StageId, now: SimTime, weights: &PerTier<Bytes>) {
         (self.stage, self.issued) = (stage, now);
         self.read.copy_from(weights);
+        self.index = Bytes::ZERO;
         self.waited.fill(SimTime::ZERO);
     }
 

@@ -9,10 +9,12 @@
 //! | `program.rs` | with any number of tiers? |
 //! | `charged/` | what is it for a run as a whole, which pays for what must move? |
 //! | `tiers.rs` | what do tiers that compute take for their parts? |
+//! | `index.rs` | what do steps take at least that read an index from the first tier? |
 //! | `stage.rs` | what does a stage read, and how long does it compute? |
 //! | `linear.rs` | how is a linear program over tiers written down? |
 
 mod charged;
+mod index;
 mod knapsack;
 mod linear;
 mod program;
@@ -25,7 +27,8 @@ pub use tiers::TierBound;
 
 use crate::memory::{Fabric, MemorySystem, PerTier, ResidencyKind, Tier, TierId};
 use crate::units::{Bytes, RegionId, SimTime, Table};
-use crate::workload::{Regions, Roofline, Runtime, Stage};
+use crate::workload::{KvIndex, Regions, Roofline, Runtime, Stage};
+use index::IndexBound;
 use knapsack::Knapsack;
 use program::Program;
 use single::SingleTier;
@@ -38,6 +41,7 @@ pub struct StepBound {
     single: Option<SingleTier>,
     knapsack: Option<Knapsack>,
     program: Program,
+    index: Option<IndexBound>,
     /// What the slowest tier holds, what all weights and state occupy, and what a token's KV does
     /// by region.
     slowest: Bytes,
@@ -73,6 +77,7 @@ impl StepBound {
             knapsack: (tiers == 2 && runtime.computes().is_empty())
                 .then(|| Knapsack::new(stages, regions, system, runtime, roofline, overlap)),
             program: Program::new(stages, regions, system, runtime, roofline, overlap),
+            index: None,
             // With a copy of all on the slowest tier, what is read from it is not limited by what
             // it holds.
             slowest: match system.residency() {
@@ -91,10 +96,29 @@ impl StepBound {
         self
     }
 
+    /// The same for steps that read `index` besides, in `stages` of `regions`.
+    #[must_use]
+    pub fn with_index(
+        mut self,
+        index: Option<&KvIndex>,
+        (stages, regions): (&[Stage], &Regions),
+        system: &MemorySystem,
+        runtime: &Runtime,
+        overlap: bool,
+    ) -> Self {
+        self.index = index.map(|index| IndexBound::new(index.clone(), stages, regions, system, runtime, overlap));
+        self
+    }
+
     /// The bound of a step with that KV. O(stages + KV regions) with one or two tiers; with more,
     /// or where external memory is short, a linear program over the kinds of stages. The KV of all
     /// sequences that a stage reads counts as one.
     pub fn step(&mut self, load: &KvLoad) -> SimTime {
+        let with_index = self.index.as_mut().map_or(SimTime::ZERO, |index| index.step(load));
+        self.step_without_index(load).max(with_index)
+    }
+
+    fn step_without_index(&mut self, load: &KvLoad) -> SimTime {
         if let Some(single) = &mut self.single {
             return single.step(load);
         }

@@ -229,6 +229,7 @@ impl Building<'_> {
         let state = config.formats.state.bytes_of(attention.state_elements).ok_or_else(too_much)?;
         let own = LayerKv {
             token_bytes: kv + Bytes::new(attention.index_bytes),
+            index_bytes: Bytes::new(attention.index_bytes),
             window: attention.window,
             state: state + attention.state_bytes,
             source: id,

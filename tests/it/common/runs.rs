@@ -203,6 +203,7 @@ pub fn small(
         page_tokens: 1,
         trace: TraceConfig::default(),
         layout: None,
+        index: None,
         strategy: BASELINE,
         weight_prefetch: 0,
         bound: tiersim::strategy::BoundKind::Free,
