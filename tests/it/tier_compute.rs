@@ -3,12 +3,14 @@
 use crate::common::properties::cases;
 use crate::common::runs::*;
 use proptest::prelude::*;
+use tiersim::catalog;
 use tiersim::config::Reference;
 use tiersim::memory::{Arbitration, TransferClass};
 use tiersim::runs::{Cancel, Resources, Silent};
 use tiersim::simulation::{Assignment, Fields, Scenario, ScenarioConfig};
 use tiersim::strategy::{BoundKind, InitializationKind, MigrationKind, PlacementKind, Strategy as Parts};
 use tiersim::units::{Bytes, SimTime};
+use tiersim::validation::{self, Accuracy, Case, CaseFile, Checked};
 use tiersim::workload::{ComputeConfig, ComputedPiece, Merge, ReadsConfig, RuntimeConfig, TierComputeConfig};
 
 /// Cores that reach 0.8 of 500 GB/s: 400 GB/s, and begin in 3 us; activations take 1 us each way.
@@ -216,6 +218,46 @@ fn what_makes_no_sense_is_refused() {
     assert!(message.contains("computes.external: its pages are hashed"), "{message}");
     let unread: Result<TierComputeConfig, _> = tiersim::config::parse("(peices: [Weights])", "x");
     assert!(unread.unwrap_err().to_string().contains("pieces"));
+}
+
+/// The shares of experts on GPUs that models/validation/README.md tells of: the curve by share with
+/// one fitted bandwidth, and the mean error.
+#[test]
+fn the_curve_by_share_of_experts_is_that_measured() {
+    let files: Vec<CaseFile> = catalog::CASES.iter().filter(|file| file.name == "cpu").map(CaseFile::shipped).collect();
+    let mut cases = validation::read(&files).unwrap();
+    cases.retain(|case: &Case| case.group == "ktransformers on four RTX 4090 and CPU");
+    assert_eq!(cases.len(), 33);
+    let resources = Resources { threads: 1, memory: Bytes::new(1 << 30) };
+    let simulated =
+        validation::validate(Checked::new(cases).unwrap(), resources, &Cancel::new(false), &Silent).unwrap();
+    let accuracy = Accuracy::new(&simulated);
+    assert!(accuracy.failed.is_empty(), "{:?}", accuracy.failed);
+    assert!(accuracy.overall["all"].mean_abs_error <= 0.12, "{:?}", accuracy.overall["all"]);
+    let text = serde_json::to_value(&accuracy).unwrap();
+    let times = |strategy: &str, figure: &str| -> Vec<f64> {
+        let of = |share: u32| {
+            let name = format!("kt-qwen3-next-{strategy}-{share}%");
+            let case = text["cases"].as_array().unwrap().iter().find(|case| case["case"] == name.as_str()).unwrap();
+            1.0 / case[figure].as_f64().unwrap()
+        };
+        let times: Vec<f64> = (0..=100).step_by(10).map(of).collect();
+        // What is left of the way from no experts on the GPUs to all of them.
+        times.iter().map(|time| (time - times[10]) / (times[0] - times[10])).collect()
+    };
+    for (strategy, most) in [("random", 0.10), ("front-loading", 0.05)] {
+        for (found, measured) in times(strategy, "simulated").iter().zip(times(strategy, "measured")) {
+            assert!((found - measured).abs() <= most, "{strategy}: {found} against {measured}");
+        }
+    }
+}
+
+#[test]
+fn the_second_tier_may_be_called_external() {
+    let mut config = half_on_hbm();
+    memory(&mut config).tiers[1].name = "ddr5".to_owned();
+    let found = steps(&with(config, computing(cpu(Merge::Parallel))));
+    assert!(found.iter().all(|(latency, _)| close(*latency, 17.5)), "{found:?}");
 }
 
 prop_compose! {

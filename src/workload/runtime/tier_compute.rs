@@ -72,6 +72,9 @@ pub enum Merge {
     Serial,
 }
 
+/// What the second tier may be called where no tier has that name.
+const EXTERNAL: &str = "external";
+
 fn all_pieces() -> Vec<ComputedPiece> {
     vec![ComputedPiece::Weights, ComputedPiece::Kv]
 }
@@ -141,7 +144,12 @@ impl TierComputes {
     pub fn new(config: &RuntimeConfig, system: &MemorySystem) -> Result<Self, RuntimeError> {
         let mut all = Vec::with_capacity(config.computes.len());
         for (name, of) in &config.computes {
-            let tier = tier_named(name, system, || "computes".to_owned())?;
+            let named = tier_named(name, system, || "computes".to_owned());
+            let tier = match named {
+                // Of any system, as in layouts.
+                Err(_) if name == EXTERNAL && system.tiers().len() > 1 => TierId::new(1),
+                named => named?,
+            };
             if tier == TierId::HBM {
                 return Err(RuntimeError::FirstComputes { name: name.clone() });
             }
