@@ -36,6 +36,17 @@ pub struct MemorySystem {
     kernels: PerTier<Option<LaneId>>,
     /// The lanes that stand for what computes on a tier.
     cores: PerTier<Option<LaneId>>,
+    interference: Option<Interference>,
+}
+
+/// What direct reads of some tiers leave of the first tier's bandwidth to the kernels that read
+/// both.
+#[derive(Clone, Debug)]
+pub(super) struct Interference {
+    /// The lane of the first tier's kernels.
+    pub lane: LaneId,
+    /// Which tiers, and what they leave.
+    pub tiers: Vec<(TierId, f64)>,
 }
 
 impl MemorySystem {
@@ -84,6 +95,7 @@ impl MemorySystem {
             local_reads: PerTier::filled(0, Vec::new()),
             kernels: PerTier::filled(config.tiers.len(), None),
             cores: PerTier::filled(config.tiers.len(), None),
+            interference: None,
         };
         system.measure_writes();
         let ports = |tier| system.ports(tier);
@@ -137,6 +149,38 @@ impl MemorySystem {
             self.cores[tier] = Some(LaneId::new(self.lanes.len() - 1));
         }
         self
+    }
+
+    /// The same, but that kernels which read from these tiers in place leave to those that read the
+    /// first tier that share of its bandwidth, and no more, as long as they do. Where several tiers
+    /// are read, the least share holds.
+    #[must_use]
+    pub fn with_interference(self, tiers: &[(TierId, f64)]) -> Self {
+        if tiers.is_empty() {
+            return self;
+        }
+        let mut system = self.with_kernels([TierId::HBM]);
+        let lane = system.kernels[TierId::HBM];
+        system.interference = lane.map(|lane| Interference { lane, tiers: tiers.to_vec() });
+        system
+    }
+
+    /// What direct reads leave to other kernels, where it is not all.
+    pub(super) fn interference(&self) -> Option<&Interference> {
+        self.interference.as_ref()
+    }
+
+    /// The place among the tiers of the [interference](Self::interference) of the one that is read
+    /// over `route`.
+    pub(super) fn interferes(&self, route: RouteId) -> Option<usize> {
+        let interference = self.interference.as_ref()?;
+        match self.ends(route) {
+            // What computes on the tier does not wait in the chip's queues.
+            (Some(port), None) if !self.is_local(route) => {
+                interference.tiers.iter().position(|(tier, _)| *tier == port.tier)
+            }
+            _ => None,
+        }
     }
 
     /// The same with so much less room on the first tier, which has more than that.

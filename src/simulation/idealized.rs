@@ -30,6 +30,8 @@ impl Scenario {
             }
             if idealization.has(Ideal::FullReach) {
                 runtime.reaches.clear();
+                runtime.interference.clear();
+                runtime.amplification.clear();
             }
             if idealization.has(Ideal::TiersAtOnce) {
                 *runtime = runtime.with_tiers_at_once();
@@ -77,7 +79,7 @@ impl Scenario {
     }
 
     /// What weights, KV and state of all sequences occupy at their ends, once.
-    fn stored_at_the_end(&self) -> Bytes {
+    pub(super) fn stored_at_the_end(&self) -> Bytes {
         let of = |sequence: &Sequence| {
             stored_kv(&self.model, (sequence.prefill + sequence.decode) as u64, self.resolved.page_tokens)
         };
@@ -103,7 +105,12 @@ impl Scenario {
             Ideal::EvenChannels => memory.tiers().iter().any(|tier| tier.interleaving != Interleaving::Striped),
             Ideal::NoLatencies => memory.tiers().iter().any(|tier| tier.latency > SimTime::ZERO),
             Ideal::NoFixedTimes => self.runtime().has_fixed_times(),
-            Ideal::FullReach => self.runtime().tiers_with_reaches().next().is_some(),
+            Ideal::FullReach => {
+                let runtime = self.runtime();
+                runtime.tiers_with_reaches().next().is_some()
+                    || runtime.amplifies()
+                    || !runtime.interference().is_empty()
+            }
             Ideal::TiersAtOnce => !self.runtime().computes().is_empty(),
             Ideal::DirectReads => {
                 let runtime = self.runtime();

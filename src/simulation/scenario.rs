@@ -77,8 +77,7 @@ impl Scenario {
         let model = LanguageModel::new(&model_config)?.of_rank(ranks);
         let memory = MemorySystem::new(&memory_config.of_rank(ranks))?;
         let runtime = Runtime::new(&runtime_config, &memory)?;
-        let memory = memory.with_kernels(runtime.tiers_with_reaches()).with_buffers(runtime.buffers());
-        let memory = memory.with_cores(runtime.computes().iter().map(|of| of.tier));
+        let memory = with_runtime(memory, &runtime);
         check_activations(&runtime, &model, &memory)?;
         config.model = Reference::Inline(model_config);
         config.memory = Reference::Inline(memory_config);
@@ -143,6 +142,7 @@ impl Scenario {
         };
         scenario.rules = scenario.checked_rules()?;
         scenario.check_traces()?;
+        scenario.runtime.check_copies(&scenario.memory, scenario.stored_at_the_end())?;
         if scenario.resolved.bound == BoundKind::Charged {
             scenario.charged()?;
         }
@@ -158,9 +158,7 @@ impl Scenario {
         if let Reference::Inline(memory) = &scenario.resolved.memory {
             let ranks = scenario.resolved.runtime.inline().map_or(1, RuntimeConfig::rank_count);
             let memory = MemorySystem::channel_by_channel(&memory.of_rank(ranks))?;
-            let runtime = &scenario.runtime;
-            let memory = memory.with_kernels(runtime.tiers_with_reaches()).with_buffers(runtime.buffers());
-            let memory = memory.with_cores(runtime.computes().iter().map(|of| of.tier));
+            let memory = with_runtime(memory, &scenario.runtime);
             scenario.memory = with_index(memory, scenario.index.as_ref(), &scenario.sequences)?;
         }
         Ok(scenario)
@@ -430,6 +428,12 @@ impl Scenario {
             ChargedBound::new(&stages, &regions, &self.memory, &self.runtime, self.roofline, overlap, page_size)?;
         Ok(bound.with_tiers(self.tier_bounds()))
     }
+}
+
+/// A memory system as the kernels of `runtime` find it.
+fn with_runtime(memory: MemorySystem, runtime: &Runtime) -> MemorySystem {
+    let memory = memory.with_kernels(runtime.tiers_with_reaches()).with_interference(runtime.interference());
+    memory.with_buffers(runtime.buffers()).with_cores(runtime.computes().iter().map(|of| of.tier))
 }
 
 /// The compute times of a scenario: by its own `compute` or, for a model whose FLOP are known, by

@@ -56,8 +56,8 @@ pub use routing::{
     ExpertTraceConfig, Popularity, Routing, RoutingGenerator, RoutingGeneratorConfig, RoutingSource, routings, unread,
 };
 pub use runtime::{
-    BySize, ComputedPiece, Merge, RanksConfig, ReachClass, ReachConfig, ReadsConfig, Runtime, RuntimeConfig,
-    RuntimeError, TierCompute, TierComputeConfig, TierComputes,
+    AmplificationConfig, BySize, ComputedPiece, InterferenceConfig, Merge, Pipeline, RanksConfig, ReachClass,
+    ReachConfig, ReadsConfig, Runtime, RuntimeConfig, RuntimeError, TierCompute, TierComputeConfig, TierComputes,
 };
 #[cfg(test)]
 pub(crate) use schedule::scheduled;

@@ -10,7 +10,10 @@ use tiersim::memory::{Arbitration, TransferClass};
 use tiersim::simulation::{Fields, Scenario, ScenarioConfig};
 use tiersim::strategy::{InitializationKind, MigrationKind, PlacementKind, Strategy as Parts};
 use tiersim::units::{Bytes, SimTime};
-use tiersim::workload::{BySize, Format, RanksConfig, ReachClass, ReachConfig, ReadsConfig, RuntimeConfig};
+use tiersim::workload::{
+    AmplificationConfig, BySize, Format, InterferenceConfig, RanksConfig, ReachClass, ReachConfig, ReadsConfig,
+    RuntimeConfig,
+};
 
 fn microseconds(us: f64) -> SimTime {
     SimTime::from_ns(1000.0 * us)
@@ -162,7 +165,7 @@ fn a_serial_read_of_kv_waits_for_its_write_too() {
 }
 
 fn staged(buffer: u64) -> RuntimeConfig {
-    let way = ReadsConfig::Staged { buffer: Bytes::new(buffer), ahead: 0 };
+    let way = ReadsConfig::Staged { buffer: Bytes::new(buffer), ahead: 0, chunk: None };
     RuntimeConfig { reads: [("external".to_owned(), way)].into(), ..RuntimeConfig::default() }
 }
 
@@ -198,9 +201,6 @@ fn a_staged_tier_is_copied_and_read_from_hbm() {
     let refused = |runtime: RuntimeConfig| Scenario::new(with(config.clone(), runtime)).unwrap_err().to_string();
     let message = refused(staged(1 << 40));
     assert!(message.contains("reads.external.buffer") && message.contains("write less"), "{message}");
-    let ahead = ReadsConfig::Staged { buffer: Bytes::new(1), ahead: 2 };
-    let message = refused(RuntimeConfig { reads: [("external".to_owned(), ahead)].into(), ..staged(1) });
-    assert!(message.contains("reads.external.ahead: 2") && message.contains("write 0"), "{message}");
     let on_copy = ReachConfig { tier: Some("external".to_owned()), ..weights(0.5) };
     let message = refused(RuntimeConfig { reaches: vec![on_copy], ..staged(1) });
     assert!(message.contains("reaches[0].tier") && message.contains("copied"), "{message}");
@@ -419,19 +419,42 @@ prop_compose! {
         per_sequence in prop_oneof![Just(0u64), 0u64..1_000],
         per_step in prop_oneof![Just(0u64), 0u64..100_000],
         reaches in prop::collection::vec(rule(), 0..5),
-        ways in prop::array::uniform2(0u8..3),
+        ways in prop::array::uniform2(0u8..5),
+        (ahead, buffer, chunk) in (0u32..12, 100u64..100_000, prop::option::of(10u64..100)),
         ranks in prop_oneof![Just(1u32), 1u32..4],
+        (left_of, factor) in (prop::option::of(share()), prop::option::of(1.0f64..5.0)),
     ) -> RuntimeConfig {
         let way = |way: u8| match way {
             0 => ReadsConfig::Direct,
             1 => ReadsConfig::Serial,
-            _ => ReadsConfig::Staged { buffer: Bytes::new(1_000), ahead: 0 },
+            2 => ReadsConfig::Staged { buffer: Bytes::new(1_000), ahead: 0, chunk: None },
+            _ => {
+                let chunk = chunk.map(|percent| Bytes::new(buffer * percent / 100));
+                ReadsConfig::Staged { buffer: Bytes::new(buffer), ahead, chunk }
+            }
         };
         let reads = ["external", "third"].into_iter().zip(ways.map(way));
         let reads = reads.map(|(tier, way)| (tier.to_owned(), way)).collect();
         let ranks = Some(RanksConfig { count: ranks, all_reduce: SimTime::from_ps(1_000) });
         let [per_stage, per_sequence, per_step] = [per_stage, per_sequence, per_step].map(SimTime::from_ps);
-        RuntimeConfig { per_stage, per_sequence, per_step, reaches, reads, ranks, ..RuntimeConfig::default() }
+        let left = |left| InterferenceConfig { tier: "external".to_owned(), left: BySize::Constant(left), in_flight: None };
+        let interference = left_of.map(left).into_iter().collect();
+        let amplified = |class| {
+            let factors = |factor| AmplificationConfig { tier: "external".to_owned(), class, factors: vec![(1, factor)] };
+            factor.map(factors)
+        };
+        let amplification = [ReachClass::Weights, ReachClass::Kv].into_iter().filter_map(amplified).collect();
+        RuntimeConfig {
+            per_stage,
+            per_sequence,
+            per_step,
+            reaches,
+            reads,
+            ranks,
+            interference,
+            amplification,
+            ..RuntimeConfig::default()
+        }
     }
 }
 
@@ -480,7 +503,11 @@ proptest! {
         }
         let mut runtime = runtime;
         if tiers == 1 {
+            (runtime.interference, runtime.amplification) = (Vec::new(), Vec::new());
             runtime.reaches.iter_mut().for_each(|rule| rule.tier = None);
+        }
+        if arbitration == Arbitration::Fifo {
+            runtime.interference.clear();
         }
         let names = ["external", "third"];
         names.iter().skip(tiers - 1).for_each(|name| {

@@ -325,7 +325,7 @@ proptest! {
         let way = |way: u8| match way {
             0 => ReadsConfig::Direct,
             1 => ReadsConfig::Serial,
-            _ => ReadsConfig::Staged { buffer: Bytes::new(1_000), ahead: 0 },
+            _ => ReadsConfig::Staged { buffer: Bytes::new(1_000), ahead: 0, chunk: None },
         };
         let names = || ["external", "third"].into_iter().take(tiers - 1).map(str::to_owned);
         let runtime = RuntimeConfig {

@@ -12,7 +12,7 @@
 //!    carries only so many at once; what is in flight may not exceed a window of bytes
 //!    ([`windows`]). Then it is requested, and its latency begins.
 //! 3. **On its lanes** ([`arbiter`]): [`sharing`] gives each transfer a rate, by max-min fairness
-//!    ([`filling`]); [`fifo`] gives one after the other its lanes. A fabric has one of the two
+//!    ([`filling`], less what [`interference`] takes); [`fifo`] gives one after the other its lanes. A fabric has one of the two
 //!    ([`dispatch`]). What a transfer has received is its [`progress`].
 //! 4. **Complete**, or [cancelled](cancel) before that.
 //!
@@ -33,6 +33,7 @@ mod division;
 mod event;
 mod fifo;
 mod filling;
+mod interference;
 mod lanes;
 mod marks;
 mod memo;
@@ -55,6 +56,7 @@ use dispatch::AnyArbiter;
 use event::Event;
 use fifo::Fifo;
 use filling::Scale;
+use interference::Interference;
 use lanes::Lanes;
 pub use observe::{InProgress, Meter};
 use profile::{Profiles, Runs};
@@ -138,10 +140,12 @@ impl<Tag: Copy> Fabric<Tag> {
             Arbitration::Fifo => AnyArbiter::Fifo(Fifo::new(
                 lanes.iter().map(|lane| lane.efficiency.as_ref().map_or(SimTime::ZERO, |it| it.turnaround())),
             )),
-            Arbitration::Fair | Arbitration::Priority => AnyArbiter::Sharing(Sharing::new(
-                lanes.iter().map(profile::pool).collect(),
-                Scale { levels: profile::LEVELS, shift: profile::shift(system) },
-            )),
+            Arbitration::Fair | Arbitration::Priority => {
+                let pools: Vec<_> = lanes.iter().map(profile::pool).collect();
+                let interference = Interference::new(system, |lane| pools[lane].capacity);
+                let scale = Scale { levels: profile::LEVELS, shift: profile::shift(system) };
+                AnyArbiter::Sharing(Sharing::new(pools, scale, interference))
+            }
         };
         Self {
             arbiter,

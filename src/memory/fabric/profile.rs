@@ -47,6 +47,9 @@ pub(super) struct Profile {
     pub costs: Box<[GroupHold]>,
     pub weight: u64,
     pub cap: Option<Rate>,
+    /// Of a direct read that leaves less to other kernels: which of the tiers of the
+    /// [interference](super::interference) it is of.
+    pub interferes: Option<usize>,
 }
 
 impl Profile {
@@ -462,6 +465,7 @@ impl Profiles {
             costs,
             weight,
             cap: caps.map(|cap| rate(cap, part)),
+            interferes: system.interferes(route),
         }
     }
 }

@@ -24,6 +24,7 @@ use super::arbiter::{Arbiter, Entry};
 use super::division::Divisor;
 use super::event::Event;
 use super::filling::{Demand, Pool, Scale, fill};
+use super::interference::Interference;
 use super::lanes::Lanes;
 use super::marks::{Mark, Marks};
 use super::memo::Memo;
@@ -156,6 +157,8 @@ pub(super) struct Sharing {
     pools: Vec<Pool>,
     scale: Scale,
     memo: Memo,
+    /// What direct reads leave to other kernels, where it is not all.
+    interference: Option<Interference>,
     /// Whether costs of some lane depend on what it carries.
     any_costs: bool,
     /// The groups that have transfers, a bit for each: see [`bit_of`].
@@ -186,10 +189,11 @@ fn bit_of(group: usize) -> u64 {
 }
 
 impl Sharing {
-    pub fn new(pools: Vec<Pool>, scale: Scale) -> Self {
+    pub fn new(pools: Vec<Pool>, scale: Scale, interference: Option<Interference>) -> Self {
         Self {
             by_profile: Vec::new(),
             demands: Vec::new(),
+            interference,
             groups: Vec::new(),
             memo: Memo::default(),
             any_costs: pools.iter().any(|pool| pool.read_shares.is_some()),
@@ -216,6 +220,9 @@ impl Sharing {
         self.demands.iter().position(same).unwrap_or_else(|| {
             self.demands.push(Demand::new(profile.costs.clone(), weight, level, cap));
             self.memo.add_group();
+            if let Some(interference) = &mut self.interference {
+                interference.add_group(profile);
+            }
             // The rates on a lane with costs may depend on the order of arrival.
             let keeps_lists = self.any_costs || !self.memo.is_used();
             if keeps_lists && !self.keeps_lists {
@@ -326,6 +333,10 @@ impl Sharing {
             self.list_active();
         }
         self.find_connected();
+        if let Some(interference) = &self.interference {
+            let (lane, capacity) = interference.capacity(&self.demands);
+            self.pools[lane].capacity = capacity;
+        }
         fill(&mut self.pools, &self.lanes, &mut self.demands, &self.members, self.scale);
         for &index in &self.members {
             let (demand, group) = (&self.demands[index], &mut self.groups[index]);
@@ -354,12 +365,14 @@ impl Sharing {
         }
         let mut next = 0;
         while next < members.len() {
-            for hold in &self.demands[members[next]].holds {
-                if std::mem::replace(&mut seen[hold.lane], filling) == filling {
+            let held = self.demands[members[next]].holds.iter().map(|hold| hold.lane);
+            let beside = self.interference.as_ref().and_then(|it| it.lane_of(members[next]));
+            for lane in held.chain(beside) {
+                if std::mem::replace(&mut seen[lane], filling) == filling {
                     continue;
                 }
-                lanes.push(hold.lane);
-                for &group in &self.pools[hold.lane].active {
+                lanes.push(lane);
+                for &group in &self.pools[lane].active {
                     if std::mem::replace(&mut self.groups[group].seen, filling) != filling {
                         members.push(group);
                     }

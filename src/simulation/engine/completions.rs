@@ -2,10 +2,10 @@
 
 use super::compute::Leg;
 use super::{COMPUTED, LAUNCHED, Run};
-use crate::memory::{Completed, Machine, Owner, PerClass, TierId, Timer};
+use crate::memory::{Completed, Machine, Owner, PerClass, TierId, Timer, TransferId};
 use crate::simulation::probe::{Ends, Probe};
 use crate::simulation::waits::{Waiting, Waits};
-use crate::units::{RegionId, SimTime, StageId, Token};
+use crate::units::{Bytes, RegionId, SimTime, StageId, Token};
 use crate::workload::Workload;
 
 /// What a transfer is for, when it comes back.
@@ -19,6 +19,16 @@ pub(super) enum Purpose {
     Copy {
         stage: StageId,
         tier: TierId,
+    },
+    /// Copies what a stage reads of a tier into its buffer, ahead of the stage or chunk by chunk.
+    Chunk {
+        tier: TierId,
+    },
+    /// Reads what was copied so, and frees the room that it takes in the buffer.
+    Buffered {
+        stage: StageId,
+        source: TierId,
+        room: Bytes,
     },
     Write {
         region: RegionId,
@@ -44,11 +54,15 @@ impl<P: Probe, W: Workload> Owner<Purpose> for Run<'_, P, W> {
     fn completed(&mut self, machine: &mut Machine<Purpose>, transfer: Completed<Purpose>) {
         let now = machine.now();
         let ends = match transfer.tag {
-            Purpose::Read { stage, tier } => {
-                self.note_arrival(now, stage, tier);
-                self.measured.arrived(stage, tier, now);
-                self.reads.complete(stage, transfer.id);
-                Ends { source: Some(tier), destination: None }
+            Purpose::Read { stage, tier } => self.end_read(now, stage, tier, transfer.id),
+            Purpose::Buffered { stage, source, room } => {
+                let ends = self.end_read(now, stage, TierId::HBM, transfer.id);
+                self.end_buffered(machine, source, room);
+                ends
+            }
+            Purpose::Chunk { tier } => {
+                self.end_copy(machine, tier);
+                Ends { source: Some(tier), destination: Some(TierId::HBM) }
             }
             Purpose::Copy { stage, tier } => {
                 self.reads.complete(stage, transfer.id);
@@ -89,6 +103,15 @@ impl<P: Probe, W: Workload> Owner<Purpose> for Run<'_, P, W> {
 }
 
 impl<P: Probe, W: Workload> Run<'_, P, W> {
+    /// A read of `stage` from `tier` has arrived.
+    #[inline]
+    fn end_read(&mut self, now: SimTime, stage: StageId, tier: TierId, read: TransferId) -> Ends {
+        self.note_arrival(now, stage, tier);
+        self.measured.arrived(stage, tier, now);
+        self.reads.complete(stage, read);
+        Ends { source: Some(tier), destination: None }
+    }
+
     /// Shows the probe what lanes carry from now on, and what the present stage waits for, if it
     /// watches these.
     #[inline]
@@ -118,23 +141,15 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         let mut reads: Vec<(TierId, Waiting)> = machine
             .fabric()
             .in_progress()
-            .filter_map(|read| match read.tag {
-                Purpose::Read { stage: of, tier }
-                | Purpose::Copy { stage: of, tier }
-                | Purpose::Part { stage: of, tier, .. }
-                    if of == stage =>
-                {
-                    Some((
-                        tier,
-                        Waiting {
-                            read: (read.id.number(), read.part),
-                            class: read.class,
-                            issued: read.issued,
-                            bottleneck: read.bottleneck,
-                        },
-                    ))
-                }
-                _ => None,
+            .filter_map(|read| {
+                let tier = self.waits_for(stage, read.tag)?;
+                let waiting = Waiting {
+                    read: (read.id.number(), read.part),
+                    class: read.class,
+                    issued: read.issued,
+                    bottleneck: read.bottleneck,
+                };
+                Some((tier, waiting))
             })
             .collect();
         reads.sort_by_key(|(tier, waiting)| (waiting.issued, waiting.class, *tier, waiting.read));
@@ -151,5 +166,18 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
                 rates: &rates,
             },
         );
+    }
+
+    /// The tier from which a transfer comes that the present `stage` waits for.
+    fn waits_for(&self, stage: StageId, purpose: Purpose) -> Option<TierId> {
+        match purpose {
+            Purpose::Read { stage: of, tier }
+            | Purpose::Copy { stage: of, tier }
+            | Purpose::Part { stage: of, tier, .. } => (of == stage).then_some(tier),
+            Purpose::Buffered { stage: of, .. } => (of == stage).then_some(TierId::HBM),
+            // Copies go one after another.
+            Purpose::Chunk { tier } => self.staging.is_awaited(tier).then_some(tier),
+            Purpose::Write { .. } | Purpose::Update { .. } | Purpose::Move { .. } => None,
+        }
     }
 }

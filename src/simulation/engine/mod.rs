@@ -10,6 +10,7 @@
 //! | `reads.rs` | what does a stage read, from which tier, over which routes? |
 //! | `compute.rs` | which parts do tiers compute themselves, and when are these done? |
 //! | `turns.rs` | which reads wait for the turn of their tier? |
+//! | `staging.rs` | which copies go on ahead of their stage, or chunk by chunk? |
 //! | `writes.rs` | where does new KV go, and when may it be read? |
 //! | `prompts.rs` | how does the KV of a prompt come to its tiers? |
 //! | `state.rs` | how is recurrent state read and written back? |
@@ -24,6 +25,7 @@ mod migrate;
 mod prefetch;
 mod prompts;
 mod reads;
+mod staging;
 mod state;
 mod tally;
 mod turns;
@@ -48,6 +50,7 @@ use compute::{Progress, TierParts};
 use prefetch::Prefetching;
 use prompts::ChunkWrite;
 use reads::StepReads;
+use staging::Staging;
 use state::StateWrites;
 use tally::{Measured, StepTotals};
 use turns::Turns;
@@ -91,6 +94,7 @@ struct Run<'a, P, W> {
     reads: StepReads,
     turns: Turns,
     parts: TierParts,
+    staging: Staging,
     writes: Writes,
     states: StateWrites,
     /// The stage that runs; none between steps.
@@ -180,6 +184,7 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
                 reads: StepReads::new(tiers),
                 turns: Turns::default(),
                 parts: TierParts::default(),
+                staging: Staging::new(scenario.runtime(), system),
                 writes: Writes::new(kv_regions),
                 states: StateWrites::new(),
                 present: None,
@@ -426,6 +431,10 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         self.reads.begin_step(plan, residency, self.workload.regions(), self.scenario.runtime());
         for arrival in &plan.arrivals {
             self.arrive(machine, plan, *arrival)?;
+        }
+        if self.staging.is_used() {
+            self.staging.begin_step(plan.stages.len() as u64, !plan.is_last);
+            self.copy_ahead(machine);
         }
         self.note_load(plan);
         Ok(())

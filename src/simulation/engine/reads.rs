@@ -22,6 +22,8 @@ pub(super) struct StepReads {
     local: Table<StageId, PerTier<Bytes>>,
     /// The reach of these reads; empty where all reach the full bandwidth.
     reaches: Table<StageId, PerTier<Reach>>,
+    /// What of these reads crosses each tier's link; empty where that is what is needed.
+    crossing: Table<StageId, PerTier<Bytes>>,
     /// What each stage reads of its weights and its state from each tier.
     constant: Table<StageId, PerTier<Bytes>>,
     /// Reads that have been issued and are not complete.
@@ -53,6 +55,7 @@ impl StepReads {
             weights: Table::new(),
             local: Table::new(),
             reaches: Table::new(),
+            crossing: Table::new(),
             constant: Table::new(),
             outstanding: Table::new(),
             early: Table::new(),
@@ -80,6 +83,13 @@ impl StepReads {
                 let reaches = |stage| weight_reaches(stage, residency, regions, runtime, tiers);
                 self.reaches = plan.stages.iter().map(reaches).collect();
             }
+            if runtime.amplifies() {
+                let crossing = |(index, stage): (usize, &Stage)| {
+                    let read = |tier| self.of_chip(StageId::new(index), tier);
+                    PerTier::from_fn(tiers, |tier| runtime.crossing_weights(tier, stage.tokens, read(tier)))
+                };
+                self.crossing = plan.stages.iter().enumerate().map(crossing).collect();
+            }
             self.constant = plan.stages.iter().map(|stage| constant_reads(stage, residency, tiers)).collect();
             self.outstanding = Table::filled(plan.stages.len(), 0);
             self.early = Table::filled(plan.stages.len(), Vec::with_capacity(tiers));
@@ -98,12 +108,17 @@ impl StepReads {
     }
 
     /// What the chip reads of the weights of `stage` from `tier`.
-    fn of_chip(&self, stage: StageId, tier: TierId) -> Bytes {
+    pub fn of_chip(&self, stage: StageId, tier: TierId) -> Bytes {
         self.weights[stage][tier] - self.local(stage, tier)
     }
 
+    /// What crosses the link of `tier` when `stage` reads its weights there in place.
+    fn crossing(&self, stage: StageId, tier: TierId) -> Bytes {
+        self.crossing.get(stage).map_or(self.of_chip(stage, tier), |crossing| crossing[tier])
+    }
+
     /// The share of the bandwidth of `tier` that `stage` reaches when it reads its weights.
-    fn weights_reach(&self, stage: StageId, tier: TierId) -> Reach {
+    pub fn weights_reach(&self, stage: StageId, tier: TierId) -> Reach {
         self.reaches.get(stage).map_or(Reach::FULL, |reaches| reaches[tier])
     }
 
@@ -116,6 +131,16 @@ impl StepReads {
     #[inline]
     pub fn outstanding(&self, stage: StageId) -> u32 {
         self.outstanding[stage]
+    }
+
+    /// The stages of the present step.
+    pub fn stages(&self) -> Option<&Arc<[Stage]>> {
+        self.stages.as_ref()
+    }
+
+    /// The copies that `stage` waited for, as for a read, have arrived.
+    pub fn arrived(&mut self, stage: StageId) {
+        self.outstanding[stage] -= 1;
     }
 
     /// A read of `stage` has been issued.
@@ -145,7 +170,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
             while let Some(transfer) = self.reads.early[id].pop() {
                 machine.raise_urgency(transfer);
             }
-        } else if self.scenario.runtime().staged_tiers().next().is_none() {
+        } else if !self.scenario.runtime().waits_for_copies() {
             self.read_weights(machine, id, Urgency::Due);
         } else {
             // They wait for the copies of the stage.
@@ -160,6 +185,9 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
             read[tier] += *bytes;
         }
         let kv = self.read_kv(machine, id, stage);
+        if self.staging.is_used() {
+            self.begin_copied(machine, id);
+        }
         let last = (id.index() + self.scenario.weight_prefetch()).min(plan.stages.len() - 1);
         while self.reads.next.index() <= last {
             self.read_weights(machine, self.reads.next, Urgency::Early);
@@ -171,7 +199,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
     fn defer_in_place(&mut self, id: StageId) {
         let runtime = self.scenario.runtime();
         for tier in self.system.tier_ids().filter(|tier| !runtime.is_serial(*tier) && !runtime.is_staged(*tier)) {
-            let (bytes, reach) = (self.reads.of_chip(id, tier), self.reads.weights_reach(id, tier));
+            let (bytes, reach) = (self.reads.crossing(id, tier), self.reads.weights_reach(id, tier));
             if bytes > Bytes::ZERO {
                 self.turns.defer(Turn::Copied, Deferred::weights(tier, bytes, reach, None));
             }
@@ -181,14 +209,16 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
     /// Copies or defers the weights of the present stage that are not read in place at once.
     fn defer_weights(&mut self, machine: &mut Machine<Purpose>, id: StageId) {
         let runtime = self.scenario.runtime();
-        for tier in runtime.staged_tiers() {
+        // Those that are copied over a pipe: see `begin_copied`.
+        let pipes = self.staging.is_used();
+        for tier in runtime.staged_tiers().filter(|_| !pipes) {
             let (bytes, reach) = (self.reads.of_chip(id, tier), self.reads.weights_reach(id, tier));
             if bytes > Bytes::ZERO {
                 self.stage_read(machine, id, Deferred::weights(TierId::HBM, bytes, reach, Some(tier)), 0);
             }
         }
         for tier in runtime.serial_tiers() {
-            let (bytes, reach) = (self.reads.of_chip(id, tier), self.reads.weights_reach(id, tier));
+            let (bytes, reach) = (self.reads.crossing(id, tier), self.reads.weights_reach(id, tier));
             if bytes > Bytes::ZERO {
                 self.turns.defer(Turn::After(tier), Deferred::weights(tier, bytes, reach, None));
             }
@@ -206,6 +236,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
             if bytes == Bytes::ZERO || is_in_turn {
                 continue;
             }
+            let bytes = self.reads.crossing.get(stage).map_or(bytes, |crossing| crossing[tier]);
             let transfer = machine.issue(Request {
                 class: TransferClass::WeightRead,
                 path: Path::Even(self.system.even_reads(tier)),
@@ -248,11 +279,16 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
             }
             self.totals.read[stage.label][tier] += kv.bytes;
             self.measured.read[tier] += kv.bytes;
-            let granule = self.paging.granule_of(self.system, tier, kv.page_bytes, (kv.bytes, kv.runs));
+            let needed = kv.bytes;
+            let granule = self.paging.granule_of(self.system, tier, kv.page_bytes, (needed, kv.runs));
             if !runtime.computes().is_empty() && self.note_local_kv(tier, granule) {
                 continue;
             }
-            let reach = runtime.kv_reach(runtime.read_from(tier), kv.bytes);
+            if runtime.amplifies() {
+                self.reads.kv[tier].bytes = runtime.crossing_kv(tier, queries(stage), needed);
+            }
+            let kv = self.reads.kv[tier];
+            let reach = runtime.kv_reach(runtime.read_from(tier), needed);
             if !runtime.reads_all_at_once() && self.defer_kv(machine, id, tier, (granule, reach)) {
                 continue;
             }
@@ -289,16 +325,28 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
     ) -> bool {
         let runtime = self.scenario.runtime();
         let KvRead { bytes, writes, .. } = self.reads.kv[tier];
-        let read = Deferred { class: TransferClass::KvRead, tier, copied_from: None, bytes, granule, reach };
+        let read = Deferred {
+            class: TransferClass::KvRead,
+            tier,
+            copied_from: None,
+            bytes,
+            granule,
+            reach,
+            room: Bytes::ZERO,
+        };
+        if self.staging.copies_kv(tier) {
+            self.staging.need_kv(tier, bytes, granule, reach);
+            return true;
+        }
         if runtime.is_staged(tier) {
             let of_buffer = Deferred { tier: TierId::HBM, copied_from: Some(tier), ..read };
             self.stage_read(machine, id, of_buffer, writes);
             return true;
         }
-        let turn = match (runtime.is_serial(tier), runtime.staged_tiers().next()) {
+        let turn = match (runtime.is_serial(tier), runtime.waits_for_copies()) {
             (true, _) => Turn::After(tier),
-            (false, Some(_)) => Turn::Copied,
-            (false, None) => return false,
+            (false, true) => Turn::Copied,
+            (false, false) => return false,
         };
         self.turns.defer(turn, read);
         if writes > 0 {
@@ -366,9 +414,12 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
             kv.bytes += bytes;
             kv.page_bytes = pages.page_bytes;
             kv.runs += self.paging.runs(self.system, tier, pages, skipped);
-            kv.writes += self.writes.await_those_of(region, tier, |page| {
-                pages.at[tier].contains(page.index()) && !skipped.pages.contains(page.index())
-            });
+            // The copies of a pipe wait for them.
+            if !self.staging.copies_kv(tier) {
+                kv.writes += self.writes.await_those_of(region, tier, |page| {
+                    pages.at[tier].contains(page.index()) && !skipped.pages.contains(page.index())
+                });
+            }
             self.paging.gather(self.system, (tier, region), pages, skipped.pages, missing);
         }
         pages.token_bytes.times(read_tokens)
@@ -388,6 +439,15 @@ fn late_pages(region: &PagedRegion, skipped: Skipped<'_>, size: PageSize) -> u64
     let is_read = |page: &&crate::units::Page| !skipped.pages.contains(page.index());
     let being_written = region.being_written.iter().filter(is_read).count();
     (read_in_flight - being_written) as u64
+}
+
+/// How many tokens share a read of a stage's KV: those of the largest part of a prompt.
+fn queries(stage: &Stage) -> usize {
+    let of_read = |read: &crate::workload::Read| match read.amount {
+        Amount::Unskipped { queries } => queries,
+        _ => 1,
+    };
+    stage.reads.iter().map(of_read).max().unwrap_or(1)
 }
 
 /// What a stage reads of its weights from each tier: of each piece, evenly over what is stored.

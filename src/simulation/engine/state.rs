@@ -36,7 +36,7 @@ impl StateWrites {
     }
 
     /// Marks the pending writes of `region` to `tier` as awaited, and returns how many they are.
-    fn await_those_of(&mut self, region: RegionId, tier: TierId) -> usize {
+    pub fn await_those_of(&mut self, region: RegionId, tier: TierId) -> usize {
         let pending = self.pending.or_insert_with(region, Vec::new);
         let of_tier = pending.iter_mut().filter(|write| write.tier == tier);
         of_tier.map(|write| write.awaited = true).count()
@@ -60,7 +60,10 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
             kv.bytes += bytes;
             kv.page_bytes = kv.page_bytes.max(bytes);
             kv.runs += 1;
-            kv.writes += self.states.await_those_of(region, tier);
+            // The copies of a pipe wait for them.
+            if !self.staging.copies_kv(tier) {
+                kv.writes += self.states.await_those_of(region, tier);
+            }
             self.paging.gather_evenly(tier, bytes);
             read += bytes;
         }

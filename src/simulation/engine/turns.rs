@@ -4,7 +4,8 @@
 //!   those of all faster tiers have arrived.
 //! * [`Staged`](crate::workload::ReadsConfig::Staged): a stage first copies what it reads of such a
 //!   tier into a buffer on the first tier. When its copies have arrived, it reads the buffer and,
-//!   at the same time, what it reads in place.
+//!   at the same time, what it reads in place. Where copies go on ahead of their stage or chunk by
+//!   chunk, see `staging.rs`.
 //!
 //! Weights of such tiers are not read early.
 
@@ -43,12 +44,14 @@ pub(super) struct Deferred {
     pub bytes: Bytes,
     pub granule: Bytes,
     pub reach: Reach,
+    /// The room that it takes in a buffer that others wait for: free when it is complete.
+    pub room: Bytes,
 }
 
 impl Deferred {
     /// The read of so many bytes of weights.
     pub fn weights(tier: TierId, bytes: Bytes, reach: Reach, copied_from: Option<TierId>) -> Self {
-        Self { class: TransferClass::WeightRead, tier, copied_from, bytes, granule: bytes, reach }
+        Self { class: TransferClass::WeightRead, tier, copied_from, bytes, granule: bytes, reach, room: Bytes::ZERO }
     }
 }
 
@@ -94,29 +97,38 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
     fn issue_turn(&mut self, machine: &mut Machine<Purpose>, stage: StageId, turn: Turn) {
         let count = self.turns.waiting.iter().take_while(|(other, _)| *other == turn).count();
         for index in 0..count {
-            let Deferred { class, tier, copied_from, bytes, granule, reach } = self.turns.waiting[index].1;
-            // Of KV that lies there: what it waits for, and on which channels it lies.
-            let is_kv = class == TransferClass::KvRead && copied_from.is_none();
-            let writes = if is_kv { self.writes.awaited_by(tier) } else { None };
-            let request = Request {
-                class,
-                path: Path::Even(self.system.even_reads(tier)),
-                bytes,
-                granule,
-                pattern: if class == TransferClass::KvRead { Pattern::Random } else { Pattern::Streams },
-                urgency: Urgency::Due,
-                reach,
-                tag: Purpose::Read { stage, tier },
-            };
-            if is_kv && self.paging.parts(self.system, tier).is_some() {
-                let parts: Vec<_> = self.paging.parts(self.system, tier).unwrap_or_default().to_vec();
-                let request = Request { path: Path::Parts(&parts), ..request };
-                self.issue_or_hold(machine, stage, request, (tier, writes.unwrap_or(0)));
-            } else {
-                self.issue_or_hold(machine, stage, request, (tier, writes.unwrap_or(0)));
-            }
+            self.issue_deferred(machine, stage, self.turns.waiting[index].1);
         }
         self.turns.waiting.drain(..count);
+    }
+
+    /// Issues a read that was deferred.
+    pub(super) fn issue_deferred(&mut self, machine: &mut Machine<Purpose>, stage: StageId, read: Deferred) {
+        let Deferred { class, tier, copied_from, bytes, granule, reach, room } = read;
+        // Of KV that lies there: what it waits for, and on which channels it lies.
+        let is_kv = class == TransferClass::KvRead && copied_from.is_none();
+        let writes = if is_kv { self.writes.awaited_by(tier) } else { None };
+        let tag = match copied_from {
+            Some(source) if room > Bytes::ZERO => Purpose::Buffered { stage, source, room },
+            _ => Purpose::Read { stage, tier },
+        };
+        let request = Request {
+            class,
+            path: Path::Even(self.system.even_reads(tier)),
+            bytes,
+            granule,
+            pattern: if class == TransferClass::KvRead { Pattern::Random } else { Pattern::Streams },
+            urgency: Urgency::Due,
+            reach,
+            tag,
+        };
+        if is_kv && self.paging.parts(self.system, tier).is_some() {
+            let parts: Vec<_> = self.paging.parts(self.system, tier).unwrap_or_default().to_vec();
+            let request = Request { path: Path::Parts(&parts), ..request };
+            self.issue_or_hold(machine, stage, request, (tier, writes.unwrap_or(0)));
+        } else {
+            self.issue_or_hold(machine, stage, request, (tier, writes.unwrap_or(0)));
+        }
     }
 
     /// Issues a read or a copy of the present stage, or holds it until that many writes to the tier

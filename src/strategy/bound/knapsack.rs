@@ -5,7 +5,7 @@ use super::stage::{BoundStage, KvPiece, KvRead, kv_cost};
 use super::{BoundReads, KvLoad, lower_bound, tolerance};
 use crate::memory::{MemorySystem, PerTier, TierId};
 use crate::units::{RegionId, SimTime};
-use crate::workload::{Regions, Roofline, Runtime, Stage};
+use crate::workload::{Pipeline, Regions, Roofline, Runtime, Stage};
 use ordered_float::OrderedFloat;
 use std::cmp::Reverse;
 
@@ -29,6 +29,12 @@ use std::cmp::Reverse;
 /// HBM and a byte that lies there saves `1 / BW_ext`. Both are exact, and counted in external work
 /// as well.
 ///
+/// Where copies go on ahead or chunk by chunk ([`Order::Piped`]), a stage, or with copies ahead the
+/// step as a whole, takes no less than the copies take on the link, than all of it takes to be read
+/// from HBM (each stage after its fixed time, and no faster than it computes), and, of a step as a
+/// whole, than HBM's bus carries both if they share it. What is copied in the step before is not more than the buffer
+/// holds, nor than the weights that the first stages read.
+///
 /// Computed in floats of 53 bits, whose error is below 10^-12 of a step. O(stages + KV regions) a
 /// step.
 #[derive(Clone, Debug)]
@@ -41,6 +47,7 @@ pub(super) struct Knapsack {
     /// With `weight_prefetch`, the reads of a step may overlap: all of it counts as one stage.
     overlap: bool,
     order: Order,
+    pipe: Pipe,
     stages: Vec<BoundStage>,
     runtime: Runtime,
     /// By stage, the largest ratio of what a byte costs on external memory and on HBM.
@@ -55,6 +62,53 @@ pub(super) struct Knapsack {
     read: KvRead,
 }
 
+/// What bounds copies that go on ahead or chunk by chunk.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pipe {
+    /// The most that may have been copied for a step before it begins.
+    carried: f64,
+    /// Whether weights that lie on HBM may be read before their stage.
+    reads_early: bool,
+    /// What HBM's bus carries at most, if reads and writes share it; in bytes a picosecond.
+    bus: Option<f64>,
+}
+
+impl Pipe {
+    fn new(stages: &[BoundStage], system: &MemorySystem, runtime: &Runtime, reads_early: bool) -> Self {
+        let carried = |pipeline: &Pipeline| {
+            let first = stages.iter().take(pipeline.ahead as usize);
+            first.map(BoundStage::weights_read).sum::<f64>().min(pipeline.buffer.as_f64())
+        };
+        // Of stages one by one, the bus would make what a byte saves less and less, and the order of
+        // items another: it is left out.
+        let is_whole = reads_early || runtime.copies_ahead();
+        let bus = is_whole.then(|| bus(system)).flatten();
+        Self { carried: runtime.pipelines().iter().map(carried).sum(), reads_early, bus }
+    }
+
+    /// How long a stage or a step takes that copies so much, in picoseconds.
+    fn time(self, copied: f64, reads: &Reads, external: f64) -> f64 {
+        let copied = (copied - self.carried).max(0.0);
+        let on_bus = self.bus.map_or(0.0, |bus| (reads.read + copied) / bus);
+        (copied / external).max(reads.from_hbm).max(on_bus)
+    }
+
+    /// How much may be copied for free, as other things take longer.
+    fn hidden(self, reads: &Reads, external: f64) -> f64 {
+        let least = reads.from_hbm.max(reads.compute);
+        let on_bus = self.bus.map_or(f64::INFINITY, |bus| least * bus - reads.read);
+        self.carried + (least * external).min(on_bus).max(0.0)
+    }
+}
+
+/// What the bus of HBM carries at most, in bytes a picosecond, if reads and writes share one.
+fn bus(system: &MemorySystem) -> Option<f64> {
+    let port = system.ports(HBM).next()?;
+    let (read, write) = (system.route(system.read_route(port)), system.route(system.write_route(port)));
+    let shared = read.iter().find(|hold| write.iter().any(|other| other.lane == hold.lane))?;
+    Some(system.lanes()[shared.lane.index()].peak.as_f64() / SimTime::PS_PER_SECOND as f64)
+}
+
 /// When a stage reads external memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
@@ -64,6 +118,8 @@ enum Order {
     InTurn,
     /// Before HBM, to which it is copied.
     Copied,
+    /// While it is copied to HBM: ahead, or chunk by chunk.
+    Piped,
 }
 
 /// A region of weights or state that a stage reads, or KV regions that are alike.
@@ -133,6 +189,8 @@ struct Reads {
     on_hbm: f64,
     /// In picoseconds: reading all of it from HBM, where it is copied there.
     from_hbm: f64,
+    /// In bytes: all of it.
+    read: f64,
     compute: f64,
     fixed: f64,
 }
@@ -173,8 +231,10 @@ impl Knapsack {
             hbm: bandwidth(0),
             external: bandwidth(1),
             roofline,
-            overlap,
+            overlap: overlap || runtime.copies_ahead(),
+            pipe: Pipe::new(&stages, system, runtime, overlap),
             order: match (overlap, runtime.is_serial(EXTERNAL), runtime.is_staged(EXTERNAL)) {
+                _ if !runtime.pipelines().is_empty() => Order::Piped,
                 (false, true, _) => Order::InTurn,
                 (false, _, true) => Order::Copied,
                 // Reads of one stage may overlap those of others, so that sums are no bound.
@@ -213,7 +273,7 @@ impl Knapsack {
             let relief = &mut self.relief[item.stage];
             *relief = relief.max(external / hbm);
             item.gain = match self.order {
-                Order::AtOnce | Order::Copied => external,
+                Order::AtOnce | Order::Copied | Order::Piped => external,
                 Order::InTurn => external - hbm * of_hbm,
             };
         }
@@ -230,6 +290,7 @@ impl Knapsack {
                 Order::AtOnce if reads.on_hbm > 0.0 => external.max(reads.on_hbm / (reads.relief * self.hbm)),
                 Order::AtOnce | Order::InTurn => external,
                 Order::Copied => external + reads.from_hbm,
+                Order::Piped => self.pipe.time(external * self.external, reads, self.external),
             };
             read.max(reads.compute) + reads.fixed
         };
@@ -270,19 +331,26 @@ impl Knapsack {
             let kv = stage.kv_read(&self.read);
             let (compute, fixed) = (stage.compute(self.roofline, &self.read), stage.fixed);
             let from_hbm = match self.order {
-                Order::Copied => (stage.weights_work(HBM) + kv * kv_cost(&self.runtime, HBM, kv, 2)) / self.hbm,
+                Order::Copied | Order::Piped => {
+                    (stage.weights_work(HBM) + kv * kv_cost(&self.runtime, HBM, kv, 2)) / self.hbm
+                }
                 Order::AtOnce | Order::InTurn => 0.0,
             };
+            let read = stage.weights_read() + kv;
             let (weights, kv) = (stage.weights_work(EXTERNAL), kv * kv_cost(&self.runtime, EXTERNAL, kv, 2));
-            *reads = Reads { weights, kv, relief: *relief, from_hbm, compute, fixed, ..Reads::default() };
-            reads.useful = useful(reads, self.order, [self.hbm, self.external]);
+            *reads = Reads { weights, kv, relief: *relief, from_hbm, read, compute, fixed, ..Reads::default() };
+            reads.useful = useful(reads, self.order, self.pipe, [self.hbm, self.external]);
             all.weights += reads.weights;
             all.kv += reads.kv;
             // Reads of other stages may overlap what a stage must wait for.
             all.compute += reads.compute + reads.fixed;
+            all.read += reads.read;
+            // Only copies go on before their stage, where nothing else is read early.
+            let in_stage = reads.from_hbm.max(reads.compute) + reads.fixed;
+            all.from_hbm += if self.pipe.reads_early { reads.from_hbm } else { in_stage };
         }
         all.relief = self.most_relief;
-        all.useful = useful(&all, self.order, [self.hbm, self.external]);
+        all.useful = useful(&all, self.order, self.pipe, [self.hbm, self.external]);
 
         let mut free = self.capacity;
         for item in &self.items {
@@ -308,8 +376,11 @@ impl Knapsack {
 
 /// The most external work that is worth saving: what the best ratio saves, or what leaves as much
 /// to read as compute hides.
-fn useful(reads: &Reads, order: Order, [hbm, external]: [f64; 2]) -> f64 {
+fn useful(reads: &Reads, order: Order, pipe: Pipe, [hbm, external]: [f64; 2]) -> f64 {
     let all = reads.weights + reads.kv;
+    if order == Order::Piped {
+        return (all - pipe.hidden(reads, external)).max(0.0);
+    }
     let unhidden = all - (reads.compute - reads.from_hbm) * external;
     let balanced = match order {
         Order::AtOnce if reads.relief > 0.0 => all * (reads.relief * hbm / (reads.relief * hbm + external)),

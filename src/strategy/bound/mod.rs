@@ -35,7 +35,8 @@ use single::SingleTier;
 use stage::BoundStage;
 
 /// The bound of each step of a run: with one tier what it takes to read all of it, with two tiers a
-/// fractional knapsack where HBM is their only limit and none computes, else a linear program.
+/// fractional knapsack where HBM is their only limit, none computes, and direct reads leave HBM as it
+/// is, else a linear program.
 #[derive(Clone, Debug)]
 pub struct StepBound {
     single: Option<SingleTier>,
@@ -74,7 +75,8 @@ impl StepBound {
         let tiers = system.tiers().len();
         Self {
             single: (tiers == 1).then(|| SingleTier::new(stages, regions, system, runtime, roofline, overlap)),
-            knapsack: (tiers == 2 && runtime.computes().is_empty())
+            // With interference, the best split of a stage is no ratio of bandwidths.
+            knapsack: (tiers == 2 && runtime.computes().is_empty() && runtime.interference().is_empty())
                 .then(|| Knapsack::new(stages, regions, system, runtime, roofline, overlap)),
             program: Program::new(stages, regions, system, runtime, roofline, overlap),
             index: None,
@@ -167,7 +169,10 @@ fn tolerance(system: &MemorySystem, runtime: &Runtime, stages: &[BoundStage]) ->
     let a_byte = |tier: &Tier| SimTime::PS_PER_SECOND as f64 / tier.wire_bandwidth.as_f64();
     let on_ports = |(id, tier): (TierId, &Tier)| system.ports(id).len() as f64 * a_byte(tier);
     let on_ports = system.tier_ids().zip(system.tiers()).map(on_ports).fold(0.0, f64::max);
-    let lacking = 2.0 * stages.len() as f64 * Fabric::<()>::TOLERANCE * on_ports;
+    let stored = |stage: &BoundStage| stage.weights_read();
+    let copied: f64 = stages.iter().map(stored).sum();
+    let chunks: f64 = runtime.pipelines().iter().map(|pipeline| copied / pipeline.most().as_f64()).sum();
+    let lacking = 2.0 * (stages.len() as f64 + chunks) * Fabric::<()>::TOLERANCE * on_ports;
     let in_part = stages.iter().flat_map(|stage| &stage.weights).filter(|piece| piece.read < piece.stored).count();
     let rounded = if system.tiers().len() == 1 { 0 } else { in_part };
     let slowest = system.tiers().iter().map(a_byte).fold(0.0, f64::max);

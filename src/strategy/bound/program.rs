@@ -25,6 +25,9 @@ pub(super) struct Program {
     bandwidth: Vec<f64>,
     roofline: Option<Roofline>,
     overlap: bool,
+    /// Of each tier that is copied to HBM ahead or chunk by chunk, the most that may have been
+    /// copied for a step before it begins.
+    carried: PerTier<Option<f64>>,
     tolerance: f64,
     stages: Vec<BoundStage>,
     runtime: Runtime,
@@ -94,7 +97,13 @@ impl Program {
     ) -> Self {
         let per_second = SimTime::PS_PER_SECOND as f64;
         let stages = BoundStage::all(stages, regions, system.tiers().len(), runtime);
+        let carried = |tier: TierId| {
+            let pipeline = runtime.pipelines().iter().find(|pipeline| pipeline.tier == tier)?;
+            let first = stages.iter().take(pipeline.ahead as usize).map(BoundStage::weights_read);
+            Some(first.sum::<f64>().min(pipeline.buffer.as_f64()))
+        };
         Self {
+            carried: PerTier::from_fn(system.tiers().len(), carried),
             capacity: system
                 .tier_ids()
                 .zip(system.tiers())
@@ -106,7 +115,7 @@ impl Program {
                 .collect(),
             bandwidth: system.tiers().iter().map(|tier| tier.wire_bandwidth.as_f64() / per_second).collect(),
             roofline,
-            overlap,
+            overlap: overlap || runtime.copies_ahead(),
             tolerance: tolerance(system, runtime, &stages),
             stages,
             runtime: runtime.clone(),
@@ -246,6 +255,10 @@ impl Program {
                         if let Some(in_place) = read.in_place.get_mut(tier) {
                             *in_place += part;
                         }
+                        if self.carried[TierId::new(tier)].is_some() {
+                            // It is read from the buffer.
+                            read.chip[0] += costs[TierId::HBM] * part;
+                        }
                     }
                     stored[tier] += kind.count * stored_per_read * part;
                 }
@@ -269,7 +282,7 @@ impl Program {
         }
         program.limit(stored, |tier| self.capacity[tier] / all);
         let objective = match self.tiers.as_slice() {
-            [] => self.time(reads.into_iter().map(|read| read.chip).collect(), unit, &mut program),
+            [] => self.time(reads.into_iter().map(|read| read.chip).collect(), (all, unit), &mut program),
             _ => self.time_with_tiers(&reads, (all, unit), &mut program),
         };
         let (time, solved) = program.minimize(&objective)?;
@@ -282,7 +295,7 @@ impl Program {
     }
 
     /// The time of the step, of which one stage of each kind reads `reads`.
-    fn time(&self, reads: Vec<Vec<Expression>>, unit: f64, program: &mut Linear) -> Expression {
+    fn time(&self, reads: Vec<Vec<Expression>>, (all, unit): (f64, f64), program: &mut Linear) -> Expression {
         let mut time = Expression::from(0.0);
         if self.overlap {
             let compute = |kind: &Kind| kind.count * (kind.compute + kind.fixed);
@@ -293,10 +306,16 @@ impl Program {
                     *all += kind.count * read.clone();
                 }
             }
-            time += program.slowest(read_all, &self.bandwidth, compute);
+            self.before_step(&mut read_all, all);
+            let interference = self.interfered(&read_all);
+            let of_step = program.slowest(read_all, &self.bandwidth, compute);
+            interference.into_iter().for_each(|least| program.at_least(of_step, least));
+            time += of_step;
         } else {
             for (kind, reads) in self.kinds.iter().zip(reads) {
+                let interference = self.interfered(&reads);
                 let of_kind = program.slowest(reads, &self.bandwidth, kind.compute / unit);
+                interference.into_iter().for_each(|least| program.at_least(of_kind, least));
                 time += kind.count * of_kind;
                 if kind.fixed > 0.0 {
                     time += kind.count * kind.fixed / unit;
@@ -355,6 +374,7 @@ impl Program {
             }
             let chip = program.slowest(reads.chip.clone(), &self.bandwidth, 0.0);
             program.at_least(chip, chip_computes);
+            self.interfered(&reads.chip).into_iter().for_each(|least| program.at_least(chip, least));
             for (part, bus) in beside {
                 program.at_least(chip, part);
                 program.at_least(chip, bus);
@@ -365,12 +385,33 @@ impl Program {
             }
         }
         if self.overlap {
+            let interference = self.interfered(&read_all);
+            self.before_step(&mut read_all, all);
             let whole = program.slowest(read_all, &self.bandwidth, 0.0);
+            interference.into_iter().for_each(|least| program.at_least(whole, least));
             program.at_least(whole, chip_all);
             beside_all.into_iter().for_each(|beside| program.at_least(whole, beside));
             time += whole;
         }
         time
+    }
+
+    /// Takes from what a step reads what may have been copied before it.
+    fn before_step(&self, read_all: &mut OnTiers, all: f64) {
+        for (read, carried) in read_all.iter_mut().zip(self.carried.values()) {
+            *read -= carried.unwrap_or(0.0) / all;
+        }
+    }
+
+    /// For each tier whose direct reads leave less of HBM's bandwidth to kernels, the least time of
+    /// such reads: what HBM does not carry while the tier is read, it carries before or after.
+    fn interfered(&self, reads: &[Expression]) -> Vec<Expression> {
+        let together: f64 = self.bandwidth.iter().sum();
+        let of_tier = |&(tier, left): &(TierId, f64)| {
+            let time = |tier: usize| reads[tier].clone() * (together / self.bandwidth[tier]);
+            time(0) + time(tier.index()) * (1.0 - left)
+        };
+        self.runtime.interference().iter().map(of_tier).collect()
     }
 
     /// What two bytes of each stage take to compute at most: reads take whole bytes.

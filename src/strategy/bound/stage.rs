@@ -93,7 +93,9 @@ impl BoundStage {
                 region: *region,
                 stored: weights.stored.as_f64(),
                 read: weights.read.as_f64(),
-                costs: PerTier::from_fn(tiers, |tier| 1.0 / share(tier, weights.format)),
+                costs: PerTier::from_fn(tiers, |tier| {
+                    runtime.weights_amplification(tier, stage.tokens) / share(tier, weights.format)
+                }),
                 computed: computed(*region),
             });
             let kv = pieces_of(&reads.kv, &readers, &mut pieces);

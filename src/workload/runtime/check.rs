@@ -1,6 +1,6 @@
 //! What a runtime cannot be.
 
-use super::config::{BySize, ReachClass, ReachConfig, ReadsConfig, RuntimeConfig};
+use super::config::{AmplificationConfig, BySize, ReachClass, ReachConfig, ReadsConfig, RuntimeConfig};
 use crate::config::{NameError, check_name, did_you_mean};
 use crate::memory::{MemorySystem, Reach, TierId};
 use crate::units::{Bytes, SimTime};
@@ -11,8 +11,16 @@ pub(super) const MAX_TIME: SimTime = SimTime::from_ps(SimTime::PS_PER_SECOND);
 /// The most rules of `reaches`, and the most points of one.
 const MAX_REACHES: usize = 256;
 
+/// The most that bytes are amplified by.
+const MAX_FACTOR: f64 = 1000.0;
+/// The most stages that copies may be ahead: of any model, all stages of a step.
+const MAX_AHEAD: u32 = 1 << 16;
+
 /// The most chips that a model is spread over.
 const MAX_RANKS: u32 = 1024;
+
+/// The most copies of one step.
+pub(super) const MOST_COPIES: u64 = 1 << 20;
 
 /// What a runtime cannot be.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -33,16 +41,38 @@ pub enum RuntimeError {
     NoPoints { field: String },
     #[error("{field}: {size} follows {before}: write each size once, the smallest first")]
     Order { field: String, size: Bytes, before: Bytes },
+    #[error("{field}: '{name}' is the first tier, not one behind a link: leave the rule out, or name another tier")]
+    DirectFirst { field: String, name: String },
+    #[error("{field}: under arbitration Fifo a lane carries one transfer at a time: use Fair or Priority")]
+    Fifo { field: String },
+    #[error("{field}: '{name}' has hashed pages, of which one is read as it is: use interleaving: Striped")]
+    AmplifiedPages { field: String, name: String },
+    #[error("{field}: {value}: by how much more bytes cross: write a number from 1 to {MAX_FACTOR}")]
+    Factor { field: String, value: f64 },
+    #[error("{field}: needs a point: write [(1, 1.0), (16, 2.5)], tokens and factor")]
+    NoFactors { field: String },
+    #[error("{field}: {tokens} tokens follow {before}: write each number once, the smallest first, from 1")]
+    Tokens { field: String, tokens: u32, before: u32 },
     #[error("reads: '{name}' is the first tier, which is always read in place, at once: leave it out")]
     FirstTier { name: String },
-    #[error("reads.{name}.ahead: {ahead}: only copies of the present stage can be simulated: write 0")]
+    #[error("reads.{name}.ahead: {ahead} stages: write at most {MAX_AHEAD}")]
     Ahead { name: String, ahead: u32 },
+    #[error(
+        "reads.{name}.chunk: {chunk}: a chunk fits the buffer, which is {buffer}, and is at least 1/4096 of it: write from {} to {buffer}, or leave it out",
+        Bytes::new(buffer.get().div_ceil(4096))
+    )]
+    Chunk { name: String, chunk: Bytes, buffer: Bytes },
     #[error(
         "reads.{name}.buffer: {} of buffers leave no room on '{first}', which holds {}: write less",
         buffer.rounded(),
         capacity.rounded()
     )]
     Buffer { name: String, buffer: Bytes, first: String, capacity: Bytes },
+    #[error(
+        "reads.{name}: in copies of {most} a step may take {copies} copies for the {} that are stored, but at most {MOST_COPIES}: write a larger buffer or chunk",
+        stored.rounded()
+    )]
+    Copies { name: String, copies: u64, most: Bytes, stored: Bytes },
     #[error(
         "reads.{name}: '{hashed}' has hashed pages, but copies are spread evenly over channels: use interleaving: Striped"
     )]
@@ -99,12 +129,20 @@ impl RuntimeConfig {
         }
         for (name, way) in &self.reads {
             if let ReadsConfig::Staged { ahead, .. } = *way
-                && ahead > 0
+                && ahead > MAX_AHEAD
             {
                 return Err(RuntimeError::Ahead { name: name.clone(), ahead });
             }
         }
         self.computes.iter().try_for_each(|(name, of)| of.check(name))?;
+        check_count("interference", self.interference.len())?;
+        for (index, rule) in self.interference.iter().enumerate() {
+            check_shares(&format!("interference[{index}].left"), &rule.left)?;
+        }
+        check_count("amplification", self.amplification.len())?;
+        for (index, rule) in self.amplification.iter().enumerate() {
+            check_factors(&format!("amplification[{index}].factors"), rule)?;
+        }
         check_count("reaches", self.reaches.len())?;
         self.reaches.iter().enumerate().try_for_each(|(index, rule)| check_rule(index, rule))
     }
@@ -118,18 +156,41 @@ fn check_rule(index: usize, rule: &ReachConfig) -> Result<(), RuntimeError> {
     if rule.class == ReachClass::Kv && rule.format.is_some() {
         return Err(RuntimeError::KvFormat { field: format!("reaches[{index}].format") });
     }
-    let field = format!("reaches[{index}].reach");
+    check_shares(&format!("reaches[{index}].reach"), &rule.reach)
+}
+
+fn check_factors(field: &str, rule: &AmplificationConfig) -> Result<(), RuntimeError> {
+    check_count(field, rule.factors.len())?;
+    if rule.factors.is_empty() {
+        return Err(RuntimeError::NoFactors { field: field.to_owned() });
+    }
+    let mut before = 0;
+    for (at, &(tokens, value)) in rule.factors.iter().enumerate() {
+        let field = format!("{field}[{at}]");
+        if !(1.0..=MAX_FACTOR).contains(&value) {
+            return Err(RuntimeError::Factor { field, value });
+        }
+        if tokens <= before {
+            return Err(RuntimeError::Tokens { field, tokens, before });
+        }
+        before = tokens;
+    }
+    Ok(())
+}
+
+/// Checks shares of a bandwidth, by size.
+fn check_shares(field: &str, shares: &BySize) -> Result<(), RuntimeError> {
     let share = |field: String, value: f64| match Reach::new(value) {
         Some(_) => Ok(()),
         None => Err(RuntimeError::Reach { field, value }),
     };
-    let points = match &rule.reach {
-        BySize::Constant(value) => return share(field, *value),
+    let points = match shares {
+        BySize::Constant(value) => return share(field.to_owned(), *value),
         BySize::Points(points) => points,
     };
-    check_count(&field, points.len())?;
+    check_count(field, points.len())?;
     if points.is_empty() {
-        return Err(RuntimeError::NoPoints { field });
+        return Err(RuntimeError::NoPoints { field: field.to_owned() });
     }
     for (at, &(size, value)) in points.iter().enumerate() {
         share(format!("{field}[{at}]"), value)?;

@@ -1,9 +1,10 @@
 //! A runtime on a memory system, checked: what the engine and the bounds ask of it.
 
-use super::check::{RuntimeError, tier_named};
+use super::check::{MOST_COPIES, RuntimeError, tier_named};
 use super::config::{ReachClass, RuntimeConfig};
 use super::curve::{Curve, reach};
-use super::reads::Reads;
+use super::direct::{Direct, amplified};
+use super::reads::{Pipeline, Reads};
 use super::tier_compute::TierComputes;
 use crate::memory::{MemorySystem, PerTier, Reach, TierId};
 use crate::units::{Bytes, SimTime};
@@ -23,6 +24,7 @@ pub struct Runtime {
     reaches: PerTier<TierReaches>,
     reads: Reads,
     computes: TierComputes,
+    direct: Direct,
 }
 
 /// The rules that hold on a tier.
@@ -54,6 +56,9 @@ impl Runtime {
             }
         }
         let reads = Reads::new(config, system)?;
+        let is_read_in_place = |tier: TierId| !reads.staged.contains(&tier);
+        let is_direct = |tier: TierId| is_read_in_place(tier) && !reads.serial.contains(&tier);
+        let direct = Direct::new(config, system, is_direct, is_read_in_place)?;
         let ranks = config.ranks.filter(|ranks| ranks.count > 1);
         Ok(Self {
             per_stage: config.per_stage,
@@ -63,6 +68,7 @@ impl Runtime {
             reaches,
             reads,
             computes: TierComputes::new(config, system)?,
+            direct,
         })
     }
 
@@ -77,6 +83,7 @@ impl Runtime {
             reaches: PerTier::from_fn(tiers, |_| TierReaches::default()),
             reads: Reads::default(),
             computes: TierComputes::default(),
+            direct: Direct::default(),
         }
     }
 
@@ -114,6 +121,76 @@ impl Runtime {
     /// The tiers that are copied into a buffer on the first tier, the fastest first.
     pub fn staged_tiers(&self) -> impl Iterator<Item = TierId> + '_ {
         self.reads.staged.iter().copied()
+    }
+
+    /// The tiers whose direct reads leave less of the first tier's bandwidth to kernels, and how
+    /// much.
+    #[must_use]
+    pub fn interference(&self) -> &[(TierId, f64)] {
+        &self.direct.interference
+    }
+
+    /// Whether more bytes may cross links than are needed.
+    #[must_use]
+    #[inline]
+    pub fn amplifies(&self) -> bool {
+        !self.direct.amplification.is_empty()
+    }
+
+    /// What crosses the link of `tier` when `tokens` share a read of so many weights from there.
+    #[must_use]
+    pub fn crossing_weights(&self, tier: TierId, tokens: usize, bytes: Bytes) -> Bytes {
+        amplified(bytes, self.weights_amplification(tier, tokens))
+    }
+
+    /// By how much more weights cross the link of `tier` when `tokens` share a read.
+    #[must_use]
+    pub fn weights_amplification(&self, tier: TierId, tokens: usize) -> f64 {
+        self.direct.amplification(tier, ReachClass::Weights, tokens)
+    }
+
+    /// What crosses the link of `tier` when `tokens` share a read of so much KV from there.
+    #[must_use]
+    pub fn crossing_kv(&self, tier: TierId, tokens: usize, bytes: Bytes) -> Bytes {
+        amplified(bytes, self.direct.amplification(tier, ReachClass::Kv, tokens))
+    }
+
+    /// How each tier that is copied is, where copies go on ahead of their stages or chunk by chunk;
+    /// none where every stage copies all that it needs itself, before it reads.
+    #[must_use]
+    #[inline]
+    pub fn pipelines(&self) -> &[Pipeline] {
+        &self.reads.pipelines
+    }
+
+    /// Checks that a step which copies all of `stored` bytes does so in no more than
+    /// [`MOST_COPIES`](super::check::MOST_COPIES) copies.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Copies`].
+    pub fn check_copies(&self, system: &MemorySystem, stored: Bytes) -> Result<(), RuntimeError> {
+        for pipeline in self.pipelines() {
+            let copies = stored.get().div_ceil(pipeline.most().get());
+            if copies > MOST_COPIES {
+                let name = system.tiers()[pipeline.tier.index()].name.clone();
+                return Err(RuntimeError::Copies { name, copies, most: pipeline.most(), stored });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether copies may begin before the stage that reads them.
+    #[must_use]
+    pub fn copies_ahead(&self) -> bool {
+        self.reads.pipelines.iter().any(|pipeline| pipeline.ahead > 0)
+    }
+
+    /// Whether a stage reads in place only when its copies have arrived.
+    #[must_use]
+    #[inline]
+    pub fn waits_for_copies(&self) -> bool {
+        let waits = |pipeline: &Pipeline| pipeline.chunk.is_none();
+        !self.reads.staged.is_empty() && (self.reads.pipelines.is_empty() || self.reads.pipelines.iter().any(waits))
     }
 
     /// Whether `tier` is copied into a buffer on the first tier.

@@ -55,6 +55,13 @@ pub struct RuntimeConfig {
     /// The tiers that compute what lies there themselves, by name; none where not given.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub computes: BTreeMap<String, TierComputeConfig>,
+    /// What direct reads of a tier leave of the first tier's bandwidth.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interference: Vec<InterferenceConfig>,
+    /// By how much more bytes cross a link where several tokens share a direct read. The first that
+    /// matches a read holds for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amplification: Vec<AmplificationConfig>,
     /// How fast the chip computes, where the scenario does not say. Of a model with an
     /// architecture; the FLOP of one in bytes are not known without the scenario's `compute`.
     #[serde(default)]
@@ -92,6 +99,33 @@ pub struct ReachConfig {
     pub reach: BySize,
 }
 
+/// What is left of the first tier's bandwidth to kernels while others read a tier in place.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "Interference", deny_unknown_fields)]
+pub struct InterferenceConfig {
+    /// The tier that is read, by its name: one that is read `Direct`.
+    pub tier: String,
+    /// What is left, by the bytes in flight to that tier: one number, or one for each of some
+    /// sizes.
+    pub left: BySize,
+    /// How many bytes kernels keep in flight to it. Where not given, what it carries at its
+    /// bandwidth in its latency. The tier's `outstanding` limits both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_flight: Option<Bytes>,
+}
+
+/// By how much more bytes cross the link of a tier where several tokens share a read in place.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "Amplification", deny_unknown_fields)]
+pub struct AmplificationConfig {
+    /// The tier that is read, by its name.
+    pub tier: String,
+    /// Of which reads.
+    pub class: ReachClass,
+    /// The factor, by the tokens that share a read: `[(1, 1.0), (16, 2.5)]`, linear between two.
+    pub factors: Vec<(u32, f64)>,
+}
+
 /// How a tier is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReadsConfig {
@@ -100,16 +134,19 @@ pub enum ReadsConfig {
     Direct,
     /// In place, one tier after another: a stage reads this tier when it has read all faster ones.
     Serial,
-    /// Copied into a buffer on the first tier, and read from there. A stage waits until its own
-    /// copies have arrived, and then reads all that it needs from the first tier.
+    /// Copied into a buffer on the first tier, and read from there.
     Staged {
         /// The room that the buffer takes on the first tier. What does not fit at once is copied in
-        /// rounds, which takes as long.
+        /// rounds of what fits.
         #[serde(deserialize_with = "crate::config::not_zero")]
         buffer: Bytes,
-        /// How many stages early the copies may begin: 0.
+        /// How many stages early the copies may begin. With 0, a stage copies what it needs itself.
         #[serde(default, deserialize_with = "crate::config::count")]
         ahead: u32,
+        /// The size of a copy: a stage reads each chunk as soon as it has arrived. Without it, a
+        /// stage reads when all of its copies have arrived.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        chunk: Option<Bytes>,
     },
 }
 
@@ -154,6 +191,8 @@ impl Default for RuntimeConfig {
             reaches: Vec::new(),
             reads: BTreeMap::new(),
             computes: BTreeMap::new(),
+            interference: Vec::new(),
+            amplification: Vec::new(),
             compute: None,
             ranks: None,
         }

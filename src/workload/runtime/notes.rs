@@ -27,8 +27,27 @@ impl RuntimeConfig {
         parts.extend(self.reaches.iter().map(ReachConfig::described));
         let serial = self.reads.iter().filter(|(_, way)| **way == ReadsConfig::Serial);
         parts.extend(serial.map(|(tier, _)| format!("{tier} read after the faster tiers")));
-        let staged = self.reads.iter().filter(|(_, way)| matches!(way, ReadsConfig::Staged { .. }));
-        parts.extend(staged.map(|(tier, _)| format!("{tier} copied into a buffer")));
+        let copied = |(tier, way): (&String, &ReadsConfig)| {
+            let ReadsConfig::Staged { ahead, chunk, .. } = *way else { return None };
+            let ahead = if ahead > 0 { format!(" up to {ahead} stages ahead") } else { String::new() };
+            let chunk = chunk.map_or_else(String::new, |chunk| format!(" in chunks of {}", chunk.rounded()));
+            Some(format!("{tier} copied into a buffer{ahead}{chunk}"))
+        };
+        parts.extend(self.reads.iter().filter_map(copied));
+        parts.extend(self.interference.iter().map(|rule| {
+            let least = match &rule.left {
+                BySize::Constant(value) => *value,
+                BySize::Points(points) => points.iter().map(|(_, value)| *value).fold(1.0, f64::min),
+            };
+            format!("direct reads of {} leave down to {least} of the first tier's bandwidth", rule.tier)
+        }));
+        parts.extend(self.amplification.iter().map(|rule| {
+            let most = rule.factors.iter().map(|(_, factor)| *factor).fold(1.0, f64::max);
+            format!(
+                "{} of {} cross its link up to {most} times (counted in transfers, not in alpha)",
+                rule.class, rule.tier
+            )
+        }));
         parts.extend(self.computes.iter().map(|(tier, of)| of.described(tier)));
         parts.extend(self.compute.map(|rate| rate.to_string()));
         if parts.is_empty() { "no software or kernel costs".to_owned() } else { parts.join(", ") }

@@ -86,12 +86,16 @@ impl Machine {
 
 prop_compose! {
     fn any_runtime()(
-        way in 0u8..4, per_stage in prop_oneof![Just(0u64), 0u64..20_000], per_sequence in prop_oneof![Just(0u64), 0u64..1_000],
+        way in 0u8..6, (ahead, buffer, chunk) in (0u32..6, 100u64..4_000, prop::option::of(10u64..100)), per_stage in prop_oneof![Just(0u64), 0u64..20_000], per_sequence in prop_oneof![Just(0u64), 0u64..1_000],
     ) -> RuntimeConfig {
         let way = match way {
             0 | 1 => ReadsConfig::Direct,
             2 => ReadsConfig::Serial,
-            _ => ReadsConfig::Staged { buffer: Bytes::new(500), ahead: 0 },
+            3 => ReadsConfig::Staged { buffer: Bytes::new(500), ahead: 0, chunk: None },
+            _ => {
+                let chunk = chunk.map(|percent| Bytes::new(buffer * percent / 100));
+                ReadsConfig::Staged { buffer: Bytes::new(buffer), ahead, chunk }
+            }
         };
         let [per_stage, per_sequence] = [per_stage, per_sequence].map(SimTime::from_ps);
         RuntimeConfig { reads: [("external".to_owned(), way)].into(), per_stage, per_sequence, ..RuntimeConfig::default() }

@@ -112,6 +112,10 @@ pub enum ChargedError {
     Sequences(usize),
     #[error("bound: Charged is for tokens that are kept one by one, but page_tokens is {0}: use 1, or bound: Free")]
     Pages(usize),
+    #[error(
+        "bound: Charged is for runs in which a step reads what it copies itself, but copies of staged tiers (reads) begin ahead of their stages: use ahead: 0, or bound: Free"
+    )]
+    Ahead,
 }
 
 impl ChargedBound {
@@ -122,7 +126,7 @@ impl ChargedBound {
     ///
     /// # Errors
     /// [`ChargedError`] for inclusive residency, sequences that do not all decode from the first
-    /// step to the last, and pages of several tokens.
+    /// step to the last, pages of several tokens, and copies ahead of their stages.
     pub fn new(
         stages: &[Stage],
         regions: &Regions,
@@ -140,6 +144,9 @@ impl ChargedBound {
         }
         if page_size != PageSize::TOKEN {
             return Err(ChargedError::Pages(page_size.tokens()));
+        }
+        if runtime.copies_ahead() {
+            return Err(ChargedError::Ahead);
         }
         if system.residency() == ResidencyKind::Inclusive {
             return Err(ChargedError::Inclusive);
