@@ -84,7 +84,9 @@ impl Migration for LookAheadShare {
 
         // Every region has the same share of the room, so that none takes what others have freed.
         let share = view.kv_room[TierId::HBM].get() / view.deciding.max(1) as u64 / view.page_bytes.get().max(1);
-        let held: u32 = (0..words).map(|index| (view.at[TierId::HBM].words()[index] | view.home[TierId::HBM].words()[index]).count_ones()).sum();
+        let held: u32 = (0..words)
+            .map(|index| (view.at[TierId::HBM].words()[index] | view.home[TierId::HBM].words()[index]).count_ones())
+            .sum();
         let room = usize::try_from(share).unwrap_or(usize::MAX).saturating_sub(held as usize);
         // What is skipped throughout is not worth a place.
         let useful: usize = self.by_skips[0][..seen].iter().sum();
