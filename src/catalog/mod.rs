@@ -23,7 +23,7 @@ pub use runtimes::{is_runtime, resolved_runtime, runtime, runtime_file, runtime_
 use crate::config::{self, ConfigError, Reference};
 use crate::memory::{MemoryConfig, MemorySystem};
 use crate::workload::{
-    ExpertTraceConfig, LanguageModel, ModelConfig, Recording, Routing, RoutingSource, TraceConfig, TraceError,
+    ExpertTraceConfig, LanguageModel, ModelConfig, Recorded, Recording, Routing, RoutingSource, TraceConfig, TraceError,
 };
 use kind::hint;
 use serde::de::DeserializeOwned;
@@ -349,20 +349,32 @@ fn load<T: DeserializeOwned>(
     Ok((config::parse(&text, &origin)?, origin))
 }
 
-/// The recorded trace of that name or path.
+/// The recorded skip sets of that name or path, a set for each layer: where each KV head has sets
+/// of its own, a token is skipped if all heads skip it.
 ///
 /// # Errors
-/// [`TraceError`] if there is none or its header is not right.
+/// [`TraceError`] if there are none, the header is not right, or it is of routing.
 pub fn open_trace(path: &Path) -> Result<Recording, TraceError> {
-    open_trace_with(path, None)
+    Ok(open_trace_by_head(path)?.by_layer())
 }
 
-/// As [`open_trace`], with the tokens before step 0 for JSON Lines that do not say how many they
-/// are.
+/// As [`open_trace`], with the sets of each KV head where they are recorded: set `layer * kv_heads
+/// + head` of a step.
 ///
 /// # Errors
 /// As [`open_trace`].
-pub fn open_trace_with(path: &Path, prefill: Option<u32>) -> Result<Recording, TraceError> {
+pub fn open_trace_by_head(path: &Path) -> Result<Recording, TraceError> {
+    let recording = open_recording(path, None)?;
+    recording.header().want_skips(recording.name())?;
+    Ok(recording)
+}
+
+/// The recorded trace of that name or path, whether of skip sets or of routing; with the tokens
+/// before step 0 for JSON Lines that do not say how many they are.
+///
+/// # Errors
+/// [`TraceError`] if there is none or its header is not right.
+pub fn open_recording(path: &Path, prefill: Option<u32>) -> Result<Recording, TraceError> {
     let name = path.to_string_lossy();
     match trace(&name) {
         Some(bytes) => Recording::embedded(&name, bytes),

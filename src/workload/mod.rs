@@ -70,8 +70,9 @@ pub use step::{Amount, Append, Arrival, Free, KvRegionRead, Next, Read, Stage, S
 pub use template::{Growth, LayerKv, ModelStage, Weights};
 pub use tokens::TokenSet;
 pub use trace::{
-    Ahead, Demand, Encoding, Extend, Fan, Fit, FittedTrace, Generator, GeneratorConfig, HeaderFields, JsonLinesWriter,
-    KvsWriter, LAGS, LayerMap, Lifelike, LifelikeConfig, PAGE_TOKENS, ParquetWriter, Provenance, Recorded,
-    RecordedConfig, Recording, RecordingFormat, Shape, SkipSource, SkipWindows, Skipped, StepSkips, StepStatistics,
-    StoredSkips, TraceConfig, TraceError, TraceHeader, TraceStatistics, TraceWindow, is_decoding,
+    Ahead, Demand, Encoding, ExpertsFields, ExpertsShape, Extend, Fan, Fit, FittedTrace, Generator, GeneratorConfig,
+    HeaderFields, JsonLinesWriter, KvsWriter, LAGS, LayerMap, Lifelike, LifelikeConfig, PAGE_TOKENS, ParquetWriter,
+    Provenance, Recorded, RecordedConfig, Recording, RecordingFormat, Shape, SkipSource, SkipWindows, Skipped,
+    StepSkips, StepStatistics, StoredSkips, TraceConfig, TraceError, TraceHeader, TraceKind, TraceStatistics,
+    TraceWindow, is_decoding,
 };

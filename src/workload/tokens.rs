@@ -176,6 +176,25 @@ impl TokenSet {
         self.words_mut()[..words].copy_from_slice(&other.words()[..words]);
     }
 
+    /// Makes room for tokens up to `range`.
+    pub(crate) fn grow(&mut self, range: usize) {
+        self.0.grow(range);
+    }
+
+    /// Takes over the tokens of `other`, whose range may be another one, as far as there is room;
+    /// it has none beyond.
+    pub(crate) fn copy_words(&mut self, other: &Self) {
+        let shared = self.words().len().min(other.words().len());
+        self.words_mut()[..shared].copy_from_slice(&other.words()[..shared]);
+        self.words_mut()[shared..].fill(0);
+    }
+
+    /// Takes out the tokens that are not in `other`, whose range may be another one.
+    pub(crate) fn keep(&mut self, other: &Self) {
+        let words = self.words_mut().iter_mut();
+        words.zip(other.words().iter().chain(std::iter::repeat(&0))).for_each(|(mine, theirs)| *mine &= theirs);
+    }
+
     /// Becomes equal to `other`, of the same range, without allocating.
     pub(crate) fn copy_from(&mut self, other: &Self) {
         self.words_mut().copy_from_slice(other.words());

@@ -1,7 +1,7 @@
 //! `tiersim trace convert`: a trace in another format, checked as it is read.
 
 use super::{Output, ParquetArgs, Watched};
-use crate::catalog::open_trace_with;
+use crate::catalog::open_recording;
 use crate::cli::arguments;
 use crate::cli::error::CliError;
 use crate::runs::Cancel;
@@ -79,7 +79,7 @@ fn convert(
     given: Provenance,
     cancel: &Cancel,
 ) -> Result<ExitCode, CliError> {
-    let recording = open_trace_with(input, prefill)?;
+    let recording = open_recording(input, prefill)?;
     let same = |a: &Path, b: &Path| matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
     if same(input, out.path) {
         return Err(CliError::Usage(format!(
@@ -90,13 +90,6 @@ fn convert(
     let mut header = recording.header().clone();
     header.provenance = header.provenance.updated(given);
     out.write(&header, &mut Watched { source: recording, cancel })?;
-    note!(
-        "{}: {} steps, {} layers, {} tokens before step 0, as {}",
-        out.path.display(),
-        header.steps,
-        header.layers,
-        header.prefill,
-        out.format
-    );
+    note!("{}: {}, as {}", out.path.display(), header.sizes(), out.format);
     Ok(ExitCode::SUCCESS)
 }

@@ -99,6 +99,8 @@ pub(super) fn generate(args: &GenerateArgs, cancel: &Cancel) -> Result<ExitCode,
         prefill: prefill as u64,
         steps: steps as u64,
         skip_permille: (Ratio::from_permille(permille) == Some(skip)).then(|| permille.into()),
+        kv_heads: 1,
+        experts: None,
     };
     // Checked as when reading, so that the file can be read back.
     let header = TraceHeader::checked(&args.out.display().to_string(), fields, provenance)?;

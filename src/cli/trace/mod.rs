@@ -158,7 +158,7 @@ fn each_step(
     source: &mut dyn SkipSource,
     mut put: impl FnMut(&StepSkips) -> Result<(), TraceError>,
 ) -> Result<(), TraceError> {
-    let mut skips = StepSkips::none(header.layers, header.prefill + header.steps);
+    let mut skips = header.room();
     for step in 0..header.steps {
         source.next_step(header.context(step), &mut skips)?;
         put(&skips)?;

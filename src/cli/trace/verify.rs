@@ -1,9 +1,9 @@
 use super::Watched;
-use crate::catalog::open_trace;
+use crate::catalog::open_recording;
 use crate::cli::error::{BAD_INPUT, CliError};
 use crate::cli::print;
 use crate::runs::Cancel;
-use crate::workload::{Recorded, SkipSource, StepSkips, TraceError};
+use crate::workload::{Recorded, SkipSource, TraceError, TraceKind};
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -33,9 +33,9 @@ pub(super) fn verify(args: &VerifyArgs, cancel: &Cancel) -> Result<ExitCode, Cli
 
 /// A trace's format and sizes, after every row of it was read.
 pub(in crate::cli) fn describe(path: &Path, cancel: &Cancel) -> Result<String, CliError> {
-    let mut recording = Watched { source: open_trace(path)?, cancel };
+    let mut recording = Watched { source: open_recording(path, None)?, cancel };
     let header = recording.header().clone();
-    let mut skips = StepSkips::none(header.layers, header.prefill + header.steps);
+    let mut skips = header.room();
     let (mut skipped, mut tokens, mut off) = (0u64, 0u64, 0u64);
     for step in 0..header.steps {
         let context = header.context(step);
@@ -47,14 +47,12 @@ pub(in crate::cli) fn describe(path: &Path, cancel: &Cancel) -> Result<String, C
             off += u64::from(nominal.is_some_and(|nominal| nominal != count));
         }
     }
-    let mut text = format!(
-        "a recorded trace ({}): {} steps, {} layers, {} tokens before step 0, {:.2} % skipped",
-        recording.source.format(),
-        header.steps,
-        header.layers,
-        header.prefill,
-        100.0 * skipped as f64 / tokens.max(1) as f64
-    );
+    let share = 100.0 * skipped as f64 / tokens.max(1) as f64;
+    let (what, held) = match header.kind {
+        TraceKind::Skips => ("a recorded trace", format!("{share:.2} % skipped")),
+        TraceKind::Experts(_) => ("recorded routing", format!("{share:.2} % of the experts of a layer for each token")),
+    };
+    let mut text = format!("{what} ({}): {}, {held}", recording.source.format(), header.sizes());
     if off > 0 {
         let permille = header.skip_permille.unwrap_or(0);
         text += &format!("; {off} of {} sets have another size than {permille} permille of the context", header.rows());

@@ -56,13 +56,7 @@ fn recorded(
     skip: u32,
     write: impl FnOnce(TraceHeader, &mut dyn FnMut(&mut dyn FnMut(&StepSkips))) -> Vec<u8>,
 ) -> bytes::Bytes {
-    let header = TraceHeader {
-        layers: LAYERS,
-        prefill: size.prefill,
-        steps: size.decode,
-        skip_permille: None,
-        provenance: Provenance::default(),
-    };
+    let header = TraceHeader::skips(LAYERS, size.prefill, size.decode);
     let mut steps = |take: &mut dyn FnMut(&StepSkips)| {
         let (mut source, mut skips) = (generator(size, seed, skip), StepSkips::none(LAYERS, size.range()));
         for context in size.contexts() {

@@ -179,7 +179,7 @@ fn ratio(share: f64) -> Ratio {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::{Generator, GeneratorConfig, Provenance, SkipSource, StepSkips};
+    use crate::workload::{Generator, GeneratorConfig, SkipSource, StepSkips};
 
     /// A generator as a recording.
     struct Made<S>(S, TraceHeader);
@@ -197,7 +197,7 @@ mod tests {
     }
 
     fn header(steps: usize) -> TraceHeader {
-        TraceHeader { layers: 6, prefill: 400, steps, skip_permille: None, provenance: Provenance::default() }
+        TraceHeader::skips(6, 400, steps)
     }
 
     #[test]

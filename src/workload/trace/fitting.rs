@@ -253,7 +253,7 @@ mod tests {
     use super::*;
     use crate::units::{Bytes, Ratio};
     use crate::workload::{
-        Encoding, LayersConfig, ModelConfig, ParquetWriter, Provenance, TraceHeader, TraceStatistics, WeightsConfig,
+        Encoding, LayersConfig, ModelConfig, ParquetWriter, TraceHeader, TraceStatistics, WeightsConfig,
     };
     use proptest::prelude::*;
     use rand_xoshiro::Xoshiro256PlusPlus;
@@ -275,7 +275,7 @@ mod tests {
     /// A trace of random sets: for each step and layer whether each token is skipped, and the file.
     fn random(layers: usize, prefill: usize, steps: usize, seed: u64) -> (Vec<Vec<Vec<bool>>>, bytes::Bytes) {
         let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let header = TraceHeader { layers, prefill, steps, skip_permille: None, provenance: Provenance::default() };
+        let header = TraceHeader::skips(layers, prefill, steps);
         let mut writer = ParquetWriter::new(Vec::new(), &header, Encoding::Sets, 1).unwrap();
         let mut rows = Vec::new();
         for step in 0..steps {

@@ -6,7 +6,7 @@
 
 use super::header::HeaderFields;
 use super::source::{ReadSeek, Recorded};
-use super::{Provenance, SkipSource, StepSkips, TraceError, TraceHeader};
+use super::{Provenance, SkipSource, StepSkips, TraceError, TraceHeader, TraceKind};
 use crate::workload::tokens::{WORD_BITS, Word};
 use std::io::{Seek, SeekFrom, Write};
 
@@ -36,8 +36,14 @@ impl KvsReader {
         input.read_exact(&mut header).map_err(|source| TraceError::Read { path: path.clone(), source })?;
         let field =
             |at: usize| u64::from(u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]));
-        let fields =
-            HeaderFields { steps: field(8), layers: field(12), prefill: field(16), skip_permille: Some(field(20)) };
+        let fields = HeaderFields {
+            steps: field(8),
+            layers: field(12),
+            prefill: field(16),
+            skip_permille: Some(field(20)),
+            kv_heads: 1,
+            experts: None,
+        };
         let header = TraceHeader::checked(&path, fields, Provenance::default())?;
         let a_layer: u64 = (0..header.steps).map(|step| header.context(step).div_ceil(8) as u64).sum();
         let expected = HEADER + header.layers as u64 * a_layer;
@@ -100,8 +106,14 @@ impl<W: Write + Seek> KvsWriter<W> {
     /// Starts a file.
     ///
     /// # Errors
-    /// [`TraceError::Write`].
+    /// [`TraceError::Write`], or [`TraceError::NoRoom`] for anything but skip sets of layers.
     pub fn new(mut output: W, header: TraceHeader) -> Result<Self, TraceError> {
+        if header.kind != TraceKind::Skips {
+            return Err(TraceError::NoRoom { format: ".kvs", what: "routing" });
+        }
+        if header.kv_heads > 1 {
+            return Err(TraceError::NoRoom { format: ".kvs", what: "sets for each KV head" });
+        }
         output.write_all(MAGIC)?;
         for field in [header.steps, header.layers, header.prefill, header.skip_permille.unwrap_or(0) as usize] {
             output.write_all(&(field as u32).to_le_bytes())?;

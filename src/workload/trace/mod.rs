@@ -38,7 +38,7 @@ pub use fan::Fan;
 pub use fit::Fit;
 pub use fitting::{Demand, FittedTrace};
 pub use generator::{Generator, GeneratorConfig};
-pub use header::{HeaderFields, Provenance, TraceHeader};
+pub use header::{ExpertsFields, ExpertsShape, HeaderFields, Provenance, TraceHeader, TraceKind};
 pub use jsonl::JsonLinesWriter;
 pub use kvs::KvsWriter;
 pub use lifelike::{Lifelike, LifelikeConfig};
@@ -145,6 +145,10 @@ pub enum TraceError {
     NotATrace { path: String, found: String },
     #[error("'{path}' has {field} = {value} in its header: {limit}")]
     Header { path: String, field: &'static str, value: String, limit: String },
+    #[error("'{path}' holds {found}, but {wanted}")]
+    Kind { path: String, found: &'static str, wanted: &'static str },
+    #[error("the format {format} has no room for {what}: write Parquet or JSON Lines")]
+    NoRoom { format: &'static str, what: &'static str },
     #[error("'{path}' says nothing about {field} in its header: {remedy}")]
     NoField { path: String, field: &'static str, remedy: &'static str },
     #[error(
@@ -164,7 +168,7 @@ pub enum TraceError {
     #[error("'{path}' has a column '{column}' of {found}: it must be {expected}")]
     Column { path: String, column: &'static str, found: String, expected: &'static str },
     #[error(
-        "'{path}' has {actual} rows, but its header ({steps} steps, {layers} layers) means {expected}: it has a row for each layer of each step"
+        "'{path}' has {actual} rows, but its header ({steps} steps, {layers} layers) means {expected}: it has a row for each layer of each step, and for each KV head or token of it where the header gives several"
     )]
     RowCount { path: String, actual: u64, expected: u64, steps: usize, layers: usize },
     #[error(

@@ -5,7 +5,7 @@ use super::jsonl::JsonLinesReader;
 use super::kvs::KvsReader;
 use super::parquet::ParquetReader;
 use super::source::{Input, Recorded};
-use super::{SkipSource, StepSkips, TraceError, TraceHeader};
+use super::{ExpertsShape, SkipSource, StepSkips, TraceError, TraceHeader, TraceKind};
 use crate::config;
 use bytes::Bytes;
 use std::io::{Read, Seek};
@@ -17,6 +17,10 @@ pub struct Recording {
     format: RecordingFormat,
     reader: Box<dyn Recorded + Send>,
     read: usize,
+    /// Of routing: whether each layer has experts, known from step 0.
+    routes: Vec<bool>,
+    /// Where sets of KV heads are merged: the header of what comes out, and room for theirs.
+    merged: Option<(TraceHeader, StepSkips)>,
 }
 
 /// The formats of recorded traces; `traces/README.md` describes them.
@@ -111,7 +115,41 @@ impl Recording {
             };
             return Err(TraceError::NotATrace { path, found });
         };
-        Ok(Self { name, format, reader, read: 0 })
+        Ok(Self { name, format, reader, read: 0, routes: Vec::new(), merged: None })
+    }
+
+    /// With one set for each layer: where the recording has one for each KV head, a token is skipped
+    /// if all heads skip it, as any head that reads it reads its page. Before any step is read.
+    #[must_use]
+    pub fn by_layer(mut self) -> Self {
+        if self.header().kv_heads > 1 {
+            let header = TraceHeader { kv_heads: 1, skip_permille: None, ..self.header().clone() };
+            // It grows with the context, not to what the header announces.
+            self.merged = Some((header, StepSkips::none(self.reader.header().sets(), 0)));
+        }
+        self
+    }
+
+    /// Whether each row of routing has as many experts as the header says: in a layer without
+    /// experts none in any step.
+    fn check_routing(&mut self, shape: ExpertsShape, skips: &StepSkips) -> Result<(), TraceError> {
+        if self.routes.is_empty() {
+            self.routes = skips.counts.chunks(shape.tokens).map(|counts| counts[0] > 0).collect();
+        }
+        for (row, count) in skips.counts.iter().enumerate() {
+            let layer = row / shape.tokens;
+            let wanted = if self.routes[layer] { shape.active } else { 0 };
+            if *count != wanted {
+                let what = match (self.routes[layer], self.read) {
+                    (true, _) => format!("{count} experts, but the header says that a token is routed to {wanted}"),
+                    (false, 0) => format!("{count} experts, but the layer's first token has none"),
+                    (false, _) => format!("{count} experts, but in step 0 this layer has none"),
+                };
+                let row = self.read as u64 * skips.counts.len() as u64 + row as u64;
+                return Err(TraceError::Row { path: self.name.clone(), row, step: self.read, layer, what });
+            }
+        }
+        Ok(())
     }
 
     /// What it is called in messages.
@@ -150,10 +188,10 @@ impl Recording {
     /// # Errors
     /// [`TraceError`] naming the step and the layer.
     pub fn check_steps(&mut self, steps: usize) -> Result<u64, TraceError> {
-        let mut skips = StepSkips::none(self.layers(), self.prefill() + self.read + steps);
+        let mut skips = StepSkips::none(self.header().sets(), self.header().context(self.read + steps));
         let mut skipped = 0;
         for _ in 0..steps {
-            self.next_step(self.prefill() + self.read, &mut skips)?;
+            self.next_step(self.header().context(self.read), &mut skips)?;
             skipped += skips.counts.iter().map(|count| *count as u64).sum::<u64>();
         }
         Ok(skipped)
@@ -162,14 +200,30 @@ impl Recording {
 
 impl Recorded for Recording {
     fn header(&self) -> &TraceHeader {
-        self.reader.header()
+        self.merged.as_ref().map_or_else(|| self.reader.header(), |(header, _)| header)
     }
 }
 
 impl SkipSource for Recording {
     fn next_step(&mut self, context: usize, skips: &mut StepSkips) -> Result<(), TraceError> {
-        debug_assert_eq!(context, self.prefill() + self.read);
-        self.reader.next_step(context, skips)?;
+        debug_assert_eq!(context, self.header().context(self.read));
+        match &mut self.merged {
+            None => self.reader.next_step(context, skips)?,
+            Some((_, heads)) => {
+                heads.sets.iter_mut().for_each(|set| set.grow(context));
+                self.reader.next_step(context, heads)?;
+                let of_layer = self.reader.header().kv_heads;
+                for (layer, (set, count)) in skips.sets.iter_mut().zip(&mut skips.counts).enumerate() {
+                    let heads = &heads.sets[layer * of_layer..][..of_layer];
+                    set.copy_words(&heads[0]);
+                    heads[1..].iter().for_each(|head| set.keep(head));
+                    *count = set.count();
+                }
+            }
+        }
+        if let TraceKind::Experts(shape) = self.header().kind {
+            self.check_routing(shape, skips)?;
+        }
         self.read += 1;
         Ok(())
     }

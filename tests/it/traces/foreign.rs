@@ -170,7 +170,7 @@ fn wrong_rows_are_refused_by_their_number() {
     refused(skipped(1, [&12346u32.to_le_bytes()[..], &[0xff; 4]].concat()), &["row 1", "no Roaring bitmap"]);
     refused(with("skipped", Column::EmptyBinary(6)), &["row 0", "'skipped' is empty"]);
     refused(with("layer", Column::EmptyU16(6)), &["row 0", "'layer' is empty"]);
-    refused(with("kv_head", Column::U16(vec![0; 6])), &["row 0", "'kv_head' is 0"]);
+    refused(with("kv_head", Column::U16(vec![1; 6])), &["row 0", "'kv_head' is 1", "kv_heads"]);
 
     let rows = |rows: usize| {
         let columns: Vec<(&str, Column)> = valid_columns()

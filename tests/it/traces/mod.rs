@@ -107,7 +107,7 @@ prop_compose! {
         skip_permille in proptest::option::of(0u32..=1000), provenance in provenance(),
     )(
         cells in proptest::collection::vec(proptest::collection::vec(0u8..16, layers * (prefill + steps)), steps),
-        header in Just(TraceHeader { layers, prefill, steps, skip_permille, provenance }), density in Just(density),
+        header in Just(TraceHeader { skip_permille, provenance, ..TraceHeader::skips(layers, prefill, steps) }), density in Just(density),
     ) -> Sets {
         let rows = cells.iter().enumerate().map(|(step, cells)| {
             let of_layers = cells.chunks(header.prefill + header.steps);
@@ -142,8 +142,7 @@ proptest! {
 fn a_trace_of_many_row_groups_and_wide_sets_reads_back() {
     // Sets of more than 4096 tokens are bitmaps in a Roaring container; more than 65536 tokens take
     // several containers.
-    let header =
-        TraceHeader { layers: 3, prefill: 90_000, steps: 700, skip_permille: None, provenance: Provenance::default() };
+    let header = TraceHeader::skips(3, 90_000, 700);
     let tokens = |step: usize, layer: usize| -> Vec<usize> {
         (0..90_000 + step).filter(|token| (token * 7 + step + 31 * layer) % 13 < 4).collect()
     };
@@ -185,11 +184,9 @@ fn a_trace_of_many_row_groups_and_wide_sets_reads_back() {
 
 fn small() -> Sets {
     let header = TraceHeader {
-        layers: 3,
-        prefill: 40,
-        steps: 12,
         skip_permille: Some(400),
         provenance: Provenance { model: Some("a model".to_owned()), ..Provenance::default() },
+        ..TraceHeader::skips(3, 40, 12)
     };
     let rows = (0..12)
         .map(|step| {

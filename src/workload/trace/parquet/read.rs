@@ -1,7 +1,7 @@
 //! Reads a trace in Parquet, a row at a time, in memory that a row group bounds.
 
 use super::guard::{Pages, Source, damaged, guarded};
-use super::schema::{Encoding, check_column, check_group, read_header};
+use super::schema::{Encoding, check_column, check_group, kind_of, read_header};
 use crate::workload::TokenSet;
 use crate::workload::tokens::{WORD_BITS, Word};
 use crate::workload::trace::header::RowOrder;
@@ -36,7 +36,7 @@ struct Columns {
     step: usize,
     layer: usize,
     skipped: usize,
-    kv_head: Option<usize>,
+    part: Option<usize>,
 }
 
 /// The columns of a row group.
@@ -45,7 +45,7 @@ struct Group {
     step: IntegerColumn,
     layer: IntegerColumn,
     skipped: Cells<ByteArrayType>,
-    kv_head: Option<IntegerColumn>,
+    part: Option<IntegerColumn>,
 }
 
 /// The cells of a row; `None` is an empty one.
@@ -53,7 +53,7 @@ struct Row {
     step: Option<i64>,
     layer: Option<i64>,
     skipped: Option<ByteArray>,
-    kv_head: Option<i64>,
+    part: Option<i64>,
 }
 
 impl Group {
@@ -63,7 +63,7 @@ impl Group {
             step: self.step.next()?,
             layer: self.layer.next()?,
             skipped: self.skipped.next()?,
-            kv_head: match &mut self.kv_head {
+            part: match &mut self.part {
                 Some(column) => column.next()?,
                 None => None,
             },
@@ -83,13 +83,18 @@ impl ParquetReader {
             check_column(&path, column, expected, &schema.column(found))?;
             Ok::<usize, TraceError>(found)
         };
-        let columns = Columns {
-            step: needed("step", "u32")?,
-            layer: needed("layer", "u16")?,
-            skipped: needed("skipped", "binary")?,
-            kv_head: find("kv_head").map(|_| needed("kv_head", "u16")).transpose()?,
+        let (step, layer) = (needed("step", "u32")?, needed("layer", "u16")?);
+        let key_values = metadata.file_metadata().key_value_metadata();
+        // Without a header, a file that has not even the sets is no trace of either kind.
+        let kind = kind_of(key_values);
+        let skipped = needed(kind, "binary")?;
+        let (header, encoding) = read_header(&path, key_values)?;
+        let column = header.kind.part_column();
+        let part = match find(column) {
+            None if header.parts() == 1 => None,
+            _ => Some(needed(column, "u16")?),
         };
-        let (header, encoding) = read_header(&path, metadata.file_metadata().key_value_metadata())?;
+        let columns = Columns { step, layer, skipped, part };
         for (index, group) in metadata.row_groups().iter().enumerate() {
             check_group(group, index, length).map_err(damaged(&path))?;
         }
@@ -98,8 +103,8 @@ impl ParquetReader {
             let (expected, steps, layers) = (header.rows(), header.steps, header.layers);
             return Err(TraceError::RowCount { path, actual, expected, steps, layers });
         }
-        let order = RowOrder::new(header.layers);
-        let before = vec![Vec::new(); header.layers];
+        let order = RowOrder::new(&header);
+        let before = vec![Vec::new(); header.sets()];
         Ok(Self { path, header, encoding, source, metadata, columns, group: None, next_group: 0, order, before })
     }
 
@@ -124,7 +129,7 @@ impl ParquetReader {
             step: IntegerColumn::open(&self.source, group, self.columns.step)?,
             layer: IntegerColumn::open(&self.source, group, self.columns.layer)?,
             skipped: Cells::open(&self.source, group, self.columns.skipped)?,
-            kv_head: match self.columns.kv_head {
+            part: match self.columns.part {
                 Some(column) => Some(IntegerColumn::open(&self.source, group, column)?),
                 None => None,
             },
@@ -138,20 +143,17 @@ impl ParquetReader {
         let read = read.map_err(damaged(&self.path))?;
         let cell_error = |what: String| TraceError::Cell { path: self.path.clone(), row, what };
         let empty = |column: &str| cell_error(format!("'{column}' is empty"));
-        if let Some(head) = read.kv_head {
-            let what = format!("'kv_head' is {head}, but sets for each KV head are not read yet: leave it empty");
-            return Err(cell_error(what));
-        }
         let step = read.step.ok_or_else(|| empty("step"))?;
         let layer = read.layer.ok_or_else(|| empty("layer"))?;
-        let cell = read.skipped.ok_or_else(|| empty("skipped"))?;
+        let column = self.header.kind.column();
+        let cell = read.skipped.ok_or_else(|| empty(column))?;
         let (wanted_step, wanted_layer) = self.order.wanted();
-        self.order.check(&self.path, step, layer)?;
+        self.order.check(&self.path, step, layer, read.part)?;
         let wrong =
             |what| TraceError::Row { path: self.path.clone(), row, step: wanted_step, layer: wanted_layer, what };
-        let bitmap = parse(cell.data()).map_err(|error| wrong(format!("'skipped' is no Roaring bitmap: {error}")))?;
+        let bitmap = parse(cell.data()).map_err(|error| wrong(format!("'{column}' is no Roaring bitmap: {error}")))?;
         if let Some(token) = bitmap.max().filter(|token| *token as usize >= context) {
-            return Err(wrong(format!("token {token} is skipped, but the context has only {context} tokens")));
+            return Err(wrong(self.header.kind.stray(token as usize, context)));
         }
         set.clear();
         if self.encoding == Encoding::Sets {
@@ -159,7 +161,7 @@ impl ParquetReader {
             return Ok(bitmap.len() as usize);
         }
         // It grows with the context, not to what the header announces.
-        let before = &mut self.before[wanted_layer];
+        let before = &mut self.before[(row % self.header.sets() as u64) as usize];
         before.resize(context.div_ceil(WORD_BITS), 0);
         toggle(before, &bitmap);
         set.words_mut()[..before.len()].copy_from_slice(before);
@@ -175,8 +177,8 @@ impl Recorded for ParquetReader {
 
 impl SkipSource for ParquetReader {
     fn next_step(&mut self, context: usize, skips: &mut StepSkips) -> Result<(), TraceError> {
-        for layer in 0..self.header.layers {
-            skips.counts[layer] = self.row(context, &mut skips.sets[layer])?;
+        for row in 0..self.header.sets() {
+            skips.counts[row] = self.row(context, &mut skips.sets[row])?;
         }
         Ok(())
     }

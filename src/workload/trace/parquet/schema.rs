@@ -3,8 +3,8 @@
 //! Other tools write the same columns in types of their own: integers of any width are read, and
 //! cells that may be empty, as long as none is.
 
-use crate::workload::trace::header::HeaderFields;
-use crate::workload::trace::{Provenance, TraceError, TraceHeader};
+use crate::workload::trace::header::{ExpertsFields, HeaderFields};
+use crate::workload::trace::{Provenance, TraceError, TraceHeader, TraceKind};
 use parquet::basic::{Compression, ConvertedType, LogicalType, Repetition, Type as PhysicalType};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, RowGroupMetaData};
@@ -13,6 +13,10 @@ use std::sync::Arc;
 
 /// The version of the schema that is written and read.
 const SCHEMA_VERSION: &str = "1";
+
+/// The kinds of traces.
+pub(in crate::workload::trace) const KINDS: &str =
+    "it must be skips (tokens whose KV is not read; if not given) or experts (those that tokens are routed to)";
 
 /// What the column `skipped` holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +41,7 @@ impl Encoding {
 }
 
 /// The columns of the files that are written.
-pub fn file_schema() -> Result<Arc<Type>, ParquetError> {
+pub fn file_schema(header: &TraceHeader) -> Result<Arc<Type>, ParquetError> {
     let column = |name: &str, kind: PhysicalType, logical: Option<LogicalType>| {
         Type::primitive_type_builder(name, kind)
             .with_repetition(Repetition::REQUIRED)
@@ -46,13 +50,15 @@ pub fn file_schema() -> Result<Arc<Type>, ParquetError> {
             .map(Arc::new)
     };
     let unsigned = |bit_width| Some(LogicalType::integer(bit_width, false));
-    let schema = Type::group_type_builder("trace")
-        .with_fields(vec![
-            column("step", PhysicalType::INT32, unsigned(32))?,
-            column("layer", PhysicalType::INT32, unsigned(16))?,
-            column("skipped", PhysicalType::BYTE_ARRAY, None)?,
-        ])
-        .build()?;
+    let mut fields = vec![
+        column("step", PhysicalType::INT32, unsigned(32))?,
+        column("layer", PhysicalType::INT32, unsigned(16))?,
+        column(header.kind.column(), PhysicalType::BYTE_ARRAY, None)?,
+    ];
+    if header.parts() > 1 {
+        fields.push(column(header.kind.part_column(), PhysicalType::INT32, unsigned(16))?);
+    }
+    let schema = Type::group_type_builder("trace").with_fields(fields).build()?;
     Ok(Arc::new(schema))
 }
 
@@ -102,6 +108,12 @@ pub fn check_group(group: &RowGroupMetaData, index: usize, length: u64) -> Resul
     Ok(())
 }
 
+/// The column of the sets, by what the file says that it holds.
+pub fn kind_of(metadata: Option<&Vec<KeyValue>>) -> &'static str {
+    let experts = |entry: &KeyValue| entry.key == "kind" && entry.value.as_deref() == Some("experts");
+    if metadata.into_iter().flatten().any(experts) { "experts" } else { "skipped" }
+}
+
 /// What a file says of itself in its key-value metadata.
 pub fn read_header(path: &str, metadata: Option<&Vec<KeyValue>>) -> Result<(TraceHeader, Encoding), TraceError> {
     let find = |key: &str| {
@@ -136,11 +148,22 @@ pub fn read_header(path: &str, metadata: Option<&Vec<KeyValue>>) -> Result<(Trac
             known.ok_or_else(|| wrong("encoding", text, "it must be sets or differences"))?.1
         }
     };
+    let experts = match find("kind") {
+        None | Some("skips") => None,
+        Some("experts") => Some(ExpertsFields {
+            experts: needed("experts")?,
+            active: needed("active")?,
+            tokens: number("tokens")?.unwrap_or(1),
+        }),
+        Some(other) => return Err(wrong("kind", other, KINDS)),
+    };
     let fields = HeaderFields {
         layers: needed("layers")?,
-        prefill: needed("prefill_tokens")?,
+        prefill: if experts.is_some() { 0 } else { needed("prefill_tokens")? },
         steps: needed("steps")?,
         skip_permille: number("skip_permille")?,
+        kv_heads: number("kv_heads")?.unwrap_or(1),
+        experts,
     };
     let text = |field: &str| find(field).map(str::to_owned);
     let provenance =
@@ -155,9 +178,24 @@ pub fn metadata(header: &TraceHeader, encoding: Encoding) -> Vec<KeyValue> {
         entry("schema_version", SCHEMA_VERSION.to_owned()),
         entry("encoding", encoding.name().to_owned()),
         entry("layers", header.layers.to_string()),
-        entry("prefill_tokens", header.prefill.to_string()),
-        entry("steps", header.steps.to_string()),
     ];
+    match header.kind {
+        TraceKind::Skips => {
+            entries.push(entry("prefill_tokens", header.prefill.to_string()));
+            if header.kv_heads > 1 {
+                entries.push(entry("kv_heads", header.kv_heads.to_string()));
+            }
+        }
+        TraceKind::Experts(shape) => {
+            entries.push(entry("kind", header.kind.name().to_owned()));
+            entries.push(entry("experts", shape.experts.to_string()));
+            entries.push(entry("active", shape.active.to_string()));
+            if shape.tokens > 1 {
+                entries.push(entry("tokens", shape.tokens.to_string()));
+            }
+        }
+    }
+    entries.push(entry("steps", header.steps.to_string()));
     entries.extend(header.skip_permille.map(|permille| entry("skip_permille", permille.to_string())));
     entries.extend(
         header

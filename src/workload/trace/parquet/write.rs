@@ -20,6 +20,8 @@ pub struct ParquetWriter<W: Write + Send> {
     written: usize,
     steps: Vec<i32>,
     layers: Vec<i32>,
+    parts: Vec<i32>,
+    parts_of_layer: usize,
     skipped: Vec<ByteArray>,
     /// The size of `skipped`.
     bytes: usize,
@@ -47,9 +49,14 @@ impl<W: Write + Send> ParquetWriter<W> {
             let limit = format!("at most {} can be written", u16::MAX);
             return Err(TraceError::TooLarge { field: "layers", value: header.layers, limit });
         }
-        let schema = file_schema()?;
+        if header.parts() > usize::from(u16::MAX) {
+            let limit = format!("at most {} can be written", u16::MAX);
+            let field = if header.kv_heads > 1 { "kv_heads" } else { "tokens" };
+            return Err(TraceError::TooLarge { field, value: header.parts(), limit });
+        }
+        let schema = file_schema(header)?;
         let by_column = |column_idx| SortingColumn { column_idx, descending: false, nulls_first: false };
-        let skipped = || ColumnPath::from("skipped");
+        let skipped = || ColumnPath::from(header.kind.column());
         let properties = WriterProperties::builder()
             .set_created_by(format!("tiersim version {}", env!("CARGO_PKG_VERSION")))
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(level)?))
@@ -63,9 +70,20 @@ impl<W: Write + Send> ParquetWriter<W> {
         let file = SerializedFileWriter::new(output, schema, Arc::new(properties))?;
         let before = match encoding {
             Encoding::Sets => Vec::new(),
-            Encoding::Differences => vec![TokenSet::new(header.prefill + header.steps); header.layers],
+            Encoding::Differences => vec![TokenSet::new(header.range()); header.sets()],
         };
-        Ok(Self { file, encoding, written: 0, steps: vec![], layers: vec![], skipped: vec![], bytes: 0, before })
+        Ok(Self {
+            file,
+            encoding,
+            written: 0,
+            steps: vec![],
+            layers: vec![],
+            parts: vec![],
+            parts_of_layer: header.parts(),
+            skipped: vec![],
+            bytes: 0,
+            before,
+        })
     }
 
     /// Writes the next step.
@@ -73,11 +91,11 @@ impl<W: Write + Send> ParquetWriter<W> {
     /// # Errors
     /// [`TraceError::WriteParquet`].
     pub fn write(&mut self, skips: &StepSkips) -> Result<(), TraceError> {
-        for (layer, set) in skips.sets.iter().enumerate() {
+        for (row, set) in skips.sets.iter().enumerate() {
             let bitmap: RoaringBitmap = match self.encoding {
                 Encoding::Sets => sorted(set.iter()),
                 Encoding::Differences => {
-                    let before = &mut self.before[layer];
+                    let before = &mut self.before[row];
                     for (before, now) in before.words_mut().iter_mut().zip(set.words()) {
                         *before ^= now;
                     }
@@ -91,7 +109,8 @@ impl<W: Write + Send> ParquetWriter<W> {
             bitmap.serialize_into(&mut cell)?;
             self.bytes += cell.len();
             self.steps.push(self.written as i32);
-            self.layers.push(layer as i32);
+            self.layers.push((row / self.parts_of_layer) as i32);
+            self.parts.push((row % self.parts_of_layer) as i32);
             self.skipped.push(cell.into());
         }
         self.written += 1;
@@ -108,6 +127,7 @@ impl<W: Write + Send> ParquetWriter<W> {
             match column {
                 0 => writer.typed::<Int32Type>().write_batch(&self.steps, None, None)?,
                 1 => writer.typed::<Int32Type>().write_batch(&self.layers, None, None)?,
+                3 => writer.typed::<Int32Type>().write_batch(&self.parts, None, None)?,
                 _ => writer.typed::<ByteArrayType>().write_batch(&self.skipped, None, None)?,
             };
             writer.close()?;
@@ -116,6 +136,7 @@ impl<W: Write + Send> ParquetWriter<W> {
         group.close()?;
         self.steps.clear();
         self.layers.clear();
+        self.parts.clear();
         self.skipped.clear();
         self.bytes = 0;
         Ok(())
