@@ -23,11 +23,13 @@ pub use runtimes::{is_runtime, resolved_runtime, runtime, runtime_file, runtime_
 use crate::config::{self, ConfigError, Reference};
 use crate::memory::{MemoryConfig, MemorySystem};
 use crate::workload::{
-    ExpertTraceConfig, LanguageModel, ModelConfig, Recorded, Recording, Routing, RoutingSource, TraceConfig, TraceError,
+    ExpertSteps, ExpertTraceConfig, LanguageModel, ModelConfig, Recorded, RecordedRouting, Recording, Routing,
+    RoutingSource, TraceConfig, TraceError,
 };
 use kind::hint;
 use serde::de::DeserializeOwned;
 use std::path::Path;
+use std::sync::Arc;
 
 /// One shipped file.
 #[derive(Clone, Copy, Debug)]
@@ -202,16 +204,26 @@ pub const CASES: &[Shipped] = shipped! {
 };
 
 /// The recorded traces: name, what it is, and its bytes.
-pub const TRACES: &[(&str, &str, &[u8])] = &[(
-    "python_heapq_skip40",
-    "320 steps of SmolLM2-135M's attention on CPython's heapq.py, 512 tokens before step 0, 40 % skipped",
-    include_bytes!("../../traces/python_heapq_skip40.parquet"),
-)];
+pub const TRACES: &[(&str, &str, &[u8])] = &[
+    (
+        "python_heapq_skip40",
+        "320 steps of SmolLM2-135M's attention on CPython's heapq.py, 512 tokens before step 0, 40 % skipped",
+        include_bytes!("../../traces/python_heapq_skip40.parquet"),
+    ),
+    (
+        "python_argparse_pages16_top64",
+        "512 steps of 10 layers of SmolLM2-135M's attention on CPython's argparse.py, 6144 tokens before step 0: the 64 pages of 16 \
+         tokens with the most attention are read",
+        include_bytes!("../../traces/python_argparse_pages16_top64.parquet"),
+    ),
+];
 
 /// The settings of generators of skip sets.
 pub const GENERATORS: &[Shipped] = shipped! {
     "study-skip40" => "traces/study-skip40.ron",
     "like-recorded-40" => "traces/like-recorded-40.ron",
+    "topk-1024-of-6k" => "traces/topk-1024-of-6k.ron",
+    "topk-2048-of-100k" => "traces/topk-2048-of-100k.ron",
 };
 
 /// The bytes of the shipped trace of that name.
@@ -394,10 +406,16 @@ pub fn open_recording(path: &Path, prefill: Option<u32>) -> Result<Recording, Tr
 pub fn routing(
     config: &ExpertTraceConfig,
     layers: &[Option<Routing>],
-    _steps: usize,
+    steps: usize,
 ) -> Result<Box<dyn RoutingSource>, TraceError> {
     match config {
         ExpertTraceConfig::Generated(generated) => generated.source(layers),
+        ExpertTraceConfig::Recorded(recorded) => {
+            let mut recording = open_recording(&recorded.file, None)?;
+            let name = recording.name().to_owned();
+            let experts = Arc::new(ExpertSteps::read(&name, &mut recording)?);
+            Ok(Box::new(RecordedRouting::new(experts, recorded, layers, steps)?))
+        }
     }
 }
 

@@ -53,7 +53,9 @@ pub use label::{PerLabel, StageLabel};
 pub use model::{LanguageModel, LayersConfig, ModelConfig, ModelError, WeightsConfig};
 pub use region::{Contents, Lengths, Region, Regions};
 pub use routing::{
-    ExpertTraceConfig, Popularity, Routing, RoutingGenerator, RoutingGeneratorConfig, RoutingSource, routings, unread,
+    EXPERT_ROOMS, ExpertPolicy, ExpertSteps, ExpertTraceConfig, Popularity, RecordedRouting, RecordedRoutingConfig,
+    Routing, RoutingExtend, RoutingGenerator, RoutingGeneratorConfig, RoutingSource, RoutingStatistics, routings,
+    unread,
 };
 pub use runtime::{
     AmplificationConfig, BySize, ComputedPiece, InterferenceConfig, Merge, Pipeline, RanksConfig, ReachClass,
@@ -70,9 +72,9 @@ pub use step::{Amount, Append, Arrival, Free, KvRegionRead, Next, Read, Stage, S
 pub use template::{Growth, LayerKv, ModelStage, Weights};
 pub use tokens::TokenSet;
 pub use trace::{
-    Ahead, Demand, Encoding, ExpertsFields, ExpertsShape, Extend, Fan, Fit, FittedTrace, Generator, GeneratorConfig,
-    HeaderFields, JsonLinesWriter, KvsWriter, LAGS, LayerMap, Lifelike, LifelikeConfig, PAGE_TOKENS, ParquetWriter,
-    Provenance, Recorded, RecordedConfig, Recording, RecordingFormat, Shape, SkipSource, SkipWindows, Skipped,
-    StepSkips, StepStatistics, StoredSkips, TraceConfig, TraceError, TraceHeader, TraceKind, TraceStatistics,
-    TraceWindow, is_decoding,
+    Ahead, CACHE_ROOMS, CacheMisses, Cut, Demand, Encoding, ExpertsFields, ExpertsShape, Extend, Fan, Fit, FittedTrace,
+    Generator, GeneratorConfig, HeaderFields, JsonLinesWriter, KvsWriter, LAGS, LayerMap, LayerMisses, Lifelike,
+    LifelikeConfig, LongRouting, PAGE_TOKENS, ParquetWriter, Policy, Provenance, Recorded, RecordedConfig, Recording,
+    RecordingFormat, Shape, SkipSource, SkipWindows, Skipped, StepSkips, StepStatistics, StoredSkips, TraceConfig,
+    TraceError, TraceHeader, TraceKind, TraceStatistics, TraceWindow, is_decoding,
 };

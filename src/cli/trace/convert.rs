@@ -5,7 +5,7 @@ use crate::catalog::open_recording;
 use crate::cli::arguments;
 use crate::cli::error::CliError;
 use crate::runs::Cancel;
-use crate::workload::{Provenance, Recorded, RecordingFormat};
+use crate::workload::{Cut, LongRouting, Provenance, Recorded, RecordingFormat, SkipSource};
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,7 +13,8 @@ use std::process::ExitCode;
 /// `tiersim trace import`.
 #[derive(Args)]
 pub(in crate::cli) struct ImportArgs {
-    /// A .kvs or JSON Lines file, or any other trace
+    /// A .kvs or JSON Lines file, or any other trace; or a dump of routing in Parquet, JSON Lines or
+    /// CSV, with the columns step, layer, expert, and token if a step has several
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The Parquet file [default: FILE with the ending .parquet]
@@ -22,7 +23,16 @@ pub(in crate::cli) struct ImportArgs {
     /// Tokens before step 0, for JSON Lines without that number
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     prefill: Option<u32>,
-    /// The model whose attention was recorded
+    /// Of a dump of routing: how many experts a layer has, where not all of them occur
+    #[arg(long, value_name = "N", value_parser = arguments::count_from_1, allow_negative_numbers = true)]
+    experts: Option<u32>,
+    /// Only the first so many steps
+    #[arg(long, value_name = "N", value_parser = arguments::count_from_1, allow_negative_numbers = true)]
+    steps: Option<u32>,
+    /// Only every so manieth layer, from layer 0 on
+    #[arg(long, value_name = "N", value_parser = arguments::count_from_1, allow_negative_numbers = true)]
+    every_layer: Option<u32>,
+    /// The model whose attention or routing was recorded
     #[arg(long, value_name = "TEXT")]
     model: Option<String>,
     /// The text that it read or wrote
@@ -65,21 +75,32 @@ pub(super) fn import(args: &ImportArgs, cancel: &Cancel) -> Result<ExitCode, Cli
         licence: args.licence.clone(),
         made_by: args.made_by.clone(),
     };
-    convert(&args.file, args.prefill, &Output::new(&out, args.parquet)?, given, cancel)
+    let output = Output::new(&out, args.parquet)?;
+    let dump = if args.file.is_file() { LongRouting::open(&args.file, args.experts)? } else { None };
+    let cut = (args.steps.map(|steps| steps as usize), args.every_layer.map_or(1, |every| every as usize));
+    match dump {
+        Some(dump) => write(&args.file, dump, &output, given, cut, cancel),
+        None if args.experts.is_some() => Err(CliError::Usage(format!(
+            "--experts: {} is no dump of routing, which has a column 'expert': a trace says itself how many experts there are",
+            args.file.display()
+        ))),
+        None => write(&args.file, open_recording(&args.file, args.prefill)?, &output, given, cut, cancel),
+    }
 }
 
 pub(super) fn export(args: &ExportArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
-    convert(&args.trace, None, &Output::new(&args.out, args.parquet)?, Provenance::default(), cancel)
+    let recording = open_recording(&args.trace, None)?;
+    write(&args.trace, recording, &Output::new(&args.out, args.parquet)?, Provenance::default(), (None, 1), cancel)
 }
 
-fn convert(
+fn write(
     input: &Path,
-    prefill: Option<u32>,
+    recording: impl Recorded + 'static,
     out: &Output<'_>,
     given: Provenance,
+    (steps, every): (Option<usize>, usize),
     cancel: &Cancel,
 ) -> Result<ExitCode, CliError> {
-    let recording = open_recording(input, prefill)?;
     let same = |a: &Path, b: &Path| matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
     if same(input, out.path) {
         return Err(CliError::Usage(format!(
@@ -88,8 +109,15 @@ fn convert(
         )));
     }
     let mut header = recording.header().clone();
+    let source: Box<dyn SkipSource> = if steps.is_none() && every == 1 {
+        Box::new(recording)
+    } else {
+        let cut = Cut::new(recording, steps, every)?;
+        header = cut.header().clone();
+        Box::new(cut)
+    };
     header.provenance = header.provenance.updated(given);
-    out.write(&header, &mut Watched { source: recording, cancel })?;
+    out.write(&header, &mut Watched { source, cancel })?;
     note!("{}: {}, as {}", out.path.display(), header.sizes(), out.format);
     Ok(ExitCode::SUCCESS)
 }

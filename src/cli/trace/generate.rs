@@ -4,7 +4,7 @@
 //! Layers, tokens and steps are checked first against the limits of the format, so that every file
 //! can be read back, and the memory of the generator against the free memory.
 
-use super::{Output, ParquetArgs, Watched};
+use super::{Output, ParquetArgs, Watched, routing};
 use crate::catalog;
 use crate::cli::arguments;
 use crate::cli::error::CliError;
@@ -24,22 +24,22 @@ pub(in crate::cli) struct GenerateArgs {
     generator: Option<String>,
     /// The file to write, in the format of its ending: .parquet, .kvs or .jsonl
     #[arg(long, short, value_name = "FILE")]
-    out: PathBuf,
+    pub(super) out: PathBuf,
     /// How many layers
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    layers: u32,
+    pub(super) layers: u32,
     /// Tokens before step 0
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = up_to_8m, allow_negative_numbers = true)]
     prefill: u32,
     /// Steps
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = from_1_up_to_8m, allow_negative_numbers = true)]
-    decode: u32,
+    pub(super) decode: u32,
     /// The share of tokens that are skipped: 0.4 or 40%
     #[arg(long, value_name = "RATIO", allow_hyphen_values = true)]
     skip: Option<Ratio>,
     /// Same seed, same sets
     #[arg(long, value_name = "N", value_parser = arguments::seed, allow_negative_numbers = true)]
-    seed: Option<u64>,
+    pub(super) seed: Option<u64>,
     /// How many tokens at the start are never skipped
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     sinks: Option<u32>,
@@ -56,8 +56,27 @@ pub(in crate::cli) struct GenerateArgs {
     /// Aligned pages of so many tokens are skipped or read as a whole, for a `Generated(...)`
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     page_tokens: Option<std::num::NonZeroU32>,
+    /// Write routing in the place of skip sets: how many experts a layer has
+    #[arg(long, value_name = "N", value_parser = arguments::count_from_1, allow_negative_numbers = true,
+        conflicts_with_all = ["generator", "skip", "sinks", "churn", "recent", "old_bias", "page_tokens"])]
+    pub(super) experts: Option<u32>,
+    /// Of routing: how many experts a token is routed to [default: 1]
+    #[arg(long, value_name = "N", value_parser = arguments::count_from_1, allow_negative_numbers = true, requires = "experts")]
+    pub(super) active: Option<u32>,
+    /// Of routing: how many tokens a step has [default: 1]
+    #[arg(long, value_name = "N", value_parser = arguments::count_from_1, allow_negative_numbers = true, requires = "experts")]
+    pub(super) tokens: Option<u32>,
+    /// Of routing: how unequal the popularity of experts is, the exponent of Zipf [default: 0]
+    #[arg(long, value_name = "EXPONENT", allow_negative_numbers = true, requires = "experts")]
+    pub(super) exponent: Option<f64>,
+    /// Of routing: the probability that a token keeps an expert of the step before [default: 0]
+    #[arg(long, value_name = "RATIO", allow_hyphen_values = true, requires = "experts")]
+    pub(super) persistence: Option<Ratio>,
+    /// Of routing: the probability that an expert follows from one of the layer before [default: 0]
+    #[arg(long, value_name = "RATIO", allow_hyphen_values = true, requires = "experts")]
+    pub(super) correlation: Option<Ratio>,
     #[command(flatten)]
-    parquet: ParquetArgs,
+    pub(super) parquet: ParquetArgs,
 }
 
 /// The most tokens before step 0, and the most steps.
@@ -74,6 +93,9 @@ fn from_1_up_to_8m(text: &str) -> Result<u32, String> {
 
 pub(super) fn generate(args: &GenerateArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
     const _: () = assert!(2 * MOST as u64 <= MAX_TOKENS, "any prefill and decode must be a trace together");
+    if let Some(experts) = args.experts {
+        return routing::generate(args, experts, cancel);
+    }
     let output = Output::new(&args.out, args.parquet)?;
     let generator = configure(args)?;
     let (layers, prefill, steps) = (args.layers as usize, args.prefill as usize, args.decode as usize);

@@ -1,19 +1,22 @@
 //! `tiersim trace info`: the statistics of a recorded trace or a generator.
 //!
-//! Its header, and the statistics by which two traces are compared: the share that is skipped, how
+//! Of routing, see `routing.rs`. Of skip sets: its header, and the statistics by which two traces are compared: the share that is skipped, how
 //! it changes from a step to a later one and from a layer to the next, and how long runs of read
 //! tokens are.
 
-use super::Watched;
+use super::{Watched, routing};
 use crate::catalog;
-use crate::catalog::open_trace;
+use crate::catalog::{open_recording, open_trace, open_trace_by_head};
 use crate::cli::error::CliError;
 use crate::cli::print;
 use crate::config::printable;
 use crate::report::trace_pictures::{self, Compared};
 use crate::report::{self, Column, Table};
 use crate::runs::Cancel;
-use crate::workload::{LAGS, PAGE_TOKENS, Recorded, Recording, StepStatistics, TraceStatistics};
+use crate::workload::{
+    CACHE_ROOMS, CacheMisses, LAGS, LayerMisses, PAGE_TOKENS, Policy, Recorded, Recording, StepStatistics, TraceHeader,
+    TraceKind, TraceStatistics,
+};
 use clap::Args;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -41,30 +44,39 @@ struct Size {
 
 pub(super) fn info(args: &InfoArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
     let first = args.traces.first().map_or_else(PathBuf::new, Clone::clone);
+    if catalog::generator(&first.to_string_lossy())?.is_none()
+        && matches!(open_recording(&first, None)?.header().kind, TraceKind::Experts(_))
+    {
+        return routing::info(&args.traces, cancel);
+    }
     let folder = args.out.clone().unwrap_or_else(|| PathBuf::from("out/traces").join(stem(&first)));
     let _claim = report::claim(&folder, &[] as &[&str])?;
     let mut size: Option<Size> = None;
     let mut compared: Vec<(String, TraceStatistics)> = Vec::new();
+    let mut caches: Vec<(String, CacheMisses)> = Vec::new();
     // Printed when all traces have been read, so that nothing is printed of a damaged one.
     let mut described: Vec<String> = Vec::new();
     for path in &args.traces {
-        let mut name = stem(path);
-        if compared.iter().any(|(other, _)| *other == name) {
-            name = path.display().to_string();
-        }
+        let name = label(path, &compared);
         let generator = catalog::generator(&path.to_string_lossy())?;
         let statistics = match (generator, size) {
             (Some(generator), Some(Size { layers, prefill, steps })) => {
-                let source = generator.synthetic(layers, prefill, steps)?.ok_or_else(|| not_first(path))?;
-                TraceStatistics::measure(&mut Watched { source, cancel }, layers, prefill, steps)?
+                let open = || generator.synthetic(layers, prefill, steps)?.ok_or_else(|| not_first(path));
+                let misses = CacheMisses::measure(&mut Watched { source: open()?, cancel }, layers, prefill, steps)?;
+                caches.extend(misses.map(|misses| (name.clone(), misses)));
+                TraceStatistics::measure(&mut Watched { source: open()?, cancel }, layers, prefill, steps)?
             }
             (Some(_), None) => return Err(not_first(path)),
             (None, _) => {
-                let recording = open_trace(path)?;
-                described.push(describe(path, &recording)?);
+                let recording = open_trace_by_head(path)?;
+                described.push(describe(path, &recording, recording.header())?);
+                let recording = recording.by_layer();
                 let header = recording.header().clone();
                 let of = Size { layers: header.layers, prefill: header.prefill, steps: header.steps };
                 size = size.or(Some(of));
+                let mut source = Watched { source: open_trace(path)?, cancel };
+                let misses = CacheMisses::measure(&mut source, of.layers, of.prefill, of.steps)?;
+                caches.extend(misses.map(|misses| (name.clone(), misses)));
                 let mut source = Watched { source: recording, cancel };
                 TraceStatistics::measure(&mut source, of.layers, of.prefill, of.steps)?
             }
@@ -73,6 +85,9 @@ pub(super) fn info(args: &InfoArgs, cancel: &Cancel) -> Result<ExitCode, CliErro
     }
     described.iter().try_for_each(|text| print(text))?;
     print(&table(&compared).render(std::io::stdout().is_terminal()))?;
+    if !caches.is_empty() {
+        print(&cache_table(&caches).render(std::io::stdout().is_terminal()))?;
+    }
     let drawn: Vec<Compared<'_>> = compared.iter().map(|(label, statistics)| Compared { label, statistics }).collect();
     report::write(&folder, &trace_pictures::draw(&drawn)?)?;
     note!("pictures are in {}", folder.display());
@@ -86,25 +101,49 @@ fn not_first(path: &Path) -> CliError {
     ))
 }
 
+/// What a trace is called in tables: its name, or its path where another has that name.
+pub(super) fn label<T>(path: &Path, others: &[(String, T)]) -> String {
+    let name = stem(path);
+    if others.iter().any(|(other, _)| *other == name) { path.display().to_string() } else { name }
+}
+
+/// How often a cache of KV in each layer misses: the mean over layers, the least and the most.
+fn cache_table(caches: &[(String, CacheMisses)]) -> Table {
+    let warm = caches.first().map_or(0, |(_, misses)| misses.warm);
+    let mut columns = vec![Column::text(&format!("share of reads (after {warm} steps; least and most of a layer)"))];
+    columns.extend(caches.iter().map(|(name, _)| Column::number(name)));
+    let mut table = Table::new(columns);
+    let mut row = |name: String, figure: &dyn Fn(&LayerMisses) -> f64| {
+        let cell = |misses: &CacheMisses| {
+            let of_layers = || misses.layers.iter().map(figure);
+            let (least, most) = (of_layers().fold(f64::INFINITY, f64::min), of_layers().fold(0.0, f64::max));
+            format!("{:.1} % ({:.1} to {:.1})", 100.0 * misses.mean(figure), 100.0 * least, 100.0 * most)
+        };
+        table.row(std::iter::once(name).chain(caches.iter().map(|(_, misses)| cell(misses))));
+    };
+    row("not read in the step before".to_owned(), &|layer| layer.new);
+    for (policy, (name, _)) in Policy::ALL.iter().enumerate() {
+        for (room, times) in CACHE_ROOMS.iter().enumerate() {
+            row(format!("missed by {name}, room for {times} x the reads of a step"), &|layer| {
+                layer.misses[policy][room]
+            });
+        }
+    }
+    table
+}
+
 fn stem(path: &Path) -> String {
     path.file_stem().map_or_else(|| "trace".to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
 /// Provenance and sizes, a line each.
-fn describe(path: &Path, recording: &Recording) -> Result<String, CliError> {
-    let header = recording.header();
+pub(super) fn describe(path: &Path, recording: &Recording, header: &TraceHeader) -> Result<String, CliError> {
     let mut lines = vec![format!("{}: {}", path.display(), recording.format())];
     for (name, value) in header.provenance.fields() {
         lines.push(format!("  {:<9} {}", name.replace('_', " "), printable(value.unwrap_or("not said"))));
     }
     let size = std::fs::metadata(path).map_or_else(|_| "shipped".to_owned(), |meta| format!("{} B", meta.len()));
-    lines.push(format!(
-        "  size      {} steps, {} layers, {} tokens before step 0: {} sets; {size}",
-        header.steps,
-        header.layers,
-        header.prefill,
-        header.rows()
-    ));
+    lines.push(format!("  size      {}: {} sets; {size}", header.sizes(), header.rows()));
     Ok(lines.join("\n") + "\n")
 }
 

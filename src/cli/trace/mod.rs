@@ -4,6 +4,7 @@ mod convert;
 mod fit;
 mod generate;
 mod info;
+mod routing;
 mod verify;
 
 pub(super) use verify::describe;
@@ -24,11 +25,11 @@ use std::sync::atomic::Ordering;
 /// `tiersim trace`.
 #[derive(Subcommand)]
 pub(super) enum TraceCommand {
-    /// Turn a .kvs or JSON Lines trace into Parquet, with its provenance
+    /// Turn a .kvs or JSON Lines trace, or a dump of routing, into Parquet, with its provenance
     Import(convert::ImportArgs),
     /// Turn a trace into .kvs or JSON Lines, by the ending of the output
     Export(convert::ExportArgs),
-    /// Write the skip sets of a generator to a file
+    /// Write the skip sets of a generator, or synthetic routing, to a file
     Generate(generate::GenerateArgs),
     /// Fit a generator to a trace, so that their skip sets are most alike, and write its settings
     Fit(fit::FitArgs),

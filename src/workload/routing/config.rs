@@ -5,13 +5,19 @@ use super::generator::RoutingGenerator;
 use super::union::{Popularity, Routing};
 use crate::units::Ratio;
 use crate::workload::trace::TraceError;
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
+use std::path::PathBuf;
 
 /// Where a scenario's routing comes from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ExpertTraceConfig {
     /// Synthetic, by parameters.
     Generated(RoutingGeneratorConfig),
+    /// Read from recorded routing: a trace with `kind: experts`.
+    Recorded(RecordedRoutingConfig),
 }
 
 impl Default for ExpertTraceConfig {
@@ -37,6 +43,66 @@ pub struct RoutingGeneratorConfig {
     /// Same seed, same experts.
     #[serde(deserialize_with = "crate::config::count")]
     pub seed: u64,
+}
+
+/// Recorded routing and how it is made to fit a run, as a person writes it: the path of a file, or
+/// `Recorded(file: "...", extend: Repeat)`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename = "Recorded")]
+pub struct RecordedRoutingConfig {
+    /// A Parquet or JSON Lines file.
+    pub file: PathBuf,
+    /// What follows the last recorded step, and the last token of a step.
+    pub extend: RoutingExtend,
+    /// So many recorded steps are left out at the start.
+    pub first_step: u32,
+}
+
+/// What follows the last recorded step, and the last recorded token of a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RoutingExtend {
+    /// Nothing: a run of more steps, or of more tokens in a step, is refused.
+    #[default]
+    No,
+    /// The recorded steps again. Where a step has more tokens than were recorded, a recorded token
+    /// stands for several, each of another step.
+    Repeat,
+}
+
+/// The fields, when they are spelled out.
+#[derive(Deserialize)]
+#[serde(rename = "Recorded", deny_unknown_fields)]
+struct Fields {
+    file: PathBuf,
+    #[serde(default)]
+    extend: RoutingExtend,
+    #[serde(default, deserialize_with = "crate::config::count")]
+    first_step: u32,
+}
+
+impl<'de> Deserialize<'de> for RecordedRoutingConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FileOrFields;
+
+        impl<'de> Visitor<'de> for FileOrFields {
+            type Value = RecordedRoutingConfig;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the path of recorded routing, or (file: \"...\", ...)")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, file: &str) -> Result<Self::Value, E> {
+                Ok(RecordedRoutingConfig { file: file.into(), ..RecordedRoutingConfig::default() })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                let Fields { file, extend, first_step } = Fields::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(RecordedRoutingConfig { file, extend, first_step })
+            }
+        }
+
+        deserializer.deserialize_any(FileOrFields)
+    }
 }
 
 impl RoutingGeneratorConfig {

@@ -17,7 +17,7 @@ use super::slots::{Slots, shuffle};
 use super::union::Routing;
 use crate::units::LayerId;
 use crate::workload::TokenSet;
-use crate::workload::trace::{StepSkips, TraceError};
+use crate::workload::trace::{SkipSource, StepSkips, TraceError};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 
@@ -107,20 +107,59 @@ impl RoutingGenerator {
     }
 }
 
-impl RoutingSource for RoutingGenerator {
-    fn next_step(&mut self, tokens: usize, unread: &mut StepSkips) -> Result<(), TraceError> {
-        self.used.iter_mut().for_each(TokenSet::clear);
-        let kept = tokens.min(Self::MAX_STREAMS);
+impl RoutingGenerator {
+    /// Moves on to the next step, with so many streams that are kept.
+    fn advance(&mut self, kept: usize) {
         self.streams.truncate(kept);
         for stream in &mut self.streams {
             stream.advance(&self.layers, (self.keep, self.follow));
-            stream.mark(&self.layers, &mut self.used);
         }
         while self.streams.len() < kept {
             let mut stream = Stream { random: self.passing.random.clone(), numbers: Vec::new() };
             stream.start(&self.layers, self.follow, (self.seed, self.streams.len(), self.step));
-            stream.mark(&self.layers, &mut self.used);
             self.streams.push(stream);
+        }
+    }
+
+    /// The sets of each token of each layer as a recording has them, of so many tokens in each
+    /// step, at most [`MAX_STREAMS`](Self::MAX_STREAMS): row `layer * tokens + token`.
+    #[must_use]
+    pub fn by_token(self, tokens: usize) -> impl SkipSource + Send {
+        ByToken { generator: self, tokens }
+    }
+}
+
+/// The experts of each token.
+struct ByToken {
+    generator: RoutingGenerator,
+    tokens: usize,
+}
+
+impl SkipSource for ByToken {
+    fn next_step(&mut self, _experts: usize, sets: &mut StepSkips) -> Result<(), TraceError> {
+        let generator = &mut self.generator;
+        generator.advance(self.tokens);
+        generator.step += 1;
+        sets.sets.iter_mut().for_each(TokenSet::clear);
+        sets.counts.fill(0);
+        for (token, stream) in generator.streams.iter().enumerate() {
+            stream.draw(&generator.layers, |place, expert| {
+                let row = generator.layers[place].layer * self.tokens + token;
+                sets.sets[row].insert(expert);
+                sets.counts[row] += 1;
+            });
+        }
+        Ok(())
+    }
+}
+
+impl RoutingSource for RoutingGenerator {
+    fn next_step(&mut self, tokens: usize, unread: &mut StepSkips) -> Result<(), TraceError> {
+        self.used.iter_mut().for_each(TokenSet::clear);
+        let kept = tokens.min(Self::MAX_STREAMS);
+        self.advance(kept);
+        for stream in &self.streams {
+            stream.draw(&self.layers, |layer, expert| self.used[layer].insert(expert));
         }
         for stream in kept..tokens {
             // Thousands of tokens use every expert, and each stream has random numbers of its own.
@@ -130,7 +169,7 @@ impl RoutingSource for RoutingGenerator {
                 break;
             }
             self.passing.start(&self.layers, self.follow, (self.seed, stream, self.step));
-            self.passing.mark(&self.layers, &mut self.used);
+            self.passing.draw(&self.layers, |layer, expert| self.used[layer].insert(expert));
         }
         self.step += 1;
         debug_assert_eq!(unread.sets.len(), self.all);
@@ -193,13 +232,14 @@ impl Stream {
         }
     }
 
-    /// Adds the stream's experts to those in use.
-    fn mark(&self, layers: &[Layer], used: &mut [TokenSet]) {
+    /// Calls `drawn` with each of the stream's experts and the place of its layer.
+    fn draw(&self, layers: &[Layer], mut drawn: impl FnMut(usize, usize)) {
         let mut rest = self.numbers.as_slice();
-        for (layer, used) in layers.iter().zip(used) {
+        for (place, layer) in layers.iter().enumerate() {
             let (numbers, others) = rest.split_at(layer.slots);
+            let experts = &layer.experts;
             layer.shared.draw(numbers.iter().map(|number| number.value), |rank| {
-                used.insert(layer.experts[rank as usize] as usize);
+                drawn(place, experts[rank as usize] as usize);
             });
             rest = others;
         }

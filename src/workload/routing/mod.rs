@@ -7,17 +7,21 @@
 //!   how popular they are. From it follow the expected size of a union ([`Routing::union`]) and
 //!   each expert's probability ([`Routing::probabilities`]).
 //! * A [`RoutingSource`] says step by step which experts are unread, where experts are units that
-//!   are placed, cached and moved: a [`RoutingGenerator`].
-//! * [`ExpertTraceConfig`] selects the source.
+//!   are placed, cached and moved: a [`RoutingGenerator`], or [`RecordedRouting`] read from a file.
+//! * [`ExpertTraceConfig`] selects the source; [`RoutingStatistics`] says what routing is like.
 
 mod config;
 mod generator;
 mod math;
+mod recorded;
 mod slots;
+mod statistics;
 mod union;
 
-pub use config::{ExpertTraceConfig, RoutingGeneratorConfig};
+pub use config::{ExpertTraceConfig, RecordedRoutingConfig, RoutingExtend, RoutingGeneratorConfig};
 pub use generator::RoutingGenerator;
+pub use recorded::{ExpertSteps, RecordedRouting};
+pub use statistics::{EXPERT_ROOMS, ExpertPolicy, RoutingStatistics};
 pub use union::{Popularity, Routing};
 
 use super::template::Growth;

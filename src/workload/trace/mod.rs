@@ -13,8 +13,10 @@
 //! A run reads its source through a [`TraceWindow`].
 
 mod ahead;
+mod caches;
 #[cfg(test)]
 mod conformance;
+mod cut;
 mod fan;
 mod fit;
 mod fitting;
@@ -24,6 +26,7 @@ mod jsonl;
 mod kvs;
 mod lifelike;
 mod paged;
+mod long;
 mod parquet;
 mod recorded;
 mod recording;
@@ -34,6 +37,8 @@ mod window;
 mod windows;
 
 pub use ahead::Ahead;
+pub use caches::{CACHE_ROOMS, CacheMisses, LayerMisses, Policy};
+pub use cut::Cut;
 pub use fan::Fan;
 pub use fit::Fit;
 pub use fitting::{Demand, FittedTrace};
@@ -42,6 +47,7 @@ pub use header::{ExpertsFields, ExpertsShape, HeaderFields, Provenance, TraceHea
 pub use jsonl::JsonLinesWriter;
 pub use kvs::KvsWriter;
 pub use lifelike::{Lifelike, LifelikeConfig};
+pub use long::LongRouting;
 pub use parquet::{Encoding, ParquetWriter, is_decoding};
 pub use recorded::{Extend, LayerMap, RecordedConfig};
 pub use recording::{Recording, RecordingFormat};
@@ -189,6 +195,8 @@ pub enum TraceError {
     Cell { path: String, row: u64, what: String },
     #[error("'{path}', line {line}: {message}")]
     Json { path: String, line: u64, message: String },
+    #[error("'{path}' is no dump of routing: {message}")]
+    Dump { path: String, message: String },
     #[error("interrupted")]
     Interrupted,
     #[error("cannot write the trace: {0}")]
@@ -222,6 +230,24 @@ pub enum TraceError {
     Routing { field: &'static str, value: String, limit: String },
     #[error("routing: no layer of the model has experts that are routed to: leave it out, or use a model with experts")]
     NoExperts,
+    #[error(
+        "'{path}' has {recorded} steps, too few for {wanted}: use {recorded} decode tokens or less, or say that the recorded steps come again with extend: Repeat"
+    )]
+    RoutingTooShort { path: String, recorded: usize, wanted: usize },
+    #[error(
+        "'{path}' has {recorded} tokens in each step, too few for a step of {wanted} tokens: use fewer sequences and prompts that are given, or say that recorded tokens stand for several with extend: Repeat"
+    )]
+    RoutingTokens { path: String, recorded: usize, wanted: usize },
+    #[error(
+        "'{path}' was recorded with {recorded} layers, {routed} of which have experts, but the model has {layers}, {wanted} of which have: use the model that it was recorded with"
+    )]
+    RoutingLayers { path: String, recorded: usize, routed: usize, layers: usize, wanted: usize },
+    #[error(
+        "'{path}' routes a token to {active} of {experts} experts, but layer {layer} of the model routes it to {wanted_active} of {wanted}: use the model that it was recorded with"
+    )]
+    RoutingExperts { path: String, layer: usize, active: usize, experts: usize, wanted_active: usize, wanted: usize },
+    #[error("'{path}' has {entries} experts of tokens, but at most {most} can be read: cut it")]
+    RoutingTooLarge { path: String, entries: u64, most: u64 },
     #[error("trace.old_bias is {old_bias}, but it must be at most {max}", max = GeneratorConfig::MAX_OLD_BIAS)]
     OldBias { old_bias: u32 },
     #[error(

@@ -2,11 +2,15 @@
 //!
 //! * `foreign`: files as other tools write them, and what is refused of them.
 //! * `damage`: truncated and randomly damaged files.
+//! * `routing`: recorded routing, and sets for each KV head.
+//! * `topk`: recorded top-k attention, its caches, and the generators like it.
 //! * `commands`: `tiersim trace ...`, and Python that writes and reads traces.
 
 mod commands;
 mod damage;
 mod foreign;
+mod routing;
+mod topk;
 
 use crate::common::program::tiersim;
 use crate::common::properties::{CASES, cases};
@@ -41,7 +45,7 @@ struct Sets {
 
 impl Sets {
     fn steps(&self) -> impl Iterator<Item = StepSkips> + '_ {
-        let range = self.header.prefill + self.header.steps;
+        let range = self.header.range();
         self.rows.iter().map(move |layers| {
             let mut skips = StepSkips::none(layers.len(), range);
             for (layer, tokens) in layers.iter().enumerate() {
@@ -75,7 +79,7 @@ impl Sets {
 fn read(bytes: impl Into<Bytes>) -> Result<Sets, TraceError> {
     let mut recording = Recording::in_memory("test", bytes.into())?;
     let header = recording.header().clone();
-    let mut skips = StepSkips::none(header.layers, header.prefill + header.steps);
+    let mut skips = header.room();
     let mut rows = Vec::new();
     for step in 0..header.steps {
         recording.next_step(header.context(step), &mut skips)?;

@@ -12,11 +12,13 @@
 //! * `read`, `write`: a step at a time, in memory that one row group bounds.
 
 mod guard;
+mod integers;
 mod read;
 mod schema;
 mod write;
 
 pub use guard::is_decoding;
+pub(super) use integers::read_integers;
 pub(super) use read::ParquetReader;
 pub use schema::Encoding;
 pub(super) use schema::KINDS;

@@ -213,7 +213,7 @@ fn toggle(words: &mut [Word], bitmap: &RoaringBitmap) {
 const BATCH: usize = 128;
 
 /// The cells of a column of a row group, one by one; `None` is an empty cell.
-struct Cells<T: DataType> {
+pub(super) struct Cells<T: DataType> {
     reader: ColumnReaderImpl<T>,
     optional: bool,
     levels: Vec<i16>,
@@ -264,14 +264,14 @@ impl<T: DataType> Cells<T> {
 }
 
 /// A column of integers of any width.
-enum IntegerColumn {
+pub(super) enum IntegerColumn {
     Unsigned(Cells<Int32Type>),
     Signed(Cells<Int32Type>),
     Long(Cells<Int64Type>),
 }
 
 impl IntegerColumn {
-    fn open(source: &Arc<Source>, group: &RowGroupMetaData, column: usize) -> Result<Self, ParquetError> {
+    pub(super) fn open(source: &Arc<Source>, group: &RowGroupMetaData, column: usize) -> Result<Self, ParquetError> {
         let description = group.column(column).column_descr();
         let unsigned =
             matches!(description.logical_type_ref(), Some(LogicalType::Integer(IntType { is_signed: false, .. })))
@@ -283,7 +283,7 @@ impl IntegerColumn {
         })
     }
 
-    fn next(&mut self) -> Result<Option<i64>, ParquetError> {
+    pub(super) fn next(&mut self) -> Result<Option<i64>, ParquetError> {
         Ok(match self {
             Self::Unsigned(cells) => cells.next()?.map(|value| i64::from(value as u32)),
             Self::Signed(cells) => cells.next()?.map(i64::from),
