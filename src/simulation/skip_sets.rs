@@ -72,7 +72,9 @@ impl Scenario {
         let counts_as_written = shape.page_size == PageSize::TOKEN && !slides;
         match self.sequences.trace(id) {
             TraceConfig::Generated(generator) if counts_as_written => Ok(1.0 - generator.skip.as_f64()),
-            TraceConfig::Lifelike(generator) if counts_as_written => Ok(1.0 - generator.skip.as_f64()),
+            TraceConfig::Lifelike(generator) if counts_as_written && generator.read.is_none() => {
+                Ok(1.0 - generator.skip.as_f64())
+            }
             _ => self.measured_read_share(id, steps),
         }
     }

@@ -43,6 +43,7 @@ pub(super) fn fit(args: &FitArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
 fn text(fit: &Fit, origin: &str) -> String {
     let LifelikeConfig {
         skip,
+        read: _,
         seed,
         sinks,
         exchange,

@@ -46,7 +46,10 @@ fn setting(run: &RunReport) -> String {
     let (model, memory) = (named(&scenario.model, |it| &it.name), named(&scenario.memory, |it| &it.name));
     let skipped = match &scenario.trace {
         TraceConfig::Generated(generator) => share(generator.skip),
-        TraceConfig::Lifelike(generator) => share(generator.skip),
+        TraceConfig::Lifelike(generator) => match generator.read {
+            Some(read) => format!("with {read} tokens read in each step and layer"),
+            None => share(generator.skip),
+        },
         TraceConfig::Recorded(recorded) => format!("with the skip sets of {}", recorded.file.display()),
     };
     let pages = match scenario.page_tokens {

@@ -97,6 +97,7 @@ impl Values {
         let exchange = ratio(self.exchange);
         LifelikeConfig {
             skip: self.skip,
+            read: None,
             seed: 1,
             sinks: self.sinks,
             exchange,

@@ -29,6 +29,10 @@ pub struct LifelikeConfig {
     /// The share of the context that is skipped: `floor(skip * context)` tokens in each layer,
     /// exactly.
     pub skip: Ratio,
+    /// In the place of `skip`: how many tokens are read in each step, however long the context is,
+    /// as top-k attention does.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "crate::config::optional_count_from_1")]
+    pub read: Option<u32>,
     /// Same seed, same sets.
     #[serde(deserialize_with = "crate::config::count")]
     pub seed: u64,
@@ -63,6 +67,7 @@ impl Default for LifelikeConfig {
         let share = |permille| Ratio::from_permille(permille).unwrap_or_default();
         Self {
             skip: Ratio::default(),
+            read: None,
             seed: 0,
             sinks: 0,
             exchange: share(200),
@@ -83,6 +88,15 @@ impl LifelikeConfig {
     pub const MAX_RECENCY: usize = 25;
     /// The largest entry of `recency`, and with the opposite sign the least.
     pub const MOST_RECENCY: f64 = 8.0;
+
+    /// How many tokens of a context are skipped.
+    #[must_use]
+    pub fn skipped(&self, context: usize) -> usize {
+        match self.read {
+            Some(read) => context.saturating_sub(read as usize),
+            None => self.skip.floor_of(context as u64) as usize,
+        }
+    }
 
     /// Whether every field is within its limits, and whether enough tokens may be skipped in each
     /// of `decode` steps from a context of `prefill` on.
@@ -109,6 +123,16 @@ impl LifelikeConfig {
         if let Some(value) = self.recency.iter().find(|value| !(-most..=most).contains(*value)) {
             return Err(wrong("recency", value.to_string(), format!("each entry must be between -{most} and {most}")));
         }
+        if let Some(read) = self.read {
+            let value = read.to_string();
+            if self.skip.as_f64() > 0.0 {
+                return Err(wrong("read", value, format!("skip is {} as well: give one of the two", self.skip)));
+            }
+            if self.sinks > read {
+                return Err(wrong("read", value, format!("sinks, which are always read, are {}", self.sinks)));
+            }
+            return Ok(());
+        }
         // Each further token adds less than one that is skipped, so the first context with room for
         // the sinks is the tightest.
         let kept = u64::from(self.sinks);
@@ -128,7 +152,7 @@ impl LifelikeConfig {
 /// Scores are computed with additions, multiplications and square roots of IEEE floats alone, so
 /// that the sets are the same on every machine.
 pub struct Lifelike {
-    skip: Ratio,
+    config: LifelikeConfig,
     sinks: usize,
     range: usize,
     /// What age gives, the oldest first, for a context of the whole range.
@@ -165,7 +189,7 @@ impl Lifelike {
         let common = Field::new(stream(), config, 1.0 - own, range);
         let layers = (0..layers).map(|_| Field::new(stream(), config, own, range)).collect();
         Self {
-            skip: config.skip,
+            config: config.clone(),
             sinks: config.sinks as usize,
             range,
             recency: (0..range).rev().map(|age| recency(&config.recency, age)).collect(),
@@ -242,7 +266,7 @@ impl Lifelike {
 
 impl SkipSource for Lifelike {
     fn next_step(&mut self, context: usize, skips: &mut StepSkips) -> Result<(), TraceError> {
-        let wanted = self.skip.floor_of(context as u64) as usize;
+        let wanted = self.config.skipped(context);
         self.set_base(context);
         for layer in 0..self.layers.len() {
             self.set_keys(layer, context);
@@ -429,6 +453,20 @@ mod tests {
     }
 
     #[test]
+    fn top_k_attention_reads_as_many_tokens_in_each_step() {
+        let config = LifelikeConfig { read: Some(50), sinks: 2, ..LifelikeConfig::default() };
+        config.check(30, 60).unwrap();
+        let mut generator = Lifelike::new(&config, 2, 90);
+        let mut skips = StepSkips::none(2, 90);
+        for context in 30..90 {
+            generator.next_step(context, &mut skips).unwrap();
+            assert_eq!(skips.counts, [context.saturating_sub(50); 2]);
+            assert_eq!(skips.sets[0].count(), skips.counts[0]);
+            assert!(!skips.sets[1].contains(0) && !skips.sets[1].contains(1));
+        }
+    }
+
+    #[test]
     fn goes_on_from_given_sets() {
         let config =
             LifelikeConfig { skip: share(400), exchange: share(0), drift: share(0), ..LifelikeConfig::default() };
@@ -453,6 +491,8 @@ mod tests {
     fn refuses_what_is_out_of_bounds() {
         let usual = LifelikeConfig { skip: share(400), ..LifelikeConfig::default() };
         for (wrong, field) in [
+            (LifelikeConfig { read: Some(40), ..usual.clone() }, "read"),
+            (LifelikeConfig { read: Some(4), skip: share(0), sinks: 5, ..usual.clone() }, "read"),
             (LifelikeConfig { exchange: share(700), drift: share(400), ..usual.clone() }, "exchange"),
             (LifelikeConfig { drift_steps: 0, ..usual.clone() }, "drift_steps"),
             (LifelikeConfig { patch_tokens: 1 << 21, ..usual.clone() }, "patch_tokens"),
@@ -489,7 +529,7 @@ mod tests {
                     slow.set_keys(layer, context);
                     let mut order: Vec<usize> = (sinks as usize..context).collect();
                     order.sort_by_key(|token| (slow.keys[*token], *token));
-                    order.truncate(config.skip.floor_of(context as u64) as usize);
+                    order.truncate(config.skipped(context));
                     order.sort_unstable();
                     prop_assert_eq!(skips.counts[layer], order.len());
                     prop_assert_eq!(skips.sets[layer].iter().collect::<Vec<_>>(), order);

@@ -128,7 +128,7 @@ impl TraceConfig {
     pub fn skips_nothing(&self) -> bool {
         match self {
             Self::Generated(config) => config.skip.as_f64() <= 0.0,
-            Self::Lifelike(config) => config.skip.as_f64() <= 0.0,
+            Self::Lifelike(config) => config.skip.as_f64() <= 0.0 && config.read.is_none(),
             Self::Recorded(_) => false,
         }
     }

@@ -181,7 +181,7 @@ fn commands_know_routing() {
     run(&["trace", "verify", "cut.parquet"], 0, &["10 steps of 2 tokens, 2 layers"]);
 
     run(&["trace", "import", "r.jsonl", "--experts", "3", "-o", "x.parquet"], 2, &["--experts", "no dump"]);
-    run(&["trace", "import", "dump.csv", "--experts", "3", "-o", "x.parquet"], 2, &["there are to be 3"]);
+    run(&["trace", "import", "dump.csv", "--experts", "9", "-o", "x.parquet"], 2, &["there are to be 9"]);
     run(&["trace", "import", "r.parquet", "--steps", "121", "-o", "x.parquet"], 2, &["steps = 121", "120"]);
     run(&["trace", "generate", "--active", "4", "-o", "x.parquet"], 2, &["--experts"]);
     run(&["trace", "generate", "--experts", "4", "--active", "5", "-o", "x.parquet"], 2, &["active = 5"]);
@@ -218,7 +218,7 @@ fn a_scenario_takes_recorded_routing_that_fits() {
     }
     assert!(tiersim::catalog::routing(&short, &layers, 7).err().unwrap().to_string().contains("Repeat"));
     tiersim::catalog::routing(&long, &layers, 700).unwrap();
-    let generated = parse("Generated(exponent: 1.1, persistence: 60%, correlation: 0.2, seed: 4)").unwrap();
+    let generated = parse("Generated(exponent: 1.1, persistence: 0.6, correlation: 0.2, seed: 4)").unwrap();
     tiersim::catalog::routing(&generated, &layers, 7).unwrap();
     for (text, part) in [("Generated(zipf: 1)", "zipf"), ("Recorded(file: \"x\", layer_map: Same)", "layer_map")] {
         let message = format!("{:?}", parse(text).unwrap_err());
