@@ -205,6 +205,7 @@ mod tests {
     fn finds_a_generator_like_the_one_that_made_the_trace() {
         let share = |permille| Ratio::from_permille(permille).unwrap();
         let config = LifelikeConfig {
+            read: None,
             skip: share(300),
             seed: 99,
             sinks: 2,
