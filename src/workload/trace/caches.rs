@@ -146,7 +146,7 @@ impl LayerReads {
                 self.share(&missed, warm)
             })
         });
-        LayerMisses { reads, new: self.share(&self.new(), 1), misses }
+        LayerMisses { reads, new: self.share(&self.newly_read(), 1), misses }
     }
 
     /// The mean share of the reads that miss, from a step on.
@@ -157,7 +157,7 @@ impl LayerReads {
     }
 
     /// How many tokens each step reads that the step before did not.
-    fn new(&self) -> Vec<u32> {
+    fn newly_read(&self) -> Vec<u32> {
         let mut last = vec![usize::MAX; self.prefill + self.steps()];
         let of_step = |step: usize| {
             let mut new = 0;
