@@ -99,6 +99,7 @@
 //! | [`results`] | how are results read back, and what do they say side by side? |
 //! | [`study`] | which runs make the study, and what do they say? |
 //! | [`sweep`] | what do grids of runs say: which cells, run how, kept where? |
+//! | [`planner`] | which pieces should lie where, read how and moved by what, and how fast is that? |
 //! | [`validation`] | how far are simulated times from measured ones? |
 //! | [`cli`] | what can be asked for on the command line? |
 //!
@@ -129,6 +130,7 @@ mod files;
 pub mod kernel;
 pub mod memory;
 pub mod metrics;
+pub mod planner;
 pub mod replay;
 pub mod report;
 pub mod results;

@@ -6,6 +6,7 @@
 
 use crate::config::{ConfigError, Invalid, is_control, printable, shortened};
 use crate::explain::ExplainError;
+use crate::planner::PlanError;
 use crate::replay::{ReplayError, TrafficError};
 use crate::report::ReportError;
 use crate::results::{ConditionError, ResultsError};
@@ -50,6 +51,8 @@ pub(super) enum CliError {
     #[error("{file}: {source}")]
     SweepFile { file: String, source: Box<SweepError> },
     #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
     Explain(#[from] ExplainError),
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -84,6 +87,7 @@ impl CliError {
     fn code(&self) -> u8 {
         match self {
             Self::Runs(RunsError::Run(RunError::Interrupted)) | Self::Trace(TraceError::Interrupted) => INTERRUPTED,
+            Self::Plan(PlanError::Run(RunError::Interrupted)) => INTERRUPTED,
             Self::Calibration(CalibrationError::Runs(RunsError::Run(RunError::Interrupted))) => INTERRUPTED,
             Self::Runs(RunsError::Explain(ExplainError::NoSteps(_))) | Self::Explain(ExplainError::NoSteps(_)) => {
                 INCOMPLETE

@@ -405,6 +405,26 @@ impl FieldFlags {
         parts.map(|given| given.assignment(given.flag.path, given.value.clone())).collect()
     }
 
+    /// Whether the flag for the field of that path was given.
+    pub fn gives(&self, path: &str) -> bool {
+        self.value(path).is_some()
+    }
+
+    /// The flags as they were typed.
+    pub fn typed(&self) -> impl Iterator<Item = String> + '_ {
+        let quoted = |value: &str| {
+            let is_plain = value.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
+            if is_plain { value.to_owned() } else { format!("'{value}'") }
+        };
+        let typed = move |given: &Given| {
+            given
+                .asked
+                .split_once(' ')
+                .map_or_else(|| given.asked.clone(), |(flag, value)| format!("{flag} {}", quoted(value)))
+        };
+        self.given.iter().map(typed)
+    }
+
     /// The value of the flag for the field of that path.
     fn value(&self, path: &str) -> Option<&Value> {
         self.given.iter().find(|given| given.flag.path == path).map(|given| &given.value)

@@ -36,6 +36,7 @@ mod list;
 mod memory;
 mod model;
 mod paths;
+mod plan;
 mod progress;
 mod replay;
 mod run;
@@ -94,6 +95,9 @@ enum Command {
     /// Search for the best values of several fields by simulated annealing: the look-ahead and the
     /// budget of a migration, say
     Search(Box<search::SearchArgs>),
+    /// Plan where a model's pieces should lie, how external memory is read and what moves: the
+    /// fastest first, with the flags of other programs that say so
+    Plan(Box<plan::PlanArgs>),
     /// Compare results: the differences in configuration, time, latency, alpha and utilization; as
     /// a gate with --fail-if
     Compare(compare::CompareArgs),
@@ -146,6 +150,7 @@ impl Command {
             | Self::Strategies(_)
             | Self::Solve(_)
             | Self::Search(_)
+            | Self::Plan(_)
             | Self::Compare(_) => true,
             Self::Explain(_) | Self::Trace(_) | Self::Check(_) | Self::Validate(_) | Self::Calibrate(_) => true,
             Self::Hist(_) | Self::Replay(_) | Self::Curve(_) | Self::List(_) => false,
@@ -172,6 +177,7 @@ pub fn main() -> ExitCode {
         Command::Sweep(args) => sweep::run(&args, &cancel),
         Command::Solve(args) => solve::run(&args, &cancel),
         Command::Search(args) => search::run(&args, &cancel),
+        Command::Plan(args) => plan::run(&args, &cancel),
         Command::Compare(args) => compare::run(&args, &cancel),
         Command::Explain(args) => explain::run(&args, &cancel),
         Command::Hist(args) => hist::run(&args),

@@ -58,6 +58,20 @@ pub(super) struct RunArgs {
     pub memory_limit: Option<Bytes>,
 }
 
+impl RunArgs {
+    /// Whether a flag or `--set` gives the field of that path.
+    pub fn sets(&self, path: &str) -> bool {
+        let of_set = |text: &String| text.split_once('=').is_some_and(|(field, _)| field.trim() == path);
+        self.fields.gives(path) || self.set.iter().any(of_set)
+    }
+
+    /// The flags that set fields, as words of a command line.
+    pub fn typed_fields(&self) -> Vec<String> {
+        let set = self.set.iter().flat_map(|text| ["--set".to_owned(), format!("'{text}'")]);
+        self.fields.typed().chain(set).collect()
+    }
+}
+
 /// A range of steps: `100`, or `100..105`, the end excluded.
 #[derive(Clone, Debug)]
 pub(super) struct Steps(pub Range<usize>);
