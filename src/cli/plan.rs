@@ -118,7 +118,7 @@ fn table(plans: &Plans) -> Table {
         let mut row = vec![layout, plan.reads.clone(), plan.strategy.clone()];
         row.push(time(plan.tpot_ns));
         row.push(format!("{:.2}", plan.tokens_per_s));
-        row.push(format!("{:.3}", plan.tpot_ns / plans.bound_ns));
+        row.push(format!("{:.3}", plan.tpot_ns / plan.bound_ns));
         row.push(format!("{:.3}", plan.alpha));
         row.extend(plan.used.iter().map(|bytes| format!("{:.1} GB", bytes.as_f64() / 1e9)));
         if has_flags {
@@ -146,7 +146,7 @@ fn sentences(args: &PlanArgs, plans: &Plans) -> Vec<String> {
         best.strategy,
         time(best.tpot_ns),
         best.tokens_per_s,
-        best.tpot_ns / plans.bound_ns
+        best.tpot_ns / best.bound_ns
     )];
     if !best.flags.is_empty() {
         lines.push(format!("Flags: {}.", best.flags));

@@ -47,6 +47,9 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
     } else {
         scenario_args::scenarios(args, &config)?
     };
+    // Under a layout by piece, strategies that differ in what it replaces are one.
+    let mut names = std::collections::BTreeSet::new();
+    scenarios.retain(|scenario| config.layout.is_none() || names.insert(scenario.strategy_name()));
     scenarios = with_shared_skips(scenarios, args.memory_limit)?;
     let out = args.out.clone().unwrap_or_else(|| paths::default_folder("strategies", &paths::identity(&scenarios[0])));
     let folders = paths::strategy_folders(&out, &scenarios);

@@ -7,12 +7,13 @@ use super::flags::Flags;
 use super::judge::Judged;
 use super::{Plan, PlanError, Question, WAYS};
 use crate::config::Reference;
-use crate::memory::{MemorySystem, TierId};
+use crate::memory::TierId;
 use crate::simulation::{Scenario, ScenarioConfig};
 use crate::strategy::{LayoutRules, MigrationKind, PlacementKind, Rules, Strategy};
-use crate::units::{Bytes, RegionId};
-use crate::workload::{Contents, Growth, Regions, RuntimeConfig, Stage, StageLabel, Weights};
+use crate::units::{Bytes, RegionId, SimTime};
+use crate::workload::{ComputedPiece, Contents, Merge, Regions, RuntimeConfig, Stage, StageLabel, TierComputeConfig};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// A plan that is yet to be judged.
 #[derive(Clone, Debug)]
@@ -94,6 +95,7 @@ pub fn candidates(question: &Question, base: &Scenario) -> Result<Vec<Candidate>
         // A buffer may leave no room, or the way may not be for this machine.
         let plain = ScenarioConfig { layout: None, ..config.clone() };
         let Ok(scenario) = Scenario::new(plain) else { continue };
+        let best = best_permille(&scenario, config.runtime.inline());
         let mut add = |layout: Option<LayoutRules>, shape: Shape, strategy: Strategy| {
             let mut arguments = Vec::new();
             if let (Some(layout), false) = (&layout, shape == Shape::Given) {
@@ -101,11 +103,17 @@ pub fn candidates(question: &Question, base: &Scenario) -> Result<Vec<Candidate>
             }
             arguments.extend(strategy_arguments(&strategy));
             if let Some(runtime) = &runtime {
-                let reads = serde_json::to_string(&runtime.reads).unwrap_or_default();
-                arguments.extend(["--set".to_owned(), format!("runtime.reads={reads}")]);
+                let own = base.resolved().runtime.inline();
+                let set = |field: &str, value: String| ["--set".to_owned(), format!("runtime.{field}={value}")];
+                if own.is_none_or(|own| own.reads != runtime.reads) {
+                    arguments.extend(set("reads", serde_json::to_string(&runtime.reads).unwrap_or_default()));
+                }
+                if own.is_none_or(|own| own.computes != runtime.computes) {
+                    arguments.extend(set("computes", serde_json::to_string(&runtime.computes).unwrap_or_default()));
+                }
             }
             let config = ScenarioConfig { layout, strategy, ..config.clone() };
-            let computes = computes(config.runtime.inline());
+            let computes = config.runtime.inline().is_some_and(|runtime| !runtime.computes.is_empty());
             let layers = base.model().layers();
             let candidate = Candidate { config, shape, way: way.clone(), arguments, layers, computes };
             if !candidates.iter().any(|known| known.config == candidate.config) {
@@ -116,7 +124,7 @@ pub fn candidates(question: &Question, base: &Scenario) -> Result<Vec<Candidate>
             Some(given) => vec![(given.clone(), Shape::Given)],
             None => {
                 question.strategies.iter().for_each(|strategy| add(None, Shape::Strategy, *strategy));
-                layouts(&scenario)
+                layouts(&scenario, best)
             }
         };
         for (layout, shape) in layouts {
@@ -166,10 +174,33 @@ fn strategy_arguments(strategy: &Strategy) -> Vec<String> {
     arguments
 }
 
-/// Whether a tier computes what lies there.
-fn computes(runtime: Option<&RuntimeConfig>) -> bool {
-    let tree = runtime.and_then(|runtime| serde_json::to_value(runtime).ok()).unwrap_or_default();
-    tree.get("computes").and_then(Value::as_object).is_some_and(|of| !of.is_empty())
+/// The runtime that reads nothing over the link.
+const LLAMA_CPP: &str = "llama.cpp";
+/// How the names of tiers begin that are the memory of a CPU.
+const OF_CPUS: [&str; 5] = ["cpu", "ddr", "dram", "host", "lpddr"];
+
+/// What crosses the link for a token where the model does not say how wide it is: 8192 elements of
+/// two bytes, as a model of 70B has.
+const ACTIVATIONS: Bytes = Bytes::new(16 << 10);
+
+/// How a CPU computes unless the runtime says so: 16 to 66 % of DRAM's peak are reached in practice.
+fn cpu(is_in_bytes: bool) -> TierComputeConfig {
+    TierComputeConfig {
+        pieces: vec![ComputedPiece::Weights, ComputedPiece::Kv],
+        reach: 0.6,
+        per_stage: SimTime::from_ps(30_000_000),
+        merge: Merge::Parallel,
+        rate: None,
+        activations: is_in_bytes.then_some(ACTIVATIONS),
+    }
+}
+
+/// The runtime in which CPUs compute what lies in their memory; `None` where there are none, or the
+/// runtime says itself how they do.
+fn computed(own: &RuntimeConfig, external: &[String], is_in_bytes: bool) -> Option<RuntimeConfig> {
+    let of_cpus = external.iter().filter(|name| OF_CPUS.iter().any(|start| name.starts_with(start)));
+    let computes: BTreeMap<String, TierComputeConfig> = of_cpus.map(|name| (name.clone(), cpu(is_in_bytes))).collect();
+    (own.computes.is_empty() && !computes.is_empty()).then(|| RuntimeConfig { computes, ..own.clone() })
 }
 
 /// The ways of reading that the question asks for, each with the runtime that reads so; `None`
@@ -182,17 +213,22 @@ fn ways(question: &Question, base: &Scenario) -> Vec<((String, String), Option<R
         let most = base.memory().tiers()[TierId::HBM.index()].capacity.get() / 4;
         Value::String(Bytes::new((stage.get() * (ahead + 1)).clamp(1, most.max(1))).to_string())
     };
+    // What a tier computes is not read from it.
     let read = |reads: Value| -> Option<RuntimeConfig> {
         let mut tree = serde_json::to_value(&own).ok()?;
         tree["reads"] =
             external.iter().map(|tier| (tier.clone(), reads.clone())).collect::<serde_json::Map<_, _>>().into();
-        // What a tier computes is not read from it.
         tree.as_object_mut()?.remove("computes");
         serde_json::from_value(tree).ok()
     };
+    let computed = computed(&own, &external, !base.model().has_flop());
+    let only_computes = own.name == LLAMA_CPP && computed.is_some();
     let mut ways = Vec::new();
     for (name, about) in WAYS {
-        let is_wanted = question.ways.is_empty() || question.ways.iter().any(|way| way == name);
+        let is_wanted = match question.ways.is_empty() {
+            true => !only_computes || name == "computed",
+            false => question.ways.iter().any(|way| way == name),
+        };
         // With one tier there is nothing to read in another way.
         if !is_wanted || (external.is_empty() && name != "runtime" && question.ways.is_empty()) {
             continue;
@@ -202,6 +238,7 @@ fn ways(question: &Question, base: &Scenario) -> Vec<((String, String), Option<R
             "direct" => read(json!("Direct")),
             "serial" => read(json!("Serial")),
             "staged" => read(json!({"Staged": {"buffer": buffer(0)}})),
+            "computed" => computed.clone(),
             _ => read(json!({"Staged": {"buffer": buffer(1), "ahead": 1}})),
         };
         if name != "runtime" && runtime.is_none() {
@@ -251,10 +288,10 @@ fn present(regions: &Regions) -> Vec<&'static str> {
             Contents::Kv { .. } => &[],
             Contents::State { .. } => &["kv"],
             Contents::Weights { stage, weights } => match (stage, weights) {
-                (_, Weights { growth: Growth::Experts(_), .. }) => &["experts"],
                 (StageLabel::Attention, _) => &["attention"],
                 (StageLabel::Embedding, _) => &["embedding"],
                 (StageLabel::Head, _) => &["head"],
+                (StageLabel::Mlp, weights) if weights.is_experts() => &["experts"],
                 (StageLabel::Mlp, weights) if weights.shared == weights.stored => &["shared"],
                 (StageLabel::Mlp, weights) if weights.shared > Bytes::ZERO => &["mlp", "shared"],
                 (StageLabel::Mlp, _) => &["mlp"],
@@ -328,7 +365,7 @@ impl Fitting<'_> {
 
 /// The layouts by rules that fit on the machine of a scenario. With one tier there are none: all
 /// lies there.
-fn layouts(scenario: &Scenario) -> Vec<(LayoutRules, Shape)> {
+fn layouts(scenario: &Scenario, best: usize) -> Vec<(LayoutRules, Shape)> {
     let memory = scenario.memory();
     let Some(other) = memory.tiers().get(1) else { return Vec::new() };
     let (first, other) = (memory.tiers()[0].name.as_str(), other.name.as_str());
@@ -368,7 +405,6 @@ fn layouts(scenario: &Scenario) -> Vec<(LayoutRules, Shape)> {
         }
     }
     // In orders of pieces, each as far as it fits; and no more of the last than the best ratio.
-    let best = best_permille(memory);
     for order in ORDERS {
         let order: Vec<&str> = order.into_iter().filter(|piece| has(piece)).collect();
         let mut permille: Vec<(&str, usize)> = order.iter().map(|piece| (*piece, 0)).collect();
@@ -424,14 +460,23 @@ fn layouts(scenario: &Scenario) -> Vec<(LayoutRules, Shape)> {
 }
 
 /// The first tier's share of the bandwidth of the first two, in permille, from 1 to 999.
-fn best_permille(memory: &MemorySystem) -> usize {
-    let of = |tier: usize| memory.tiers()[tier].read_bandwidth.as_f64();
-    ((1000.0 * of(0) / (of(0) + of(1))).round() as usize).clamp(1, 999)
+///
+/// A tier that computes reads at its own bandwidth, not that of its link.
+fn best_permille(scenario: &Scenario, runtime: Option<&RuntimeConfig>) -> usize {
+    let Some(other) = scenario.memory().tiers().get(1) else { return 999 };
+    let first = scenario.memory().tiers()[TierId::HBM.index()].read_bandwidth.as_f64();
+    let computes = runtime.and_then(|runtime| runtime.computes.get(&other.name));
+    let own = scenario.resolved().memory.inline().and_then(|memory| memory.tiers.get(1)).map(|tier| tier.bandwidth);
+    let other = match (computes, own) {
+        (Some(of), Some(own)) => of.reach * own.as_f64(),
+        _ => other.read_bandwidth.as_f64(),
+    };
+    ((1000.0 * first / (first + other)).round() as usize).clamp(1, 999)
 }
 
 impl Candidate {
     /// The plan that it makes, now that it is judged.
-    pub(super) fn plan(&self, judged: &Judged, tiers: &[String]) -> Plan {
+    pub(super) fn plan(&self, judged: &Judged, bound: SimTime, tiers: &[String]) -> Plan {
         let total = judged.total.as_ps() as f64 / 1000.0;
         let all: u128 = judged.read.iter().sum();
         let name = |tier: usize| tiers.get(tier).map_or("", String::as_str);
@@ -448,7 +493,9 @@ impl Candidate {
                 format!("the experts of the first {external} of {} layers in {}", self.layers, name(1))
             }
             Shape::Weights { external } => format!("{} of the weights in {}", external.rounded(), name(1)),
-            Shape::Pieces | Shape::Given => "by pieces".to_owned(),
+            Shape::Pieces | Shape::Given => {
+                self.config.layout.as_ref().map_or_else(String::new, |rules| format!("'{rules}'"))
+            }
         };
         let Strategy { migration, .. } = self.config.strategy;
         let by_rules = self.config.layout.is_some();
@@ -466,6 +513,7 @@ impl Candidate {
             strategy,
             knows: Strategy { placement, ..self.config.strategy }.knowledge().to_string(),
             tpot_ns: total / judged.steps.max(1) as f64,
+            bound_ns: bound.as_ps() as f64 / 1000.0,
             tokens_per_s: judged.tokens as f64 / total * 1e9,
             alpha: if all == 0 { 1.0 } else { judged.read.first().copied().unwrap_or(0) as f64 / all as f64 },
             used: judged.used.clone(),

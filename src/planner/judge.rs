@@ -105,9 +105,7 @@ pub fn least(scenario: &Scenario) -> Result<SimTime, RunError> {
 /// wires. Zero where a tier computes, so that its bytes do not cross its link.
 fn of_layout(scenario: &Scenario) -> Result<SimTime, RunError> {
     let runtime = scenario.resolved().runtime.inline();
-    let computes = serde_json::to_value(runtime).is_ok_and(|runtime| {
-        runtime.get("computes").and_then(serde_json::Value::as_object).is_some_and(|of| !of.is_empty())
-    });
+    let computes = runtime.is_some_and(|runtime| !runtime.computes.is_empty());
     if computes {
         return Ok(SimTime::ZERO);
     }

@@ -12,6 +12,8 @@
 //! their time, some at a time, and a candidate whose bound exceeds the time of the last plan that
 //! is wanted is not simulated: it cannot be among the fastest. So the plans are those of simulating
 //! all candidates, whatever the number of threads; a test compares both.
+//!
+#![doc = include_str!("README.md")]
 
 mod candidates;
 mod flags;
@@ -37,7 +39,7 @@ pub struct Question {
     pub scenario: ScenarioConfig,
     /// The strategies that lay out themselves.
     pub strategies: Vec<Strategy>,
-    /// Which ways of reading external memory are tried: [`WAYS`], by name. All where empty.
+    /// Which ways of reading external memory are tried: [`WAYS`], by name.
     pub ways: Vec<String>,
     /// How many plans are wanted.
     pub top: usize,
@@ -56,12 +58,18 @@ impl Question {
 }
 
 /// Ways of reading external memory, by name, each with what it does.
-pub const WAYS: [(&str, &str); 5] = [
+///
+/// Where the question names none, all are tried that the machine allows; with llama.cpp, which
+/// reads no weights over the link, `computed` alone. It is for DRAM that a CPU has: tiers whose
+/// names begin with one of `cpu`, `ddr`, `dram`, `host` and `lpddr`. Unless the runtime says how such
+/// a tier computes, its CPU reaches 60 % of its memory's bandwidth and takes 30 us in each stage.
+pub const WAYS: [(&str, &str); 6] = [
     ("runtime", "as the runtime says"),
     ("direct", "read in place, at the same time as the first tier"),
     ("serial", "read in place, when the faster tiers have been read"),
     ("staged", "copied into a buffer on the first tier, and read from there"),
-    ("staged-ahead", "the same, the copies of a stage while the one before it runs"),
+    ("staged-ahead", "copied into a buffer on the first tier, the copies of a stage while the one before it runs"),
+    ("computed", "computed where it lies, by a CPU that reads its own memory"),
 ];
 
 /// A plan: what to do, and what it comes to.
@@ -80,6 +88,8 @@ pub struct Plan {
     pub knows: String,
     /// The time between two tokens of a sequence, on average.
     pub tpot_ns: f64,
+    /// The least that any layout and strategy could take for its first step, read so.
+    pub bound_ns: f64,
     /// Of all sequences.
     pub tokens_per_s: f64,
     /// The first tier's share of the bytes read.
@@ -110,8 +120,6 @@ pub struct Plans {
     pub batch: usize,
     /// How many steps judged each plan.
     pub steps: usize,
-    /// The least that any strategy could take for a step as the runtime reads, on average.
-    pub bound_ns: f64,
     /// How many candidates fit.
     pub candidates: usize,
     /// How many of them were simulated, if only in part; no other could be among the plans.
@@ -167,7 +175,7 @@ const WAVE: usize = 8;
 /// let question = Question { scenario, strategies: Question::realizable(), ways: vec![], top: 3 };
 /// let plans = plan(&question, Resources::new(Some(1), None), &Cancel::new(false), &Silent)?;
 /// assert_eq!(plans.plans.len(), 3);
-/// assert!(plans.plans[0].tpot_ns >= plans.bound_ns);
+/// assert!(plans.plans[0].tpot_ns >= plans.plans[0].bound_ns);
 /// assert!(plans.plans[0].tpot_ns <= plans.plans[1].tpot_ns);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -185,25 +193,27 @@ pub fn plan(
     let (steps, batch) = (base.steps(), base.sequences().count());
     let pool = Pool::new(resources, candidates.len(), cancel, progress)?;
     // Bounds first, in the order of which all are simulated.
-    let bounded = |(index, candidate): (usize, &Candidate)| -> Result<Option<(SimTime, usize, Scenario)>, PlanError> {
+    let bounded = |(index, candidate): (usize, &Candidate)| -> Result<_, PlanError> {
         if pool.is_over() {
             return Err(RunError::Interrupted.into());
         }
         Ok(match Scenario::new(candidate.config.clone()) {
-            Ok(scenario) => Some((least(&scenario)?, index, scenario)),
-            Err(_) => None,
+            Ok(scenario) => Ok((least(&scenario)?, index, scenario)),
+            Err(error) => Err(error.to_string()),
         })
     };
-    let mut open: Vec<(SimTime, usize, Scenario)> =
-        pool.map(candidates.iter().enumerate().collect(), bounded)?.into_iter().flatten().collect();
-    if open.is_empty() {
-        return Err(PlanError::None("none fits".to_owned()));
+    let mut first_error = None;
+    let mut open: Vec<(SimTime, usize, Scenario)> = Vec::new();
+    for bounded in pool.map(candidates.iter().enumerate().collect(), bounded)? {
+        match bounded {
+            Ok(bounded) => open.push(bounded),
+            Err(error) => drop(first_error.get_or_insert(error)),
+        }
     }
     open.sort_by_key(|(least, index, _)| (*least, *index));
     let count = open.len();
     let mut simulated = 0;
     let mut best: Vec<(usize, Judged)> = Vec::new();
-    let mut first_error = None;
     let mut open = open.into_iter().peekable();
     while open.peek().is_some() {
         let limit = best.get(question.top - 1).map(|(_, judged)| judged.total);
@@ -228,17 +238,22 @@ pub fn plan(
                 // Slower than the last plan that is wanted.
                 Ok(None) => {}
                 // A run that ends early: its tier is full.
-                Err(error) => drop(first_error.get_or_insert(error)),
+                Err(error) => drop(first_error.get_or_insert(error.to_string())),
             }
         }
         best.sort_by_key(|(index, judged)| (judged.total, *index));
         best.truncate(question.top);
     }
     if best.is_empty() {
-        let reason = first_error.map_or_else(|| "none fits".to_owned(), |error| error.to_string());
-        return Err(PlanError::None(reason));
+        return Err(PlanError::None(first_error.unwrap_or_else(|| "there is none".to_owned())));
     }
     let tiers: Vec<String> = base.memory().tiers().iter().map(|tier| tier.name.clone()).collect();
+    let of = |(index, judged): (usize, Judged)| -> Result<Plan, PlanError> {
+        let candidate: &Candidate = &candidates[index];
+        let bound = judge::bound(&Scenario::new(candidate.config.clone())?)?;
+        Ok(candidate.plan(&judged, bound, &tiers))
+    };
+    let plans = best.into_iter().map(of).collect::<Result<_, _>>()?;
     Ok(Plans {
         model: base.model().name().to_owned(),
         memory: base.memory().name().to_owned(),
@@ -246,10 +261,9 @@ pub fn plan(
         context: base.prefill(),
         batch,
         steps,
-        bound_ns: judge::bound(&base)?.as_ps() as f64 / 1000.0,
         candidates: count,
         simulated,
-        plans: best.into_iter().map(|(index, judged)| candidates[index].plan(&judged, &tiers)).collect(),
+        plans,
         tiers,
     })
 }

@@ -43,6 +43,16 @@ impl Weights {
         Self { stored, read: stored, format: None, growth: Growth::Fixed, shared: Bytes::ZERO }
     }
 
+    /// Whether it is of experts: or, of a model in bytes, is read in part.
+    #[must_use]
+    pub fn is_experts(&self) -> bool {
+        match self.growth {
+            Growth::Experts(_) => true,
+            Growth::Fixed => self.read < self.stored,
+            Growth::Rows => false,
+        }
+    }
+
     /// What a step of so many sequences reads: for experts, the expected union of those that the
     /// sequences are routed to, to the nearest byte.
     #[must_use]

@@ -36,6 +36,7 @@ mod models;
 mod one_tier;
 mod outputs;
 mod pages;
+mod planner;
 mod reading;
 mod readmes;
 mod refused_memory;

@@ -103,6 +103,7 @@ fn layouts_that_cannot_be_are_refused() {
         ("mlp layers 1..3=cpu, *=gpu", &["2 layers, the last is layer 1"]),
         ("mlp layers 2..=cpu, *=gpu", &["2 layers, the last is layer 1"]),
         ("*=cpu, mlp=gpu", &["'mlp=gpu' is never reached"]),
+        ("*=cpu, *=gpu", &["'*=gpu' is never reached"]),
         ("mlp=50% cpu, mlp=50% gpu, mlp=cpu, *=cpu", &["'mlp=cpu' is never reached"]),
     ] {
         let message = refused(layout);
@@ -122,7 +123,11 @@ fn layouts_that_cannot_be_are_refused() {
 #[test]
 fn tiers_have_names_of_their_place_and_pieces_may_be_absent() {
     let read = |layout: &str| simulate_steps(&pieces(layout)).1.steps[0].clone();
-    assert_eq!(read("experts=external, mlp=external, *=hbm"), read("mlp=cpu, *=gpu"));
+    assert_eq!(read("shared=hbm, mlp=external, *=hbm"), read("mlp=cpu, *=gpu"));
+    // Feed-forward weights that are read in part are experts.
+    assert_eq!(read("experts=external, mlp=hbm, *=hbm"), read("mlp=cpu, *=gpu"));
+    // An end for what other models have.
+    assert_eq!(read("mlp=external, attention=hbm, kv=hbm, *=hbm"), read("mlp=cpu, *=gpu"));
     let third = tiersim::memory::TierConfig::new("ssd", Bytes::new(1 << 40), giga(1));
     let mut config = pieces("mlp=external, *=hbm");
     let tiersim::config::Reference::Inline(memory) = &mut config.memory else { panic!("it is inline") };
@@ -267,7 +272,7 @@ proptest! {
         let parsed: LayoutRules = written(&rules).parse().unwrap();
         let checked = match Rules::new(&parsed, &regions, &system) {
             Ok(rules) => rules,
-            // Some rule takes nothing of a part that there is: the twin finds no unit for it.
+            // The rules before it take all parts that it selects, in all layers.
             Err(LayoutError::NeverReached { rule }) => {
                 let kinds = [("attention", true), ("mlp", true), ("experts", true), ("shared", true), ("kv", true),
                     ("embedding", false), ("head", false)];
@@ -276,8 +281,7 @@ proptest! {
                     for layer in if of_layer { vec![Some(0), Some(1), Some(2)] } else { vec![None] } {
                         let before = rules[..at].iter().filter(|rule| selects(rule, kind, layer));
                         let taken: u32 = before.map(|rule| rule.2.unwrap_or(1000)).sum();
-                        let is_there = layer.is_none_or(|layer| layer > 0 || !["experts", "shared"].contains(&kind));
-                        prop_assert!(!is_there || taken >= 1000 || !selects(&rules[at], kind, layer));
+                        prop_assert!(taken >= 1000 || !selects(&rules[at], kind, layer));
                     }
                 }
                 return Ok(());

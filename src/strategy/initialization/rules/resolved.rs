@@ -1,6 +1,6 @@
 //! Rules held against a model and a memory system.
 
-use super::{LayoutError, LayoutRules, Part, Rule};
+use super::{LayoutError, LayoutRules, Part, Piece, Rule};
 use crate::config::did_you_mean;
 use crate::memory::{MemorySystem, TierId};
 use crate::strategy::placement::ByRules;
@@ -75,11 +75,11 @@ impl Rules {
     fn check(&self, regions: &Regions, system: &MemorySystem) -> Result<(), LayoutError> {
         let present = present(regions);
         for (index, rule) in self.0.rules.iter().enumerate() {
-            let selected = || present.iter().filter(|(part, layer)| rule.selects(*part, *layer));
-            let takes = |(part, layer): &(Part, Option<usize>)| {
-                self.takes(*part, layer.map(LayerId::new)).iter().any(|take| take.rule == index)
-            };
-            if selected().next().is_some() && !selected().any(takes) {
+            let is_whole = |rule: &Rule| rule.piece == Piece::All && rule.layers.is_none();
+            let before = &self.0.rules[..index];
+            // An end that holds for what other models have.
+            let is_end = is_whole(rule) && before.iter().all(|rule| !is_whole(rule) || rule.share.is_some());
+            if !is_end && !self.is_reached(index) {
                 return Err(LayoutError::NeverReached { rule: rule.to_string() });
             }
         }
@@ -103,6 +103,12 @@ impl Rules {
             return Err(LayoutError::Missing { what: format!("{left}{part}{layers}"), tier });
         }
         Ok(())
+    }
+
+    /// Whether a rule takes anything of a model that has all parts in all layers.
+    fn is_reached(&self, index: usize) -> bool {
+        let of_layers = self.0.layers.iter().flatten();
+        of_layers.chain(&self.0.outside).flatten().any(|take| take.rule == index)
     }
 
     /// How many rules there are.
@@ -192,6 +198,8 @@ pub(super) fn parts(regions: &Regions, region: RegionId) -> [Option<OfPart>; 2] 
                 (StageLabel::Embedding, _) => one(Part::Embedding, stored, None),
                 (StageLabel::Head, _) => one(Part::Head, stored, None),
                 (StageLabel::Attention, _) => one(Part::Attention, stored, None),
+                // Of a model in bytes: how many experts it is of is not known.
+                (StageLabel::Mlp, _) if weights.is_experts() => one(Part::Experts, stored, None),
                 (StageLabel::Mlp, _) => {
                     let of = |part, stored| (stored > Bytes::ZERO).then_some(OfPart { part, stored, units: None });
                     [of(Part::Mlp, stored - shared), of(Part::Shared, shared)]
