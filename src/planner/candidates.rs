@@ -9,7 +9,7 @@ use super::{Plan, PlanError, Question, WAYS};
 use crate::config::Reference;
 use crate::memory::TierId;
 use crate::simulation::{Scenario, ScenarioConfig};
-use crate::strategy::{LayoutRules, MigrationKind, PlacementKind, Rules, Strategy};
+use crate::strategy::{LayoutRules, PlacementKind, Rules, Strategy};
 use crate::units::{Bytes, RegionId, SimTime};
 use crate::workload::{ComputedPiece, Contents, Merge, Regions, RuntimeConfig, Stage, StageLabel, TierComputeConfig};
 use serde_json::{Value, json};
@@ -142,7 +142,7 @@ fn with_rules(question: &Question, base: &Scenario) -> Vec<Strategy> {
     let mut strategies = vec![Strategy::REFERENCE];
     let sequences = base.sequences();
     if !sequences.all().iter().all(|of| sequences.trace_of(of.group).skips_nothing()) {
-        let moving = question.strategies.iter().filter(|strategy| strategy.migration != MigrationKind::None);
+        let moving = question.strategies.iter().filter(|strategy| strategy.moves_anything());
         for strategy in moving {
             // Of two that differ in what the rules replace, one.
             if strategies.iter().all(|known| known.moves() != strategy.moves()) {
@@ -159,19 +159,8 @@ fn strategy_arguments(strategy: &Strategy) -> Vec<String> {
     if name.parse::<Strategy>().is_ok() {
         return vec!["--strategy".to_owned(), name];
     }
-    let Strategy { initialization, placement, migration, budget, late } = strategy;
-    let mut arguments = vec!["--initialization".to_owned(), initialization.to_string()];
-    arguments.extend([
-        "--placement".to_owned(),
-        placement.to_string(),
-        "--migration".to_owned(),
-        migration.to_string(),
-    ]);
-    arguments.extend(budget.iter().flat_map(|budget| ["--migration-budget".to_owned(), budget.to_string()]));
-    if !late.is_default() {
-        arguments.extend(["--migration-late".to_owned(), late.to_string()]);
-    }
-    arguments
+    let whole = serde_json::to_string(strategy).unwrap_or_default();
+    vec!["--set".to_owned(), format!("strategy={whole}")]
 }
 
 /// The runtime that reads nothing over the link.
@@ -497,10 +486,9 @@ impl Candidate {
                 self.config.layout.as_ref().map_or_else(String::new, |rules| format!("'{rules}'"))
             }
         };
-        let Strategy { migration, .. } = self.config.strategy;
         let by_rules = self.config.layout.is_some();
-        let strategy = match (by_rules, migration) {
-            (true, MigrationKind::None) => "nothing moves".to_owned(),
+        let strategy = match (by_rules, self.config.strategy.moves_anything()) {
+            (true, false) => "nothing moves".to_owned(),
             (true, _) => self.config.strategy.moves(),
             (false, _) => self.config.strategy.name(),
         };

@@ -2,7 +2,7 @@
 
 use crate::memory::{Ledger, PerTier, TierId};
 use crate::simulation::{Outcome, Probe, RunError, Scenario, StepRecord, run};
-use crate::strategy::{KvLoad, Layout, MigrationKind};
+use crate::strategy::{KvLoad, Layout};
 use crate::units::{Bytes, RegionId, SimTime, Step, Table};
 use crate::workload::{Contents, ReadsConfig, StageReads, TraceError};
 use std::ops::ControlFlow;
@@ -92,7 +92,7 @@ pub fn least(scenario: &Scenario) -> Result<SimTime, RunError> {
         return Ok(SimTime::ZERO);
     }
     let mut least = bound(scenario)?;
-    if scenario.strategy().migration == MigrationKind::None {
+    if !scenario.strategy().moves_anything() {
         least = least.max(of_layout(scenario)?);
     }
     // Sequences of different lengths: only the first steps are as long.

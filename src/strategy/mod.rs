@@ -254,6 +254,12 @@ impl Strategy {
         name
     }
 
+    /// Whether anything moves, by a migration or a prefetch.
+    #[must_use]
+    pub fn moves_anything(&self) -> bool {
+        self.migration != MigrationKind::None || self.prefetch.is_some()
+    }
+
     /// Its parts, for one run.
     #[must_use]
     pub fn build(&self) -> Parts {

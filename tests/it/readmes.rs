@@ -116,6 +116,11 @@ fn strategies() {
 }
 
 #[test]
+fn planner() {
+    check("src/planner/README.md");
+}
+
+#[test]
 fn validation() {
     check("src/validation/README.md");
 }
