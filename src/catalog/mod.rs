@@ -187,6 +187,7 @@ pub const SWEEPS: &[Shipped] = shipped! {
     "every-strategy" => "models/sweeps/every-strategy.ron",
     "experts-and-dense" => "models/sweeps/experts-and-dense.ron",
     "batch" => "models/sweeps/batch.ron",
+    "hot-buffer" => "models/sweeps/hot-buffer.ron",
     "sparse-batch" => "models/sweeps/sparse-batch.ron",
     "ttft" => "models/sweeps/ttft.ron",
 };

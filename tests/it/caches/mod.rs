@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tiersim::config::Reference;
 use tiersim::memory::{Arbitration, ResidencyKind, TierConfig};
+use tiersim::metrics::Recorder;
+use tiersim::report::{Labelled, html};
 use tiersim::simulation::{Scenario, ScenarioConfig};
 use tiersim::strategy::{Horizon, Late, MigrationKind, PlacementKind, Room, Strategy as Parts, Writes};
 use tiersim::units::Bytes;
@@ -334,4 +336,30 @@ fn percent_missed(keep: &Keep, kv: u64) -> f64 {
     let steps = &keep.steps[64..];
     let rate = |step: &runs::Kept| step.attention_read[1] as f64 / (step.read_tokens * kv) as f64;
     100.0 * steps.iter().map(rate).sum::<f64>() / steps.len() as f64
+}
+
+/// A report has the hits and misses of a cache, over the steps that are measured; one of another
+/// migration has none.
+#[test]
+fn hits_and_misses_are_reported() {
+    let reads = generated(3, 40, 20, 600, 100, 3);
+    let report = |migration: MigrationKind| {
+        let scenario = cached(3, 30, ResidencyKind::Inclusive, migration, &reads);
+        let mut recorder = Recorder::new(&scenario);
+        let outcome = tiersim::simulation::run(&scenario, &mut recorder).unwrap();
+        (recorder.finish(&scenario, &outcome), misses(&scenario))
+    };
+    let (with, missed) = report(kind("Lru(budget: 8)"));
+    let of_kv = with.summary.cache.unwrap().kv;
+    let read: usize = reads.iter().flatten().map(BTreeSet::len).sum();
+    assert_eq!((of_kv.misses, of_kv.hits), (missed.iter().sum(), read as u64 - of_kv.misses));
+    assert_eq!((of_kv.missed_bytes, of_kv.hit_bytes), (of_kv.misses * KV, of_kv.hits * KV));
+    assert_eq!(of_kv.hit_rate, Some(of_kv.hits as f64 / read as f64));
+    assert!(with.series.steps().map(|step| step.missed_pages).eq(missed));
+    assert!(
+        html::sentence(&[Labelled { label: "cache", run: &with }]).contains(" % of the pages of KV that were read")
+    );
+    let (without, _) = report(MigrationKind::None);
+    assert_eq!(without.summary.cache, None);
+    assert!(!serde_json::to_string(&without.summary).unwrap().contains("\"cache\""));
 }
