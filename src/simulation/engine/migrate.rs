@@ -77,6 +77,16 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         (self.scratch.plan, self.scratch.evicted) = (plan, evicted);
     }
 
+    /// Whether pages that are retained are in the first tier already: a hot buffer keeps what was
+    /// copied there for the stage to read, and nothing is carried twice.
+    fn keeps_in_place(&self, way: Way) -> bool {
+        let Way { route, source, destination } = way;
+        let is_copied = route == MoveRoute::ViaChip && destination == TierId::HBM;
+        is_copied
+            && self.scenario.runtime().is_staged(source)
+            && self.scenario.strategy().migration.places().is_some_and(|places| places.budget.is_some())
+    }
+
     /// Moves pages of `region` as a plan says: issues the transfer, or gives up copies where there
     /// is nothing to carry.
     pub(super) fn carry_out(&mut self, machine: &mut Machine<Purpose>, region: RegionId, pages: &MoveBatch, way: Way) {
@@ -84,6 +94,10 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
             return;
         }
         let bytes = self.moves.set_out(region, pages, way);
+        if self.keeps_in_place(way) {
+            self.moves.arrive_at_once(region, pages, way);
+            return;
+        }
         match moves::class(way.source, way.destination) {
             TransferClass::MigrateIn => self.totals.migrated_in += bytes,
             _ => self.totals.migrated_out += bytes,

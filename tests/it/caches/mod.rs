@@ -13,14 +13,15 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tiersim::config::Reference;
-use tiersim::memory::{Arbitration, ResidencyKind, TierConfig};
+use tiersim::memory::{Arbitration, ResidencyKind, TierConfig, TransferClass};
 use tiersim::metrics::Recorder;
 use tiersim::report::{Labelled, html};
 use tiersim::simulation::{Scenario, ScenarioConfig};
 use tiersim::strategy::{Horizon, Late, MigrationKind, PlacementKind, Room, Strategy as Parts, Writes};
 use tiersim::units::Bytes;
 use tiersim::workload::{
-    Generator, LayerMap, RecordedConfig, SkipSource, StepSkips, StoredSkips, TraceConfig, TraceError,
+    Generator, LayerMap, ReadsConfig, RecordedConfig, RuntimeConfig, SkipSource, StepSkips, StoredSkips, TraceConfig,
+    TraceError,
 };
 
 /// By step, then layer: the tokens that are read.
@@ -362,4 +363,31 @@ fn hits_and_misses_are_reported() {
     let (without, _) = report(MigrationKind::None);
     assert_eq!(without.summary.cache, None);
     assert!(!serde_json::to_string(&without.summary).unwrap().contains("\"cache\""));
+}
+
+/// Where what is read of external memory is copied into HBM first, a hot buffer keeps the copies:
+/// it misses as often as where the chip reads in place, and nothing else is carried.
+#[test]
+fn staged_misses_stay_where_they_were_copied() {
+    let run = |reads: ReadsConfig, cache: &str| {
+        let mut config = small(3, (SLOW, SLOW), KV, 6 * SLOW + 400_000, 60, 20);
+        memory(&mut config).residency = ResidencyKind::Inclusive;
+        config.trace = skipping(700, 100, 5);
+        let reads = [("external".to_owned(), reads)].into();
+        config.runtime = Reference::Inline(RuntimeConfig { reads, ..RuntimeConfig::default() });
+        config.layout = Some("kv=external, *=hbm".parse().unwrap());
+        config.strategy = Parts { migration: kind(cache), ..runs::BASELINE };
+        let (outcome, keep) = simulate(&config);
+        assert!(outcome.error.is_none(), "{:?}", outcome.error);
+        assert_eq!(outcome.issued, runs::accounted(&outcome));
+        let missed: Vec<u64> = keep.steps.iter().map(|step| step.attention_read[1]).collect();
+        (missed, [TransferClass::Stage, TransferClass::MigrateIn].map(|class| outcome.completed[class].get()))
+    };
+    let cache = "Lru(budget: 20)";
+    let (direct, [_, retained]) = run(ReadsConfig::Direct, cache);
+    let (staged, [copied, again]) =
+        run(ReadsConfig::Staged { buffer: Bytes::new(100_000), ahead: 0, chunk: None }, cache);
+    assert_eq!(direct, staged);
+    assert_eq!((copied, again), (staged.iter().sum(), 0));
+    assert!(retained > 0 && direct.iter().all(|missed| *missed > 0));
 }

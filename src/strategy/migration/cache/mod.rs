@@ -56,6 +56,9 @@
 //!   next step's misses take them. In steady state every miss is admitted, and the cache works with
 //!   its room less the misses of one step. After a step without misses nothing is evicted.
 //!
+//! Where a tier's reads are staged, a hot buffer keeps the copy that was made in HBM for the stage
+//! to read: admitting a miss carries nothing.
+//!
 //! A hot buffer is meant for inclusive residency: its misses are then those of a cache of that many
 //! tokens. Under exclusive residency every victim is written back, and every miss costs two moves.
 //!
