@@ -175,7 +175,7 @@ impl WaitRecorder {
     /// transfer that it waited for.
     fn end_stage(&mut self, now: SimTime) {
         if self.moments.iter().any(|moment| moment.on_tiers.is_some()) {
-            self.end_stage_with_tiers(now);
+            self.end_stage_by_path(now);
             return;
         }
         let outstanding_from = |index: usize| {
@@ -200,7 +200,11 @@ impl WaitRecorder {
                 Some(read) => (self.cause(read.waiting.bottleneck), span, read.rates.map(|rate| rate * seconds)),
                 None => (others + COMPUTE, span, PerClass::filled(0.0)),
             });
-            debug_assert!(span == SimTime::ZERO || read.is_some() || self.moments[index].computing);
+            if span > SimTime::ZERO && read.is_none() && !self.moments[index].computing {
+                // It was issued when a copy that it waited for had arrived.
+                self.end_stage_by_path(now);
+                return;
+            }
         }
         self.attribute(spans);
     }
@@ -217,9 +221,10 @@ impl WaitRecorder {
         self.outstanding.clear();
     }
 
-    /// The same for a stage of which tiers compute parts: what it waits for at its end has begun
-    /// when something else had ended, which it waited for until then, and so on back to its start.
-    fn end_stage_with_tiers(&mut self, now: SimTime) {
+    /// The same for a stage of which tiers compute parts, or that reads chunks as they arrive: what
+    /// it waits for at its end has begun when something else had ended, which it waited for until
+    /// then, and so on back to its start.
+    fn end_stage_by_path(&mut self, now: SimTime) {
         let others = self.causes.len() - OTHERS.len();
         let going_on = |index: usize, goes_on: OnPath| -> Option<&Outstanding> {
             let OnPath::Read(read, issued) = goes_on else { return None };

@@ -91,6 +91,16 @@ fn chunks_are_read_as_they_arrive() {
 }
 
 #[test]
+fn chunks_are_waited_for_on_the_link() {
+    // Of 13 us, in 1 us the last chunks are read; all other time goes by on the link.
+    let scenario = Scenario::new(staged(two_stages(), 10 * MB, 0, Some(MB / 2))).unwrap();
+    let mut waits = tiersim::metrics::WaitRecorder::new(scenario.memory());
+    tiersim::simulation::run(&scenario, &mut waits).unwrap();
+    let of = |ns: f64| SimTime::from_ns(ns);
+    assert_eq!(waits.total(2), [("external.link.read", of(24_000.0)), ("hbm.bus", of(2_000.0))]);
+}
+
+#[test]
 fn a_copy_of_kv_waits_for_its_write() {
     // All weights lie on HBM, all KV is external: 1 MB a token.
     let mut config = small(1, (MB, MB), MB, 2 * MB, 1, 2);
@@ -277,4 +287,24 @@ fn bad_interference_is_refused() {
     let Reference::Inline(runtime) = &mut first.runtime else { panic!("it is spelled out") };
     runtime.interference[0].tier = "hbm".to_owned();
     refused(first, &["interference[0].tier: 'hbm' is the first tier"]);
+}
+
+/// 1 GiB a stage on an H100, of which a share lies in host memory, measured where 132 blocks read
+/// both (`split` in `models/validation/gpu/h100-memory.csv`).
+#[test]
+fn an_h100_reads_as_measured() {
+    let stage = 1u64 << 30;
+    let measured = [(0.01, 480.42), (0.05, 1071.0), (0.2, 4230.0)];
+    for (share, at_once) in measured {
+        let external = (share * stage as f64) as u64;
+        // A stage of the same split: its bytes on HBM, and those in host memory.
+        let mut config = small(1, (stage, 0), 0, stage - external, 0, 1);
+        let tiers = &mut memory(&mut config).tiers;
+        tiers[0].bandwidth = bandwidth(3080);
+        tiers[1].link_mut().unwrap().read = bandwidth(51);
+        let left = BySize::Points(vec![(Bytes::new(1 << 19), 0.924), (Bytes::new(2112 << 10), 0.264)]);
+        let (_, keep) = simulate(&interfering(config, left, Some(2112 << 10)));
+        let found = keep.steps[0].latency.as_ns() / 1000.0;
+        assert!((found / at_once - 1.0).abs() < 0.06, "{share}: {found} of {at_once}");
+    }
 }
