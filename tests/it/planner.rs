@@ -93,10 +93,9 @@ fn a_plan_says_what_to_type() {
         plans.plans.iter().find(|plan| plan.rules.as_ref().is_some_and(|of| of.to_string() == rules)).unwrap()
     };
     let by_hand = of("experts=5% gpu, experts=cpu, attention=gpu, *=cpu");
-    assert_eq!(
-        by_hand.arguments,
-        ["--layout", "experts=5% gpu, experts=cpu, attention=gpu, *=cpu", "--strategy", "baseline"]
-    );
+    let layout = "experts=5% gpu, experts=cpu, attention=gpu, *=cpu";
+    let typed = ["--layout", layout, "--strategy", "baseline", "--set", "runtime.reads={\"cpu\":\"Direct\"}"];
+    assert_eq!(by_hand.arguments, typed);
     // Attention takes 200 MB of 300 MB: 100 MB of 2 GB of experts fit beside it.
     assert_eq!(by_hand.used[0], Bytes::new(300_000_000));
     // As typed: the same time.
