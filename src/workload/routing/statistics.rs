@@ -296,14 +296,14 @@ mod tests {
     fn statistics_find_what_a_generator_was_asked_for() {
         for (exponent, persistence, correlation) in [(0.0, 0, 0), (0.8, 500, 0), (1.2, 300, 700), (0.4, 800, 300)] {
             let found = generated(exponent, persistence, correlation, 1);
-            assert!((found.exponent - exponent).abs() < 0.1, "{exponent}: {}", found.exponent);
+            assert!((found.exponent - exponent).abs() < 0.15, "{exponent}: {}", found.exponent);
             let persists = found.persistence().unwrap();
             assert!((persists - f64::from(persistence) / 1000.0).abs() < 0.03, "{persistence}: {persists}");
             let (table, popularity) = found.predicted.unwrap();
             let follows = f64::from(correlation) / 1000.0;
-            assert!(table >= popularity - 0.03, "{table} {popularity}");
+            assert!(table >= popularity - 0.05, "{table} {popularity}");
             if correlation >= 700 {
-                assert!(table > follows && table > popularity + 0.3, "{table} {popularity}");
+                assert!(table > follows && table > popularity + 0.2, "{table} {popularity}");
             }
             assert_eq!(found.union, 4.0);
             let [lru, lfu, belady] = found.hits;
