@@ -7,7 +7,7 @@
 
 use super::at_once::check_at_once;
 use super::config::ScenarioConfig;
-use super::idealization::Idealization;
+use super::idealization::{Ideal, Idealization};
 use super::refused::{MAX_PAGE_TOKENS, MAX_RESIDENCIES, ScenarioError};
 use super::size::{check_room, check_size, check_tokens};
 use crate::catalog;
@@ -266,12 +266,15 @@ impl Scenario {
     }
 
     /// The parts of its strategy, for one run; where a layout by piece is given, that in the place
-    /// of the strategy's initialization and placement.
+    /// of the strategy's initialization and placement, unless the run starts from the layout of its
+    /// bound.
     #[must_use]
     pub fn parts(&self) -> Parts {
         let parts = self.strategy().build();
         match &self.rules {
             None => parts,
+            // The layout of the bound fills the first tier, where a rule may want new KV.
+            Some(_) if self.idealization.has(Ideal::BoundLayout) => parts,
             Some(rules) => {
                 Parts { initialization: Box::new(rules.clone()), placement: Box::new(rules.placement()), ..parts }
             }

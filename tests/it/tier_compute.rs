@@ -5,6 +5,7 @@ use crate::common::runs::*;
 use proptest::prelude::*;
 use tiersim::catalog;
 use tiersim::config::Reference;
+use tiersim::explain::Explanation;
 use tiersim::memory::{Arbitration, TransferClass};
 use tiersim::runs::{Cancel, Resources, Silent};
 use tiersim::simulation::{Assignment, Fields, Scenario, ScenarioConfig};
@@ -147,12 +148,16 @@ fn kv_that_it_attends_to_waits_for_its_write() {
     assert!(close(found[1].0, 3.0 + 4.0 + 1.0), "{found:?}");
 }
 
-#[test]
-fn an_explanation_names_it() {
-    let scenario = Scenario::new(with(half_on_hbm(), computing(cpu(Merge::Serial)))).unwrap();
+fn explain(config: &ScenarioConfig) -> Explanation {
+    let scenario = Scenario::new(config.clone()).unwrap();
     let resources = Resources { threads: 1, memory: Bytes::new(1 << 30) };
     let ladder = tiersim::runs::climb(&scenario, resources, &Cancel::new(false), &Silent).unwrap();
-    let explanation = ladder.explanation(&scenario).unwrap();
+    ladder.explanation(&scenario).unwrap()
+}
+
+#[test]
+fn an_explanation_names_it() {
+    let explanation = explain(&with(half_on_hbm(), computing(cpu(Merge::Serial))));
     let waited = |cause: &str| explanation.waits.get(cause).map_or(0, |wait| wait.time_ps);
     // Two steps: 1 us of HBM, 2 parts of 1 us in, 3 to begin, and 1 out; 7.5 us of reads.
     assert_eq!(waited("hbm.bus"), 2_000_000);
@@ -163,10 +168,19 @@ fn an_explanation_names_it() {
     assert!(explanation.bound.computes_ps > 0 && explanation.bound.serial_ps > 0, "{:?}", explanation.bound);
     let names: Vec<&str> = explanation.costs.iter().map(|cost| cost.name.as_str()).collect();
     assert!(names.contains(&"TiersAtOnce") && names.contains(&"DirectReads"), "{names:?}");
-    let plain = Scenario::new(half_on_hbm()).unwrap();
-    let ladder = tiersim::runs::climb(&plain, resources, &Cancel::new(false), &Silent).unwrap();
-    let explanation = ladder.explanation(&plain).unwrap();
+    let explanation = explain(&half_on_hbm());
     assert!(!explanation.without_effect.iter().any(|name| name == "TiersAtOnce"));
+}
+
+#[test]
+fn a_layout_by_piece_is_explained() {
+    // The bound's layout fills HBM, where the rules put new KV: that run places it as the strategy
+    // does.
+    let mut config = with(small(1, (1_000_000, 2_000_000), 1_000, 1_200_000, 100, 3), computing(cpu(Merge::Parallel)));
+    config.layout = Some("mlp=external, *=hbm".parse().unwrap());
+    let explanation = explain(&config);
+    assert!(explanation.complete, "{:?}", explanation.errors);
+    assert!(explanation.costs.iter().any(|cost| cost.name == "BoundLayout"));
 }
 
 #[test]
