@@ -14,9 +14,11 @@ use super::error::CliError;
 use crate::catalog::{self, open_trace};
 use crate::memory::Arbitration;
 use crate::simulation::{Assignment, ScenarioConfig, expand};
-use crate::strategy::{Budget, InitializationKind, Late, LayoutRules, MigrationKind, PlacementKind, PrefetchKind};
+use crate::strategy::{
+    Budget, ExpertChoice, InitializationKind, Late, LayoutRules, MigrationKind, On, PlacementKind, PrefetchKind,
+};
 use crate::units::{Bandwidth, Bytes, Ratio};
-use crate::workload::{Extend, LayerMap, PrefillOrder, TraceConfig};
+use crate::workload::{ExpertTraceConfig, Extend, LayerMap, PrefillOrder, TraceConfig};
 use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use serde::Serialize;
@@ -123,6 +125,14 @@ const FLAGS: &[Flag] = &[
         "The share of the skipped tokens that is exchanged from a step to the next",
     )
     .of(Trace::Generated),
+    flag(
+        "routing",
+        "ROUTING",
+        "routing",
+        Word(read::<ExpertTraceConfig>),
+        "Experts are units, placed, cached and moved one by one: tokens are routed as the model says (generated), evenly (uniform) or \
+         by popularity (zipf:1.2); with --set routing.Generated.persistence=50% a token keeps half of its experts",
+    ),
     flag("seed", "N", "trace.seed", Count(seed), "The seed of generated skip sets").of(Trace::Synthetic),
     flag(
         "layout",
@@ -172,6 +182,20 @@ const FLAGS: &[Flag] = &[
         "strategy.late",
         Choice(|| choices(&Late::ALL)),
         "What becomes of moves that are not complete when the read that they were meant for is issued",
+    ),
+    flag(
+        "migration-on",
+        "WHAT",
+        "strategy.on",
+        Choice(|| choices(&On::ALL)),
+        "What migration decides for, where experts are units (--routing)",
+    ),
+    flag(
+        "experts",
+        "WHICH",
+        "strategy.experts",
+        Choice(|| choices(&ExpertChoice::ALL)),
+        "Which experts of a layer lie on the faster tiers at the start, where experts are units (--routing)",
     ),
     flag(
         "arbitration",

@@ -406,6 +406,7 @@ mod tests {
             late_tokens: 0,
             kv_hits: crate::simulation::Hits::default(),
             prefetched: crate::simulation::Prefetched::default(),
+            experts: None,
         }
     }
 

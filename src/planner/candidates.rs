@@ -272,8 +272,9 @@ fn largest_stage(base: &Scenario) -> Bytes {
 fn present(regions: &Regions) -> Vec<&'static str> {
     let mut present = Vec::new();
     for region in RegionId::all(regions.len()) {
-        let pieces: &[&str] = match regions.region(region).contents {
-            Contents::Kv { token_bytes, .. } if token_bytes > Bytes::ZERO => &["kv"],
+        let pieces: &[&str] = match &regions.region(region).contents {
+            Contents::Experts(_) => &["experts"],
+            Contents::Kv { token_bytes, .. } if *token_bytes > Bytes::ZERO => &["kv"],
             Contents::Kv { .. } => &[],
             Contents::State { .. } => &["kv"],
             Contents::Weights { stage, weights } => match (stage, weights) {

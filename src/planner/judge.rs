@@ -4,7 +4,7 @@ use crate::memory::{Ledger, PerTier, TierId};
 use crate::simulation::{Outcome, Probe, RunError, Scenario, StepRecord, run};
 use crate::strategy::{KvLoad, Layout};
 use crate::units::{Bytes, RegionId, SimTime, Step, Table};
-use crate::workload::{Contents, ReadsConfig, StageReads, TraceError};
+use crate::workload::{Contents, ReadsConfig, StageReads, TraceError, Weights};
 use std::ops::ControlFlow;
 
 /// What the simulation of a candidate came to.
@@ -121,15 +121,17 @@ fn of_layout(scenario: &Scenario) -> Result<SimTime, RunError> {
     if initialization.lay_out(&mut layout).is_err() {
         return Ok(SimTime::ZERO);
     }
-    let laid_out = layout.finish();
+    let Ok(laid_out) = layout.finish() else { return Ok(SimTime::ZERO) };
     let load = load(scenario);
     // What is in a window moves on: it may be read from elsewhere soon.
     let windows: Vec<usize> = regions.windows().collect();
     let tiers = system.tiers().len();
     let read = |reads: &StageReads| -> PerTier<f64> {
         let mut bytes: PerTier<f64> = PerTier::filled(tiers, 0.0);
-        for (region, of) in reads.divisible().filter(|(_, of)| of.stored > Bytes::ZERO) {
-            let on = &laid_out.divided[region.index() - regions.kv_len()];
+        // Of experts that are units it is not known which a step reads.
+        let is_read = |(region, of): &(_, Weights)| of.stored > Bytes::ZERO && !regions.is_experts(*region);
+        for (region, of) in reads.divisible().filter(is_read) {
+            let on = &laid_out.divided[region.index() - regions.paged_len()];
             for (tier, here) in on.iter() {
                 // A part is read in whole bytes.
                 let read = here.as_f64() * of.read.as_f64() / of.stored.as_f64() - 1.0;

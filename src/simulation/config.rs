@@ -9,7 +9,8 @@ use crate::config::{self, ConfigError, Reference};
 use crate::memory::MemoryConfig;
 use crate::strategy::{BoundKind, LayoutRules, Strategy};
 use crate::workload::{
-    ComputeConfig, IndexConfig, ModelConfig, PrefillConfig, RecordedConfig, RuntimeConfig, SequencesConfig, TraceConfig,
+    ComputeConfig, ExpertTraceConfig, IndexConfig, ModelConfig, PrefillConfig, RecordedConfig, RuntimeConfig,
+    SequencesConfig, TraceConfig,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -55,6 +56,10 @@ pub struct ScenarioConfig {
     /// Which tokens each step skips.
     #[serde(default)]
     pub trace: TraceConfig,
+    /// Which experts the tokens of each step are routed to: experts are placed, moved and read as
+    /// units then. Where not given, they are weights of which a step reads an expected share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routing: Option<ExpertTraceConfig>,
     /// Where data is placed and what moves.
     #[serde(default)]
     pub strategy: Strategy,

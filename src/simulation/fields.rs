@@ -9,7 +9,7 @@
 use super::config::ScenarioConfig;
 use crate::catalog::{self, open_trace};
 use crate::config::{self, ConfigError, did_you_mean, not_finite};
-use crate::strategy::{Late, Strategy};
+use crate::strategy::{ExpertChoice, Late, On, Strategy};
 use crate::workload::{PrefillConfig, SequencesConfig, TierComputeConfig, TraceConfig, TraceError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -238,6 +238,8 @@ impl Fields {
             strategy.entry("budget").or_insert(Value::Null);
             strategy.entry("prefetch").or_insert(Value::Null);
             strategy.entry("late").or_insert_with(|| Late::default().to_string().into());
+            strategy.entry("on").or_insert_with(|| On::default().to_string().into());
+            strategy.entry("experts").or_insert_with(|| ExpertChoice::default().to_string().into());
         }
     }
 }

@@ -49,7 +49,7 @@ pub use footprint::memory_of_trace;
 pub use idealization::{Ideal, Idealization};
 pub use identity::{Identity, file_name, labels};
 pub use outcome::{Outcome, RunError};
-pub use probe::{Ends, Hits, Prefetched, Probe, StepRecord};
+pub use probe::{Ends, Hits, Prefetched, Probe, RoutedRead, StepRecord};
 pub use refused::ScenarioError;
 pub use room::{Held, NoRoom, Room, usable_memory};
 pub use run::{SkipThread, run, run_in_lockstep, run_with, run_workload};

@@ -1,4 +1,4 @@
-//! The moves of KV pages between tiers that are under way.
+//! The moves of pages of KV, or of experts, between tiers that are under way.
 //!
 //! A move is one transfer, but its pages arrive one by one, and each can be read at its destination
 //! from then on. No event marks an arrival: [`Moves`] owns the [`Residency`] and, whenever it is
@@ -6,7 +6,7 @@
 //! a residency sees it as it is at that moment.
 
 use super::paging::Paging;
-use super::residency::Residency;
+use super::residency::{PagedRegion, Residency};
 use crate::memory::{
     Cancelled, Delivered, Fabric, Machine, MemorySystem, Meter, Path, Pattern, Reach, Request, RouteId, TierId,
     TransferClass, TransferId, Urgency,
@@ -166,17 +166,18 @@ impl Moves {
         way.next_arrival = progress.map(|progress| Fabric::<Tag>::progress_after(progress, soonest));
     }
 
-    /// How many tokens of `region` have had KV, and of how many of them, the first ones, it was
-    /// given up.
-    pub fn tokens(&self, region: RegionId, size: PageSize) -> (usize, usize) {
+    /// How many tokens of `region` have had KV, of how many of them, the first ones, it was given
+    /// up, and how many make a page.
+    pub fn tokens(&self, region: RegionId) -> (usize, usize, PageSize) {
         let pages = self.residency.kv(region);
-        (pages.tokens, pages.live(size).start * size.tokens())
+        (pages.tokens, pages.live().start * pages.size.tokens(), pages.size)
     }
 
     /// A page's write is complete: it may move, if it is full. Of the writes of a page the last one
     /// is issued when the page is full.
-    pub fn end_write(&mut self, region: RegionId, page: Page, size: PageSize) {
-        if self.residency.kv(region).tokens >= size.first_token(page.next()).index() {
+    pub fn end_write(&mut self, region: RegionId, page: Page) {
+        let pages = self.residency.kv(region);
+        if pages.tokens >= pages.size.first_token(page.next()).index() {
             self.residency.end_write(region, page);
         }
     }
@@ -214,12 +215,13 @@ impl Moves {
         tag: impl FnOnce(u32) -> Tag,
     ) {
         let slot = self.take_slot(region, way);
-        let page_bytes = self.residency.kv(region).page_bytes;
+        let PagedRegion { page_bytes, is_experts, .. } = *self.residency.kv(region);
         self.lay_route(system, paging, slot, (page_bytes, pages));
         self.undated[region].push(slot);
         let place = self.place(way);
         self.ways[place].slots.push(slot);
-        let granule = paging.granule(way.destination, page_bytes);
+        let granule_on = |tier: TierId| if is_experts { page_bytes } else { paging.granule(tier, page_bytes) };
+        let granule = granule_on(way.destination);
         let scratch = &self.scratch;
         let path = if scratch.routes.is_empty() { Path::Even(&scratch.even) } else { Path::Parts(&scratch.routes) };
         let transfer = machine.issue(Request {
@@ -227,7 +229,7 @@ impl Moves {
             path,
             bytes: page_bytes.times(pages.len() as u64),
             granule: match way.route {
-                MoveRoute::Direct => granule.min(paging.granule(way.source, page_bytes)),
+                MoveRoute::Direct => granule.min(granule_on(way.source)),
                 MoveRoute::ViaChip => granule,
             },
             pattern: Pattern::Random,
@@ -265,7 +267,9 @@ impl Moves {
         let (region, Way { route, source, destination }) = (entry.region, entry.way);
         scratch.routes.clear();
         let is_read = route == MoveRoute::Direct;
-        if !((is_read && paging.is_hashed(source)) || paging.is_hashed(destination)) {
+        // An expert is spread over all channels, as weights are.
+        let is_hashed = (is_read && paging.is_hashed(source)) || paging.is_hashed(destination);
+        if !is_hashed || self.residency.kv(region).is_experts {
             entry.pages.copy_from(pages);
             entry.parts.push(Part { start: 0, next: 0, end: pages.len() });
             scratch.even.clear();

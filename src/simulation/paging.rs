@@ -9,7 +9,6 @@ use std::ops::Range;
 
 /// The routes and granules of KV reads and writes.
 pub(super) struct Paging {
-    size: PageSize,
     /// By tier: how many pages of KV are contiguous in one channel, where channels are chosen by a
     /// hash.
     run: PerTier<Option<usize>>,
@@ -30,7 +29,7 @@ impl Paging {
         let run: PerTier<Option<usize>> = run.collect();
         let ports = |tier: TierId| if run[tier].is_some() { system.ports(tier).len() } else { 0 };
         let gathered = PerTier::from_fn(run.len(), |tier| vec![Bytes::ZERO; ports(tier)]);
-        Self { size, run, gathered, counts: Vec::new(), parts: Vec::new() }
+        Self { run, gathered, counts: Vec::new(), parts: Vec::new() }
     }
 
     /// Whether the channels of `tier` are chosen by a hash.
@@ -52,7 +51,7 @@ impl Paging {
         if is_one || !system.tiers()[tier.index()].granule_matters {
             return 1;
         }
-        let (at, live, skipped) = (&pages.at[tier], pages.live(self.size), skipped.pages);
+        let (at, live, skipped) = (&pages.at[tier], pages.live(), skipped.pages);
         match self.run[tier] {
             None => at.runs_without_between(skipped, live),
             // As many as there are pages.
@@ -102,7 +101,7 @@ impl Paging {
         missing: Bytes,
     ) {
         let Some(run) = self.run[tier] else { return };
-        let Range { start, end: all } = pages.live(self.size);
+        let Range { start, end: all } = pages.live();
         let mut ports = system.ports(tier);
         self.counts.clear();
         self.counts.resize(ports.len(), 0);

@@ -44,6 +44,8 @@ pub struct StepRecord<'a> {
     pub kv_hits: Hits,
     /// What was prefetched within it.
     pub prefetched: Prefetched,
+    /// The experts that it read, where experts are units.
+    pub experts: Option<&'a RoutedRead>,
 }
 
 /// Pages that were read from the first tier, and from others.
@@ -101,6 +103,25 @@ impl AddAssign for Prefetched {
         self.useful += other.useful;
         self.late += other.late;
         self.wrong += other.wrong;
+    }
+}
+
+/// The experts that a step read, over all layers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoutedRead {
+    /// How many, by the tier where they lay.
+    pub read: PerTier<u64>,
+    /// Their bytes.
+    pub bytes: PerTier<Bytes>,
+    /// How many it read at the source of a move that was not complete.
+    pub late: u64,
+}
+
+impl RoutedRead {
+    /// None, of so many tiers.
+    #[must_use]
+    pub fn none(tiers: usize) -> Self {
+        Self { read: PerTier::filled(tiers, 0), bytes: PerTier::filled(tiers, Bytes::ZERO), late: 0 }
     }
 }
 

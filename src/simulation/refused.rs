@@ -4,7 +4,9 @@ use crate::config::{ConfigError, NameError};
 use crate::memory::MemoryError;
 use crate::strategy::{ChargedError, LayoutError, MigrationKind, PrefetchKind};
 use crate::units::{Bytes, GroupId, Step};
-use crate::workload::{ComputeError, IndexError, MAX_TOKENS, ModelError, RuntimeError, SequencesError, TraceError};
+use crate::workload::{
+    ComputeError, ExpertsError, IndexError, MAX_TOKENS, ModelError, RuntimeError, SequencesError, TraceError,
+};
 use std::fmt;
 use thiserror::Error;
 
@@ -29,6 +31,8 @@ pub enum ScenarioError {
     Runtime(#[from] RuntimeError),
     #[error("{0}")]
     Trace(#[from] TraceError),
+    #[error(transparent)]
+    Experts(#[from] ExpertsError),
     #[error("{0}")]
     Compute(#[from] ComputeError),
     #[error(transparent)]

@@ -6,6 +6,8 @@
 //! home at its destination, where its room is reserved. Under inclusive residency the last tier has
 //! a copy of every page besides.
 //!
+//! Experts that are units lie in pages as KV does: a page is an expert. They count as weights.
+//!
 //! The [`Ledger`] accounts for all of it, so no tier ever holds more than its capacity.
 
 use crate::memory::{Ledger, PerTier, Shortage, TierId};
@@ -18,13 +20,17 @@ use std::ops::Range;
 /// Where all regions of a run lie.
 pub(super) struct Residency {
     kv: Table<RegionId, PagedRegion>,
-    /// Of what can be divided at any byte, weights and state, whose ids follow those of the KV
-    /// regions.
+    /// How many of them hold KV: the first ones. The others hold experts.
+    of_kv: usize,
+    /// Of what can be divided at any byte, weights and state, whose ids follow those of the regions
+    /// in pages.
     divided: Vec<Divided>,
     /// What of HBM weights and state take.
     fixed_on_hbm: Bytes,
     /// What of HBM is held by pages that are moving away.
     leaving_hbm: Bytes,
+    /// The regions in pages that migration decides for.
+    decided: Range<usize>,
     pub ledger: Ledger,
 }
 
@@ -36,10 +42,14 @@ struct Divided {
     is_state: bool,
 }
 
-/// The pages of one KV region.
+/// The pages of one region of KV, or of experts.
 pub(super) struct PagedRegion {
+    /// How many tokens make a page.
+    pub size: PageSize,
     pub token_bytes: Bytes,
     pub page_bytes: Bytes,
+    /// Whether its pages are experts: read as weights are, and never open for more tokens.
+    pub is_experts: bool,
     /// How many tokens have had KV: the context.
     pub tokens: usize,
     /// How many tokens of the context keep it, the last ones; [`usize::MAX`] for all.
@@ -69,28 +79,35 @@ impl Residency {
     /// From what an initialization has laid out, for which `ledger` has accounted.
     pub fn new(regions: &Regions, laid_out: LaidOut, size: PageSize, ledger: Ledger) -> Self {
         let LaidOut { divided, pages } = laid_out;
-        let regions_of_kv = regions.token_bytes().zip(regions.windows()).zip(regions.lengths());
+        let of_regions = regions.paged().zip(regions.token_bytes()).zip(regions.windows());
+        let of_regions = of_regions.zip(regions.lengths()).zip(regions.page_sizes(size)).zip(pages);
         let paged =
-            regions_of_kv.zip(pages).map(|(((token_bytes, window), Lengths { at_start, most, .. }), at)| PagedRegion {
-                token_bytes,
-                page_bytes: token_bytes.times(size.tokens() as u64),
-                tokens: at_start,
-                window,
-                count: at.map(TokenSet::count),
-                here: at.map(TokenSet::count),
-                home: at.clone(),
-                at,
-                in_flight: TokenSet::new(size.pages(most)),
-                in_flight_count: 0,
-                being_written: Vec::with_capacity(2),
-                first: size.page_of(Token::new(at_start.saturating_sub(window))),
-                leaving: Vec::new(),
+            of_regions.map(|(((((region, token_bytes), window), Lengths { at_start, most, .. }), size), at)| {
+                PagedRegion {
+                    size,
+                    token_bytes,
+                    is_experts: regions.is_experts(region),
+                    page_bytes: token_bytes.times(size.tokens() as u64),
+                    tokens: at_start,
+                    window,
+                    count: at.map(TokenSet::count),
+                    here: at.map(TokenSet::count),
+                    home: at.clone(),
+                    at,
+                    in_flight: TokenSet::new(size.pages(most)),
+                    in_flight_count: 0,
+                    being_written: Vec::with_capacity(2),
+                    first: size.page_of(Token::new(at_start.saturating_sub(window))),
+                    leaving: Vec::new(),
+                }
             });
         let is_state = regions.divisible().map(|(region, _)| regions.is_state(region));
         let divided = divided.into_iter().zip(is_state).map(|(on, is_state)| Divided { on, is_state });
         let divided: Vec<Divided> = divided.collect();
         let fixed_on_hbm = divided.iter().map(|of| of.on[TierId::HBM]).sum();
-        let mut residency = Self { kv: paged.collect(), divided, fixed_on_hbm, leaving_hbm: Bytes::ZERO, ledger };
+        let (of_kv, decided) = (regions.kv_len(), 0..regions.paged_len());
+        let kv = paged.collect();
+        let mut residency = Self { kv, of_kv, divided, fixed_on_hbm, leaving_hbm: Bytes::ZERO, decided, ledger };
         for (region, Lengths { at_start, .. }) in regions.kv().zip(regions.lengths()) {
             let next = Token::new(at_start);
             if !size.starts_page(next) {
@@ -101,7 +118,23 @@ impl Residency {
         residency
     }
 
-    /// The pages of a KV region.
+    /// The same where migration decides for those regions alone.
+    pub fn deciding(self, decided: Range<usize>) -> Self {
+        Self { decided, ..self }
+    }
+
+    /// What of `tier` the experts take that are units and lie or go there.
+    pub fn experts_on(&self, tier: TierId) -> Bytes {
+        self.paged_on(tier, self.of_kv..self.kv.len())
+    }
+
+    /// What pages of these regions take that lie or go to `tier`.
+    fn paged_on(&self, tier: TierId, regions: Range<usize>) -> Bytes {
+        let of = |region: RegionId| self.kv[region].page_bytes.times(self.kv[region].count[tier] as u64);
+        regions.map(RegionId::new).map(of).sum()
+    }
+
+    /// The pages of a region of KV, or of experts.
     #[inline]
     pub fn kv(&self, region: RegionId) -> &PagedRegion {
         &self.kv[region]
@@ -112,14 +145,13 @@ impl Residency {
         &self.divided[region.index() - self.kv.len()].on
     }
 
-    /// The bytes of all weights, and of all KV (a moving page at its destination) and state, on
-    /// `tier`.
+    /// The bytes of all weights, and of all KV and state, on `tier`: a moving page at its
+    /// destination.
     pub fn stored_on(&self, tier: TierId) -> (Bytes, Bytes) {
         let divided = |is_state: bool| -> Bytes {
             self.divided.iter().filter(|of| of.is_state == is_state).map(|of| of.on[tier]).sum()
         };
-        let kv: Bytes = self.kv.iter().map(|pages| pages.page_bytes.times(pages.count[tier] as u64)).sum();
-        (divided(false), kv + divided(true))
+        (divided(false) + self.experts_on(tier), self.paged_on(tier, 0..self.of_kv) + divided(true))
     }
 
     /// What on `tier` cannot move: weights and state.
@@ -137,20 +169,20 @@ impl Residency {
     /// The pages of `region` that have left its attention window when one token more has KV are
     /// freed.
     #[inline]
-    pub fn slide(&mut self, region: RegionId, size: PageSize) {
+    pub fn slide(&mut self, region: RegionId) {
         let pages = &self.kv[region];
         let gone = (pages.tokens + 1).saturating_sub(pages.window);
         if gone > 0 {
-            self.free_before(region, Token::new(gone), size);
+            self.free_before(region, Token::new(gone));
         }
     }
 
     /// The pages of `region` that have left its attention window when so many tokens have KV are
     /// freed. Returns the first token that stays in the window.
-    pub fn slide_to(&mut self, region: RegionId, tokens: usize, size: PageSize) -> usize {
+    pub fn slide_to(&mut self, region: RegionId, tokens: usize) -> usize {
         let gone = tokens.saturating_sub(self.kv[region].window);
         if gone > 0 {
-            self.free_before(region, Token::new(gone), size);
+            self.free_before(region, Token::new(gone));
         }
         gone
     }
@@ -314,9 +346,9 @@ impl Residency {
 
     /// Frees the pages of `region` whose tokens all come before `token`; those in flight when they
     /// are so no more. O(pages freed).
-    pub fn free_before(&mut self, region: RegionId, token: Token, size: PageSize) {
+    pub fn free_before(&mut self, region: RegionId, token: Token) {
         let pages = &mut self.kv[region];
-        let end = size.page_of(token);
+        let end = pages.size.page_of(token);
         for page in pages.first.index()..end.index() {
             pages.leaving.push(Page::new(page));
         }
@@ -378,26 +410,34 @@ impl KvRegions for Residency {
         self.kv.len()
     }
 
+    fn decided(&self) -> Range<usize> {
+        self.decided.clone()
+    }
+
     fn on_hbm(&self) -> Bytes {
+        if self.decided.len() < self.kv.len() {
+            return self.paged_on(TierId::HBM, self.decided.clone());
+        }
         let on_hbm = self.ledger.used(TierId::HBM) - self.fixed_on_hbm - self.leaving_hbm;
-        debug_assert_eq!(
-            on_hbm,
-            self.kv.iter().map(|pages| pages.page_bytes.times(pages.count[TierId::HBM] as u64)).sum()
-        );
+        debug_assert_eq!(on_hbm, self.paged_on(TierId::HBM, self.decided.clone()));
         on_hbm
     }
 
+    fn leaving_hbm(&self) -> Bytes {
+        self.leaving_hbm
+    }
+
     fn region(&self, region: RegionId) -> KvPages<'_> {
-        let PagedRegion { page_bytes, at, count, in_flight, .. } = &self.kv[region];
-        KvPages { page_bytes: *page_bytes, at, count, in_flight }
+        let PagedRegion { page_bytes, size, is_experts, at, count, in_flight, .. } = &self.kv[region];
+        KvPages { page_bytes: *page_bytes, page_size: *size, is_experts: *is_experts, at, count, in_flight }
     }
 }
 
 impl PagedRegion {
     /// The pages that hold KV which was not given up. Others that are here were in flight when they
     /// were.
-    pub fn live(&self, size: PageSize) -> Range<usize> {
-        self.first.index()..size.pages(self.tokens)
+    pub fn live(&self) -> Range<usize> {
+        self.first.index()..self.size.pages(self.tokens)
     }
 
     /// So many pages are at `destination` from now on, where they were at `source`.

@@ -6,7 +6,7 @@ use super::probe::Probe;
 use super::scenario::Scenario;
 use crate::strategy::Parts;
 use crate::units::Step;
-use crate::workload::{Ahead, Batch, Fan, SequenceSkips, Shape, TraceError, Workload};
+use crate::workload::{Ahead, Batch, Fan, RoutedExperts, SequenceSkips, Shape, TraceError, Workload};
 
 /// Simulates `scenario`, and calls `probe` with what happens.
 ///
@@ -130,7 +130,10 @@ pub fn run_in_lockstep<P: Probe>(
 /// The workload of a scenario: its sequences, which skip what `skips` says.
 fn batch(scenario: &Scenario, parts: &Parts, skips: Vec<SequenceSkips>) -> Result<Batch, RunError> {
     let (model, runtime, sequences) = (scenario.model(), scenario.runtime(), scenario.sequences());
-    Batch::new(model, runtime, sequences, scenario.page_size(), skips, parts.look_ahead()).map_err(at_first_step)
+    let source = scenario.routing().map_err(at_first_step)?;
+    let routed = scenario.experts().cloned().zip(source).map(|(experts, source)| RoutedExperts { experts, source });
+    Batch::new(model, runtime, sequences, scenario.page_size(), skips, parts.look_ahead(), routed)
+        .map_err(at_first_step)
 }
 
 fn at_first_step(source: TraceError) -> RunError {

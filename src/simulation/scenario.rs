@@ -14,13 +14,15 @@ use crate::catalog;
 use crate::config::{Reference, check_name};
 use crate::memory::{MemorySystem, PerTier, TierId};
 use crate::strategy::{
-    BoundKind, ChargedBound, ChargedError, Knowledge, Parts, PrefetchKind, Rules, StepBound, Strategy, TierBound,
+    BoundKind, ChargedBound, ChargedError, ExpertOrder, Knowledge, Parts, PrefetchKind, Rules, StepBound, Strategy,
+    TierBound,
 };
-use crate::units::{Bytes, GroupId, PageSize, SequenceId, Table};
+use crate::units::{Bytes, GroupId, LayerId, PageSize, SequenceId, Table};
 use crate::workload::{
-    ComputeConfig, ComputeError, KvIndex, LanguageModel, LikeConfig, MAX_TOKENS, Regions, Roofline, Runtime,
-    RuntimeConfig, RuntimeError, Schedule, Sequence, Sequences, SequencesConfig, Shape, Stage, StoredSkips,
-    TierCompute, TraceConfig, TraceError, charged_stages, lengths, presumed,
+    ComputeConfig, ComputeError, ExpertTraceConfig, Experts, ExpertsError, KvIndex, LanguageModel, LikeConfig,
+    MAX_TOKENS, Regions, Roofline, RoutingSource, Runtime, RuntimeConfig, RuntimeError, Schedule, Sequence, Sequences,
+    SequencesConfig, Shape, Stage, StoredSkips, TierCompute, TraceConfig, TraceError, charged_stages, lengths,
+    presumed, routings,
 };
 use std::sync::Arc;
 
@@ -38,6 +40,8 @@ pub struct Scenario {
     roofline: Option<Roofline>,
     /// How fast tiers compute, where there is a limit.
     tier_rooflines: PerTier<Option<Roofline>>,
+    /// The experts of each layer, where they are units.
+    experts: Option<Table<LayerId, Experts>>,
     pub(super) sequences: Sequences,
     /// The layout by piece, where one is given.
     rules: Option<Rules>,
@@ -125,6 +129,7 @@ impl Scenario {
         }
         let roofline = compute(&config, &model)?;
         let tier_rooflines = tier_rooflines(&config, &model, &runtime, memory.tiers().len())?;
+        let experts = config.routing.as_ref().map(|_| model.experts()).transpose()?;
         let mut scenario = Self {
             resolved: config,
             model,
@@ -132,6 +137,7 @@ impl Scenario {
             runtime,
             roofline,
             tier_rooflines,
+            experts,
             sequences,
             rules: None,
             index,
@@ -143,6 +149,9 @@ impl Scenario {
         scenario.rules = scenario.checked_rules()?;
         scenario.check_traces()?;
         scenario.runtime.check_copies(&scenario.memory, scenario.stored_at_the_end())?;
+        if scenario.routing()?.is_some() && !scenario.runtime.pipelines().is_empty() {
+            return Err(ExpertsError::Ahead.into());
+        }
         if scenario.resolved.bound == BoundKind::Charged {
             scenario.charged()?;
         }
@@ -406,10 +415,36 @@ impl Scenario {
         self.runtime.computes().iter().map(bound).collect()
     }
 
+    /// The experts of each layer, where they are units.
+    #[must_use]
+    pub fn experts(&self) -> Option<&Table<LayerId, Experts>> {
+        self.experts.as_ref()
+    }
+
+    /// A fresh stream of the experts that tokens are routed to, where experts are units.
+    ///
+    /// # Errors
+    /// [`TraceError`] if there is a parameter that is not right, or a recorded trace that can no
+    /// longer be opened.
+    pub fn routing(&self) -> Result<Option<Box<dyn RoutingSource>>, TraceError> {
+        let source = |config: &ExpertTraceConfig| catalog::routing(config, &routings(&self.model), self.steps);
+        self.resolved.routing.as_ref().map(source).transpose()
+    }
+
+    /// In which order experts go to the faster tiers, where experts are units.
+    ///
+    /// # Errors
+    /// As [`routing`](Self::routing).
+    pub(super) fn expert_order(&self) -> Result<ExpertOrder, TraceError> {
+        let choice = self.strategy().experts;
+        let Some(source) = self.routing()?.filter(|_| !choice.is_default()) else { return Ok(ExpertOrder::default()) };
+        Ok(ExpertOrder::new(choice, LayerId::all(self.model.layers()).map(|layer| source.popularity(layer))))
+    }
+
     /// Everything of it that occupies memory.
     #[must_use]
     pub fn regions(&self) -> Regions {
-        Regions::new(&self.model, &lengths(&self.sequences))
+        Regions::with_experts(&self.model, &lengths(&self.sequences), self.experts.as_ref())
     }
 
     /// The stages of a step that decodes all its sequences, which read `regions`: those that
@@ -420,6 +455,9 @@ impl Scenario {
     }
 
     pub(super) fn charged(&self) -> Result<ChargedBound, ChargedError> {
+        if self.experts.is_some() {
+            return Err(ChargedError::Experts);
+        }
         // That an empty prompt begins later does not show in its region.
         if self.sequences.all().iter().any(|sequence| sequence.start > 0) {
             return Err(ChargedError::Sequences(self.sequences.count()));

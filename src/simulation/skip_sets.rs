@@ -10,7 +10,7 @@ use crate::strategy::{AsBound, BoundKind, KvLoad};
 use crate::units::{Bytes, PageSize, RegionId, SequenceId, SimTime, Table};
 use crate::workload::{
     Demand, FittedTrace, RecordedConfig, Sequence, SequenceSkips, Shape, SkipSource, StepSkips, StoredSkips, TokenSet,
-    TraceConfig, TraceError, TraceWindow,
+    TraceConfig, TraceError, TraceWindow, routings, unread,
 };
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ impl Scenario {
         let (size, regions) = (self.page_size(), self.regions());
         let mut all = StepSkips { sets: Vec::new(), counts: Vec::new() };
         let mut load = KvLoad { stored: Table::new(), read: Table::new() };
-        let lengths = regions.lengths().step_by(regions.layers().max(1));
+        let lengths = regions.lengths().step_by(regions.per_sequence().max(1));
         for (sequence, lengths) in SequenceId::all(self.sequences.count()).zip(lengths) {
             let shape = self.shape_of(&self.sequences.all()[sequence]);
             let window = self.window(sequence)?;
@@ -41,6 +41,14 @@ impl Scenario {
                 load.read.push(if last_is_read { tokens - missing } else { tokens });
                 all.sets.push(if skipped > 0 { set.clone() } else { TokenSet::new(0) });
                 all.counts.push(skipped);
+            }
+        }
+        if let Some(mut source) = self.routing()? {
+            let mut unread = unread(&routings(&self.model));
+            source.next_step(self.sequences.count(), &mut unread)?;
+            for (lengths, unread) in regions.lengths().skip(regions.kv_len()).zip(&unread.counts) {
+                load.stored.push(lengths.at_start);
+                load.read.push(lengths.at_start - unread);
             }
         }
         Ok(AsBound::new(self.step_bound().reads(&load), &all))

@@ -89,14 +89,15 @@ pub mod initialization;
 mod knowledge;
 mod late;
 pub mod migration;
+mod on;
 pub mod placement;
 mod registry;
 
 pub use bound::{BoundKind, BoundReads, ChargedBound, ChargedError, KvLoad, StepBound, TierBound};
 pub use budget::Budget;
 pub use initialization::{
-    Active, AsBound, Initialization, InitializationKind, LaidOut, Layout, LayoutError, LayoutRules, Pattern, Rules,
-    ShortTier,
+    Active, AsBound, ExpertChoice, ExpertOrder, Initialization, InitializationKind, LaidOut, Layout, LayoutError,
+    LayoutRules, Pattern, Rules, ShortTier,
 };
 pub use knowledge::{Future, Knowledge, Knows, Past, Skips};
 pub use late::Late;
@@ -104,6 +105,7 @@ pub use migration::{
     After, AnyMigration, Horizon, KvPages, KvRegions, Migration, MigrationKind, MigrationView, MoveBatch, MovePlan,
     MoveRoute, Piece, Places, Prefetch, PrefetchKind, PrefetchView, Room, Writes,
 };
+pub use on::On;
 pub use placement::{AnyPlacement, Placement, PlacementKind, PlacementView};
 pub use registry::PartError;
 
@@ -131,6 +133,12 @@ pub struct Strategy {
     /// What happens to moves that are late.
     #[serde(default, skip_serializing_if = "Late::is_default")]
     pub late: Late,
+    /// What the migration decides for, where experts are units.
+    #[serde(default, skip_serializing_if = "On::is_default")]
+    pub on: On,
+    /// Which experts of a layer lie on the faster tiers, where experts are units.
+    #[serde(default, skip_serializing_if = "ExpertChoice::is_default")]
+    pub experts: ExpertChoice,
 }
 
 /// The parts of a strategy, for one run.
@@ -177,6 +185,8 @@ const BASELINE: Strategy = Strategy {
     budget: None,
     prefetch: None,
     late: Late::Finish,
+    on: On::Both,
+    experts: ExpertChoice::Front,
 };
 
 /// [`NAMED`]'s `best-ratio`.
@@ -187,6 +197,8 @@ const BEST_RATIO: Strategy = Strategy {
     budget: None,
     prefetch: None,
     late: Late::Finish,
+    on: On::Both,
+    experts: ExpertChoice::Front,
 };
 
 /// [`NAMED`]'s `balanced-online`.
@@ -197,6 +209,8 @@ const BALANCED_ONLINE: Strategy = Strategy {
     budget: None,
     prefetch: None,
     late: Late::Finish,
+    on: On::Both,
+    experts: ExpertChoice::Front,
 };
 
 /// The strategies that have names of their own, with what they are.
@@ -250,6 +264,12 @@ impl Strategy {
         name += &self.prefetch.map_or(String::new(), |prefetch| format!("/{prefetch}"));
         if !self.late.is_default() {
             name += &format!("/{}", self.late);
+        }
+        if !self.on.is_default() {
+            name += &format!("/on {}", self.on);
+        }
+        if !self.experts.is_default() {
+            name += &format!("/{} experts", self.experts);
         }
         name
     }
@@ -332,12 +352,23 @@ impl<'de> Deserialize<'de> for Strategy {
             prefetch: Option<PrefetchKind>,
             #[serde(default)]
             late: Late,
+            #[serde(default)]
+            on: On,
+            #[serde(default)]
+            experts: ExpertChoice,
         }
         match Reference::<Written>::deserialize(deserializer)? {
             Reference::Name(name) => name.parse().map_err(serde::de::Error::custom),
-            Reference::Inline(Written { initialization, placement, migration, budget, prefetch, late }) => {
-                Ok(Self { initialization, placement, migration, budget, prefetch, late })
-            }
+            Reference::Inline(Written {
+                initialization,
+                placement,
+                migration,
+                budget,
+                prefetch,
+                late,
+                on,
+                experts,
+            }) => Ok(Self { initialization, placement, migration, budget, prefetch, late, on, experts }),
         }
     }
 }

@@ -5,18 +5,28 @@
 //! begins or ends makes new ones.
 
 use super::LanguageModel;
+use super::experts::Experts;
 use super::region::{Lengths, Regions};
+use super::routing::{RoutingSource, RoutingWindow, routings, unread};
 use super::runtime::Runtime;
 use super::schedule::{Schedule, StepBatch};
 use super::sequences::{Sequence, Sequences};
 use super::stages::batch_stages;
 use super::step::{Arrival, Free, Next, Stage, StepPlan, Workload};
 use super::trace::{Shape, SkipSource, SkipWindows, TraceError, TraceWindow};
-use crate::units::{Bytes, PageSize, RegionId, SequenceId, SimTime, Step, Table};
+use crate::units::{Bytes, LayerId, PageSize, RegionId, SequenceId, SimTime, Step, Table};
 use std::sync::Arc;
 
 /// The skip sets of one sequence: a stream of them, or `None` where nothing is ever skipped.
 pub type SequenceSkips = Option<Box<dyn SkipSource + Send>>;
+
+/// The experts of each layer as units, and which of them the tokens of each step are routed to.
+pub struct RoutedExperts {
+    /// The experts.
+    pub experts: Table<LayerId, Experts>,
+    /// Where tokens are routed to.
+    pub source: Box<dyn RoutingSource>,
+}
 
 /// The sequences of a run, step by step.
 pub struct Batch {
@@ -39,10 +49,10 @@ pub struct Batch {
 impl Batch {
     /// `model` decoding `sequences` in pages of `page_size`, with the fixed times of `runtime`;
     /// each skips what its own of `skips` says, and its window shows `look_ahead` steps besides the
-    /// present one.
+    /// present one. Experts are units where they are `routed`.
     ///
     /// # Errors
-    /// [`TraceError`] if the first steps of `skips` cannot be read.
+    /// [`TraceError`] if the first steps of `skips`, or of the routing, cannot be read.
     pub fn new(
         model: &LanguageModel,
         runtime: &Runtime,
@@ -50,8 +60,10 @@ impl Batch {
         page_size: PageSize,
         skips: impl IntoIterator<Item = SequenceSkips>,
         look_ahead: usize,
+        routed: Option<RoutedExperts>,
     ) -> Result<Self, TraceError> {
-        let regions = Regions::new(model, &lengths(sequences));
+        let experts = routed.as_ref().map(|routed| &routed.experts);
+        let regions = Regions::with_experts(model, &lengths(sequences), experts);
         let sliding: Vec<usize> = regions.windows().take(model.layers()).collect();
         let mut windows = SkipWindows::new(model.layers());
         for (sequence, skips) in sequences.all().iter().zip(skips) {
@@ -63,6 +75,10 @@ impl Batch {
             windows.push(window.transpose()?, shape.range(), decode);
         }
         let schedule = Schedule::new(sequences);
+        if let Some(RoutedExperts { source, .. }) = routed {
+            let room = unread(&routings(model));
+            windows.set_experts(RoutingWindow::new(source, schedule.clone(), &room, look_ahead)?);
+        }
         let batch = schedule.clone().next_step().cloned().unwrap_or_default();
         let stages = charged_stages(model, runtime, &regions, &batch);
         let all = presumed(sequences);
@@ -91,7 +107,7 @@ impl Batch {
         for chunk in self.batch.chunks.iter().filter(|chunk| chunk.is_last) {
             self.windows.end_prompt(chunk.sequence);
         }
-        Ok(())
+        self.windows.end_step()
     }
 
     /// Whether a step that computes `batch` has the stages of the present one.

@@ -24,6 +24,7 @@ pub const MAX_TOKENS: u64 = 1 << 24;
 mod architecture;
 mod batch;
 mod compute;
+mod experts;
 mod format;
 pub mod huggingface;
 mod index;
@@ -45,8 +46,9 @@ pub use architecture::{
     GatedDeltaConfig, HeadsConfig, IndexerConfig, LatentConfig, LayerConfig, LayerFormatsConfig, Mamba2Config,
     MlpConfig, RecurrentConfig, RoutingConfig, SlidingConfig, TableConfig,
 };
-pub use batch::{Batch, SequenceSkips, charged_stages, lengths, presumed};
+pub use batch::{Batch, RoutedExperts, SequenceSkips, charged_stages, lengths, presumed};
 pub use compute::{ComputeConfig, ComputeError, Roofline, StageFlop};
+pub use experts::{Experts, ExpertsError};
 pub use format::{Format, FormatError};
 pub use index::{IndexConfig, IndexError, KvIndex};
 pub use label::{PerLabel, StageLabel};
@@ -54,8 +56,8 @@ pub use model::{LanguageModel, LayersConfig, ModelConfig, ModelError, WeightsCon
 pub use region::{Contents, Lengths, Region, Regions};
 pub use routing::{
     EXPERT_ROOMS, ExpertPolicy, ExpertSteps, ExpertTraceConfig, Popularity, RecordedRouting, RecordedRoutingConfig,
-    Routing, RoutingExtend, RoutingGenerator, RoutingGeneratorConfig, RoutingSource, RoutingStatistics, routings,
-    unread,
+    Routing, RoutingExtend, RoutingGenerator, RoutingGeneratorConfig, RoutingSource, RoutingStatistics,
+    RoutingTextError, RoutingWindow, routings, unread,
 };
 pub use runtime::{
     AmplificationConfig, BySize, ComputedPiece, InterferenceConfig, Merge, Pipeline, RanksConfig, ReachClass,

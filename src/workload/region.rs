@@ -1,20 +1,25 @@
 //! Regions: everything that occupies memory.
 //!
-//! A step reads three kinds of bytes. *Weights* are there from the start and are read in shares: a
+//! A step reads four kinds of bytes. *Weights* are there from the start and are read in shares: a
 //! piece of them may be split over tiers at any byte, and a read takes from each tier in
 //! proportion. *State* is what a recurrent layer keeps of a sequence: it is laid out as weights
 //! are, read in full by every step, and written back. *KV* is kept in pages that lie and move as a
 //! whole; a KV region grows by a token a step, and the pages that sparse attention skips are not
-//! read. Where attention has a window, the pages before it are freed.
+//! read. Where attention has a window, the pages before it are freed. *Experts* are weights of which
+//! a step reads those that its tokens are routed to; where a scenario says which, they are units as
+//! pages of KV are: a page is an expert, and an expert that no token is routed to is skipped.
+//! Otherwise they are weights, read in shares.
 //!
 //! All are [regions](Region) with one kind of id, so that layouts, residency, moves, views and
-//! bounds know nothing else about a model. A [`Regions`] lists the KV regions first: the skip sets
-//! of a step, and what strategies keep about each region, are tables by [`RegionId`] without gaps.
-//! Weights and state follow: what can be divided at any byte.
+//! bounds know nothing else about a model. A [`Regions`] lists what is kept in pages first: the skip
+//! sets of a step, and what strategies keep about each region, are tables by [`RegionId`] without
+//! gaps. Those are the KV regions of each sequence, then one region of experts for each layer, as if
+//! they were of one sequence more. Weights and state follow: what can be divided at any byte.
 
+use super::experts::Experts;
 use super::label::StageLabel;
 use super::model::{LanguageModel, Weights};
-use crate::units::{Bytes, LayerId, RegionId, SequenceId, Table};
+use crate::units::{Bytes, LayerId, PageSize, RegionId, SequenceId, Table};
 
 /// One thing that occupies memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +42,8 @@ pub enum Contents {
         /// How many tokens of the context attention sees, the last ones; all where not given.
         window: Option<u32>,
     },
+    /// The experts of one layer, each of them a page; none where the layer has none.
+    Experts(Experts),
     /// A piece of the weights, divisible to the byte.
     Weights {
         /// The stage that reads it.
@@ -60,22 +67,38 @@ impl Contents {
         match *self {
             Self::Weights { weights, .. } => Some(weights),
             Self::State { bytes, .. } => Some(Weights::whole(bytes)),
-            Self::Kv { .. } => None,
+            Self::Kv { .. } | Self::Experts(_) => None,
+        }
+    }
+
+    /// The size of what a page is counted in, if it is kept in pages: a token of KV, or an expert.
+    fn unit_bytes(&self) -> Option<Bytes> {
+        match self {
+            Self::Kv { token_bytes, .. } => Some(*token_bytes),
+            Self::Experts(experts) => Some(experts.expert_bytes),
+            Self::Weights { .. } | Self::State { .. } => None,
         }
     }
 }
 
-/// All regions of a run: the KV of every sequence, layer by layer, then weights and state in the
-/// order in which a step reads them.
+/// All regions of a run: what is kept in pages (the KV of every sequence, layer by layer, then the
+/// experts of each layer where they are units), then weights and state in the order in which a step
+/// reads them.
 #[derive(Clone, Debug)]
 pub struct Regions {
     all: Table<RegionId, Region>,
     layers: usize,
-    /// How many of them are KV: the first ones.
+    /// How many KV regions a sequence has.
+    per_sequence: usize,
+    sequences: usize,
+    /// How many regions hold KV: the first ones.
     kv: usize,
     /// By KV region, the state of the same sequence in the same layer.
     state: Table<RegionId, Option<RegionId>>,
-    lengths: Table<SequenceId, Lengths>,
+    /// By region that is kept in pages.
+    lengths: Table<RegionId, Lengths>,
+    /// Weights, state and experts, in the order in which a step reads them.
+    constant: Vec<RegionId>,
 }
 
 /// How long a sequence is.
@@ -91,28 +114,51 @@ pub struct Lengths {
     pub most: usize,
 }
 
+impl Lengths {
+    /// As long from the start to the end.
+    fn constant(length: usize) -> Self {
+        Self { at_start: length, prompt: length, expected: length, most: length }
+    }
+}
+
 impl Regions {
-    /// The regions of `model` decoding sequences of these lengths. O(sequences x layers).
+    /// The regions of `model` decoding sequences of these lengths; experts are weights.
+    /// O(sequences x layers).
     #[must_use]
     pub fn new(model: &LanguageModel, lengths: &[Lengths]) -> Self {
-        let sequences = lengths.len();
-        let mut all = Table::new();
-        for sequence in SequenceId::all(sequences) {
+        Self::with_experts(model, lengths, None)
+    }
+
+    /// As [`new`](Self::new); if the `experts` of each layer are given, they are units.
+    #[must_use]
+    pub fn with_experts(model: &LanguageModel, lengths: &[Lengths], experts: Option<&Table<LayerId, Experts>>) -> Self {
+        let (sequences, layers) = (lengths.len(), model.layers());
+        let (mut all, mut of_pages) = (Table::new(), Table::new());
+        for (sequence, of_sequence) in SequenceId::all(sequences).zip(lengths) {
             for (layer, of) in model.kv().entries() {
                 // A layer that reads the KV of another has none of its own.
                 let token_bytes = if of.source == layer { of.token_bytes } else { Bytes::ZERO };
                 let contents = Contents::Kv { sequence, token_bytes, window: of.window };
                 all.push(Region { layer: Some(layer), contents });
+                of_pages.push(*of_sequence);
             }
         }
         let kv = all.len();
-        let lengths = Table::from(lengths.to_vec());
-        let mut regions = Self { all, layers: model.layers(), kv, state: Table::filled(kv, None), lengths };
+        for (layer, experts) in experts.iter().flat_map(|experts| experts.entries()) {
+            all.push(Region { layer: Some(layer), contents: Contents::Experts(experts.clone()) });
+            of_pages.push(Lengths::constant(experts.count));
+        }
+        let state = Table::filled(kv, None);
+        let (per_sequence, constant) = (layers, Vec::new());
+        let mut regions = Self { all, layers, per_sequence, sequences, kv, state, lengths: of_pages, constant };
         for stage in model.stages() {
-            for &weights in &stage.weights {
+            let of_experts = stage.layer.filter(|_| stage.has_experts()).and_then(|layer| regions.experts_of(layer));
+            for &weights in stage.weights.iter().filter(|weights| of_experts.is_none() || !weights.are_experts()) {
                 let contents = Contents::Weights { stage: stage.label, weights };
-                regions.all.push(Region { layer: stage.layer, contents });
+                let region = regions.all.push(Region { layer: stage.layer, contents });
+                regions.constant.push(region);
             }
+            regions.constant.extend(of_experts);
             if let Some(layer) = stage.state_of() {
                 regions.push_state(layer, model.kv()[layer].state, sequences);
             }
@@ -125,7 +171,9 @@ impl Regions {
         for sequence in SequenceId::all(sequences).filter(|_| bytes > Bytes::ZERO) {
             let region = Region { layer: Some(layer), contents: Contents::State { sequence, bytes } };
             let of_kv = self.kv_of(sequence, layer);
-            self.state[of_kv] = Some(self.all.push(region));
+            let region = self.all.push(region);
+            self.state[of_kv] = Some(region);
+            self.constant.push(region);
         }
     }
 
@@ -147,10 +195,29 @@ impl Regions {
         self.all.is_empty()
     }
 
-    /// How many of them hold KV.
+    /// How many of them are kept in pages: the first ones, those that hold KV and then those that
+    /// hold experts.
+    #[must_use]
+    pub fn paged_len(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// How many of them hold KV: the first ones.
     #[must_use]
     pub fn kv_len(&self) -> usize {
         self.kv
+    }
+
+    /// How many KV regions a sequence has.
+    #[must_use]
+    pub fn per_sequence(&self) -> usize {
+        self.per_sequence
+    }
+
+    /// Whether experts are units.
+    #[must_use]
+    pub fn has_experts(&self) -> bool {
+        self.paged_len() > self.kv
     }
 
     /// The region of that id.
@@ -162,24 +229,47 @@ impl Regions {
     /// The KV of `sequence` in `layer`.
     #[must_use]
     pub fn kv_of(&self, sequence: SequenceId, layer: LayerId) -> RegionId {
-        RegionId::new(sequence.index() * self.layers + layer.index())
+        RegionId::new(sequence.index() * self.per_sequence + layer.index())
+    }
+
+    /// The region of the experts of `layer`, where experts are units and the layer has some.
+    #[must_use]
+    pub fn experts_of(&self, layer: LayerId) -> Option<RegionId> {
+        let region = RegionId::new(self.kv + layer.index());
+        (self.has_experts() && self.lengths[region].most > 0).then_some(region)
+    }
+
+    /// The experts of a region, if it holds experts.
+    #[must_use]
+    pub fn experts(&self, id: RegionId) -> Option<&Experts> {
+        match &self.all[id].contents {
+            Contents::Experts(experts) => Some(experts),
+            _ => None,
+        }
+    }
+
+    /// Whether a region holds experts.
+    #[must_use]
+    pub fn is_experts(&self, id: RegionId) -> bool {
+        (self.kv..self.paged_len()).contains(&id.index())
     }
 
     /// How many sequences have regions.
     #[must_use]
     pub fn sequences(&self) -> usize {
-        self.lengths.len()
+        self.sequences
     }
 
     /// The sequence of a KV region.
     #[must_use]
     pub fn sequence_of(&self, region: RegionId) -> SequenceId {
-        SequenceId::new(region.index() / self.layers)
+        SequenceId::new(region.index() / self.per_sequence)
     }
 
-    /// How long the sequence of each KV region is.
+    /// How long each region is that is kept in pages: as the sequence of its KV, in tokens, or as
+    /// many experts as it has.
     pub fn lengths(&self) -> impl Iterator<Item = Lengths> + '_ {
-        self.lengths.iter().flat_map(|lengths| std::iter::repeat_n(*lengths, self.layers))
+        self.lengths.iter().copied()
     }
 
     /// The KV regions, in the order of their ids.
@@ -187,20 +277,28 @@ impl Regions {
         RegionId::all(self.kv)
     }
 
-    /// The size of one token's KV in each KV region.
+    /// The regions that are kept in pages, in the order of their ids.
+    pub fn paged(&self) -> impl DoubleEndedIterator<Item = RegionId> + ExactSizeIterator + Clone + use<> {
+        RegionId::all(self.paged_len())
+    }
+
+    /// The size of one token's KV, or of one expert, in each region that is kept in pages.
     pub fn token_bytes(&self) -> impl Iterator<Item = Bytes> + '_ {
-        self.all.iter().filter_map(|region| match region.contents {
-            Contents::Kv { token_bytes, .. } => Some(token_bytes),
-            Contents::Weights { .. } | Contents::State { .. } => None,
-        })
+        self.all.iter().map_while(|region| region.contents.unit_bytes())
+    }
+
+    /// How many tokens, or experts, make a page of each region that is kept in pages, where a page
+    /// of KV holds so many: an expert is a page.
+    pub fn page_sizes(&self, of_kv: PageSize) -> impl Iterator<Item = PageSize> + '_ {
+        self.paged().map(move |region| if self.is_experts(region) { PageSize::TOKEN } else { of_kv })
     }
 
     /// How many tokens of the context the attention of each KV region sees, the last ones;
-    /// [`usize::MAX`] where it sees all.
+    /// [`usize::MAX`] where it sees all, and for experts.
     pub fn windows(&self) -> impl Iterator<Item = usize> + '_ {
-        self.all.iter().filter_map(|region| match region.contents {
-            Contents::Kv { window, .. } => Some(window.map_or(usize::MAX, |tokens| tokens as usize)),
-            Contents::Weights { .. } | Contents::State { .. } => None,
+        self.all.iter().take(self.paged_len()).map(|region| match region.contents {
+            Contents::Kv { window, .. } => window.map_or(usize::MAX, |tokens| tokens as usize),
+            _ => usize::MAX,
         })
     }
 
@@ -220,7 +318,7 @@ impl Regions {
     pub fn weights(&self) -> impl DoubleEndedIterator<Item = (RegionId, Weights)> + '_ {
         self.all.entries().filter_map(|(id, region)| match region.contents {
             Contents::Weights { weights, .. } => Some((id, weights)),
-            Contents::Kv { .. } | Contents::State { .. } => None,
+            _ => None,
         })
     }
 
@@ -228,6 +326,18 @@ impl Regions {
     /// weights and state, with what they store and what a step reads of that.
     pub fn divisible(&self) -> impl DoubleEndedIterator<Item = (RegionId, Weights)> + '_ {
         self.all.entries().filter_map(|(id, region)| Some((id, region.contents.divisible()?)))
+    }
+
+    /// Weights, state and experts, in the order in which a step reads them, with what they store and
+    /// what a step of one sequence reads of that: what layouts lay out in bytes.
+    pub fn constant(&self) -> impl DoubleEndedIterator<Item = (RegionId, Weights)> + '_ {
+        let of = |id: RegionId| match &self.all[id].contents {
+            Contents::Experts(experts) => {
+                Some(Weights { read: experts.read_at(1), ..Weights::whole(experts.stored()) })
+            }
+            contents => contents.divisible(),
+        };
+        self.constant.iter().filter_map(move |&id| Some((id, of(id)?)))
     }
 
     /// The layer of a region, if it belongs to one.

@@ -47,12 +47,16 @@ pub fn batch_stages(model: &LanguageModel, regions: &Regions, batch: &StepBatch)
     for (index, of) in all.iter().enumerate() {
         let tokens = if of.label == StageLabel::Head { batch.outputs() } else { batch.tokens() };
         let mut reads: Vec<Read> = Vec::new();
-        for piece in &of.weights {
+        let experts = of.layer.filter(|_| of.has_experts()).and_then(|layer| regions.experts_of(layer));
+        for piece in of.weights.iter().filter(|piece| experts.is_none() || !piece.are_experts()) {
             let region = weights.next().expect("each piece of the weights has its region");
             reads.push(Read { region, amount: Amount::Evenly(piece.read_at(tokens as u32)) });
         }
         if tokens == 0 {
             continue;
+        }
+        if let Some((region, experts)) = experts.and_then(|region| Some((region, regions.experts(region)?))) {
+            reads.push(Read { region, amount: Amount::Routed { expected: experts.read_at(tokens as u32) } });
         }
         let attends = of.layer.filter(|_| of.attends);
         let state: Vec<RegionId> = of.state_of().map_or_else(Vec::new, |layer| {
@@ -91,8 +95,12 @@ pub fn batch_stages(model: &LanguageModel, regions: &Regions, batch: &StepBatch)
             },
             updates: state,
             fixed: SimTime::ZERO,
-            // Of a prompt that is being computed nothing moves.
-            releases: releases.map_or_else(Vec::new, |layer| kv_of(layer).into_iter().filter_map(decodes).collect()),
+            // Of a prompt that is being computed no KV moves.
+            releases: releases
+                .map_or_else(Vec::new, |layer| kv_of(layer).into_iter().filter_map(decodes).collect::<Vec<_>>())
+                .into_iter()
+                .chain(experts)
+                .collect(),
         });
     }
     stages

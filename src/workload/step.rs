@@ -35,8 +35,8 @@ pub struct Stage {
     pub flop: StageFlop,
     /// Time at its start in which it neither reads nor computes, such as a kernel launch.
     pub fixed: SimTime,
-    /// The KV regions that no later stage of the step uses: when it ends, migration decides for
-    /// them.
+    /// The regions of KV, and of experts, that no later stage of the step uses: when it ends,
+    /// migration decides for them.
     pub releases: Vec<RegionId>,
 }
 
@@ -49,6 +49,9 @@ pub struct StageReads {
     pub state: Vec<(RegionId, Bytes)>,
     /// Its KV regions.
     pub kv: Vec<KvRegionRead>,
+    /// Its regions of experts that are units, with what they store and what a step is expected to
+    /// read of that.
+    pub experts: Vec<(RegionId, Weights)>,
 }
 
 /// A KV region that a stage reads.
@@ -63,11 +66,11 @@ pub struct KvRegionRead {
 }
 
 impl StageReads {
-    /// What can be divided at any byte: weights and state, with what they store and what the stage
-    /// reads of that.
+    /// What is laid out in bytes: weights, experts and state, with what they store and what the
+    /// stage reads of that.
     pub fn divisible(&self) -> impl Iterator<Item = (RegionId, Weights)> + '_ {
         let state = |&(region, bytes): &(RegionId, Bytes)| (region, Weights::whole(bytes));
-        self.weights.iter().copied().chain(self.state.iter().map(state))
+        self.weights.iter().chain(&self.experts).copied().chain(self.state.iter().map(state))
     }
 }
 
@@ -84,6 +87,9 @@ impl Stage {
                 (Contents::State { bytes, .. }, Amount::Whole) => reads.state.push((read.region, *bytes)),
                 (&Contents::Kv { token_bytes, .. }, Amount::Unskipped { queries }) => {
                     reads.kv.push(KvRegionRead { region: read.region, token_bytes, queries });
+                }
+                (Contents::Experts(experts), Amount::Routed { expected }) => {
+                    reads.experts.push((read.region, Weights { read: expected, ..Weights::whole(experts.stored()) }));
                 }
                 (contents, amount) => unreachable!("{amount:?} is no read of {contents:?}"),
             }
@@ -113,6 +119,12 @@ pub enum Amount {
     Unskipped {
         /// How many.
         queries: usize,
+    },
+    /// The experts that the step's tokens are routed to: those that its skip set of the region does
+    /// not hold.
+    Routed {
+        /// How many bytes that is expected to be.
+        expected: Bytes,
     },
 }
 
@@ -193,7 +205,7 @@ pub trait Workload {
     fn next(&mut self, now: SimTime, completed: Option<Step>) -> Result<Next, TraceError>;
 
     /// The skip sets of the step that [`next`](Self::next) returned last, and of as many after it
-    /// as a strategy may see: by KV region.
+    /// as a strategy may see: by region of KV, or of experts.
     fn window(&self) -> &SkipWindows;
 }
 

@@ -53,6 +53,12 @@ impl Weights {
         }
     }
 
+    /// Whether they are of experts.
+    #[must_use]
+    pub fn are_experts(&self) -> bool {
+        matches!(self.growth, Growth::Experts(_))
+    }
+
     /// What a step of so many sequences reads: for experts, the expected union of those that the
     /// sequences are routed to, to the nearest byte.
     #[must_use]
@@ -117,6 +123,12 @@ impl ModelStage {
     #[must_use]
     pub fn state_of(&self) -> Option<LayerId> {
         self.layer.filter(|_| self.label == StageLabel::Attention)
+    }
+
+    /// Whether it reads experts.
+    #[must_use]
+    pub fn has_experts(&self) -> bool {
+        self.weights.iter().any(Weights::are_experts)
     }
 
     /// What its weights occupy.

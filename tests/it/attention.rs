@@ -225,9 +225,8 @@ pub fn any_strategy() -> impl Strategy<Value = Parts> {
             initialization,
             placement,
             migration,
-            budget: None,
-            prefetch: None,
             late,
+            ..Parts::REFERENCE
         })
 }
 

@@ -67,7 +67,7 @@ prop_compose! {
         late in prop::sample::select(vec![Late::Finish, Late::Drop]),
         weight_prefetch in 0u32..3,
     ) -> ScenarioConfig {
-        let strategy = Parts { initialization, placement, migration, budget: None, prefetch: None, late };
+        let strategy = Parts { initialization, placement, migration, late, ..Parts::REFERENCE };
         random_run(sizes, tokens, trace, (arbitration, residency), strategy, weight_prefetch)
     }
 }

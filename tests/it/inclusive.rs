@@ -116,7 +116,7 @@ proptest! {
         let all = u64::from(layers) * (attention + mlp + u64::from(prefill + decode) * kv);
         let capacity = (all * fill / 100).max(1);
         let mut config = small(layers, (attention, mlp), kv, capacity, prefill, decode);
-        config.strategy = Parts { initialization, placement, migration, budget: None, prefetch: None, late };
+        config.strategy = Parts { initialization, placement, migration, late, ..Parts::REFERENCE };
         config.trace = skipping(skip, churn, seed);
         config.weight_prefetch = weight_prefetch;
         let memory = memory(&mut config);

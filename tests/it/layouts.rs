@@ -299,7 +299,7 @@ impl Setting {
         let mut layout = layout.with_read_share(self.read_share);
         let filled = fill(&mut layout);
         let laid_out = layout.finish();
-        (filled.map(|()| laid_out), ledger)
+        (filled.and(laid_out), ledger)
     }
 
     /// The same bytes and pages on the same tiers, or the same shortage.

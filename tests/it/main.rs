@@ -18,6 +18,7 @@ mod decode;
 mod defaults;
 mod dram;
 mod efficiency;
+mod experts;
 mod explain;
 mod fabric;
 mod granules;

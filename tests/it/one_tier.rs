@@ -40,7 +40,7 @@ prop_compose! {
         migration in prop::sample::select(MigrationKind::ALL),
         late in prop::sample::select(vec![Late::Finish, Late::Drop]),
     ) -> Parts {
-        Parts { initialization, placement, migration, budget: None, prefetch: None, late }
+        Parts { initialization, placement, migration, late, ..Parts::REFERENCE }
     }
 }
 

@@ -91,9 +91,8 @@ fn strategies() -> impl Strategy<Value = Parts> {
             initialization,
             placement,
             migration,
-            budget: None,
-            prefetch: None,
             late,
+            ..Parts::REFERENCE
         })
 }
 

@@ -240,7 +240,7 @@ fn lay_out(rules: &Rules, regions: &Regions, model: &LanguageModel, system: &Mem
     let stages = stages(model, regions, &sequences);
     let mut layout = Layout::new(regions, &stages, system, &mut ledger, size);
     rules.lay_out(&mut layout).unwrap();
-    let laid_out = layout.finish();
+    let laid_out = layout.finish().unwrap();
     for tier in system.tier_ids() {
         assert!(ledger.used(tier) <= system.tiers()[tier.index()].capacity);
     }
@@ -299,7 +299,7 @@ proptest! {
                     on[TierId::new(tier_of(&rules, kind, layer, index, units))] += unit;
                 }
             };
-            match regions.region(region).contents {
+            match regions.region(region).contents.clone() {
                 Contents::Kv { sequence, token_bytes, .. } => {
                     let count = size.pages(tokens[sequence.index()]) as u64;
                     put("kv", count, 1, &mut on);
@@ -309,6 +309,7 @@ proptest! {
                     pages.push(on);
                     continue;
                 }
+                Contents::Experts(_) => unreachable!("no routing is given"),
                 Contents::State { bytes, .. } => put("kv", bytes.get(), 1, &mut on),
                 Contents::Weights { stage, weights } => {
                     let (stored, shared) = (weights.stored.get(), weights.shared.get());

@@ -54,6 +54,7 @@ fn any_strategy() -> impl Strategy<Value = Named> {
             budget: budget.map(|budget| budget.parse().unwrap()),
             prefetch: None,
             late,
+            ..Named::REFERENCE
         })
 }
 
@@ -267,9 +268,7 @@ fn retained_tokens_are_not_read_again() {
         initialization: InitializationKind::BestRatio,
         placement: PlacementKind::BestRatio,
         migration: MigrationKind::PromoteOnRead,
-        budget: None,
-        prefetch: None,
-        late: Late::Finish,
+        ..Named::REFERENCE
     };
     let scenario = Scenario::new(config).unwrap();
     let (outcome, keep) = carry_out(&scenario);
@@ -383,9 +382,7 @@ fn named(initialization: &str, placement: &str, migration: &str) -> Named {
         initialization: initialization.parse().unwrap(),
         placement: placement.parse().unwrap(),
         migration: migration.parse().unwrap(),
-        budget: None,
-        prefetch: None,
-        late: Late::Finish,
+        ..Named::REFERENCE
     }
 }
 

@@ -258,7 +258,7 @@ fn any_strategy() -> impl Strategy<Value = Parts> {
     let initializations = prop::sample::select(InitializationKind::ALL.to_vec());
     (initializations, placements, migrations, any::<bool>()).prop_map(|(initialization, placement, migration, drop)| {
         let late = if drop { Late::Drop } else { Late::Finish };
-        Parts { initialization, placement, migration, budget: None, prefetch: None, late }
+        Parts { initialization, placement, migration, late, ..Parts::REFERENCE }
     })
 }
 

@@ -108,6 +108,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
     fn end_read(&mut self, now: SimTime, stage: StageId, tier: TierId, read: TransferId) -> Ends {
         self.note_arrival(now, stage, tier);
         self.measured.arrived(stage, tier, now);
+        self.measured_experts.arrived(stage, tier, now);
         self.reads.complete(stage, read);
         Ends { source: Some(tier), destination: None }
     }

@@ -6,7 +6,7 @@ use crate::memory::{Machine, TierId, TransferClass};
 use crate::simulation::idealization::Ideal;
 use crate::simulation::moves::{self, Way};
 use crate::simulation::probe::Probe;
-use crate::strategy::{MigrationView, MoveBatch, MovePlan, MoveRoute, Skips};
+use crate::strategy::{MigrationView, MoveBatch, MovePlan, MoveRoute, On, Skips};
 use crate::units::{Bytes, RegionId, Step};
 use crate::workload::{Stage, Workload};
 
@@ -17,9 +17,15 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         // With one tier there is nowhere to go.
         if self.system.tiers().len() > 1 {
             for &region in &stage.releases {
-                self.migrate_region(machine, region);
+                if self.decisions.on == On::Both || self.decides_for(region) {
+                    self.migrate_region(machine, region);
+                }
             }
         }
+    }
+
+    fn decides_for(&self, region: RegionId) -> bool {
+        (self.decisions.on == On::Experts) == self.workload.regions().is_experts(region)
     }
 
     fn migrate_region(&mut self, machine: &mut Machine<Purpose>, region: RegionId) {
@@ -28,15 +34,21 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         let allowed = match self.decisions.budget {
             None => self.decisions.allowed,
             Some(_) => {
-                let (taken, in_step) = (self.decisions.taken as u128, self.decisions.in_step as u128);
+                let (taken, in_step) =
+                    (self.decisions.taken as u128, (self.decisions.in_step.0 + self.decisions.in_step.1) as u128);
                 let moved = self.totals.migrated_in + self.totals.migrated_out;
                 self.decisions.allowed.share(taken, in_step).saturating_sub(moved)
             }
         };
-        let weights_read = self.reads.constant(self.measured.stage);
-        let of_stage = self.measured.read.values().copied().sum::<Bytes>()
-            - weights_read.values().copied().sum()
-            - self.measured.index;
+        let is_experts = self.workload.regions().is_experts(region);
+        let (measured, deciding, kv_room) = if is_experts {
+            (&self.measured_experts, self.decisions.in_step.1, &self.rooms.experts)
+        } else {
+            (&self.measured, self.decisions.in_step.0, &self.rooms.kv)
+        };
+        let weights_read = self.reads.constant(measured.stage);
+        let of_stage =
+            measured.read.values().copied().sum::<Bytes>() - weights_read.values().copied().sum() - measured.index;
         let residency = self.moves.residency_at(machine.now(), machine.fabric());
         residency.note_free(&mut self.scratch.free);
         let pages = residency.kv(region);
@@ -46,22 +58,24 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         let view = MigrationView {
             step: self.completed.map_or(Step::default(), Step::next),
             region,
+            is_experts,
             layers: self.workload.regions().layers(),
-            deciding: self.decisions.in_step,
+            deciding,
             part: if of_stage == Bytes::ZERO { 1.0 } else { of_region.as_f64() / of_stage.as_f64() },
-            pages: self.page_size.pages(pages.tokens),
-            first: pages.live(self.page_size).start,
-            page_size: self.page_size,
+            pages: pages.size.pages(pages.tokens),
+            first: pages.live().start,
+            page_size: pages.size,
             page_bytes: pages.page_bytes,
             at: &pages.at,
             home: &pages.home,
             in_flight: &pages.in_flight,
             free: &self.scratch.free,
-            kv_room: &self.kv_room,
+            kv_room,
+            shared_room: &self.rooms.shared,
             regions: &*residency,
             weights_read,
-            read: &self.measured.read,
-            waited: &self.measured.waited,
+            read: &measured.read,
+            waited: &measured.waited,
             skips: Skips::all(self.workload.window()),
             system: self.system,
         };

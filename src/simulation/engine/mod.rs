@@ -9,6 +9,7 @@
 //! | `mod.rs` | which step and which stage comes next, and when has it ended? |
 //! | `reads.rs` | what does a stage read, from which tier, over which routes? |
 //! | `compute.rs` | which parts do tiers compute themselves, and when are these done? |
+//! | `experts.rs` | which experts does a stage read, where they are units? |
 //! | `turns.rs` | which reads wait for the turn of their tier? |
 //! | `staging.rs` | which copies go on ahead of their stage, or chunk by chunk? |
 //! | `writes.rs` | where does new KV go, and when may it be read? |
@@ -21,6 +22,7 @@
 
 mod completions;
 mod compute;
+mod experts;
 mod migrate;
 mod prefetch;
 mod prompts;
@@ -41,10 +43,10 @@ use super::scenario::Scenario;
 use super::stored::Stored;
 use crate::memory::{Cancelled, Ledger, Machine, MemorySystem, PerTier, TierId, Timer};
 use crate::strategy::{
-    AnyMigration, AnyPlacement, Budget, Initialization, KvLoad, Late, Layout, MoveBatch, MovePlan, Parts, StepBound,
+    AnyMigration, AnyPlacement, Budget, Initialization, KvLoad, Late, Layout, MoveBatch, MovePlan, On, Parts, StepBound,
 };
-use crate::units::{Bytes, PageSize, SimTime, StageId, Step, Table};
-use crate::workload::{Amount, Free, Next, Stage, StepPlan, Workload};
+use crate::units::{Bytes, PageSize, RegionId, SimTime, StageId, Step, Table};
+use crate::workload::{Amount, Free, Next, Read, Stage, StepPlan, Workload};
 use completions::Purpose;
 use compute::{Progress, TierParts};
 use prefetch::Prefetching;
@@ -89,8 +91,7 @@ struct Run<'a, P, W> {
     bound: StepBound,
     paging: Paging,
     moves: Moves,
-    /// By tier: its capacity less the weights and the state stored there.
-    kv_room: PerTier<Bytes>,
+    rooms: Rooms,
     reads: StepReads,
     turns: Turns,
     parts: TierParts,
@@ -106,6 +107,8 @@ struct Run<'a, P, W> {
     /// When the last read of the present stage arrived so far, and from which tier.
     arrived: Option<(SimTime, TierId)>,
     measured: Measured,
+    /// The same of the last stage that read experts that are units.
+    measured_experts: Measured,
     totals: StepTotals,
     at_start: Stored,
     scratch: Scratch,
@@ -121,11 +124,41 @@ struct Decisions {
     migration: Box<dyn AnyMigration>,
     budget: Option<Budget>,
     late: Late,
+    /// Which regions it decides for.
+    on: On,
     /// What may be moved in the present step.
     allowed: Bytes,
-    /// How many decisions a step takes, and how many the present one has taken.
-    in_step: usize,
+    /// How many decisions a step takes for regions of KV, and for regions of experts, and how many
+    /// the present one has taken.
+    in_step: (usize, usize),
     taken: usize,
+}
+
+/// What each tier has for pages.
+struct Rooms {
+    /// Of KV: its capacity less the weights and the state stored there, and less what experts have.
+    kv: PerTier<Bytes>,
+    /// Of experts: what was laid out there before the first step.
+    experts: PerTier<Bytes>,
+    /// Of all that migration decides for.
+    shared: PerTier<Bytes>,
+}
+
+impl Rooms {
+    fn new(system: &MemorySystem, residency: &Residency, on: On) -> Self {
+        let tiers = system.tiers().len();
+        let experts = PerTier::from_fn(tiers, |tier| residency.experts_on(tier));
+        let all = PerTier::from_fn(tiers, |tier| {
+            system.tiers()[tier.index()].capacity.saturating_sub(residency.fixed_on(tier))
+        });
+        let kv = PerTier::from_fn(tiers, |tier| all[tier].saturating_sub(experts[tier]));
+        let shared = match on {
+            On::Both => all,
+            On::Kv => kv.clone(),
+            On::Experts => experts.clone(),
+        };
+        Self { kv, experts, shared }
+    }
 }
 
 /// Buffers that are filled anew each time, so that a step allocates nothing.
@@ -154,12 +187,14 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
         let Parts { initialization, placement, migration, budget, prefetch, late } = parts;
         let tiers = system.tiers().len();
 
-        let residency = lay_out(scenario, &workload, initialization)?;
-        let at_start = Stored::new(&residency, tiers);
-        let kv_room = PerTier::from_fn(tiers, |tier| {
-            system.tiers()[tier.index()].capacity.saturating_sub(residency.fixed_on(tier))
+        let (regions, on) = (workload.regions(), scenario.strategy().on);
+        let residency = lay_out(scenario, &workload, initialization)?.deciding(match on {
+            On::Kv => 0..regions.kv_len(),
+            On::Experts => regions.kv_len()..regions.paged_len(),
+            On::Both => 0..regions.paged_len(),
         });
-        let kv_regions = workload.regions().kv_len();
+        let at_start = Stored::new(&residency, tiers);
+        let (kv_regions, paged_regions) = (regions.kv_len(), regions.paged_len());
         Ok(Self {
             machine: Machine::new(system),
             run: Run {
@@ -172,15 +207,16 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
                     migration,
                     budget,
                     late,
+                    on,
                     allowed: budget.map_or(Bytes::new(u64::MAX), |budget| budget.bytes(system, SimTime::ZERO)),
-                    in_step: 0,
+                    in_step: (0, 0),
                     taken: 0,
                 },
-                prefetching: prefetch.map(|part| Box::new(Prefetching::new(part, kv_regions))),
+                prefetching: prefetch.map(|part| Box::new(Prefetching::new(part, paged_regions))),
                 bound: scenario.bound_of(workload.stages(), workload.regions()),
                 paging: Paging::new(system, page_size),
+                rooms: Rooms::new(system, &residency, on),
                 moves: Moves::new(residency, system),
-                kv_room,
                 reads: StepReads::new(tiers),
                 turns: Turns::default(),
                 parts: TierParts::default(),
@@ -192,6 +228,7 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
                 launching: false,
                 arrived: None,
                 measured: Measured::new(tiers),
+                measured_experts: Measured::new(tiers),
                 totals: StepTotals::new(tiers),
                 at_start,
                 scratch: Scratch {
@@ -201,7 +238,7 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
                     used: PerTier::filled(tiers, Bytes::ZERO),
                     expected: PerTier::filled(tiers, Bytes::ZERO),
                     chunk: PerTier::filled(tiers, ChunkWrite::default()),
-                    load: KvLoad { stored: Table::filled(kv_regions, 0), read: Table::filled(kv_regions, 0) },
+                    load: KvLoad { stored: Table::filled(paged_regions, 0), read: Table::filled(paged_regions, 0) },
                 },
                 workload,
                 steps: 0,
@@ -399,7 +436,8 @@ fn lay_out(
     let (system, size, regions) = (scenario.memory(), scenario.page_size(), workload.regions());
     let at_first = |source| RunError::Trace { step: Step::default(), source };
     let mut ledger = Ledger::new(system);
-    let mut layout = Layout::new(regions, workload.stages(), system, &mut ledger, size);
+    let order = scenario.expert_order().map_err(at_first)?;
+    let mut layout = Layout::new(regions, workload.stages(), system, &mut ledger, size).with_expert_order(order);
     let initialization = if scenario.idealization().has(Ideal::BoundLayout) {
         Box::new(scenario.layout_of_bound().map_err(at_first)?)
     } else {
@@ -409,7 +447,7 @@ fn lay_out(
         layout = layout.with_read_share(scenario.read_share().map_err(at_first)?);
     }
     initialization.lay_out(&mut layout).map_err(RunError::Layout)?;
-    let laid_out = layout.finish();
+    let laid_out = layout.finish().map_err(RunError::Layout)?;
     Ok(Residency::new(regions, laid_out, size, ledger))
 }
 
@@ -418,7 +456,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         self.totals.reset();
         self.decisions.taken = 0;
         if self.reads.is_new(plan) {
-            self.decisions.in_step = plan.stages.iter().map(|stage| stage.releases.len()).sum();
+            self.decisions.in_step = self.decisions_of(plan);
             if let Some(prefetching) = &mut self.prefetching {
                 prefetching.begin_stages(&plan.stages);
             }
@@ -440,12 +478,21 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         Ok(())
     }
 
+    /// How many decisions a step takes, for regions of KV and for regions of experts.
+    fn decisions_of(&self, plan: &StepPlan) -> (usize, usize) {
+        let (regions, on) = (self.workload.regions(), self.decisions.on);
+        let all: usize = plan.stages.iter().map(|stage| stage.releases.len()).sum();
+        let is_experts = |region: &&RegionId| regions.is_experts(**region);
+        let experts = plan.stages.iter().map(|stage| stage.releases.iter().filter(is_experts).count()).sum();
+        (if on == On::Experts { 0 } else { all - experts }, if on == On::Kv { 0 } else { experts })
+    }
+
     /// Gives up KV that no step reads any more.
     fn free(&mut self, machine: &mut Machine<Purpose>, free: Free) {
         match free {
             Free::Before(region, token) => {
                 let residency = self.moves.residency_at(machine.now(), machine.fabric());
-                residency.free_before(region, token, self.page_size);
+                residency.free_before(region, token);
             }
             Free::Region(region) => {
                 let probe = &mut *self.probe;
@@ -462,15 +509,16 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         }
     }
 
-    /// Counts the KV that the step stores and reads, before anything is appended.
+    /// Counts the KV, and the experts, that the step stores and reads, before anything is appended.
     fn note_load(&mut self, plan: &StepPlan) {
         let KvLoad { stored, read } = &mut self.scratch.load;
         stored.iter_mut().for_each(|stored| *stored = 0);
         read.iter_mut().for_each(|read| *read = 0);
-        let (window, size) = (self.workload.window(), self.page_size);
+        let window = self.workload.window();
         let reads = plan.stages.iter().flat_map(|stage| &stage.reads);
-        for region in reads.filter(|read| matches!(read.amount, Amount::Unskipped { .. })).map(|read| read.region) {
-            let (context, gone) = self.moves.tokens(region, size);
+        let is_paged = |read: &&Read| matches!(read.amount, Amount::Unskipped { .. } | Amount::Routed { .. });
+        for region in reads.filter(is_paged).map(|read| read.region) {
+            let (context, gone, size) = self.moves.tokens(region);
             let pages = size.pages(context);
             let skipped = window.skipped(0, region).expect("the window shows the present step");
             let mut active = (pages - skipped.count) * size.tokens();
@@ -504,6 +552,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
             late_tokens: self.totals.late_tokens,
             kv_hits: self.totals.kv_hits,
             prefetched: self.totals.prefetched,
+            experts: self.workload.regions().has_experts().then_some(&self.totals.experts),
         };
         if self.probe.step(&record).is_break() { Err(RunError::Interrupted) } else { Ok(()) }
     }

@@ -40,6 +40,7 @@ impl Prefetching {
         self.due = Table::filled(stages.len(), Vec::new());
         // Prompts that are computed are left alone.
         let decides = |region: RegionId| stages.iter().any(|stage| stage.releases.contains(&region));
+        let is_paged = |amount: Amount| matches!(amount, Amount::Unskipped { .. } | Amount::Routed { .. });
         let ahead = self.part.ahead();
         for (deciding, target) in layers.iter().zip(layers.iter().skip(ahead)) {
             let decided = match self.part.after() {
@@ -48,7 +49,7 @@ impl Prefetching {
             };
             // What the very next stage reads is issued at the moment of the decision.
             for stage in &stages[target.1.max(decided + 2).min(target.2 + 1)..=target.2] {
-                for read in stage.reads.iter().filter(|read| matches!(read.amount, Amount::Unskipped { .. })) {
+                for read in stage.reads.iter().filter(|read| is_paged(read.amount)) {
                     let due = &mut self.due[StageId::new(decided)];
                     if decides(read.region) && !due.contains(&read.region) {
                         due.push(read.region);

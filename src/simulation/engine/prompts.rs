@@ -36,7 +36,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         let residency = self.moves.residency_at(now, machine.fabric());
         let first = residency.kv(region).tokens;
         let end = first + tokens;
-        let kept = first.max(residency.slide_to(region, end, size));
+        let kept = first.max(residency.slide_to(region, end));
         let mut writes = std::mem::replace(&mut self.scratch.chunk, PerTier::filled(1, ChunkWrite::default()));
         writes.values_mut().for_each(|write| (write.tokens, write.pages) = (0, Vec::new()));
         for page in size.page_of(Token::new(kept)).index()..size.pages(end) {
@@ -120,7 +120,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         let (now, size) = (machine.now(), self.page_size);
         self.expect_reads(machine, plan, arrival.region);
         let residency = self.moves.residency_at(now, machine.fabric());
-        let kept = residency.slide_to(arrival.region, arrival.tokens, size);
+        let kept = residency.slide_to(arrival.region, arrival.tokens);
         for page in size.page_of(Token::new(kept)).index()..size.pages(arrival.tokens) {
             self.place(machine, plan.step, arrival.region, Page::new(page))?;
         }

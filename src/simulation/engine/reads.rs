@@ -2,26 +2,28 @@
 
 use super::Run;
 use super::completions::Purpose;
+use super::experts::ExpertReads;
 use super::turns::{Deferred, Turn};
 use super::writes::HeldRead;
 use crate::memory::{Machine, Path, Pattern, PerTier, Reach, Request, TierId, TransferClass, TransferId, Urgency};
 use crate::simulation::probe::{Ends, Probe};
 use crate::simulation::residency::{PagedRegion, Residency};
 use crate::strategy::Late;
-use crate::units::{Bytes, PageSize, RegionId, StageId, Table};
-use crate::workload::{Amount, Contents, Format, Regions, Runtime, Skipped, Stage, StepPlan, Workload};
+use crate::units::{Bytes, RegionId, StageId, Table};
+use crate::workload::{Amount, Contents, Format, Read, Regions, Runtime, Skipped, Stage, StepPlan, Workload};
 use std::sync::Arc;
 
 /// The reads of the present step, by stage.
 pub(super) struct StepReads {
     /// The stages that the tables below are of.
     stages: Option<Arc<[Stage]>>,
-    /// What each stage reads of its weights from each tier.
-    weights: Table<StageId, PerTier<Bytes>>,
+    /// What each stage reads of its weights from each tier; experts that are units are among them
+    /// from the start of their stage on.
+    pub weights: Table<StageId, PerTier<Bytes>>,
     /// What tiers compute themselves of that; empty where none does.
-    local: Table<StageId, PerTier<Bytes>>,
+    pub local: Table<StageId, PerTier<Bytes>>,
     /// The reach of these reads; empty where all reach the full bandwidth.
-    reaches: Table<StageId, PerTier<Reach>>,
+    pub reaches: Table<StageId, PerTier<Reach>>,
     /// What of these reads crosses each tier's link; empty where that is what is needed.
     crossing: Table<StageId, PerTier<Bytes>>,
     /// What each stage reads of its weights and its state from each tier.
@@ -34,6 +36,8 @@ pub(super) struct StepReads {
     next: StageId,
     /// By tier, the KV read that the present stage is about to issue.
     pub kv: PerTier<KvRead>,
+    /// The experts among what stages read of their weights.
+    pub experts: ExpertReads,
 }
 
 /// The KV and the state that a stage reads from one tier, over all its regions.
@@ -61,6 +65,7 @@ impl StepReads {
             early: Table::new(),
             next: StageId::default(),
             kv: PerTier::filled(tiers, KvRead::default()),
+            experts: ExpertReads::none(tiers),
         }
     }
 
@@ -90,10 +95,25 @@ impl StepReads {
                 };
                 self.crossing = plan.stages.iter().enumerate().map(crossing).collect();
             }
+            let has_reaches = !self.reaches.is_empty();
+            let formats =
+                |stage: &Stage| has_reaches.then(|| weight_formats(stage, residency, regions, runtime, tiers));
+            let local = |stage: StageId, region| {
+                let computes = runtime.computes().by_tier(tiers, &regions.region(region).contents);
+                Some((self.local.get(stage)?.clone(), computes))
+            };
+            self.experts = ExpertReads::new(&plan.stages, &self.weights, formats, local, tiers);
             self.constant = plan.stages.iter().map(|stage| constant_reads(stage, residency, tiers)).collect();
             self.outstanding = Table::filled(plan.stages.len(), 0);
             self.early = Table::filled(plan.stages.len(), Vec::with_capacity(tiers));
             self.stages = Some(Arc::clone(&plan.stages));
+        } else {
+            self.experts.begin_step(&mut self.weights, &mut self.local);
+            if runtime.amplifies() {
+                for (index, stage) in plan.stages.iter().enumerate() {
+                    self.find_crossing(StageId::new(index), stage.tokens, runtime);
+                }
+            }
         }
     }
 
@@ -120,6 +140,13 @@ impl StepReads {
     /// The share of the bandwidth of `tier` that `stage` reaches when it reads its weights.
     pub fn weights_reach(&self, stage: StageId, tier: TierId) -> Reach {
         self.reaches.get(stage).map_or(Reach::FULL, |reaches| reaches[tier])
+    }
+
+    /// Finds what crosses each tier's link of what `stage`, of so many tokens, reads of its weights.
+    pub fn find_crossing(&mut self, stage: StageId, tokens: usize, runtime: &Runtime) {
+        for tier in self.kv.ids() {
+            self.crossing[stage][tier] = runtime.crossing_weights(tier, tokens, self.of_chip(stage, tier));
+        }
     }
 
     /// What `stage` reads of its weights and its state from each tier.
@@ -166,9 +193,13 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         id: StageId,
         stage: &Stage,
     ) -> Bytes {
+        let has_experts = self.gather_experts(machine, id, stage.tokens);
         if self.reads.next > id {
             while let Some(transfer) = self.reads.early[id].pop() {
                 machine.raise_urgency(transfer);
+            }
+            if has_experts {
+                self.read_experts(machine, id, stage.tokens);
             }
         } else if !self.scenario.runtime().waits_for_copies() {
             self.read_weights(machine, id, Urgency::Due);
@@ -201,7 +232,8 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         for tier in self.system.tier_ids().filter(|tier| !runtime.is_serial(*tier) && !runtime.is_staged(*tier)) {
             let (bytes, reach) = (self.reads.crossing(id, tier), self.reads.weights_reach(id, tier));
             if bytes > Bytes::ZERO {
-                self.turns.defer(Turn::Copied, Deferred::weights(tier, bytes, reach, None));
+                let granule = self.reads.experts.granule(id, self.present, bytes);
+                self.turns.defer(Turn::Copied, Deferred { granule, ..Deferred::weights(tier, bytes, reach, None) });
             }
         }
     }
@@ -214,13 +246,17 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         for tier in runtime.staged_tiers().filter(|_| !pipes) {
             let (bytes, reach) = (self.reads.of_chip(id, tier), self.reads.weights_reach(id, tier));
             if bytes > Bytes::ZERO {
-                self.stage_read(machine, id, Deferred::weights(TierId::HBM, bytes, reach, Some(tier)), 0);
+                let granule = self.reads.experts.granule(id, self.present, bytes);
+                let read = Deferred { granule, ..Deferred::weights(TierId::HBM, bytes, reach, Some(tier)) };
+                self.stage_read(machine, id, read, 0);
             }
         }
         for tier in runtime.serial_tiers() {
             let (bytes, reach) = (self.reads.crossing(id, tier), self.reads.weights_reach(id, tier));
             if bytes > Bytes::ZERO {
-                self.turns.defer(Turn::After(tier), Deferred::weights(tier, bytes, reach, None));
+                let granule = self.reads.experts.granule(id, self.present, bytes);
+                let read = Deferred { granule, ..Deferred::weights(tier, bytes, reach, None) };
+                self.turns.defer(Turn::After(tier), read);
             }
         }
     }
@@ -237,11 +273,12 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
                 continue;
             }
             let bytes = self.reads.crossing.get(stage).map_or(bytes, |crossing| crossing[tier]);
+            let granule = self.reads.experts.granule(stage, self.present, bytes);
             let transfer = machine.issue(Request {
                 class: TransferClass::WeightRead,
                 path: Path::Even(self.system.even_reads(tier)),
                 bytes,
-                granule: bytes,
+                granule,
                 pattern: Pattern::Streams,
                 urgency,
                 reach: self.reads.weights_reach(stage, tier),
@@ -257,7 +294,8 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
     /// Issues the reads of a stage's KV and state, one transfer per tier over all its regions.
     /// Returns how much its tokens attend to: what is read, once for each token that attends to it.
     fn read_kv(&mut self, machine: &mut Machine<Purpose>, id: StageId, stage: &Stage) -> Bytes {
-        let mut reads = stage.reads.iter().filter(|read| !matches!(read.amount, Amount::Evenly(_))).peekable();
+        let is_kv = |read: &&Read| matches!(read.amount, Amount::Unskipped { .. } | Amount::Whole);
+        let mut reads = stage.reads.iter().filter(is_kv).peekable();
         if reads.peek().is_none() {
             return Bytes::ZERO;
         }
@@ -362,7 +400,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         let window = self.workload.window();
         let skipped = window.skipped(0, region).expect("the window shows the present step");
         let residency = self.moves.residency_at(now, machine.fabric());
-        let late = late_pages(residency.kv(region), skipped, self.page_size);
+        let late = late_pages(residency.kv(region), skipped);
         self.totals.late_tokens += late * self.page_size.tokens() as u64;
         if let Some(prefetching) = &mut self.prefetching {
             prefetching.read(region, residency.kv(region), skipped, &mut self.totals.prefetched);
@@ -387,7 +425,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         self.totals.read_kv_tokens += read_tokens;
         let needed = (pages.tokens - window.skipped_tokens(region)) as u64;
         self.totals.read_beyond += pages.token_bytes.times(read_tokens - needed);
-        let live = pages.live(self.page_size);
+        let live = pages.live();
         if let Some(index) = self.scenario.index() {
             let bytes = index.of(region).times(live.len() as u64);
             let kv = &mut self.reads.kv[TierId::HBM];
@@ -428,14 +466,14 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
 
 /// The pages of a region that a step reads at the source of a move that is not complete: those in
 /// flight that are not being written.
-fn late_pages(region: &PagedRegion, skipped: Skipped<'_>, size: PageSize) -> u64 {
+pub(super) fn late_pages(region: &PagedRegion, skipped: Skipped<'_>) -> u64 {
     if region.in_flight_count == region.being_written.len() {
         return 0;
     }
     if skipped.count == 0 {
         return (region.in_flight_count - region.being_written.len()) as u64;
     }
-    let read_in_flight = region.in_flight.count_without_between(skipped.pages, region.live(size));
+    let read_in_flight = region.in_flight.count_without_between(skipped.pages, region.live());
     let is_read = |page: &&crate::units::Page| !skipped.pages.contains(page.index());
     let being_written = region.being_written.iter().filter(is_read).count();
     (read_in_flight - being_written) as u64
@@ -490,6 +528,18 @@ fn weight_reaches(
     runtime: &Runtime,
     tiers: usize,
 ) -> PerTier<Reach> {
+    let formats = weight_formats(stage, residency, regions, runtime, tiers);
+    PerTier::from_fn(tiers, |tier| runtime.weights_reach(runtime.read_from(tier), &formats[tier]))
+}
+
+/// The formats of what a stage reads of its weights from each tier, experts that are units aside.
+fn weight_formats(
+    stage: &Stage,
+    residency: &Residency,
+    regions: &Regions,
+    runtime: &Runtime,
+    tiers: usize,
+) -> PerTier<Vec<(Option<Format>, Bytes)>> {
     let mut pieces: Vec<(Option<Format>, PerTier<Bytes>)> = Vec::new();
     for read in &stage.reads {
         if let (Amount::Evenly(bytes), Contents::Weights { weights, .. }) =
@@ -505,10 +555,7 @@ fn weight_reaches(
             pieces.push((weights.format, reads));
         }
     }
-    PerTier::from_fn(tiers, |tier| {
-        let on_tier: Vec<_> = pieces.iter().map(|(format, reads)| (*format, reads[tier])).collect();
-        runtime.weights_reach(runtime.read_from(tier), &on_tier)
-    })
+    PerTier::from_fn(tiers, |tier| pieces.iter().map(|(format, reads)| (*format, reads[tier])).collect())
 }
 
 /// What a stage reads of its weights and its state from each tier: of state, all that is stored.

@@ -403,11 +403,11 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         let (mut bytes, mut runs, mut page_bytes) = (Bytes::ZERO, 0, Bytes::ZERO);
         for read in &stage.reads {
             match read.amount {
-                Amount::Evenly(_) => {}
+                Amount::Evenly(_) | Amount::Routed { .. } => {}
                 Amount::Unskipped { .. } => {
                     let skipped = window.skipped(0, read.region).expect("the window shows the present step");
                     let pages = residency.kv(read.region);
-                    let count = pages.read_on(tier, skipped, pages.live(size));
+                    let count = pages.read_on(tier, skipped, pages.live());
                     if count == 0 {
                         continue;
                     }
@@ -439,7 +439,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         let mut writes = 0;
         for read in &stage.reads {
             writes += match read.amount {
-                Amount::Evenly(_) => 0,
+                Amount::Evenly(_) | Amount::Routed { .. } => 0,
                 Amount::Unskipped { .. } => {
                     let skipped = window.skipped(0, read.region).expect("the window shows the present step");
                     let at = &residency.kv(read.region).at[tier];

@@ -1,7 +1,7 @@
 //! What came of the present step and of the stage that read KV last.
 
 use crate::memory::{PerTier, TierId};
-use crate::simulation::probe::{Hits, Prefetched};
+use crate::simulation::probe::{Hits, Prefetched, RoutedRead};
 use crate::units::{Bytes, SimTime, StageId};
 use crate::workload::PerLabel;
 
@@ -22,6 +22,8 @@ pub(super) struct StepTotals {
     pub kv_hits: Hits,
     /// What was prefetched in it.
     pub prefetched: Prefetched,
+    /// The experts that were read, where they are units.
+    pub experts: RoutedRead,
 }
 
 impl StepTotals {
@@ -35,6 +37,7 @@ impl StepTotals {
             late_tokens: 0,
             kv_hits: Hits::default(),
             prefetched: Prefetched::default(),
+            experts: RoutedRead::none(tiers),
         }
     }
 
@@ -47,6 +50,9 @@ impl StepTotals {
         self.late_tokens = 0;
         self.kv_hits = Hits::default();
         self.prefetched = Prefetched::default();
+        self.experts.read.fill(0);
+        self.experts.bytes.fill(Bytes::ZERO);
+        self.experts.late = 0;
     }
 }
 

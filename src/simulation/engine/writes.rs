@@ -125,7 +125,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
     fn append_token(&mut self, machine: &mut Machine<Purpose>, step: Step, region: RegionId) -> Result<(), RunError> {
         let (now, size) = (machine.now(), self.page_size);
         let residency = self.moves.residency_at(now, machine.fabric());
-        residency.slide(region, size);
+        residency.slide(region);
         let token = Token::new(residency.kv(region).tokens);
         let page = size.page_of(token);
         if size.starts_page(token) {
@@ -209,7 +209,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         let write = pending.remove(at.expect("a write that completes was pending"));
         for page in write.pages() {
             if !pending.iter().any(|other| other.pages().any(|of_other| of_other == page)) {
-                self.moves.end_write(region, page, self.page_size);
+                self.moves.end_write(region, page);
             }
         }
         if write.awaited

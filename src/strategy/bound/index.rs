@@ -61,7 +61,7 @@ impl IndexBound {
         for stage in &self.stages {
             let regions = stage.kv.iter().flat_map(|piece| &piece.regions);
             let index = regions.map(|region| self.index.of_tokens(*region, load.stored[*region]).as_f64()).sum::<f64>();
-            let read = index + stage.weights_read() + stage.kv_read(&self.read);
+            let read = index + stage.weights_read(&self.read) + stage.kv_read(&self.read);
             indexes += index;
             reads += read;
             one_by_one += f64::max(index / self.hbm, read / self.all) + stage.fixed;

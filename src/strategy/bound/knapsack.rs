@@ -1,7 +1,7 @@
 //! The bound for two tiers, as a fractional knapsack, where external memory can hold all that HBM
 //! does not.
 
-use super::stage::{BoundStage, KvPiece, KvRead, kv_cost};
+use super::stage::{BoundStage, ExpertPiece, KvPiece, KvRead, kv_cost};
 use super::{BoundReads, KvLoad, lower_bound, tolerance};
 use crate::memory::{MemorySystem, PerTier, TierId};
 use crate::units::{RegionId, SimTime};
@@ -77,7 +77,7 @@ impl Pipe {
     fn new(stages: &[BoundStage], system: &MemorySystem, runtime: &Runtime, reads_early: bool) -> Self {
         let carried = |pipeline: &Pipeline| {
             let first = stages.iter().take(pipeline.ahead as usize);
-            first.map(BoundStage::weights_read).sum::<f64>().min(pipeline.buffer.as_f64())
+            first.map(BoundStage::fixed_read).sum::<f64>().min(pipeline.buffer.as_f64())
         };
         // Of stages one by one, the bus would make what a byte saves less and less, and the order of
         // items another: it is left out.
@@ -143,6 +143,8 @@ enum Kind {
     State(RegionId, f64),
     /// That piece of the stage's KV.
     Kv(usize),
+    /// That piece of the stage's experts.
+    Experts(usize),
 }
 
 impl Item {
@@ -151,6 +153,7 @@ impl Item {
         match self.kind {
             Kind::Weights(_, bytes) | Kind::State(_, bytes) => bytes,
             Kind::Kv(piece) => read.of(&stages[self.stage].kv[piece]),
+            Kind::Experts(piece) => read.of_experts(&stages[self.stage].experts[piece]),
         }
     }
 
@@ -162,13 +165,17 @@ impl Item {
                 let KvPiece { regions, token_bytes, .. } = &stages[self.stage].kv[piece];
                 regions.iter().map(|region| (*region, token_bytes * load.read[*region] as f64)).collect()
             }
+            Kind::Experts(piece) => {
+                let ExpertPiece { region, expert_bytes, .. } = stages[self.stage].experts[piece];
+                vec![(region, expert_bytes * load.read[region] as f64)]
+            }
         }
     }
 
     /// By how many stages it is read: as one item each.
     fn readers(&self) -> f64 {
         match self.kind {
-            Kind::Weights(..) | Kind::State(..) => 1.0,
+            Kind::Weights(..) | Kind::State(..) | Kind::Experts(_) => 1.0,
             // Each reads a stored byte once.
             Kind::Kv(_) => self.density,
         }
@@ -221,6 +228,10 @@ impl Knapsack {
                 let density = if piece.stored > 0.0 { piece.read / piece.stored } else { 0.0 };
                 item(Kind::Weights(piece.region, piece.read), density, [piece.costs[HBM], piece.costs[EXTERNAL]]);
             }
+            // Those that a step reads, all of each.
+            for (piece, experts) in stage.experts.iter().enumerate() {
+                item(Kind::Experts(piece), 1.0, [experts.costs[HBM], experts.costs[EXTERNAL]]);
+            }
             stage.state.iter().for_each(|(region, bytes)| item(Kind::State(*region, *bytes), 1.0, [1.0, 1.0]));
             stage.kv.iter().enumerate().for_each(|(piece, kv)| item(Kind::Kv(piece), kv.readers, [1.0, 1.0]));
         }
@@ -257,7 +268,7 @@ impl Knapsack {
         if !self.runtime.has_kv_reaches() {
             return;
         }
-        for item in self.items.iter_mut().filter(|item| !matches!(item.kind, Kind::Weights(..))) {
+        for item in self.items.iter_mut().filter(|item| matches!(item.kind, Kind::Kv(_) | Kind::State(..))) {
             let kv = self.stages[item.stage].kv_read(&self.read);
             item.costs = [HBM, EXTERNAL].map(|tier| kv_cost(&self.runtime, tier, kv, 2));
         }
@@ -332,12 +343,13 @@ impl Knapsack {
             let (compute, fixed) = (stage.compute(self.roofline, &self.read), stage.fixed);
             let from_hbm = match self.order {
                 Order::Copied | Order::Piped => {
-                    (stage.weights_work(HBM) + kv * kv_cost(&self.runtime, HBM, kv, 2)) / self.hbm
+                    (stage.weights_work(HBM, &self.read) + kv * kv_cost(&self.runtime, HBM, kv, 2)) / self.hbm
                 }
                 Order::AtOnce | Order::InTurn => 0.0,
             };
-            let read = stage.weights_read() + kv;
-            let (weights, kv) = (stage.weights_work(EXTERNAL), kv * kv_cost(&self.runtime, EXTERNAL, kv, 2));
+            let read = stage.weights_read(&self.read) + kv;
+            let (weights, kv) =
+                (stage.weights_work(EXTERNAL, &self.read), kv * kv_cost(&self.runtime, EXTERNAL, kv, 2));
             *reads = Reads { weights, kv, relief: *relief, from_hbm, read, compute, fixed, ..Reads::default() };
             reads.useful = useful(reads, self.order, self.pipe, [self.hbm, self.external]);
             all.weights += reads.weights;

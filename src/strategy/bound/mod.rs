@@ -43,14 +43,14 @@ pub struct StepBound {
     knapsack: Option<Knapsack>,
     program: Program,
     index: Option<IndexBound>,
-    /// What the slowest tier holds, what all weights and state occupy, and what a token's KV does
-    /// by region.
+    /// What the slowest tier holds, what all weights and state occupy, and what a token's KV, or an
+    /// expert, does by region.
     slowest: Bytes,
     weights: Bytes,
     token_bytes: Table<RegionId, Bytes>,
 }
 
-/// The KV of a step: tokens of each KV region.
+/// The KV of a step, tokens of each KV region, and its experts where they are units.
 #[derive(Clone, Debug)]
 pub struct KvLoad {
     /// How many are stored: what has left the attention window is not.
@@ -169,10 +169,11 @@ fn tolerance(system: &MemorySystem, runtime: &Runtime, stages: &[BoundStage]) ->
     let a_byte = |tier: &Tier| SimTime::PS_PER_SECOND as f64 / tier.wire_bandwidth.as_f64();
     let on_ports = |(id, tier): (TierId, &Tier)| system.ports(id).len() as f64 * a_byte(tier);
     let on_ports = system.tier_ids().zip(system.tiers()).map(on_ports).fold(0.0, f64::max);
-    let stored = |stage: &BoundStage| stage.weights_read();
-    let copied: f64 = stages.iter().map(stored).sum();
+    let copied: f64 = stages.iter().map(BoundStage::fixed_read).sum();
     let chunks: f64 = runtime.pipelines().iter().map(|pipeline| copied / pipeline.most().as_f64()).sum();
-    let lacking = 2.0 * (stages.len() as f64 + chunks) * Fabric::<()>::TOLERANCE * on_ports;
+    // Experts are read by themselves where the other weights were read early.
+    let experts = stages.iter().map(|stage| stage.experts.len()).sum::<usize>() as f64;
+    let lacking = (2.0 * (stages.len() as f64 + chunks) + experts) * Fabric::<()>::TOLERANCE * on_ports;
     let in_part = stages.iter().flat_map(|stage| &stage.weights).filter(|piece| piece.read < piece.stored).count();
     let rounded = if system.tiers().len() == 1 { 0 } else { in_part };
     let slowest = system.tiers().iter().map(a_byte).fold(0.0, f64::max);

@@ -76,14 +76,27 @@ const SOLVER_ERROR: f64 = 1e-7;
 
 impl Kind {
     /// Whether `stage` is of this kind in a step in which it reads and computes so much.
-    fn is_of(&self, stage: &BoundStage, (kv, kv_stored): (f64, f64), compute: f64) -> bool {
-        let weights = stage.weights.iter().map(|piece| (piece.stored, piece.read, &piece.costs, &piece.computed));
+    fn is_of(&self, stage: &BoundStage, read: &KvRead, (kv, kv_stored): (f64, f64), compute: f64) -> bool {
+        let weights = pieces(stage, read).map(|(_, stored, read, costs, computed)| (stored, read, costs, computed));
         let same_times = self.compute == compute && self.fixed == stage.fixed && self.tokens == stage.tokens;
         (self.kv, self.kv_stored) == (kv, kv_stored)
             && same_times
             && weights.eq(self.weights.iter().map(|(stored, read, costs, computed)| (*stored, *read, costs, computed)))
             && stage.state.iter().map(|(_, bytes)| bytes).eq(&self.state)
     }
+}
+
+/// A piece of the weights: what is stored and read of it, what a byte costs, and where it is computed.
+type PieceOf<'a> = (RegionId, f64, f64, &'a PerTier<f64>, &'a Vec<bool>);
+
+/// The pieces of a stage's weights. Of experts those that the step reads; the others are stored as
+/// KV is that is not read.
+fn pieces<'a>(stage: &'a BoundStage, read: &'a KvRead) -> impl Iterator<Item = PieceOf<'a>> {
+    let of = |piece: &'a Piece| (piece.region, piece.stored, piece.read, &piece.costs, &piece.computed);
+    stage.weights.iter().map(of).chain(stage.experts.iter().map(|piece| {
+        let bytes = read.of_experts(piece);
+        (piece.region, bytes, bytes, &piece.costs, &piece.computed)
+    }))
 }
 
 impl Program {
@@ -99,7 +112,7 @@ impl Program {
         let stages = BoundStage::all(stages, regions, system.tiers().len(), runtime);
         let carried = |tier: TierId| {
             let pipeline = runtime.pipelines().iter().find(|pipeline| pipeline.tier == tier)?;
-            let first = stages.iter().take(pipeline.ahead as usize).map(BoundStage::weights_read);
+            let first = stages.iter().take(pipeline.ahead as usize).map(BoundStage::fixed_read);
             Some(first.sum::<f64>().min(pipeline.buffer.as_f64()))
         };
         Self {
@@ -163,9 +176,9 @@ impl Program {
             let kv = stage.paged_read(&self.read);
             let compute = stage.compute(self.roofline, &self.read);
             let of_kv = (kv, stage.paged_stored(&self.read));
-            let kind = self.kinds.iter().position(|kind| kind.is_of(stage, of_kv, compute));
+            let kind = self.kinds.iter().position(|kind| kind.is_of(stage, &self.read, of_kv, compute));
             let split = solved.as_ref().zip(kind);
-            let weights = stage.weights.iter().map(|piece| (piece.region, piece.read));
+            let weights = pieces(stage, &self.read).map(|(region, _, read, ..)| (region, read));
             for (index, (region, read)) in weights.chain(stage.state.iter().copied()).enumerate() {
                 let of_piece = split.map(|(solved, kind)| solved.constant[kind][index].clone());
                 put(region, of_piece.unwrap_or_else(|| even(read)));
@@ -193,6 +206,8 @@ impl Program {
         // numbers near 1.
         let unit = all / together;
         let kv_stored: f64 = self.kinds.iter().map(|kind| kind.count * kind.kv_stored).sum();
+        let experts = self.stages.iter().flat_map(|stage| &stage.experts);
+        let kv_stored = experts.fold(kv_stored, |all, piece| all + self.read.of_experts(piece));
         (unit, self.solve(all, unit, stored.as_f64() - kv_stored))
     }
 
@@ -203,12 +218,13 @@ impl Program {
         for stage in &self.stages {
             let (kv, kv_stored) = (stage.paged_read(&self.read), stage.paged_stored(&self.read));
             let compute = stage.compute(self.roofline, &self.read);
-            match kinds.iter_mut().find(|kind| kind.is_of(stage, (kv, kv_stored), compute)) {
+            match kinds.iter_mut().find(|kind| kind.is_of(stage, &self.read, (kv, kv_stored), compute)) {
                 Some(kind) => kind.count += 1.0,
                 None => {
-                    let of_piece =
-                        |piece: &Piece| (piece.stored, piece.read, piece.costs.clone(), piece.computed.clone());
-                    let weights = stage.weights.iter().map(of_piece).collect();
+                    let of_piece = |(_, stored, read, costs, computed): PieceOf<'_>| {
+                        (stored, read, costs.clone(), computed.to_vec())
+                    };
+                    let weights = pieces(stage, &self.read).map(of_piece).collect();
                     let state = stage.state.iter().map(|(_, bytes)| *bytes).collect();
                     let (fixed, tokens) = (stage.fixed, stage.tokens);
                     let of_parts = match self.tiers.as_slice() {

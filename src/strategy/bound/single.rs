@@ -53,7 +53,7 @@ impl SingleTier {
         for stage in &self.stages {
             let kv = stage.kv_read(&self.read);
             let kv_work = kv * kv_cost(&self.runtime, TierId::HBM, kv, 1);
-            let read = (stage.weights_work(TierId::HBM) + kv_work) / self.bandwidth;
+            let read = (stage.weights_work(TierId::HBM, &self.read) + kv_work) / self.bandwidth;
             let compute = stage.compute(self.roofline, &self.read);
             read_all += read;
             compute_all += compute + stage.fixed;

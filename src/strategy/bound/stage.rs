@@ -17,6 +17,8 @@ pub(super) struct BoundStage {
     /// Its recurrent state, with its size: it is read with the KV.
     pub state: Vec<(RegionId, f64)>,
     pub kv: Vec<KvPiece>,
+    /// Its experts that are units, of which each step reads others: at most one region.
+    pub experts: Vec<ExpertPiece>,
     pub flop: StageFlop,
     /// Of how many tokens.
     pub tokens: usize,
@@ -51,23 +53,48 @@ pub(super) struct KvPiece {
     place: usize,
 }
 
-/// What a step reads of each piece of KV, in bytes.
+/// A region of experts that are units.
+#[derive(Clone, Debug)]
+pub(super) struct ExpertPiece {
+    pub region: RegionId,
+    pub expert_bytes: f64,
+    /// As of a [`Piece`].
+    pub costs: PerTier<f64>,
+    /// As of a [`Piece`].
+    pub computed: Vec<bool>,
+    /// Its place among the experts of all stages.
+    place: usize,
+}
+
+/// What a step reads of each piece of KV, and of experts, in bytes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct KvRead(Vec<f64>);
+pub(super) struct KvRead {
+    kv: Vec<f64>,
+    experts: Vec<f64>,
+}
 
 impl KvRead {
     /// Takes note of a step. O(stages + KV regions), the only walk over all regions.
     pub fn note(&mut self, stages: &[BoundStage], load: &KvLoad) {
-        self.0.clear();
+        self.kv.clear();
+        self.experts.clear();
         for piece in stages.iter().flat_map(|stage| &stage.kv) {
             let tokens: usize = piece.regions.iter().map(|region| load.read[*region]).sum();
-            self.0.push(piece.token_bytes * tokens as f64);
+            self.kv.push(piece.token_bytes * tokens as f64);
+        }
+        for piece in stages.iter().flat_map(|stage| &stage.experts) {
+            self.experts.push(piece.expert_bytes * load.read[piece.region] as f64);
         }
     }
 
     /// The bytes that are read of a piece.
     pub fn of(&self, piece: &KvPiece) -> f64 {
-        self.0[piece.place]
+        self.kv[piece.place]
+    }
+
+    /// The bytes that are read of experts.
+    pub fn of_experts(&self, piece: &ExpertPiece) -> f64 {
+        self.experts[piece.place]
     }
 }
 
@@ -75,20 +102,35 @@ impl BoundStage {
     /// What `stages` read of `regions`, which is on so many tiers.
     pub fn all(stages: &[Stage], regions: &Regions, tiers: usize, runtime: &Runtime) -> Vec<Self> {
         let reads: Vec<StageReads> = stages.iter().map(|stage| stage.reads_of(regions)).collect();
-        let mut readers = Table::filled(regions.kv_len(), 0.0);
+        let mut readers = Table::filled(regions.paged_len(), 0.0);
         reads.iter().flat_map(|reads| &reads.kv).for_each(|kv| readers[kv.region] += 1.0);
-        let mut pieces = 0;
+        let (mut pieces, mut expert_pieces) = (0, 0);
         let of_stage = |(stage, reads): (&Stage, &StageReads)| {
-            let all: Bytes = reads.weights.iter().map(|(_, weights)| weights.read).sum();
-            // How much of the weights is on which tier is not known, unless there is but one.
+            let fixed: Bytes = reads.weights.iter().map(|(_, weights)| weights.read).sum();
+            let experts: Bytes = reads.experts.iter().map(|(_, experts)| experts.stored).sum();
+            let all = fixed + experts;
+            // How much of the weights is on which tier is not known, unless there is but one; nor is
+            // how many experts a step reads.
             let share = |tier, format| match tiers {
-                1 => runtime.weights_share(tier, format, all),
+                1 if experts == Bytes::ZERO => runtime.weights_share(tier, format, all),
                 _ => runtime.most_weights_share(tier, format, all),
             };
             let computed = |region: RegionId| match runtime.computes() {
                 computes if computes.is_empty() => Vec::new(),
                 computes => computes.by_tier(tiers, &regions.region(region).contents).into_iter().collect(),
             };
+            let of_experts = reads.experts.iter().filter_map(|(region, _)| {
+                let of = regions.experts(*region)?;
+                let cost = |tier: TierId| {
+                    let of_format = |(format, bytes): (_, Bytes)| bytes.as_f64() / share(tier, format);
+                    of.formats(of.stored()).map(of_format).sum::<f64>() / of.stored().as_f64()
+                };
+                expert_pieces += 1;
+                let (costs, place) = (PerTier::from_fn(tiers, cost), expert_pieces - 1);
+                let (expert_bytes, computed) = (of.expert_bytes.as_f64(), computed(*region));
+                Some(ExpertPiece { region: *region, expert_bytes, costs, computed, place })
+            });
+            let experts: Vec<ExpertPiece> = of_experts.collect();
             let weights = reads.weights.iter().map(|(region, weights)| Piece {
                 region: *region,
                 stored: weights.stored.as_f64(),
@@ -103,6 +145,7 @@ impl BoundStage {
                 weights: weights.collect(),
                 state: reads.state.iter().map(|(region, bytes)| (*region, bytes.as_f64())).collect(),
                 kv,
+                experts,
                 flop: stage.flop,
                 tokens: stage.tokens,
                 fixed: stage.fixed.as_ps() as f64,
@@ -111,15 +154,22 @@ impl BoundStage {
         stages.iter().zip(&reads).map(of_stage).collect()
     }
 
-    /// The bytes of weights that it reads.
-    pub fn weights_read(&self) -> f64 {
+    /// The bytes of weights that it reads, experts that are units aside: in every step the same.
+    pub fn fixed_read(&self) -> f64 {
         self.weights.iter().map(|piece| piece.read).sum()
+    }
+
+    /// The bytes of weights that it reads.
+    pub fn weights_read(&self, read: &KvRead) -> f64 {
+        let weights = self.fixed_read();
+        self.experts.iter().fold(weights, |all, piece| all + read.of_experts(piece))
     }
 
     /// What its weights take at least of the bandwidth of `tier` if all of them are read from
     /// there, in bytes at full reach.
-    pub fn weights_work(&self, tier: TierId) -> f64 {
-        self.weights.iter().map(|piece| piece.read * piece.costs[tier]).sum()
+    pub fn weights_work(&self, tier: TierId, read: &KvRead) -> f64 {
+        let weights: f64 = self.weights.iter().map(|piece| piece.read * piece.costs[tier]).sum();
+        self.experts.iter().fold(weights, |all, piece| all + read.of_experts(piece) * piece.costs[tier])
     }
 
     /// The bytes of state that it reads.
@@ -151,7 +201,7 @@ impl BoundStage {
         let kv = self.kv.iter().map(attended).sum::<f64>() + self.state_read();
         let (of_weights, of_kv) = (StageFlop { per_kv_byte: 0.0, kv_on_chip: 0.0, ..self.flop }, self.flop);
         let of_kv = StageFlop { fixed: 0.0, kv_on_chip: 0.0, ..of_kv };
-        let weights = roofline.picoseconds(self.tokens, self.weights_read(), 0.0, of_weights);
+        let weights = roofline.picoseconds(self.tokens, self.weights_read(read), 0.0, of_weights);
         (weights, roofline.picoseconds(self.tokens, 0.0, kv, of_kv))
     }
 
@@ -160,7 +210,7 @@ impl BoundStage {
         let Some(roofline) = roofline else { return 0.0 };
         let attended = |kv: &KvPiece| kv.queries * read.of(kv);
         let kv = self.kv.iter().map(attended).sum::<f64>() + self.state_read();
-        roofline.picoseconds(self.tokens, self.weights_read(), kv, self.flop)
+        roofline.picoseconds(self.tokens, self.weights_read(read), kv, self.flop)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The layout that an initialization fills.
 
+use super::ExpertOrder;
 use crate::memory::{Ledger, MemorySystem, PerTier, Shortage, TierId};
 use crate::units::{Bytes, Page, PageSize, RegionId, Table};
 use crate::workload::{Lengths, Regions, Stage, StageReads, TokenSet, Weights};
@@ -8,6 +9,10 @@ use std::ops::Range;
 /// Where weights, state and prefill KV lie: empty at first, filled by an
 /// [`Initialization`](super::Initialization). Weights and state are divisible to the byte; KV is
 /// put in pages, those that the attention window of the first step overlaps.
+///
+/// Experts that are units are asked for in bytes, as weights are: so each initialization lays them
+/// out, and says how many lie where. [`finish`](Layout::finish) makes whole experts of the bytes,
+/// and an [`ExpertOrder`] says which ones lie on the faster tiers.
 pub struct Layout<'a> {
     regions: &'a Regions,
     stages: &'a [Stage],
@@ -20,8 +25,11 @@ pub struct Layout<'a> {
     /// How many it has when the prompts are computed of the sequences that begin with the run.
     expected: Table<RegionId, usize>,
     read_share: f64,
-    /// Of each KV region.
+    /// Of each region that is kept in pages.
     page_bytes: Table<RegionId, Bytes>,
+    /// What of each layer's experts is to lie on each tier, in bytes.
+    experts: Vec<PerTier<Bytes>>,
+    order: ExpertOrder,
     laid_out: LaidOut,
 }
 
@@ -31,7 +39,7 @@ pub struct LaidOut {
     /// For each region of weights or state, in the order of their ids, its stored bytes on each
     /// tier.
     pub divided: Vec<PerTier<Bytes>>,
-    /// For each KV region, the pages on each tier.
+    /// For each region that is kept in pages, the pages on each tier.
     pub pages: Vec<PerTier<TokenSet>>,
 }
 
@@ -46,10 +54,11 @@ impl<'a> Layout<'a> {
         size: PageSize,
     ) -> Self {
         let tiers = system.tiers().len();
-        let empty = |lengths: Lengths| PerTier::filled(tiers, TokenSet::new(size.pages(lengths.most)));
+        let empty =
+            |(lengths, size): (Lengths, PageSize)| PerTier::filled(tiers, TokenSet::new(size.pages(lengths.most)));
         let of_tokens =
             |tokens: usize, window: usize| tokens.saturating_sub(window) / size.tokens()..size.pages(tokens);
-        let all = || regions.lengths().zip(regions.windows());
+        let all = || regions.lengths().zip(regions.windows()).take(regions.kv_len());
         let live: Table<RegionId, Range<usize>> =
             all().map(|(lengths, window)| of_tokens(lengths.at_start, window)).collect();
         let expected = all().map(|(lengths, window)| of_tokens(lengths.expected, window).len()).collect();
@@ -62,10 +71,16 @@ impl<'a> Layout<'a> {
             live,
             expected,
             read_share: 1.0,
-            page_bytes: regions.token_bytes().map(|bytes| bytes.times(size.tokens() as u64)).collect(),
+            page_bytes: regions
+                .token_bytes()
+                .zip(regions.page_sizes(size))
+                .map(|(bytes, size)| bytes.times(size.tokens() as u64))
+                .collect(),
+            experts: vec![PerTier::filled(tiers, Bytes::ZERO); regions.paged_len() - regions.kv_len()],
+            order: ExpertOrder::default(),
             laid_out: LaidOut {
-                divided: vec![PerTier::filled(tiers, Bytes::ZERO); regions.len() - regions.kv_len()],
-                pages: regions.lengths().map(empty).collect(),
+                divided: vec![PerTier::filled(tiers, Bytes::ZERO); regions.len() - regions.paged_len()],
+                pages: regions.lengths().zip(regions.page_sizes(size)).map(empty).collect(),
             },
         }
     }
@@ -81,10 +96,11 @@ impl<'a> Layout<'a> {
         self.regions
     }
 
-    /// The regions of weights and state, in the order in which a step reads them.
+    /// What is laid out in bytes, in the order in which a step reads it: weights, state and the
+    /// experts that are units.
     #[must_use]
     pub fn divisible(&self) -> Vec<(RegionId, Weights)> {
-        self.regions.divisible().collect()
+        self.regions.constant().collect()
     }
 
     /// The KV regions.
@@ -126,6 +142,12 @@ impl<'a> Layout<'a> {
         self.expected[region]
     }
 
+    /// The same where experts go to the faster tiers in that order.
+    #[must_use]
+    pub fn with_expert_order(self, order: ExpertOrder) -> Self {
+        Self { order, ..self }
+    }
+
     /// The same where the trace's first steps read that share of the pages.
     #[must_use]
     pub fn with_read_share(self, share: f64) -> Self {
@@ -146,17 +168,22 @@ impl<'a> Layout<'a> {
         self.ledger.room(tier)
     }
 
-    /// Puts `bytes` of the stored weights or state of `region` on `tier`.
+    /// Puts `bytes` of the stored weights, state or experts of `region` on `tier`.
     ///
     /// # Errors
     /// [`Shortage`] if they do not fit.
     pub fn put_weights(&mut self, region: RegionId, tier: TierId, bytes: Bytes) -> Result<(), Shortage> {
         self.ledger.store(tier, bytes)?;
-        self.laid_out.divided[region.index() - self.regions.kv_len()][tier] += bytes;
+        let (kv, paged) = (self.regions.kv_len(), self.regions.paged_len());
+        if self.regions.is_experts(region) {
+            self.experts[region.index() - kv][tier] += bytes;
+        } else {
+            self.laid_out.divided[region.index() - paged][tier] += bytes;
+        }
         Ok(())
     }
 
-    /// Puts `bytes` of the stored weights or state of `region` on the tiers from `tier` on, each
+    /// Puts `bytes` of the stored weights, state or experts of `region` on the tiers from `tier` on, each
     /// while it has room; what fits on none of them, on faster ones.
     ///
     /// # Errors
@@ -227,9 +254,41 @@ impl<'a> Layout<'a> {
         &mut self.laid_out.pages[region.index()]
     }
 
-    /// What was laid out.
-    #[must_use]
-    pub fn finish(self) -> LaidOut {
-        self.laid_out
+    /// What was laid out, with whole experts in the place of bytes of them.
+    ///
+    /// # Errors
+    /// [`Shortage`] if an expert fits nowhere.
+    pub fn finish(mut self) -> Result<LaidOut, Shortage> {
+        self.put_experts()?;
+        Ok(self.laid_out)
+    }
+
+    /// Makes whole experts of the bytes that were put on each tier. A faster tier gets as many as
+    /// fit into its bytes and what the layers before it have left over of theirs; what is left of a
+    /// layer goes to the last tier, or to where there is room.
+    fn put_experts(&mut self) -> Result<(), Shortage> {
+        let experts = std::mem::take(&mut self.experts);
+        for (tier, bytes) in experts.iter().flat_map(|of_layer| of_layer.iter()) {
+            self.ledger.discard(tier, *bytes);
+        }
+        let last = self.system.last_tier();
+        let mut left_over = PerTier::filled(self.system.tiers().len(), Bytes::ZERO);
+        let regions = (self.regions.kv_len()..self.regions.paged_len()).map(RegionId::new);
+        for (region, asked) in regions.zip(&experts) {
+            let Some(of) = self.regions.experts(region).filter(|of| of.count > 0) else { continue };
+            let mut order = self.order.of(self.regions.layer_of(region).unwrap_or_default(), of.count);
+            for (tier, asked) in asked.iter().filter(|(tier, _)| *tier != last) {
+                let bytes = *asked + left_over[tier];
+                let whole = bytes.whole_units(of.expert_bytes).min(order.len() as u64);
+                left_over[tier] = bytes - of.expert_bytes.times(whole);
+                self.ledger.store(tier, of.expert_bytes.times(whole))?;
+                self.laid_out.pages[region.index()][tier].extend(order.drain(..whole as usize));
+            }
+            // Least wanted on a fast tier first.
+            for expert in order.into_iter().rev() {
+                self.spill_page(region, Page::new(expert), last)?;
+            }
+        }
+        Ok(())
     }
 }

@@ -9,6 +9,7 @@ mod best_ratio;
 mod by_room;
 mod by_share;
 mod density_first;
+mod experts;
 mod hbm_first;
 mod in_order;
 mod layout;
@@ -18,6 +19,7 @@ mod spread;
 
 pub use active::Active;
 pub use as_bound::AsBound;
+pub use experts::{ExpertChoice, ExpertOrder};
 pub use layout::{LaidOut, Layout};
 pub(in crate::strategy) use rules::Take;
 pub use rules::{LayoutError, LayoutRules, Rules, ShortTier};

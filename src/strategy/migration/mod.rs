@@ -95,21 +95,29 @@ const fn nonzero(number: u32) -> NonZeroU32 {
     NonZeroU32::new(number).unwrap()
 }
 
-/// What a migration sees of one KV region when the last stage that uses it in step k has ended.
+/// What a migration sees of one region of KV, or of experts, when the last stage that uses it in
+/// step k has ended.
+///
+/// Where experts are units, a region of experts is seen as one of KV is: a page is an expert, and
+/// what a step skips are the experts that none of its tokens is routed to.
 #[derive(Clone, Copy)]
 pub struct MigrationView<'a, K = Future> {
     /// The step k of the run.
     pub step: Step,
-    /// Which region: the KV of one sequence in one layer.
+    /// Which region: the KV of one sequence in one layer, or the experts of one layer.
     pub region: RegionId,
+    /// Whether it is one of experts, to which nothing is ever written.
+    pub is_experts: bool,
     /// How many layers the model has: the KV regions are those of the first sequence, layer by
-    /// layer, then those of the second, and so on.
+    /// layer, then those of the second, and so on; regions of experts follow as if they were of one
+    /// sequence more.
     pub layers: usize,
-    /// How many regions decide in this step: those of the sequences that decode in it.
+    /// How many regions of the kind of this one, KV or experts, decide in this step: those of the
+    /// sequences that decode in it, or of the layers that have experts.
     pub deciding: usize,
-    /// The part of the KV that the stage which reads the region read in the present step and that
-    /// is of this region, from 0 to 1: of several sequences, each region has its part in what the
-    /// stage waited for.
+    /// The part of the KV, or of the experts, that the stage which reads the region read in the
+    /// present step and that is of this region, from 0 to 1: of several sequences, each region has
+    /// its part in what the stage waited for.
     pub part: f64,
     /// How many pages hold its KV, that of the token just written included: what step k+1 finds.
     /// Those that have left the attention window count, as skipped.
@@ -128,9 +136,13 @@ pub struct MigrationView<'a, K = Future> {
     pub in_flight: &'a TokenSet,
     /// What is free on each tier.
     pub free: &'a PerTier<Bytes>,
-    /// What each tier has for KV in all: its capacity less the weights and the state stored there.
+    /// What each tier has in all for the kind of this region. For experts that is what they had
+    /// there before the first step: the layout says how much. For KV it is all else: its capacity
+    /// less the weights, the state and the room of the experts.
     pub kv_room: &'a PerTier<Bytes>,
-    /// All KV regions, this one included.
+    /// What each tier has in all for everything that the migration decides for.
+    pub shared_room: &'a PerTier<Bytes>,
+    /// All regions of KV and of experts, this one included.
     pub regions: &'a dyn KvRegions,
     /// What the stage that reads the region reads of its weights, and its state if it has any, from
     /// each tier in a step.
@@ -145,11 +157,15 @@ pub struct MigrationView<'a, K = Future> {
     pub system: &'a MemorySystem,
 }
 
-/// The pages of one KV region at this moment.
+/// The pages of one region of KV, or of experts, at this moment.
 #[derive(Clone, Copy)]
 pub struct KvPages<'a> {
     /// The size of a page.
     pub page_bytes: Bytes,
+    /// How many tokens make a page.
+    pub page_size: PageSize,
+    /// Whether a page is an expert.
+    pub is_experts: bool,
     /// For each tier the pages that are there, a moving one at its source.
     pub at: &'a PerTier<TokenSet>,
     /// For each tier how many pages are there to stay or are moving there.
@@ -165,12 +181,16 @@ impl KvPages<'_> {
     }
 }
 
-/// All KV regions at this moment.
+/// All regions of KV, and of experts that are units, at this moment.
 pub trait KvRegions {
     /// How many there are.
     fn count(&self) -> usize;
-    /// The bytes of all of them that are on HBM to stay or are moving there.
+    /// Those that the migration decides for.
+    fn decided(&self) -> Range<usize>;
+    /// The bytes of all that it decides for that are on HBM to stay or are moving there.
     fn on_hbm(&self) -> Bytes;
+    /// The bytes of HBM that pages hold which are moving away.
+    fn leaving_hbm(&self) -> Bytes;
     /// The pages of one of them.
     fn region(&self, region: RegionId) -> KvPages<'_>;
 }
@@ -187,6 +207,7 @@ impl<'a> MigrationView<'a, Future> {
         MigrationView {
             step: self.step,
             region: self.region,
+            is_experts: self.is_experts,
             layers: self.layers,
             deciding: self.deciding,
             part: self.part,
@@ -199,6 +220,7 @@ impl<'a> MigrationView<'a, Future> {
             in_flight: self.in_flight,
             free: self.free,
             kv_room: self.kv_room,
+            shared_room: self.shared_room,
             regions: self.regions,
             weights_read: self.weights_read,
             read: self.read,

@@ -8,6 +8,8 @@
 //!   each expert's probability ([`Routing::probabilities`]).
 //! * A [`RoutingSource`] says step by step which experts are unread, where experts are units that
 //!   are placed, cached and moved: a [`RoutingGenerator`], or [`RecordedRouting`] read from a file.
+//! * A [`RoutingWindow`] keeps what a run sees of it: the present step and those that its strategy may
+//!   look ahead.
 //! * [`ExpertTraceConfig`] selects the source; [`RoutingStatistics`] says what routing is like.
 
 mod config;
@@ -16,13 +18,17 @@ mod math;
 mod recorded;
 mod slots;
 mod statistics;
+mod text;
 mod union;
+mod window;
 
 pub use config::{ExpertTraceConfig, RecordedRoutingConfig, RoutingExtend, RoutingGeneratorConfig};
 pub use generator::RoutingGenerator;
 pub use recorded::{ExpertSteps, RecordedRouting};
 pub use statistics::{EXPERT_ROOMS, ExpertPolicy, RoutingStatistics};
+pub use text::RoutingTextError;
 pub use union::{Popularity, Routing};
+pub use window::RoutingWindow;
 
 use super::template::Growth;
 use super::trace::{StepSkips, TraceError};

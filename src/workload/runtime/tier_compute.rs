@@ -114,6 +114,11 @@ impl TierCompute {
     pub fn computes(&self, contents: &Contents) -> bool {
         match contents {
             Contents::Kv { .. } | Contents::State { .. } => self.computes_kv(),
+            // Experts that are units: of an mlp.
+            Contents::Experts(_) => self
+                .pieces
+                .iter()
+                .any(|piece| matches!(piece, ComputedPiece::Weights | ComputedPiece::Mlp | ComputedPiece::Experts)),
             Contents::Weights { stage, weights } => self.pieces.iter().any(|piece| match piece {
                 ComputedPiece::Weights => true,
                 ComputedPiece::Attention => *stage == StageLabel::Attention,

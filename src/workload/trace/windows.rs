@@ -1,12 +1,14 @@
 //! The skip sets of all sequences of a run, each with a window of its own over its steps.
 
 use super::{Skipped, StepSkips, TraceError, TraceWindow};
-use crate::units::{PageSize, RegionId, SequenceId};
-use crate::workload::TokenSet;
+use crate::units::{LayerId, PageSize, RegionId, SequenceId};
+use crate::workload::{RoutingWindow, TokenSet};
 use std::sync::Arc;
 
 /// What a run sees of the skip sets of its sequences: for each those of the present step and of as
-/// many later ones as a strategy may see, by KV region (layer by layer of each sequence).
+/// many later ones as a strategy may see, by KV region (layer by layer of each sequence); and where
+/// experts are units, those that these steps leave unread, by layer, as if they were of one sequence
+/// more.
 ///
 /// A sequence whose prompt is being computed skips nothing; the step after the present one is then
 /// the first that it decodes.
@@ -14,6 +16,9 @@ pub struct SkipWindows {
     /// How many KV regions a sequence has.
     layers: usize,
     sequences: Vec<SequenceWindow>,
+    experts: Option<RoutingWindow>,
+    /// The first region of experts; none where they are no units.
+    first_expert: usize,
 }
 
 /// The window of one sequence.
@@ -42,7 +47,7 @@ impl SkipWindows {
     /// Windows over the steps of no sequence yet, each of so many layers.
     #[must_use]
     pub fn new(layers: usize) -> Self {
-        Self { layers, sequences: Vec::new() }
+        Self { layers, sequences: Vec::new(), experts: None, first_expert: usize::MAX }
     }
 
     /// The window of a run whose KV regions are all in `trace`.
@@ -62,6 +67,20 @@ impl SkipWindows {
         self.sequences.push(SequenceWindow { trace, prompt: None, nothing, decode, decoded: 0 });
     }
 
+    /// Adds the window over the experts of each layer, when all sequences are there.
+    pub fn set_experts(&mut self, experts: RoutingWindow) {
+        self.first_expert = self.sequences.len() * self.layers;
+        self.experts = Some(experts);
+    }
+
+    /// The present step is over, whatever it computed.
+    ///
+    /// # Errors
+    /// [`TraceError`] if the step whose experts come into view cannot be had.
+    pub fn end_step(&mut self) -> Result<(), TraceError> {
+        self.experts.as_mut().map_or(Ok(()), RoutingWindow::advance)
+    }
+
     /// The window of a region's sequence, and the region's place in it.
     #[inline]
     fn of(&self, region: RegionId) -> (&SequenceWindow, RegionId) {
@@ -72,11 +91,15 @@ impl SkipWindows {
         (&self.sequences[sequence], RegionId::new(layer))
     }
 
-    /// What the step `ahead` of the present one (0: the present) skips of a KV region, or `None`
-    /// past the last step of its sequence.
+    /// What the step `ahead` of the present one (0: the present) skips of a region of KV, or leaves
+    /// unread of one of experts, or `None` past the last step of its sequence, or of the run.
     #[must_use]
     #[inline]
     pub fn skipped(&self, ahead: usize, region: RegionId) -> Option<Skipped<'_>> {
+        if region.index() >= self.first_expert {
+            let layer = LayerId::new(region.index() - self.first_expert);
+            return self.experts.as_ref()?.skipped(ahead, layer);
+        }
         // With one sequence, regions are layers.
         if let [SequenceWindow { trace: Some(trace), prompt: None, .. }] = &self.sequences[..] {
             return trace.skipped(ahead, region);

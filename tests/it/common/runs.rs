@@ -11,7 +11,7 @@ use tiersim::memory::{
     TierConfig, TierId, TransferClass,
 };
 use tiersim::simulation::{Ends, Outcome, Probe, Scenario, ScenarioConfig, StepRecord, run};
-use tiersim::strategy::{InitializationKind, Late, MigrationKind, PlacementKind, Strategy as Parts};
+use tiersim::strategy::{InitializationKind, MigrationKind, PlacementKind, Strategy as Parts};
 use tiersim::units::{Bandwidth, Bytes, Ratio, SimTime};
 use tiersim::workload::{
     GeneratorConfig, LayersConfig, ModelConfig, RuntimeConfig, StageLabel, TraceConfig, WeightsConfig,
@@ -140,18 +140,14 @@ pub const BASELINE: Parts = Parts {
     initialization: InitializationKind::HbmFirst,
     placement: PlacementKind::PreferHbm,
     migration: MigrationKind::None,
-    budget: None,
-    prefetch: None,
-    late: Late::Finish,
+    ..Parts::REFERENCE
 };
 
 pub const BEST_RATIO: Parts = Parts {
     initialization: InitializationKind::BestRatio,
     placement: PlacementKind::BestRatio,
     migration: MigrationKind::LookAhead,
-    budget: None,
-    prefetch: None,
-    late: Late::Finish,
+    ..Parts::REFERENCE
 };
 
 /// Layers of (attention, mlp) weights and KV; HBM at 1000 GB/s, external memory behind a link of
@@ -201,6 +197,7 @@ pub fn small(
         prefill: tiersim::workload::PrefillConfig::Given,
         warmup_steps: 0,
         page_tokens: 1,
+        routing: None,
         trace: TraceConfig::default(),
         layout: None,
         index: None,

@@ -166,7 +166,7 @@ proptest! {
     ) {
         let all = u64::from(layers) * (attention + mlp + u64::from(prefill + decode) * kv);
         let mut config = small(layers, (attention, mlp), kv, (all * fill / 100).max(1), prefill, decode);
-        config.strategy = Parts { initialization, placement, migration, budget: None, prefetch: None, late };
+        config.strategy = Parts { initialization, placement, migration, late, ..Parts::REFERENCE };
         config.trace = skipping(skip, churn, seed);
         config.weight_prefetch = weight_prefetch;
         config.compute = flop.map(|flop| ComputeConfig {
@@ -260,7 +260,7 @@ proptest! {
     ) {
         let all = u64::from(layers) * (attention + mlp + u64::from(prefill + decode) * kv);
         let mut config = small(layers, (attention, mlp), kv, (all * fill / 100).max(1), prefill, decode);
-        config.strategy = Parts { initialization, placement, migration, budget: None, prefetch: None, late };
+        config.strategy = Parts { initialization, placement, migration, late, ..Parts::REFERENCE };
         config.trace = skipping(skip, churn, seed);
         config.weight_prefetch = weight_prefetch;
         config.bound = tiersim::strategy::BoundKind::Charged;
@@ -297,7 +297,7 @@ proptest! {
                 let hbm = (all * hbm / 100).max(1);
                 let mut config = small(layers, (20_000, 20_000), kv, hbm, prefill, decode);
                 config.page_tokens = page_tokens;
-                config.strategy = Parts { initialization, placement, migration, budget: None, prefetch: None, late };
+                config.strategy = Parts { initialization, placement, migration, late, ..Parts::REFERENCE };
                 config.trace = skipping(skip, churn, seed);
                 // Some have no room for all, or not even for what there is to begin with.
                 memory(&mut config).tiers[1].capacity = Bytes::new((all * external / 100).saturating_sub(hbm).max(1));

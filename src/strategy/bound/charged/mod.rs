@@ -116,6 +116,11 @@ pub enum ChargedError {
         "bound: Charged is for runs in which a step reads what it copies itself, but copies of staged tiers (reads) begin ahead of their stages: use ahead: 0, or bound: Free"
     )]
     Ahead,
+    #[error(
+        "bound: Charged is for KV that moves, but with `routing` experts are units that may move as well: leave routing \
+         out, or use bound: Free"
+    )]
+    Experts,
 }
 
 impl ChargedBound {
@@ -151,7 +156,7 @@ impl ChargedBound {
         if system.residency() == ResidencyKind::Inclusive {
             return Err(ChargedError::Inclusive);
         }
-        let mut kinds_of = Table::filled(regions.kv_len(), Vec::new());
+        let mut kinds_of = Table::filled(regions.paged_len(), Vec::new());
         let mut kinds = Vec::<StageKind>::new();
         let of_stages = BoundStage::all(stages, regions, system.tiers().len(), runtime);
         for stage in &of_stages {

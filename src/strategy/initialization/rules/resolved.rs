@@ -188,10 +188,11 @@ fn tier_of(rule: &Rule, system: &MemorySystem) -> Result<TierId, LayoutError> {
 /// The parts that a region is of, with what each stores; none for a region of KV.
 pub(super) fn parts(regions: &Regions, region: RegionId) -> [Option<OfPart>; 2] {
     let one = |part, stored, units| [Some(OfPart { part, stored, units }), None];
-    match regions.region(region).contents {
+    match &regions.region(region).contents {
         Contents::Kv { .. } => [None, None],
-        Contents::State { bytes, .. } => one(Part::Kv, bytes, None),
-        Contents::Weights { stage, weights } => {
+        Contents::Experts(experts) => one(Part::Experts, experts.stored(), Some(experts.count as u32)),
+        &Contents::State { bytes, .. } => one(Part::Kv, bytes, None),
+        &Contents::Weights { stage, weights } => {
             let Weights { stored, growth, shared, .. } = weights;
             match (stage, growth) {
                 (_, Growth::Experts(routing)) => one(Part::Experts, stored, Some(routing.count())),

@@ -102,10 +102,12 @@ use victims::{Residents, Victims};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Room {
     /// Every layer of every sequence that decodes has an equal share, in bytes, of what HBM has for
-    /// KV.
+    /// KV. Where experts are units, every layer's experts have an equal share of what HBM has for
+    /// experts: of as much as was laid out there before the first step. KV has the rest.
     #[default]
     PerLayer,
-    /// All layers of all sequences together have all of it.
+    /// All layers of all sequences together have all of it, and so have experts and KV if the
+    /// migration decides for both.
     Shared,
 }
 
@@ -135,8 +137,9 @@ pub struct Cache<O> {
     order: O,
     places: Places,
     regions: Table<RegionId, OfRegion>,
-    /// How many regions have KV of their own, and what a page of each of them takes in all.
-    with_kv: (usize, i128),
+    /// The regions of KV that have some of their own, and those of experts.
+    with_kv: OfKind,
+    with_experts: OfKind,
     victims: Victims,
     /// Scratch space: the present step's misses, by rank.
     misses: Vec<Miss>,
@@ -155,10 +158,23 @@ pub(super) struct OfRegion {
 }
 
 impl OfRegion {
-    /// How many of so many pages had KV before the present step wrote any.
-    fn known(&self, pages: usize) -> usize {
-        self.pages.unwrap_or(pages.saturating_sub(1)).min(pages)
+    /// How many pages of the region that `view` is of had KV before the present step wrote any:
+    /// experts are all there from the start.
+    fn known<K>(&self, view: &MigrationView<'_, K>) -> usize {
+        let pages = view.pages;
+        let at_first = if view.is_experts { pages } else { pages.saturating_sub(1) };
+        self.pages.unwrap_or(at_first).min(pages)
     }
+}
+
+/// The regions of KV, or of experts, that a cache decides for.
+#[derive(Clone, Copy, Default)]
+struct OfKind {
+    regions: usize,
+    /// What a page of each of them takes in all.
+    bytes: i128,
+    /// How many tokens make a page.
+    page_tokens: i128,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -180,20 +196,24 @@ struct Space {
 impl<O: Order> Cache<O> {
     /// A cache that knows of no uses yet.
     pub fn new(order: O, places: Places) -> Self {
-        let (regions, with_kv, victims) = (Table::new(), (0, 0), Victims::new(places.room));
-        Self { order, places, regions, with_kv, victims, misses: Vec::new() }
+        let (regions, with_kv, victims) = (Table::new(), OfKind::default(), Victims::new(places.room));
+        Self { order, places, regions, with_kv, with_experts: OfKind::default(), victims, misses: Vec::new() }
     }
 
     /// What is known before the first decision of the run.
     fn begin(&mut self, view: &MigrationView<'_, O::Knows>) {
         for region in RegionId::all(view.regions.count()) {
             self.regions.push(OfRegion::default());
-            let KvPages { page_bytes, at, .. } = view.regions.region(region);
+            let KvPages { page_bytes, page_size, is_experts, at, .. } = view.regions.region(region);
             let is_there = at.values().any(|pages| pages.words().iter().any(|word| *word != 0));
-            if page_bytes > Bytes::ZERO {
-                self.with_kv = (self.with_kv.0 + 1, self.with_kv.1 + wide(page_bytes));
+            let is_decided = view.regions.decided().contains(&region.index());
+            if page_bytes > Bytes::ZERO && is_decided {
+                let kind = if is_experts { &mut self.with_experts } else { &mut self.with_kv };
+                kind.regions += 1;
+                kind.bytes += wide(page_bytes);
+                kind.page_tokens = page_size.tokens() as i128;
             }
-            if is_there {
+            if is_there && is_decided {
                 self.begin_region(view, region);
             }
         }
@@ -201,7 +221,7 @@ impl<O: Order> Cache<O> {
 
     /// What is known of a region before its first decision.
     fn begin_region(&mut self, view: &MigrationView<'_, O::Knows>, region: RegionId) {
-        let at = view.regions.region(region).at;
+        let KvPages { at, is_experts, .. } = view.regions.region(region);
         let range = at[TierId::HBM].words().len() * WORD_BITS;
         let last = |pages: &TokenSet| pages.words().iter().rposition(|word| *word != 0);
         let words = at.values().filter_map(last).max().map_or(0, |word| word + 1);
@@ -209,7 +229,7 @@ impl<O: Order> Cache<O> {
         let end = words * WORD_BITS - highest.map_or(0, |word| word.leading_zeros() as usize);
         // Sequences of a layer write at the same time.
         let has_written = region != view.region && region.index() % view.layers == view.region.index() % view.layers;
-        self.regions[region].competing = end.saturating_sub(usize::from(has_written));
+        self.regions[region].competing = end.saturating_sub(usize::from(has_written && !is_experts));
         let mut worth = vec![self.order.initial(); range];
         self.order.begin(view, region, words * WORD_BITS, &mut worth);
         self.regions[region].worth = worth;
@@ -225,7 +245,7 @@ impl<O: Order> Cache<O> {
             self.begin_region(view, view.region);
         }
         let region = &mut self.regions[view.region];
-        let known = region.known(view.pages);
+        let known = region.known(view);
         self.order.note(view, &mut region.worth, view.step.index() as u32 + 1, known);
         self.victims.outdated(view.region);
     }
@@ -235,7 +255,7 @@ impl<O: Order> Cache<O> {
         let turns = Turns::of(view);
         let region = &mut self.regions[view.region];
         // The page written in this step was not read: its write to HBM would be a second one.
-        let known = region.known(view.pages);
+        let known = region.known(view);
         (region.pages, region.competing) = (Some(view.pages), view.pages);
         let present = view.skipped().pages.words();
         let order = &self.order;
@@ -255,48 +275,64 @@ impl<O: Order> Cache<O> {
     /// The bytes of HBM that are free for this decision.
     fn space(&self, view: &MigrationView<'_, O::Knows>) -> Space {
         let (hbm, page) = (TierId::HBM, wide(view.page_bytes));
-        let for_kv = wide(view.kv_room[hbm]);
+        let (for_kind, shared) = (wide(view.kv_room[hbm]), wide(view.shared_room[hbm]));
+        let decides_for_all = view.regions.decided().len() == view.regions.count();
         let (taken, taken_later) = match self.places.room {
             Room::PerLayer => {
                 let held = view.at[hbm].words().iter().zip(view.home[hbm].words());
                 let held: u32 = held.map(|(at, home)| (at | home).count_ones()).sum();
                 (i128::from(held) * page, view.regions.region(view.region).on_hbm())
             }
-            Room::Shared => (for_kv - wide(view.free[hbm]), wide(view.regions.on_hbm())),
+            Room::Shared if decides_for_all => (shared - wide(view.free[hbm]), wide(view.regions.on_hbm())),
+            Room::Shared => {
+                let on_hbm = wide(view.regions.on_hbm());
+                (on_hbm + wide(view.regions.leaving_hbm()), on_hbm)
+            }
         };
         let kept_free = match (self.places.writes, self.places.room) {
             (Writes::Around, _) => 0,
+            (Writes::Allocate, Room::PerLayer) if view.is_experts => 0,
             (Writes::Allocate, Room::PerLayer) => page,
-            (Writes::Allocate, Room::Shared) => self.page_of_each(view),
+            // Of each sequence that decodes, all regions.
+            (Writes::Allocate, Room::Shared) => self.page_of_each(view).0,
         };
-        let room = (self.room(view, for_kv) - kept_free).max(0);
+        let room = match self.places.room {
+            Room::PerLayer => self.room_of_region(view, for_kind),
+            Room::Shared => self.shared_room(view, shared),
+        };
+        let room = (room - kept_free).max(0);
         Space { now: room - taken, later: room - taken_later }
     }
 
-    /// The bytes of HBM that the region, or all regions together, may have; `for_kv` is what HBM
-    /// has for KV in all.
-    fn room(&self, view: &MigrationView<'_, O::Knows>, for_kv: i128) -> i128 {
+    /// The bytes of HBM that all regions together may have, of `shared` in all.
+    fn shared_room(&self, view: &MigrationView<'_, O::Knows>, shared: i128) -> i128 {
+        let Some(budget) = self.places.budget else { return shared };
+        let (budget, (kv, experts)) = (i128::from(budget.get()), self.page_of_each(view));
+        (kv * (budget / self.with_kv.page_tokens.max(1)) + experts * budget).min(shared)
+    }
+
+    /// The bytes of HBM that the region may have, of `all` that HBM has for its kind.
+    fn room_of_region(&self, view: &MigrationView<'_, O::Knows>, all: i128) -> i128 {
         let page = wide(view.page_bytes);
-        let room = match (self.places.budget, self.places.room) {
-            (None, Room::PerLayer) => for_kv / view.deciding.max(1) as i128,
-            (None, Room::Shared) => return for_kv,
-            (Some(budget), room) => {
+        let room = match self.places.budget {
+            None => all / view.deciding.max(1) as i128,
+            Some(budget) => {
                 let pages = i128::from(budget.get()) / view.page_size.tokens() as i128;
-                let all = self.page_of_each(view) * pages;
-                match room {
-                    Room::Shared => return all.min(for_kv),
-                    Room::PerLayer if all <= for_kv => pages * page,
-                    Room::PerLayer => page * pages * for_kv / all,
-                }
+                let (kv, experts) = self.page_of_each(view);
+                let wanted = pages * if view.is_experts { experts } else { kv };
+                if wanted <= all { pages * page } else { page * pages * all / wanted }
             }
         };
         room - room % page
     }
 
-    /// The size of a page of each region of the sequences that decode, added up.
-    fn page_of_each(&self, view: &MigrationView<'_, O::Knows>) -> i128 {
-        let (regions, bytes) = self.with_kv;
-        bytes * view.deciding as i128 / regions.max(1) as i128
+    /// The size of a page of each KV region of the sequences that decode, added up, and of an expert
+    /// of each layer.
+    fn page_of_each(&self, view: &MigrationView<'_, O::Knows>) -> (i128, i128) {
+        let OfKind { regions, bytes, .. } = self.with_kv;
+        // While experts decide, it is not known how many sequences do.
+        let deciding = if view.is_experts { regions } else { view.deciding };
+        (bytes * deciding as i128 / regions.max(1) as i128, self.with_experts.bytes)
     }
 }
 
