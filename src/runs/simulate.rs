@@ -113,7 +113,7 @@ fn within(groups: Vec<Vec<usize>>, needed: &[Bytes], limit: Bytes) -> Vec<Vec<us
 /// sequence.
 fn work(scenario: &Scenario) -> u64 {
     let of = |sequence: &Sequence| sequence.decode as u64 * (sequence.prefill + sequence.decode) as u64;
-    scenario.sequences().all().iter().map(of).sum::<u64>() * scenario.model().layers() as u64
+    scenario.sequences().all().iter().map(of).sum::<u64>() * scenario.model().kv_regions() as u64
 }
 
 /// A run that has ended, by the index of its job, with its timeline if one was asked for.

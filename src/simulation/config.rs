@@ -9,7 +9,7 @@ use crate::config::{self, ConfigError, Reference};
 use crate::memory::MemoryConfig;
 use crate::strategy::{BoundKind, LayoutRules, Strategy};
 use crate::workload::{
-    ComputeConfig, ExpertTraceConfig, IndexConfig, ModelConfig, PrefillConfig, RecordedConfig, RuntimeConfig,
+    ComputeConfig, ExpertTraceConfig, IndexConfig, KvGroups, ModelConfig, PrefillConfig, RecordedConfig, RuntimeConfig,
     SequencesConfig, TraceConfig,
 };
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,9 @@ pub struct ScenarioConfig {
     /// How many tokens of a layer make a page: KV is placed, moved and read in whole pages.
     #[serde(default = "one", deserialize_with = "crate::config::count_from_1")]
     pub page_tokens: u32,
+    /// Into which regions the KV of a layer is divided, each with its own tiers, moves and skip sets.
+    #[serde(default, skip_serializing_if = "KvGroups::is_whole")]
+    pub kv_groups: KvGroups,
     /// Which tokens each step skips.
     #[serde(default)]
     pub trace: TraceConfig,

@@ -106,6 +106,7 @@ impl Fields {
         // Not written where they are as in the study, but fields all the same.
         fields.tree["warmup_steps"] = config.warmup_steps.into();
         fields.tree["batch"] = config.batch.into();
+        fields.tree["kv_groups"] = as_tree(&config.kv_groups)?;
         fields.tree["sequences"] = as_tree(&config.sequences)?;
         fields.tree["prefill"] = as_tree(&config.prefill)?;
         fields.tree["layout"] = as_tree(&config.layout)?;

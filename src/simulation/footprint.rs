@@ -41,7 +41,7 @@ impl Scenario {
         }
         let pages = |sequence: &Sequence| self.shape_of(sequence).range() as u64;
         let longest = self.sequences().all().iter().map(pages).max().unwrap_or(0);
-        let all: u64 = self.sequences().all().iter().map(pages).sum::<u64>() * self.model().layers() as u64;
+        let all: u64 = self.sequences().all().iter().map(pages).sum::<u64>() * self.model().kv_regions() as u64;
         // What grows has up to twice the room it needs, and for a moment its old room as well.
         all * MoveBatch::most_bytes_a_page(longest as usize) + longest * 4 * tiers * 3
     }

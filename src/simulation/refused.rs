@@ -5,7 +5,7 @@ use crate::memory::MemoryError;
 use crate::strategy::{ChargedError, LayoutError, MigrationKind, PrefetchKind};
 use crate::units::{Bytes, GroupId, Step};
 use crate::workload::{
-    ComputeError, ExpertsError, IndexError, MAX_TOKENS, ModelError, RuntimeError, SequencesError, TraceError,
+    ComputeError, ExpertsError, IndexError, KvGroupsError, MAX_TOKENS, ModelError, RuntimeError, SequencesError, TraceError,
 };
 use std::fmt;
 use thiserror::Error;
@@ -25,6 +25,8 @@ pub enum ScenarioError {
     Name(NameError),
     #[error("model: {0}")]
     Model(#[from] ModelError),
+    #[error(transparent)]
+    KvGroups(#[from] KvGroupsError),
     #[error("memory: {0}")]
     Memory(#[from] MemoryError),
     #[error("runtime: {0}")]

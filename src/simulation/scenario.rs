@@ -78,7 +78,7 @@ impl Scenario {
         let runtime_config = catalog::resolved_runtime(config.runtime, &memory_config.name)?;
         runtime_config.check()?;
         let ranks = runtime_config.rank_count();
-        let model = LanguageModel::new(&model_config)?.of_rank(ranks);
+        let model = LanguageModel::new(&model_config)?.of_rank(ranks).with_kv_groups(config.kv_groups)?;
         let memory = MemorySystem::new(&memory_config.of_rank(ranks))?;
         let runtime = Runtime::new(&runtime_config, &memory)?;
         let memory = with_runtime(memory, &runtime);
@@ -364,14 +364,14 @@ impl Scenario {
     #[must_use]
     pub fn shape(&self) -> Shape {
         let (prefill, decode) = (self.prefill(), self.decode());
-        Shape { layers: self.model.layers(), prefill, decode, page_size: self.page_size() }
+        Shape { layers: self.model.kv_regions(), prefill, decode, page_size: self.page_size() }
     }
 
     /// How many layers, tokens and pages `sequence` has.
     #[must_use]
     pub fn shape_of(&self, sequence: &Sequence) -> Shape {
         let Sequence { prefill, decode, .. } = *sequence;
-        Shape { layers: self.model.layers(), prefill, decode, page_size: self.page_size() }
+        Shape { layers: self.model.kv_regions(), prefill, decode, page_size: self.page_size() }
     }
 
     /// How many tokens make a page.

@@ -19,7 +19,7 @@ pub(super) fn check_tokens(
         let group = (!config.sequences.is_empty()).then_some(long.group);
         return Err(ScenarioError::TooManyTokens { group: InGroup(group), tokens: all(long) });
     }
-    let (layers, page) = (model.layers(), u64::from(config.page_tokens));
+    let (layers, page) = (model.kv_regions(), u64::from(config.page_tokens));
     let each = (layers * tiers) as u64;
     if sequences.count() == 1 {
         let tokens = sequences.all().iter().map(all).sum::<u64>();

@@ -9,8 +9,8 @@ use crate::catalog::open_trace;
 use crate::strategy::{AsBound, BoundKind, KvLoad};
 use crate::units::{Bytes, PageSize, RegionId, SequenceId, SimTime, Table};
 use crate::workload::{
-    Demand, FittedTrace, RecordedConfig, Sequence, SequenceSkips, Shape, SkipSource, StepSkips, StoredSkips, TokenSet,
-    TraceConfig, TraceError, TraceWindow, routings, unread,
+    Demand, FittedTrace, OfGroups, RecordedConfig, Sequence, SequenceSkips, Shape, SkipSource, StepSkips, StoredSkips,
+    TokenSet, TraceConfig, TraceError, TraceWindow, routings, unread,
 };
 use std::sync::Arc;
 
@@ -144,9 +144,14 @@ impl Scenario {
         }
         let Sequence { prefill, decode, .. } = self.sequences.all()[id];
         let trace = self.sequences.trace(id);
-        Ok(match (trace.synthetic(self.model.layers(), prefill, decode)?, &trace) {
+        let (layers, range) = (self.model.layers(), prefill + decode);
+        let source: Box<dyn SkipSource + Send> = match (trace.synthetic(layers, prefill, decode)?, &trace) {
             (None, TraceConfig::Recorded(recorded)) => Box::new(self.fitted(recorded, prefill, decode)?),
             (synthetic, _) => synthetic.expect("every other trace is synthetic"),
+        };
+        Ok(match self.model.groups() {
+            1 => source,
+            groups => Box::new(OfGroups::new(source, self.model.kv_groups(), layers, groups, 1, range)),
         })
     }
 
@@ -160,7 +165,10 @@ impl Scenario {
     /// Whether the skip sets of `other` are the same, whatever else differs.
     #[must_use]
     pub fn shares_skips(&self, other: &Self) -> bool {
-        self.model.layers() == other.model.layers() && self.sequences == other.sequences
+        self.model.layers() == other.model.layers()
+            && self.model.kv_groups() == other.model.kv_groups()
+            && self.model.groups() == other.model.groups()
+            && self.sequences == other.sequences
     }
 
     /// The memory that the skip sets of this scenario take.
@@ -168,7 +176,7 @@ impl Scenario {
     pub fn skips_bytes(&self) -> Bytes {
         let of = |sequence: &Sequence| {
             let skips = !self.sequences.trace_of(sequence.group).skips_nothing();
-            let bytes = || StoredSkips::bytes(self.model.layers(), sequence.prefill, sequence.decode);
+            let bytes = || StoredSkips::bytes(self.model.kv_regions(), sequence.prefill, sequence.decode);
             if skips { bytes() } else { Bytes::ZERO }
         };
         self.sequences.all().iter().map(of).sum()

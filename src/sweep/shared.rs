@@ -57,8 +57,11 @@ impl Shared {
         if bytes > self.room {
             return scenario;
         }
-        let (layers, prefill, decode) = (scenario.model().layers(), scenario.prefill(), scenario.decode());
-        let Some(place) = self.place(format!("{layers} {prefill} {decode} {skips}"), bytes) else { return scenario };
+        let groups = scenario.model().kv_groups();
+        let (layers, prefill, decode) = (scenario.model().kv_regions(), scenario.prefill(), scenario.decode());
+        let Some(place) = self.place(format!("{layers} {groups:?} {prefill} {decode} {skips}"), bytes) else {
+            return scenario;
+        };
         match place.get_or_init(|| scenario.store_skips().ok().map(Arc::new)) {
             Some(stored) => scenario.with_stored_skips(Arc::clone(stored)),
             None => scenario,

@@ -64,11 +64,11 @@ impl Batch {
     ) -> Result<Self, TraceError> {
         let experts = routed.as_ref().map(|routed| &routed.experts);
         let regions = Regions::with_experts(model, &lengths(sequences), experts);
-        let sliding: Vec<usize> = regions.windows().take(model.layers()).collect();
-        let mut windows = SkipWindows::new(model.layers());
+        let sliding: Vec<usize> = regions.windows().take(model.kv_regions()).collect();
+        let mut windows = SkipWindows::new(model.kv_regions());
         for (sequence, skips) in sequences.all().iter().zip(skips) {
             let &Sequence { prefill, decode, .. } = sequence;
-            let shape = Shape { layers: model.layers(), prefill, decode, page_size };
+            let shape = Shape { layers: model.kv_regions(), prefill, decode, page_size };
             let slides = sliding.iter().any(|window| *window < prefill + decode);
             let skips = skips.or_else(|| slides.then(|| Box::new(NothingSkipped) as Box<dyn SkipSource + Send>));
             let window = skips.map(|skips| TraceWindow::sliding(skips, shape, sliding.clone(), look_ahead));
@@ -136,7 +136,8 @@ impl Batch {
     /// The regions of a sequence that hold KV of their own.
     fn kv_of(&self, sequence: SequenceId) -> impl Iterator<Item = RegionId> + '_ {
         let own = self.model.kv().entries().filter(|(layer, kv)| kv.source == *layer && kv.token_bytes > Bytes::ZERO);
-        own.map(move |(layer, _)| self.regions.kv_of(sequence, layer))
+        let all = own.flat_map(move |(layer, _)| self.regions.kv_of(sequence, layer));
+        all.filter(|region| self.regions.has_bytes(*region))
     }
 
     /// The tokens of the longest sequence of the present step.

@@ -7,6 +7,7 @@
 
 use super::architecture::{self, ArchitectureConfig, ArchitectureError, Resolved};
 use super::format::Format;
+use super::kv_groups::{KvGroups, KvGroupsError, KvParts};
 use super::label::StageLabel;
 use super::template::MAX_LAYERS;
 pub use super::template::{LayerKv, ModelStage, Weights};
@@ -107,6 +108,8 @@ pub struct LanguageModel {
     parameters: Option<(u64, u64)>,
     /// Elements of the hidden state.
     hidden: Option<u32>,
+    /// Into which regions the KV of a layer is divided, and how many these are.
+    kv_groups: (KvGroups, usize),
 }
 
 impl LanguageModel {
@@ -120,17 +123,18 @@ impl LanguageModel {
     pub fn new(config: &ModelConfig) -> Result<Self, ModelError> {
         check_name(&config.name).map_err(ModelError::Name)?;
         let name = config.name.clone();
+        let kv_groups = (KvGroups::Whole, 1);
         let model = match &config.architecture {
             Some(_) if !config.layers.is_empty() => return Err(ModelError::Both),
             Some(architecture) => {
                 let Resolved { stages, kv, parameters, active_parameters, hidden } =
                     architecture::resolve(architecture)?;
                 let (kv_bytes, parameters) = (token_bytes(&kv), Some((parameters, active_parameters)));
-                Self { name, stages, kv_bytes, kv, parameters, hidden: Some(hidden) }
+                Self { name, stages, kv_bytes, kv, parameters, hidden: Some(hidden), kv_groups }
             }
             None => {
                 let (stages, kv) = in_bytes(&config.layers)?;
-                Self { name, stages, kv_bytes: token_bytes(&kv), kv, parameters: None, hidden: None }
+                Self { name, stages, kv_bytes: token_bytes(&kv), kv, parameters: None, hidden: None, kv_groups }
             }
         };
         model.check_totals()?;
@@ -215,6 +219,10 @@ impl LanguageModel {
         for layer in self.kv.iter_mut() {
             part(&mut layer.token_bytes);
             part(&mut layer.index_bytes);
+            if let Some(KvParts { heads, keys }) = &mut layer.parts {
+                part(keys);
+                *heads = heads.map(|heads| heads.div_ceil(ranks));
+            }
             part(&mut layer.state);
         }
         self.kv_bytes = token_bytes(&self.kv);
@@ -229,6 +237,33 @@ impl LanguageModel {
         }
         self.kv_bytes = token_bytes(&self.kv);
         self
+    }
+
+    /// The same model with the KV of each layer in groups.
+    ///
+    /// # Errors
+    /// [`KvGroupsError`] if its KV cannot be divided so.
+    pub fn with_kv_groups(mut self, groups: KvGroups) -> Result<Self, KvGroupsError> {
+        self.kv_groups = (groups, groups.of_layers(self.kv.entries().collect::<Vec<_>>().into_iter())?);
+        Ok(self)
+    }
+
+    /// Into which regions the KV of a layer is divided.
+    #[must_use]
+    pub fn kv_groups(&self) -> KvGroups {
+        self.kv_groups.0
+    }
+
+    /// How many regions the KV of each layer is divided into.
+    #[must_use]
+    pub fn groups(&self) -> usize {
+        self.kv_groups.1
+    }
+
+    /// How many regions the KV of a sequence has: each layer's, group by group.
+    #[must_use]
+    pub fn kv_regions(&self) -> usize {
+        self.layers() * self.groups()
     }
 
     /// How many weights it has, those of a tied embedding once; `None` for a model in bytes.
@@ -295,8 +330,10 @@ fn in_bytes(layers: &[LayersConfig]) -> Result<(Vec<ModelStage>, Table<LayerId, 
         for _ in 0..run.count {
             let source = LayerId::new(kv.len());
             let (token_bytes, window) = (run.kv_bytes, run.window);
-            let layer =
-                Some(kv.push(LayerKv { token_bytes, index_bytes: Bytes::ZERO, window, state: Bytes::ZERO, source }));
+            // Keys and values of heads are of one size.
+            let parts = Some(KvParts { heads: None, keys: Bytes::new(token_bytes.get().div_ceil(2)) });
+            let index_bytes = Bytes::ZERO;
+            let layer = Some(kv.push(LayerKv { token_bytes, index_bytes, window, state: Bytes::ZERO, source, parts }));
             let stage = |label, weights, attends| {
                 let weights = vec![weights];
                 ModelStage { label, layer, weights, attends, flop: 0.0, flop_per_kv_byte: 0.0 }

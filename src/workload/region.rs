@@ -17,6 +17,7 @@
 //! they were of one sequence more. Weights and state follow: what can be divided at any byte.
 
 use super::experts::Experts;
+use super::kv_groups::KvGroup;
 use super::label::StageLabel;
 use super::model::{LanguageModel, Weights};
 use crate::units::{Bytes, LayerId, PageSize, RegionId, SequenceId, Table};
@@ -33,14 +34,16 @@ pub struct Region {
 /// What a region holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Contents {
-    /// The KV of one sequence in one layer, in pages.
+    /// The KV of one sequence in one layer, or one group of it, in pages.
     Kv {
         /// Whose KV it is.
         sequence: SequenceId,
-        /// K and V of one token; 0 where the layer has no KV of its own.
+        /// What one token takes in it; 0 where the layer has no KV of its own.
         token_bytes: Bytes,
         /// How many tokens of the context attention sees, the last ones; all where not given.
         window: Option<u32>,
+        /// What of the layer's KV it holds.
+        group: KvGroup,
     },
     /// The experts of one layer, each of them a page; none where the layer has none.
     Experts(Experts),
@@ -90,6 +93,8 @@ pub struct Regions {
     layers: usize,
     /// How many KV regions a sequence has.
     per_sequence: usize,
+    /// How many groups the KV of each layer has.
+    groups: usize,
     sequences: usize,
     /// How many regions hold KV: the first ones.
     kv: usize,
@@ -137,10 +142,14 @@ impl Regions {
         for (sequence, of_sequence) in SequenceId::all(sequences).zip(lengths) {
             for (layer, of) in model.kv().entries() {
                 // A layer that reads the KV of another has none of its own.
-                let token_bytes = if of.source == layer { of.token_bytes } else { Bytes::ZERO };
-                let contents = Contents::Kv { sequence, token_bytes, window: of.window };
-                all.push(Region { layer: Some(layer), contents });
-                of_pages.push(*of_sequence);
+                let groups = model.kv_groups();
+                for number in 0..model.groups() {
+                    let token_bytes = if of.source == layer { groups.bytes(number, of) } else { Bytes::ZERO };
+                    let group = groups.group(number);
+                    let contents = Contents::Kv { sequence, token_bytes, window: of.window, group };
+                    all.push(Region { layer: Some(layer), contents });
+                    of_pages.push(*of_sequence);
+                }
             }
         }
         let kv = all.len();
@@ -149,8 +158,8 @@ impl Regions {
             of_pages.push(Lengths::constant(experts.count));
         }
         let state = Table::filled(kv, None);
-        let (per_sequence, constant) = (layers, Vec::new());
-        let mut regions = Self { all, layers, per_sequence, sequences, kv, state, lengths: of_pages, constant };
+        let (per_sequence, groups, constant) = (model.kv_regions(), model.groups(), Vec::new());
+        let mut regions = Self { all, layers, per_sequence, groups, sequences, kv, state, lengths: of_pages, constant };
         for stage in model.stages() {
             let of_experts = stage.layer.filter(|_| stage.has_experts()).and_then(|layer| regions.experts_of(layer));
             for &weights in stage.weights.iter().filter(|weights| of_experts.is_none() || !weights.are_experts()) {
@@ -170,7 +179,7 @@ impl Regions {
     fn push_state(&mut self, layer: LayerId, bytes: Bytes, sequences: usize) {
         for sequence in SequenceId::all(sequences).filter(|_| bytes > Bytes::ZERO) {
             let region = Region { layer: Some(layer), contents: Contents::State { sequence, bytes } };
-            let of_kv = self.kv_of(sequence, layer);
+            let of_kv = self.first_kv_of(sequence, layer);
             let region = self.all.push(region);
             self.state[of_kv] = Some(region);
             self.constant.push(region);
@@ -226,10 +235,24 @@ impl Regions {
         &self.all[id]
     }
 
-    /// The KV of `sequence` in `layer`.
+    /// How many groups the KV of each layer has.
     #[must_use]
-    pub fn kv_of(&self, sequence: SequenceId, layer: LayerId) -> RegionId {
-        RegionId::new(sequence.index() * self.per_sequence + layer.index())
+    pub fn groups(&self) -> usize {
+        self.groups
+    }
+
+    /// The KV of `sequence` in `layer`, group by group.
+    pub fn kv_of(
+        &self,
+        sequence: SequenceId,
+        layer: LayerId,
+    ) -> impl ExactSizeIterator<Item = RegionId> + Clone + use<> {
+        let first = self.first_kv_of(sequence, layer).index();
+        (first..first + self.groups).map(RegionId::new)
+    }
+
+    fn first_kv_of(&self, sequence: SequenceId, layer: LayerId) -> RegionId {
+        RegionId::new(sequence.index() * self.per_sequence + layer.index() * self.groups)
     }
 
     /// The region of the experts of `layer`, where experts are units and the layer has some.
@@ -282,6 +305,13 @@ impl Regions {
         RegionId::all(self.paged_len())
     }
 
+    /// Whether a region that is kept in pages holds anything: a layer may have fewer heads than there
+    /// are groups of heads.
+    #[must_use]
+    pub fn has_bytes(&self, id: RegionId) -> bool {
+        self.all[id].contents.unit_bytes().is_some_and(|bytes| bytes > Bytes::ZERO)
+    }
+
     /// The size of one token's KV, or of one expert, in each region that is kept in pages.
     pub fn token_bytes(&self) -> impl Iterator<Item = Bytes> + '_ {
         self.all.iter().map_while(|region| region.contents.unit_bytes())
@@ -305,7 +335,7 @@ impl Regions {
     /// The state of `sequence` in `layer`, if that layer keeps one.
     #[must_use]
     pub fn state_of(&self, sequence: SequenceId, layer: LayerId) -> Option<RegionId> {
-        self.state[self.kv_of(sequence, layer)]
+        self.state[self.first_kv_of(sequence, layer)]
     }
 
     /// Whether a region holds state.

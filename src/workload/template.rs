@@ -2,6 +2,7 @@
 //! sequences that decode.
 
 use super::format::Format;
+use super::kv_groups::KvParts;
 use super::label::StageLabel;
 use super::routing::Routing;
 use crate::units::{Bytes, LayerId};
@@ -88,6 +89,8 @@ pub struct LayerKv {
     pub state: Bytes,
     /// The layer whose KV its attention reads: itself, unless it shares that of another.
     pub source: LayerId,
+    /// How keys, values and heads divide it; `None` where it is neither keys nor values.
+    pub parts: Option<KvParts>,
 }
 
 impl LayerKv {
@@ -167,6 +170,7 @@ mod tests {
             window,
             state: Bytes::new(3),
             source: LayerId::new(0),
+            parts: None,
         };
         assert_eq!((layer(None).bytes_at(100), layer(Some(20)).bytes_at(100)), (1000, 200));
         assert_eq!(layer(Some(20)).bytes_at(5), 50);

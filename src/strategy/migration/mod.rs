@@ -108,10 +108,13 @@ pub struct MigrationView<'a, K = Future> {
     pub region: RegionId,
     /// Whether it is one of experts, to which nothing is ever written.
     pub is_experts: bool,
-    /// How many layers the model has: the KV regions are those of the first sequence, layer by
+    /// How many KV regions a sequence has: the KV regions are those of the first sequence, layer by
     /// layer, then those of the second, and so on; regions of experts follow as if they were of one
     /// sequence more.
     pub layers: usize,
+    /// How many of them are of the same layer: one, unless keys and values, or heads, are kept
+    /// apart.
+    pub groups: usize,
     /// How many regions of the kind of this one, KV or experts, decide in this step: those of the
     /// sequences that decode in it, or of the layers that have experts.
     pub deciding: usize,
@@ -209,6 +212,7 @@ impl<'a> MigrationView<'a, Future> {
             region: self.region,
             is_experts: self.is_experts,
             layers: self.layers,
+            groups: self.groups,
             deciding: self.deciding,
             part: self.part,
             pages: self.pages,

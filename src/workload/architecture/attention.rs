@@ -10,6 +10,9 @@ pub(super) struct Attention {
     pub tensors: Vec<Tensor>,
     /// Elements of keys and values that a token leaves.
     pub kv_elements: u64,
+    /// How many KV heads it has, and the elements of their keys; `None` where a token leaves
+    /// something else than keys and values.
+    pub kv_heads: Option<(u32, u64)>,
     /// Bytes of a token's KV besides, whatever the format of the KV: index keys.
     pub index_bytes: u64,
     /// How many tokens it reads, where not all.
@@ -95,6 +98,7 @@ fn of_heads(config: &HeadsConfig, hidden: u128, window: Option<u32>) -> Attentio
     Attention {
         tensors,
         kv_elements: elements(kv),
+        kv_heads: Some((kv_heads, elements(keys))),
         window,
         shares_kv,
         // Scores of each query head against a key, and the weighted sum of values.

@@ -10,6 +10,7 @@ use super::storage::Storage;
 use super::tensor::{Part, Role, Tensor};
 use crate::units::{Bytes, LayerId, Table};
 use crate::workload::format::Format;
+use crate::workload::kv_groups::KvParts;
 use crate::workload::label::StageLabel;
 use crate::workload::routing::Routing;
 use crate::workload::template::{Growth, LayerKv, ModelStage, Weights};
@@ -233,6 +234,10 @@ impl Building<'_> {
             window: attention.window,
             state: state + attention.state_bytes,
             source: id,
+            parts: attention.kv_heads.map(|(heads, keys)| KvParts {
+                heads: Some(heads),
+                keys: config.formats.kv.bytes_of(keys).unwrap_or(kv).min(kv),
+            }),
         };
         if own.state > Bytes::MAX_INPUT {
             return Err(too_much());

@@ -121,6 +121,10 @@ pub enum ChargedError {
          out, or use bound: Free"
     )]
     Experts,
+    #[error(
+        "bound: Charged is for KV that is one region of each layer, but kv_groups divides it: leave kv_groups out, or use bound: Free"
+    )]
+    KvGroups,
 }
 
 impl ChargedBound {
@@ -141,11 +145,14 @@ impl ChargedBound {
         overlap: bool,
         page_size: PageSize,
     ) -> Result<Self, ChargedError> {
-        let lengths: Vec<Lengths> = regions.lengths().step_by(regions.layers().max(1)).collect();
+        let lengths: Vec<Lengths> = regions.lengths().step_by(regions.per_sequence().max(1)).collect();
         let is_alike =
             |of: &Lengths| of.at_start == of.prompt && of.most - of.prompt == lengths[0].most - lengths[0].prompt;
         if !lengths.iter().all(is_alike) {
             return Err(ChargedError::Sequences(regions.sequences()));
+        }
+        if regions.groups() > 1 {
+            return Err(ChargedError::KvGroups);
         }
         if page_size != PageSize::TOKEN {
             return Err(ChargedError::Pages(page_size.tokens()));
@@ -192,7 +199,7 @@ impl ChargedBound {
             bandwidth: system.tiers().iter().map(|tier| tier.wire_bandwidth.as_f64() / per_second).collect(),
             roofline,
             overlap,
-            windows: regions.windows().take(regions.layers()).collect(),
+            windows: regions.windows().take(regions.per_sequence()).collect(),
             prompts: lengths.iter().map(|of| of.prompt).collect(),
             kinds_of,
             lanes: lanes(system),

@@ -228,7 +228,8 @@ impl<O: Order> Cache<O> {
         let highest = at.values().filter_map(|pages| pages.words().get(words.checked_sub(1)?)).copied().max();
         let end = words * WORD_BITS - highest.map_or(0, |word| word.leading_zeros() as usize);
         // Sequences of a layer write at the same time.
-        let has_written = region != view.region && region.index() % view.layers == view.region.index() % view.layers;
+        let layer = |region: RegionId| region.index() % view.layers / view.groups;
+        let has_written = region != view.region && layer(region) == layer(view.region);
         self.regions[region].competing = end.saturating_sub(usize::from(has_written && !is_experts));
         let mut worth = vec![self.order.initial(); range];
         self.order.begin(view, region, words * WORD_BITS, &mut worth);
