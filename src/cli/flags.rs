@@ -18,7 +18,7 @@ use crate::strategy::{
     Budget, ExpertChoice, InitializationKind, Late, LayoutRules, MigrationKind, On, PlacementKind, PrefetchKind,
 };
 use crate::units::{Bandwidth, Bytes, Ratio};
-use crate::workload::{ExpertTraceConfig, Extend, LayerMap, PrefillOrder, TraceConfig};
+use crate::workload::{ExpertTraceConfig, Extend, KvGroups, LayerMap, PrefillOrder, TraceConfig};
 use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use serde::Serialize;
@@ -114,6 +114,13 @@ const FLAGS: &[Flag] = &[
         "page_tokens",
         Count(count_from_1),
         "How many tokens of a layer make a page: KV is placed, moved and read in whole pages",
+    ),
+    flag(
+        "kv-groups",
+        "GROUPS",
+        "kv_groups",
+        Choice(|| choices(&KvGroups::ALL)),
+        "Into which regions the KV of a layer is divided, each with its own tiers, moves and skip sets",
     ),
     flag("skip", "RATIO", "trace.skip", Amount(read::<Ratio>), "The share of tokens that attention skips: 0.4 or 40%")
         .of(Trace::Synthetic),

@@ -235,6 +235,20 @@ impl Regions {
         &self.all[id]
     }
 
+    /// What each group of the KV of a layer holds.
+    pub fn kv_groups(&self) -> impl Iterator<Item = KvGroup> + '_ {
+        RegionId::all(self.groups.min(self.kv)).filter_map(|region| Some(self.kv_group_of(region)?.1))
+    }
+
+    /// The layer of a region of KV, and what of its KV it holds.
+    #[must_use]
+    pub fn kv_group_of(&self, id: RegionId) -> Option<(LayerId, KvGroup)> {
+        match self.all[id] {
+            Region { layer: Some(layer), contents: Contents::Kv { group, .. } } => Some((layer, group)),
+            _ => None,
+        }
+    }
+
     /// How many groups the KV of each layer has.
     #[must_use]
     pub fn groups(&self) -> usize {

@@ -30,6 +30,7 @@ mod inclusive;
 mod index;
 mod inputs;
 mod kernels;
+mod kv_groups;
 mod layouts;
 mod machines;
 mod memory_import;

@@ -2,19 +2,19 @@ use super::{Placement, PlacementView};
 use crate::memory::TierId;
 use crate::strategy::initialization::Take;
 use crate::strategy::knowledge::Past;
-use crate::units::{LayerId, Ratio, Table};
+use crate::units::Ratio;
 
 /// The tier of a layout's rules that has least of its share of the region: pages that migration has
 /// moved elsewhere count where they are, so that the shares are kept. A tier that is full ends the
 /// run: a rule is a promise.
 pub struct ByRules {
-    /// By layer, each tier with its share in billionths.
-    shares: Table<LayerId, Vec<(TierId, i128)>>,
+    /// By layer and group of its KV, each tier with its share in billionths.
+    shares: Vec<Vec<(TierId, i128)>>,
 }
 
 impl ByRules {
-    /// By layer what rules take of its KV, in their order.
-    pub(in crate::strategy) fn new(layers: Vec<Vec<Take>>) -> Self {
+    /// By layer and group what rules take of its KV, in their order.
+    pub(in crate::strategy) fn new(groups: Vec<Vec<Take>>) -> Self {
         let shares = |takes: &Vec<Take>| {
             let mut shares: Vec<(TierId, i128)> = Vec::new();
             let mut before = Ratio::default();
@@ -28,7 +28,7 @@ impl ByRules {
             }
             shares
         };
-        Self { shares: layers.iter().map(shares).collect() }
+        Self { shares: groups.iter().map(shares).collect() }
     }
 }
 
@@ -39,7 +39,7 @@ impl Placement for ByRules {
         let all = view.pages.values().sum::<usize>() as i128 + 1;
         let whole = i128::from(Ratio::ONE.billionths());
         let lacks = |(tier, share): &(TierId, i128)| share * all - view.pages[*tier] as i128 * whole;
-        let shares = &self.shares[view.layer];
+        let shares = &self.shares[view.region.index() % self.shares.len()];
         // The first of equals.
         let most = shares.iter().reduce(|most, one| if lacks(one) > lacks(most) { one } else { most });
         // A layer without KV of its own has pages of no size.

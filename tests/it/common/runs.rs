@@ -197,6 +197,7 @@ pub fn small(
         prefill: tiersim::workload::PrefillConfig::Given,
         warmup_steps: 0,
         page_tokens: 1,
+        kv_groups: Default::default(),
         routing: None,
         trace: TraceConfig::default(),
         layout: None,

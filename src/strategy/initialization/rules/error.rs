@@ -29,6 +29,11 @@ pub enum LayoutError {
         "layout: '{rule}' is never reached: the rules before it have taken all that it selects. The first match wins: move it to the front or leave it out"
     )]
     NeverReached { rule: String },
+    #[error(
+        "layout: '{rule}' is for keys and values that are kept apart, but each page holds both: set kv_groups to KeysAndValues \
+         (--kv-groups), or write kv"
+    )]
+    TogetherKv { rule: String },
     #[error("layout: no rule says where {what} lies: end the layout with '*={tier}' or another rule for it")]
     Missing { what: String, tier: String },
     #[error("layout: {0}")]

@@ -3,7 +3,7 @@ use super::resolved::{bytes, divided, parts};
 use crate::memory::{Shortage, TierId};
 use crate::strategy::initialization::spread::Spread;
 use crate::strategy::{Initialization, Layout};
-use crate::units::{LayerId, Page};
+use crate::units::{Page, RegionId};
 
 /// Each part to the byte, experts as whole ones, prefill pages spread evenly over the tiers that
 /// rules give them.
@@ -18,18 +18,18 @@ impl Initialization for Rules {
                 }
             }
         }
-        let layer_of = |region| regions.layer_of(region).expect("KV belongs to a layer");
-        // Layers of which the rules take the same are filled at once.
-        let alike: Vec<usize> = LayerId::all(regions.layers())
-            .map(|layer| {
-                let first = LayerId::all(layer.index()).find(|other| self.of_kv(*other) == self.of_kv(layer));
-                first.unwrap_or(layer).index()
+        let takes_of = |region| regions.kv_group_of(region).map_or(&[][..], |(layer, group)| self.of_kv(layer, group));
+        // Regions of which the rules take the same are filled at once.
+        let alike: Vec<usize> = RegionId::all(regions.per_sequence())
+            .map(|region| {
+                let first = RegionId::all(region.index()).find(|other| takes_of(*other) == takes_of(region));
+                first.unwrap_or(region).index()
             })
             .collect();
         layout.spill_pages(
-            |region| alike[layer_of(region).index()],
+            |region| alike[region.index() % regions.per_sequence()],
             |region, live, pattern| {
-                let takes = self.of_kv(layer_of(region));
+                let takes = takes_of(region);
                 let Some((last, others)) = takes.split_last() else {
                     // A layer without KV of its own: its pages take no room.
                     return pattern.put_all(live, TierId::HBM);

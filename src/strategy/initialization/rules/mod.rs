@@ -21,6 +21,7 @@ pub use resolved::Rules;
 pub(in crate::strategy) use resolved::Take;
 
 use crate::units::Ratio;
+use crate::workload::{KvGroup, KvPart};
 use std::fmt;
 use std::ops::Range;
 
@@ -82,12 +83,16 @@ enum Piece {
     Weights,
     /// KV and recurrent state.
     Kv,
+    /// The keys, where they are kept apart from the values.
+    Keys,
+    /// The values, where they are kept apart from the keys.
+    Values,
     /// All weights, KV and state.
     All,
 }
 
 impl Piece {
-    const NAMED: [(&'static str, Self); 9] = [
+    const NAMED: [(&'static str, Self); 11] = [
         ("attention", Self::Attention),
         ("mlp", Self::Mlp),
         ("experts", Self::Experts),
@@ -96,6 +101,8 @@ impl Piece {
         ("head", Self::Head),
         ("weights", Self::Weights),
         ("kv", Self::Kv),
+        ("keys", Self::Keys),
+        ("values", Self::Values),
         ("*", Self::All),
     ];
 
@@ -103,14 +110,16 @@ impl Piece {
     fn selects(self, part: Part) -> bool {
         match self {
             Self::All => true,
-            Self::Weights => part != Part::Kv,
+            Self::Weights => !part.is_kv(),
             Self::Mlp => matches!(part, Part::Mlp | Part::Experts | Part::Shared),
             Self::Attention => part == Part::Attention,
             Self::Experts => part == Part::Experts,
             Self::Shared => part == Part::Shared,
             Self::Embedding => part == Part::Embedding,
             Self::Head => part == Part::Head,
-            Self::Kv => part == Part::Kv,
+            Self::Kv => part.is_kv(),
+            Self::Keys => part == Part::Keys,
+            Self::Values => part == Part::Values,
         }
     }
 }
@@ -134,11 +143,30 @@ enum Part {
     Head,
     /// KV and recurrent state.
     Kv,
+    /// The keys, where they are kept apart.
+    Keys,
+    /// The values, where they are kept apart.
+    Values,
 }
 
 impl Part {
+    /// Whether it is KV or state.
+    fn is_kv(self) -> bool {
+        matches!(self, Self::Kv | Self::Keys | Self::Values)
+    }
+
+    /// The part that a region of KV is of.
+    fn of_group(group: KvGroup) -> Self {
+        match group.part {
+            None => Self::Kv,
+            Some(KvPart::Keys) => Self::Keys,
+            Some(KvPart::Values) => Self::Values,
+        }
+    }
+
     /// Those of a layer.
-    const OF_LAYER: [Self; 5] = [Self::Attention, Self::Mlp, Self::Experts, Self::Shared, Self::Kv];
+    const OF_LAYER: [Self; 7] =
+        [Self::Attention, Self::Mlp, Self::Experts, Self::Shared, Self::Kv, Self::Keys, Self::Values];
     /// Those of no layer.
     const OUTSIDE: [Self; 2] = [Self::Embedding, Self::Head];
 }
@@ -153,6 +181,8 @@ impl fmt::Display for Part {
             Self::Embedding => "embedding",
             Self::Head => "head",
             Self::Kv => "kv",
+            Self::Keys => "keys",
+            Self::Values => "values",
         })
     }
 }

@@ -5,7 +5,7 @@ use crate::config::did_you_mean;
 use crate::memory::{MemorySystem, TierId};
 use crate::strategy::placement::ByRules;
 use crate::units::{Bytes, LayerId, Ratio, RegionId};
-use crate::workload::{Contents, Growth, Regions, StageLabel, Weights};
+use crate::workload::{Contents, Growth, KvGroup, Regions, StageLabel, Weights};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ struct Resolved {
     /// By layer and part.
     layers: Vec<[Vec<Take>; Part::OF_LAYER.len()]>,
     outside: [Vec<Take>; Part::OUTSIDE.len()],
+    /// What each group of the KV of a layer holds.
+    groups: Vec<KvGroup>,
 }
 
 /// What a rule takes of a part of the model.
@@ -65,6 +67,7 @@ impl Rules {
             rules: rules.0.clone(),
             layers: (0..layers).map(|layer| Part::OF_LAYER.map(|part| takes(part, Some(layer)))).collect(),
             outside: Part::OUTSIDE.map(|part| takes(part, None)),
+            groups: regions.kv_groups().collect(),
         };
         let rules = Self(Arc::new(resolved));
         rules.check(regions, system)?;
@@ -74,6 +77,11 @@ impl Rules {
     /// Whether each rule is reached, and each part that there is lies somewhere.
     fn check(&self, regions: &Regions, system: &MemorySystem) -> Result<(), LayoutError> {
         let present = present(regions);
+        let is_apart = present.iter().any(|(part, _)| matches!(part, Part::Keys | Part::Values));
+        let of_part = |rule: &&Rule| matches!(rule.piece, Piece::Keys | Piece::Values);
+        if let Some(rule) = self.0.rules.iter().find(|rule| of_part(rule) && !is_apart) {
+            return Err(LayoutError::TogetherKv { rule: rule.to_string() });
+        }
         for (index, rule) in self.0.rules.iter().enumerate() {
             let is_whole = |rule: &Rule| rule.piece == Piece::All && rule.layers.is_none();
             let before = &self.0.rules[..index];
@@ -130,15 +138,16 @@ impl Rules {
         }
     }
 
-    /// What rules take of the KV of a layer.
-    pub(super) fn of_kv(&self, layer: LayerId) -> &[Take] {
-        self.takes(Part::Kv, Some(layer))
+    /// What rules take of a group of the KV of a layer.
+    pub(super) fn of_kv(&self, layer: LayerId, group: KvGroup) -> &[Take] {
+        self.takes(Part::of_group(group), Some(layer))
     }
 
     /// Places the KV of new tokens, so that each layer keeps the shares of the rules.
     #[must_use]
     pub fn placement(&self) -> ByRules {
-        ByRules::new(LayerId::all(self.0.layers.len()).map(|layer| self.of_kv(layer).to_vec()).collect())
+        let of_layer = |layer| self.0.groups.iter().map(move |group| self.of_kv(layer, *group).to_vec());
+        ByRules::new(LayerId::all(self.0.layers.len()).flat_map(of_layer).collect())
     }
 }
 
@@ -215,10 +224,10 @@ fn present(regions: &Regions) -> BTreeSet<(Part, Option<usize>)> {
     let mut present = BTreeSet::new();
     for region in RegionId::all(regions.len()) {
         let layer = regions.layer_of(region).map(LayerId::index);
-        if let Contents::Kv { token_bytes, .. } = regions.region(region).contents
+        if let Contents::Kv { token_bytes, group, .. } = regions.region(region).contents
             && token_bytes > Bytes::ZERO
         {
-            present.insert((Part::Kv, layer));
+            present.insert((Part::of_group(group), layer));
         }
         let stored = parts(regions, region).into_iter().flatten().filter(|of| of.stored > Bytes::ZERO);
         present.extend(stored.map(|of| (of.part, layer)));

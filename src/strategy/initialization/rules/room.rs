@@ -34,12 +34,12 @@ impl Rules {
             }
         }
         for ((region, lengths), window) in regions.kv().zip(regions.lengths()).zip(regions.windows()) {
-            let Contents::Kv { token_bytes, .. } = regions.region(region).contents else { continue };
+            let Contents::Kv { token_bytes, group, .. } = regions.region(region).contents else { continue };
             let page = u128::from(token_bytes.get()) * size.tokens() as u128;
             let pages = pages(lengths, window, size, with_growth) as u64;
-            let takes = regions.layer_of(region).map_or(&[][..], |layer| self.of_kv(layer));
+            let takes = regions.layer_of(region).map_or(&[][..], |layer| self.of_kv(layer, group));
             for (take, count) in divided(takes, pages) {
-                add(take.rule, take.tier, Part::Kv, page * u128::from(count));
+                add(take.rule, take.tier, Part::of_group(group), page * u128::from(count));
             }
         }
         let last = system.last_tier();
