@@ -5,7 +5,8 @@ use crate::memory::MemoryError;
 use crate::strategy::{ChargedError, LayoutError, MigrationKind, PrefetchKind};
 use crate::units::{Bytes, GroupId, Step};
 use crate::workload::{
-    ComputeError, ExpertsError, IndexError, KvGroupsError, MAX_TOKENS, ModelError, RuntimeError, SequencesError, TraceError,
+    ComputeError, ExpertsError, IndexError, KvGroupsError, MAX_TOKENS, ModelError, RuntimeError, SequencesError,
+    TraceError,
 };
 use std::fmt;
 use thiserror::Error;

@@ -202,7 +202,14 @@ mod tests {
 
     fn kv(token: u64, keys: u64, heads: Option<u32>) -> LayerKv {
         let parts = Some(KvParts { heads, keys: Bytes::new(keys) });
-        LayerKv { token_bytes: Bytes::new(token), window: None, state: Bytes::ZERO, source: LayerId::new(0), parts }
+        LayerKv {
+            token_bytes: Bytes::new(token),
+            index_bytes: Bytes::ZERO,
+            window: None,
+            state: Bytes::ZERO,
+            source: LayerId::new(0),
+            parts,
+        }
     }
 
     #[test]
