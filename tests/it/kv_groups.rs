@@ -93,7 +93,7 @@ fn strategies_move_groups_as_they_move_any_region() {
 /// of the stage.
 #[test]
 fn keys_lie_on_hbm_and_values_in_external_memory() {
-    let split = summary("kv_groups: KeysAndValues, layout: \"values=external, *=hbm\"");
+    let split = summary("strategy: \"baseline\", kv_groups: KeysAndValues, layout: \"values=external, *=hbm\"");
     let tokens: u64 = (64..70).sum();
     let of_values = 2 * tokens * 1024;
     let read = |class: &str, tier: &str| {
@@ -104,9 +104,10 @@ fn keys_lie_on_hbm_and_values_in_external_memory() {
     assert_eq!((read("KvRead", "external"), read("KvRead", "hbm")), (of_values, of_values));
     assert_eq!((read("KvWrite", "external"), read("KvWrite", "hbm")), (2 * 6 * 1024, 2 * 6 * 1024));
     // The same with the keys of head by head.
-    let of_heads = summary("kv_groups: KeysAndValuesOfHeads, layout: \"values=external, *=hbm\"");
+    let of_heads =
+        summary("strategy: \"baseline\", kv_groups: KeysAndValuesOfHeads, layout: \"values=external, *=hbm\"");
     assert!((of_heads.simulated_ns - split.simulated_ns).abs() < 1.0);
-    let whole = summary("layout: \"kv=external, *=hbm\"");
+    let whole = summary("strategy: \"baseline\", layout: \"kv=external, *=hbm\"");
     let saved = whole.simulated_ns - split.simulated_ns;
     assert!((saved - of_values as f64).abs() < 0.02 * of_values as f64, "{saved} of {of_values}");
 }
