@@ -88,9 +88,10 @@ fn strategies_move_groups_as_they_move_any_region() {
     }
 }
 
-/// Keys on HBM, values in external memory. A step of context c reads c tokens of 1 KiB of keys and
-/// of values in each layer: the values take 1024 c ns a layer, longer than the keys and the weights
-/// of the stage.
+/// Keys on HBM, values in external memory. A step of context c reads 1 KiB of keys and as much of
+/// values for each of c tokens in each layer. The 1 MiB of weights of attention takes HBM 262 us,
+/// longer than external memory takes for all KV (2 KiB x 69 at 1 GB/s: 141 us): so each byte of keys
+/// that HBM reads and writes besides takes its 0.25 ns.
 #[test]
 fn keys_lie_on_hbm_and_values_in_external_memory() {
     let split = summary("strategy: \"baseline\", kv_groups: KeysAndValues, layout: \"values=external, *=hbm\"");
@@ -108,8 +109,9 @@ fn keys_lie_on_hbm_and_values_in_external_memory() {
         summary("strategy: \"baseline\", kv_groups: KeysAndValuesOfHeads, layout: \"values=external, *=hbm\"");
     assert!((of_heads.simulated_ns - split.simulated_ns).abs() < 1.0);
     let whole = summary("strategy: \"baseline\", layout: \"kv=external, *=hbm\"");
-    let saved = whole.simulated_ns - split.simulated_ns;
-    assert!((saved - of_values as f64).abs() < 0.02 * of_values as f64, "{saved} of {of_values}");
+    let longer = split.simulated_ns - whole.simulated_ns;
+    let by_hand = (of_values + 2 * 6 * 1024) as f64 / 4.0;
+    assert!((longer - by_hand).abs() < 1.0, "{longer} of {by_hand}");
 }
 
 #[test]
