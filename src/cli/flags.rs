@@ -137,8 +137,8 @@ const FLAGS: &[Flag] = &[
         "ROUTING",
         "routing",
         Word(read::<ExpertTraceConfig>),
-        "Experts are units, placed, cached and moved one by one: tokens are routed as the model says (generated), evenly (uniform) or \
-         by popularity (zipf:1.2); with --set routing.Generated.persistence=50% a token keeps half of its experts",
+        "Experts are units, placed, cached and moved one by one: tokens are routed as the model says (generated), evenly (uniform), \
+         by popularity (zipf:1.2) or as recorded (FILE.parquet, FILE.jsonl); with --set routing.Generated.persistence=50% a token keeps half of its experts",
     ),
     flag("seed", "N", "trace.seed", Count(seed), "The seed of generated skip sets").of(Trace::Synthetic),
     flag(

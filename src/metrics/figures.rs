@@ -265,6 +265,11 @@ fn cache() -> Vec<Figure> {
         maybe("cache.prefetch.useful_bytes", Bytes, |it| Some(it.cache?.prefetch?.useful_bytes)).swept().compared(),
         maybe("cache.prefetch.late_bytes", Bytes, |it| Some(it.cache?.prefetch?.late_bytes)).swept().compared(),
         maybe("cache.prefetch.wrong_bytes", Bytes, |it| Some(it.cache?.prefetch?.wrong_bytes)).swept().compared(),
+        real("experts.hit_rate", Share, |it| it.experts?.hit_rate).aka(&["expert_hit_rate"]).swept().compared(),
+        maybe("experts.hits", Number, |it| Some(it.experts?.hits)),
+        maybe("experts.misses", Number, |it| Some(it.experts?.misses)),
+        maybe("experts.hit_bytes", Bytes, |it| Some(it.experts?.hit_bytes)),
+        maybe("experts.missed_bytes", Bytes, |it| Some(it.experts?.missed_bytes)).swept().compared(),
     ]
 }
 

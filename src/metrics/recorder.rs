@@ -184,6 +184,8 @@ pub struct Recorder {
     shares: Vec<Mean>,
     /// Of a run whose migration is a cache, or that prefetches.
     cache: Option<(Hits, Prefetched)>,
+    /// The experts read, where experts are units.
+    experts: Option<Hits>,
     /// By tier, then compute: for how long stages waited for it.
     waited: Vec<SimTime>,
     /// The fixed times of all stages, and that of the present one.
@@ -211,6 +213,7 @@ impl Recorder {
             read_beyond: Bytes::ZERO,
             shares: vec![Mean::default(); tiers],
             cache: scenario.strategy().is_cached().then(Default::default),
+            experts: None,
             waited: vec![SimTime::ZERO; tiers + 1],
             fixed: SimTime::ZERO,
             fixed_of_stage: SimTime::ZERO,
@@ -278,6 +281,7 @@ impl Recorder {
             read_beyond_share: if asked_for > 0 { read_beyond as f64 / asked_for as f64 } else { 0.0 },
             migration: self.migration(outcome),
             cache: self.cache(scenario),
+            experts: self.experts.map(Into::into),
             bound: self.bound(outcome),
             // Known only when the files are written.
             files: Named::default(),
@@ -444,6 +448,9 @@ impl Probe for Recorder {
         if let Some((kv, prefetched)) = &mut self.cache {
             *kv += step.kv_hits;
             *prefetched += step.prefetched;
+        }
+        if let Some(routed) = step.experts {
+            *self.experts.get_or_insert_default() += routed.hits();
         }
         for (label, read) in step.read.iter() {
             self.stages[label].add(read[TierId::HBM], read.values().copied().sum());

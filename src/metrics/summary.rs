@@ -101,6 +101,10 @@ pub struct Summary {
     /// or something prefetches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<CacheSummary>,
+    /// The experts that were read, where experts are units: those found in the first tier, and the
+    /// others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experts: Option<HitsSummary>,
     /// The lower bound on the time over all placements.
     pub bound: BoundSummary,
     /// The CRC-32 checksums (8 hexadecimal digits) of the files of the same run that are read back
@@ -350,7 +354,8 @@ pub struct CacheSummary {
     pub prefetch: Option<PrefetchSummary>,
 }
 
-/// Reads that found their pages in the first tier, and those that did not.
+/// Reads that found their pages (of experts: the experts) in the first tier, and those that did
+/// not.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HitsSummary {
     /// Pages read from the first tier.

@@ -211,11 +211,14 @@ fn ways(question: &Question, base: &Scenario) -> Vec<((String, String), Option<R
         serde_json::from_value(tree).ok()
     };
     let computed = computed(&own, &external, !base.model().has_flop());
-    let only_computes = own.name == LLAMA_CPP && computed.is_some();
+    let only_computes = own.name.starts_with(LLAMA_CPP) && computed.is_some();
+    // Which experts a stage reads is known when it begins: no real copy goes ahead of that.
+    let has_experts = base.model().weights().any(|weights| weights.is_experts());
     let mut ways = Vec::new();
     for (name, about) in WAYS {
         let is_wanted = match question.ways.is_empty() {
-            true => !only_computes || name == "computed",
+            true if only_computes => name == "computed",
+            true => name != "staged-ahead" || !has_experts,
             false => question.ways.iter().any(|way| way == name),
         };
         // With one tier there is nothing to read in another way.

@@ -164,6 +164,11 @@ impl ScenarioConfig {
                 *file = folder.join(&*file);
             }
         }
+        if let Some(ExpertTraceConfig::Recorded(recorded)) = &mut self.routing
+            && catalog::trace(&recorded.file.to_string_lossy()).is_none()
+        {
+            recorded.file = folder.join(&recorded.file);
+        }
     }
 }
 

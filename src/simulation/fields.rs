@@ -111,6 +111,7 @@ impl Fields {
         fields.tree["prefill"] = as_tree(&config.prefill)?;
         fields.tree["layout"] = as_tree(&config.layout)?;
         fields.tree["index"] = as_tree(&config.index)?;
+        fields.tree["routing"] = as_tree(&config.routing)?;
         fields.tree["runtime"] = as_tree(&config.runtime)?;
         fields.complete_strategy();
         fields.complete_sequences();

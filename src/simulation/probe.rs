@@ -123,6 +123,16 @@ impl RoutedRead {
     pub fn none(tiers: usize) -> Self {
         Self { read: PerTier::filled(tiers, 0), bytes: PerTier::filled(tiers, Bytes::ZERO), late: 0 }
     }
+
+    /// Those that lay on the first tier, and the others.
+    #[must_use]
+    pub fn hits(&self) -> Hits {
+        let mut hits = Hits::default();
+        for (tier, &count) in self.read.iter() {
+            hits.add(tier, count as usize, self.bytes[tier]);
+        }
+        hits
+    }
 }
 
 impl StepRecord<'_> {

@@ -26,7 +26,7 @@ pub fn answer(runs: &[Labelled<'_>]) -> String {
 pub fn sentence(runs: &[Labelled<'_>]) -> String {
     match runs {
         [] => "There are no runs.".to_owned(),
-        [only] => headline(only) + &of_cache(&only.run.summary),
+        [only] => headline(only) + &of_cache(&only.run.summary) + &of_experts(only.run),
         [first, ..] => winner(first, runs).0,
     }
 }
@@ -60,7 +60,22 @@ fn of_one(run: &Labelled<'_>) -> String {
             )
         }
     };
-    text + &of_cache(summary)
+    text + &of_cache(summary) + &of_experts(run.run)
+}
+
+/// How many of the experts read lay in the fastest tier, where experts are units.
+fn of_experts(run: &RunReport) -> String {
+    let summary = &run.summary;
+    let Some((experts, rate)) = summary.experts.and_then(|experts| Some((experts, experts.hit_rate?))) else {
+        return String::new();
+    };
+    let a_step = experts.missed_bytes / summary.measured_steps().max(1);
+    format!(
+        " {:.1} % of the experts that were read lay in {}; the others, {} a step, in slower tiers.",
+        100.0 * rate,
+        fastest_tier(run),
+        bytes_in(summary.size_style(), a_step)
+    )
 }
 
 /// What of the KV read lay in the fastest tier, where it is a cache, and what came of prefetching.
