@@ -20,7 +20,7 @@ impl FromStr for ExpertTraceConfig {
 
     fn from_str(text: &str) -> Result<Self, RoutingTextError> {
         let is_file = |ending: &&str| text.len() > ending.len() && text.to_lowercase().ends_with(*ending);
-        if RECORDED.iter().any(|ending| is_file(&ending)) {
+        if RECORDED.iter().any(is_file) {
             return Ok(Self::Recorded(RecordedRoutingConfig { file: text.into(), ..RecordedRoutingConfig::default() }));
         }
         let exponent = match text.to_lowercase().split_once(':') {
