@@ -172,7 +172,8 @@ const OF_CPUS: [&str; 5] = ["cpu", "ddr", "dram", "host", "lpddr"];
 /// two bytes, as a model of 70B has.
 const ACTIVATIONS: Bytes = Bytes::new(16 << 10);
 
-/// How a CPU computes unless the runtime says so: 16 to 66 % of DRAM's peak are reached in practice.
+/// How a CPU computes unless the runtime says so: 16 to 66 % of DRAM's peak are reached in
+/// practice.
 fn cpu(is_in_bytes: bool) -> TierComputeConfig {
     TierComputeConfig {
         pieces: vec![ComputedPiece::Weights, ComputedPiece::Kv],

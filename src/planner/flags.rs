@@ -22,8 +22,8 @@ impl Flags {
     }
 
     /// For a model of so many layers. llama.cpp computes on the CPU what lies in its memory: its
-    /// flags say a plan in which external memory `computes`, or in which nothing is read from there;
-    /// vLLM's offloaded weights are read by the GPU, in place or through a buffer.
+    /// flags say a plan in which external memory `computes`, or in which nothing is read from
+    /// there; vLLM's offloaded weights are read by the GPU, in place or through a buffer.
     #[must_use]
     pub fn of(shape: &Shape, layers: usize, computes: bool) -> Self {
         // More than there are layers: all, and the head.

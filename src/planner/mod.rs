@@ -2,11 +2,11 @@
 //! first.
 //!
 //! A plan is a scenario with a layout, a way of reading external memory and a strategy. The
-//! [candidates](candidates) are a small systematic set: the strategies that a real system could run,
-//! as they lay out themselves; layouts by [rules](crate::strategy::LayoutRules) that fill the first
-//! tier in an order of pieces, layer by layer or expert layer by expert layer, each with as much as
-//! fits; shares at the best ratio; and for each of them how external memory is read: as the runtime
-//! says, in place, one tier after another, or staged.
+//! [candidates](candidates) are a small systematic set: the strategies that a real system could
+//! run, as they lay out themselves; layouts by [rules](crate::strategy::LayoutRules) that fill the
+//! first tier in an order of pieces, layer by layer or expert layer by expert layer, each with as
+//! much as fits; shares at the best ratio; and for each of them how external memory is read: as the
+//! runtime says, in place, one tier after another, or staged.
 //!
 //! The simulator judges a few steps of each. Candidates are taken in the order of a lower bound of
 //! their time, some at a time, and a candidate whose bound exceeds the time of the last plan that
@@ -61,8 +61,9 @@ impl Question {
 ///
 /// Where the question names none, all are tried that the machine allows; with llama.cpp, which
 /// reads no weights over the link, `computed` alone. It is for DRAM that a CPU has: tiers whose
-/// names begin with one of `cpu`, `ddr`, `dram`, `host` and `lpddr`. Unless the runtime says how such
-/// a tier computes, its CPU reaches 60 % of its memory's bandwidth and takes 30 us in each stage.
+/// names begin with one of `cpu`, `ddr`, `dram`, `host` and `lpddr`. Unless the runtime says how
+/// such a tier computes, its CPU reaches 60 % of its memory's bandwidth and takes 30 us in each
+/// stage.
 pub const WAYS: [(&str, &str); 6] = [
     ("runtime", "as the runtime says"),
     ("direct", "read in place, at the same time as the first tier"),

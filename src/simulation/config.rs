@@ -53,7 +53,8 @@ pub struct ScenarioConfig {
     /// How many tokens of a layer make a page: KV is placed, moved and read in whole pages.
     #[serde(default = "one", deserialize_with = "crate::config::count_from_1")]
     pub page_tokens: u32,
-    /// Into which regions the KV of a layer is divided, each with its own tiers, moves and skip sets.
+    /// Into which regions the KV of a layer is divided, each with its own tiers, moves and skip
+    /// sets.
     #[serde(default, skip_serializing_if = "KvGroups::is_whole")]
     pub kv_groups: KvGroups,
     /// Which tokens each step skips.
@@ -69,8 +70,8 @@ pub struct ScenarioConfig {
     /// Which pieces lie on which tier, in the place of the strategy's initialization and placement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layout: Option<LayoutRules>,
-    /// What attention reads of every page to select those that it reads, from the first tier; nothing
-    /// where not given.
+    /// What attention reads of every page to select those that it reads, from the first tier;
+    /// nothing where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<IndexConfig>,
     /// How many stages ahead weights may be read early, within a step.

@@ -34,7 +34,8 @@ pub enum Ideal {
     /// The run starts from the layout that the bound of its first step uses. What scarce room costs
     /// from there on is what no layout can mend.
     BoundLayout,
-    /// Every tier is read at the same time as the others, and computes at the same time as the chip.
+    /// Every tier is read at the same time as the others, and computes at the same time as the
+    /// chip.
     DirectReads,
     /// The first tier has room for all.
     AmpleHbm,

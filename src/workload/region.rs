@@ -5,16 +5,17 @@
 //! proportion. *State* is what a recurrent layer keeps of a sequence: it is laid out as weights
 //! are, read in full by every step, and written back. *KV* is kept in pages that lie and move as a
 //! whole; a KV region grows by a token a step, and the pages that sparse attention skips are not
-//! read. Where attention has a window, the pages before it are freed. *Experts* are weights of which
-//! a step reads those that its tokens are routed to; where a scenario says which, they are units as
-//! pages of KV are: a page is an expert, and an expert that no token is routed to is skipped.
-//! Otherwise they are weights, read in shares.
+//! read. Where attention has a window, the pages before it are freed. *Experts* are weights of
+//! which a step reads those that its tokens are routed to; where a scenario says which, they are
+//! units as pages of KV are: a page is an expert, and an expert that no token is routed to is
+//! skipped. Otherwise they are weights, read in shares.
 //!
 //! All are [regions](Region) with one kind of id, so that layouts, residency, moves, views and
-//! bounds know nothing else about a model. A [`Regions`] lists what is kept in pages first: the skip
-//! sets of a step, and what strategies keep about each region, are tables by [`RegionId`] without
-//! gaps. Those are the KV regions of each sequence, then one region of experts for each layer, as if
-//! they were of one sequence more. Weights and state follow: what can be divided at any byte.
+//! bounds know nothing else about a model. A [`Regions`] lists what is kept in pages first: the
+//! skip sets of a step, and what strategies keep about each region, are tables by [`RegionId`]
+//! without gaps. Those are the KV regions of each sequence, then one region of experts for each
+//! layer, as if they were of one sequence more. Weights and state follow: what can be divided at
+//! any byte.
 
 use super::experts::Experts;
 use super::kv_groups::KvGroup;
@@ -319,8 +320,8 @@ impl Regions {
         RegionId::all(self.paged_len())
     }
 
-    /// Whether a region that is kept in pages holds anything: a layer may have fewer heads than there
-    /// are groups of heads.
+    /// Whether a region that is kept in pages holds anything: a layer may have fewer heads than
+    /// there are groups of heads.
     #[must_use]
     pub fn has_bytes(&self, id: RegionId) -> bool {
         self.all[id].contents.unit_bytes().is_some_and(|bytes| bytes > Bytes::ZERO)
@@ -372,8 +373,8 @@ impl Regions {
         self.all.entries().filter_map(|(id, region)| Some((id, region.contents.divisible()?)))
     }
 
-    /// Weights, state and experts, in the order in which a step reads them, with what they store and
-    /// what a step of one sequence reads of that: what layouts lay out in bytes.
+    /// Weights, state and experts, in the order in which a step reads them, with what they store
+    /// and what a step of one sequence reads of that: what layouts lay out in bytes.
     pub fn constant(&self) -> impl DoubleEndedIterator<Item = (RegionId, Weights)> + '_ {
         let of = |id: RegionId| match &self.all[id].contents {
             Contents::Experts(experts) => {

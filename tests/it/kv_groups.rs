@@ -90,8 +90,8 @@ fn strategies_move_groups_as_they_move_any_region() {
 
 /// Keys on HBM, values in external memory. A step of context c reads 1 KiB of keys and as much of
 /// values for each of c tokens in each layer. The 1 MiB of weights of attention takes HBM 262 us,
-/// longer than external memory takes for all KV (2 KiB x 69 at 1 GB/s: 141 us): so each byte of keys
-/// that HBM reads and writes besides takes its 0.25 ns.
+/// longer than external memory takes for all KV (2 KiB x 69 at 1 GB/s: 141 us): so each byte of
+/// keys that HBM reads and writes besides takes its 0.25 ns.
 #[test]
 fn keys_lie_on_hbm_and_values_in_external_memory() {
     let split = summary("strategy: \"baseline\", kv_groups: KeysAndValues, layout: \"values=external, *=hbm\"");

@@ -52,18 +52,18 @@ fn without_ahead_a_stage_waits_for_its_own_copy() {
 
 #[test]
 fn a_copy_ahead_goes_on_while_a_stage_reads() {
-    // Attention is copied in 0 to 4 us. It reads 2 MB at 750 GB/s beside the next copy, until 6.667.
-    // The mlp is copied until 12; it reads beside the copy of the next step's attention, until
-    // 14.667. That copy ends at 16; attention reads until 18.667, the mlp is copied until 24 and
-    // reads 2 us.
+    // Attention is copied in 0 to 4 us. It reads 2 MB at 750 GB/s beside the next copy, until
+    // 6.667. The mlp is copied until 12; it reads beside the copy of the next step's attention,
+    // until 14.667. That copy ends at 16; attention reads until 18.667, the mlp is copied until 24
+    // and reads 2 us.
     let first = 12.0 + 2.0 / 0.75;
     assert_eq!(check(&staged(two_stages(), 10 * MB, 1, None), &[first, 26.0 - first]), 6 * MB);
 }
 
 #[test]
 fn a_copy_ahead_waits_for_room_in_the_buffer() {
-    // The buffer holds the mlp's 2 MB alone: it is copied when attention has read. 4 + 2, 8 + 2; the
-    // next step's attention is copied when the mlp has read.
+    // The buffer holds the mlp's 2 MB alone: it is copied when attention has read. 4 + 2, 8 + 2;
+    // the next step's attention is copied when the mlp has read.
     assert_eq!(check(&staged(two_stages(), 2 * MB, 1, None), &[16.0, 16.0]), 6 * MB);
     // With 3 MB both fit.
     let first = 12.0 + 2.0 / 0.75;

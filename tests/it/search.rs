@@ -69,8 +69,8 @@ fn what_cannot_be_searched_is_refused() {
     assert!(search(&["--over", "batch=1..2", "--by", "p98"]).contains("p99"));
 }
 
-/// Without churn the tokens that are read stay the same: all of them come to HBM, which has room for
-/// half of the KV and is full of others at first. With a share of 0 nothing moves.
+/// Without churn the tokens that are read stay the same: all of them come to HBM, which has room
+/// for half of the KV and is full of others at first. With a share of 0 nothing moves.
 #[test]
 fn the_tokens_that_a_window_reads_come_to_hbm() {
     let place = TempDir::new().unwrap();

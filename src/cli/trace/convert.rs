@@ -13,8 +13,8 @@ use std::process::ExitCode;
 /// `tiersim trace import`.
 #[derive(Args)]
 pub(in crate::cli) struct ImportArgs {
-    /// A .kvs or JSON Lines file, or any other trace; or a dump of routing in Parquet, JSON Lines or
-    /// CSV, with the columns step, layer, expert, and token if a step has several
+    /// A .kvs or JSON Lines file, or any other trace; or a dump of routing in Parquet, JSON Lines
+    /// or CSV, with the columns step, layer, expert, and token if a step has several
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The Parquet file [default: FILE with the ending .parquet]

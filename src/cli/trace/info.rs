@@ -1,8 +1,8 @@
 //! `tiersim trace info`: the statistics of a recorded trace or a generator.
 //!
-//! Of routing, see `routing.rs`. Of skip sets: its header, and the statistics by which two traces are compared: the share that is skipped, how
-//! it changes from a step to a later one and from a layer to the next, and how long runs of read
-//! tokens are.
+//! Of routing, see `routing.rs`. Of skip sets: its header, and the statistics by which two traces
+//! are compared: the share that is skipped, how it changes from a step to a later one and from a
+//! layer to the next, and how long runs of read tokens are.
 
 use super::{Watched, routing};
 use crate::catalog;

@@ -12,8 +12,9 @@
 //!    carries only so many at once; what is in flight may not exceed a window of bytes
 //!    ([`windows`]). Then it is requested, and its latency begins.
 //! 3. **On its lanes** ([`arbiter`]): [`sharing`] gives each transfer a rate, by max-min fairness
-//!    ([`filling`], less what [`interference`] takes); [`fifo`] gives one after the other its lanes. A fabric has one of the two
-//!    ([`dispatch`]). What a transfer has received is its [`progress`].
+//!    ([`filling`], less what [`interference`] takes); [`fifo`] gives one after the other its
+//!    lanes. A fabric has one of the two ([`dispatch`]). What a transfer has received is its
+//!    [`progress`].
 //! 4. **Complete**, or [cancelled](cancel) before that.
 //!
 //! # Costs

@@ -85,6 +85,9 @@ fn of_cache(summary: &Summary) -> String {
     };
     let a_step = cache.kv.missed_bytes / summary.measured_steps().max(1);
     let fetched = bytes_in(summary.size_style(), a_step);
+    if cache.kv.misses == 0 && cache.prefetch.is_none() {
+        return String::new();
+    }
     let mut text = format!(
         " {:.1} % of the pages of KV that were read were in the cache; the others, {fetched} a step, were read from slower \
          tiers.",

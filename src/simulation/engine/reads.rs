@@ -142,7 +142,8 @@ impl StepReads {
         self.reaches.get(stage).map_or(Reach::FULL, |reaches| reaches[tier])
     }
 
-    /// Finds what crosses each tier's link of what `stage`, of so many tokens, reads of its weights.
+    /// Finds what crosses each tier's link of what `stage`, of so many tokens, reads of its
+    /// weights.
     pub fn find_crossing(&mut self, stage: StageId, tokens: usize, runtime: &Runtime) {
         for tier in self.kv.ids() {
             self.crossing[stage][tier] = runtime.crossing_weights(tier, tokens, self.of_chip(stage, tier));
@@ -499,8 +500,8 @@ fn weight_reads(stage: &Stage, residency: &Residency, tiers: usize) -> PerTier<B
     reads
 }
 
-/// What tiers compute themselves of the weights of a stage: of each piece that a tier computes, what
-/// is read there.
+/// What tiers compute themselves of the weights of a stage: of each piece that a tier computes,
+/// what is read there.
 fn local_reads(
     stage: &Stage,
     residency: &Residency,

@@ -32,8 +32,8 @@ use std::cmp::Reverse;
 /// Where copies go on ahead or chunk by chunk ([`Order::Piped`]), a stage, or with copies ahead the
 /// step as a whole, takes no less than the copies take on the link, than all of it takes to be read
 /// from HBM (each stage after its fixed time, and no faster than it computes), and, of a step as a
-/// whole, than HBM's bus carries both if they share it. What is copied in the step before is not more than the buffer
-/// holds, nor than the weights that the first stages read.
+/// whole, than HBM's bus carries both if they share it. What is copied in the step before is not
+/// more than the buffer holds, nor than the weights that the first stages read.
 ///
 /// Computed in floats of 53 bits, whose error is below 10^-12 of a step. O(stages + KV regions) a
 /// step.
@@ -79,8 +79,8 @@ impl Pipe {
             let first = stages.iter().take(pipeline.ahead as usize);
             first.map(BoundStage::fixed_read).sum::<f64>().min(pipeline.buffer.as_f64())
         };
-        // Of stages one by one, the bus would make what a byte saves less and less, and the order of
-        // items another: it is left out.
+        // Of stages one by one, the bus would make what a byte saves less and less, and the order
+        // of items another: it is left out.
         let is_whole = reads_early || runtime.copies_ahead();
         let bus = is_whole.then(|| bus(system)).flatten();
         Self { carried: runtime.pipelines().iter().map(carried).sum(), reads_early, bus }

@@ -35,8 +35,8 @@ use single::SingleTier;
 use stage::BoundStage;
 
 /// The bound of each step of a run: with one tier what it takes to read all of it, with two tiers a
-/// fractional knapsack where HBM is their only limit, none computes, and direct reads leave HBM as it
-/// is, else a linear program.
+/// fractional knapsack where HBM is their only limit, none computes, and direct reads leave HBM as
+/// it is, else a linear program.
 #[derive(Clone, Debug)]
 pub struct StepBound {
     single: Option<SingleTier>,

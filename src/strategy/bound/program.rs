@@ -86,7 +86,8 @@ impl Kind {
     }
 }
 
-/// A piece of the weights: what is stored and read of it, what a byte costs, and where it is computed.
+/// A piece of the weights: what is stored and read of it, what a byte costs, and where it is
+/// computed.
 type PieceOf<'a> = (RegionId, f64, f64, &'a PerTier<f64>, &'a Vec<bool>);
 
 /// The pieces of a stage's weights. Of experts those that the step reads; the others are stored as

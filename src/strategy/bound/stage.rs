@@ -109,8 +109,8 @@ impl BoundStage {
             let fixed: Bytes = reads.weights.iter().map(|(_, weights)| weights.read).sum();
             let experts: Bytes = reads.experts.iter().map(|(_, experts)| experts.stored).sum();
             let all = fixed + experts;
-            // How much of the weights is on which tier is not known, unless there is but one; nor is
-            // how many experts a step reads.
+            // How much of the weights is on which tier is not known, unless there is but one; nor
+            // is how many experts a step reads.
             let share = |tier, format| match tiers {
                 1 if experts == Bytes::ZERO => runtime.weights_share(tier, format, all),
                 _ => runtime.most_weights_share(tier, format, all),

@@ -183,8 +183,8 @@ impl<'a> Layout<'a> {
         Ok(())
     }
 
-    /// Puts `bytes` of the stored weights, state or experts of `region` on the tiers from `tier` on, each
-    /// while it has room; what fits on none of them, on faster ones.
+    /// Puts `bytes` of the stored weights, state or experts of `region` on the tiers from `tier`
+    /// on, each while it has room; what fits on none of them, on faster ones.
     ///
     /// # Errors
     /// [`Shortage`] if they do not all fit.

@@ -8,8 +8,8 @@
 //!   each expert's probability ([`Routing::probabilities`]).
 //! * A [`RoutingSource`] says step by step which experts are unread, where experts are units that
 //!   are placed, cached and moved: a [`RoutingGenerator`], or [`RecordedRouting`] read from a file.
-//! * A [`RoutingWindow`] keeps what a run sees of it: the present step and those that its strategy may
-//!   look ahead.
+//! * A [`RoutingWindow`] keeps what a run sees of it: the present step and those that its strategy
+//!   may look ahead.
 //! * [`ExpertTraceConfig`] selects the source; [`RoutingStatistics`] says what routing is like.
 
 mod config;

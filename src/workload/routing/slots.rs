@@ -6,11 +6,11 @@
 //! independently of each other, so one can be kept from a step to the next, or be taken over from
 //! the layer before, without any effect on how often each expert is drawn.
 //!
-//! An expert whose probability crosses the end of a slot lies in two slots or more, yet may be drawn
-//! once: a later slot draws it with the probability `b / (1 - A)` if no earlier slot has, else from
-//! the slot's other experts, where b is its probability in this slot and A that in the earlier ones
-//! (Deville's systematic sampling). The most popular experts stand at the starts of slots, so that
-//! only less popular ones cross.
+//! An expert whose probability crosses the end of a slot lies in two slots or more, yet may be
+//! drawn once: a later slot draws it with the probability `b / (1 - A)` if no earlier slot has,
+//! else from the slot's other experts, where b is its probability in this slot and A that in the
+//! earlier ones (Deville's systematic sampling). The most popular experts stand at the starts of
+//! slots, so that only less popular ones cross.
 
 use super::union::Routing;
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -46,7 +46,8 @@ impl Slots {
         shuffle(&mut others, random);
         let mut others = others.into_iter().filter(|rank| probabilities[*rank as usize] > 0);
         let mut slots: Vec<Slot> = Vec::with_capacity(active);
-        // The expert that crosses into the next slot: what it has had, and what it has still to get.
+        // The expert that crosses into the next slot: what it has had, and what it has still to
+        // get.
         let mut crossing: Option<(u32, u64, u64)> = None;
         for first in 0..active {
             let mut slot = Slot { left: None, ends: Vec::new(), ranks: Vec::new() };

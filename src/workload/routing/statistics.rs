@@ -47,8 +47,8 @@ pub struct RoutingStatistics {
     pub predicted: Option<(f64, f64)>,
     /// The least share of a layer's experts that covers 50, 90 and 99 % of what is used.
     pub working_set: [f64; 3],
-    /// The share of a step's experts that are in a cache of the layer, by [`ExpertPolicy::ALL`], then
-    /// [`EXPERT_ROOMS`]. The first quarter of the steps fills the caches and does not count.
+    /// The share of a step's experts that are in a cache of the layer, by [`ExpertPolicy::ALL`],
+    /// then [`EXPERT_ROOMS`]. The first quarter of the steps fills the caches and does not count.
     pub hits: [[f64; EXPERT_ROOMS.len()]; ExpertPolicy::ALL.len()],
 }
 

@@ -1,5 +1,5 @@
-//! The experts that a run leaves unread, as far as it sees: those of the present step and of as many
-//! later ones as its strategy may look ahead.
+//! The experts that a run leaves unread, as far as it sees: those of the present step and of as
+//! many later ones as its strategy may look ahead.
 
 use super::RoutingSource;
 use crate::units::LayerId;
@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 
 /// The experts that the present step and the next few leave unread, by layer.
 ///
-/// How many tokens a later step computes follows from the schedule of the run, so what it routes can
-/// be asked for before it begins: in the order of the steps, each once.
+/// How many tokens a later step computes follows from the schedule of the run, so what it routes
+/// can be asked for before it begins: in the order of the steps, each once.
 pub struct RoutingWindow {
     source: Box<dyn RoutingSource>,
     /// At the first step that is not shown yet.
@@ -20,8 +20,8 @@ pub struct RoutingWindow {
 }
 
 impl RoutingWindow {
-    /// A window over the steps of `schedule`, which has taken none yet, that shows the first one and
-    /// `look_ahead` more of what `source` routes; `unread` is room for a step.
+    /// A window over the steps of `schedule`, which has taken none yet, that shows the first one
+    /// and `look_ahead` more of what `source` routes; `unread` is room for a step.
     ///
     /// # Errors
     /// [`TraceError`] if the first steps cannot be had.

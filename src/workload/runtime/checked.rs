@@ -164,7 +164,7 @@ impl Runtime {
     }
 
     /// Checks that a step which copies all of `stored` bytes does so in no more than
-    /// [`MOST_COPIES`](super::check::MOST_COPIES) copies.
+    /// `MOST_COPIES` (2^20) copies.
     ///
     /// # Errors
     /// [`RuntimeError::Copies`].

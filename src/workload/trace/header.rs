@@ -23,8 +23,8 @@ pub struct TraceHeader {
     pub kind: TraceKind,
     /// How many layers.
     pub layers: usize,
-    /// How many KV heads of a layer have sets of their own: row `layer * kv_heads + head` of a step.
-    /// 1: a set holds for all heads of a layer.
+    /// How many KV heads of a layer have sets of their own: row `layer * kv_heads + head` of a
+    /// step. 1: a set holds for all heads of a layer.
     pub kv_heads: usize,
     /// How many tokens there were before step 0. Of routing: 0.
     pub prefill: usize,

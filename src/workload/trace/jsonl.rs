@@ -1,7 +1,7 @@
 //! Recorded traces as JSON Lines: an object a line, which any script can write.
 //!
-//! Each line has `step`, `layer` and the list `skipped` (of routing `experts`); a first line without a step is the header.
-//! `traces/README.md` describes the format.
+//! Each line has `step`, `layer` and the list `skipped` (of routing `experts`); a first line
+//! without a step is the header. `traces/README.md` describes the format.
 
 use super::header::{HeaderFields, RowOrder};
 use super::source::{ReadSeek, Recorded};
@@ -235,7 +235,8 @@ fn next_line(
     }
 }
 
-/// How many rows there are, and how many of them are of step 0, from the one that `line` holds or the next on.
+/// How many rows there are, and how many of them are of step 0, from the one that `line` holds or
+/// the next on.
 fn count(
     path: &str,
     input: &mut Box<dyn ReadSeek + Send>,

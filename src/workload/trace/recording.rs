@@ -118,8 +118,9 @@ impl Recording {
         Ok(Self { name, format, reader, read: 0, routes: Vec::new(), merged: None })
     }
 
-    /// With one set for each layer: where the recording has one for each KV head, a token is skipped
-    /// if all heads skip it, as any head that reads it reads its page. Before any step is read.
+    /// With one set for each layer: where the recording has one for each KV head, a token is
+    /// skipped if all heads skip it, as any head that reads it reads its page. Before any step is
+    /// read.
     #[must_use]
     pub fn by_layer(mut self) -> Self {
         if self.header().kv_heads > 1 {

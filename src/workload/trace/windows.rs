@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 /// What a run sees of the skip sets of its sequences: for each those of the present step and of as
 /// many later ones as a strategy may see, by KV region (layer by layer of each sequence); and where
-/// experts are units, those that these steps leave unread, by layer, as if they were of one sequence
-/// more.
+/// experts are units, those that these steps leave unread, by layer, as if they were of one
+/// sequence more.
 ///
 /// A sequence whose prompt is being computed skips nothing; the step after the present one is then
 /// the first that it decodes.

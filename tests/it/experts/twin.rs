@@ -104,7 +104,8 @@ proptest! {
             });
             let simulated: Vec<u64> = routed.steps[step].read.values().copied().collect();
             prop_assert_eq!(simulated, vec![on_hbm as u64, (all - on_hbm) as u64], "step {}", step);
-            // At 1000 and 250 GB/s a byte takes 1 and 4 ps. The KV of a token takes 128 B in a layer.
+            // At 1000 and 250 GB/s a byte takes 1 and 4 ps. The KV of a token takes 128 B in a
+            // layer.
             let mut time = 3 * u64::from(batch) * (3 + step as u64) * 128;
             for stage in scenario.model().stages() {
                 let is_fixed = |weights: &&Weights| !weights.are_experts();

@@ -1,5 +1,5 @@
-//! Recorded routing: its formats, damage, dumps of other tools, and `tiersim trace ...` for it; sets
-//! for each KV head.
+//! Recorded routing: its formats, damage, dumps of other tools, and `tiersim trace ...` for it;
+//! sets for each KV head.
 
 use super::*;
 use tiersim::workload::{ExpertsShape, TraceKind};

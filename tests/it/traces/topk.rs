@@ -5,8 +5,8 @@ use super::*;
 use tiersim::catalog;
 use tiersim::workload::{CACHE_ROOMS, CacheMisses, LayerMisses, Policy};
 
-/// Checks a row of a table, in percent: each figure to within `within` of it, and not finer than it is
-/// written.
+/// Checks a row of a table, in percent: each figure to within `within` of it, and not finer than it
+/// is written.
 fn check(misses: &CacheMisses, policy: Policy, wanted: [f64; CACHE_ROOMS.len()], within: f64) {
     let row = Policy::ALL.iter().position(|(_, it)| *it == policy).unwrap();
     for (room, wanted) in wanted.into_iter().enumerate() {

@@ -208,9 +208,10 @@ impl ChargedBound {
         })
     }
 
-    /// The same on a system of which these tiers compute: those of the runtime. Beside what the chip
-    /// reads of such a tier, its cores read; what they read crosses no link, and what they compute
-    /// the chip does not. That serial parts follow the chip's is left to the bounds of the steps.
+    /// The same on a system of which these tiers compute: those of the runtime. Beside what the
+    /// chip reads of such a tier, its cores read; what they read crosses no link, and what they
+    /// compute the chip does not. That serial parts follow the chip's is left to the bounds of the
+    /// steps.
     #[must_use]
     pub fn with_tiers(mut self, tiers: Vec<TierBound>) -> Self {
         for of in &tiers {

@@ -1,9 +1,10 @@
 //! Layouts by piece: an ordered list of rules, of which the first that matches wins.
 //!
-//! `experts=external, layers 0..20=hbm, kv=60% hbm, *=external` puts all experts in external memory,
-//! of the first 20 layers what is left in HBM, and of the other layers' KV 60 % in HBM; the other
-//! 40 % go on to the next rule that matches, as all weights do that no rule before it has taken.
-//! So partial offload is written down as it is with llama.cpp's `-ngl`, `-ot` and `--n-cpu-moe`.
+//! `experts=external, layers 0..20=hbm, kv=60% hbm, *=external` puts all experts in external
+//! memory, of the first 20 layers what is left in HBM, and of the other layers' KV 60 % in HBM; the
+//! other 40 % go on to the next rule that matches, as all weights do that no rule before it has
+//! taken. So partial offload is written down as it is with llama.cpp's `-ngl`, `-ot` and
+//! `--n-cpu-moe`.
 //!
 //! [`LayoutRules`] are the rules as a person writes them. Held against a model and a memory system
 //! they are [`Rules`], which lay weights and prefill KV out, and place new KV: a layout that is
@@ -27,7 +28,8 @@ use std::ops::Range;
 
 /// An ordered list of rules: which pieces of a model lie on which tier.
 ///
-/// In text, rules are separated by commas or semicolons, each `[PIECE] [layers RANGE]=[SHARE] TIER`:
+/// In text, rules are separated by commas or semicolons, each
+/// `[PIECE] [layers RANGE]=[SHARE] TIER`:
 ///
 /// ```
 /// use tiersim::strategy::LayoutRules;

@@ -62,7 +62,8 @@ impl FromStr for Rule {
             return Err(LayoutError::NoLayers { rule: rule(), piece: piece.to_string() });
         }
         let goes = goes.trim();
-        // A share begins with a digit, which a tier's name after it does not follow without a space.
+        // A share begins with a digit, which a tier's name after it does not follow without a
+        // space.
         let (share, tier) = match goes.split_once(char::is_whitespace) {
             Some((share, tier)) => (Some(share), tier.trim()),
             None if goes.ends_with('%') => (Some(goes), ""),

@@ -327,8 +327,8 @@ impl<O: Order> Cache<O> {
         room - room % page
     }
 
-    /// The size of a page of each KV region of the sequences that decode, added up, and of an expert
-    /// of each layer.
+    /// The size of a page of each KV region of the sequences that decode, added up, and of an
+    /// expert of each layer.
     fn page_of_each(&self, view: &MigrationView<'_, O::Knows>) -> (i128, i128) {
         let OfKind { regions, bytes, .. } = self.with_kv;
         // While experts decide, it is not known how many sequences do.
