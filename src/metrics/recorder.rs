@@ -435,7 +435,7 @@ impl Probe for Recorder {
     }
 
     fn step(&mut self, step: &StepRecord<'_>) -> ControlFlow<()> {
-        self.series.push(step);
+        self.series.push(step, self.cache.is_some());
         self.read_beyond += step.read_beyond;
         if let Some(sequences) = &mut self.sequences {
             let Histograms { tokens, groups, .. } = &mut self.histograms;

@@ -119,9 +119,12 @@ impl Series {
         Self { tiers, steps: Vec::with_capacity(steps), by_tier: Vec::with_capacity(steps * tiers) }
     }
 
-    pub(super) fn push(&mut self, step: &StepRecord<'_>) {
+    /// Appends a step of a run; its hits where the migration is a cache.
+    pub(super) fn push(&mut self, step: &StepRecord<'_>, cached: bool) {
         debug_assert_eq!((step.step.index(), step.used.len()), (self.steps.len(), self.tiers));
-        self.steps.push(step.into());
+        let values = StepValues::from(step);
+        let (hit_pages, missed_pages) = if cached { (values.hit_pages, values.missed_pages) } else { (0, 0) };
+        self.steps.push(StepValues { hit_pages, missed_pages, ..values });
         self.by_tier.extend(step.used.iter().map(|(tier, used)| TierBytes { read: step.read_from(tier), used: *used }));
     }
 

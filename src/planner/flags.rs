@@ -1,6 +1,6 @@
 //! How other programs are told to lay a model out as a plan does.
 
-use super::candidates::Shape;
+use super::shape::Shape;
 use serde::Serialize;
 
 /// Flags of other programs for a plan, where they can say it.

@@ -18,9 +18,11 @@
 mod candidates;
 mod flags;
 mod judge;
+mod shape;
 
-pub use candidates::{Candidate, Shape, candidates};
+pub use candidates::{Candidate, candidates};
 pub use flags::Flags;
+pub use shape::Shape;
 
 use crate::config::did_you_mean;
 use crate::runs::{Cancel, NoThreads, Pool, Progress, Resources};

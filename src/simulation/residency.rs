@@ -434,6 +434,21 @@ impl KvRegions for Residency {
 }
 
 impl PagedRegion {
+    /// The pages of a region that a step reads at the source of a move that is not complete: those in
+    /// flight that are not being written.
+    pub fn late_pages(&self, skipped: Skipped<'_>) -> u64 {
+        if self.in_flight_count == self.being_written.len() {
+            return 0;
+        }
+        if skipped.count == 0 {
+            return (self.in_flight_count - self.being_written.len()) as u64;
+        }
+        let read_in_flight = self.in_flight.count_without_between(skipped.pages, self.live());
+        let is_read = |page: &&crate::units::Page| !skipped.pages.contains(page.index());
+        let being_written = self.being_written.iter().filter(is_read).count();
+        (read_in_flight - being_written) as u64
+    }
+
     /// The pages that hold KV which was not given up. Others that are here were in flight when they
     /// were.
     pub fn live(&self) -> Range<usize> {

@@ -14,8 +14,8 @@ use crate::catalog;
 use crate::config::{Reference, check_name};
 use crate::memory::{MemorySystem, PerTier, TierId};
 use crate::strategy::{
-    BoundKind, ChargedBound, ChargedError, ExpertOrder, Knowledge, Parts, PrefetchKind, Rules, StepBound, Strategy,
-    TierBound,
+    BoundKind, ByRules, ChargedBound, ChargedError, ExpertOrder, Knowledge, Parts, PrefetchKind, Rules, StepBound,
+    Strategy, TierBound,
 };
 use crate::units::{Bytes, GroupId, LayerId, PageSize, SequenceId, Table};
 use crate::workload::{
@@ -285,7 +285,7 @@ impl Scenario {
             // The layout of the bound fills the first tier, where a rule may want new KV.
             Some(_) if self.idealization.has(Ideal::BoundLayout) => parts,
             Some(rules) => {
-                Parts { initialization: Box::new(rules.clone()), placement: Box::new(rules.placement()), ..parts }
+                Parts { initialization: Box::new(rules.clone()), placement: Box::new(ByRules::new(rules)), ..parts }
             }
         }
     }

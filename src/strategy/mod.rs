@@ -106,7 +106,7 @@ pub use migration::{
     MoveRoute, Piece, Places, Prefetch, PrefetchKind, PrefetchView, Room, Writes,
 };
 pub use on::On;
-pub use placement::{AnyPlacement, Placement, PlacementKind, PlacementView};
+pub use placement::{AnyPlacement, ByRules, Placement, PlacementKind, PlacementView};
 pub use registry::PartError;
 
 use crate::config::{Reference, did_you_mean};

@@ -13,7 +13,8 @@ use super::schedule::{Schedule, StepBatch};
 use super::sequences::{Sequence, Sequences};
 use super::stages::batch_stages;
 use super::step::{Arrival, Free, Next, Stage, StepPlan, Workload};
-use super::trace::{Shape, SkipSource, SkipWindows, TraceError, TraceWindow};
+use super::trace::{Shape, SkipSource, TraceError, TraceWindow};
+use super::windows::SkipWindows;
 use crate::units::{Bytes, LayerId, PageSize, RegionId, SequenceId, SimTime, Step, Table};
 use std::sync::Arc;
 

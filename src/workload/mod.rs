@@ -30,6 +30,7 @@ pub mod huggingface;
 mod index;
 mod kv_groups;
 mod label;
+mod math;
 mod model;
 mod region;
 mod routing;
@@ -41,6 +42,8 @@ mod step;
 mod template;
 pub(crate) mod tokens;
 mod trace;
+mod union;
+mod windows;
 
 pub use architecture::{
     ArchitectureConfig, ArchitectureError, AttentionConfig, BlockConfig, DenseConfig, ExpertsConfig, FormatsConfig,
@@ -52,14 +55,14 @@ pub use compute::{ComputeConfig, ComputeError, Roofline, StageFlop};
 pub use experts::{Experts, ExpertsError};
 pub use format::{Format, FormatError};
 pub use index::{IndexConfig, IndexError, KvIndex};
-pub use kv_groups::{KvGroup, KvGroups, KvGroupsError, KvPart, KvParts, OfGroups};
+pub use kv_groups::{KvGroup, KvGroups, KvGroupsError, KvPart};
 pub use label::{PerLabel, StageLabel};
 pub use model::{LanguageModel, LayersConfig, ModelConfig, ModelError, WeightsConfig};
 pub use region::{Contents, Lengths, Region, Regions};
 pub use routing::{
-    EXPERT_ROOMS, ExpertPolicy, ExpertSteps, ExpertTraceConfig, Popularity, RecordedRouting, RecordedRoutingConfig,
-    Routing, RoutingExtend, RoutingGenerator, RoutingGeneratorConfig, RoutingSource, RoutingStatistics,
-    RoutingTextError, RoutingWindow, routings, unread,
+    EXPERT_ROOMS, ExpertPolicy, ExpertSteps, ExpertTraceConfig, RecordedRouting, RecordedRoutingConfig, RoutingExtend,
+    RoutingGenerator, RoutingGeneratorConfig, RoutingSource, RoutingStatistics, RoutingTextError, RoutingWindow,
+    routings, unread,
 };
 pub use runtime::{
     AmplificationConfig, BySize, ComputedPiece, InterferenceConfig, Merge, Pipeline, RanksConfig, ReachClass,
@@ -73,12 +76,14 @@ pub use sequences::{
 };
 pub use stages::{batch_stages, stages};
 pub use step::{Amount, Append, Arrival, Free, KvRegionRead, Next, Read, Stage, StageReads, StepPlan, Workload};
-pub use template::{Growth, LayerKv, ModelStage, Weights};
+pub use template::{Growth, KvParts, LayerKv, ModelStage, Weights};
 pub use tokens::TokenSet;
 pub use trace::{
     Ahead, CACHE_ROOMS, CacheMisses, Cut, Demand, Encoding, ExpertsFields, ExpertsShape, Extend, Fan, Fit, FittedTrace,
     Generator, GeneratorConfig, HeaderFields, JsonLinesWriter, KvsWriter, LAGS, LayerMap, LayerMisses, Lifelike,
-    LifelikeConfig, LongRouting, PAGE_TOKENS, ParquetWriter, Policy, Provenance, Recorded, RecordedConfig, Recording,
-    RecordingFormat, Shape, SkipSource, SkipWindows, Skipped, StepSkips, StepStatistics, StoredSkips, TraceConfig,
+    LifelikeConfig, LongRouting, OfGroups, PAGE_TOKENS, ParquetWriter, Policy, Provenance, Recorded, RecordedConfig,
+    Recording, RecordingFormat, Shape, SkipSource, Skipped, StepSkips, StepStatistics, StoredSkips, TraceConfig,
     TraceError, TraceHeader, TraceKind, TraceStatistics, TraceWindow, is_decoding,
 };
+pub use union::{Popularity, Routing};
+pub use windows::SkipWindows;

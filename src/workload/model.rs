@@ -7,8 +7,9 @@
 
 use super::architecture::{self, ArchitectureConfig, ArchitectureError, Resolved};
 use super::format::Format;
-use super::kv_groups::{KvGroups, KvGroupsError, KvParts};
+use super::kv_groups::{KvGroups, KvGroupsError};
 use super::label::StageLabel;
+use super::template::KvParts;
 use super::template::MAX_LAYERS;
 pub use super::template::{LayerKv, ModelStage, Weights};
 use crate::config::{NameError, check_name};

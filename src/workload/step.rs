@@ -12,7 +12,7 @@ use super::label::StageLabel;
 use super::model::Weights;
 use super::region::{Contents, Regions};
 use super::schedule::StepBatch;
-use super::trace::SkipWindows;
+use super::windows::SkipWindows;
 use crate::units::{Bytes, LayerId, RegionId, SimTime, Step, Token};
 use std::sync::Arc;
 

@@ -2,9 +2,8 @@
 //! sequences that decode.
 
 use super::format::Format;
-use super::kv_groups::KvParts;
 use super::label::StageLabel;
-use super::routing::Routing;
+use super::union::Routing;
 use crate::units::{Bytes, LayerId};
 
 /// The most layers of a model that can be simulated.
@@ -74,6 +73,15 @@ impl Weights {
             }
         }
     }
+}
+
+/// How the KV of a token in a layer is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KvParts {
+    /// How many heads; `None` where the model does not say, as one in bytes.
+    pub heads: Option<u32>,
+    /// The keys of all heads; the rest are values.
+    pub keys: Bytes,
 }
 
 /// What a layer keeps of each sequence, checked.
@@ -150,7 +158,7 @@ impl ModelStage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::routing::Popularity;
+    use crate::workload::union::Popularity;
 
     #[test]
     fn reads_grow_as_the_piece_says() {

@@ -68,7 +68,7 @@ fn waits_by_hand() {
     let carried = waits.of_step(1)[0].carried;
     assert_eq!(
         carried.map(f64::round).iter().map(|(_, it)| *it).collect::<Vec<_>>(),
-        [0.0, 3000.0, 0.0, 0.0, 0.0, 0.0]
+        [0.0, 3000.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     );
 }
 

@@ -4,7 +4,7 @@
 //! Layers, tokens and steps are checked first against the limits of the format, so that every file
 //! can be read back, and the memory of the generator against the free memory.
 
-use super::{Output, ParquetArgs, Watched, routing};
+use super::{Output, ParquetArgs, Watched};
 use crate::catalog;
 use crate::cli::arguments;
 use crate::cli::error::CliError;
@@ -93,9 +93,6 @@ fn from_1_up_to_8m(text: &str) -> Result<u32, String> {
 
 pub(super) fn generate(args: &GenerateArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
     const _: () = assert!(2 * MOST as u64 <= MAX_TOKENS, "any prefill and decode must be a trace together");
-    if let Some(experts) = args.experts {
-        return routing::generate(args, experts, cancel);
-    }
     let output = Output::new(&args.out, args.parquet)?;
     let generator = configure(args)?;
     let (layers, prefill, steps) = (args.layers as usize, args.prefill as usize, args.decode as usize);

@@ -4,7 +4,7 @@
 //! are compared: the share that is skipped, how it changes from a step to a later one and from a
 //! layer to the next, and how long runs of read tokens are.
 
-use super::{Watched, routing};
+use super::Watched;
 use crate::catalog;
 use crate::catalog::{open_recording, open_trace, open_trace_by_head};
 use crate::cli::error::CliError;
@@ -42,13 +42,22 @@ struct Size {
     steps: usize,
 }
 
-pub(super) fn info(args: &InfoArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
-    let first = args.traces.first().map_or_else(PathBuf::new, Clone::clone);
-    if catalog::generator(&first.to_string_lossy())?.is_none()
-        && matches!(open_recording(&first, None)?.header().kind, TraceKind::Experts(_))
-    {
-        return routing::info(&args.traces, cancel);
+impl InfoArgs {
+    fn first(&self) -> PathBuf {
+        self.traces.first().map_or_else(PathBuf::new, Clone::clone)
     }
+
+    /// The traces, if the first one is of routing.
+    pub(super) fn routing(&self) -> Result<Option<&[PathBuf]>, CliError> {
+        let first = self.first();
+        let is_routing = catalog::generator(&first.to_string_lossy())?.is_none()
+            && matches!(open_recording(&first, None)?.header().kind, TraceKind::Experts(_));
+        Ok(is_routing.then_some(&self.traces[..]))
+    }
+}
+
+pub(super) fn info(args: &InfoArgs, cancel: &Cancel) -> Result<ExitCode, CliError> {
+    let first = args.first();
     let folder = args.out.clone().unwrap_or_else(|| PathBuf::from("out/traces").join(stem(&first)));
     let _claim = report::claim(&folder, &[] as &[&str])?;
     let mut size: Option<Size> = None;

@@ -43,9 +43,15 @@ pub(super) fn trace(command: &TraceCommand, cancel: &Cancel) -> Result<ExitCode,
     match command {
         TraceCommand::Import(args) => convert::import(args, cancel),
         TraceCommand::Export(args) => convert::export(args, cancel),
-        TraceCommand::Generate(args) => generate::generate(args, cancel),
+        TraceCommand::Generate(args) => match args.experts {
+            Some(experts) => routing::generate(args, experts, cancel),
+            None => generate::generate(args, cancel),
+        },
         TraceCommand::Fit(args) => fit::fit(args, cancel),
-        TraceCommand::Info(args) => info::info(args, cancel),
+        TraceCommand::Info(args) => match args.routing()? {
+            Some(traces) => routing::info(traces, cancel),
+            None => info::info(args, cancel),
+        },
         TraceCommand::Verify(args) => verify::verify(args, cancel),
     }
 }

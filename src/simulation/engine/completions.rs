@@ -1,12 +1,19 @@
 //! What a completed transfer brings about, and what a stage waits for meanwhile.
 
-use super::compute::Leg;
 use super::{COMPUTED, LAUNCHED, Run};
 use crate::memory::{Completed, Machine, Owner, PerClass, TierId, Timer, TransferId};
 use crate::simulation::probe::{Ends, Probe};
 use crate::simulation::waits::{Waiting, Waits};
 use crate::units::{Bytes, RegionId, SimTime, StageId, Token};
 use crate::workload::Workload;
+
+/// What a transfer of a part is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leg {
+    In,
+    Read,
+    Out,
+}
 
 /// What a transfer is for, when it comes back.
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +111,7 @@ impl<P: Probe, W: Workload> Owner<Purpose> for Run<'_, P, W> {
 
 impl<P: Probe, W: Workload> Run<'_, P, W> {
     /// A read of `stage` from `tier` has arrived.
-    #[inline]
+    #[inline(always)]
     fn end_read(&mut self, now: SimTime, stage: StageId, tier: TierId, read: TransferId) -> Ends {
         self.note_arrival(now, stage, tier);
         self.measured.arrived(stage, tier, now);
@@ -115,7 +122,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
 
     /// Shows the probe what lanes carry from now on, and what the present stage waits for, if it
     /// watches these.
-    #[inline]
+    #[inline(always)]
     pub(super) fn watch(&mut self, machine: &Machine<Purpose>) {
         if self.probe.watches_lanes() {
             self.probe.lane_rates(machine.now(), &machine.fabric().lane_rates());
@@ -128,7 +135,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
     }
 
     /// A transfer that `stage` waits for has arrived from `tier`.
-    #[inline]
+    #[inline(always)]
     fn note_arrival(&mut self, now: SimTime, stage: StageId, tier: TierId) {
         if self.present == Some(stage) {
             self.arrived = Some(match self.arrived {

@@ -6,7 +6,7 @@
 //! reads; a serial one when the chip and all parts before it are done.
 
 use super::Run;
-use super::completions::Purpose;
+use super::completions::{Leg, Purpose};
 use super::writes::HeldRead;
 use crate::memory::{Machine, Path, Pattern, Reach, Request, RouteId, TierId, Timer, TransferClass, Urgency};
 use crate::simulation::probe::Probe;
@@ -56,14 +56,6 @@ enum State {
     Running { reads: u8, computes: bool },
     Returning,
     Done,
-}
-
-/// What a transfer of a part is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Leg {
-    In,
-    Read,
-    Out,
 }
 
 /// What the parts of a stage wait for when the chip's part is done.
@@ -119,10 +111,27 @@ fn share(part: Bytes, whole: Bytes) -> f64 {
 }
 
 impl<P: Probe, W: Workload> Run<'_, P, W> {
-    /// Begins the parts of a stage that tiers compute; its tokens attend to `attended` bytes of KV.
-    /// Returns what is left to the chip. FLOP go with the bytes: the weights' with those of the
-    /// weights read, and attention's with those of the KV.
+    /// All of a stage, whose tokens attend to `attended` bytes of KV: where no tier computes.
+    pub(super) fn all_of(&self, id: StageId, stage: &Stage, attended: Bytes) -> OfChip {
+        OfChip { weights: self.reads.weights(id).values().copied().sum(), attended, flop: stage.flop }
+    }
+
+    /// Begins the parts of a stage that tiers compute, if any does; its tokens attend to `attended`
+    /// bytes of KV. Returns what is left to the chip then. FLOP go with the bytes: the weights' with
+    /// those of the weights read, and attention's with those of the KV.
+    #[inline]
     pub(super) fn begin_parts(
+        &mut self,
+        machine: &mut Machine<Purpose>,
+        id: StageId,
+        stage: &Stage,
+        attended: Bytes,
+    ) -> Option<OfChip> {
+        let computes = !self.scenario.runtime().computes().is_empty();
+        computes.then(|| self.begin_parts_beside(machine, id, stage, attended))
+    }
+
+    fn begin_parts_beside(
         &mut self,
         machine: &mut Machine<Purpose>,
         id: StageId,
@@ -132,9 +141,6 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         let weights: Bytes = self.reads.weights(id).values().copied().sum();
         let scenario = self.scenario;
         let computes = scenario.runtime().computes();
-        if computes.is_empty() {
-            return OfChip { weights, attended, flop: stage.flop };
-        }
         let kv: Bytes = self.parts.kv.iter().map(|kv| kv.bytes).sum();
         let all_kv = if kv == Bytes::ZERO { kv } else { self.reads.kv.values().map(|kv| kv.bytes).sum() };
         let mut of_chip = (1.0, 1.0);

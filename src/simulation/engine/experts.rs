@@ -7,7 +7,6 @@
 
 use super::Run;
 use super::completions::Purpose;
-use super::reads::late_pages;
 use super::turns::{Deferred, Turn};
 use crate::memory::{Machine, Path, Pattern, PerTier, Request, TierId, TransferClass, Urgency};
 use crate::simulation::probe::{Ends, Probe};
@@ -62,6 +61,12 @@ impl ExpertReads {
         if of_stages.iter().all(Option::is_none) { none } else { Self { of_stages, ..none } }
     }
 
+    /// Whether any stage reads experts that are units.
+    #[inline]
+    pub fn are_units(&self) -> bool {
+        !self.of_stages.is_empty()
+    }
+
     /// Forgets which experts the last step read: `weights` is what stages read without any, and
     /// `local` what tiers compute themselves of that.
     pub fn begin_step(&self, weights: &mut Table<StageId, PerTier<Bytes>>, local: &mut Table<StageId, PerTier<Bytes>>) {
@@ -101,7 +106,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         let window = self.workload.window();
         let skipped = window.skipped(0, region).expect("the window shows the present step");
         let residency = self.moves.residency_at(now, machine.fabric());
-        let late = late_pages(residency.kv(region), skipped);
+        let late = residency.kv(region).late_pages(skipped);
         if let Some(prefetching) = &mut self.prefetching {
             prefetching.read(region, residency.kv(region), skipped, &mut self.totals.prefetched);
         }

@@ -349,6 +349,7 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
         let kv = self.run.read(&mut self.machine, plan, id, stage);
         let of_chip = self.run.begin_parts(&mut self.machine, id, stage, kv);
         if let Some(roofline) = self.run.scenario.roofline() {
+            let of_chip = of_chip.unwrap_or_else(|| self.run.all_of(id, stage, kv));
             let time = roofline.time_for(stage.tokens, of_chip.weights, of_chip.attended, of_chip.flop);
             self.run.computing = time > SimTime::ZERO;
             if self.run.computing && !self.machine.set_timer(COMPUTED, self.machine.now() + time) {
@@ -361,6 +362,9 @@ impl<'a, P: Probe, W: Workload> Engine<'a, P, W> {
                 if self.run.take_turn(&mut self.machine, id) {
                     self.settle();
                 } else if !self.run.computing {
+                    if self.run.parts.is_empty() {
+                        break;
+                    }
                     match self.run.next_part(&mut self.machine, id) {
                         Progress::Over => break,
                         Progress::Begun => self.settle(),

@@ -7,10 +7,10 @@ use super::turns::{Deferred, Turn};
 use super::writes::HeldRead;
 use crate::memory::{Machine, Path, Pattern, PerTier, Reach, Request, TierId, TransferClass, TransferId, Urgency};
 use crate::simulation::probe::{Ends, Probe};
-use crate::simulation::residency::{PagedRegion, Residency};
+use crate::simulation::residency::Residency;
 use crate::strategy::Late;
 use crate::units::{Bytes, RegionId, StageId, Table};
-use crate::workload::{Amount, Contents, Format, Read, Regions, Runtime, Skipped, Stage, StepPlan, Workload};
+use crate::workload::{Amount, Contents, Format, Read, Regions, Runtime, Stage, StepPlan, Workload};
 use std::sync::Arc;
 
 /// The reads of the present step, by stage.
@@ -122,6 +122,12 @@ impl StepReads {
         &self.weights[stage]
     }
 
+    /// Whether the chip reads all weights, as many bytes as it needs, and no experts that are units.
+    #[inline]
+    fn are_plain(&self) -> bool {
+        self.local.is_empty() && self.crossing.is_empty() && !self.experts.are_units()
+    }
+
     /// What `tier` computes itself of the weights of `stage`.
     pub fn local(&self, stage: StageId, tier: TierId) -> Bytes {
         self.local.get(stage).map_or(Bytes::ZERO, |local| local[tier])
@@ -194,7 +200,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         id: StageId,
         stage: &Stage,
     ) -> Bytes {
-        let has_experts = self.gather_experts(machine, id, stage.tokens);
+        let has_experts = self.reads.experts.are_units() && self.gather_experts(machine, id, stage.tokens);
         if self.reads.next > id {
             while let Some(transfer) = self.reads.early[id].pop() {
                 machine.raise_urgency(transfer);
@@ -267,14 +273,19 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         self.reads.next = stage.next();
         let runtime = self.scenario.runtime();
         let at_once = runtime.reads_all_at_once();
+        let is_plain = self.reads.are_plain();
         for tier in self.system.tier_ids() {
-            let bytes = self.reads.of_chip(stage, tier);
+            let bytes = if is_plain { self.reads.weights[stage][tier] } else { self.reads.of_chip(stage, tier) };
             let is_in_turn = !at_once && (runtime.is_serial(tier) || runtime.is_staged(tier));
             if bytes == Bytes::ZERO || is_in_turn {
                 continue;
             }
-            let bytes = self.reads.crossing.get(stage).map_or(bytes, |crossing| crossing[tier]);
-            let granule = self.reads.experts.granule(stage, self.present, bytes);
+            let (bytes, granule) = if is_plain {
+                (bytes, bytes)
+            } else {
+                let bytes = self.reads.crossing.get(stage).map_or(bytes, |crossing| crossing[tier]);
+                (bytes, self.reads.experts.granule(stage, self.present, bytes))
+            };
             let transfer = machine.issue(Request {
                 class: TransferClass::WeightRead,
                 path: Path::Even(self.system.even_reads(tier)),
@@ -401,7 +412,7 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         let window = self.workload.window();
         let skipped = window.skipped(0, region).expect("the window shows the present step");
         let residency = self.moves.residency_at(now, machine.fabric());
-        let late = late_pages(residency.kv(region), skipped);
+        let late = residency.kv(region).late_pages(skipped);
         self.totals.late_tokens += late * self.page_size.tokens() as u64;
         if let Some(prefetching) = &mut self.prefetching {
             prefetching.read(region, residency.kv(region), skipped, &mut self.totals.prefetched);
@@ -463,21 +474,6 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         }
         pages.token_bytes.times(read_tokens)
     }
-}
-
-/// The pages of a region that a step reads at the source of a move that is not complete: those in
-/// flight that are not being written.
-pub(super) fn late_pages(region: &PagedRegion, skipped: Skipped<'_>) -> u64 {
-    if region.in_flight_count == region.being_written.len() {
-        return 0;
-    }
-    if skipped.count == 0 {
-        return (region.in_flight_count - region.being_written.len()) as u64;
-    }
-    let read_in_flight = region.in_flight.count_without_between(skipped.pages, region.live());
-    let is_read = |page: &&crate::units::Page| !skipped.pages.contains(page.index());
-    let being_written = region.being_written.iter().filter(is_read).count();
-    (read_in_flight - being_written) as u64
 }
 
 /// How many tokens share a read of a stage's KV: those of the largest part of a prompt.

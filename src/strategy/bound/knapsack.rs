@@ -347,7 +347,7 @@ impl Knapsack {
                 }
                 Order::AtOnce | Order::InTurn => 0.0,
             };
-            let read = stage.weights_read(&self.read) + kv;
+            let read = if self.order == Order::Piped { stage.weights_read(&self.read) + kv } else { 0.0 };
             let (weights, kv) =
                 (stage.weights_work(EXTERNAL, &self.read), kv * kv_cost(&self.runtime, EXTERNAL, kv, 2));
             *reads = Reads { weights, kv, relief: *relief, from_hbm, read, compute, fixed, ..Reads::default() };

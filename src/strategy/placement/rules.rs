@@ -1,6 +1,6 @@
 use super::{Placement, PlacementView};
 use crate::memory::TierId;
-use crate::strategy::initialization::Take;
+use crate::strategy::initialization::{Rules, Take};
 use crate::strategy::knowledge::Past;
 use crate::units::Ratio;
 
@@ -13,8 +13,9 @@ pub struct ByRules {
 }
 
 impl ByRules {
-    /// By layer and group what rules take of its KV, in their order.
-    pub(in crate::strategy) fn new(groups: Vec<Vec<Take>>) -> Self {
+    /// Places the KV of new tokens so that each layer keeps the shares of `rules`.
+    #[must_use]
+    pub fn new(rules: &Rules) -> Self {
         let shares = |takes: &Vec<Take>| {
             let mut shares: Vec<(TierId, i128)> = Vec::new();
             let mut before = Ratio::default();
@@ -28,7 +29,7 @@ impl ByRules {
             }
             shares
         };
-        Self { shares: groups.iter().map(shares).collect() }
+        Self { shares: rules.kv_takes().iter().map(shares).collect() }
     }
 }
 

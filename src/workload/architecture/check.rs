@@ -5,8 +5,8 @@ use super::config::{
     LayerConfig, Mamba2Config, MlpConfig, RoutingConfig,
 };
 use super::error::ArchitectureError;
-use crate::workload::routing::{Popularity, Routing};
 use crate::workload::template::MAX_LAYERS;
+use crate::workload::union::{Popularity, Routing};
 
 /// Checks all but the sums of bytes, and returns the number of layers. O(layers as written).
 pub(super) fn check(config: &ArchitectureConfig) -> Result<usize, ArchitectureError> {

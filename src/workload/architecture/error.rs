@@ -2,8 +2,8 @@
 
 use crate::units::Bytes;
 use crate::workload::format::Format;
-use crate::workload::routing::Routing;
 use crate::workload::template::MAX_LAYERS;
+use crate::workload::union::Routing;
 use thiserror::Error;
 
 /// What an architecture cannot be. `at` is the path of a field, from `architecture` on.

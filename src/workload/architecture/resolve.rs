@@ -10,10 +10,9 @@ use super::storage::Storage;
 use super::tensor::{Part, Role, Tensor};
 use crate::units::{Bytes, LayerId, Table};
 use crate::workload::format::Format;
-use crate::workload::kv_groups::KvParts;
 use crate::workload::label::StageLabel;
-use crate::workload::routing::Routing;
-use crate::workload::template::{Growth, LayerKv, ModelStage, Weights};
+use crate::workload::template::{Growth, KvParts, LayerKv, ModelStage, Weights};
+use crate::workload::union::Routing;
 
 /// What an architecture comes to.
 #[derive(Clone, Debug)]

@@ -1,10 +1,8 @@
 //! The source of routing in a scenario, as a person writes it.
 
-use super::RoutingSource;
-use super::generator::RoutingGenerator;
-use super::union::{Popularity, Routing};
 use crate::units::Ratio;
 use crate::workload::trace::TraceError;
+use crate::workload::union::{Popularity, Routing};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -127,17 +125,5 @@ impl RoutingGeneratorConfig {
     pub fn applied(&self, routing: Routing) -> Routing {
         let popularity = self.exponent.map(Popularity::Zipf);
         popularity.and_then(|it| Routing::new(routing.count(), routing.active(), it)).unwrap_or(routing)
-    }
-
-    /// A stream of routing for a model of such layers, of which some have experts.
-    ///
-    /// # Errors
-    /// [`TraceError`] if a parameter is not right, or no layer has experts.
-    pub fn source(&self, layers: &[Option<Routing>]) -> Result<Box<dyn RoutingSource>, TraceError> {
-        self.check()?;
-        if layers.iter().all(Option::is_none) {
-            return Err(TraceError::NoExperts);
-        }
-        Ok(Box::new(RoutingGenerator::new(self, layers)))
     }
 }

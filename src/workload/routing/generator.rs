@@ -14,10 +14,10 @@
 use super::RoutingSource;
 use super::config::RoutingGeneratorConfig;
 use super::slots::{Slots, shuffle};
-use super::union::Routing;
 use crate::units::LayerId;
 use crate::workload::TokenSet;
 use crate::workload::trace::{SkipSource, StepSkips, TraceError};
+use crate::workload::union::Routing;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 
@@ -243,6 +243,20 @@ impl Stream {
             });
             rest = others;
         }
+    }
+}
+
+impl RoutingGeneratorConfig {
+    /// A stream of routing for a model of such layers, of which some have experts.
+    ///
+    /// # Errors
+    /// [`TraceError`] if a parameter is not right, or no layer has experts.
+    pub fn source(&self, layers: &[Option<Routing>]) -> Result<Box<dyn RoutingSource>, TraceError> {
+        self.check()?;
+        if layers.iter().all(Option::is_none) {
+            return Err(TraceError::NoExperts);
+        }
+        Ok(Box::new(RoutingGenerator::new(self, layers)))
     }
 }
 

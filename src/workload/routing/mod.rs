@@ -14,12 +14,10 @@
 
 mod config;
 mod generator;
-mod math;
 mod recorded;
 mod slots;
 mod statistics;
 mod text;
-mod union;
 mod window;
 
 pub use config::{ExpertTraceConfig, RecordedRoutingConfig, RoutingExtend, RoutingGeneratorConfig};
@@ -27,11 +25,11 @@ pub use generator::RoutingGenerator;
 pub use recorded::{ExpertSteps, RecordedRouting};
 pub use statistics::{EXPERT_ROOMS, ExpertPolicy, RoutingStatistics};
 pub use text::RoutingTextError;
-pub use union::{Popularity, Routing};
 pub use window::RoutingWindow;
 
 use super::template::Growth;
 use super::trace::{StepSkips, TraceError};
+use super::union::Routing;
 use super::{LanguageModel, StageLabel};
 use crate::units::LayerId;
 

@@ -4,11 +4,11 @@
 //! popularity needs all of it, and a recorded token may stand for several of a run.
 
 use super::config::{RecordedRoutingConfig, RoutingExtend};
-use super::union::Routing;
 use super::{RoutingSource, unread};
 use crate::units::LayerId;
 use crate::workload::TokenSet;
 use crate::workload::trace::{ExpertsShape, Recorded, StepSkips, TraceError};
+use crate::workload::union::Routing;
 use std::sync::Arc;
 
 /// The experts of all tokens of a recording.

@@ -12,7 +12,7 @@
 //! earlier ones (Deville's systematic sampling). The most popular experts stand at the starts of
 //! slots, so that only less popular ones cross.
 
-use super::union::Routing;
+use crate::workload::union::Routing;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::Rng;
 

@@ -4,7 +4,7 @@
 //! but for the prediction, which keeps a table of experts by experts for each pair of layers.
 
 use super::recorded::ExpertSteps;
-use super::union::{Popularity, Routing};
+use crate::workload::union::{Popularity, Routing};
 
 /// The sizes of caches: so many hundredths of a layer's experts.
 pub const EXPERT_ROOMS: [usize; 3] = [10, 25, 50];

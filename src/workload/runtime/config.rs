@@ -1,6 +1,6 @@
 //! A runtime as a person writes it: a RON file in `models/runtimes/`.
 
-use super::tier_compute::{Merge, TierComputeConfig};
+use super::computes::{Merge, TierComputeConfig};
 use crate::units::{Bytes, FlopRate, SimTime};
 use crate::workload::Format;
 use serde::de::value::SeqAccessDeserializer;

@@ -2,6 +2,7 @@
 
 mod check;
 mod checked;
+mod computes;
 mod config;
 mod curve;
 mod direct;
@@ -11,8 +12,9 @@ mod tier_compute;
 
 pub use check::RuntimeError;
 pub use checked::Runtime;
+pub use computes::{ComputedPiece, Merge, TierComputeConfig};
 pub use config::{
     AmplificationConfig, BySize, InterferenceConfig, RanksConfig, ReachClass, ReachConfig, ReadsConfig, RuntimeConfig,
 };
 pub use reads::Pipeline;
-pub use tier_compute::{ComputedPiece, Merge, TierCompute, TierComputeConfig, TierComputes};
+pub use tier_compute::{TierCompute, TierComputes};

@@ -222,6 +222,7 @@ proptest! {
             migrated.0 - outcome.dropped[TransferClass::MigrateIn].get(),
             migrated.1 - outcome.dropped[TransferClass::MigrateOut].get(),
             0,
+            0,
         ];
         prop_assert_eq!(keep.bytes.values().copied().collect::<Vec<_>>(), expected);
         // No step beats its bound; steps follow one another at once.

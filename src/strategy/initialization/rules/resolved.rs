@@ -3,7 +3,6 @@
 use super::{LayoutError, LayoutRules, Part, Piece, Rule};
 use crate::config::did_you_mean;
 use crate::memory::{MemorySystem, TierId};
-use crate::strategy::placement::ByRules;
 use crate::units::{Bytes, LayerId, Ratio, RegionId};
 use crate::workload::{Contents, Growth, KvGroup, Regions, StageLabel, Weights};
 use std::collections::BTreeSet;
@@ -12,7 +11,7 @@ use std::sync::Arc;
 /// A layout by piece, checked: for every stored byte the rule and the tier that it goes to.
 ///
 /// It is an [`Initialization`](crate::strategy::Initialization), and places the KV of new tokens
-/// with [`placement`](Self::placement).
+/// with [`ByRules`](crate::strategy::ByRules).
 #[derive(Clone, Debug)]
 pub struct Rules(Arc<Resolved>);
 
@@ -143,11 +142,10 @@ impl Rules {
         self.takes(Part::of_group(group), Some(layer))
     }
 
-    /// Places the KV of new tokens, so that each layer keeps the shares of the rules.
-    #[must_use]
-    pub fn placement(&self) -> ByRules {
+    /// What rules take of each region of KV of a sequence: of each group of each layer.
+    pub(in crate::strategy) fn kv_takes(&self) -> Vec<Vec<Take>> {
         let of_layer = |layer| self.0.groups.iter().map(move |group| self.of_kv(layer, *group).to_vec());
-        ByRules::new(LayerId::all(self.0.layers.len()).flat_map(of_layer).collect())
+        LayerId::all(self.0.layers.len()).flat_map(of_layer).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The skip sets of all sequences of a run, each with a window of its own over its steps.
 
-use super::{Skipped, StepSkips, TraceError, TraceWindow};
+use super::trace::{Skipped, StepSkips, TraceError, TraceWindow};
 use crate::units::{LayerId, PageSize, RegionId, SequenceId};
 use crate::workload::{RoutingWindow, TokenSet};
 use std::sync::Arc;
