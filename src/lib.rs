@@ -99,7 +99,7 @@
 //! | [`results`] | how are results read back, and what do they say side by side? |
 //! | [`study`] | which runs make the study, and what do they say? |
 //! | [`sweep`] | what do grids of runs say: which cells, run how, kept where? |
-//! | [`planner`] | which pieces should lie where, read how and moved by what, and how fast is that? |
+//! | [`planner`] | which layout, way of reading and strategy are fastest, and how fast? |
 //! | [`validation`] | how far are simulated times from measured ones? |
 //! | [`cli`] | what can be asked for on the command line? |
 //!

@@ -159,8 +159,8 @@ impl<Tag: Copy> Machine<Tag> {
     }
 
     /// Jumps to the next event, handles all that is due at its time, and settles. Returns the time;
-    /// `None` if nothing is pending. O(log n) per event for n groups of transfers. Inlined, as most of
-    /// a run is spent in here.
+    /// `None` if nothing is pending. O(log n) per event for n groups of transfers. Inlined, as most
+    /// of a run is spent in here.
     #[inline(always)]
     pub fn next_instant(&mut self, owner: &mut impl Owner<Tag>) -> Option<SimTime> {
         let (now, first) = self.calendar.pop()?;

@@ -1,4 +1,4 @@
-//! How other programs are told to lay a model out as a plan does.
+//! The flags of other programs that lay a model out as a plan does.
 
 use super::shape::Shape;
 use serde::Serialize;

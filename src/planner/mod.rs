@@ -99,7 +99,7 @@ pub struct Plan {
     pub alpha: f64,
     /// The most bytes in use on each tier.
     pub used: Vec<Bytes>,
-    /// How other programs are told to do the same, where they can.
+    /// The flags of other programs that do the same, where they have any.
     #[serde(skip_serializing_if = "Flags::is_empty")]
     pub flags: Flags,
     /// The arguments of `tiersim run` that carry it out.

@@ -434,8 +434,8 @@ impl KvRegions for Residency {
 }
 
 impl PagedRegion {
-    /// The pages of a region that a step reads at the source of a move that is not complete: those in
-    /// flight that are not being written.
+    /// The pages of a region that a step reads at the source of a move that is not complete: those
+    /// in flight that are not being written.
     pub fn late_pages(&self, skipped: Skipped<'_>) -> u64 {
         if self.in_flight_count == self.being_written.len() {
             return 0;

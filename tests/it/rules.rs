@@ -109,7 +109,7 @@ fn layouts_that_cannot_be_are_refused() {
         let message = refused(layout);
         parts.iter().for_each(|part| assert!(message.contains(part), "{layout}: {message}"));
     }
-    // A full tier is told before the run, new KV included.
+    // A full tier is reported before the run, new KV included.
     let mut config = pieces("attention=gpu, kv=gpu, *=cpu");
     config.decode_tokens = 49_900;
     assert!(Scenario::new(config.clone()).is_ok());
@@ -169,7 +169,7 @@ fn mixture() -> LanguageModel {
     LanguageModel::new(&parse(text, "model").unwrap()).unwrap()
 }
 
-/// Shared experts are told apart without changing what a stage reads.
+/// Shared experts are a part of their own without changing what a stage reads.
 #[test]
 fn shared_experts_are_a_part_of_a_piece() {
     let model = mixture();

@@ -31,22 +31,6 @@ fn kv(reach: f64) -> ReachConfig {
     of(ReachClass::Kv, reach)
 }
 
-fn with(mut config: ScenarioConfig, runtime: RuntimeConfig) -> ScenarioConfig {
-    config.runtime = Reference::Inline(RuntimeConfig { name: "test".to_owned(), ..runtime });
-    config
-}
-
-/// Each step's latency and bound, in microseconds.
-fn steps(config: &ScenarioConfig) -> Vec<(f64, f64)> {
-    let (outcome, keep) = simulate(config);
-    assert!(outcome.error.is_none(), "{:?}", outcome.error);
-    keep.steps.iter().map(|step| (step.latency.as_ns() / 1000.0, step.bound.as_ns() / 1000.0)).collect()
-}
-
-fn close(found: f64, expected: f64) -> bool {
-    (found - expected).abs() < 1e-5 * expected
-}
-
 /// One layer of 1 MB and 2 MB of weights, all on an HBM of 1000 GB/s.
 fn one_layer(kv: u64, prefill: u32) -> ScenarioConfig {
     small(1, (1_000_000, 2_000_000), kv, 1 << 30, prefill, 2)

@@ -35,22 +35,6 @@ fn computing(of: TierComputeConfig) -> RuntimeConfig {
     RuntimeConfig { computes: [("external".to_owned(), of)].into(), ..RuntimeConfig::default() }
 }
 
-fn with(mut config: ScenarioConfig, runtime: RuntimeConfig) -> ScenarioConfig {
-    config.runtime = Reference::Inline(RuntimeConfig { name: "test".to_owned(), ..runtime });
-    config
-}
-
-/// Each step's latency and bound, in microseconds.
-fn steps(config: &ScenarioConfig) -> Vec<(f64, f64)> {
-    let (outcome, keep) = simulate(config);
-    assert!(outcome.error.is_none(), "{:?}", outcome.error);
-    keep.steps.iter().map(|step| (step.latency.as_ns() / 1000.0, step.bound.as_ns() / 1000.0)).collect()
-}
-
-fn close(found: f64, expected: f64) -> bool {
-    (found - expected).abs() < 1e-5 * expected
-}
-
 /// A layer of 2 MB of attention, half of it on HBM, and 2 MB of mlp, all of it external.
 fn half_on_hbm() -> ScenarioConfig {
     small(1, (2_000_000, 2_000_000), 0, 1_000_000, 0, 2)
@@ -234,7 +218,7 @@ fn what_makes_no_sense_is_refused() {
     assert!(unread.unwrap_err().to_string().contains("pieces"));
 }
 
-/// The shares of experts on GPUs that models/validation/README.md tells of: the curve by share with
+/// The shares of experts on GPUs in models/validation/README.md: the curve by share with
 /// one fitted bandwidth, and the mean error.
 #[test]
 fn the_curve_by_share_of_experts_is_that_measured() {

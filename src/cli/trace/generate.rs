@@ -4,14 +4,14 @@
 //! Layers, tokens and steps are checked first against the limits of the format, so that every file
 //! can be read back, and the memory of the generator against the free memory.
 
-use super::{Output, ParquetArgs, Watched};
+use super::{Output, ParquetArgs, Watched, synthetic};
 use crate::catalog;
 use crate::cli::arguments;
 use crate::cli::error::CliError;
 use crate::runs::Cancel;
 use crate::simulation::{memory_of_trace, usable_memory};
 use crate::units::Ratio;
-use crate::workload::{GeneratorConfig, HeaderFields, MAX_TOKENS, Provenance, TraceConfig, TraceHeader};
+use crate::workload::{GeneratorConfig, HeaderFields, MAX_TOKENS, TraceConfig, TraceHeader};
 use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -103,16 +103,7 @@ pub(super) fn generate(args: &GenerateArgs, cancel: &Cancel) -> Result<ExitCode,
     };
     // The header has the share only if it is a whole number of thousandths.
     let permille = skip.round_of(1000) as u32;
-    let provenance = Provenance {
-        model: None,
-        source: Some("synthetic".to_owned()),
-        licence: None,
-        made_by: Some(format!(
-            "tiersim {} trace generate, {}",
-            env!("CARGO_PKG_VERSION"),
-            serde_json::to_string(&generator).map_err(|error| CliError::Usage(error.to_string()))?
-        )),
-    };
+    let provenance = synthetic(&generator)?;
     let fields = HeaderFields {
         layers: layers as u64,
         prefill: prefill as u64,

@@ -13,14 +13,26 @@ use super::error::CliError;
 use crate::report::{self, ReportError};
 use crate::runs::Cancel;
 use crate::workload::{
-    Encoding, JsonLinesWriter, KvsWriter, ParquetWriter, Recorded, RecordingFormat, SkipSource, StepSkips, TraceError,
-    TraceHeader,
+    Encoding, JsonLinesWriter, KvsWriter, ParquetWriter, Provenance, Recorded, RecordingFormat, SkipSource, StepSkips,
+    TraceError, TraceHeader,
 };
 use clap::Subcommand;
+use serde::Serialize;
 use std::io::BufWriter;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
+
+/// Where a trace comes from that `trace generate` writes: a generator with these parameters.
+fn synthetic(generator: &impl Serialize) -> Result<Provenance, CliError> {
+    let parameters = serde_json::to_string(generator).map_err(|error| CliError::Usage(error.to_string()))?;
+    Ok(Provenance {
+        model: None,
+        source: Some("synthetic".to_owned()),
+        licence: None,
+        made_by: Some(format!("tiersim {} trace generate, {parameters}", env!("CARGO_PKG_VERSION"))),
+    })
+}
 
 /// `tiersim trace`.
 #[derive(Subcommand)]

@@ -1,14 +1,14 @@
 //! Routing in `tiersim trace`: its statistics, side by side, and synthetic routing as a file.
 
 use super::generate::GenerateArgs;
-use super::{Output, Watched, info};
+use super::{Output, Watched, info, synthetic};
 use crate::catalog::open_recording;
 use crate::cli::error::CliError;
 use crate::cli::print;
 use crate::report::{Column, Table};
 use crate::runs::Cancel;
 use crate::workload::{
-    EXPERT_ROOMS, ExpertPolicy, ExpertSteps, ExpertsFields, HeaderFields, Popularity, Provenance, Recorded, Routing,
+    EXPERT_ROOMS, ExpertPolicy, ExpertSteps, ExpertsFields, HeaderFields, Popularity, Recorded, Routing,
     RoutingGenerator, RoutingGeneratorConfig, RoutingStatistics, TraceHeader,
 };
 use std::io::IsTerminal;
@@ -76,16 +76,7 @@ pub(super) fn generate(args: &GenerateArgs, experts: u32, cancel: &Cancel) -> Re
     let usage = |error: crate::workload::TraceError| CliError::Usage(error.to_string());
     config.check().map_err(usage)?;
     let tokens = args.tokens.unwrap_or(1);
-    let provenance = Provenance {
-        model: None,
-        source: Some("synthetic".to_owned()),
-        licence: None,
-        made_by: Some(format!(
-            "tiersim {} trace generate, {}",
-            env!("CARGO_PKG_VERSION"),
-            serde_json::to_string(&config).map_err(|error| CliError::Usage(error.to_string()))?
-        )),
-    };
+    let provenance = synthetic(&config)?;
     let fields = HeaderFields {
         layers: args.layers.into(),
         prefill: 0,

@@ -117,8 +117,8 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
     }
 
     /// Begins the parts of a stage that tiers compute, if any does; its tokens attend to `attended`
-    /// bytes of KV. Returns what is left to the chip then. FLOP go with the bytes: the weights' with
-    /// those of the weights read, and attention's with those of the KV.
+    /// bytes of KV. Returns what is left to the chip then. FLOP go with the bytes: the weights'
+    /// with those of the weights read, and attention's with those of the KV.
     #[inline]
     pub(super) fn begin_parts(
         &mut self,

@@ -9,8 +9,7 @@ use super::Run;
 use super::completions::Purpose;
 use super::turns::{Deferred, Turn};
 use crate::memory::{Machine, Path, Pattern, PerTier, Request, TierId, TransferClass, Urgency};
-use crate::simulation::probe::{Ends, Probe};
-use crate::strategy::Late;
+use crate::simulation::probe::Probe;
 use crate::units::{Bytes, RegionId, StageId, Table};
 use crate::workload::{Amount, Format, Stage, Workload};
 
@@ -103,22 +102,8 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
     pub(super) fn gather_experts(&mut self, machine: &mut Machine<Purpose>, id: StageId, tokens: usize) -> bool {
         let Some(Some(OfStage { region, .. })) = self.reads.experts.of_stages.get(id) else { return false };
         let (now, region) = (machine.now(), *region);
-        let window = self.workload.window();
-        let skipped = window.skipped(0, region).expect("the window shows the present step");
-        let residency = self.moves.residency_at(now, machine.fabric());
-        let late = residency.kv(region).late_pages(skipped);
-        if let Some(prefetching) = &mut self.prefetching {
-            prefetching.read(region, residency.kv(region), skipped, &mut self.totals.prefetched);
-        }
-        match self.decisions.late {
-            Late::Finish => self.moves.reads_issued(now, region),
-            Late::Drop => {
-                let probe = &mut *self.probe;
-                self.moves.drop_late(machine, region, |late, source, to| {
-                    probe.dropped(&late, Ends { source, destination: Some(to) });
-                });
-            }
-        }
+        let late = self.begin_paged_read(machine, region);
+        let skipped = self.workload.window().skipped(0, region).expect("the window shows the present step");
         let pages = self.moves.residency_at(now, machine.fabric()).kv(region);
         let reads = &mut self.reads.experts;
         reads.expert_bytes = pages.page_bytes;

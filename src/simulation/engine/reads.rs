@@ -122,7 +122,8 @@ impl StepReads {
         &self.weights[stage]
     }
 
-    /// Whether the chip reads all weights, as many bytes as it needs, and no experts that are units.
+    /// Whether the chip reads all weights, as many bytes as it needs, and no experts that are
+    /// units.
     #[inline]
     fn are_plain(&self) -> bool {
         self.local.is_empty() && self.crossing.is_empty() && !self.experts.are_units()
@@ -405,15 +406,14 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
         true
     }
 
-    /// Adds what the present step reads of `region` to the reads that are about to be issued.
-    /// Returns its bytes.
-    fn gather_kv(&mut self, machine: &mut Machine<Purpose>, region: RegionId) -> Bytes {
+    /// What happens to moves and prefetches of a region of pages when the present step reads it.
+    /// Returns how many of the pages read are late: at the source of a move that is not complete.
+    #[inline]
+    pub(super) fn begin_paged_read(&mut self, machine: &mut Machine<Purpose>, region: RegionId) -> u64 {
         let now = machine.now();
-        let window = self.workload.window();
-        let skipped = window.skipped(0, region).expect("the window shows the present step");
+        let skipped = self.workload.window().skipped(0, region).expect("the window shows the present step");
         let residency = self.moves.residency_at(now, machine.fabric());
         let late = residency.kv(region).late_pages(skipped);
-        self.totals.late_tokens += late * self.page_size.tokens() as u64;
         if let Some(prefetching) = &mut self.prefetching {
             prefetching.read(region, residency.kv(region), skipped, &mut self.totals.prefetched);
         }
@@ -426,6 +426,16 @@ impl<P: Probe, W: Workload> Run<'_, P, W> {
                 });
             }
         }
+        late
+    }
+
+    /// Adds what the present step reads of `region` to the reads that are about to be issued.
+    /// Returns its bytes.
+    fn gather_kv(&mut self, machine: &mut Machine<Purpose>, region: RegionId) -> Bytes {
+        let now = machine.now();
+        self.totals.late_tokens += self.begin_paged_read(machine, region) * self.page_size.tokens() as u64;
+        let window = self.workload.window();
+        let skipped = window.skipped(0, region).expect("the window shows the present step");
         let pages = self.moves.residency_at(now, machine.fabric()).kv(region);
         let all = self.page_size.pages(pages.tokens);
         let active = all - skipped.count;

@@ -257,25 +257,8 @@ fn hit_rate(unions: &[Vec<u16>], experts: usize, room: usize, policy: ExpertPoli
 mod tests {
     use super::*;
     use crate::units::Ratio;
-    use crate::workload::{
-        ExpertsShape, Recorded, RoutingGenerator, RoutingGeneratorConfig, SkipSource, StepSkips, TraceError,
-        TraceHeader, TraceKind,
-    };
-
-    /// A source with a header.
-    struct Made<S>(S, TraceHeader);
-
-    impl<S: SkipSource> SkipSource for Made<S> {
-        fn next_step(&mut self, context: usize, skips: &mut StepSkips) -> Result<(), TraceError> {
-            self.0.next_step(context, skips)
-        }
-    }
-
-    impl<S: SkipSource> Recorded for Made<S> {
-        fn header(&self) -> &TraceHeader {
-            &self.1
-        }
-    }
+    use crate::workload::trace::Made;
+    use crate::workload::{ExpertsShape, RoutingGenerator, RoutingGeneratorConfig, TraceHeader, TraceKind};
 
     fn generated(exponent: f64, persistence: u32, correlation: u32, tokens: usize) -> RoutingStatistics {
         let config = RoutingGeneratorConfig {

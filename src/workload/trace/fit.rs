@@ -180,22 +180,8 @@ fn ratio(share: f64) -> Ratio {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::{Generator, GeneratorConfig, SkipSource, StepSkips};
-
-    /// A generator as a recording.
-    struct Made<S>(S, TraceHeader);
-
-    impl<S: SkipSource> SkipSource for Made<S> {
-        fn next_step(&mut self, context: usize, skips: &mut StepSkips) -> Result<(), TraceError> {
-            self.0.next_step(context, skips)
-        }
-    }
-
-    impl<S: SkipSource> Recorded for Made<S> {
-        fn header(&self) -> &TraceHeader {
-            &self.1
-        }
-    }
+    use crate::workload::trace::Made;
+    use crate::workload::{Generator, GeneratorConfig};
 
     fn header(steps: usize) -> TraceHeader {
         TraceHeader::skips(6, 400, steps)

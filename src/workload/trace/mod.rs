@@ -52,6 +52,8 @@ pub use of_groups::OfGroups;
 pub use parquet::{Encoding, ParquetWriter, is_decoding};
 pub use recorded::{Extend, LayerMap, RecordedConfig};
 pub use recording::{Recording, RecordingFormat};
+#[cfg(test)]
+pub(crate) use source::Made;
 pub use source::Recorded;
 pub use statistics::{LAGS, PAGE_TOKENS, StepStatistics, TraceStatistics};
 pub use stored::StoredSkips;

@@ -32,3 +32,21 @@ impl Input {
 pub(super) trait ReadSeek: std::io::BufRead + Seek {}
 
 impl<T: std::io::BufRead + Seek> ReadSeek for T {}
+
+/// A source with a header, as a recording: for tests.
+#[cfg(test)]
+pub(crate) struct Made<S>(pub S, pub TraceHeader);
+
+#[cfg(test)]
+impl<S: SkipSource> SkipSource for Made<S> {
+    fn next_step(&mut self, context: usize, skips: &mut super::StepSkips) -> Result<(), super::TraceError> {
+        self.0.next_step(context, skips)
+    }
+}
+
+#[cfg(test)]
+impl<S: SkipSource> Recorded for Made<S> {
+    fn header(&self) -> &TraceHeader {
+        &self.1
+    }
+}

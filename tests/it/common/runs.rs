@@ -225,3 +225,21 @@ pub fn skipping(skip: u32, churn: u32, seed: u64) -> TraceConfig {
         ..GeneratorConfig::default()
     })
 }
+
+/// The same under another runtime.
+pub fn with(mut config: ScenarioConfig, runtime: RuntimeConfig) -> ScenarioConfig {
+    config.runtime = Reference::Inline(RuntimeConfig { name: "test".to_owned(), ..runtime });
+    config
+}
+
+/// Each step's latency and bound, in microseconds.
+pub fn steps(config: &ScenarioConfig) -> Vec<(f64, f64)> {
+    let (outcome, keep) = simulate(config);
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    keep.steps.iter().map(|step| (step.latency.as_ns() / 1000.0, step.bound.as_ns() / 1000.0)).collect()
+}
+
+/// Whether a figure is as expected, but for rounding.
+pub fn close(found: f64, expected: f64) -> bool {
+    (found - expected).abs() < 1e-5 * expected
+}

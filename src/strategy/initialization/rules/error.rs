@@ -19,7 +19,7 @@ pub enum LayoutError {
     Layers { rule: String, layers: String },
     #[error("layout: '{rule}': {message}")]
     Share { rule: String, message: String },
-    #[error("layout: '{rule}': {known}, so that a tier cannot be told by '{tier}': use one of {names}.{meant}")]
+    #[error("layout: '{rule}': {known}, so that '{tier}' names no single tier: use one of {names}.{meant}")]
     Tier { rule: String, tier: String, known: String, names: String, meant: String },
     #[error("layout: '{rule}': the model has {layers} layers, the last is layer {}: lower the range", layers - 1)]
     NoSuchLayer { rule: String, layers: usize },

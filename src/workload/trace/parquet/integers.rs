@@ -10,7 +10,7 @@ use parquet::file::metadata::ParquetMetaDataReader;
 use std::sync::Arc;
 
 /// Calls `take` with the number of each row and its cells in `columns`, of which the last may be
-/// missing. False if the file lacks the column `mark`, by which such files are told from others.
+/// missing. False if the file lacks the column `mark`, which only such files have.
 pub fn read_integers<const N: usize>(
     path: &str,
     input: Input,
