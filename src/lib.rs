@@ -100,6 +100,8 @@
 //! | [`study`] | which runs make the study, and what do they say? |
 //! | [`sweep`] | what do grids of runs say: which cells, run how, kept where? |
 //! | [`planner`] | which layout, way of reading and strategy are fastest, and how fast? |
+//! | [`decision`] | which choice wins in which circumstances, and where does the winner change? |
+//! | [`explore`] | what does a page show that answers while its reader plays? |
 //! | [`validation`] | how far are simulated times from measured ones? |
 //! | [`cli`] | what can be asked for on the command line? |
 //!
@@ -125,7 +127,9 @@
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod decision;
 pub mod explain;
+pub mod explore;
 mod files;
 pub mod kernel;
 pub mod memory;

@@ -18,6 +18,7 @@ mod anneal;
 mod asked;
 mod axis;
 mod batch;
+mod cells;
 mod checksums;
 mod config;
 mod dataset;
@@ -42,6 +43,7 @@ mod solve;
 
 pub use anneal::{Annealed, Annealing, Evaluated, Searched, anneal};
 pub use axis::{Axis, Level, REPEAT};
+pub use cells::{run_all, run_cells};
 pub use config::{AxisConfig, SampleConfig, SweepConfig};
 pub use error::SweepError;
 pub use folder::{Existing, Folder};

@@ -86,6 +86,19 @@ impl Results {
         Ok(Self::new(plan, rows, total, known, loaded))
     }
 
+    /// The results of rows that were run in memory, with all of their figures.
+    #[must_use]
+    pub fn of(plan: Plan, rows: Vec<Row>) -> Self {
+        let mut known: Vec<String> = Vec::new();
+        for (name, _) in rows.iter().flat_map(|row| &row.figures.0) {
+            if !known.contains(name) {
+                known.push(name.clone());
+            }
+        }
+        let total = rows.len() as u64;
+        Self::new(plan, rows, total, known.clone(), known)
+    }
+
     fn new(plan: Plan, rows: Vec<Row>, total: u64, known: Vec<String>, loaded: Vec<String>) -> Self {
         let cells = (rows.len() as u64, total);
         let (mut failed, mut first_failure) = (0, None);

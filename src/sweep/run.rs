@@ -6,17 +6,13 @@
 //! work start first, so that no worker is left with a long one at the end. Results do not depend on
 //! the number of workers or on interruptions.
 
-use super::axis::{Axis, REPEAT};
+use super::cells::Cells;
 use super::folder::{BLOCK, Folder};
 use super::journal::Journal;
-use super::shared::Shared;
 use super::{Plan, Row, SweepError};
-use crate::runs::{Cancel, Pool, Resources, Silent};
-use crate::simulation::{Scenario, ScenarioConfig};
+use crate::runs::{Cancel, Resources};
 use crate::units::Bytes;
-use serde_json::Value;
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -56,22 +52,13 @@ pub fn execute(
     watcher: &dyn Watcher,
 ) -> Result<Tally, SweepError> {
     let mut tally = Tally { cells: count(plan, folder), ..Tally::default() };
-    // A quarter of the memory is for skip sets that cells share.
-    let room = Bytes::new(resources.memory.get() / 4).min(MOST_SHARED);
-    let resources = Resources { memory: resources.memory.saturating_sub(room), ..resources };
     let most = usize::try_from(tally.cells).unwrap_or(usize::MAX);
-    let workers = Workers {
-        plan,
-        costs: Costs::new(plan),
-        shared: shares_skips(plan).then(|| Shared::new(room)),
-        fits: Shared::new(Bytes::ZERO),
-        pool: Pool::new(resources, most, cancel, &Silent)?,
-    };
+    let workers = Workers { plan, cells: Cells::new(plan, resources, most, cancel)? };
     let queue = Mutex::new(Queue { next_block: 0, ready: VecDeque::new(), opened: Vec::new(), error: None });
     let (sender, receiver) = mpsc::channel();
     // One sender for each thread: when all are dropped, there are no more rows.
-    let senders = Mutex::new(vec![sender; workers.pool.threads()]);
-    workers.pool.beside(
+    let senders = Mutex::new(vec![sender; workers.cells.pool.threads()]);
+    workers.cells.pool.beside(
         || {
             if let Some(sender) = lock(&senders).pop() {
                 workers.work(folder, &queue, &sender);
@@ -79,7 +66,7 @@ pub fn execute(
         },
         || {
             let result = write_rows(&workers, folder, &queue, &receiver, &mut tally, watcher);
-            workers.pool.stop();
+            workers.cells.pool.stop();
             result
         },
     )?;
@@ -90,9 +77,6 @@ pub fn execute(
     Ok(tally)
 }
 
-/// The most that skip sets for several cells may take.
-const MOST_SHARED: Bytes = Bytes::new(2 << 30);
-
 /// How many cells of `plan` belong to `folder`.
 fn count(plan: &Plan, folder: &Folder) -> u64 {
     if plan.cells() <= Plan::COUNTED {
@@ -101,55 +85,6 @@ fn count(plan: &Plan, folder: &Folder) -> u64 {
     }
     // Each shard has one of every `of` consecutive cells.
     plan.cells() / folder.shard().of()
-}
-
-/// Whether several cells have the same skip sets: an axis changes nothing of them.
-fn shares_skips(plan: &Plan) -> bool {
-    plan.axes().iter().any(|axis| axis.levels.len() > 1 && !axis.paths.iter().any(|path| shapes_skips(path)))
-}
-
-fn shapes_skips(path: &str) -> bool {
-    let whole = path.split('.').next().unwrap_or(path);
-    ["trace", "model", "prefill_tokens", "decode_tokens", "batch", "sequences", "prefill"].contains(&whole)
-}
-
-/// Estimated work of cells, to sort them: steps × tokens × layers, without a unit.
-struct Costs {
-    /// Whether an axis changes the work; where none does, all cells have the same.
-    differ: bool,
-    known: Mutex<HashMap<Vec<usize>, u64>>,
-}
-
-impl Costs {
-    fn new(plan: &Plan) -> Self {
-        Self {
-            differ: plan.axes().iter().any(|axis| axis.name != REPEAT && Self::counts(axis)),
-            known: Mutex::default(),
-        }
-    }
-
-    fn counts(axis: &Axis) -> bool {
-        axis.paths.iter().any(|path| shapes_skips(path) || path.starts_with("strategy"))
-    }
-
-    fn of(&self, plan: &Plan, levels: &[usize]) -> u64 {
-        if !self.differ {
-            return 0;
-        }
-        let axes = plan.axes().iter().zip(levels);
-        let key: Vec<usize> = axes.map(|(axis, level)| if Self::counts(axis) { *level } else { 0 }).collect();
-        let mut known = lock(&self.known);
-        *known.entry(key).or_insert_with_key(|levels| {
-            let Ok(mut fields) = plan.fields(levels, |path| shapes_skips(path) || path.starts_with("strategy")) else {
-                return 0;
-            };
-            let mut number = |path: &str| fields.get(path).ok().and_then(Value::as_u64).unwrap_or(1);
-            let (prefill, decode, layers) = (number("prefill_tokens"), number("decode_tokens"), number("model.layers"));
-            let moves = fields.get("strategy").is_ok_and(|strategy| strategy["migration"] != "None");
-            let work = decode.saturating_mul(prefill + decode).saturating_mul(layers);
-            if moves { work.saturating_mul(4) } else { work }
-        })
-    }
 }
 
 /// The cells to be run next.
@@ -182,28 +117,23 @@ enum Message {
 
 struct Workers<'a> {
     plan: &'a Plan,
-    costs: Costs,
-    /// Skip sets in memory, where several cells have the same.
-    shared: Option<Shared>,
-    fits: Shared,
-    pool: Pool<'a>,
+    cells: Cells<'a>,
 }
 
 impl Workers<'_> {
     fn work(&self, folder: &Folder, queue: &Mutex<Queue>, messages: &Sender<Message>) {
-        while !self.pool.is_over() {
+        while !self.cells.pool.is_over() {
             let next = {
                 let mut queue = lock(queue);
                 self.next(folder, &mut queue, messages)
             };
             let Some((cell, levels)) = next else { return };
-            let row = catch_unwind(AssertUnwindSafe(|| self.cell(cell, &levels))).unwrap_or_else(|panic| {
-                let what = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-                let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-                Some(Message::Row(Row::failed(cell, format!("tiersim panicked, which is a bug in it: {what}"))))
+            let message = self.cells.run(cell, &levels).map(|ended| match ended {
+                Ok(row) => Message::Row(row),
+                Err(needed) => Message::TooLarge(needed),
             });
-            if let Some(row) = row
-                && messages.send(row).is_err()
+            if let Some(message) = message
+                && messages.send(message).is_err()
             {
                 return;
             }
@@ -216,7 +146,10 @@ impl Workers<'_> {
             if let Some(next) = queue.ready.pop_front() {
                 return Some(next);
             }
-            if self.pool.is_over() || queue.error.is_some() || queue.next_block >= self.plan.cells().div_ceil(BLOCK) {
+            if self.cells.pool.is_over()
+                || queue.error.is_some()
+                || queue.next_block >= self.plan.cells().div_ceil(BLOCK)
+            {
                 return None;
             }
             let block = queue.next_block;
@@ -249,60 +182,12 @@ impl Workers<'_> {
         let missing = cells.into_iter().filter(|cell| !rows.contains_key(cell));
         let mut ready: Vec<(u64, Vec<usize>)> =
             missing.filter_map(|cell| Some((cell, self.plan.levels(cell)?))).collect();
-        // Cells with the same skip sets run one after the other.
-        let traces = |levels: &[usize]| -> Vec<usize> {
-            let axes = self.plan.axes().iter().zip(levels);
-            axes.filter(|(axis, _)| axis.paths.iter().any(|path| shapes_skips(path))).map(|(_, level)| *level).collect()
-        };
-        ready.sort_by_cached_key(|(cell, levels)| {
-            (std::cmp::Reverse(self.costs.of(self.plan, levels)), traces(levels), *cell)
-        });
+        self.cells.sort(&mut ready);
         queue.ready = ready.into();
         queue.opened.push(Opened { block, wanted, journal, rows });
         // Wakes the writer, as the block may already have all its rows.
         let _ = messages.send(Message::Block { rows: 0 });
         Ok(())
-    }
-
-    /// Runs a cell; `None` if it was interrupted.
-    fn cell(&self, cell: u64, levels: &[usize]) -> Option<Message> {
-        let scenario = match self.scenario(cell, levels) {
-            Ok(scenario) => scenario,
-            Err(refused) => return Some(Message::Row(refused)),
-        };
-        let needed = scenario.memory_needed();
-        if needed > self.pool.memory() {
-            return Some(Message::TooLarge(needed));
-        }
-        let _held = self.pool.hold(needed).ok()?;
-        let scenario = match &self.shared {
-            Some(shared) => shared.with_skips(scenario),
-            None => scenario,
-        };
-        Row::simulated(cell, &scenario, &self.pool).map(Message::Row)
-    }
-
-    /// The scenario of a cell, or the row of a cell that has none.
-    fn scenario(&self, cell: u64, levels: &[usize]) -> Result<Scenario, Row> {
-        let config = self.plan.scenario(levels).map_err(|error| Row::failed(cell, error.to_string()))?;
-        let new = |config: ScenarioConfig| Scenario::new(config).map_err(|error| Row::refused(cell, &error));
-        let Some(place) = self.fits.fitted(&config) else { return new(config) };
-        if let Some(trace) = place.get() {
-            return new(ScenarioConfig { trace: trace.clone(), ..config });
-        }
-        let mut first = None;
-        let trace = place.get_or_init(|| match new(config.clone()) {
-            Ok(scenario) => {
-                let trace = scenario.resolved().trace.clone();
-                first = Some(Ok(scenario));
-                trace
-            }
-            Err(error) => {
-                first = Some(Err(error));
-                config.trace.clone()
-            }
-        });
-        first.unwrap_or_else(|| new(ScenarioConfig { trace: trace.clone(), ..config }))
     }
 }
 
@@ -357,7 +242,7 @@ fn write_rows(
         return Err(error);
     }
     match too_large {
-        Some((cells, needed)) => Err(SweepError::MemoryLimit { cells, needed, limit: workers.pool.memory() }),
+        Some((cells, needed)) => Err(SweepError::MemoryLimit { cells, needed, limit: workers.cells.pool.memory() }),
         None => Ok(()),
     }
 }
