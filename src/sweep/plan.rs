@@ -24,6 +24,9 @@ pub struct Plan {
     config: SweepConfig,
     base: Fields,
     axes: Vec<Axis>,
+    /// Fields that are the same in all cells, of parts that an axis chooses: set once the part is
+    /// chosen.
+    kept: Vec<(String, Value)>,
     /// How many points a sampled sweep has; `None` for all combinations.
     points: Option<u64>,
     repeats: u64,
@@ -70,6 +73,7 @@ impl Plan {
         }
         config.base = Reference::Inline(spelled);
         let axes = all_axes(&config, &fields)?;
+        let kept = kept(&config, &axes, &fields)?;
         let repeats = u64::from(config.repeats);
         let points = config.sample.map(|sample| u64::from(sample.points()));
         let cells = match points {
@@ -83,7 +87,7 @@ impl Plan {
             .filter(|cells| *cells <= Self::MOST_CELLS)
             .ok_or(SweepError::TooMany { cells, most: Self::MOST_CELLS })?;
         let excluded = config.exclude.iter().map(|rule| exclusion(rule, &axes)).collect::<Result<_, _>>()?;
-        let plan = Self { config, base: fields, axes, points, repeats, excluded, cells };
+        let plan = Self { config, base: fields, axes, kept, points, repeats, excluded, cells };
         let left = || (0..cells).any(|cell| plan.levels(cell).is_some());
         if cells <= Self::COUNTED && !plan.excluded.is_empty() && !left() {
             return Err(SweepError::Exclude(format!(
@@ -160,10 +164,11 @@ impl Plan {
             let chosen = self.axes.iter().zip(levels).map(|(axis, level)| &axis.levels[*level]);
             chosen.flat_map(|level| &level.assignments).filter(|(path, _)| wanted(path))
         };
-        for whole in [true, false] {
-            for (path, value) in assignments().filter(|(path, _)| path.contains('.') != whole) {
-                fields.set(path, value.clone())?;
-            }
+        let is_whole = |path: &str| !path.contains('.');
+        let kept = self.kept.iter().filter(|(path, _)| wanted(path));
+        let parts = assignments().filter(|(path, _)| is_whole(path)).chain(kept);
+        for (path, value) in parts.chain(assignments().filter(|(path, _)| !is_whole(path))) {
+            fields.set(path, value.clone())?;
         }
         Ok(fields)
     }
@@ -218,6 +223,35 @@ fn check_room(axes: &[Axis], rules: usize) -> Result<(), SweepError> {
         return Err(SweepError::TooManyValues { values, rules, most: MOST_VALUES });
     }
     Ok(())
+}
+
+/// The fields below `set` of parts that an axis chooses, each with its value, checked with every
+/// choice of that axis.
+fn kept(config: &SweepConfig, axes: &[Axis], base: &Fields) -> Result<Vec<(String, Value)>, SweepError> {
+    let mut kept: Vec<(String, Value)> = Vec::new();
+    for (path, value) in &config.set {
+        let part = path.split('.').next().unwrap_or(path);
+        let Some(axis) = axes.iter().find(|axis| part != path && axis.paths.iter().any(|set| set == part)) else {
+            continue;
+        };
+        for path in super::axis::expand(path).into_iter().filter(|path| !axis.paths.contains(path)) {
+            for level in axis.levels.iter().take(CHECKED_LEVELS) {
+                let wrong = |error: FieldError| SweepError::Set {
+                    path: path.clone(),
+                    message: format!("with {} {}: {error}", axis.name, level.label),
+                };
+                let mut fields = base.clone();
+                for (path, value) in &level.assignments {
+                    fields.set(path, value.clone()).map_err(wrong)?;
+                }
+                fields.set(&path, value.clone()).map_err(wrong)?;
+                fields.config().map_err(wrong)?;
+            }
+            kept.push((path, value.clone()));
+        }
+    }
+    kept.sort_by_key(|(path, _)| path.matches('.').count());
+    Ok(kept)
 }
 
 /// Checks that no field is set by two axes, and that no name is used twice.
@@ -356,6 +390,28 @@ mod tests {
         };
         assert_eq!(seed(1), seed(0).map(|seed| seed + 1));
         assert_eq!(plan.described(&[1, 0, 1]), "memory.hbm.capacity 2 GiB, strategy baseline, repeat 1");
+    }
+
+    #[test]
+    fn a_field_set_for_all_cells_holds_for_every_chosen_part() {
+        let mut config = sweep(vec![
+            values("memory", json!(["study", "gh200"])),
+            values("memory.hbm.bandwidth", json!(["2000 GB/s", "3000 GB/s"])),
+        ]);
+        config.set =
+            [("memory.hbm.capacity".to_owned(), json!("8 GiB")), ("memory.hbm.bandwidth".to_owned(), json!("1 TB/s"))]
+                .into();
+        let plan = Plan::new(config.clone()).unwrap();
+        for cell in 0..4 {
+            let scenario = plan.scenario(&plan.levels(cell).unwrap()).unwrap();
+            let mut fields = Fields::new(&scenario).unwrap();
+            assert_eq!(fields.get("memory.hbm.capacity").unwrap(), "8 GiB", "cell {cell}");
+            let bandwidth = ["2000 GB/s", "3000 GB/s"][cell as usize % 2];
+            assert_eq!(fields.get("memory.hbm.bandwidth").unwrap(), bandwidth, "cell {cell}");
+        }
+        config.set.insert("memory.external.capacity".to_owned(), json!("1 TB"));
+        let text = Plan::new(config).unwrap_err().to_string();
+        assert!(text.contains("memory gh200") && text.contains("external"), "{text}");
     }
 
     #[test]
