@@ -221,16 +221,36 @@ fn a_sweep_can_be_hovered_zoomed_and_toggled() {
     }
 }
 
+/// The scripts that a page runs, in their order.
+fn scripts(html: &str) -> Vec<&str> {
+    html.split("<script>").skip(1).filter_map(|rest| rest.split("</script>").next()).collect()
+}
+
+/// A script's source in a content security policy.
+fn hash(script: &str) -> String {
+    format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(script)))
+}
+
+/// The explorer serves the plotting module under a policy that refuses style attributes and eval.
+#[test]
+fn the_plotting_module_sets_no_style_attributes() {
+    for refused in ["setAttribute(\"style\"", "style=", "style: \"", "innerHTML", "cssText", "eval(", "Function("] {
+        assert!(!html::PLOTS.contains(refused), "{refused}");
+    }
+    assert!(html::PLOTS.contains("style.setProperty("), "styles are set through the CSSOM");
+}
+
 /// A page runs its own script and no other, whatever gets into it.
 #[test]
 fn a_page_runs_no_script_but_its_own() {
     let run = simulated("baseline", 4, "0");
     let html = text(&html::comparison("One", "", "", &[Labelled { label: "one", run: &run }]).unwrap());
-    let script = html.rsplit("<script>").next().unwrap().split("</script>").next().unwrap();
-    let hash = BASE64_STANDARD.encode(Sha256::digest(script));
-    let stale =
-        "openssl dgst -sha256 -binary src/report/html/page.js | base64, as SCRIPT_HASH in src/report/html/mod.rs";
-    assert!(html.contains(&format!("script-src 'sha256-{hash}';")), "the script has changed: {stale}");
+    let allowed: Vec<String> = scripts(&html).iter().map(|script| hash(script)).collect();
+    assert_eq!(allowed.len(), 2, "the plotting module and the report's own script");
+    assert!(
+        html.contains(&format!("script-src {};", allowed.join(" "))),
+        "a script has changed: its hash in src/report/html/assets.rs is to be one of {allowed:?}"
+    );
     assert!(!html.contains("script-src 'unsafe-inline'"));
     let Some(chromium) = chromium() else { skip!("{NO_CHROMIUM}") };
     let folder = TempDir::new().unwrap();
@@ -261,7 +281,7 @@ fn text_cannot_become_markup() {
     let labelled = [Labelled { label, run: &run }];
     let html = text(&html::comparison("<b>title</b>", "a < b?", &html::answer(&labelled), &labelled).unwrap());
     assert!(!html.contains("<img") && !html.contains("<b>") && !html.contains("alert('about')</script>"), "{html}");
-    assert_eq!(html.matches("</script>").count(), 2, "the data's and the script's own");
+    assert_eq!(html.matches("</script>").count(), 3, "those of the data and of the page's two scripts");
     let Some(chromium) = chromium() else { skip!("{NO_CHROMIUM}") };
     assert_eq!(read(&chromium, &html, 800)["legend"], label);
 }

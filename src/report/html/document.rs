@@ -5,9 +5,10 @@
 //! coloured tables. The page has the same style and script as the page of a run, and like it needs
 //! no network.
 
+use super::assets::{SCRIPTS, STYLE, Script, sources};
 use super::facets::{Cloud, Facets};
 use super::plots::Plots;
-use super::{NAME, SCRIPT, SCRIPT_HASH, STYLE, data, failed};
+use super::{NAME, data, failed};
 use crate::report::heat::heat;
 use crate::report::{Artifact, ReportError, Table};
 use askama::Template;
@@ -84,8 +85,9 @@ struct DocumentView<'a> {
     question: &'a str,
     answer: &'a [String],
     style: &'static str,
-    script: &'static str,
-    script_hash: &'static str,
+    scripts: &'static [Script],
+    /// The scripts that its policy allows.
+    sources: String,
     /// The data that the script draws: a group for each section with plots, by its number.
     data: String,
     sections: Vec<SectionView<'a>>,
@@ -152,8 +154,8 @@ pub fn document<'a>(document: &Document<'a>) -> Result<Artifact, ReportError> {
         question,
         answer,
         style: STYLE,
-        script: SCRIPT,
-        script_hash: SCRIPT_HASH,
+        scripts: &SCRIPTS,
+        sources: sources(&SCRIPTS),
         data,
         sections: views,
     };

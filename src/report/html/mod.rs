@@ -5,10 +5,11 @@
 //! each run's whole resolved configuration. Every run has one in its folder. Runs of one [`Group`]
 //! share axes; a page of several groups shows the chosen one.
 //!
-//! The figures and tables are in the page itself, from a template (`page.html`). The page's own
-//! script (`page.js`) draws the plots from series that are thinned to the minimum and maximum of
-//! each stretch.
+//! The figures and tables are in the page itself, from a template (`page.html`). The plotting module
+//! (`plots.js`) draws the plots from series that are thinned to the minimum and maximum of each
+//! stretch; `page.js` makes them from the page's data. All pages have one style, `page.css`.
 
+mod assets;
 mod document;
 mod facets;
 mod placement;
@@ -16,6 +17,7 @@ mod plots;
 mod question;
 mod words;
 
+pub use assets::{PLOTS, STYLE};
 pub use document::{BarTable, Document, HeatTable, Part, Section, document};
 pub use facets::{Cloud, Facets};
 pub use placement::placement_bar;
@@ -31,13 +33,10 @@ use super::numbers::{bytes, bytes_in, dash, percent, time};
 use crate::memory::TransferClass;
 use crate::metrics::{Distribution, LaneSummary, RunReport, Timings, rate};
 use askama::Template;
+use assets::{SCRIPTS, Script};
 
 /// The name of the file.
 const NAME: &str = "report.html";
-pub(super) const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
-/// The hash of [`SCRIPT`], the only script that a page's content security policy allows.
-const SCRIPT_HASH: &str = "sha256-tfZRkiTHumxApUpwoGGQv/rYLR1xf506WU7IHy3hU2M=";
 
 /// The content of a page.
 pub struct Page<'a> {
@@ -92,8 +91,8 @@ fn rendered(page: &Page<'_>, explainable: bool) -> Result<Artifact, ReportError>
         said: page.answer,
         answer: page.answer.lines().filter(|line| !line.trim().is_empty()).collect(),
         style: STYLE,
-        script: SCRIPT,
-        script_hash: SCRIPT_HASH,
+        scripts: &SCRIPTS,
+        sources: assets::sources(&SCRIPTS),
         data: self::data(&data)?,
         classes: classes(page),
         several: groups.len() > 1,
@@ -151,8 +150,9 @@ struct PageView<'a> {
     said: &'a str,
     answer: Vec<&'a str>,
     style: &'static str,
-    script: &'static str,
-    script_hash: &'static str,
+    scripts: &'static [Script],
+    /// The scripts that its policy allows.
+    sources: String,
     data: String,
     classes: Vec<(usize, &'static str)>,
     several: bool,

@@ -1,0 +1,32 @@
+//! The style and the scripts that pages have in common, and the hashes by which a page's content
+//! security policy allows the scripts.
+//!
+//! A report embeds all of them, as it opens from disk; `tiersim explore` serves [`STYLE`] and
+//! [`PLOTS`] as files. A page allows the scripts with these hashes and no others, so that text that
+//! gets into a page is never run.
+
+/// The style of every page.
+pub const STYLE: &str = include_str!("page.css");
+/// The plotting module, `window.tiersim`.
+pub const PLOTS: &str = include_str!("plots.js");
+/// What a report does with the plots.
+const REPORT: &str = include_str!("page.js");
+
+/// A script that a page embeds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Script {
+    pub text: &'static str,
+    /// SHA-256 in base64, as `openssl dgst -sha256 -binary FILE | base64` prints it.
+    hash: &'static str,
+}
+
+/// The scripts of a report, in the order in which they run.
+pub(super) const SCRIPTS: [Script; 2] = [
+    Script { text: PLOTS, hash: "N2+6zvDJcTp2JmMMZ0daXXkHji2SXgmgkIlplZ3EWic=" },
+    Script { text: REPORT, hash: "jkpszxwvDC0Gpr8ix59FfWfcK3CdVz2kwXvXLqkUYdA=" },
+];
+
+/// The sources of a page's `script-src`.
+pub(super) fn sources(scripts: &[Script]) -> String {
+    scripts.iter().map(|script| format!("'sha256-{}'", script.hash)).collect::<Vec<_>>().join(" ")
+}
