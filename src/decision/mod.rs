@@ -4,6 +4,8 @@
 //! nobody chooses: context, skip, churn, batch, load. A [`Decision`] ranks every choice in every
 //! circumstance, and has the places along a circumstance where the winner changes.
 
+pub mod report;
+
 use crate::strategy::Knowledge;
 use crate::sweep::Unit;
 
@@ -39,6 +41,11 @@ pub struct Decision {
     pub choices: Vec<DecisionAxis>,
     /// The circumstances.
     pub given: Vec<DecisionAxis>,
+    /// The places, among the choices, of those that are decided first, within each combination of
+    /// the others: the best strategy of each machine.
+    pub best: Vec<usize>,
+    /// The currency of costs, where machines have prices.
+    pub currency: Option<String>,
     /// The share within which two choices count as equally good.
     pub within: f64,
     /// The answer, a sentence each; the first says all.

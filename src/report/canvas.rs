@@ -62,6 +62,48 @@ impl Canvas {
         self.scene.add(Primitive::Text { x, y, content, size, anchor, rotate: None, bold: false, color: None });
     }
 
+    /// Text that reads upwards, around the middle of its base line.
+    pub fn upward_text(&mut self, (x, y): (f64, f64), anchor: Anchor, size: u32, text: &str) {
+        self.text((x, y), anchor, size, text);
+        if let Some(Primitive::Text { rotate, .. }) = self.scene.elements.last_mut() {
+            *rotate = Some(-90.0);
+        }
+    }
+
+    /// Diagonal lines over a box, from its upper left corner: a fill that needs no colour.
+    pub fn hatch(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), colour: &str) {
+        const APART: f64 = 9.0;
+        let mut d = String::new();
+        let mut along = APART / 2.0;
+        while along < width + height {
+            // Where the diagonal x + y = along enters the box and leaves it.
+            let (from, to) = ((along - height).max(0.0), along.min(width));
+            d += &format!("M {:.2} {:.2} L {:.2} {:.2} ", x + from, y + along - from, x + to, y + along - to);
+            along += APART;
+        }
+        self.scene.add(Primitive::Path(Box::new(PathData {
+            d: d.trim_end().to_owned(),
+            fill: None,
+            stroke: colour.into(),
+            stroke_width: 1.5,
+            opacity: None,
+            stroke_dasharray: None,
+        })));
+    }
+
+    /// A small triangle in the upper right corner of a box, whose corner is given.
+    pub fn corner(&mut self, (x, y): (f64, f64), colour: &str) {
+        const SIDE: f64 = 8.0;
+        self.scene.add(Primitive::Path(Box::new(PathData {
+            d: format!("M {:.2} {y:.2} L {x:.2} {y:.2} L {x:.2} {:.2} Z", x - SIDE, y + SIDE),
+            fill: Some(colour.into()),
+            stroke: "none".into(),
+            stroke_width: 0.0,
+            opacity: None,
+            stroke_dasharray: None,
+        })));
+    }
+
     /// A straight line; `dashes` is an SVG dash pattern.
     pub fn line(&mut self, from: (f64, f64), to: (f64, f64), colour: &str, width: f64, dashes: Option<&str>) {
         self.scene.add(Primitive::Line {
@@ -142,6 +184,44 @@ impl Canvas {
             Primitive::Text { x, y, content, rotate: None, .. } => Some((*x, *y, content.as_str())),
             _ => None,
         })
+    }
+
+    /// Every text, level or upwards, as a box: left, top, right, bottom, and itself.
+    #[cfg(test)]
+    pub fn text_boxes(&self) -> Vec<([f64; 4], &str)> {
+        fn boxed(element: &Primitive) -> Option<([f64; 4], &str)> {
+            let Primitive::Text { x, y, content, size, anchor, rotate, .. } = element else { return None };
+            let wide = super::lettering::width(content, *size);
+            let before = match anchor {
+                TextAnchor::Start => 0.0,
+                TextAnchor::Middle => wide / 2.0,
+                TextAnchor::End => wide,
+            };
+            // Capitals and parts below the base line, of their size.
+            let (above, below) = (0.73 * f64::from(*size), 0.2 * f64::from(*size));
+            let corners = match rotate {
+                None => [x - before, y - above, x - before + wide, y + below],
+                Some(_) => [x - above, y + before - wide, x + below, y + before],
+            };
+            Some((corners, content.as_str()))
+        }
+        self.scene.elements.iter().filter_map(boxed).collect()
+    }
+
+    /// The colour of the last box that was filled over that place.
+    #[cfg(test)]
+    pub fn filled_at(&self, (at, down): (f64, f64)) -> Option<String> {
+        let covers = |element: &&Primitive| match element {
+            Primitive::Rect { x, y, width, height, .. } => {
+                (*x..x + width).contains(&at) && (*y..y + height).contains(&down)
+            }
+            _ => false,
+        };
+        let colour = |element: &Primitive| match element {
+            Primitive::Rect { fill, .. } => Some(fill.to_svg_string()),
+            _ => None,
+        };
+        self.scene.elements.iter().rfind(covers).and_then(colour)
     }
 
     /// The picture as `NAME.svg` and `NAME.png`.

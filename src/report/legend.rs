@@ -20,6 +20,14 @@ pub(super) enum Sample {
     Line(Option<String>),
     /// A filled box.
     Fill,
+    /// A filled box with diagonal lines in the entry's colour.
+    Hatch,
+    /// Boxes side by side, in these colours.
+    Shades(Vec<String>),
+    /// A thick upright line.
+    Bar,
+    /// A box with a marked corner.
+    Corner,
     /// The mark of a point, by its shape.
     Mark(usize),
 }
@@ -65,6 +73,24 @@ pub(super) fn add(canvas: &mut Canvas, entries: &[Entry]) {
             }
             Sample::Mark(shape) => canvas.mark((from + sample - BOX / 2.0, middle), &entry.colour, *shape),
             Sample::Fill => canvas.fill((from + sample - BOX, middle - 6.0), (BOX, 12.0), &entry.colour),
+            Sample::Hatch => {
+                canvas.fill((from + sample - BOX, middle - 6.0), (BOX, 12.0), "#eeeeee");
+                canvas.hatch((from + sample - BOX, middle - 6.0), (BOX, 12.0), &entry.colour);
+            }
+            Sample::Shades(colours) => {
+                let wide = BOX / colours.len().max(1) as f64;
+                for (place, colour) in colours.iter().enumerate() {
+                    canvas.fill((from + sample - BOX + wide * place as f64, middle - 6.0), (wide, 12.0), colour);
+                }
+            }
+            Sample::Bar => {
+                let x = from + sample - BOX / 2.0;
+                canvas.line((x, middle - 7.0), (x, middle + 7.0), &entry.colour, 2.5, None);
+            }
+            Sample::Corner => {
+                canvas.fill((from + sample - BOX, middle - 6.0), (BOX, 12.0), "#eeeeee");
+                canvas.corner((from + sample, middle - 6.0), &entry.colour);
+            }
         }
         for (number, line) in lines.iter().enumerate() {
             let at = (from + sample + GAP, middle + 4.0 + LINE * number as f64);

@@ -53,6 +53,7 @@ mod strokes;
 mod table;
 mod timeline;
 pub(crate) mod trace_pictures;
+pub(crate) mod winners;
 
 pub use accuracy::{BatchCurves, BatchLine, BatchPoint, MeasuredGroup, accuracy_picture, batch_picture};
 pub(crate) use artifact::READ_BACK;

@@ -8,8 +8,10 @@
 use super::assets::{SCRIPTS, STYLE, Script, sources};
 use super::facets::{Cloud, Facets};
 use super::plots::Plots;
+use super::winners::WinnersView;
 use super::{NAME, data, failed};
 use crate::report::heat::heat;
+use crate::report::winners::WinnerMap;
 use crate::report::{Artifact, ReportError, Table};
 use askama::Template;
 
@@ -50,6 +52,8 @@ pub enum Part<'a> {
     Heat(Vec<HeatTable>),
     /// Tables whose rows are bars, all on one scale.
     Bars(Vec<BarTable>),
+    /// Which choice wins over two circumstances.
+    Winners(WinnerMap),
 }
 
 /// A figure over two axes, as a table.
@@ -102,6 +106,7 @@ struct SectionView<'a> {
     /// Tables of colours: the cells with their style.
     heat: &'a [HeatTable],
     bars: Vec<BarView<'a>>,
+    winners: Option<WinnersView<'a>>,
 }
 
 struct BarView<'a> {
@@ -132,6 +137,7 @@ pub fn document<'a>(document: &Document<'a>) -> Result<Artifact, ReportError> {
             plots: None,
             heat: &[],
             bars: Vec::new(),
+            winners: None,
         };
         match &section.part {
             Part::Table(table) => view.table = Some(table),
@@ -144,6 +150,7 @@ pub fn document<'a>(document: &Document<'a>) -> Result<Artifact, ReportError> {
                 groups.push(cloud.plots());
             }
             Part::Heat(tables) => view.heat = tables,
+            Part::Winners(map) => view.winners = Some(WinnersView::new(map)),
             Part::Bars(tables) => view.bars = tables.iter().map(BarView::new).collect(),
         }
         views.push(view);

@@ -15,6 +15,7 @@ mod facets;
 mod placement;
 mod plots;
 mod question;
+mod winners;
 mod words;
 
 pub use assets::{PLOTS, STYLE};
