@@ -148,9 +148,6 @@ pub(super) fn notes(decision: &Decision, names: &Names<'_>, panels: usize, all: 
     notes
 }
 
-pub(super) fn picture(decision: &Decision, names: &Names<'_>) -> Result<[Artifact; 2], ReportError> {
-    match sides(decision, names) {
-        Some(sides) => map(decision, names, &sides, MOST_PANELS).0.artifacts(),
-        None => super::bars::picture(decision, names),
-    }
+pub(super) fn picture(decision: &Decision, names: &Names<'_>, sides: &Sides) -> Result<[Artifact; 2], ReportError> {
+    map(decision, names, sides, MOST_PANELS).0.artifacts()
 }

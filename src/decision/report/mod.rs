@@ -35,13 +35,14 @@ pub fn files(decision: &Decision, command: &str) -> Result<Vec<Artifact>, Report
 
 /// The picture of the decision, `decision.svg` and `decision.png`.
 fn picture(decision: &Decision, names: &Names<'_>) -> Result<[Artifact; 2], ReportError> {
+    if let Some(sides) = map::sides(decision, names) {
+        return map::picture(decision, names, &sides);
+    }
     match varying(decision)[..] {
-        [] => bars::picture(decision, names),
-        [only] if decision.given[only].levels.iter().any(|(_, number)| number.is_none()) => {
-            bars::picture(decision, names)
+        [only] if decision.given[only].levels.iter().all(|(_, number)| number.is_some()) => {
+            lines::picture(decision, names, only)
         }
-        [only] => lines::picture(decision, names, only),
-        _ => map::picture(decision, names),
+        _ => bars::picture(decision, names),
     }
 }
 
