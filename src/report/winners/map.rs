@@ -447,7 +447,7 @@ mod tests {
             (kind % 23 != 22).then(|| Outcome {
                 winner: (kind % 19 != 18).then_some((kind / 2) % choices),
                 margin: (kind % 11 != 10).then_some((kind % 13) as f64 * 0.11),
-                gaps: kind % 4 == 0,
+                gaps: kind.is_multiple_of(4),
             })
         };
         let panel = |panel: usize| WinnerPanel {
