@@ -6,6 +6,7 @@
 
 use crate::config::{ConfigError, Invalid, is_control, printable, shortened};
 use crate::explain::ExplainError;
+use crate::explore::ExploreError;
 use crate::planner::PlanError;
 use crate::replay::{ReplayError, TrafficError};
 use crate::report::ReportError;
@@ -54,6 +55,8 @@ pub(super) enum CliError {
     Plan(#[from] PlanError),
     #[error(transparent)]
     Explain(#[from] ExplainError),
+    #[error(transparent)]
+    Explore(#[from] ExploreError),
     #[error(transparent)]
     Report(#[from] ReportError),
     #[error(transparent)]

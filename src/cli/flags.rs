@@ -441,6 +441,12 @@ impl FieldFlags {
         self.value(path).is_some()
     }
 
+    /// The flags that are no parts of the strategy.
+    pub fn of_scenario(&self) -> Self {
+        let given = self.given.iter().filter(|given| !given.flag.is_of_strategy());
+        Self { given: given.cloned().collect() }
+    }
+
     /// The flags as they were typed.
     pub fn typed(&self) -> impl Iterator<Item = String> + '_ {
         let quoted = |value: &str| {

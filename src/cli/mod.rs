@@ -30,6 +30,7 @@ mod compare;
 mod curve;
 mod error;
 mod explain;
+mod explore;
 mod flags;
 mod hist;
 mod list;
@@ -104,6 +105,9 @@ enum Command {
     /// Explain why a run is as slow as it is: the costs from its bound to its time, step by step,
     /// and the bottlenecks that it waits for
     Explain(Box<explain::ExplainArgs>),
+    /// Open a page in the browser that answers while you play: pick a model and a machine, move
+    /// sliders, and see where the bytes lie and what they cost
+    Explore(Box<explore::ExploreArgs>),
     /// Print and draw the percentiles of histograms (.hlog, .hgrm), merge them, or subtract one
     /// from another
     Hist(hist::HistArgs),
@@ -152,7 +156,12 @@ impl Command {
             | Self::Search(_)
             | Self::Plan(_)
             | Self::Compare(_) => true,
-            Self::Explain(_) | Self::Trace(_) | Self::Check(_) | Self::Validate(_) | Self::Calibrate(_) => true,
+            Self::Explain(_)
+            | Self::Explore(_)
+            | Self::Trace(_)
+            | Self::Check(_)
+            | Self::Validate(_)
+            | Self::Calibrate(_) => true,
             Self::Hist(_) | Self::Replay(_) | Self::Curve(_) | Self::List(_) => false,
             Self::Model(_) | Self::Memory(_) => false,
             Self::Completions(_) | Self::Man(_) | Self::Schema(_) => false,
@@ -180,6 +189,7 @@ pub fn main() -> ExitCode {
         Command::Plan(args) => plan::run(&args, &cancel),
         Command::Compare(args) => compare::run(&args, &cancel),
         Command::Explain(args) => explain::run(&args, &cancel),
+        Command::Explore(args) => explore::run(&args, &cancel),
         Command::Hist(args) => hist::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Curve(args) => curve::run(&args),

@@ -70,6 +70,11 @@ impl RunArgs {
         let set = self.set.iter().flat_map(|text| ["--set".to_owned(), format!("'{text}'")]);
         self.fields.typed().chain(set).collect()
     }
+
+    /// The same but for the parts of the strategy.
+    pub fn typed_fields_of_scenario(&self) -> Vec<String> {
+        Self { fields: self.fields.of_scenario(), ..self.clone() }.typed_fields()
+    }
 }
 
 /// A range of steps: `100`, or `100..105`, the end excluded.
@@ -148,20 +153,9 @@ pub(super) fn with_reference(args: &RunArgs, config: &ScenarioConfig) -> Vec<Str
 pub(super) fn scenarios_of(
     args: &RunArgs,
     config: &ScenarioConfig,
-    mut strategies: Vec<Strategy>,
+    strategies: Vec<Strategy>,
 ) -> Result<Vec<Scenario>, CliError> {
-    let parts = args.fields.parts_of_strategy();
-    for strategy in strategies.iter_mut().filter(|_| !parts.is_empty()) {
-        let whole = ScenarioConfig { strategy: *strategy, ..config.clone() };
-        *strategy = Fields::new(&whole)?.apply(&parts)?.strategy;
-    }
-    for (index, strategy) in strategies.iter().enumerate() {
-        if strategies[..index].contains(strategy) {
-            return Err(CliError::Usage(format!(
-                "--strategy: '{strategy}' would run twice, and both would write to one folder: leave one out"
-            )));
-        }
-    }
+    let strategies = with_parts(args, config, strategies)?;
     let mut scenarios: Vec<Scenario> = Vec::new();
     let written = paths::written(&args.scenario);
     for strategy in strategies {
@@ -176,4 +170,25 @@ pub(super) fn scenarios_of(
         });
     }
     Ok(scenarios)
+}
+
+/// These strategies with the parts that flags ask for in place of their own. Refuses equal ones.
+pub(super) fn with_parts(
+    args: &RunArgs,
+    config: &ScenarioConfig,
+    mut strategies: Vec<Strategy>,
+) -> Result<Vec<Strategy>, CliError> {
+    let parts = args.fields.parts_of_strategy();
+    for strategy in strategies.iter_mut().filter(|_| !parts.is_empty()) {
+        let whole = ScenarioConfig { strategy: *strategy, ..config.clone() };
+        *strategy = Fields::new(&whole)?.apply(&parts)?.strategy;
+    }
+    for (index, strategy) in strategies.iter().enumerate() {
+        if strategies[..index].contains(strategy) {
+            return Err(CliError::Usage(format!(
+                "--strategy: '{strategy}' would run twice, and both would write to one folder: leave one out"
+            )));
+        }
+    }
+    Ok(strategies)
 }

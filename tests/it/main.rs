@@ -21,6 +21,7 @@ mod dram;
 mod efficiency;
 mod experts;
 mod explain;
+mod explore;
 mod fabric;
 mod granules;
 mod hostile;
