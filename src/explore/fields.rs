@@ -53,7 +53,7 @@ const fn field(name: &'static str, path: &'static str, label: &'static str, unit
 }
 
 impl Field {
-    const fn from_to(self, min: f64, max: f64, scale: Scale) -> Self {
+    const fn between(self, min: f64, max: f64, scale: Scale) -> Self {
         Self { min, max, scale, ..self }
     }
 
@@ -64,16 +64,16 @@ impl Field {
 
 /// All of them, in the order of the page.
 pub const FIELDS: [Field; 8] = [
-    field("prefill", "prefill_tokens", "context", "tokens").from_to(128.0, 1_048_576.0, Scale::Log),
-    field("batch", "batch", "batch", "sequences").from_to(1.0, 256.0, Scale::Log),
-    field("skip", "trace.skip", "tokens skipped", "share").from_to(0.0, 0.95, Scale::Linear),
-    field("hbm_capacity", "memory.tiers.0.capacity", "HBM capacity", "bytes").from_to(1e8, 2e12, Scale::Log),
-    field("link_bandwidth", "memory.tiers.LINKED.link.read+write", "link bandwidth", "bytes/s").from_to(
+    field("prefill", "prefill_tokens", "context", "tokens").between(128.0, 1_048_576.0, Scale::Log),
+    field("batch", "batch", "batch", "sequences").between(1.0, 256.0, Scale::Log),
+    field("skip", "trace.skip", "tokens skipped", "share").between(0.0, 0.95, Scale::Linear),
+    field("hbm_capacity", "memory.tiers.0.capacity", "HBM capacity", "bytes").between(1e8, 2e12, Scale::Log),
+    field("link_bandwidth", "memory.tiers.LINKED.link.read+write", "link bandwidth", "bytes/s").between(
         1e9,
         4e12,
         Scale::Log,
     ),
-    field("hbm_bandwidth", "memory.tiers.0.bandwidth", "HBM bandwidth", "bytes/s").from_to(1e10, 4e13, Scale::Log),
+    field("hbm_bandwidth", "memory.tiers.0.bandwidth", "HBM bandwidth", "bytes/s").between(1e10, 4e13, Scale::Log),
     field("page_tokens", "page_tokens", "page", "tokens").listed(
         1.0,
         256.0,

@@ -43,7 +43,10 @@ fn the_catalog_has_what_a_page_offers_and_a_state_to_start_from() {
         let default = field["default"].as_f64();
         assert!(min < max && default.is_none_or(|default| (min..=max).contains(&default)), "{field}");
     }
-    assert!(page.get("").1.contains("<!doctype html>"));
+    for (name, part) in [("", "<title>"), ("page.css", "{"), ("plots.js", "tiersim"), ("explore.js", "import")] {
+        let (status, text) = page.get(name);
+        assert!(status == 200 && text.contains(part), "{name}: {status}");
+    }
 }
 
 #[test]
