@@ -32,7 +32,7 @@ export function sentence(answer) {
   const best = fastest(answer.runs), others = answer.runs.filter((run) => can(run) && run !== best);
   if (!best) return answer.runs.length > 1 ? "None of these strategies can run this setting." : "This setting cannot run.";
   const gives = `${figure(best.tokens_per_s, 4)} tokens/s`;
-  const bound = `, ${percent(Math.max(0, best.over_bound - 1))} over the bound`;
+  const bound = best.over_bound < EQUAL ? ", at the bound" : `, ${percent(best.over_bound - 1)} over the bound`;
   if (!others.length) return `${best.strategy}: ${gives}${bound}.`;
   const second = fastest(others), gain = best.tokens_per_s / second.tokens_per_s;
   if (gain < EQUAL) return `${best.strategy} and ${second.strategy} are equally fast: ${gives}${bound}.`;

@@ -73,7 +73,7 @@ const about = (list, name) => list.find((one) => one.name === name)?.about || ""
 function show() {
   for (const name of ["model", "memory"]) {
     $(name).value = state[name];
-    $(name + "-about").textContent = about(name === "model" ? catalog.models : catalog.memories, state[name]);
+    $(name + "-about").title = $(name + "-about").textContent = about(name === "model" ? catalog.models : catalog.memories, state[name]);
   }
   runtimes($("runtime"), catalog.runtimes.map((one) => one.name), state.memory);
   $("runtime").value = state.runtime ?? "";
@@ -130,7 +130,8 @@ function render() {
   results.classList.remove("stale");
   results.dataset.query = answer.query;
   results.dataset.steps = answer.steps;
-  const against = pinned?.answer && pinned.answer.query !== answer.query ? pinned.answer : null;
+  // A first estimate is no measure for another.
+  const against = pinned?.answer?.refined && pinned.answer.query !== answer.query ? pinned.answer : null;
   cards(answer, against);
   latency(answer, against);
   $("command").textContent = answer.command;
@@ -169,7 +170,7 @@ async function draw() {
   $("map").hidden = false;
   $("map-go").textContent = "Draw anew";
   mapped.stale = false;
-  map.begin(sides, choices, mapped.by);
+  map.begin(sides, choices, mapped.by, mapped.choose === "memory" ? `; strategy: ${state.strategies[0]}` : "");
   map.mark(state, machine);
   try {
     await askMap(question(state, sides, mapped.choose, machines, mapped.by), (found) => { if (found.x != null) map.put(found); });
@@ -251,7 +252,7 @@ function wire() {
   pick("prefill_chunk", (text) => ({ prefill_chunk: Number(text) }));
   const axis = fields.filter((field) => sliders[field.name]);
   for (const name of ["x", "y"]) {
-    fill($("map-" + name), names(axis), (one) => document.querySelector(`label[for="${one}"]`).firstChild.textContent.trim().toLowerCase().replace("hbm", "HBM"));
+    fill($("map-" + name), names(axis), (one) => document.querySelector(`label[for="${one}"]`).firstChild.textContent.trim());
   }
   for (const name of ["x", "y", "choose", "by"]) {
     $("map-" + name).disabled = false;

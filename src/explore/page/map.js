@@ -44,15 +44,15 @@ export class WinnerMap {
     this.table.addEventListener("click", (event) => this.pick(event.target));
   }
 
-  // An empty map over these axes, with the names of the choices.
-  begin([x, y], choices, by) {
+  // An empty map over these axes, with the names of the choices; its caption ends with `more`.
+  begin([x, y], choices, by, more) {
     Object.assign(this, { x, y, choices, by, cells: new Map(), at: this.at || [0, 0] });
     this.at = [Math.min(this.at[0], x.values.length - 1), Math.min(this.at[1], y.values.length - 1)];
     this.legend.replaceChildren(...choices.map((name, index) => html("span", { class: "key" }, html("i", { class: "mark-of s" + index, "aria-hidden": "true" }), name)));
     const heads = x.values.map((one) => html("th", { scope: "col" }, shown(x.field, one)));
     const rows = y.values.map((one, row) => html("tr", { role: "row" }, html("th", { scope: "row" }, shown(y.field, one)),
       ...x.values.map((_, column) => html("td", { role: "gridcell", tabindex: -1, "data-x": column, "data-y": row, class: "pending" }))));
-    this.table.replaceChildren(html("caption", {}, `Down: ${name(y.field)}; across: ${name(x.field)}`),
+    this.table.replaceChildren(html("caption", {}, `Down: ${name(y.field)}; across: ${name(x.field)}${more}`),
       html("thead", {}, html("tr", { role: "row" }, html("td", {}), ...heads)), html("tbody", {}, ...rows));
     this.all = x.values.length * y.values.length;
     this.cell(...this.at).tabIndex = 0;

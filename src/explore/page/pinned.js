@@ -24,8 +24,12 @@ function differences(then, now, fields) {
 // Shows the pinned setting in `box`, or nothing where there is none.
 export function pinned(box, pin, state, fields, { back, drop }) {
   box.hidden = !pin;
+  const rows = pin ? differences(pin.state, state, fields) : [];
+  // What says the same stays: a button that is replaced while it is pressed is not clicked.
+  const said = JSON.stringify([pin?.state, pin?.answer?.steps, rows]);
+  if (box.dataset.said === said) return;
+  box.dataset.said = said;
   if (!pin) return box.replaceChildren();
-  const rows = differences(pin.state, state, fields);
   const focused = box.contains(document.activeElement) && document.activeElement.className;
   box.replaceChildren(
     html("p", {}, html("b", {}, "Pinned: "), pin.answer ? sentence(pin.answer) : "is being simulated …"),

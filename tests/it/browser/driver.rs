@@ -22,6 +22,9 @@ const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// Keys that have no character, as the protocol writes them.
 pub mod key {
+    /// Held until [`RELEASE`].
+    pub const CONTROL: &str = "\u{e009}";
+    pub const RELEASE: &str = "\u{e000}";
     pub const ENTER: &str = "\u{e007}";
     pub const LEFT: &str = "\u{e012}";
     pub const RIGHT: &str = "\u{e014}";
@@ -177,8 +180,7 @@ impl Browser {
 
     /// Replaces the text of a field, and leaves it with Enter.
     pub fn fill(&self, selector: &str, text: &str) {
-        self.script(&format!("document.querySelector({selector:?}).select()"));
-        self.keys(selector, &format!("{text}{}", key::ENTER));
+        self.keys(selector, &format!("{}a{}{text}{}", key::CONTROL, key::RELEASE, key::ENTER));
     }
 
     /// The name by which a screen reader calls an element.
