@@ -4,14 +4,17 @@
 
 use super::names::Names;
 use super::{bars, lines, map, table, varying};
-use crate::decision::Decision;
-use crate::report::html::{self, Document, Part, Section};
+use crate::decision::{Circumstance, Decision, DecisionAxis, Ranked};
+use crate::report::html::{self, Circumstances, Document, Part, Section, Winners, WinnersAxis, WinnersCell};
 use crate::report::{Artifact, Column, ReportError, Table};
 
 /// The most panels of a map and of lines, as in a sweep's page.
 const MOST_PANELS: usize = 24;
 /// The most circumstances that have bars.
 const MOST_BARS: usize = 24;
+
+/// The most circumstances of a map whose axes can be chosen, so that a page opens quickly.
+const MOST_CELLS: usize = 4_000;
 
 /// A title, a note and the content of a section.
 type Titled<'a> = (String, String, Part<'a>);
@@ -68,7 +71,11 @@ pub(crate) fn pictures(decision: &Decision, names: &Names<'_>) -> Vec<Titled<'st
             names.by(),
             shown(map.panels.len(), all)
         );
-        sections.push(("Map of winners".to_owned(), note, Part::Winners(map)));
+        sections.push((
+            "Map of winners".to_owned(),
+            note,
+            Part::Winners(Winners { map, all: circumstances(decision, names, &sides) }),
+        ));
     }
     let numeric: Vec<usize> = varying(decision)
         .into_iter()
@@ -94,6 +101,34 @@ pub(crate) fn pictures(decision: &Decision, names: &Names<'_>) -> Vec<Titled<'st
         sections.push(("Choices".to_owned(), note, Part::Bars(tables)));
     }
     sections
+}
+
+/// The circumstances for the script of the map; `None` if they are too many.
+fn circumstances(decision: &Decision, names: &Names<'_>, sides: &map::Sides) -> Option<Circumstances> {
+    let axis = |axis: &DecisionAxis| WinnersAxis {
+        name: axis.name.clone(),
+        levels: axis.levels.iter().map(|(name, _)| name.clone()).collect(),
+        numeric: axis.levels.iter().all(|(_, number)| number.is_some()),
+    };
+    let ranked = |it: &Ranked| {
+        let name = names.whole_choice(&it.choice);
+        (names.place(&it.choice), it.value, names.value(it.value), name, it.knows.to_string())
+    };
+    let cell = |it: &Circumstance| WinnersCell {
+        given: it.given.clone(),
+        ranking: it.ranking.iter().map(ranked).collect(),
+        without: it.without.iter().map(|(choice, why)| (names.whole_choice(choice), why.clone())).collect(),
+    };
+    (decision.circumstances.len() <= MOST_CELLS).then(|| Circumstances {
+        axes: decision.given.iter().map(axis).collect(),
+        x: sides.x,
+        y: sides.y,
+        choices: names.choices(),
+        by: names.by(),
+        more: decision.by.more_is_better,
+        within: decision.within,
+        cells: decision.circumstances.iter().map(cell).collect(),
+    })
 }
 
 /// The choices without a result, each once with its first reason; `None` if there are none.

@@ -26,6 +26,13 @@ pub(super) const SCRIPTS: [Script; 2] = [
     Script { text: REPORT, hash: "jkpszxwvDC0Gpr8ix59FfWfcK3CdVz2kwXvXLqkUYdA=" },
 ];
 
+/// The same of a report with a map of winners.
+pub(super) const WITH_WINNERS: [Script; 3] = [
+    SCRIPTS[0],
+    SCRIPTS[1],
+    Script { text: include_str!("winners.js"), hash: "xXLylD7iWrn+hBKRgyv4/7+FnmzV6c+KiNUla4uJn3A=" },
+];
+
 /// The sources of a page's `script-src`.
 pub(super) fn sources(scripts: &[Script]) -> String {
     scripts.iter().map(|script| format!("'sha256-{}'", script.hash)).collect::<Vec<_>>().join(" ")

@@ -5,13 +5,12 @@
 //! coloured tables. The page has the same style and script as the page of a run, and like it needs
 //! no network.
 
-use super::assets::{SCRIPTS, STYLE, Script, sources};
+use super::assets::{SCRIPTS, STYLE, Script, WITH_WINNERS, sources};
 use super::facets::{Cloud, Facets};
 use super::plots::Plots;
-use super::winners::WinnersView;
+use super::winners::{Winners, WinnersView};
 use super::{NAME, data, failed};
 use crate::report::heat::heat;
-use crate::report::winners::WinnerMap;
 use crate::report::{Artifact, ReportError, Table};
 use askama::Template;
 
@@ -53,7 +52,7 @@ pub enum Part<'a> {
     /// Tables whose rows are bars, all on one scale.
     Bars(Vec<BarTable>),
     /// Which choice wins over two circumstances.
-    Winners(WinnerMap),
+    Winners(Winners),
 }
 
 /// A figure over two axes, as a table.
@@ -150,19 +149,20 @@ pub fn document<'a>(document: &Document<'a>) -> Result<Artifact, ReportError> {
                 groups.push(cloud.plots());
             }
             Part::Heat(tables) => view.heat = tables,
-            Part::Winners(map) => view.winners = Some(WinnersView::new(map)),
+            Part::Winners(winners) => view.winners = Some(WinnersView::new(winners)?),
             Part::Bars(tables) => view.bars = tables.iter().map(BarView::new).collect(),
         }
         views.push(view);
     }
     let data = data(&groups)?;
+    let scripts: &[Script] = if views.iter().any(|view| view.winners.is_some()) { &WITH_WINNERS } else { &SCRIPTS };
     let view = DocumentView {
         title,
         question,
         answer,
         style: STYLE,
-        scripts: &SCRIPTS,
-        sources: sources(&SCRIPTS),
+        scripts,
+        sources: sources(scripts),
         data,
         sections: views,
     };

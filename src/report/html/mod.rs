@@ -23,6 +23,7 @@ pub use document::{BarTable, Document, HeatTable, Part, Section, document};
 pub use facets::{Cloud, Facets};
 pub use placement::placement_bar;
 pub use question::{question, title};
+pub use winners::{Circumstances, Winners, WinnersAxis, WinnersCell};
 pub use words::{answer, sentence};
 
 use super::artifact::{Artifact, ReportError};
@@ -115,8 +116,13 @@ fn classes(page: &Page<'_>) -> Vec<(usize, &'static str)> {
 
 /// What the page's script draws, as JSON.
 fn data(plots: &[plots::Plots]) -> Result<String, ReportError> {
-    // Within a script element, text ends at anything that looks like a closing tag.
-    Ok(serde_json::to_string(plots).map_err(failed)?.replace('<', "\\u003c"))
+    in_script(&plots)
+}
+
+/// A value as JSON within a script element, where text ends at anything that looks like a closing
+/// tag.
+fn in_script(value: &impl serde::Serialize) -> Result<String, ReportError> {
+    Ok(serde_json::to_string(value).map_err(failed)?.replace('<', "\\u003c"))
 }
 
 pub(super) fn failed(error: impl ToString) -> ReportError {

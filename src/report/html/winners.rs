@@ -1,6 +1,70 @@
 //! The map of winners on a page: a table for each panel, in the colours of the picture.
 
-use crate::report::winners::{COLOURED, Clarity, Outcome, WinnerMap, WinnerPanel, key};
+use super::in_script;
+use crate::report::ReportError;
+use crate::report::winners::{COLOURED, Clarity, LEVELS, Outcome, WinnerMap, WinnerPanel, key};
+use serde::Serialize;
+
+/// A map of winners with all that its script needs to draw it over other axes.
+#[derive(Clone, Debug)]
+pub struct Winners {
+    /// The map as it is shown at first, and without the script.
+    pub map: WinnerMap,
+    /// All circumstances; `None` where they are too many for a page.
+    pub all: Option<Circumstances>,
+}
+
+/// The circumstances of a map with the choices ranked.
+#[derive(Clone, Debug, Serialize)]
+pub struct Circumstances {
+    /// The circumstances: names, values and whether they are numbers.
+    pub axes: Vec<WinnersAxis>,
+    /// The places of those that are shown to the right and downwards at first.
+    pub x: usize,
+    /// The second of them.
+    pub y: usize,
+    /// The choices, in the order of their colours.
+    pub choices: Vec<String>,
+    /// The name of the figure.
+    pub by: String,
+    /// Whether more of it is better.
+    pub more: bool,
+    /// The share within which two choices count as equally good.
+    pub within: f64,
+    /// The combinations.
+    pub cells: Vec<WinnersCell>,
+}
+
+/// A circumstance of [`Circumstances`].
+#[derive(Clone, Debug, Serialize)]
+pub struct WinnersAxis {
+    /// Its name.
+    pub name: String,
+    /// Its values.
+    pub levels: Vec<String>,
+    /// Whether they are numbers.
+    pub numeric: bool,
+}
+
+/// A combination of [`Circumstances`].
+#[derive(Clone, Debug, Serialize)]
+pub struct WinnersCell {
+    /// For each axis the place of its value.
+    pub given: Vec<usize>,
+    /// The place of each choice, its figure, the figure as text, its whole name and what it must
+    /// know: the best first.
+    pub ranking: Vec<(usize, f64, String, String, String)>,
+    /// The choices without a result, with why.
+    pub without: Vec<(String, String)>,
+}
+
+/// What the script reads.
+#[derive(Serialize)]
+struct Data<'a> {
+    #[serde(flatten)]
+    all: &'a Circumstances,
+    levels: [f64; LEVELS.len()],
+}
 
 /// A map as the template shows it.
 pub(super) struct WinnersView<'a> {
@@ -8,6 +72,8 @@ pub(super) struct WinnersView<'a> {
     /// The key, the name and the class of each choice that wins somewhere.
     pub legend: Vec<(String, &'a str, String)>,
     pub panels: Vec<PanelView<'a>>,
+    /// What the script reads, as JSON; empty if it is to change nothing.
+    pub data: String,
 }
 
 pub(super) struct PanelView<'a> {
@@ -24,14 +90,17 @@ pub(super) struct CellView {
 }
 
 impl<'a> WinnersView<'a> {
-    pub fn new(map: &'a WinnerMap) -> Self {
+    pub fn new(winners: &'a Winners) -> Result<Self, ReportError> {
+        let Winners { map, all } = winners;
         let wins = |place: &usize| map.outcomes().any(|outcome| outcome.winner == Some(*place));
         let entry = |place: usize| (key(place), map.choices[place].as_str(), class(place));
-        Self {
+        let data = all.as_ref().map(|all| in_script(&Data { all, levels: LEVELS })).transpose()?;
+        Ok(Self {
             map,
             legend: (0..map.choices.len()).filter(wins).map(entry).collect(),
             panels: map.panels.iter().map(|panel| PanelView::new(map, panel)).collect(),
-        }
+            data: data.unwrap_or_default(),
+        })
     }
 }
 
