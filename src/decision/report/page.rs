@@ -74,7 +74,7 @@ pub(crate) fn pictures(decision: &Decision, names: &Names<'_>) -> Vec<Titled<'st
         sections.push((
             "Map of winners".to_owned(),
             note,
-            Part::Winners(Winners { map, all: circumstances(decision, names, &sides) }),
+            Part::Winners(Box::new(Winners { map, all: circumstances(decision, names, &sides) })),
         ));
     }
     let numeric: Vec<usize> = varying(decision)

@@ -52,7 +52,7 @@ pub enum Part<'a> {
     /// Tables whose rows are bars, all on one scale.
     Bars(Vec<BarTable>),
     /// Which choice wins over two circumstances.
-    Winners(Winners),
+    Winners(Box<Winners>),
 }
 
 /// A figure over two axes, as a table.
