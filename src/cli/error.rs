@@ -5,6 +5,7 @@
 //! are cut short, and control characters are written out, so that no file can steer a terminal.
 
 use crate::config::{ConfigError, Invalid, is_control, printable, shortened};
+use crate::decision::DecisionError;
 use crate::explain::ExplainError;
 use crate::explore::ExploreError;
 use crate::planner::PlanError;
@@ -54,6 +55,8 @@ pub(super) enum CliError {
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error(transparent)]
+    Decision(#[from] DecisionError),
+    #[error(transparent)]
     Explain(#[from] ExplainError),
     #[error(transparent)]
     Explore(#[from] ExploreError),
@@ -95,7 +98,8 @@ impl CliError {
             Self::Runs(RunsError::Explain(ExplainError::NoSteps(_))) | Self::Explain(ExplainError::NoSteps(_)) => {
                 INCOMPLETE
             }
-            Self::Sweep(SweepError::Interrupted { .. } | SweepError::Stopped) => INTERRUPTED,
+            Self::Sweep(SweepError::Interrupted { .. } | SweepError::Stopped)
+            | Self::Decision(DecisionError::Sweep(SweepError::Stopped)) => INTERRUPTED,
             _ => BAD_INPUT,
         }
     }
@@ -105,7 +109,8 @@ impl CliError {
             Self::Config(ConfigError::Invalid(invalid))
             | Self::Case(InvalidCase::File(ConfigError::Invalid(invalid)))
             | Self::Calibration(CalibrationError::Case(InvalidCase::File(ConfigError::Invalid(invalid))))
-            | Self::Sweep(SweepError::Config(ConfigError::Invalid(invalid))) => Some(invalid),
+            | Self::Sweep(SweepError::Config(ConfigError::Invalid(invalid)))
+            | Self::Decision(DecisionError::Sweep(SweepError::Config(ConfigError::Invalid(invalid)))) => Some(invalid),
             Self::Field(error) => match error.cause() {
                 FieldError::Config(ConfigError::Invalid(invalid)) => Some(invalid),
                 _ => None,

@@ -12,7 +12,7 @@
 use super::arguments::{self, Offering};
 use super::error::CliError;
 use crate::catalog::{self, open_trace};
-use crate::memory::Arbitration;
+use crate::memory::{Arbitration, MemoryConfig};
 use crate::simulation::{Assignment, ScenarioConfig, expand};
 use crate::strategy::{
     Budget, ExpertChoice, InitializationKind, Late, LayoutRules, MigrationKind, On, PlacementKind, PrefetchKind,
@@ -233,6 +233,29 @@ const FLAGS: &[Flag] = &[
         "The bandwidth of the first tier that has a link, each direction: \"900 GB/s\"",
     ),
 ];
+
+/// Other names of fields that flags set, as axes of decisions have them.
+const ALIASES: [(&str, &str); 1] = [("context", "prefill")];
+
+/// The path of the field that an axis means by `name`: that of the flag of that name, written with
+/// `-` or `_`, or `name` itself, which is a path. The first tier that has a link is that of
+/// `memory`.
+pub(super) fn field_of(name: &str, memory: &MemoryConfig) -> Result<String, CliError> {
+    let typed = name.replace('_', "-");
+    let typed = ALIASES.iter().find(|(alias, _)| *alias == typed).map_or(typed.as_str(), |(_, flag)| flag);
+    let Some(flag) = FLAGS.iter().find(|flag| flag.name == typed) else { return Ok(name.to_owned()) };
+    if !flag.path.contains(LINKED) {
+        return Ok(flag.path.to_owned());
+    }
+    Ok(flag.path.replace(LINKED, &linked(flag, memory)?.to_string()))
+}
+
+/// The first tier of a memory system that has a link.
+fn linked(flag: &Flag, memory: &MemoryConfig) -> Result<usize, CliError> {
+    memory.tiers.iter().position(|tier| tier.link.is_some()).ok_or_else(|| {
+        CliError::Usage(format!("--{}: no tier of the memory system '{}' has a link", flag.name, memory.name))
+    })
+}
 
 /// In a path, the index of the first tier that has a link.
 const LINKED: &str = "LINKED";
@@ -503,9 +526,7 @@ impl FieldFlags {
             Some(name) => catalog::memory(name)?,
             None => catalog::resolved(written.memory.clone())?,
         };
-        memory.tiers.iter().position(|tier| tier.link.is_some()).ok_or_else(|| {
-            CliError::Usage(format!("--{}: no tier of the memory system '{}' has a link", flag.name, memory.name))
-        })
+        linked(flag, &memory)
     }
 }
 

@@ -28,6 +28,7 @@ mod calibrate;
 mod check;
 mod compare;
 mod curve;
+mod decide;
 mod error;
 mod explain;
 mod explore;
@@ -99,6 +100,9 @@ enum Command {
     /// Plan where a model's pieces should lie, how external memory is read and what moves: the
     /// fastest first, with the flags of other programs that say so
     Plan(Box<plan::PlanArgs>),
+    /// Decide: which machine, layout or strategy wins in which circumstances, by how much, and
+    /// where the winner changes
+    Decide(Box<decide::DecideArgs>),
     /// Compare results: the differences in configuration, time, latency, alpha and utilization; as
     /// a gate with --fail-if
     Compare(compare::CompareArgs),
@@ -155,6 +159,7 @@ impl Command {
             | Self::Solve(_)
             | Self::Search(_)
             | Self::Plan(_)
+            | Self::Decide(_)
             | Self::Compare(_) => true,
             Self::Explain(_)
             | Self::Explore(_)
@@ -187,6 +192,7 @@ pub fn main() -> ExitCode {
         Command::Solve(args) => solve::run(&args, &cancel),
         Command::Search(args) => search::run(&args, &cancel),
         Command::Plan(args) => plan::run(&args, &cancel),
+        Command::Decide(args) => decide::run(&args, &cancel),
         Command::Compare(args) => compare::run(&args, &cancel),
         Command::Explain(args) => explain::run(&args, &cancel),
         Command::Explore(args) => explore::run(&args, &cancel),

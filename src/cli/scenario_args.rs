@@ -65,6 +65,21 @@ impl RunArgs {
         self.fields.gives(path) || self.set.iter().any(of_set)
     }
 
+    /// What flags and `--set` set in a scenario of which `written` is the file, but for parts of
+    /// the strategy that have flags.
+    pub fn assignments(&self, written: &ScenarioConfig) -> Result<Vec<Assignment>, CliError> {
+        let mut assignments = self.fields.assignments(written)?;
+        for text in &self.set {
+            assignments.push(assignment(text)?);
+        }
+        Ok(assignments)
+    }
+
+    /// The flags for parts of the strategy, which hold whatever the strategy is.
+    pub fn parts_of_strategy(&self) -> Vec<Assignment> {
+        self.fields.parts_of_strategy()
+    }
+
     /// The flags that set fields, as words of a command line.
     pub fn typed_fields(&self) -> Vec<String> {
         let set = self.set.iter().flat_map(|text| ["--set".to_owned(), format!("'{text}'")]);
@@ -117,11 +132,7 @@ pub(super) fn assignment(text: &str) -> Result<Assignment, CliError> {
 /// flags.
 pub(super) fn configure(args: &RunArgs) -> Result<ScenarioConfig, CliError> {
     let written = ScenarioConfig::load(&args.scenario)?;
-    let mut assignments = args.fields.assignments(&written)?;
-    for text in &args.set {
-        assignments.push(assignment(text)?);
-    }
-    Ok(Fields::new(&written)?.apply(&assignments)?)
+    Ok(Fields::new(&written)?.apply(&args.assignments(&written)?)?)
 }
 
 /// One scenario for each strategy asked for, or for the scenario's own.

@@ -3,11 +3,88 @@
 //! Users *choose* a machine, a capacity, a link, a layout, a strategy. *Circumstances* are what
 //! nobody chooses: context, skip, churn, batch, load. A [`Decision`] ranks every choice in every
 //! circumstance, and has the places along a circumstance where the winner changes.
+//!
+//! [`decide`] runs a [`Question`] in memory; [`from_results`] ranks the cells of a sweep that has
+//! been run. [`sentences`] says the ranking in words, as a [tree](Tree) over the circumstances.
+//!
+#![doc = include_str!("README.md")]
 
+mod answer;
+mod cost;
+mod crossover;
+mod error;
+mod gate;
+mod json;
+mod question;
+mod rank;
 pub mod report;
+mod sides;
+mod tree;
+mod words;
 
+pub use answer::sentences;
+pub use crossover::{Looked, crossovers};
+pub use error::DecisionError;
+pub use gate::{Held, MARGIN, condition, holds};
+pub use json::as_json;
+pub use question::{Asked, Question, STEPS, WARMUP};
+pub use rank::Asking;
+pub use tree::Tree;
+
+use crate::runs::{Cancel, Progress, Resources};
 use crate::strategy::Knowledge;
-use crate::sweep::Unit;
+use crate::sweep::{Results, SweepError, Unit, run_all};
+
+/// Runs a question: all choices in all circumstances, then the places where the winner changes.
+/// `progress` receives each run that has ended.
+///
+/// # Errors
+/// [`DecisionError`] if the question makes no sense, no run has the figure, or `cancel` was set.
+///
+/// ```
+/// use tiersim::decision::{Asked, Question, decide};
+/// use tiersim::runs::{Cancel, Resources, Silent};
+/// use tiersim::simulation::ScenarioConfig;
+///
+/// let mut question = Question::new(ScenarioConfig::load("study")?);
+/// question.choose = vec![Asked::list("memory", ["study", "gh200"])];
+/// question.given = vec![Asked::list("prefill_tokens", [1024, 4096])];
+/// let decision = decide(&question, Resources::new(Some(1), None), &Cancel::new(false), &Silent)?;
+/// assert_eq!(decision.circumstances.len(), 2);
+/// println!("{}", decision.answer[0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn decide(
+    question: &Question,
+    resources: Resources,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<Decision, DecisionError> {
+    let (plan, asking) = question.plan()?;
+    let rows = run_all(&plan, resources, cancel, &|| progress.ended()).map_err(|error| match error {
+        // There is nothing to resume.
+        SweepError::Interrupted { .. } => SweepError::Stopped,
+        error => error,
+    })?;
+    let results = Results::of(plan, rows);
+    let mut decision = rank::ranked(&results, &asking)?;
+    let looked = Looked { tolerance: question.tolerance, resources, cancel, progress };
+    decision.crossovers = crossovers(&decision, &results.plan, &asking, &looked)?;
+    decision.answer = sentences(&decision);
+    Ok(decision)
+}
+
+/// The decision that the results of a sweep hold. A crossover lies between two values of the sweep;
+/// [`crossovers`] narrows it down with more runs.
+///
+/// # Errors
+/// [`DecisionError`] if the sweep is a sample, or no cell has the figure.
+pub fn from_results(results: &Results, asking: &Asking) -> Result<Decision, DecisionError> {
+    let mut decision = rank::ranked(results, asking)?;
+    decision.crossovers = crossover::changes(&decision);
+    decision.answer = sentences(&decision);
+    Ok(decision)
+}
 
 /// An axis of a decision: a choice or a circumstance, with its values.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,7 +125,7 @@ pub struct Decision {
     pub currency: Option<String>,
     /// The share within which two choices count as equally good.
     pub within: f64,
-    /// The answer, a sentence each; the first says all.
+    /// The answer, a sentence each; the first says all, others add details.
     pub answer: Vec<String>,
     /// Every combination of circumstances, the last varies fastest.
     pub circumstances: Vec<Circumstance>,

@@ -9,7 +9,7 @@ use super::TransferClass;
 use super::efficiency::EfficiencyConfig;
 use super::link::LinkConfig;
 use crate::config::Reference;
-use crate::units::{Bandwidth, Bytes, SimTime};
+use crate::units::{Bandwidth, Bytes, Price, SimTime};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -34,6 +34,10 @@ pub struct MemoryConfig {
     /// Whether a byte lies in one tier, or the last tier holds a copy of all.
     #[serde(default)]
     pub residency: ResidencyKind,
+    /// What the machine costs, with all of its ranks: `"2.99 USD/h"`. Decisions make the cost of
+    /// tokens of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
     /// The tiers, the fastest first: the first is the one that alpha counts.
     pub tiers: Vec<TierConfig>,
 }

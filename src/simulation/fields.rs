@@ -45,6 +45,8 @@ pub struct Fields {
     timed: Value,
 }
 
+/// The path of the price of the machine.
+const PRICE: &str = "memory.price";
 /// How paths into `prefill` begin.
 const OF_PREFILL: &str = "prefill.";
 
@@ -143,6 +145,11 @@ impl Fields {
         self.complete_computes(path);
         if self.gives_prompts() && path.starts_with(OF_PREFILL) {
             self.tree["prefill"] = self.timed["prefill"].clone();
+        }
+        if path == PRICE {
+            // Not written where there is none.
+            find(&mut self.tree, "memory.tiers")?;
+            self.tree["memory"]["price"] = Value::Null;
         }
         *find(&mut self.tree, path)? = value;
         match path {

@@ -8,7 +8,7 @@
 use super::axis::{Axis, REPEAT};
 use super::shared::Shared;
 use super::{Plan, Row, SweepError};
-use crate::runs::{Cancel, Pool, Resources, Silent};
+use crate::runs::{Cancel, Pool, Progress, Resources, Silent};
 use crate::simulation::{Scenario, ScenarioConfig};
 use crate::units::Bytes;
 use serde_json::Value;
@@ -70,6 +70,21 @@ pub fn run_all(
     let mut rows = rows.into_inner().unwrap_or_else(PoisonError::into_inner);
     rows.sort_by_key(|row: &Row| row.cell);
     Ok(rows)
+}
+
+/// The row of each of these scenarios, in their order. Scenarios that a sweep would not have, such
+/// as those between its cells.
+///
+/// # Errors
+/// [`SweepError`] as of [`run_cells`].
+pub fn run_configs(
+    configs: Vec<ScenarioConfig>,
+    resources: Resources,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<Vec<Row>, SweepError> {
+    let pool = Pool::new(resources, configs.len(), cancel, progress)?;
+    pool.map(configs, |config| Row::of_config(config, &pool))
 }
 
 /// What the cells of a plan run with.

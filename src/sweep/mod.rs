@@ -43,7 +43,7 @@ mod solve;
 
 pub use anneal::{Annealed, Annealing, Evaluated, Searched, anneal};
 pub use axis::{Axis, Level, REPEAT};
-pub use cells::{run_all, run_cells};
+pub use cells::{run_all, run_cells, run_configs};
 pub use config::{AxisConfig, SampleConfig, SweepConfig};
 pub use error::SweepError;
 pub use folder::{Existing, Folder};

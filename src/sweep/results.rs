@@ -32,6 +32,8 @@ pub struct Results {
     pub first_no_room: Option<(Vec<usize>, String)>,
     /// The levels of those cells, of a part of them where there are many.
     pub unfit: Vec<Vec<usize>>,
+    /// Why cells have no figures, as their rows say, of a part of them where there are many.
+    pub without: Vec<(Vec<usize>, String)>,
     /// How many cells are there, of how many.
     pub cells: (u64, u64),
     /// The figures that rows have.
@@ -105,8 +107,12 @@ impl Results {
         let (mut no_room, mut first_no_room, mut unfit) = (0, None, Vec::new());
         let repeats = plan.axes().iter().position(|axis| axis.name == REPEAT);
         let mut points: BTreeMap<(Vec<usize>, u64), Point> = BTreeMap::new();
+        let mut without = Vec::new();
         for row in rows {
             let Some(mut levels) = plan.levels(row.cell) else { continue };
+            if let Some(error) = row.error.as_ref().filter(|_| without.len() < MOST_UNFIT) {
+                without.push((levels.clone(), error.clone()));
+            }
             if let Some(why) = row.no_room() {
                 no_room += 1;
                 if unfit.len() < MOST_UNFIT {
@@ -143,7 +149,7 @@ impl Results {
         }
         let mut points: Vec<Point> = points.into_values().collect();
         points.sort_by_key(|point| point.cell);
-        Self { plan, points, failed, first_failure, no_room, first_no_room, unfit, cells, known, loaded }
+        Self { plan, points, failed, first_failure, no_room, first_no_room, unfit, without, cells, known, loaded }
     }
 
     /// The axes that have several levels, with their places; repeats are none.

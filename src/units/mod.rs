@@ -1,6 +1,6 @@
 //! Quantities that carry their unit, and indices that carry their kind.
 //!
-//! * [`Bytes`], [`Bandwidth`], [`SimTime`], [`Ratio`], [`FlopRate`]: read from text with a unit,
+//! * [`Bytes`], [`Bandwidth`], [`SimTime`], [`Ratio`], [`FlopRate`], [`Price`]: read from text with a unit,
 //!   printed so that they read back as the same value.
 //! * [`LayerId`], [`StageId`], [`SequenceId`], [`Token`], [`Page`], [`Step`], [`RegionId`]: numbers
 //!   from 0 that cannot be taken for each other. A [`Table`] has a value for each id of a kind.
@@ -14,6 +14,7 @@ mod bytes;
 mod count;
 mod flops;
 mod ids;
+mod price;
 mod quantity;
 mod ratio;
 mod time;
@@ -23,6 +24,7 @@ pub use bytes::{Bytes, SizeStyle};
 pub use count::parse_count;
 pub use flops::FlopRate;
 pub use ids::{GroupId, Id, LayerId, Page, PageSize, RegionId, SequenceId, StageId, Step, Table, Token};
+pub use price::Price;
 pub use quantity::QuantityError;
 pub use ratio::Ratio;
 pub use time::SimTime;

@@ -14,6 +14,7 @@ mod cancel;
 mod channel_runs;
 mod channels;
 mod cli;
+mod decide;
 mod decision_pictures;
 mod decode;
 mod defaults;

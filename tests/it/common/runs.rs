@@ -177,6 +177,7 @@ pub fn small(
             architecture: None,
         }),
         memory: Reference::Inline(MemoryConfig {
+            price: None,
             name: "small".to_owned(),
             about: String::new(),
             arbitration: Arbitration::Fair,

@@ -15,6 +15,7 @@ pub fn giga(gigabytes: u64) -> Bandwidth {
 
 pub fn config(arbitration: Arbitration, class_weights: ClassWeights, tiers: Vec<TierConfig>) -> MemoryConfig {
     MemoryConfig {
+        price: None,
         name: "test".to_owned(),
         about: String::new(),
         arbitration,
