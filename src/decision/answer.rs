@@ -211,7 +211,7 @@ impl Standing {
             match it.margin(&decision.by) {
                 None => standing.alone += 1,
                 Some(margin) if margin > decision.within && it.ranking[0].choice == choice => {
-                    standing.ahead.push(margin)
+                    standing.ahead.push(margin);
                 }
                 Some(_) => standing.close += 1,
             }

@@ -135,6 +135,9 @@ fn good<'a>(
 /// The bit that stands for "nothing fits".
 const NOTHING: u64 = 1 << MOST_BITS;
 
+/// The best cost of a box with the cut that leads to it: the circumstance, and its first part.
+type Found = (Cost, Option<(usize, Levels)>);
+
 /// How good a tree is: leaves first, then circumstances whose leaf does not name the true winner.
 type Cost = (usize, usize);
 
@@ -147,7 +150,7 @@ struct Search<'a> {
     winner: Vec<u64>,
     /// The order in which the levels of each circumstance are cut, as places.
     order: Vec<Vec<usize>>,
-    known: HashMap<Vec<Levels>, (Cost, Option<(usize, Levels)>)>,
+    known: HashMap<Vec<Levels>, Found>,
 }
 
 impl<'a> Search<'a> {
@@ -189,8 +192,8 @@ impl<'a> Search<'a> {
         found.0
     }
 
-    fn best_cut(&mut self, of: &[Levels]) -> (Cost, Option<(usize, Levels)>) {
-        let mut best: (Cost, Option<(usize, Levels)>) = ((usize::MAX, usize::MAX), None);
+    fn best_cut(&mut self, of: &[Levels]) -> Found {
+        let mut best: Found = ((usize::MAX, usize::MAX), None);
         for along in 0..of.len() {
             for first in self.cuts(along, of[along]) {
                 let mut part = of.to_vec();
