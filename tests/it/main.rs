@@ -8,6 +8,7 @@ mod common;
 
 mod architecture;
 mod attention;
+mod browser;
 mod caches;
 mod calibration;
 mod cancel;

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Why tests of a browser are skipped where there is none.
-pub const NO_BROWSER: &str = "no chromium and chromedriver in the PATH; Debian: apt-get install chromium chromium-driver";
+pub const NO_BROWSER: &str =
+    "no chromium and chromedriver in the PATH; Debian: apt-get install chromium chromium-driver";
 
 /// How long a page may take to show what a test waits for: debug builds simulate slowly.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -80,7 +81,8 @@ impl Browser {
         let profile = TempDir::new().expect("a folder for the profile");
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
         let agent: ureq::Agent = config.build().into();
-        let mut browser = Self { driver, agent, session: format!("http://127.0.0.1:{port}/session"), _profile: profile };
+        let mut browser =
+            Self { driver, agent, session: format!("http://127.0.0.1:{port}/session"), _profile: profile };
         let arguments = [
             "--headless",
             "--no-sandbox",

@@ -185,6 +185,8 @@ fn a_pinned_setting_is_compared_in_percent_and_kept_in_the_address() {
     assert!(browser.text(delta).starts_with("−5"), "{}", browser.text(delta));
     browser.click("#pinned .back");
     browser.until("document.getElementById('hbm_bandwidth').value === '4915'");
+    // The list of differences goes with the answer.
+    settle(&browser);
     browser.click("#pinned .drop");
     browser.until("!location.hash.includes('pin=') && document.getElementById('pinned').hidden");
     browser.quiet();
