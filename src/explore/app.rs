@@ -29,9 +29,10 @@ impl App {
         parts: usize,
         work: impl FnOnce(&Self, &Writer) + Send + 'static,
     ) -> Result<Lines, Refused> {
+        let ticket = wanted.ticket();
         let (writer, lines) = lines(wanted, parts);
         let app = Arc::clone(self);
-        self.workers.run(move || {
+        self.workers.run(ticket, move || {
             if writer.is_over() {
                 writer.end();
             } else {

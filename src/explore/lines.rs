@@ -139,3 +139,47 @@ impl Stream for Lines {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::explore::sessions::Sessions;
+    use axum::http::StatusCode;
+    use serde_json::json;
+
+    /// The status and the body of the answer that `write` leaves, after which the worker is gone.
+    fn answered(write: impl FnOnce(Writer)) -> (StatusCode, String) {
+        let (writer, lines) = lines(Sessions::alone(), 2);
+        write(writer);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let response = lines.answer("application/x-ndjson").await;
+            let status = response.status();
+            let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+            (status, String::from_utf8(body.to_vec()).unwrap())
+        })
+    }
+
+    #[test]
+    fn a_worker_that_panics_is_an_error_500_or_a_last_line() {
+        let (status, body) = answered(drop);
+        assert!(status == StatusCode::INTERNAL_SERVER_ERROR && body.contains("fault of tiersim"), "{body}");
+        let (status, body) = answered(|writer| writer.line(&json!({ "steps": 4 })));
+        let lines: Vec<&str> = body.lines().collect();
+        assert!(status == StatusCode::OK && lines.len() == 2 && lines[1].contains("fault of tiersim"), "{body}");
+    }
+
+    #[test]
+    fn what_is_refused_first_has_its_status_and_later_a_line() {
+        let refused = || Refused::value("batch", "too much");
+        assert_eq!(answered(|writer| writer.refuse(refused())).0, StatusCode::UNPROCESSABLE_ENTITY);
+        let (status, body) = answered(|writer| {
+            writer.line(&json!({ "steps": 4 }));
+            writer.refuse(refused());
+        });
+        assert_eq!((status, body.lines().count()), (StatusCode::OK, 2));
+        assert!(body.ends_with("{\"error\":\"too much\",\"field\":\"batch\"}\n"), "{body}");
+        let (_, body) = answered(|writer| writer.last_line(&json!({ "done": true })));
+        assert_eq!(body, "{\"done\":true}\n");
+    }
+}

@@ -5,6 +5,7 @@
 //! next one at the end of the queue. A task that panics ends only itself.
 
 use super::error::{ExploreError, Refused};
+use super::sessions::Ticket;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,12 +13,15 @@ use std::thread::JoinHandle;
 
 type Task = Box<dyn FnOnce() + Send>;
 
+/// A run that waits, and whether it is still wanted.
+type Waiting = (Arc<Ticket>, Task);
+
 /// The most runs that wait.
 const MAX_WAITING: usize = 16;
 
 #[derive(Default)]
 struct Queue {
-    runs: VecDeque<Task>,
+    runs: VecDeque<Waiting>,
     cells: VecDeque<Task>,
     /// Threads that simulate a cell.
     busy_with_cells: usize,
@@ -60,16 +64,17 @@ impl Workers {
         self.shared.for_cells
     }
 
-    /// Takes a run.
+    /// Takes a run. Those that are no longer wanted make room for it.
     ///
     /// # Errors
     /// [`Refused`] if too many wait.
-    pub fn run(&self, task: impl FnOnce() + Send + 'static) -> Result<(), Refused> {
+    pub fn run(&self, ticket: Arc<Ticket>, task: impl FnOnce() + Send + 'static) -> Result<(), Refused> {
         let mut queue = self.shared.lock();
+        queue.runs.retain(|(ticket, _)| !ticket.is_over());
         if queue.runs.len() >= MAX_WAITING {
             return Err(Refused::busy(format!("{MAX_WAITING} requests wait already: try again in a moment")));
         }
-        queue.runs.push_back(Box::new(task));
+        queue.runs.push_back((ticket, Box::new(task)));
         self.shared.changed.notify_all();
         Ok(())
     }
@@ -105,7 +110,7 @@ impl Shared {
             if queue.closed {
                 return None;
             }
-            if let Some(task) = queue.runs.pop_front() {
+            if let Some((_, task)) = queue.runs.pop_front() {
                 return Some((task, false));
             }
             if queue.busy_with_cells < self.for_cells
@@ -127,5 +132,45 @@ impl Shared {
                 self.changed.notify_all();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::explore::sessions::Sessions;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn tasks_that_panic_end_alone_and_unwanted_ones_make_room() {
+        let workers = Workers::start().unwrap();
+        let (wanted, threads) = (Sessions::alone(), workers.for_cells() + 1);
+        // All threads wait, after a panic on each.
+        let (release, released) = channel::<()>();
+        let released = Arc::new(Mutex::new(released));
+        let (begun, all_begun) = channel();
+        for _ in 0..threads {
+            workers.run(wanted.ticket(), || panic!("a test's panic")).unwrap();
+        }
+        for _ in 0..threads {
+            let (released, begun) = (Arc::clone(&released), begun.clone());
+            let wait = move || {
+                begun.send(()).unwrap();
+                let _ = released.lock().unwrap().recv();
+            };
+            while workers.run(wanted.ticket(), wait.clone()).is_err() {
+                std::thread::yield_now();
+            }
+        }
+        (0..threads).for_each(|_| all_begun.recv().unwrap());
+        let unwanted = Sessions::alone();
+        (0..MAX_WAITING).for_each(|_| workers.run(unwanted.ticket(), || ()).unwrap());
+        assert!(workers.run(wanted.ticket(), || ()).is_err());
+        drop(unwanted);
+        let (done, is_done) = channel();
+        workers.run(wanted.ticket(), move || done.send(()).unwrap()).unwrap();
+        drop(release);
+        is_done.recv().unwrap();
+        workers.close();
     }
 }
