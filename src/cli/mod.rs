@@ -50,6 +50,7 @@ mod solve;
 mod strategies;
 mod study;
 mod sweep;
+mod sweep_cell;
 mod sweep_report;
 mod sweep_run;
 mod tables;

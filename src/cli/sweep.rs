@@ -9,7 +9,7 @@ use super::axis::axis_of;
 use super::error::CliError;
 use super::scenario_args::assignment;
 use super::sweep_run::{HowArgs, carry_out};
-use super::{arguments, print, sweep_report};
+use super::{arguments, print, sweep_cell, sweep_report};
 use crate::runs::Cancel;
 use crate::simulation::Assignment;
 use crate::sweep::{self, AxisConfig, Plan, Shard, SweepConfig};
@@ -50,7 +50,7 @@ pub(super) struct SweepArgs {
 impl SweepArgs {
     /// Whether it runs cells, rather than reading or merging results.
     pub fn runs_cells(&self) -> bool {
-        self.command.is_none()
+        matches!(self.command, None | Some(SweepCommand::Cell(_)))
     }
 }
 
@@ -62,6 +62,8 @@ enum SweepCommand {
     /// Find the best cell among those that meet conditions: --where 'token_latency_ns.p99 < 9ms'
     /// --min memory.hbm.capacity
     Best(sweep_report::BestArgs),
+    /// Run one cell again, with all files of a run
+    Cell(sweep_cell::CellArgs),
     /// Merge the shards of a sweep
     Merge(MergeArgs),
     /// Print a script that runs a sweep on a cluster, a shard a task
@@ -98,6 +100,7 @@ pub(super) fn run(args: &SweepArgs, cancel: &Cancel) -> Result<ExitCode, CliErro
     match &args.command {
         Some(SweepCommand::Report(args)) => return sweep_report::report(args),
         Some(SweepCommand::Best(args)) => return sweep_report::best(args),
+        Some(SweepCommand::Cell(args)) => return sweep_cell::cell(args, cancel),
         Some(SweepCommand::Merge(args)) => return merge(args),
         Some(SweepCommand::Script(ScriptArgs { scheduler: Scheduler::Slurm })) => {
             print(SLURM.trim_end())?;

@@ -13,3 +13,19 @@ pub struct Asked {
     /// How many rows the table has.
     pub top: usize,
 }
+
+/// A figure by which runs of different lengths can be compared.
+pub(super) const USUAL: &str = "token_latency_ns.mean";
+
+/// The columns of a table of points, after the axes.
+pub(super) const FIGURES: [(&str, &str); 9] = [
+    ("simulated time", "simulated_ns"),
+    ("tokens/s", "tokens_per_s"),
+    ("TPOT", "tpot_ns.mean"),
+    ("TTFT", "ttft_ns.mean"),
+    ("token p50", "token_latency_ns.p50"),
+    ("token p99", "token_latency_ns.p99"),
+    ("over bound", "bound.achieved_over_bound"),
+    ("alpha", "alpha.mean"),
+    ("migrated in", "migration.in_bytes"),
+];

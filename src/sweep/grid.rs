@@ -123,16 +123,32 @@ impl<'a> Grid<'a> {
         panels.into_iter().take((MOST_CELLS / largest).clamp(1, MOST_PANELS)).map(titled).collect()
     }
 
-    /// The figure over an axis of numbers, a line for each value of another; `None` where no axis
-    /// has numbers.
-    pub fn lines(&self) -> Option<Lines> {
+    /// The axis to the right and the one that has a line for each value, where there are any.
+    pub fn shown(&self) -> (Option<usize>, Option<usize>) {
+        let x = self.x_axis().or_else(|| self.asked.axes.first().copied()).or_else(|| self.order.first().copied());
+        (x, self.series(x))
+    }
+
+    /// The axis of numbers that lines are drawn over.
+    fn x_axis(&self) -> Option<usize> {
         let numeric = || self.order.iter().copied().filter(|place| self.is_numeric(*place));
         // Two values make no curve.
         let of_several = || numeric().find(|place| self.results.plan.axes()[*place].levels.len() > 2);
         let usual = || of_several().or_else(|| numeric().next());
-        let x = self.asked.axes.first().copied().or_else(usual).filter(|place| self.is_numeric(*place))?;
-        let other = || self.order.iter().copied().find(|place| *place != x);
-        let series = self.asked.axes.get(1).copied().or_else(other);
+        self.asked.axes.first().copied().or_else(usual).filter(|place| self.is_numeric(*place))
+    }
+
+    /// The axis that has a line for each value.
+    fn series(&self, x: Option<usize>) -> Option<usize> {
+        let other = || self.order.iter().copied().find(|place| Some(*place) != x);
+        self.asked.axes.get(1).copied().or_else(other)
+    }
+
+    /// The figure over an axis of numbers, a line for each value of another; `None` where no axis
+    /// has numbers.
+    pub fn lines(&self) -> Option<Lines> {
+        let x = self.x_axis()?;
+        let series = self.series(Some(x));
         let shown: Vec<usize> = [Some(x), series].into_iter().flatten().collect();
         let (x_factor, x_label) = self.scaled(x);
         let panel = |(title, points): (String, Vec<&Point>)| {

@@ -5,8 +5,10 @@
 //! most, unless others are asked for.
 
 pub use super::asked::Asked;
+use super::asked::{FIGURES, USUAL};
 use super::batch::{self, Curves};
 use super::grid::{self, Grid};
+use super::points;
 use super::{Measure, Point, Results, Sensitivity, SweepError, sensitivities};
 use crate::report::grids::{self, Lines, LinesPanel, MOST_LINES};
 use crate::report::html::{self, Cloud, Document, Facets, Part, Section};
@@ -18,22 +20,6 @@ const MOST_PICTURES: usize = 8;
 
 /// The beginnings of the names of pictures.
 pub const KINDS: [&str; 4] = ["lines", "heat", "front", "batch"];
-
-/// A figure by which runs of different lengths can be compared.
-const USUAL: &str = "token_latency_ns.mean";
-
-/// The columns of a table of points, after the axes.
-const FIGURES: [(&str, &str); 9] = [
-    ("simulated time", "simulated_ns"),
-    ("tokens/s", "tokens_per_s"),
-    ("TPOT", "tpot_ns.mean"),
-    ("TTFT", "ttft_ns.mean"),
-    ("token p50", "token_latency_ns.p50"),
-    ("token p99", "token_latency_ns.p99"),
-    ("over bound", "bound.achieved_over_bound"),
-    ("alpha", "alpha.mean"),
-    ("migrated in", "migration.in_bytes"),
-];
 
 /// The figures that every report needs.
 #[must_use]
@@ -226,7 +212,8 @@ fn page(results: &Results, asked: &Asked, grid: &Grid<'_>) -> Result<Artifact, R
     let name = results.name(&asked.figure);
     let cells_note =
         format!("{} of {} points, by {name}, the lowest first.", points.len().min(asked.top), points.len());
-    let mut sections = picture_sections(results, grid, name);
+    let mut sections = interactive(results, asked, grid);
+    sections.extend(picture_sections(results, grid, name));
     sections.push(("Cells".to_owned(), cells_note, Part::Table(&shown)));
     let note = "The share of variance is that of the figure's logarithm which the axis alone explains: the variance of the means over its values. Worst over best \
                 compares points that differ only in that axis.";
@@ -240,6 +227,18 @@ fn page(results: &Results, asked: &Asked, grid: &Grid<'_>) -> Result<Artifact, R
         answer: &sentences(results, asked),
         sections: &sections,
     })
+}
+
+/// The section in which a reader chooses what is shown.
+fn interactive(results: &Results, asked: &Asked, grid: &Grid<'_>) -> Vec<TitledPart<'static>> {
+    let Some(cells) = points::cells(results, asked, grid) else { return Vec::new() };
+    let note = "Choose the figure and the axes; point at a place or go there with the arrow keys for its figures, and \
+                click it or press Enter for its run. The address keeps the choice.";
+    vec![(
+        "Explore".to_owned(),
+        format!("{note} {}", cells.left_out).trim_end().to_owned(),
+        Part::Cells(Box::new(cells)),
+    )]
 }
 
 /// Tokens/s and TPOT against batch, `batch.svg`.

@@ -10,7 +10,7 @@ use super::{Axis, Folder, Plan, Row, SweepError, Unit};
 use crate::metrics::{FigureUnit, figure_unit, full_name, stand_in};
 use crate::units::SizeStyle;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The most cells that do not fit of which the levels are kept.
 const MOST_UNFIT: usize = 10_000;
@@ -20,6 +20,8 @@ const MOST_UNFIT: usize = 10_000;
 pub struct Results {
     /// The plan of the sweep.
     pub plan: Plan,
+    /// The folder that has the sweep, as it was named; `None` of cells that were run in memory.
+    pub folder: Option<PathBuf>,
     /// By cell; repeats of a cell are one point.
     pub points: Vec<Point>,
     /// How many cells failed or ended incomplete, with the first such cell and its error.
@@ -66,13 +68,13 @@ pub enum Measure {
 }
 
 impl Results {
-    /// Reads the sweep in `folder`, finished or not, with only the figures that are `asked` for, by
+    /// Reads the sweep in the folder `path`, finished or not, with only the figures that are `asked` for, by
     /// path or short name: a sweep has many cells, and a cell many figures.
     ///
     /// # Errors
     /// [`SweepError`] if there is none or it is damaged.
-    pub fn read(folder: &Path, asked: &[&str]) -> Result<Self, SweepError> {
-        let (folder, plan) = Folder::open(folder)?;
+    pub fn read(path: &Path, asked: &[&str]) -> Result<Self, SweepError> {
+        let (folder, plan) = Folder::open(path)?;
         let known = folder.figures(&plan)?;
         let mut loaded: Vec<String> = asked.iter().map(|name| full_name(name.trim()).to_owned()).collect();
         let instead: Vec<String> = loaded.iter().filter_map(|name| stand_in(name)).collect();
@@ -85,7 +87,7 @@ impl Results {
             .filter(|cell| folder.shard().owns(*cell) && plan.levels(*cell).is_some());
         let total =
             if plan.cells() <= Plan::COUNTED { total.count() as u64 } else { plan.cells() / folder.shard().of() };
-        Ok(Self::new(plan, rows, total, known, loaded))
+        Ok(Self { folder: Some(path.to_owned()), ..Self::new(plan, rows, total, known, loaded) })
     }
 
     /// The results of rows that were run in memory, with all of their figures.
@@ -149,7 +151,20 @@ impl Results {
         }
         let mut points: Vec<Point> = points.into_values().collect();
         points.sort_by_key(|point| point.cell);
-        Self { plan, points, failed, first_failure, no_room, first_no_room, unfit, without, cells, known, loaded }
+        Self {
+            plan,
+            folder: None,
+            points,
+            failed,
+            first_failure,
+            no_room,
+            first_no_room,
+            unfit,
+            without,
+            cells,
+            known,
+            loaded,
+        }
     }
 
     /// The axes that have several levels, with their places; repeats are none.

@@ -218,6 +218,33 @@ fn a_sweep_can_be_hovered_zoomed_and_toggled() {
         shows("point", "memory.hbm.capacity");
         shows("tip", ": ");
         shows("said", " ");
+        let chosen = |name: &str, expected: Value| assert_eq!(found["chosen"][name], expected, "{name} at {width}");
+        let controls = ["Figure", "Across", "Lines and rows", "strategy", "trace.skip"];
+        chosen("controls", serde_json::json!(controls));
+        chosen("redrawn", true.into());
+        chosen("lines", 2.into());
+        chosen("swapped", "trace.skip".into());
+        // Strategies have no order: no line is drawn over them.
+        chosen("without_lines", false.into());
+        chosen("before_pick", 0.into());
+        chosen("selected", 1.into());
+        let cells = found["chosen"]["cells"].as_array().unwrap();
+        assert!(cells[0] != cells[1] && cells[1].as_array().unwrap().len() == 8, "{cells:?}");
+        // 1 GiB, best-ratio, 40 % skipped, 1024 tokens: cell 7.
+        assert_eq!(cells[2].as_array().unwrap().len(), 4);
+        let hovered = found["chosen"]["hovered"].to_string();
+        for part in ["memory.hbm.capacity1 GiB", "best-ratio", "trace.skip0.4", "prefill_tokens1024", "alpha0."] {
+            assert!(hovered.contains(part), "{part}: {hovered}");
+        }
+        chosen("command", "tiersim sweep cell out 7".into());
+        chosen("links", serde_json::json!(["../runs/7/report.html"]));
+        let hash = found["chosen"]["hash"].as_str().unwrap();
+        assert!(
+            hash.contains("figure=tokens_per_s&x=trace.skip&rows=strategy&") && hash.ends_with("&cell=7"),
+            "{hash}"
+        );
+        chosen("pointed", "Cell 1".into());
+        chosen("clicked", "tiersim sweep cell out 1".into());
     }
 }
 

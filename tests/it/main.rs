@@ -53,6 +53,7 @@ mod runtimes;
 mod search;
 mod sequences;
 mod strategies;
+mod sweep_page;
 mod sweeps;
 mod tier_compute;
 mod traces;

@@ -22,16 +22,19 @@ pub(super) struct Script {
 
 /// The scripts of a report, in the order in which they run.
 pub(super) const SCRIPTS: [Script; 2] = [
-    Script { text: PLOTS, hash: "N2+6zvDJcTp2JmMMZ0daXXkHji2SXgmgkIlplZ3EWic=" },
-    Script { text: REPORT, hash: "jkpszxwvDC0Gpr8ix59FfWfcK3CdVz2kwXvXLqkUYdA=" },
+    Script { text: PLOTS, hash: "adw0JvnH+RP2rvoMQYTIM08/SGIdB9Gfyw1zgXszyPI=" },
+    Script { text: REPORT, hash: "3BE/plpS5Bd5gE8FMQW+Y5poq0IB1JTR9ZyJdE1K3fQ=" },
 ];
 
-/// The same of a report with a map of winners.
-pub(super) const WITH_WINNERS: [Script; 3] = [
-    SCRIPTS[0],
-    SCRIPTS[1],
-    Script { text: include_str!("winners.js"), hash: "xXLylD7iWrn+hBKRgyv4/7+FnmzV6c+KiNUla4uJn3A=" },
-];
+/// Adds maps of coloured cells to `window.tiersim`.
+pub(super) const MAPS: Script =
+    Script { text: include_str!("maps.js"), hash: "a4zEy4ogXjQxt4zOEnKUjl+D82fXjggCuEkvAZS6RSI=" };
+/// The choices of a sweep's page, drawn with the plots and [`MAPS`].
+pub(super) const CELLS: Script =
+    Script { text: include_str!("cells.js"), hash: "pVqqUPqx3taxfG3sx+8Y0RYiHFoh4JFiRcWhcNqUwGw=" };
+/// The reading of a map of winners.
+pub(super) const WINNERS: Script =
+    Script { text: include_str!("winners.js"), hash: "xXLylD7iWrn+hBKRgyv4/7+FnmzV6c+KiNUla4uJn3A=" };
 
 /// The sources of a page's `script-src`.
 pub(super) fn sources(scripts: &[Script]) -> String {

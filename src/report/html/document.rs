@@ -5,11 +5,12 @@
 //! coloured tables. The page has the same style and script as the page of a run, and like it needs
 //! no network.
 
-use super::assets::{SCRIPTS, STYLE, Script, WITH_WINNERS, sources};
+use super::assets::{CELLS, MAPS, SCRIPTS, STYLE, Script, WINNERS, sources};
+use super::cells::Cells;
 use super::facets::{Cloud, Facets};
 use super::plots::Plots;
 use super::winners::{Winners, WinnersView};
-use super::{NAME, data, failed};
+use super::{NAME, failed, in_script};
 use crate::report::heat::heat;
 use crate::report::{Artifact, ReportError, Table};
 use askama::Template;
@@ -53,6 +54,8 @@ pub enum Part<'a> {
     Bars(Vec<BarTable>),
     /// Which choice wins over two circumstances.
     Winners(Box<Winners>),
+    /// The points of a sweep, of which a reader chooses what is shown. A page has at most one.
+    Cells(Box<Cells>),
 }
 
 /// A figure over two axes, as a table.
@@ -88,7 +91,7 @@ struct DocumentView<'a> {
     question: &'a str,
     answer: &'a [String],
     style: &'static str,
-    scripts: &'static [Script],
+    scripts: &'a [Script],
     /// The scripts that its policy allows.
     sources: String,
     /// The data that the script draws: a group for each section with plots, by its number.
@@ -106,6 +109,8 @@ struct SectionView<'a> {
     heat: &'a [HeatTable],
     bars: Vec<BarView<'a>>,
     winners: Option<WinnersView<'a>>,
+    /// The points as JSON.
+    cells: String,
 }
 
 struct BarView<'a> {
@@ -137,6 +142,7 @@ pub fn document<'a>(document: &Document<'a>) -> Result<Artifact, ReportError> {
             heat: &[],
             bars: Vec::new(),
             winners: None,
+            cells: String::new(),
         };
         match &section.part {
             Part::Table(table) => view.table = Some(table),
@@ -150,23 +156,36 @@ pub fn document<'a>(document: &Document<'a>) -> Result<Artifact, ReportError> {
             }
             Part::Heat(tables) => view.heat = tables,
             Part::Winners(winners) => view.winners = Some(WinnersView::new(winners)?),
+            Part::Cells(cells) => view.cells = in_script(&**cells)?,
             Part::Bars(tables) => view.bars = tables.iter().map(BarView::new).collect(),
         }
         views.push(view);
     }
-    let data = data(&groups)?;
-    let scripts: &[Script] = if views.iter().any(|view| view.winners.is_some()) { &WITH_WINNERS } else { &SCRIPTS };
+    let data = in_script(&groups)?;
+    let scripts = scripts(&views);
     let view = DocumentView {
         title,
         question,
         answer,
         style: STYLE,
-        scripts,
-        sources: sources(scripts),
+        scripts: &scripts,
+        sources: sources(&scripts),
         data,
         sections: views,
     };
     Ok(Artifact::new(NAME, view.render().map_err(failed)?))
+}
+
+/// The scripts of every report, and those of the parts that the sections have.
+fn scripts(views: &[SectionView<'_>]) -> Vec<Script> {
+    let mut scripts = SCRIPTS.to_vec();
+    if views.iter().any(|view| view.winners.is_some()) {
+        scripts.push(WINNERS);
+    }
+    if views.iter().any(|view| !view.cells.is_empty()) {
+        scripts.extend([MAPS, CELLS]);
+    }
+    scripts
 }
 
 impl<'a> BarView<'a> {

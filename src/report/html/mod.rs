@@ -10,6 +10,7 @@
 //! stretch; `page.js` makes them from the page's data. All pages have one style, `page.css`.
 
 mod assets;
+mod cells;
 mod document;
 mod facets;
 mod placement;
@@ -19,6 +20,7 @@ mod winners;
 mod words;
 
 pub use assets::{PLOTS, STYLE};
+pub use cells::{CellAxis, CellFigure, CellNumber, Cells, First};
 pub use document::{BarTable, Document, HeatTable, Part, Section, document};
 pub use facets::{Cloud, Facets};
 pub use placement::placement_bar;
@@ -95,7 +97,7 @@ fn rendered(page: &Page<'_>, explainable: bool) -> Result<Artifact, ReportError>
         style: STYLE,
         scripts: &SCRIPTS,
         sources: assets::sources(&SCRIPTS),
-        data: self::data(&data)?,
+        data: in_script(&data)?,
         classes: classes(page),
         several: groups.len() > 1,
         // One run's configuration is shown; those of many are folded, as they would fill the page.
@@ -112,11 +114,6 @@ fn classes(page: &Page<'_>) -> Vec<(usize, &'static str)> {
     let used = |class: &TransferClass| runs().any(|run| run.run.summary.transfers.get(class.name()).is_some());
     let shown = TransferClass::ALL.into_iter().filter(|class| class.is_shown(used(class)));
     shown.map(|class| (class.index(), class.name())).collect()
-}
-
-/// What the page's script draws, as JSON.
-fn data(plots: &[plots::Plots]) -> Result<String, ReportError> {
-    in_script(&plots)
 }
 
 /// A value as JSON within a script element, where text ends at anything that looks like a closing

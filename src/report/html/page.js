@@ -2,7 +2,7 @@
 // buttons copy and unfold. The plots are those of plots.js.
 (function () {
   "use strict";
-  const { html, Plot, entry, flip, clamp, say } = window.tiersim;
+  const { html, Plot, entry, flip, clamp, copying } = window.tiersim;
   const data = JSON.parse(document.getElementById("data").textContent);
 
   // A group's plots are made when it is first shown.
@@ -78,17 +78,5 @@
       button.hidden = true;
     });
   }
-  for (const button of document.querySelectorAll("button.copy")) {
-    const text = button.parentNode.querySelector("pre");
-    const show = (what) => { button.textContent = what; say(what); setTimeout(() => { button.textContent = "Copy"; }, 2000); };
-    const mark = () => {
-      getSelection().selectAllChildren(text);
-      show("Selected: press Ctrl+C or ⌘C");
-    };
-    button.hidden = false;
-    button.addEventListener("click", () => {
-      if (!navigator.clipboard) return mark();
-      navigator.clipboard.writeText(text.textContent).then(() => show("Copied"), mark);
-    });
-  }
+  for (const button of document.querySelectorAll("button.copy")) copying(button, button.parentNode.querySelector("pre"));
 })();

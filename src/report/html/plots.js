@@ -233,7 +233,7 @@
       if (this.cloud && !line.names) continue;
       for (let i = 0; 2 * i < line.points.length; i++) {
         const [x, y] = [line.points[2 * i], line.points[2 * i + 1]];
-        stops.set(this.cloud ? stops.size : x, { x, y, name: line.names && line.names[i], line });
+        stops.set(this.cloud ? stops.size : x, { x, y, name: line.names && line.names[i], line, index: i });
       }
     }
     return Array.from(stops.values()).sort((a, b) => a.x - b.x || a.y - b.y);
@@ -441,6 +441,29 @@
     return shown.reduce((best, stop) => (best && off(best) <= off(stop) ? best : stop), null);
   };
 
+  // The point that a reader means at a stop: of a cloud the stop's own, of lines the one nearest to
+  // y, or that of the line which the arrow keys are on.
+  Plot.prototype.meant = function (stop, y) {
+    if (!stop || !this.spec.read) return null;
+    if (this.cloud) return stop;
+    const at = this.lines().map((line) => ({ line, index: before(line.points, stop.x) }))
+      .filter(({ line, index }) => index >= 0 && line.points[2 * index] === stop.x);
+    const off = ({ line, index }) => Math.abs(this.y(this.height(line.points[2 * index + 1])) - y);
+    if (typeof y === "number") return at.reduce((best, one) => (best && off(best) <= off(one) ? best : one), null);
+    return at.find((one) => this.point && one.line === this.point.line) || at[0] || null;
+  };
+
+  // Goes to the next line above or below at the same x.
+  Plot.prototype.climb = function (by) {
+    if (!this.point || this.cloud) return;
+    const at = this.point.line.points[2 * this.point.index];
+    const lines = this.lines().filter((line) => { const found = reading(line, at, false); return found && found.x === at; });
+    lines.sort((a, b) => reading(a, at, false).y - reading(b, at, false).y);
+    const line = lines[clamp(lines.indexOf(this.point.line) + by, 0, lines.length - 1)];
+    this.point = { line, index: before(line.points, at) };
+    this.read(at, null, true);
+  };
+
   // Shows the values of the lines at x (of a cloud, the point next to x and y), and announces them
   // where a keyboard asked.
   Plot.prototype.read = function (at, y, aloud) {
@@ -475,6 +498,12 @@
         this.over.append(svg("circle", { cx: this.x(found.x), cy: height, r: 3.5, style: { fill: colour(one) } }));
       }
     }
+    this.point = this.meant(stop, y);
+    if (this.point) {
+      const { points } = this.point.line, place = 2 * this.point.index;
+      this.over.append(svg("circle", { class: "meant", cx: this.x(points[place]), cy: this.y(this.height(points[place + 1])), r: 7 }));
+      this.spec.read(this.point.line, this.point.index);
+    }
     this.tip.replaceChildren(html("strong", {}, head), ...rows);
     this.tip.hidden = false;
     const scale = this.axes.clientWidth / this.width || 1, left = this.x(at) * scale;
@@ -492,7 +521,8 @@
 
   Plot.prototype.listen = function () {
     const axes = this.axes;
-    let start = null;
+    let start = null, dragged = false;
+    const pick = () => this.spec.pick && this.point && this.spec.pick(this.point.line, this.point.index);
     // From a place on the screen to x.
     const at = (event) => {
       const edge = axes.getBoundingClientRect(), [from, to] = this.shown().map(this.along);
@@ -515,14 +545,17 @@
       if (event.pointerType === "touch") return this.read(at(event), above(event), false);
       if (event.button !== 0) return;
       start = at(event);
+      dragged = false;
       try { axes.setPointerCapture(event.pointerId); } catch (gone) { /* The pointer has left already. */ }
     });
     axes.addEventListener("pointerup", (event) => {
       if (start == null) return;
       const ends = [start, at(event)].sort((a, b) => a - b);
       start = null;
-      if (this.x(ends[1]) - this.x(ends[0]) > 6) this.range(ends);
+      dragged = this.x(ends[1]) - this.x(ends[0]) > 6;
+      if (dragged) this.range(ends);
     });
+    axes.addEventListener("click", () => { if (!dragged) pick(); });
     axes.addEventListener("pointercancel", () => { start = null; });
     axes.addEventListener("pointerleave", () => this.leave());
     axes.addEventListener("blur", () => this.leave());
@@ -548,6 +581,8 @@
         "=": () => this.zoom(0.5),
         "-": () => this.zoom(2),
         Escape: () => this.range(null),
+        ...(this.spec.read && { ArrowUp: () => this.climb(1), ArrowDown: () => this.climb(-1) }),
+        ...(this.spec.pick && { Enter: pick }),
       };
       if (keys[event.key] && !event.ctrlKey && !event.metaKey && !event.altKey) {
         keys[event.key]();
@@ -586,6 +621,21 @@
     if (status) status.textContent = text;
   }
 
+  // Makes a button copy the text of an element.
+  function copying(button, text) {
+    const name = button.textContent;
+    const show = (what) => { button.textContent = what; say(what); setTimeout(() => { button.textContent = name; }, 2000); };
+    const mark = () => {
+      getSelection().selectAllChildren(text);
+      show("Selected: press Ctrl+C or ⌘C");
+    };
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      if (!navigator.clipboard) return mark();
+      navigator.clipboard.writeText(text.textContent).then(() => show("Copied"), mark);
+    });
+  }
+
   // Draws a plot into `place`; `update(spec)` of what it returns draws another in the same place.
   function plot(place, spec) {
     const made = new Plot(spec, { prefix: "", range: null, plots: [] }, null);
@@ -604,5 +654,5 @@
   window.addEventListener("beforeprint", () => { printing = true; redraw(); });
   window.addEventListener("afterprint", () => { printing = false; redraw(); });
 
-  window.tiersim = { html, svg, plot, Plot, entry, flip, figure, ticks, clamp, say };
+  window.tiersim = { html, svg, plot, Plot, entry, flip, figure, ticks, clamp, say, copying };
 })();

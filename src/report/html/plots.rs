@@ -100,7 +100,7 @@ impl Line {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // As serde has it.
-fn is_false(value: &bool) -> bool {
+pub(super) fn is_false(value: &bool) -> bool {
     !value
 }
 
@@ -584,7 +584,7 @@ pub(super) fn numbers(points: &[(f64, f64)]) -> Vec<Number> {
 }
 
 /// To six significant digits: more than a screen shows, and the same on every machine.
-fn rounded(value: f64) -> f64 {
+pub(super) fn rounded(value: f64) -> f64 {
     if value.fract() == 0.0 {
         return value;
     }

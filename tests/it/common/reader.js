@@ -123,6 +123,55 @@
     }, 200);
   }
 
+  // What a reader chooses on the page of a sweep: the figure, the axes, and a cell.
+  function lookAtCells() {
+    const explore = document.getElementById("explore");
+    const control = (name) => all("label", explore).find((label) => label.firstChild.textContent === name).querySelector("select");
+    const take = (name, text) => {
+      const select = control(name);
+      select.value = all("option", select).find((option) => option.textContent === text).value;
+      select.dispatchEvent(new Event("change"));
+    };
+    const cells = () => all("table.heat tbody td", explore).map((cell) => cell.textContent);
+    const drawn = () => all("path.line", explore).map((line) => line.getAttribute("d")).join();
+    const panel = explore.querySelector(".picked");
+    const chosen = (found.chosen = {});
+    chosen.controls = all("label > span", explore).map((label) => label.textContent);
+    chosen.figures = all("option", control("Figure")).map((option) => option.textContent);
+    chosen.cells = [cells()];
+    const before = drawn();
+    take("Figure", "tokens/s");
+    chosen.redrawn = drawn() !== before;
+    chosen.cells.push(cells());
+    take("Across", "trace.skip");
+    take("Lines and rows", "strategy");
+    take("prefill_tokens", "1024");
+    chosen.cells.push(cells());
+    chosen.lines = all("path.line", explore).length;
+    chosen.swapped = (take("Across", "strategy"), control("Lines and rows").selectedOptions[0].textContent);
+    chosen.without_lines = all("path.line", explore).length && !all(".axes", explore)[0].closest("[hidden]");
+    take("Across", "trace.skip");
+    // With the keys: to the second row and column, and Enter.
+    const first = explore.querySelector("table.heat td[tabindex='0']");
+    first.focus();
+    press(document.activeElement, "ArrowDown");
+    press(document.activeElement, "ArrowRight");
+    chosen.hovered = all("tr", panel).map((row) => row.textContent);
+    chosen.before_pick = all("pre", panel).length;
+    press(document.activeElement, "Enter");
+    chosen.command = panel.querySelector("pre").textContent;
+    chosen.links = all("a", panel).map((link) => link.getAttribute("href"));
+    chosen.selected = all("[aria-selected='true']", explore).length;
+    chosen.hash = decodeURIComponent(location.hash);
+    // With the pointer, on the plot.
+    const point = all("circle.point", explore)[0].getBoundingClientRect();
+    const axes = explore.querySelector("svg.axes");
+    fire(axes, "pointermove", point.left + point.width / 2, point.top + point.height / 2);
+    chosen.pointed = panel.querySelector("h3").textContent;
+    axes.dispatchEvent(new MouseEvent("click", { bubbles: true }));
+    chosen.clicked = panel.querySelector("pre").textContent;
+  }
+
   // The page of a sweep: panels on the same axes, one legend, tables of colours and bars, a cloud.
   function lookAtSweep() {
     const panels = all("figure[id*='-facet']");
@@ -158,7 +207,8 @@
       fire(axesOf(cloud), "pointermove", point.left + point.width / 2, point.top + point.height / 2);
       found.point = cloud.querySelector(".tip").textContent;
     }
-    found.heat_cells = all("table.heat td[style]").length;
+    lookAtCells();
+    found.heat_cells = all(".tables table.heat td[style]").length;
     found.bars = all("table.lanes .bar i").length;
     found.overflow = Math.max(0, document.documentElement.scrollWidth - innerWidth);
     parent.postMessage(JSON.stringify(found), "*");
