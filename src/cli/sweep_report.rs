@@ -7,7 +7,7 @@
 use super::error::{CliError, INCOMPLETE};
 use super::{paths, print};
 use crate::report::{self, Table};
-use crate::sweep::report::{self as reports, Asked};
+use crate::sweep::report::{self as reports, Asked, Lead};
 use crate::sweep::{Measure, Query, Results, ranked, sensitivities, subject};
 use clap::Args;
 use std::io::IsTerminal;
@@ -129,7 +129,7 @@ fn show(results: &Results, asked: &Asked, out: &Path) -> Result<(), CliError> {
         print(&format!("\n{}", table.render(terminal)))?;
     }
     print(&format!("\n{}", reports::sentences(results, asked).join("\n")))?;
-    let files = reports::files(results, asked)?;
+    let files = reports::files(results, asked, &Lead::default())?;
     report::replace(out, &files, &reports::KINDS)?;
     paths::refresh_index(out);
     note!("pictures and report.html are in {}", out.display());

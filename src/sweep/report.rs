@@ -174,13 +174,22 @@ pub fn sentences(results: &Results, asked: &Asked) -> Vec<String> {
     lines
 }
 
-/// `report.html` and the pictures, as SVG and PNG.
+/// What stands first on a sweep's page: conclusions from the same results that are drawn elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Lead {
+    /// The first sentences of the answer.
+    pub sentences: Vec<String>,
+    /// The first sections.
+    pub sections: Vec<TitledPart<'static>>,
+}
+
+/// `report.html` and the pictures, as SVG and PNG. The page begins with `lead`.
 ///
 /// # Errors
 /// [`ReportError`] if one cannot be made.
-pub fn files(results: &Results, asked: &Asked) -> Result<Vec<Artifact>, ReportError> {
+pub fn files(results: &Results, asked: &Asked, lead: &Lead) -> Result<Vec<Artifact>, ReportError> {
     let grid = Grid::new(results, asked);
-    let mut files = vec![page(results, asked, &grid)?];
+    let mut files = vec![page(results, asked, lead, &grid)?];
     if let Some(curves) = batch::curves(results) {
         files.extend(batch_picture(&curves)?);
     }
@@ -205,7 +214,7 @@ pub fn files(results: &Results, asked: &Asked) -> Result<Vec<Artifact>, ReportEr
     Ok(files)
 }
 
-fn page(results: &Results, asked: &Asked, grid: &Grid<'_>) -> Result<Artifact, ReportError> {
+fn page(results: &Results, asked: &Asked, lead: &Lead, grid: &Grid<'_>) -> Result<Artifact, ReportError> {
     let points = sorted(results, &asked.figure);
     let shown = cells_table(results, asked);
     let sensitivity_table = sensitivity_table(results, &sensitivities(results, &asked.figure));
@@ -218,13 +227,17 @@ fn page(results: &Results, asked: &Asked, grid: &Grid<'_>) -> Result<Artifact, R
     let note = "The share of variance is that of the figure's logarithm which the axis alone explains: the variance of the means over its values. Worst over best \
                 compares points that differ only in that axis.";
     sections.push(("Which axis matters".to_owned(), note.to_owned(), Part::Table(&sensitivity_table)));
-    let sections: Vec<Section<'_>> =
-        sections.iter().map(|(title, note, part)| Section { title, note, part: part.clone() }).collect();
+    let sections: Vec<Section<'_>> = lead
+        .sections
+        .iter()
+        .chain(&sections)
+        .map(|(title, note, part)| Section { title, note, part: part.clone() })
+        .collect();
     let config = results.plan.config();
     html::document(&Document {
         title: &config.name,
         question: &config.about,
-        answer: &sentences(results, asked),
+        answer: &[lead.sentences.clone(), sentences(results, asked)].concat(),
         sections: &sections,
     })
 }
@@ -281,7 +294,7 @@ fn batch_sections(curves: &Curves) -> [TitledPart<'static>; 2] {
 }
 
 /// A title, a note and the content of a section.
-type TitledPart<'a> = (String, String, Part<'a>);
+pub type TitledPart<'a> = (String, String, Part<'a>);
 
 /// The sections with plots: lines, bars and heat maps of a grid, or clouds of a sample; then the
 /// Pareto front. `name` is that of the figure.

@@ -15,6 +15,7 @@ mod table;
 pub use table::table;
 
 use super::Decision;
+use crate::report::html::Part;
 use crate::report::{Artifact, ReportError};
 use names::Names;
 
@@ -31,6 +32,13 @@ pub fn files(decision: &Decision, command: &str) -> Result<Vec<Artifact>, Report
     let mut files = Vec::from(picture(decision, &names)?);
     files.push(page::page(decision, &names, command)?);
     Ok(files)
+}
+
+/// The section of a page with the map of winners: title, note and content. `None` if fewer than two
+/// circumstances have several values.
+#[must_use]
+pub fn winner_section(decision: &Decision) -> Option<(String, String, Part<'static>)> {
+    page::winners(decision, &Names::new(decision))
 }
 
 /// The picture of the decision, `decision.svg` and `decision.png`.

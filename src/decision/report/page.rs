@@ -17,7 +17,7 @@ const MOST_BARS: usize = 24;
 const MOST_CELLS: usize = 4_000;
 
 /// A title, a note and the content of a section.
-type Titled<'a> = (String, String, Part<'a>);
+pub(super) type Titled<'a> = (String, String, Part<'a>);
 
 pub(super) fn page(decision: &Decision, names: &Names<'_>, command: &str) -> Result<Artifact, ReportError> {
     let ranking = table(decision);
@@ -55,7 +55,7 @@ pub(super) fn page(decision: &Decision, names: &Names<'_>, command: &str) -> Res
 }
 
 /// The sections with pictures: the map, and lines or bars.
-pub(crate) fn pictures(decision: &Decision, names: &Names<'_>) -> Vec<Titled<'static>> {
+fn pictures(decision: &Decision, names: &Names<'_>) -> Vec<Titled<'static>> {
     let mut sections: Vec<Titled<'static>> = Vec::new();
     let shown = |panels: usize, all: usize| match all {
         all if all > panels => {
@@ -63,20 +63,7 @@ pub(crate) fn pictures(decision: &Decision, names: &Names<'_>) -> Vec<Titled<'st
         }
         _ => String::new(),
     };
-    if let Some(sides) = map::sides(decision, names) {
-        let (map, all) = map::map(decision, names, &sides, MOST_PANELS);
-        let note = format!(
-            "The {} with the best {} in each cell, and by how much the second is worse.{}",
-            names.chosen(),
-            names.by(),
-            shown(map.panels.len(), all)
-        );
-        sections.push((
-            "Map of winners".to_owned(),
-            note,
-            Part::Winners(Box::new(Winners { map, all: circumstances(decision, names, &sides) })),
-        ));
-    }
+    sections.extend(winners(decision, names));
     let numeric: Vec<usize> = varying(decision)
         .into_iter()
         .filter(|axis| decision.given[*axis].levels.iter().all(|(_, number)| number.is_some()))
@@ -101,6 +88,30 @@ pub(crate) fn pictures(decision: &Decision, names: &Names<'_>) -> Vec<Titled<'st
         sections.push(("Choices".to_owned(), note, Part::Bars(tables)));
     }
     sections
+}
+
+/// The map of winners; `None` if fewer than two circumstances have several values.
+pub(super) fn winners(decision: &Decision, names: &Names<'_>) -> Option<Titled<'static>> {
+    let sides = map::sides(decision, names)?;
+    let (map, all) = map::map(decision, names, &sides, MOST_PANELS);
+    let note = format!(
+        "The {} with the best {} in each cell, and by how much the second is worse.{}",
+        names.chosen(),
+        names.by(),
+        shown(map.panels.len(), all)
+    );
+    let winners = Winners { map, all: circumstances(decision, names, &sides) };
+    Some(("Map of winners".to_owned(), note, Part::Winners(Box::new(winners))))
+}
+
+/// A sentence on what is not shown; empty if all is.
+fn shown(panels: usize, all: usize) -> String {
+    match all {
+        all if all > panels => {
+            format!(" Shown are the first {panels} of {all} combinations of the other circumstances.")
+        }
+        _ => String::new(),
+    }
 }
 
 /// The circumstances for the script of the map; `None` if they are too many.

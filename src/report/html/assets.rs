@@ -34,7 +34,7 @@ pub(super) const CELLS: Script =
     Script { text: include_str!("cells.js"), hash: "pVqqUPqx3taxfG3sx+8Y0RYiHFoh4JFiRcWhcNqUwGw=" };
 /// The reading of a map of winners.
 pub(super) const WINNERS: Script =
-    Script { text: include_str!("winners.js"), hash: "xXLylD7iWrn+hBKRgyv4/7+FnmzV6c+KiNUla4uJn3A=" };
+    Script { text: include_str!("winners.js"), hash: "FfvXgeg02P0F1o3MHbGsr1NOuF837dQ6Mi3rdkV1bsw=" };
 
 /// The sources of a page's `script-src`.
 pub(super) fn sources(scripts: &[Script]) -> String {

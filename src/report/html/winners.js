@@ -60,12 +60,18 @@
       });
       return made;
     };
-    this.legend.append(...this.spec.choices.flatMap((name, place) => used.has(place) ? [button(name, place)] : []));
+    this.legend.append(...this.spec.choices.flatMap((name, place) => used.has(place) ? [button(this.named(place), place)] : []));
   };
 
   function colour(place) {
     return place < 6 ? "w" + place : "wx";
   }
+
+  // A choice with its key, where cells have keys.
+  Winners.prototype.named = function (place) {
+    const [shown, name] = [this.spec.shown[place], this.spec.choices[place]];
+    return shown === name ? name : shown + ": " + name;
+  };
 
   // The ranking without the choices that are left out, and the margin of the first.
   Winners.prototype.ranking = function (cell) {
@@ -81,7 +87,7 @@
     const [first, second] = this.ranking(cell);
     if (!cell) return ["none", "–", ""];
     if (!first) return ["none", "none", ""];
-    const name = this.spec.choices[first[0]];
+    const name = this.spec.shown[first[0]];
     if (!second) return [colour(first[0]) + " m4", name, "only one"];
     const by = this.worse(first, second), text = margin(by);
     if (by <= this.spec.within) return [colour(first[0]) + " same", name, "≈ " + text];
@@ -161,7 +167,7 @@
     if (!cell) { this.details.replaceChildren(); return; }
     const ranking = this.ranking(cell);
     const head = ["choice", this.spec.by, "worse by", "must know"];
-    const row = (ranked) => html("tr", {}, html("td", { class: "text" }, html("i", { class: "box m4 " + colour(ranked[0]) }), " " + ranked[3]), html("td", {}, ranked[2]),
+    const row = (ranked) => html("tr", {}, html("td", { class: "text" }, html("i", { class: "box m4 " + colour(ranked[0]) }), " " + (this.spec.shown[ranked[0]] === this.spec.choices[ranked[0]] ? "" : this.spec.shown[ranked[0]] + ": ") + ranked[3]), html("td", {}, ranked[2]),
       html("td", {}, ranked === ranking[0] ? "" : margin(this.worse(ranking[0], ranked))), html("td", { class: "text" }, ranked[4]));
     const without = cell.without.map(([name, why]) => html("p", { class: "note" }, name + ": " + why));
     const title = this.words(given, given.map((_, place) => place));

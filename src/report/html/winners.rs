@@ -63,14 +63,16 @@ pub struct WinnersCell {
 struct Data<'a> {
     #[serde(flatten)]
     all: &'a Circumstances,
+    /// What cells have for each choice.
+    shown: Vec<String>,
     levels: [f64; LEVELS.len()],
 }
 
 /// A map as the template shows it.
 pub(super) struct WinnersView<'a> {
     pub map: &'a WinnerMap,
-    /// The key, the name and the class of each choice that wins somewhere.
-    pub legend: Vec<(String, &'a str, String)>,
+    /// The name and the class of each choice that wins somewhere.
+    pub legend: Vec<(String, String)>,
     pub panels: Vec<PanelView<'a>>,
     /// What the script reads, as JSON; empty if it is to change nothing.
     pub data: String,
@@ -93,22 +95,24 @@ impl<'a> WinnersView<'a> {
     pub fn new(winners: &'a Winners) -> Result<Self, ReportError> {
         let Winners { map, all } = winners;
         let wins = |place: &usize| map.outcomes().any(|outcome| outcome.winner == Some(*place));
-        let entry = |place: usize| (key(place), map.choices[place].as_str(), class(place));
-        let data = all.as_ref().map(|all| in_script(&Data { all, levels: LEVELS })).transpose()?;
+        let shown = shown(map);
+        let entry = |place: usize| (legend(map, &shown, place), class(place));
+        let data =
+            all.as_ref().map(|all| in_script(&Data { all, shown: shown.clone(), levels: LEVELS })).transpose()?;
         Ok(Self {
             map,
             legend: (0..map.choices.len()).filter(wins).map(entry).collect(),
-            panels: map.panels.iter().map(|panel| PanelView::new(map, panel)).collect(),
+            panels: map.panels.iter().map(|panel| PanelView::new(map, &shown, panel)).collect(),
             data: data.unwrap_or_default(),
         })
     }
 }
 
 impl<'a> PanelView<'a> {
-    fn new(map: &'a WinnerMap, panel: &'a WinnerPanel) -> Self {
+    fn new(map: &'a WinnerMap, shown: &[String], panel: &'a WinnerPanel) -> Self {
         let row = |(place, cells): (usize, &Vec<Option<Outcome>>)| {
             let head = map.y.values.get(place).map_or("", String::as_str);
-            (head, cells.iter().map(|cell| CellView::new(map, cell.as_ref())).collect())
+            (head, cells.iter().map(|cell| CellView::new(map, shown, cell.as_ref())).collect())
         };
         let mut rows: Vec<(&str, Vec<CellView>)> = panel.rows.iter().enumerate().map(row).collect();
         // As in the picture, numbers grow upwards.
@@ -120,7 +124,7 @@ impl<'a> PanelView<'a> {
 }
 
 impl CellView {
-    fn new(map: &WinnerMap, outcome: Option<&Outcome>) -> Self {
+    fn new(map: &WinnerMap, shown: &[String], outcome: Option<&Outcome>) -> Self {
         let Some(outcome) = outcome else {
             return Self { class: "none".to_owned(), name: "–".to_owned(), margin: String::new() };
         };
@@ -133,10 +137,25 @@ impl CellView {
         };
         Self {
             class: format!("{} {strength}", class(winner)),
-            name: map.choices[winner].clone(),
+            name: shown[winner].clone(),
             margin: outcome.text(map.within),
         }
     }
+}
+
+/// The longest name that cells have; of longer ones they have the keys.
+const LONGEST: usize = 18;
+
+/// What the cells have for each choice: its name, or its key where names are long.
+fn shown(map: &WinnerMap) -> Vec<String> {
+    let is_short = map.choices.iter().all(|name| name.chars().count() <= LONGEST);
+    if is_short { map.choices.clone() } else { (0..map.choices.len()).map(key).collect() }
+}
+
+/// The choice at `place` in the legend: with its key where cells have keys.
+fn legend(map: &WinnerMap, shown: &[String], place: usize) -> String {
+    let name = &map.choices[place];
+    if shown[place] == *name { name.clone() } else { format!("{}: {name}", shown[place]) }
 }
 
 /// The class of the choice at `place`, which sets its colour.
