@@ -6,6 +6,8 @@
 
 use super::error::{CliError, INCOMPLETE};
 use super::{paths, print};
+use crate::decision::report::winner_section;
+use crate::decision::{Asking, By, Decision, from_results};
 use crate::report::{self, Table};
 use crate::sweep::report::{self as reports, Asked, Lead};
 use crate::sweep::{Measure, Query, Results, ranked, sensitivities, subject};
@@ -120,16 +122,38 @@ pub(super) fn after(folder: &Path) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The most points of a sweep that are read as a decision.
+const MOST_DECIDED: usize = 20_000;
+
+/// The decision that a sweep's results hold, if it varies a choice that is not a number: which
+/// strategy or machine wins, over all other axes. A sample, or a sweep that varies circumstances
+/// only, holds none.
+fn decided(results: &Results, asked: &Asked) -> Option<Decision> {
+    let Measure::Figure(path) = &asked.figure else { return None };
+    let by = By::named(path).ok().filter(|_| results.points.len() <= MOST_DECIDED)?;
+    // More memory or a faster link always wins: capacities and bandwidths are circumstances here.
+    let numbers: Vec<String> =
+        results.axes().filter(|(_, axis)| axis.is_numeric()).map(|(_, axis)| axis.name.clone()).collect();
+    let asking = Asking::of(results, &[], &numbers, by).ok()?;
+    from_results(results, &asking).ok()
+}
+
 fn show(results: &Results, asked: &Asked, out: &Path) -> Result<(), CliError> {
     let terminal = std::io::stdout().is_terminal();
+    let decision = decided(results, asked);
+    let lead = Lead {
+        sentences: decision.iter().flat_map(|decision| decision.answer.clone()).collect(),
+        sections: decision.iter().filter_map(winner_section).collect(),
+    };
     print(&reports::cells_table(results, asked).render(terminal))?;
     let all = sensitivities(results, &asked.figure);
     if all.len() > 1 {
         let table: Table = reports::sensitivity_table(results, &all);
         print(&format!("\n{}", table.render(terminal)))?;
     }
-    print(&format!("\n{}", reports::sentences(results, asked).join("\n")))?;
-    let files = reports::files(results, asked, &Lead::default())?;
+    let sentences = [lead.sentences.clone(), reports::sentences(results, asked)].concat();
+    print(&format!("\n{}", sentences.join("\n")))?;
+    let files = reports::files(results, asked, &lead)?;
     report::replace(out, &files, &reports::KINDS)?;
     paths::refresh_index(out);
     note!("pictures and report.html are in {}", out.display());

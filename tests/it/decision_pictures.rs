@@ -3,12 +3,13 @@
 //! The figure of each choice in each circumstance is a formula, so the true winner of each cell is
 //! known apart from the code that draws it.
 
+use crate::common::program::tiersim;
 use std::fs;
 use std::path::Path;
 use tiersim::decision::report::{files, table};
 use tiersim::decision::{By, Circumstance, Crossover, Decision, DecisionAxis, Ranked};
 use tiersim::strategy::Knowledge;
-use tiersim::sweep::Unit;
+use tiersim::sweep::{Results, Unit};
 
 /// An axis of names.
 fn names(name: &str, levels: &[&str]) -> DecisionAxis {
@@ -102,6 +103,50 @@ fn drawn(name: &str, decision: &Decision) -> (String, String) {
 
 fn two_machines() -> Vec<DecisionAxis> {
     vec![names("memory", &["a96", "b144"])]
+}
+
+/// A sweep of two strategies over two contexts and two capacities.
+const SWEEP: &str = r#"Sweep(
+    name: "which",
+    base: "study",
+    set: { "decode_tokens": 4 },
+    axes: [
+        Values(field: "strategy", values: ["baseline", "best-ratio"]),
+        Values(field: "prefill_tokens", values: [256, 1024]),
+        Values(field: "memory.hbm.capacity", values: ["2GiB", "4GiB"]),
+    ],
+)"#;
+
+#[test]
+fn a_sweep_that_varies_strategies_answers_which_wins_where() {
+    let place = tempfile::tempdir().unwrap();
+    fs::write(place.path().join("which.ron"), SWEEP).unwrap();
+    let output = tiersim(place.path(), &["sweep", "which.ron", "--out", "out"]).assert().success().get_output().clone();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let results = Results::read(&place.path().join("out"), &["token_latency_ns.mean"]).unwrap();
+    let figure = results.measure("token_latency_ns.mean").unwrap();
+    let page = fs::read_to_string(place.path().join("out/report/report.html")).unwrap();
+    let cells = cells(&page);
+    assert_eq!(cells.len(), 4);
+    // The best point of each combination of context and capacity.
+    for (prefill, capacity) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        let time = |strategy: usize| {
+            let point = results.points.iter().find(|point| point.levels == [strategy, prefill, capacity]).unwrap();
+            results.value(point, &figure).unwrap()
+        };
+        let winner = if time(0) <= time(1) { "baseline" } else { "best-ratio" };
+        let margin = (time(0) / time(1)).max(time(1) / time(0)) - 1.0;
+        // Which of the two is an axis to the right depends on what changes the winner.
+        let across = page.contains("capacity down");
+        let index = if across { 2 * (1 - capacity) + prefill } else { 2 * (1 - prefill) + capacity };
+        let (_, shown) = &cells[index];
+        assert!(shown.starts_with(winner), "{shown} of {winner} at {prefill}, {capacity}");
+        assert!(margin < 0.01 || shown.contains(&format!("+{:.0} %", 100.0 * margin)), "{shown}: {margin}");
+        assert!(text.contains(winner), "{text}");
+    }
+    let answer = page.split("<div class=\"answer\">").nth(1).unwrap();
+    let first = answer.split("<p>").nth(1).unwrap().split("</p>").next().unwrap();
+    assert!(text.replace('&', "").contains(first.split('&').next().unwrap()), "{first} is printed: {text}");
 }
 
 fn prefill() -> DecisionAxis {
@@ -203,7 +248,7 @@ fn the_circumstances_that_change_the_winner_make_the_axes() {
 fn crossovers_are_marked_in_maps_and_in_lines() {
     let (map, page) = drawn("crossed", &decision(two_machines(), vec![prefill(), skip()], two));
     // Between skip 0 and 0.2 at a prefill of 65536.
-    assert!(map.contains(">0.1</text>") && page.contains("<td class=\"text\">0.1</td>"));
+    assert!(map.contains(">10 %</text>") && page.contains("<td class=\"text\">10 %</td>"));
     let steep =
         |given: &[usize], choice: &[usize]| Some(20e6 + 6e6 * (given[0] * choice[0]) as f64 - 7e6 * choice[0] as f64);
     let (lines, _) = drawn("lines", &decision(two_machines(), vec![prefill()], steep));

@@ -1,7 +1,7 @@
 //! What the choices, the circumstances and the figures of a decision are called, and the order of
 //! the choices.
 
-use crate::decision::{Circumstance, Crossover, Decision, DecisionAxis};
+use crate::decision::{By, Circumstance, Crossover, Decision, DecisionAxis, sides};
 use crate::metrics::{FigureUnit, figure_unit};
 use crate::report::winners::{COLOURED, Outcome};
 use crate::sweep::Unit;
@@ -141,7 +141,8 @@ impl<'a> Names<'a> {
 
     /// The figure's name with the unit of pictures: `TPOT (ms)`.
     pub fn label(&self) -> String {
-        match self.scale.1 {
+        let currency = self.decision.currency.as_deref().filter(|_| self.decision.by.path == By::COST);
+        match currency.unwrap_or(self.scale.1) {
             "" => self.by(),
             unit => format!("{} ({unit})", self.by()),
         }
@@ -149,7 +150,7 @@ impl<'a> Names<'a> {
 
     /// A value of the figure as a person reads it.
     pub fn value(&self, value: f64) -> String {
-        figure_unit(&self.decision.by.path).shown(value)
+        self.decision.by.shown(value, self.decision.currency.as_deref())
     }
 
     /// The question that the decision answers.
@@ -212,5 +213,5 @@ pub(super) fn level_name(axis: &DecisionAxis, level: usize) -> String {
 fn shown(axis: &DecisionAxis, number: f64) -> String {
     let digits = 3 - 1 - number.abs().log10().floor().clamp(-9.0, 15.0) as i32;
     let rounded = (number * 10f64.powi(digits)).round() / 10f64.powi(digits);
-    axis.unit.shown(rounded)
+    sides::shown(&axis.name, axis.unit, rounded)
 }
