@@ -9,7 +9,7 @@ use super::flags::field_of;
 use super::scenario_args::{RunArgs, configure};
 use super::{paths, print, terminal};
 use crate::catalog;
-use crate::config::Reference;
+use crate::config::{Reference, typed};
 use crate::decision::report::table;
 use crate::decision::{
     self, Asked, Asking, By, Decision, Looked, Question, STEPS, WARMUP, as_json, condition, crossovers, decide,
@@ -25,6 +25,7 @@ use crate::units::Ratio;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -41,7 +42,8 @@ pub(super) struct DecideArgs {
     #[command(flatten)]
     run: RunArgs,
     /// A choice: FIELD=VALUE,VALUE,... with a path as for --set or the name of a flag, such as
-    /// memory=a.ron,b.ron; repeat the flag for several. With --from, the name of an axis
+    /// memory=a.ron,b.ron; repeat the flag for several. Several fields at a time:
+    /// KV='dense{skip=0;strategy=baseline},sparse{skip=40%}'. With --from, the name of an axis
     #[arg(long, value_name = "FIELD=VALUES")]
     choose: Vec<String>,
     /// A circumstance, as for --choose: prefill=32k,128k,256k. Ranges as for --vary
@@ -244,12 +246,45 @@ fn asked(flag: &str, text: &str, memory: &MemoryConfig) -> Result<Asked, CliErro
         CliError::Usage(message) => CliError::Usage(message.replacen("--vary", flag, 1)),
         error => error,
     })?;
+    if let Some(axis) = several(flag, name, &axis, memory)? {
+        return Ok(Asked { name: name.to_owned(), axis });
+    }
     if let AxisConfig::Values { field, .. } | AxisConfig::Linear { field, .. } | AxisConfig::Geometric { field, .. } =
         &mut axis
     {
         *field = field_of(name, memory)?;
     }
     Ok(Asked { name: name.to_owned(), axis })
+}
+
+/// Choices that set several fields each, as they are typed:
+/// `KV=dense{skip=0;strategy=baseline},sparse{skip=40%}`; `None` where no value has that form.
+fn several(flag: &str, name: &str, axis: &AxisConfig, memory: &MemoryConfig) -> Result<Option<AxisConfig>, CliError> {
+    let AxisConfig::Values { values, .. } = axis else { return Ok(None) };
+    let form = |value: &Value| -> Option<(String, String)> {
+        let (label, fields) = value.as_str()?.strip_suffix('}')?.split_once('{')?;
+        (!label.trim().is_empty()).then(|| (label.trim().to_owned(), fields.to_owned()))
+    };
+    let forms: Vec<(String, String)> = values.iter().filter_map(form).collect();
+    if forms.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |what: &str| {
+        CliError::Usage(format!("{flag} {name}: '{what}': write each choice as LABEL{{FIELD=VALUE;FIELD=VALUE}}"))
+    };
+    if let Some(other) = values.iter().find(|value| form(value).is_none()) {
+        return Err(wrong(&other.to_string()));
+    }
+    let mut choices = Vec::new();
+    for (label, fields) in forms {
+        let mut set = BTreeMap::new();
+        for field in fields.split(';').map(str::trim).filter(|field| !field.is_empty()) {
+            let (path, value) = field.split_once('=').ok_or_else(|| wrong(field))?;
+            set.insert(field_of(path.trim(), memory)?, typed(value.trim()));
+        }
+        choices.push((label, set));
+    }
+    Ok(Some(AxisConfig::Choices { name: name.to_owned(), choices }))
 }
 
 /// The decision that the results of a sweep hold.

@@ -162,7 +162,7 @@ impl Words<'_> {
             parts.push(format!("in {same} the best are within {}", margin(decision.within)));
         }
         let matters = self.matters().map_or_else(String::new, |text| format!("; {text}"));
-        format!("{}{matters}.", capital(&parts.join(", ")))
+        format!("{}{matters}.", parts.join(", "))
     }
 
     /// The circumstance of which another value changes the winner the most often.

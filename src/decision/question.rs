@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 /// How many steps judge a choice unless someone says otherwise.
 ///
 /// A strategy that moves KV reaches its pace within a few steps, which [`WARMUP`] leaves out.
-/// Of Llama-3.1-70B at 128k tokens these steps are within 1 % of 64.
+/// Of Llama-3.1-70B at 128k tokens with 40 % skipped, their mean is within 0.3 % of that of 64
+/// steps.
 pub const STEPS: u32 = 8;
 /// How many of them are left out of figures.
 pub const WARMUP: u32 = 3;

@@ -358,3 +358,23 @@ fn axes_of_a_sweep_are_told_apart_by_what_they_vary() {
     assert!(from_results(&results, &asking).unwrap().answer[0].contains("No choice has a figure"));
     assert!(Asking::of(&results, &["batches".to_owned()], &[], By::tpot()).unwrap_err().to_string().contains("batch"));
 }
+
+/// A choice that sets several fields is the run with these fields.
+#[test]
+fn a_choice_may_set_several_fields_and_the_machine_may_be_a_circumstance() {
+    let place = TempDir::new().unwrap();
+    let place = place.path();
+    let kv = "KV=dense{skip=0;strategy=baseline},sparse{skip=40%;strategy=balanced-online}";
+    let args = ["decide", "--choose", kv, "--given", "memory=study,gh200", "--json", "-q"];
+    let tree: Value = serde_json::from_str(&stdout(place, &args)).unwrap();
+    assert_eq!(tree["circumstances"][1]["given"], serde_json::json!({"memory": "gh200"}));
+    let dense = tree["circumstances"][1]["ranking"].as_array().unwrap();
+    let dense = dense.iter().find(|ranked| ranked["choice"]["KV"] == "dense").unwrap();
+    let fields = ["run", "study", "--memory", "gh200", "--skip", "0", "--strategy", "baseline"];
+    let run = [&fields[..], &["--decode", "8", "--warmup", "3", "--json", "-q", "--out", "one"]].concat();
+    let summary: Value = serde_json::from_str(&stdout(place, &run)).unwrap();
+    assert_eq!(dense["value"], summary["token_latency_ns"]["mean"]);
+    assert!(refused(place, &["decide", "--choose", "KV=dense{skip},sparse{skip=40%}"]).contains("LABEL{FIELD=VALUE"));
+    let both = ["decide", "--choose", kv, "--given", "skip=0,10%"];
+    assert!(refused(place, &both).contains("both set trace.skip"), "{}", refused(place, &both));
+}
