@@ -12,6 +12,8 @@ use crate::sweep::DOES_NOT_FIT;
 
 /// The most leaves that one sentence has.
 const MOST_LEAVES: usize = 6;
+/// The most leaves of a sentence that are said side by side, though all but one are alike.
+const SIDE_BY_SIDE: usize = 3;
 /// The most leaves that further sentences have.
 const MOST_DETAILS: usize = 24;
 
@@ -41,9 +43,6 @@ struct Words<'a> {
     choices: Vec<Vec<usize>>,
 }
 
-/// A condition in words, with what holds under it.
-type Said = (String, String);
-
 impl Words<'_> {
     /// The whole tree, in one sentence.
     fn whole(&self, tree: &Tree) -> String {
@@ -55,17 +54,12 @@ impl Words<'_> {
                 let (who, how) = self.leaf(tree);
                 format!("{who}{place}{how}.")
             }
-            Tree::Cut { along, parts } if parts.iter().all(|(_, tree)| tree.leaves() == 1) => {
-                let said = parts.iter().map(|(levels, tree)| {
-                    let (who, how) = self.leaf(tree);
-                    format!("{who} {}{how}", condition(self.decision, *along, levels, &everywhere))
-                });
-                said.collect::<Vec<_>>().join(", ") + "."
-            }
             Tree::Cut { along, parts } => {
-                let parts = parts.iter().map(|(levels, tree)| self.branch(*along, levels, tree, &everywhere));
-                let parts: Vec<String> = parts.collect();
-                capital(&parts.join("; ")) + "."
+                let text = self.part(tree, &everywhere, 0);
+                // A sentence that begins with a choice keeps its name as it is.
+                let condition = |levels: &[usize]| condition(self.decision, *along, levels, &everywhere);
+                let begins = parts.iter().any(|(levels, _)| text.starts_with(&condition(levels)));
+                (if begins { capital(&text) } else { text }) + "."
             }
         }
     }
@@ -75,49 +69,100 @@ impl Words<'_> {
         let Tree::Cut { along, parts } = tree else { return Vec::new() };
         let everywhere: Vec<Vec<usize>> =
             self.decision.given.iter().map(|axis| (0..axis.levels.len()).collect()).collect();
-        parts.iter().map(|(levels, tree)| capital(&self.branch(*along, levels, tree, &everywhere)) + ".").collect()
+        let sentence = |(levels, tree): &(Vec<usize>, Tree)| {
+            let mut within = everywhere.clone();
+            within[*along] = levels.clone();
+            let here = condition(self.decision, *along, levels, &everywhere);
+            capital(&format!("{here}: {}.", self.part(tree, &within, 0)))
+        };
+        parts.iter().map(sentence).collect()
     }
 
-    /// A part of the tree: its condition, then its leaves, each with the rest of its conditions.
-    fn branch(&self, along: usize, levels: &[usize], tree: &Tree, around: &[Vec<usize>]) -> String {
-        let mut within = around.to_vec();
-        within[along] = levels.to_vec();
-        let here = condition(self.decision, along, levels, around);
-        let mut said: Vec<Said> = Vec::new();
-        self.list(tree, "", &within, &mut said);
-        let leaves: Vec<String> = said.into_iter().map(|(condition, what)| what.replace('\u{0}', &condition)).collect();
-        format!("{here}: {}", leaves.join(", "))
-    }
-
-    /// The leaves of a tree; in what is said a NUL stands for the condition.
-    fn list(&self, tree: &Tree, before: &str, within: &[Vec<usize>], said: &mut Vec<Said>) {
-        match tree {
-            Tree::Leaf { .. } => {
-                let (who, how) = self.leaf(tree);
-                let condition = if before.is_empty() { String::new() } else { format!(" {before}") };
-                said.push((condition, format!("{who}\u{0}{how}")));
-            }
-            Tree::Cut { along, parts } => {
-                for (levels, tree) in parts {
-                    let here = condition(self.decision, *along, levels, within);
-                    let both = if before.is_empty() { here } else { format!("{before} and {here}") };
-                    let mut inner = within.to_vec();
-                    inner[*along] = levels.clone();
-                    self.list(tree, &both, &inner, said);
-                }
-            }
+    /// A part of the tree, `depth` cuts below the beginning of its sentence: a rule with its one
+    /// exception, or what holds under each condition of its first cut.
+    fn part(&self, tree: &Tree, within: &[Vec<usize>], depth: usize) -> String {
+        let Tree::Cut { along, parts } = tree else {
+            let (who, how) = self.leaf(tree);
+            return who + &how;
+        };
+        if let Some(rule) = self.rule(tree, within).filter(|_| depth > 0 || tree.leaves() > SIDE_BY_SIDE) {
+            return rule;
         }
+        let side_by_side = depth > 0 || parts.iter().all(|(_, tree)| tree.leaves() == 1);
+        let said = parts.iter().map(|(levels, tree)| {
+            let here = condition(self.decision, *along, levels, within);
+            if side_by_side && tree.leaves() == 1 {
+                let (who, how) = self.leaf(tree);
+                return format!("{who} {here}{how}");
+            }
+            let mut inner = within.to_vec();
+            inner[*along] = levels.clone();
+            let rest = self.part(tree, &inner, depth + 1);
+            format!("{here}{} {rest}", if depth == 0 { ":" } else { "" })
+        });
+        said.collect::<Vec<_>>().join(if side_by_side { ", " } else { "; " })
+    }
+
+    /// `A (by 8 to 20 %), but B with 8 sequences (by 70 %)`: a part in which one leaf differs from
+    /// all others, which name the same choice. `None` of any other part, and of two leaves that
+    /// share one condition: these are said side by side.
+    fn rule(&self, tree: &Tree, within: &[Vec<usize>]) -> Option<String> {
+        let mut leaves: Vec<(&Tree, String)> = Vec::new();
+        self.leaves(tree, within, &mut Vec::new(), &mut leaves);
+        let of = |leaf: &Tree| match leaf {
+            Tree::Leaf { best, .. } => *best,
+            Tree::Cut { .. } => None,
+        };
+        let is_alone = |place: usize| {
+            let mut others = leaves.iter().enumerate().filter(|(other, _)| *other != place).map(|(_, it)| of(it.0));
+            let first = others.next().flatten();
+            first.is_some() && first != of(leaves[place].0) && others.all(|other| other == first)
+        };
+        let alone = (0..leaves.len()).find(|place| leaves.len() > 2 && is_alone(*place))?;
+        let (exception, conditions) = leaves.swap_remove(alone);
+        let usual = self.choices.get(of(leaves.first()?.0)?)?;
+        let circumstances: Vec<&Circumstance> = leaves.iter().flat_map(|(leaf, _)| self.inside(leaf)).collect();
+        let standing = Standing::of(self.decision, usual, &circumstances);
+        let (who, how) = self.leaf(exception);
+        let (usual, usually) = (label(self.decision, usual), standing.words(self.decision));
+        Some(format!("{usual}{usually}, but {who} {conditions}{how}"))
+    }
+
+    /// The leaves of a part, each with its conditions within the part in words.
+    fn leaves<'t>(
+        &self,
+        tree: &'t Tree,
+        within: &[Vec<usize>],
+        before: &mut Vec<String>,
+        found: &mut Vec<(&'t Tree, String)>,
+    ) {
+        let Tree::Cut { along, parts } = tree else {
+            found.push((tree, listed(before)));
+            return;
+        };
+        for (levels, tree) in parts {
+            let mut inner = within.to_vec();
+            inner[*along] = levels.clone();
+            before.push(condition(self.decision, *along, levels, within));
+            self.leaves(tree, &inner, before, found);
+            before.pop();
+        }
+    }
+
+    /// The circumstances of a leaf.
+    fn inside(&self, leaf: &Tree) -> Vec<&Circumstance> {
+        let Tree::Leaf { levels, .. } = leaf else { return Vec::new() };
+        let inside = |it: &&Circumstance| it.given.iter().zip(levels).all(|(level, levels)| levels.contains(level));
+        self.decision.circumstances.iter().filter(inside).collect()
     }
 
     /// A leaf: its choice, and by how much it is ahead.
     fn leaf(&self, tree: &Tree) -> (String, String) {
-        let Tree::Leaf { best, good, levels } = tree else { return (String::new(), String::new()) };
+        let Tree::Leaf { best, good, .. } = tree else { return (String::new(), String::new()) };
         let Some(best) = best.and_then(|place| self.choices.get(place)) else {
             return ("nothing fits".to_owned(), String::new());
         };
-        let inside = |it: &&Circumstance| it.given.iter().zip(levels).all(|(level, levels)| levels.contains(level));
-        let circumstances: Vec<&Circumstance> = self.decision.circumstances.iter().filter(inside).collect();
-        let standing = Standing::of(self.decision, best, &circumstances);
+        let standing = Standing::of(self.decision, best, &self.inside(tree));
         if standing.ahead.is_empty() && standing.alone == 0 {
             let good = (0..self.choices.len()).filter(|place| good >> place & 1 == 1);
             let names: Vec<String> = good.map(|place| label(self.decision, &self.choices[place])).collect();

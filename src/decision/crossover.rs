@@ -143,10 +143,17 @@ fn advantage(decision: &Decision, first: Option<f64>, second: Option<f64>) -> f6
     if decision.by.more_is_better && ratio.is_finite() { -ratio } else { ratio }
 }
 
+/// The share of the upper end of a stretch from which on a tolerance is relative to the value.
+const NEAR_ZERO: f64 = 0.25;
+
 /// A stretch of values at whose ends different choices win.
 struct Stretch {
     unit: Unit,
+    /// The greatest distance of its ends, as a share of the upper one.
     tolerance: f64,
+    /// The least value that this share is taken of: near zero, a share of the value would be
+    /// narrower than anybody needs.
+    least: f64,
     /// Whether its middle is that of ratios.
     geometric: bool,
     /// The value at each end, with the advantage of the choice that wins at the lower one.
@@ -174,6 +181,7 @@ impl Stretch {
         Self {
             unit: axis.unit,
             tolerance,
+            least: to.abs() * NEAR_ZERO,
             geometric: from > 0.0 && to / from >= 8.0,
             low: (from, at(crossover.given[crossover.along])),
             high: (to, at(upper)),
@@ -184,7 +192,7 @@ impl Stretch {
     /// The next value to run; `None` where the stretch is short enough.
     fn next(&self) -> Option<f64> {
         let (low, high) = (self.low.0, self.high.0);
-        if (high - low) / high.abs().max(low.abs()) <= self.tolerance {
+        if high - low <= self.tolerance * high.abs().max(self.least) {
             return None;
         }
         let middle = if self.geometric { (low * high).sqrt() } else { low.midpoint(high) };
@@ -205,7 +213,7 @@ impl Stretch {
             return None;
         }
         let zero = low + (high - low) * share;
-        let step = 0.4 * self.tolerance * high.abs();
+        let step = 0.4 * self.tolerance * high.abs().max(self.least);
         let moved = if zero - low > high - zero { zero - step } else { zero + step };
         Some(moved.clamp(low + (high - low) * 0.02, high - (high - low) * 0.02))
     }

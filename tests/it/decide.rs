@@ -110,6 +110,14 @@ fn the_sentence_has_the_fewest_leaves_and_says_margins_and_what_does_not_fit() {
          2.0x to 2.3x)."
     );
     assert_eq!(Tree::new(&of).unwrap().leaves(), 3);
+    // One exception among many parts is an exception.
+    let of = decision(
+        given(),
+        2,
+        &[vec![100, 110], vec![150, 100], vec![100, 120], vec![100, 200], vec![100, 230], vec![100, 230]],
+    );
+    assert_eq!(Tree::new(&of).unwrap().leaves(), 4);
+    assert_eq!(sentences(&of)[0], "m0 (by 10 % to 2.3x), but m1 with pages of 1 token and at 2 tokens (by 50 %).");
     let everywhere = decision(vec![axis("prefill", 2, true)], 2, &[vec![100, 120], vec![100, 0]]);
     assert_eq!(
         sentences(&everywhere),
