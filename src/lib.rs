@@ -77,6 +77,35 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # A decision of one's own
+//! A machine and a model from files, a sweep over both, and which machine wins where.
+//!
+//! ```
+//! use tiersim::decision::{Asked, Asking, By, Question, decide, from_results};
+//! use tiersim::runs::{Cancel, Resources, Silent};
+//! use tiersim::simulation::ScenarioConfig;
+//! use tiersim::sweep::{AxisConfig, Plan, Results, SweepConfig, run_all};
+//!
+//! let mut question = Question::new(ScenarioConfig::load("study")?);
+//! question.choose = vec![Asked::list("memory", ["tests/data/hbm96-c2c.ron", "h200-pcie"])];
+//! question.given = vec![Asked::list("model", ["tests/data/pieces.ron"]), Asked::list("batch", [1, 2])];
+//! let (resources, cancel) = (Resources::new(Some(1), None), Cancel::new(false));
+//! let decision = decide(&question, resources, &cancel, &Silent)?;
+//! println!("{}", decision.answer[0]);
+//! for it in &decision.circumstances {
+//!     assert!(it.ranking[0].value <= it.ranking[1].value);
+//! }
+//!
+//! // The same of a sweep: its results can be asked for other figures as well.
+//! let axes = question.choose.iter().chain(&question.given).map(|asked| asked.axis.clone()).collect();
+//! let plan = Plan::new(SweepConfig::of("own".to_owned(), question.base.clone(), axes))?;
+//! let rows = run_all(&plan, resources, &cancel, &|| ())?;
+//! let results = Results::of(plan, rows);
+//! let again = from_results(&results, &Asking::of(&results, &[], &[], By::tpot())?)?;
+//! assert_eq!(again.circumstances.len(), decision.circumstances.len());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # How the crate is laid out
 //! In the order in which data flows; a module uses only what stands before it.
 //!

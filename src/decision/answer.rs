@@ -23,6 +23,11 @@ pub fn sentences(decision: &Decision) -> Vec<String> {
     if decision.circumstances.iter().all(|it| it.ranking.is_empty()) {
         return vec!["No choice has a figure in any circumstance.".to_owned()];
     }
+    if !decision.best.is_empty() {
+        let mut lines = sentences(&decision.of_outer_choices());
+        lines.extend(inner(decision));
+        return lines;
+    }
     let tree = Tree::new(decision);
     let words = Words { decision, choices: Tree::choices(decision) };
     let mut lines = match &tree {
@@ -279,6 +284,34 @@ impl Standing {
         }
         if parts.is_empty() { String::new() } else { format!(" ({})", parts.join("; ")) }
     }
+}
+
+/// Which inner choices the winners have, and how often.
+fn inner(decision: &Decision) -> Option<String> {
+    let names = |choice: &[usize]| {
+        let axes = decision.best.iter().map(|place| (&decision.choices[*place], choice[*place]));
+        axes.map(|(axis, level)| axis.levels[level].0.as_str()).collect::<Vec<_>>().join(" with ")
+    };
+    let mut counts: Vec<(String, usize)> = Vec::new();
+    for winner in decision.circumstances.iter().filter_map(|it| it.ranking.first()) {
+        let name = names(&winner.choice);
+        match counts.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((name, 1)),
+        }
+    }
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let won: usize = counts.iter().map(|(_, count)| count).sum();
+    let what: Vec<&str> = decision.best.iter().map(|place| decision.choices[*place].name.as_str()).collect();
+    let parts = match &counts[..] {
+        [] => return None,
+        [(name, _)] => format!("{name} everywhere"),
+        counts => {
+            let part = |(name, count): &(String, usize)| format!("{name} in {count} of {won}");
+            listed(&counts.iter().map(part).collect::<Vec<_>>())
+        }
+    };
+    Some(format!("Each choice has its best {}; that of the winners is {parts}.", listed(&what)))
 }
 
 /// What wins among the realizable choices, where one that sees the future wins.

@@ -51,7 +51,7 @@ pub(super) fn changes(decision: &Decision) -> Vec<Crossover> {
             let Some(high) = by_given.get(&given[..]) else { continue };
             let (Some(from), Some(to)) = (low.ranking.first(), high.ranking.first()) else { continue };
             let close = |it: &Circumstance| it.margin(&decision.by).is_some_and(|margin| margin <= decision.within);
-            if from.choice == to.choice || (close(low) && close(high)) {
+            if decision.outer(&from.choice) == decision.outer(&to.choice) || (close(low) && close(high)) {
                 continue;
             }
             let between = (number(decision, along, low.given[along]), number(decision, along, *next));

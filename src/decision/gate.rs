@@ -69,10 +69,6 @@ fn margin_condition(text: &str, rest: &str) -> Result<Condition, ConditionError>
 pub fn holds(decision: &Decision, text: &str) -> Result<Vec<Held>, DecisionError> {
     let condition = condition(&decision.by, text)?;
     let first: Vec<usize> = decision.choices.iter().map(|_| 0).collect();
-    let outer = |of: &[usize]| -> Vec<usize> {
-        let kept = of.iter().enumerate().filter(|(place, _)| !decision.best.contains(place));
-        kept.map(|(_, level)| *level).collect()
-    };
     let mut held = Vec::new();
     for it in &decision.circumstances {
         let Some(winner) = it.ranking.first() else { continue };
@@ -91,7 +87,7 @@ pub fn holds(decision: &Decision, text: &str) -> Result<Vec<Held>, DecisionError
         } else if let Some(holds) = condition.holds(winner.value) {
             holds.then(|| format!("the best, {}, has {}", choice(decision, &winner.choice), show(winner.value)))
         } else {
-            let now = it.ranking.iter().find(|ranked| outer(&ranked.choice) == outer(&first));
+            let now = it.ranking.iter().find(|ranked| decision.outer(&ranked.choice) == decision.outer(&first));
             now.filter(|now| condition.holds_against(now.value, winner.value)).map(|now| {
                 let (now_is, best) = (choice(decision, &now.choice), choice(decision, &winner.choice));
                 format!("{now_is} has {}, held against the {} of {best}", show(now.value), show(winner.value))

@@ -172,6 +172,31 @@ pub struct Crossover {
     pub to: Vec<usize>,
 }
 
+impl Decision {
+    /// A choice with its inner choices left open: those that are decided first.
+    fn outer(&self, choice: &[usize]) -> Vec<usize> {
+        let open = |(place, level): (usize, &usize)| if self.best.contains(&place) { 0 } else { *level };
+        choice.iter().enumerate().map(open).collect()
+    }
+
+    /// The same decision between its outer choices alone, which are those that an answer is about.
+    fn of_outer_choices(&self) -> Self {
+        let mut outer = self.clone();
+        outer.best.clear();
+        for place in &self.best {
+            outer.choices[*place].levels.truncate(1);
+        }
+        for it in &mut outer.circumstances {
+            it.ranking.iter_mut().for_each(|ranked| ranked.choice = self.outer(&ranked.choice));
+            it.without.iter_mut().for_each(|(choice, _)| *choice = self.outer(choice));
+        }
+        for it in &mut outer.crossovers {
+            (it.from, it.to) = (self.outer(&it.from), self.outer(&it.to));
+        }
+        outer
+    }
+}
+
 impl Circumstance {
     /// By how much the second choice is worse than the first: 0.08 is 8 %. `None` where there is no
     /// second.

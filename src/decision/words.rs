@@ -120,8 +120,13 @@ fn border(decision: &Decision, along: usize, pair: (usize, usize), within: &[Vec
         decision.crossovers.iter().filter(inside).filter_map(|it| narrow(axis.unit, it.between)).collect();
     let least = values.iter().copied().min_by(f64::total_cmp)?;
     let most = values.iter().copied().max_by(f64::total_cmp)?;
-    // A few percent are less than how well a crossover is known.
+    // A few percent are less than how well a crossover is known; where it depends on the other
+    // circumstances by more than half, the neighbouring values say more.
     const SAME: f64 = 1.05;
+    const APART: f64 = 1.5;
+    if most > least * APART {
+        return None;
+    }
     let show = |value: f64| shown(&axis.name, axis.unit, rounded(axis.unit, value));
     if most <= least * SAME || show(least) == show(most) {
         Some(show(least.midpoint(most)))
@@ -160,6 +165,16 @@ fn phrase(axis: &DecisionAxis, part: Part) -> String {
         (Noun::Context, Part::From(value)) => format!("from {value} tokens on"),
         (Noun::Context, Part::Between(low, high)) => format!("between {low} and {high} tokens"),
         (Noun::Pages, Part::At(value)) => format!("with pages of {value} {}", tokens(&value)),
+        (Noun::Pages, Part::Below(value)) => format!("with pages below {value} tokens"),
+        (Noun::Pages, Part::UpTo(value)) => format!("with pages of up to {value} tokens"),
+        (Noun::Pages, Part::Above(value) | Part::From(value)) => format!("with pages from {value} tokens on"),
+        (Noun::Skip, Part::Below(value)) => format!("with less than {value} skipped"),
+        (Noun::Skip, Part::Above(value)) => format!("with more than {value} skipped"),
+        (Noun::Skip, Part::UpTo(value)) => format!("with up to {value} skipped"),
+        (Noun::Skip, Part::From(value)) => format!("with {value} or more skipped"),
+        (Noun::Batch, Part::Below(value)) => format!("with fewer than {value} sequences"),
+        (Noun::Batch, Part::UpTo(value)) => format!("with up to {value} sequences"),
+        (Noun::Batch, Part::Above(value) | Part::From(value)) => format!("with {value} or more sequences"),
         (Noun::Skip, Part::At(value)) if value == "0 %" => "with nothing skipped".to_owned(),
         (Noun::Skip, Part::At(value)) => format!("with {value} skipped"),
         (Noun::Batch, Part::At(value)) if value == "1" => "with 1 sequence".to_owned(),

@@ -1,8 +1,8 @@
 //! Connections: who may connect, for how long, and how much of a request is read.
 //!
-//! A client that sends its headers slowly, or none, is closed after [`HEADER_TIME`]; headers of more
-//! than [`MAX_HEADERS`] bytes are refused; [`MAX_CONNECTIONS`] are open at a time. A connection
-//! whose client never reads is closed at the end of its life.
+//! A client that sends its headers slowly, or none, is closed after [`HEADER_TIME`]; headers of
+//! more than [`MAX_HEADERS`] bytes are refused; [`MAX_CONNECTIONS`] are open at a time. A
+//! connection whose client never reads is closed at the end of its life.
 
 use super::log::Log;
 use axum::Router;

@@ -1,8 +1,8 @@
 //! An answer that arrives in parts: from a worker, through a bounded channel, into a body.
 //!
 //! A channel has room for everything that its worker sends, so a worker never waits for a slow
-//! client. The body holds the request's [`Wanted`]: when the connection closes, the server drops the
-//! body, and the worker ends at its next step.
+//! client. The body holds the request's [`Wanted`]: when the connection closes, the server drops
+//! the body, and the worker ends at its next step.
 
 use super::error::Refused;
 use super::sessions::{Ticket, Wanted};

@@ -1,8 +1,8 @@
 //! Runs of a setting's strategies side by side, in memory.
 //!
 //! Each strategy has a thread. Runs in lockstep would share their skip sets, but take longer: of 64
-//! steps of `gh200` with 40 % skipped, `baseline` takes 0.43 s, `balanced-online` 0.58 s, and both in
-//! lockstep 1.02 s, as few of the instructions generate skip sets.
+//! steps of `gh200` with 40 % skipped, `baseline` takes 0.43 s, `balanced-online` 0.58 s, and both
+//! in lockstep 1.02 s, as few of the instructions generate skip sets.
 
 use super::lines::Writer;
 use super::state::Scenarios;

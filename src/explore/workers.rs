@@ -1,8 +1,8 @@
 //! The threads that simulate: as many as cores, at least two.
 //!
 //! Runs of a page come before the cells of maps, and one thread is kept free of cells, so that a
-//! slider is answered while a map fills in. A cell is a task of its own: a map that goes on puts its
-//! next one at the end of the queue. A task that panics ends only itself.
+//! slider is answered while a map fills in. A cell is a task of its own: a map that goes on puts
+//! its next one at the end of the queue. A task that panics ends only itself.
 
 use super::error::{ExploreError, Refused};
 use super::sessions::Ticket;

@@ -68,8 +68,8 @@ pub enum Measure {
 }
 
 impl Results {
-    /// Reads the sweep in the folder `path`, finished or not, with only the figures that are `asked` for, by
-    /// path or short name: a sweep has many cells, and a cell many figures.
+    /// Reads the sweep in the folder `path`, finished or not, with only the figures that are
+    /// `asked` for, by path or short name: a sweep has many cells, and a cell many figures.
     ///
     /// # Errors
     /// [`SweepError`] if there is none or it is damaged.

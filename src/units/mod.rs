@@ -1,7 +1,7 @@
 //! Quantities that carry their unit, and indices that carry their kind.
 //!
-//! * [`Bytes`], [`Bandwidth`], [`SimTime`], [`Ratio`], [`FlopRate`], [`Price`]: read from text with a unit,
-//!   printed so that they read back as the same value.
+//! * [`Bytes`], [`Bandwidth`], [`SimTime`], [`Ratio`], [`FlopRate`], [`Price`]: read from text with
+//!   a unit, printed so that they read back as the same value.
 //! * [`LayerId`], [`StageId`], [`SequenceId`], [`Token`], [`Page`], [`Step`], [`RegionId`]: numbers
 //!   from 0 that cannot be taken for each other. A [`Table`] has a value for each id of a kind.
 //!

@@ -339,6 +339,11 @@ fn inner_choices_are_made_before_outer_ones_are_compared() {
             assert_eq!((&first.choice, first.value), (&of.choice, of.value));
         }
     }
+    // The answer is about the machines; the strategies of the winners follow.
+    let (last, answer) = best.answer.split_last().unwrap();
+    assert!(!answer.iter().any(|line| line.contains("balanced-online") || line.contains("baseline")), "{answer:?}");
+    assert!(last.starts_with("Each choice has its best strategy; that of the winners is "), "{last}");
+    assert!(best.crossovers.iter().all(|it| it.from[0] != it.to[0]), "{:?}", best.crossovers);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! The figure of each choice in each circumstance is a formula, so the true winner of each cell is
 //! known apart from the code that draws it.
 
+use crate::browser::driver::{Browser, DESKTOP, NO_BROWSER, key};
 use crate::common::program::tiersim;
 use std::fs;
 use std::path::Path;
@@ -323,4 +324,37 @@ fn a_price_is_a_column_and_the_command_is_on_the_page() {
     assert!(shown.contains("USD per million tokens") && shown.contains("0.500"), "{shown}");
     let (_, page) = drawn("price", &of);
     assert!(page.contains("tiersim decide --choose memory=a96.ron,b144.ron"));
+}
+
+#[test]
+fn in_a_browser_the_map_is_the_same_and_its_axes_and_choices_can_be_chosen() {
+    let Some(browser) = Browser::start(DESKTOP) else { crate::skip!("{NO_BROWSER}") };
+    let decision = decision(two_machines(), vec![prefill(), skip(), model()], |given, choice| two(&given[..2], choice));
+    let (_, page) = drawn("browser", &decision);
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("decision_pictures/browser.html");
+    browser.open(&format!("file://{}", file.display()));
+    browser.until("document.querySelectorAll('.winners-map select').length == 2");
+    let live = browser.script(
+        "return Array.from(document.querySelectorAll('table.winners tbody td'), (cell) => [cell.className, cell.textContent])",
+    );
+    let still: Vec<(String, String)> = cells(&page);
+    assert_eq!(live, serde_json::json!(still));
+    // The ranking of a cell: its first row is the winner, the second is worse by the margin.
+    browser.script("document.querySelector('table.winners tbody td').focus()");
+    browser.keys("table.winners tbody td", key::RIGHT);
+    browser.until(
+        "document.querySelector('.details caption').textContent == 'prefill 65536, skip 0.4, model llama-3.1-70b'",
+    );
+    let details = browser.text("document.querySelector('.details tbody').textContent");
+    assert!(details.contains("a96") && details.contains("+27 %"), "{details}");
+    // Without a96, b144 is the only one everywhere.
+    browser.click(".winners-map .legend button");
+    browser
+        .until("Array.from(document.querySelectorAll('table.winners b')).every((name) => name.textContent == 'b144')");
+    // The axes exchanged.
+    browser.script(
+        "const across = document.querySelector('.winners-map select'); across.value = '1'; across.dispatchEvent(new Event('change'));",
+    );
+    browser.until("document.querySelector('table.winners caption').textContent.endsWith('prefill down, skip across')");
+    browser.quiet();
 }

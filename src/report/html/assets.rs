@@ -31,7 +31,7 @@ pub(super) const MAPS: Script =
     Script { text: include_str!("maps.js"), hash: "a4zEy4ogXjQxt4zOEnKUjl+D82fXjggCuEkvAZS6RSI=" };
 /// The choices of a sweep's page, drawn with the plots and [`MAPS`].
 pub(super) const CELLS: Script =
-    Script { text: include_str!("cells.js"), hash: "pVqqUPqx3taxfG3sx+8Y0RYiHFoh4JFiRcWhcNqUwGw=" };
+    Script { text: include_str!("cells.js"), hash: "w9jhlHLkrLqjHvBAcb4I3z8o9EDZ6EWjLZWrA+YYVnc=" };
 /// The reading of a map of winners.
 pub(super) const WINNERS: Script =
     Script { text: include_str!("winners.js"), hash: "FfvXgeg02P0F1o3MHbGsr1NOuF837dQ6Mi3rdkV1bsw=" };
@@ -39,4 +39,20 @@ pub(super) const WINNERS: Script =
 /// The sources of a page's `script-src`.
 pub(super) fn sources(scripts: &[Script]) -> String {
     scripts.iter().map(|script| format!("'sha256-{}'", script.hash)).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
+    use sha2::{Digest, Sha256};
+
+    #[test]
+    fn every_script_is_the_one_that_its_hash_allows() {
+        for script in SCRIPTS.iter().chain([&MAPS, &CELLS, &WINNERS]) {
+            let hash = BASE64_STANDARD.encode(Sha256::digest(script.text));
+            assert_eq!(hash, script.hash, "{}", script.text.lines().next().unwrap_or_default());
+        }
+    }
 }

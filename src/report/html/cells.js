@@ -6,7 +6,7 @@
   const { html, plot, heat, say, copying } = window.tiersim;
   const data = JSON.parse(document.getElementById("cells").textContent);
   const place = document.getElementById("explore");
-  // More lines cannot be told apart, and more cells of a table are slow.
+  // More lines cannot be distinguished, and more cells of a table are slow.
   const MOST_LINES = 36, MOST_ROWS = 100, MOST_COLUMNS = 60;
   // From this ratio on, numbers are spread by their logarithms.
   const LOGARITHMIC = 12;

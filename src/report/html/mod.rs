@@ -5,9 +5,9 @@
 //! each run's whole resolved configuration. Every run has one in its folder. Runs of one [`Group`]
 //! share axes; a page of several groups shows the chosen one.
 //!
-//! The figures and tables are in the page itself, from a template (`page.html`). The plotting module
-//! (`plots.js`) draws the plots from series that are thinned to the minimum and maximum of each
-//! stretch; `page.js` makes them from the page's data. All pages have one style, `page.css`.
+//! The figures and tables are in the page itself, from a template (`page.html`). The plotting
+//! module (`plots.js`) draws the plots from series that are thinned to the minimum and maximum of
+//! each stretch; `page.js` makes them from the page's data. All pages have one style, `page.css`.
 
 mod assets;
 mod cells;

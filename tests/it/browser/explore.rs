@@ -1,4 +1,5 @@
-//! `tiersim explore` as a person uses it: looks, moves sliders, goes back, pins, picks from the map.
+//! `tiersim explore` as a person uses it: looks, moves sliders, goes back, pins, picks from the
+//! map.
 
 use super::driver::{Browser, DESKTOP, NO_BROWSER, PHONE, Screen, key};
 use crate::common::program::binary;
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 
-/// A page that shows what a user knows as soon as it is drawn (issue 22); debug builds start slowly.
+/// A page that shows what a user knows as soon as it is drawn; debug builds start slowly.
 const FIRST_PAINT_MS: f64 = if cfg!(debug_assertions) { 1500.0 } else { 300.0 };
 /// Layout shift that nobody sees.
 const STEADY: f64 = 0.02;
@@ -195,7 +196,8 @@ fn a_pinned_setting_is_compared_in_percent_and_kept_in_the_address() {
 #[test]
 fn a_map_fills_and_a_cell_is_taken_with_the_keyboard() {
     let Some((_explorer, browser)) = opened(DESKTOP) else { skip!("{NO_BROWSER}") };
-    // Few cells, as this may be a debug build: HBM's capacity has a list of its own around the machine's.
+    // Few cells, as this may be a debug build: HBM's capacity has a list of its own around the
+    // machine's.
     let choose = |id: &str, value: &str| {
         browser.script(&format!(
             "const menu = document.getElementById('{id}'); menu.value = '{value}'; menu.dispatchEvent(new Event('change'))"
