@@ -173,8 +173,8 @@ pub struct Crossover {
 }
 
 impl Decision {
-    /// A choice with its inner choices left open: those that are decided first.
-    fn outer(&self, choice: &[usize]) -> Vec<usize> {
+    /// A choice with its inner choices left open, as level 0: those that are decided first.
+    pub(crate) fn outer(&self, choice: &[usize]) -> Vec<usize> {
         let open = |(place, level): (usize, &usize)| if self.best.contains(&place) { 0 } else { *level };
         choice.iter().enumerate().map(open).collect()
     }

@@ -1,12 +1,11 @@
 //! `tiersim decide`: choices against circumstances, by hand, against slow twins, and as a user
 //! meets it.
 
-use crate::common::program::tiersim;
+use crate::common::program::{refused, stdout, tiersim};
 use crate::common::properties::cases;
 use proptest::prelude::*;
 use serde_json::Value;
 use std::fs;
-use std::path::Path;
 use tempfile::TempDir;
 use tiersim::decision::{
     Asked, Asking, By, Circumstance, Decision, DecisionAxis, Question, Ranked, Tree, decide, from_results, sentences,
@@ -218,16 +217,6 @@ fn a_finished_sweep_decides_as_runs_in_memory_do() {
     ]);
     assert_eq!(from["circumstances"], direct["circumstances"]);
     assert_eq!(from["circumstances"].as_array().unwrap().len(), 4);
-}
-
-fn stdout(folder: &Path, args: &[&str]) -> String {
-    let output = tiersim(folder, args).assert().success().get_output().clone();
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn refused(folder: &Path, args: &[&str]) -> String {
-    let output = tiersim(folder, args).assert().code(2).get_output().clone();
-    String::from_utf8(output.stderr).unwrap()
 }
 
 #[test]

@@ -1,23 +1,12 @@
 //! `tiersim search` as a user meets it, and the migration that it was made for: a window of the
 //! future and the share of the wanted moves that is carried out.
 
-use crate::common::program::tiersim;
+use crate::common::program::{refused, stdout};
 use std::fs;
-use std::path::Path;
 use tempfile::TempDir;
 
 const RUN: [&str; 12] =
     ["study", "--prefill", "64", "--decode", "12", "--skip", "50%", "--churn", "20%", "--strategy", "best-ratio", "-q"];
-
-fn stdout(folder: &Path, args: &[&str]) -> String {
-    let output = tiersim(folder, args).assert().success().get_output().clone();
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn refused(folder: &Path, args: &[&str]) -> String {
-    let output = tiersim(folder, args).assert().code(2).get_output().clone();
-    String::from_utf8(output.stderr).unwrap()
-}
 
 #[test]
 fn a_window_and_a_share_are_searched_for() {

@@ -38,13 +38,13 @@ impl<'a> Names<'a> {
         for circumstance in &self.decision.circumstances {
             let best = circumstance.ranking.first().map(|first| first.value);
             for (place, ranked) in circumstance.ranking.iter().enumerate() {
-                let entry = found.entry(self.compared(&ranked.choice)).or_default();
+                let entry = found.entry(self.decision.outer(&ranked.choice)).or_default();
                 entry.0 += usize::from(place == 0);
                 entry.1 += best.map_or(0.0, |best| (ranked.value / best).ln().abs());
                 entry.2 += 1;
             }
             for (choice, _) in &circumstance.without {
-                found.entry(self.compared(choice)).or_default();
+                found.entry(self.decision.outer(choice)).or_default();
             }
         }
         let mut all: Vec<(Vec<usize>, (usize, f64))> = found
@@ -58,15 +58,9 @@ impl<'a> Names<'a> {
         order
     }
 
-    /// The levels of a choice on the axes that are compared; 0 on those that are decided first.
-    pub fn compared(&self, choice: &[usize]) -> Vec<usize> {
-        let level = |(axis, level): (usize, &usize)| if self.decision.best.contains(&axis) { 0 } else { *level };
-        choice.iter().enumerate().map(level).collect()
-    }
-
     /// The place of a choice in the order.
     pub fn place(&self, choice: &[usize]) -> usize {
-        let compared = self.compared(choice);
+        let compared = self.decision.outer(choice);
         self.order.iter().position(|known| *known == compared).unwrap_or(self.order.len())
     }
 
@@ -182,7 +176,9 @@ impl<'a> Names<'a> {
     pub fn crossover(&self, crossover: &Crossover) -> String {
         let (low, high) = crossover.between;
         let axis = &self.decision.given[crossover.along];
-        shown(axis, (low + high) / 2.0)
+        // Of whole numbers next to each other, the upper one is the first of the new winner.
+        let is_next = axis.unit == Unit::Whole && high - low <= 1.0;
+        shown(axis, if is_next { high } else { low.midpoint(high) })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The figure of each choice over a circumstance that is a number, with the values at which the
 //! winner changes as upright lines.
 
-use super::colour_of;
+use super::{INK, LINE, MARGIN, colour_of};
 use crate::report::canvas::{Anchor, Canvas, TEXT, TITLE};
 use crate::report::grids::is_logarithmic;
 use crate::report::labels::wrapped;
@@ -42,10 +42,7 @@ pub struct WinnerLine {
     pub values: Vec<Option<f64>>,
 }
 
-const INK: &str = "#000000";
 const GRID: &str = "#dddddd";
-const MARGIN: f64 = 14.0;
-const LINE: f64 = 15.0;
 const WIDE: f64 = 600.0;
 const TALL: f64 = 330.0;
 /// Around the places of the first and the last value.

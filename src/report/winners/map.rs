@@ -5,7 +5,7 @@
 //! key and the margin where there is room. Where the winner changes along a circumstance that is a
 //! number, the border between the cells is a thick line with the value at which it changes.
 
-use super::{Clarity, Outcome, colour_of, key, level_texts, shade};
+use super::{Clarity, INK, LINE, MARGIN, Outcome, colour_of, key, level_texts, shade};
 use crate::report::canvas::{Anchor, Canvas, TEXT, TITLE};
 use crate::report::labels::{shortened, wrapped};
 use crate::report::legend::{self, Entry, Sample};
@@ -79,13 +79,10 @@ pub enum Side {
     NextRow,
 }
 
-const INK: &str = "#000000";
 const EDGE: &str = "#ffffff";
 /// Cells without a clear winner, and cells without any.
 const SAME: &str = "#eeeeee";
 const NOTHING: &str = "#cfcfcf";
-const MARGIN: f64 = 14.0;
-const LINE: f64 = 15.0;
 const TITLE_LINE: f64 = 23.0;
 /// The text of crossings.
 const SMALL: u32 = 10;

@@ -18,6 +18,13 @@ pub use map::{Crossing, MapAxis, Side, WinnerMap, WinnerPanel};
 
 use super::strokes::colour;
 
+/// The colour of axes, marks and borders.
+const INK: &str = "#000000";
+/// Around a picture.
+const MARGIN: f64 = 14.0;
+/// The height of a line of text.
+const LINE: f64 = 15.0;
+
 /// How many choices have a colour of their own; the others are grey.
 pub const COLOURED: usize = 6;
 
