@@ -10,6 +10,7 @@ mod columns;
 mod distribution;
 mod figures;
 mod recorder;
+mod requests;
 mod sequences;
 mod series;
 mod summary;
@@ -24,6 +25,7 @@ pub use figures::{
 };
 pub use recorder::{Histograms, Recorder, RunReport, SCHEMA};
 pub(crate) use recorder::{lane_summaries, transfer_summaries};
+pub use requests::{GoodputSummary, HitTokens, MoveSummary, RequestsRecorder, RequestsReport, RequestsSummary};
 pub use sequences::{SequenceRow, TokenTimings};
 pub use series::{Series, Step, StepValues, TierBytes};
 pub use summary::{

@@ -9,8 +9,8 @@ use crate::config::{self, ConfigError, Reference};
 use crate::memory::MemoryConfig;
 use crate::strategy::{BoundKind, LayoutRules, Strategy};
 use crate::workload::{
-    ComputeConfig, ExpertTraceConfig, IndexConfig, KvGroups, ModelConfig, PrefillConfig, RecordedConfig, RuntimeConfig,
-    SequencesConfig, TraceConfig,
+    ComputeConfig, ExpertTraceConfig, IndexConfig, KvGroups, ModelConfig, PrefillConfig, RecordedConfig,
+    RequestsConfig, RuntimeConfig, SequencesConfig, TraceConfig,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -47,6 +47,9 @@ pub struct ScenarioConfig {
     /// Whether the KV of prompts is there from the start, or computed.
     #[serde(default, skip_serializing_if = "PrefillConfig::is_given")]
     pub prefill: PrefillConfig,
+    /// Requests that arrive over time, in the place of sequences that are there from the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<RequestsConfig>,
     /// How many of the first steps are left out of histograms, means and rates.
     #[serde(default, skip_serializing_if = "is_zero", deserialize_with = "crate::config::count")]
     pub warmup_steps: u32,

@@ -5,8 +5,8 @@ use crate::memory::MemoryError;
 use crate::strategy::{ChargedError, LayoutError, MigrationKind, PrefetchKind};
 use crate::units::{Bytes, GroupId, Step};
 use crate::workload::{
-    ComputeError, ExpertsError, IndexError, KvGroupsError, MAX_TOKENS, ModelError, RuntimeError, SequencesError,
-    TraceError,
+    ComputeError, ExpertsError, IndexError, KvGroupsError, MAX_TOKENS, ModelError, RequestsError, RuntimeError,
+    SequencesError, TraceError,
 };
 use std::fmt;
 use thiserror::Error;
@@ -46,6 +46,8 @@ pub enum ScenarioError {
     Index(#[from] IndexError),
     #[error(transparent)]
     Sequences(#[from] SequencesError),
+    #[error(transparent)]
+    Requests(#[from] RequestsError),
     #[error("decode_tokens: 0 steps: there is nothing to simulate; write at least 1")]
     NoSteps,
     #[error(

@@ -20,9 +20,9 @@ use crate::strategy::{
 use crate::units::{Bytes, GroupId, LayerId, PageSize, SequenceId, Table};
 use crate::workload::{
     ComputeConfig, ComputeError, ExpertTraceConfig, Experts, ExpertsError, KvIndex, LanguageModel, LikeConfig,
-    MAX_TOKENS, Regions, Roofline, RoutingSource, Runtime, RuntimeConfig, RuntimeError, Schedule, Sequence, Sequences,
-    SequencesConfig, Shape, Stage, StoredSkips, TierCompute, TraceConfig, TraceError, charged_stages, lengths,
-    presumed, routings,
+    MAX_TOKENS, Regions, Requests, Roofline, RoutingSource, Runtime, RuntimeConfig, RuntimeError, Schedule, Sequence,
+    Sequences, SequencesConfig, Shape, Stage, StoredSkips, TierCompute, TraceConfig, TraceError, charged_stages,
+    lengths, presumed, routings,
 };
 use std::sync::Arc;
 
@@ -43,6 +43,8 @@ pub struct Scenario {
     /// The experts of each layer, where they are units.
     experts: Option<Table<LayerId, Experts>>,
     pub(super) sequences: Sequences,
+    /// The requests that it serves, in the place of the sequences.
+    requests: Option<Arc<Requests>>,
     /// The layout by piece, where one is given.
     rules: Option<Rules>,
     index: Option<KvIndex>,
@@ -127,6 +129,7 @@ impl Scenario {
             let is_batch = config.sequences.is_empty();
             check_at_once(&model, &memory, &sequences, config.page_tokens, is_batch)?;
         }
+        let requests = config.requests.as_ref().map(Requests::new).transpose()?.map(Arc::new);
         let roofline = compute(&config, &model)?;
         let tier_rooflines = tier_rooflines(&config, &model, &runtime, memory.tiers().len())?;
         let experts = config.routing.as_ref().map(|_| model.experts()).transpose()?;
@@ -139,6 +142,7 @@ impl Scenario {
             tier_rooflines,
             experts,
             sequences,
+            requests,
             rules: None,
             index,
             steps,
@@ -260,6 +264,12 @@ impl Scenario {
     #[must_use]
     pub fn memory(&self) -> &MemorySystem {
         &self.memory
+    }
+
+    /// The requests that it serves, if it serves any: in the place of its sequences.
+    #[must_use]
+    pub fn requests(&self) -> Option<&Arc<Requests>> {
+        self.requests.as_ref()
     }
 
     /// The runtime: what software and kernels cost on the memory system.

@@ -92,6 +92,12 @@ ids! {
     Step, "step";
     /// A region of memory: a piece of the weights, or the KV of one sequence in one layer.
     RegionId, "region";
+    /// A request to a serving engine, in the order of arrival.
+    RequestId, "request";
+    /// A prefix block: so many tokens of prompts that begin alike.
+    BlockId, "block";
+    /// A move of KV between tiers that a serving engine asks for.
+    MoveId, "move";
 }
 
 /// How many tokens a page holds.

@@ -2,8 +2,9 @@
 //!
 //! * [`Bytes`], [`Bandwidth`], [`SimTime`], [`Ratio`], [`FlopRate`], [`Price`]: read from text with
 //!   a unit, printed so that they read back as the same value.
-//! * [`LayerId`], [`StageId`], [`SequenceId`], [`Token`], [`Page`], [`Step`], [`RegionId`]: numbers
-//!   from 0 that cannot be taken for each other. A [`Table`] has a value for each id of a kind.
+//! * [`LayerId`], [`StageId`], [`SequenceId`], [`Token`], [`Page`], [`Step`], [`RegionId`],
+//!   [`RequestId`] and others: numbers from 0 that cannot be taken for each other. A [`Table`] has a
+//!   value for each id of a kind.
 //!
 //! Quantities are integers inside, so sums are exact and the same on every machine. Where a
 //! division cannot be exact, the method documents how it rounds: times are rounded up (a transfer
@@ -23,7 +24,9 @@ pub use bandwidth::Bandwidth;
 pub use bytes::{Bytes, SizeStyle};
 pub use count::parse_count;
 pub use flops::FlopRate;
-pub use ids::{GroupId, Id, LayerId, Page, PageSize, RegionId, SequenceId, StageId, Step, Table, Token};
+pub use ids::{
+    BlockId, GroupId, Id, LayerId, MoveId, Page, PageSize, RegionId, RequestId, SequenceId, StageId, Step, Table, Token,
+};
 pub use price::Price;
 pub use quantity::QuantityError;
 pub use ratio::Ratio;

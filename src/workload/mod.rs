@@ -33,6 +33,7 @@ mod label;
 mod math;
 mod model;
 mod region;
+mod requests;
 mod routing;
 mod runtime;
 mod schedule;
@@ -59,6 +60,11 @@ pub use kv_groups::{KvGroup, KvGroups, KvGroupsError, KvPart};
 pub use label::{PerLabel, StageLabel};
 pub use model::{LanguageModel, LayersConfig, ModelConfig, ModelError, WeightsConfig};
 pub use region::{Contents, Lengths, Region, Regions};
+pub use requests::{
+    CacheConfig, Decision, ExternalKv, GeneratedConfig, GoalsConfig, KvConfig, KvMove, KvRoom, LimitsConfig, LogFormat,
+    MoveKind, MovePriority, Preemption, QueueOrder, RateConfig, Rejection, Request, RequestRecord, Requests,
+    RequestsConfig, RequestsError, Scheduler, ServingStep, SourceConfig, StepPart, StoredBlocks, WhenMoved, WriteBack,
+};
 pub use routing::{
     EXPERT_ROOMS, ExpertPolicy, ExpertSteps, ExpertTraceConfig, RecordedRouting, RecordedRoutingConfig, RoutingExtend,
     RoutingGenerator, RoutingGeneratorConfig, RoutingSource, RoutingStatistics, RoutingTextError, RoutingWindow,

@@ -196,6 +196,7 @@ pub fn small(
         batch: 1,
         sequences: Vec::new(),
         prefill: tiersim::workload::PrefillConfig::Given,
+        requests: None,
         warmup_steps: 0,
         page_tokens: 1,
         kv_groups: Default::default(),

