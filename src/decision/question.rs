@@ -153,7 +153,7 @@ impl By {
             let known = short_names().collect::<Vec<_>>().join(", ");
             return Err(DecisionError::Figure { name: name.to_owned(), meant, known });
         }
-        let more_is_better = figure_unit(path) == FigureUnit::Rate;
+        let more_is_better = figure_unit(path).is_rate();
         Ok(Self { name: name.to_owned(), path: path.to_owned(), more_is_better })
     }
 
@@ -175,6 +175,7 @@ impl By {
             FigureUnit::Time => "ns".to_owned(),
             FigureUnit::Bytes => "bytes".to_owned(),
             FigureUnit::Rate => "tokens/s".to_owned(),
+            FigureUnit::Requests => "requests/s".to_owned(),
             FigureUnit::Share => "share".to_owned(),
             FigureUnit::Number => "number".to_owned(),
         }

@@ -7,9 +7,10 @@
 //! the tests hold against the published schema and against a written `summary.json`. To add a
 //! figure, add its line to [`table`] (and its field to [`Summary`]).
 
+use super::requests::RequestsSummary;
 use super::summary::{Distribution, Named, SequencesSummary, StoredSummary, Summary};
 use crate::units::{SimTime, SizeStyle};
-use FigureUnit::{Bytes, Number, Rate, Share, Time};
+use FigureUnit::{Bytes, Number, Rate, Requests, Share, Time};
 use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
 
@@ -24,6 +25,8 @@ pub enum FigureUnit {
     Share,
     /// Tokens a second.
     Rate,
+    /// Requests a second.
+    Requests,
     /// Anything else.
     Number,
 }
@@ -47,7 +50,8 @@ type Get = dyn Fn(&Summary, &mut Take<'_>) + Send + Sync;
 
 /// A line of the table: a number of every run, or one for each of its tiers, lanes or classes.
 pub struct Figure {
-    /// Its path in `summary.json`, with placeholders (`{tier}`, `{lane}`, `{class}`, `{group}`) for
+    /// Its path in `summary.json`, with placeholders (`{tier}`, `{lane}`, `{class}`, `{group}`,
+    /// `{kind}`) for
     /// names.
     pub path: String,
     /// Its unit.
@@ -73,7 +77,8 @@ pub fn figures() -> &'static [Figure] {
 /// The table. Lines of every class that follow each other are shown together: all of the first
 /// class, then all of the second.
 fn table() -> Vec<Figure> {
-    let parts = [of_the_run(), latencies(), groups(), alphas(), transfers(), layout(), memory_and_lanes(), cache()];
+    let parts =
+        [of_the_run(), latencies(), groups(), alphas(), transfers(), layout(), memory_and_lanes(), cache(), requests()];
     parts.into_iter().flatten().collect()
 }
 
@@ -273,6 +278,94 @@ fn cache() -> Vec<Figure> {
     ]
 }
 
+/// The figures of a run that serves requests.
+#[rustfmt::skip]
+fn requests() -> Vec<Figure> {
+    let mut all = vec![
+        of_requests("requests_per_s", Requests, |it| it.requests_per_s).aka(&["requests_per_s"]).swept().compared(),
+        of_requests("output_tokens_per_s", Rate, |it| it.output_tokens_per_s).swept(),
+        of_requests("prompt_tokens_per_s", Rate, |it| it.prompt_tokens_per_s).swept().compared(),
+        of_requests("goodput.requests_per_s", Requests, |it| Some(it.goodput.as_ref()?.requests_per_s))
+            .aka(&["goodput"]).swept().compared(),
+        of_requests("goodput.share", Share, |it| Some(it.goodput.as_ref()?.share))
+            .aka(&["goodput_share"]).swept().compared(),
+        count("goodput.requests", |it| Some(it.goodput.as_ref()?.requests)),
+    ];
+    for (name, aliases, of_run) in OF_REQUESTS {
+        for (part, of) in PARTS {
+            let path = format!("requests.{name}.{part}");
+            let figure = real(&path, Time, move |it| it.requests.as_ref().and_then(of_run).map(of)).swept();
+            let figure = match part {
+                "mean" => figure.aka(aliases[0]),
+                "p50" => figure.aka(aliases[1]),
+                "p99" => figure.aka(aliases[2]),
+                _ => figure,
+            };
+            all.push(if ["mean", "p50", "p99", "max"].contains(&part) { figure.compared() } else { figure });
+        }
+    }
+    all.extend([
+        count("arrived", |it| Some(it.arrived)).swept().compared(),
+        count("finished", |it| Some(it.finished)).swept().compared(),
+        count("rejected", |it| Some(it.rejected)).aka(&["rejected"]).swept().compared(),
+        count("preemptions", |it| Some(it.preemptions)).aka(&["preemptions"]).swept().compared(),
+        count("recomputed_tokens", |it| Some(it.recomputed_tokens)).swept().compared(),
+        count("output_tokens", |it| Some(it.output_tokens)).swept(),
+        of_requests("prompt_tokens.hit_rate", Share, |it| it.prompt_tokens.hit_rate)
+            .aka(&["prefix_hit_rate"]).swept().compared(),
+        count("prompt_tokens.computed", |it| Some(it.prompt_tokens.computed)).swept(),
+        each("requests.prompt_tokens.hits.{tier}", Number, |it, take| {
+            let hits = it.requests.iter().flat_map(|of| &of.prompt_tokens.hits.0);
+            hits.for_each(|(tier, tokens)| take(&[tier], FigureValue::Whole(*tokens)));
+        }).swept().compared(),
+        of_requests("batch_mean", Number, |it| Some(it.batch_mean)).aka(&["batch_mean"]).swept().compared(),
+        count("batch_max", |it| Some(it.batch_max)).swept().compared(),
+        of_requests("idle_ns", Time, |it| Some(it.idle_ns)).swept().compared(),
+        of_requests("moves_ns", Time, |it| Some(it.moves_ns)).swept().compared(),
+        each("requests.moves.{kind}.count", Number, |it, take| {
+            let moves = it.requests.iter().flat_map(|of| &of.moves.0);
+            moves.for_each(|(kind, of)| take(&[kind], FigureValue::Whole(of.count)));
+        }).swept().compared(),
+        each("requests.moves.{kind}.bytes", Bytes, |it, take| {
+            let moves = it.requests.iter().flat_map(|of| &of.moves.0);
+            moves.for_each(|(kind, of)| take(&[kind], FigureValue::Whole(of.bytes)));
+        }).swept().compared(),
+    ]);
+    for (part, of) in PARTS {
+        let figure = each(&format!("requests.moves.{{kind}}.latency_ns.{part}"), Time, move |it, take| {
+            for (kind, moves) in it.requests.iter().flat_map(|of| &of.moves.0) {
+                moves.latency_ns.into_iter().for_each(|times| take(&[kind], FigureValue::Real(of(times))));
+            }
+        });
+        let figure = if ["mean", "p50", "p99", "max"].contains(&part) { figure.swept() } else { figure };
+        all.push(if ["p50", "p99"].contains(&part) { figure.compared() } else { figure });
+    }
+    all
+}
+
+fn of_requests(path: &str, unit: FigureUnit, get: fn(&RequestsSummary) -> Option<f64>) -> Figure {
+    real(&format!("requests.{path}"), unit, move |it| it.requests.as_ref().and_then(get))
+}
+
+/// A whole number of requests or tokens.
+fn count(path: &str, get: fn(&RequestsSummary) -> Option<u64>) -> Figure {
+    each(&format!("requests.{path}"), Number, move |summary, take| {
+        let value = summary.requests.as_ref().and_then(get);
+        value.into_iter().for_each(|value| take(&[], FigureValue::Whole(value)));
+    })
+}
+
+type OfRequests = fn(&RequestsSummary) -> Option<Distribution>;
+
+/// The distributions of requests, with the short names of their mean, p50 and p99. TTFT has the
+/// short names of `ttft_ns`, which is the same.
+const OF_REQUESTS: [(&str, [&[&str]; 3], OfRequests); 4] = [
+    ("ttft_ns", [&[], &[], &[]], |it| it.ttft_ns),
+    ("tpot_ns", [&["request_tpot"], &["request_tpot_p50"], &["request_tpot_p99"]], |it| it.tpot_ns),
+    ("e2e_ns", [&["e2e"], &["e2e_p50"], &["e2e_p99"]], |it| it.e2e_ns),
+    ("queueing_ns", [&["queueing"], &["queueing_p50"], &["queueing_p99"]], |it| it.queueing_ns),
+];
+
 type Part = fn(Distribution) -> f64;
 
 /// The figures of a distribution.
@@ -452,9 +545,13 @@ pub fn full_name(name: &str) -> &str {
 }
 
 /// The figure that has the value of the one at `path` in a run that does not have it: TPOT of one
-/// sequence whose prompt is given is the latency of a step.
+/// sequence whose prompt is given is the latency of a step, and where requests are served, the hit
+/// rate is that of prefix caches.
 #[must_use]
 pub fn stand_in(path: &str) -> Option<String> {
+    if path == "cache.kv.hit_rate" {
+        return Some("requests.prompt_tokens.hit_rate".to_owned());
+    }
     path.strip_prefix("tpot_ns.").map(|part| format!("token_latency_ns.{part}"))
 }
 
@@ -500,7 +597,7 @@ fn matches(pattern: &str, path: &str, below: bool) -> bool {
     let (placeholder, after) = rest.split_once('}').unwrap_or((rest, ""));
     let Some(named) = path.strip_prefix(literal) else { return below && starts(literal) };
     let ends = named.match_indices('.').map(|(end, _)| end).chain([named.len()]);
-    let longest = if placeholder == "class" { 1 } else { usize::MAX };
+    let longest = if ["class", "kind"].contains(&placeholder) { 1 } else { usize::MAX };
     ends.take(longest).filter(|end| *end > 0).any(|end| matches(after, &named[end..], below))
 }
 
@@ -526,10 +623,16 @@ impl FigureUnit {
             // Above 213 days the clock has no name for it; before the start it has none either.
             (Time, _) if value >= 0.0 => SimTime::from_ns(value).rounded(),
             (Share, _) => format!("{value:.4}"),
-            (Rate, _) => rate(value),
+            (Rate | Requests, _) => rate(value),
             (Number, _) if value.fract() != 0.0 => format!("{value:.4}"),
             _ => value.to_string(),
         }
+    }
+
+    /// Whether it is a rate, of which more is better.
+    #[must_use]
+    pub fn is_rate(self) -> bool {
+        matches!(self, Rate | Requests)
     }
 
     /// A value as a person reads it.
@@ -539,17 +642,17 @@ impl FigureUnit {
     }
 }
 
-/// Tokens a second as a person reads them: four digits, or all before the point.
+/// Tokens or requests a second as a person reads them: four digits, or all before the point.
 #[must_use]
-pub fn rate(tokens_per_s: f64) -> String {
-    let digits = match tokens_per_s {
+pub fn rate(per_second: f64) -> String {
+    let digits = match per_second {
         rate if rate >= 1_000.0 => 0,
         rate if rate >= 100.0 => 1,
         rate if rate >= 10.0 => 2,
         rate if rate >= 1.0 => 3,
         _ => 4,
     };
-    format!("{tokens_per_s:.digits$}")
+    format!("{per_second:.digits$}")
 }
 
 #[cfg(test)]

@@ -25,7 +25,10 @@ pub use figures::{
 };
 pub use recorder::{Histograms, Recorder, RunReport, SCHEMA};
 pub(crate) use recorder::{lane_summaries, transfer_summaries};
-pub use requests::{GoodputSummary, HitTokens, MoveSummary, RequestsRecorder, RequestsReport, RequestsSummary};
+pub use requests::{
+    GoodputSummary, HitTokens, MOST_BINS, MoveSummary, Pause, RequestRow, RequestTimings, RequestsRecorder,
+    RequestsReport, RequestsSummary, RequestsTimeline, ServingBin, ServingSeries, TIMELINE_REQUESTS, TierBin,
+};
 pub use sequences::{SequenceRow, TokenTimings};
 pub use series::{Series, Step, StepValues, TierBytes};
 pub use summary::{

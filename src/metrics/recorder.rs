@@ -8,6 +8,7 @@
 //! which has the totals that only the simulation knows (events, peaks, lane loads).
 
 use super::distribution::Timings;
+use super::requests::{RequestTimings, RequestsReport};
 use super::sequences::{SequenceRecorder, SequenceRow, TokenTimings};
 use super::series::Series;
 use super::summary::{
@@ -37,6 +38,9 @@ pub struct RunReport {
     pub histograms: Histograms,
     /// What became of each sequence; of one whose prompt is given there is none.
     pub sequences: Vec<SequenceRow>,
+    /// What became of each request, of a run that serves requests: its `series` is empty, as such
+    /// runs have too many steps to keep them all.
+    pub requests: Option<RequestsReport>,
     /// The names of the tiers, the fastest first.
     pub tiers: Vec<String>,
     /// The scenario as its file has it, where that is known: reports name the changes against it.
@@ -61,6 +65,8 @@ pub struct Histograms {
     /// By class, for migrations: the time from the issue of the reads that a move was meant for to
     /// its completion, where it was late.
     pub lateness: PerClass<Timings>,
+    /// Those of requests, of a run that serves requests.
+    pub requests: Option<Box<RequestTimings>>,
 }
 
 impl RunReport {
@@ -116,7 +122,12 @@ impl Histograms {
         let by_class = by_class.into_iter().flat_map(PerClass::values_mut);
         let of_tokens = self.groups.iter_mut().chain([&mut self.tokens]);
         let of_tokens = of_tokens.flat_map(|of| [&mut of.tpot, &mut of.ttft]);
-        by_class.chain(of_tokens).chain([&mut self.token_latency, &mut self.layer_latency]).for_each(Timings::shrink);
+        let of_requests = self.requests.iter_mut().flat_map(|of| of.named_mut()).map(|(_, timings)| timings);
+        by_class
+            .chain(of_tokens)
+            .chain(of_requests)
+            .chain([&mut self.token_latency, &mut self.layer_latency])
+            .for_each(Timings::shrink);
     }
 
     /// The distribution of that name, empty or not.
@@ -131,6 +142,10 @@ impl Histograms {
         if let Some((kind @ ("tpot" | "ttft"), group)) = name.split_once("_group") {
             let of = self.groups.get_mut(group.parse::<usize>().ok()?)?;
             return Some(if kind == "tpot" { &mut of.tpot } else { &mut of.ttft });
+        }
+        if RequestTimings::has(name) {
+            let mut of_requests = self.requests.get_or_insert_default().named_mut();
+            return of_requests.find(|(known, _)| *known == name).map(|(_, timings)| timings);
         }
         let (class, what) = name.rsplit_once('_')?;
         let class = TransferClass::ALL.into_iter().find(|known| known.name() == class)?;
@@ -162,6 +177,7 @@ impl Histograms {
         ];
         (of_run.into_iter().map(|(name, timings)| (name.to_owned(), timings)))
             .chain(groups)
+            .chain(self.requests.iter().flat_map(|of| of.named()).map(|(name, timings)| (name.to_owned(), timings)))
             .chain(classes)
             .filter(|(_, timings)| timings.count() > 0)
     }
@@ -283,13 +299,22 @@ impl Recorder {
             cache: self.cache(scenario),
             experts: self.experts.map(Into::into),
             bound: self.bound(outcome),
+            requests: None,
             // Known only when the files are written.
             files: Named::default(),
             scenario: scenario.resolved().clone(),
         };
         let written = scenario.written().cloned();
         let sequences = self.sequences.as_ref().map(SequenceRecorder::rows).unwrap_or_default();
-        RunReport { summary, series: self.series, histograms: self.histograms, sequences, tiers, written }
+        RunReport {
+            summary,
+            series: self.series,
+            histograms: self.histograms,
+            sequences,
+            requests: None,
+            tiers,
+            written,
+        }
     }
 
     /// Alpha over the measured steps, of the kinds of stages that the model has.
@@ -344,7 +369,7 @@ impl Recorder {
 }
 
 /// Each tier's share of all bytes.
-fn shares(tiers: &[String], stored: &[Bytes]) -> Named<Option<f64>> {
+pub(super) fn shares(tiers: &[String], stored: &[Bytes]) -> Named<Option<f64>> {
     let all: Bytes = stored.iter().copied().sum();
     let share = |bytes: &Bytes| (all > Bytes::ZERO).then(|| bytes.as_f64() / all.as_f64());
     tiers.iter().cloned().zip(stored.iter().map(share)).collect()
@@ -466,14 +491,14 @@ impl Probe for Recorder {
 /// The unweighted mean over steps of a share, and its last value. A step that read nothing does not
 /// count.
 #[derive(Clone, Debug, Default)]
-struct Mean {
+pub(super) struct Mean {
     sum: f64,
     count: u64,
     last: Option<f64>,
 }
 
 impl Mean {
-    fn add(&mut self, part: Bytes, whole: Bytes) {
+    pub fn add(&mut self, part: Bytes, whole: Bytes) {
         if whole > Bytes::ZERO {
             let share = part.as_f64() / whole.as_f64();
             self.sum += share;
@@ -482,7 +507,7 @@ impl Mean {
         }
     }
 
-    fn mean(&self) -> Option<f64> {
+    pub fn mean(&self) -> Option<f64> {
         (self.count > 0).then(|| self.sum / self.count as f64)
     }
 

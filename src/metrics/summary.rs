@@ -6,6 +6,7 @@
 //! shares from 0 to 1. Maps by tier, lane or class are [`Named`] lists, because their order means
 //! something: the fastest tier comes first.
 
+use super::requests::RequestsSummary;
 use crate::simulation::{Hits, Prefetched, ScenarioConfig};
 use crate::units::{Bytes, SizeStyle};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -105,8 +106,12 @@ pub struct Summary {
     /// others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub experts: Option<HitsSummary>,
-    /// The lower bound on the time over all placements.
+    /// The lower bound on the time over all placements; empty where requests are served.
     pub bound: BoundSummary,
+    /// The requests of a run that serves requests. There `tpot_ns` is of every token, and
+    /// `requests.tpot_ns` of each request's mean; `ttft_ns` counts from its arrival.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<RequestsSummary>,
     /// The CRC-32 checksums (8 hexadecimal digits) of the files of the same run that are read back
     /// with this one, by name: a folder with other files is of several runs.
     #[serde(default, skip_serializing_if = "Named::is_empty")]
@@ -126,7 +131,7 @@ impl Summary {
     /// Whether it decodes one sequence whose prompt is given: every token takes a step.
     #[must_use]
     pub fn is_single(&self) -> bool {
-        self.sequences.is_empty()
+        self.sequences.is_empty() && self.requests.is_none()
     }
 
     /// TPOT over all sequences; of one sequence whose prompt is given the latency of a step.
@@ -138,12 +143,18 @@ impl Summary {
     /// How many sequences it decodes.
     #[must_use]
     pub fn count_sequences(&self) -> u64 {
+        if let Some(requests) = &self.requests {
+            return requests.arrived;
+        }
         self.sequences.iter().map(|group| group.count).sum::<u64>().max(1)
     }
 
     /// How many tokens it decodes if it is complete, of all sequences.
     #[must_use]
     pub fn decoded_tokens(&self) -> u64 {
+        if let Some(requests) = &self.requests {
+            return requests.output_tokens;
+        }
         if self.is_single() {
             return self.steps;
         }
@@ -153,6 +164,9 @@ impl Summary {
     /// What a complete run does, as the verb of a sentence: `decodes 320 tokens of 8 sequences`.
     #[must_use]
     pub fn work(&self) -> String {
+        if let Some(requests) = &self.requests {
+            return format!("serves {} requests of {} output tokens", requests.arrived, requests.output_tokens);
+        }
         let (tokens, count) = (self.decoded_tokens(), self.count_sequences());
         let prompts = self.sequences.iter().filter(|group| group.prefill_tokens > 0).map(|group| group.count).sum();
         let timed = !self.scenario.prefill.is_given();
@@ -302,8 +316,9 @@ pub struct StoredSummary {
 }
 
 /// For how long stages waited, by what arrived last: the reads of a tier, or compute; and the fixed
-/// times of the runtime. The times add up to `simulated_ns` of a complete run. `tiersim explain`
-/// has the same by lane and by cause.
+/// times of the runtime. The times add up to `simulated_ns` of a complete run; where requests are
+/// served with `requests.moves_ns` and `requests.idle_ns`. `tiersim explain` has the same by lane
+/// and by cause.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WaitsSummary {
     /// By the tier whose reads arrived last.

@@ -157,7 +157,7 @@ fn parse_limit(text: &str, limit: &str, unit: FigureUnit) -> Result<Limit, Condi
         FigureUnit::Time => (limit.parse::<SimTime>().ok().map(SimTime::as_ns), " or a time: 400us"),
         FigureUnit::Bytes => (limit.parse::<Bytes>().ok().map(Bytes::as_f64), " or a size: 2GiB"),
         FigureUnit::Share => (number(limit), " or a share: 90%"),
-        FigureUnit::Number | FigureUnit::Rate => (number(limit), ""),
+        FigureUnit::Number | FigureUnit::Rate | FigureUnit::Requests => (number(limit), ""),
     };
     let (text, limit) = (text.to_owned(), limit.to_owned());
     match read {

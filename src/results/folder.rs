@@ -74,7 +74,15 @@ impl FinishedRun {
             }
         }
         Ok(Self {
-            report: RunReport { summary: typed, series, histograms, sequences: Vec::new(), tiers, written: None },
+            report: RunReport {
+                summary: typed,
+                series,
+                histograms,
+                sequences: Vec::new(),
+                requests: None,
+                tiers,
+                written: None,
+            },
             summary,
         })
     }

@@ -249,7 +249,7 @@ impl Results {
             Measure::Figure(path) => match figure_unit(path) {
                 FigureUnit::Time => Unit::Time,
                 FigureUnit::Bytes => Unit::Bytes(SizeStyle::Binary),
-                FigureUnit::Share | FigureUnit::Number | FigureUnit::Rate => Unit::Real,
+                _ => Unit::Real,
             },
         };
         unit.scale(most)

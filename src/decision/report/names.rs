@@ -24,7 +24,7 @@ impl<'a> Names<'a> {
         let values = || decision.circumstances.iter().flat_map(|it| &it.ranking).map(|ranked| ranked.value);
         let unit = match figure_unit(&decision.by.path) {
             FigureUnit::Time => Unit::Time,
-            FigureUnit::Bytes | FigureUnit::Share | FigureUnit::Rate | FigureUnit::Number => Unit::Real,
+            _ => Unit::Real,
         };
         names.scale = unit.scale(values().fold(0.0, f64::max));
         names

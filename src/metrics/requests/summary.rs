@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The figures of a run that serves requests.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct RequestsSummary {
     /// How many requests arrived.
     pub arrived: u64,
@@ -28,6 +28,8 @@ pub struct RequestsSummary {
     pub requests_per_s: Option<f64>,
     /// Tokens of prompts that were computed a second.
     pub prompt_tokens_per_s: Option<f64>,
+    /// How many tokens came out.
+    pub output_tokens: u64,
     /// Output tokens a second.
     pub output_tokens_per_s: Option<f64>,
     /// Finished requests that met the goals; absent without goals.
@@ -63,7 +65,7 @@ pub struct GoodputSummary {
 }
 
 /// Tokens of prompts, by where their KV came from.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct HitTokens {
     /// By tier, found there when a request was first admitted.
     pub hits: Named<u64>,

@@ -21,7 +21,7 @@ pub use axis::Searched;
 pub use walk::Step;
 
 use super::{AxisConfig, Quantity, Row, SweepError};
-use crate::metrics::{FigureUnit, figure_unit, full_name};
+use crate::metrics::{figure_unit, full_name};
 use crate::runs::{Cancel, Pool, Progress, Resources};
 use crate::simulation::{Fields, ScenarioConfig};
 use walk::{Walk, walk};
@@ -117,7 +117,7 @@ pub fn anneal(
     let mut base = Fields::new(&annealing.base).map_err(|error| SweepError::Base(error.to_string()))?;
     let (axes, start) = axis::searched(&annealing.over, &mut base)?;
     let by = full_name(&annealing.by).to_owned();
-    let most = figure_unit(&by) == FigureUnit::Rate;
+    let most = figure_unit(&by).is_rate();
     let pool = Pool::new(resources, usize::MAX, cancel, progress)?;
     let run = |levels: Vec<usize>| {
         let row = match axis::assigned(&base, &axes, &levels) {

@@ -227,3 +227,20 @@ pub struct GoalsConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub e2e: Option<SimTime>,
 }
+
+impl GoalsConfig {
+    /// Whether nothing is asked for.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// As typed: `ttft<2s,tpot<50ms`.
+impl std::fmt::Display for GoalsConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let all = [("ttft", self.ttft), ("tpot", self.tpot), ("e2e", self.e2e)];
+        let typed = all.into_iter().filter_map(|(name, limit)| Some(format!("{name}<{}", limit?)));
+        f.write_str(&typed.collect::<Vec<String>>().join(",").replace(' ', ""))
+    }
+}

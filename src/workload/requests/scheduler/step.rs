@@ -92,6 +92,22 @@ pub enum MoveKind {
 }
 
 impl MoveKind {
+    /// How many kinds there are.
+    pub const COUNT: usize = 4;
+    /// Every kind, in order: the place of a kind is `kind as usize`.
+    pub const ALL: [Self; Self::COUNT] = [Self::Load, Self::Store, Self::SwapOut, Self::SwapIn];
+
+    /// The name used in every report.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Load => "Load",
+            Self::Store => "Store",
+            Self::SwapOut => "SwapOut",
+            Self::SwapIn => "SwapIn",
+        }
+    }
+
     /// Whether it goes to the first tier.
     #[must_use]
     pub fn is_inward(self) -> bool {
