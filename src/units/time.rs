@@ -23,8 +23,13 @@ const KIND: Kind = Kind {
         ("us", 1_000_000),
         ("ms", 1_000_000_000),
         ("s", 1_000_000_000_000),
+        ("min", 60_000_000_000_000),
+        ("h", 3_600_000_000_000_000),
     ],
 };
+
+/// The units that are printed: those up to the second.
+const PRINTED: &[(&str, u128)] = KIND.units.split_at(6).0;
 
 impl SimTime {
     /// The start of a run, or an empty span.
@@ -80,8 +85,8 @@ impl SimTime {
     /// As a person reads it: four significant digits or a little more, and the unit that fits.
     #[must_use]
     pub fn rounded(self) -> String {
-        let reached = KIND.units.iter().rfind(|(_, factor)| u128::from(self.0) >= *factor);
-        let (name, factor) = reached.unwrap_or(&KIND.units[0]);
+        let reached = PRINTED.iter().rfind(|(_, factor)| u128::from(self.0) >= *factor);
+        let (name, factor) = reached.unwrap_or(&PRINTED[0]);
         let value = self.0 as f64 / *factor as f64;
         let decimals = match value {
             v if v >= 100.0 => 1,
@@ -102,7 +107,7 @@ impl FromStr for SimTime {
 
 impl fmt::Display for SimTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&quantity::exact(self.0, KIND.units))
+        f.pad(&quantity::exact(self.0, PRINTED))
     }
 }
 
@@ -144,6 +149,10 @@ mod tests {
         for (text, ps) in [("1.2us", 1_200_000), ("5 ns", 5_000), ("1 ms", 1_000_000_000), ("0 ps", 0)] {
             assert_eq!(text.parse::<SimTime>().unwrap().as_ps(), ps, "{text}");
         }
+        for (text, printed) in [("1h", "3600 s"), ("30 min", "1800 s"), ("1.5h", "5400 s")] {
+            assert_eq!(text.parse::<SimTime>().unwrap().to_string(), printed);
+        }
+        assert_eq!("2h".parse::<SimTime>().unwrap().rounded(), "7200.0 s");
         assert!("5".parse::<SimTime>().is_err());
         assert!("300 d".parse::<SimTime>().is_err());
         assert_eq!(SimTime::from_ps(1_234_567).rounded(), "1.235 us");

@@ -61,9 +61,10 @@ pub use label::{PerLabel, StageLabel};
 pub use model::{LanguageModel, LayersConfig, ModelConfig, ModelError, WeightsConfig};
 pub use region::{Contents, Lengths, Region, Regions};
 pub use requests::{
-    CacheConfig, Decision, ExternalKv, GeneratedConfig, GoalsConfig, KvConfig, KvMove, KvRoom, LimitsConfig, LogFormat,
-    MoveKind, MovePriority, Preemption, QueueOrder, RateConfig, Rejection, Request, RequestRecord, Requests,
-    RequestsConfig, RequestsError, Scheduler, ServingStep, SourceConfig, StepPart, StoredBlocks, WhenMoved, WriteBack,
+    ArrivalsConfig, CacheConfig, Decision, ExternalKv, GeneratedConfig, GoalsConfig, KvConfig, KvMove, KvRoom,
+    LengthConfig, LimitsConfig, LogFormat, MoveKind, MovePriority, Preemption, PrefixesConfig, QueueOrder, RateConfig,
+    Rejection, Request, RequestRecord, Requests, RequestsConfig, RequestsError, Scheduler, ServingStep, SourceConfig,
+    StepPart, StoredBlocks, WhenMoved, WriteBack,
 };
 pub use routing::{
     EXPERT_ROOMS, ExpertPolicy, ExpertSteps, ExpertTraceConfig, RecordedRouting, RecordedRoutingConfig, RoutingExtend,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! requests: (
-//!     source: Log(file: "conversation.csv"),      // or Poisson(...), Gamma(...), Bursts(...)
+//!     source: Log(file: "conversation.csv"),
 //!     rate: "x2",                                 // twice as fast as recorded; or "4/s" on average
 //!     first: "1h",                                // what arrives in the first hour of the log
 //!     limits: (sequences: 256, tokens: 2048),
@@ -11,10 +11,27 @@
 //!     goals: "ttft<2s,tpot<50ms",
 //! )
 //! ```
+//!
+//! Instead of a log, requests can be generated:
+//!
+//! ```text
+//! source: Generated(
+//!     per_second: 4,
+//!     arrivals: Gamma(cv: 2),                     // Poisson if not given; Bursts(on: "2s", off: "8s"), Uniform
+//!     prompt: LogNormal(median: 1000, sigma: 1),  // Fixed(1000), Uniform(from: 100, to: 2000)
+//!     output: Fixed(200),
+//!     prefixes: (count: 10, tokens: 1024),        // system prompts that requests share
+//! ),
+//! count: 1000,
+//! ```
 
+use super::error::RequestsError;
 use super::generate::GeneratedConfig;
+use super::goals::GoalsConfig;
 use super::log::LogFormat;
+use super::rate::RateConfig;
 use crate::units::{Bytes, Ratio, SimTime};
+use crate::workload::MAX_TOKENS;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -25,14 +42,17 @@ pub struct RequestsConfig {
     /// Where requests come from.
     pub source: SourceConfig,
     /// How fast they arrive, compared with the source.
-    #[serde(default, skip_serializing_if = "RateConfig::is_recorded")]
+    #[serde(default)]
     pub rate: RateConfig,
     /// Only requests that arrive before this time of the source, before `rate` changes it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub first: Option<SimTime>,
     /// Only so many requests, the first ones.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::config::optional_count_from_1")]
     pub count: Option<u32>,
+    /// How many tokens a prefix block has: 512 in Mooncake's logs and 16 elsewhere where not given.
+    #[serde(default, deserialize_with = "crate::config::optional_count_from_1")]
+    pub block_tokens: Option<u32>,
     /// What a step, and the engine as a whole, may hold.
     #[serde(default)]
     pub limits: LimitsConfig,
@@ -50,39 +70,83 @@ pub struct RequestsConfig {
     pub goals: GoalsConfig,
 }
 
+impl RequestsConfig {
+    /// The requests of `source`, served as an engine does where nobody says otherwise.
+    #[must_use]
+    pub fn of(source: SourceConfig) -> Self {
+        Self {
+            source,
+            rate: RateConfig::default(),
+            first: None,
+            count: None,
+            block_tokens: None,
+            limits: LimitsConfig::default(),
+            order: QueueOrder::default(),
+            preemption: Preemption::default(),
+            kv: KvConfig::default(),
+            goals: GoalsConfig::default(),
+        }
+    }
+
+    /// Checks what is said besides the source.
+    ///
+    /// # Errors
+    /// [`RequestsError::Field`] of the first field that is not right.
+    pub(super) fn check(&self) -> Result<(), RequestsError> {
+        let most = MAX_TOKENS as u32;
+        let counts = [
+            ("count", self.count, u32::MAX),
+            ("block_tokens", self.block_tokens, most),
+            ("limits.sequences", Some(self.limits.sequences), MAX_SEQUENCES),
+            ("limits.tokens", Some(self.limits.tokens), most),
+            ("limits.context", self.limits.context, most),
+            ("limits.kv_tokens", self.limits.kv_tokens, u32::MAX),
+        ];
+        for (field, count, most) in counts {
+            if let Some(count) = count.filter(|count| *count == 0 || *count > most) {
+                let message = format!("'{count}' is outside of what it may be: write 1 to {most}");
+                return Err(RequestsError::field(field, message));
+            }
+        }
+        let too_little =
+            |field: &str, remedy: &str| Err(RequestsError::field(field, format!("'0' is too little: {remedy}")));
+        if self.first == Some(SimTime::ZERO) {
+            return too_little("first", "write how long requests arrive, such as \"1h\"");
+        }
+        if self.limits.memory == Ratio::default() {
+            return too_little(
+                "limits.memory",
+                "write the share of the first tier that an engine may take, such as 0.9",
+            );
+        }
+        if self.kv.capacity == Some(Bytes::ZERO) {
+            return too_little("kv.capacity", "write a size such as \"64 GiB\", or keep nothing in external memory");
+        }
+        if self.kv.tier.as_ref().is_some_and(String::is_empty) {
+            return Err(RequestsError::field("kv.tier", "it is empty: write the name of a tier of the memory system"));
+        }
+        self.rate.check().map_err(|message| RequestsError::field("rate", message))?;
+        self.goals.check().map_err(|message| RequestsError::field("goals", message))
+    }
+}
+
+/// The most requests that run at once: vLLM's largest setting is some thousands.
+const MAX_SEQUENCES: u32 = 1 << 16;
+
 /// Where requests come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum SourceConfig {
     /// A log file.
     Log {
         /// Its path; relative to the scenario's file.
         file: PathBuf,
         /// Its format; recognized by its first lines where not given.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default)]
         format: Option<LogFormat>,
     },
     /// A generator.
     Generated(GeneratedConfig),
-}
-
-/// How fast requests arrive, compared with their source: `"x2"`, or `"4/s"` on average.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub enum RateConfig {
-    /// As the source has it.
-    #[default]
-    Recorded,
-    /// So many times as fast: all times between arrivals are divided by it.
-    Times(f64),
-    /// So many requests a second on average, from the first arrival to the last.
-    PerSecond(f64),
-}
-
-impl RateConfig {
-    /// Whether it is as the source has it.
-    #[must_use]
-    pub fn is_recorded(&self) -> bool {
-        *self == Self::Recorded
-    }
 }
 
 /// What a step, and the engine as a whole, may hold.
@@ -97,11 +161,11 @@ pub struct LimitsConfig {
     pub tokens: u32,
     /// The most tokens of a request, prompt and output together (`max_model_len`); requests that
     /// are longer are rejected.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "crate::config::optional_count_from_1")]
+    #[serde(deserialize_with = "crate::config::optional_count_from_1")]
     pub context: Option<u32>,
     /// The tokens of KV that the first tier holds, as an engine reports it; where not given, what
     /// `memory` leaves besides the weights.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "crate::config::optional_count_from_1")]
+    #[serde(deserialize_with = "crate::config::optional_count_from_1")]
     pub kv_tokens: Option<u32>,
     /// The share of the first tier that weights and KV may take (`gpu_memory_utilization`).
     pub memory: Ratio,
@@ -124,6 +188,14 @@ pub enum QueueOrder {
     ShortestFirst,
 }
 
+impl QueueOrder {
+    /// The orders as they are typed, and what each means.
+    pub const ALL: [(&'static str, &'static str, Self); 2] = [
+        ("fcfs", "first come, first served", Self::Fcfs),
+        ("shortest-first", "the request with the fewest tokens to compute first", Self::ShortestFirst),
+    ];
+}
+
 /// What happens to the KV of a request that is preempted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Preemption {
@@ -135,6 +207,14 @@ pub enum Preemption {
     Swap,
 }
 
+impl Preemption {
+    /// The ways as they are typed, and what each means.
+    pub const ALL: [(&'static str, &'static str, Self); 2] = [
+        ("recompute", "its KV is dropped and computed again", Self::Recompute),
+        ("swap", "its KV is moved to external memory and back", Self::Swap),
+    ];
+}
+
 /// Where KV is kept, and what moves.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename = "Kv", deny_unknown_fields, default)]
@@ -142,10 +222,8 @@ pub struct KvConfig {
     /// Which tiers keep the prefix blocks of prompts for later requests.
     pub cache: CacheConfig,
     /// The tier behind the first that keeps KV; the second where not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tier: Option<String>,
     /// How much of that tier is for KV; what weights leave where not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Bytes>,
     /// How KV in external memory is read.
     pub external: ExternalKv,
@@ -169,6 +247,15 @@ pub enum CacheConfig {
     External,
 }
 
+impl CacheConfig {
+    /// The choices as they are typed, and what each means.
+    pub const ALL: [(&'static str, &'static str, Self); 3] = [
+        ("off", "every prompt is computed in full", Self::Off),
+        ("hbm", "prefix blocks stay in the first tier while there is room", Self::Hbm),
+        ("external", "prefix blocks stay in the first tier and in external memory", Self::External),
+    ];
+}
+
 /// How KV in external memory is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExternalKv {
@@ -183,6 +270,15 @@ pub enum ExternalKv {
     Direct,
 }
 
+impl ExternalKv {
+    /// The ways as they are typed, and what each means.
+    pub const ALL: [(&'static str, &'static str, Self); 3] = [
+        ("load", "a request waits until all of its KV is in the first tier", Self::Load),
+        ("load-by-layer", "each layer's attention waits for the KV of that layer", Self::LoadByLayer),
+        ("direct", "it is read in place in every step", Self::Direct),
+    ];
+}
+
 /// When prefix blocks are written to external memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WriteBack {
@@ -191,6 +287,14 @@ pub enum WriteBack {
     Through,
     /// When the first tier gives them up.
     OnEviction,
+}
+
+impl WriteBack {
+    /// The choices as they are typed, and what each means.
+    pub const ALL: [(&'static str, &'static str, Self); 2] = [
+        ("through", "when they have been computed", Self::Through),
+        ("on-eviction", "when the first tier gives them up", Self::OnEviction),
+    ];
 }
 
 /// Which KV is written to external memory.
@@ -203,6 +307,12 @@ pub enum StoredBlocks {
     All,
 }
 
+impl StoredBlocks {
+    /// The choices as they are typed, and what each means.
+    pub const ALL: [(&'static str, &'static str, Self); 2] =
+        [("prompt", "those of prompts", Self::Prompt), ("all", "those of prompts and of outputs", Self::All)];
+}
+
 /// Whether loads and stores contend alike.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MovePriority {
@@ -213,34 +323,10 @@ pub enum MovePriority {
     LoadsFirst,
 }
 
-/// What a request must meet to count as goodput: `"ttft<2s,tpot<50ms"`; nothing by default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename = "Goals", deny_unknown_fields, default)]
-pub struct GoalsConfig {
-    /// The longest time from arrival to the first token.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ttft: Option<SimTime>,
-    /// The longest mean time between the tokens of a request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tpot: Option<SimTime>,
-    /// The longest time from arrival to the last token.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub e2e: Option<SimTime>,
-}
-
-impl GoalsConfig {
-    /// Whether nothing is asked for.
-    #[must_use]
-    pub fn is_none(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// As typed: `ttft<2s,tpot<50ms`.
-impl std::fmt::Display for GoalsConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let all = [("ttft", self.ttft), ("tpot", self.tpot), ("e2e", self.e2e)];
-        let typed = all.into_iter().filter_map(|(name, limit)| Some(format!("{name}<{}", limit?)));
-        f.write_str(&typed.collect::<Vec<String>>().join(",").replace(' ', ""))
-    }
+impl MovePriority {
+    /// The choices as they are typed, and what each means.
+    pub const ALL: [(&'static str, &'static str, Self); 2] = [
+        ("fair", "loads and stores share lanes", Self::Fair),
+        ("loads-first", "stores wait while anything is loaded", Self::LoadsFirst),
+    ];
 }

@@ -11,18 +11,23 @@
 
 mod config;
 mod error;
+mod gathered;
 mod generate;
+mod goals;
 mod log;
+mod rate;
 mod request;
 mod scheduler;
 
 pub use config::{
-    CacheConfig, ExternalKv, GoalsConfig, KvConfig, LimitsConfig, MovePriority, Preemption, QueueOrder, RateConfig,
-    RequestsConfig, SourceConfig, StoredBlocks, WriteBack,
+    CacheConfig, ExternalKv, KvConfig, LimitsConfig, MovePriority, Preemption, QueueOrder, RequestsConfig,
+    SourceConfig, StoredBlocks, WriteBack,
 };
 pub use error::RequestsError;
-pub use generate::GeneratedConfig;
+pub use generate::{ArrivalsConfig, GeneratedConfig, LengthConfig, PrefixesConfig};
+pub use goals::GoalsConfig;
 pub use log::LogFormat;
+pub use rate::RateConfig;
 pub use request::{Request, Requests};
 pub use scheduler::{
     Decision, KvMove, KvRoom, MoveKind, Rejection, RequestRecord, Scheduler, ServingStep, StepPart, WhenMoved,

@@ -1,31 +1,14 @@
 //! Requests, checked: in the order of arrival, with dense ids for their prefix blocks.
 
-use super::config::{GoalsConfig, KvConfig, LimitsConfig, Preemption, QueueOrder, RequestsConfig, SourceConfig};
+pub use super::gathered::Request;
+
+use super::config::{KvConfig, LimitsConfig, Preemption, QueueOrder, RequestsConfig, SourceConfig};
 use super::error::RequestsError;
-use crate::units::{BlockId, RequestId, SimTime, Table};
-use std::ops::Range;
-
-/// One request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// When it arrives; the first request of a run arrives at 0 or later.
-    pub arrival: SimTime,
-    /// The tokens of its prompt, at least 1.
-    pub prompt: u32,
-    /// The tokens of its output, at least 1. The first comes out of the step that ends the prompt.
-    pub output: u32,
-    /// Its place in [`Requests::blocks`]: the prefix blocks of its prompt, the first first. All but
-    /// the last are full; where the prompt ends within the last, that one is not shared.
-    pub blocks: Range<u32>,
-}
-
-impl Request {
-    /// The tokens whose KV it has when it ends: all but the last, which is never read.
-    #[must_use]
-    pub fn most_tokens(&self) -> u64 {
-        u64::from(self.prompt) + u64::from(self.output) - 1
-    }
-}
+use super::gathered::Taken;
+use super::generate::generate;
+use super::goals::GoalsConfig;
+use super::log::{self, DEFAULT_BLOCK_TOKENS};
+use crate::units::{BlockId, RequestId, Table};
 
 /// The requests of a run and how they are served, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +19,7 @@ pub struct Requests {
     pub blocks: Vec<BlockId>,
     /// How many different blocks there are.
     pub distinct_blocks: u32,
-    /// How many tokens a prefix block has: 512 in Mooncake's logs.
+    /// How many tokens a prefix block has: 512 in Mooncake's logs, 16 elsewhere where nobody says so.
     pub block_tokens: u32,
     /// Limits of the engine.
     pub limits: LimitsConfig,
@@ -56,22 +39,21 @@ impl Requests {
     /// # Errors
     /// [`RequestsError`], naming the file, row and column, or the field, and what to write instead.
     pub fn new(config: &RequestsConfig) -> Result<Self, RequestsError> {
-        let SourceConfig::Generated(of) = &config.source else {
-            let (field, message) = ("source".to_owned(), "logs are not read yet".to_owned());
-            return Err(RequestsError::Field { field, message });
+        config.check()?;
+        let taken = Taken { before: config.first, count: config.count };
+        let (mut gathered, block_tokens) = match &config.source {
+            SourceConfig::Log { file, format } => log::read(file, *format, config.block_tokens, taken)?,
+            SourceConfig::Generated(generated) => {
+                let block_tokens = config.block_tokens.unwrap_or(DEFAULT_BLOCK_TOKENS);
+                (generate(generated, block_tokens, taken)?, block_tokens)
+            }
         };
-        let gap = SimTime::from_ns(1e9 / of.per_second);
-        let request = |number: u32| Request {
-            arrival: gap.times(u64::from(number)),
-            prompt: of.prompt_tokens,
-            output: of.output_tokens,
-            blocks: 0..0,
-        };
+        config.rate.apply(&mut gathered.requests).map_err(|message| RequestsError::field("rate", message))?;
         Ok(Self {
-            all: (0..of.count).map(request).collect(),
-            blocks: Vec::new(),
-            distinct_blocks: 0,
-            block_tokens: 512,
+            distinct_blocks: gathered.distinct_blocks(),
+            all: Table::from(gathered.requests),
+            blocks: gathered.blocks,
+            block_tokens,
             limits: config.limits,
             order: config.order,
             preemption: config.preemption,
@@ -84,5 +66,77 @@ impl Requests {
     #[must_use]
     pub fn blocks_of(&self, request: &Request) -> &[BlockId] {
         &self.blocks[request.blocks.start as usize..request.blocks.end as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    fn requests(text: &str) -> Result<Requests, String> {
+        let config: RequestsConfig = parse(text, "test").map_err(|error| error.to_string())?;
+        Requests::new(&config).map_err(|error| error.to_string())
+    }
+
+    const SOURCE: &str = "source: Generated(per_second: 4, prompt: Fixed(10), output: Fixed(5))";
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let text = format!(
+            "({SOURCE}, rate: \"x2\", first: \"1h\", count: 7, block_tokens: 64, limits: (sequences: 9, kv_tokens: 41408),
+              order: ShortestFirst, preemption: Swap, goals: \"ttft<2s\",
+              kv: (cache: External, tier: \"cpu\", capacity: \"64 GiB\", external: Direct, write: OnEviction, blocks: All, moves: LoadsFirst))"
+        );
+        let config: RequestsConfig = parse(&text, "test").unwrap();
+        let json = serde_json::to_value(&config).unwrap();
+        assert_eq!(serde_json::from_value::<RequestsConfig>(json.clone()).unwrap(), config);
+        assert_eq!(
+            (&json["rate"], &json["goals"], &json["first"]),
+            (&"x2".into(), &"ttft<2s".into(), &"3600 s".into())
+        );
+        // Every field is written, so that `--set` knows it.
+        assert_eq!(json["limits"].as_object().unwrap().len(), 5);
+        let plain = serde_json::to_value(RequestsConfig::of(config.source.clone())).unwrap();
+        assert!(plain.as_object().unwrap().keys().eq(json.as_object().unwrap().keys()));
+        assert_eq!(serde_json::from_value::<RequestsConfig>(plain).unwrap(), RequestsConfig::of(config.source));
+        assert_eq!(requests(&text).unwrap().all.len(), 7);
+    }
+
+    #[test]
+    fn the_rate_comes_last() {
+        let slow = requests(&format!("({SOURCE}, first: \"60s\")")).unwrap();
+        let fast = requests(&format!("({SOURCE}, first: \"60s\", rate: \"x2\")")).unwrap();
+        assert_eq!(slow.all.len(), fast.all.len());
+        let last = |requests: &Requests| requests.all.iter().last().unwrap().arrival.as_ps();
+        assert!(last(&slow).abs_diff(2 * last(&fast)) <= 2);
+    }
+
+    #[test]
+    fn wrong_fields_are_named() {
+        for (text, reason) in [
+            ("count: 0", "'0' is too little"),
+            ("first: \"0s\"", "requests.first: '0' is too little"),
+            ("first: \"1 hour\"", "'hour'"),
+            ("count: 1, rate: \"fast\"", "write x2"),
+            ("count: 1, goals: \"ttft\"", "write goals such as"),
+            ("count: 1, limits: (sequences: 70000)", "requests.limits.sequences: '70000' is outside"),
+            ("count: 1, limits: (sequences: 0)", "'0' is too little"),
+            ("count: 1, limits: (tokens: 20000000)", "requests.limits.tokens"),
+            ("count: 1, limits: (context: 20000000)", "requests.limits.context"),
+            ("count: 1, limits: (memory: 0)", "requests.limits.memory"),
+            ("count: 1, limits: (memory: 1.1)", "1.1"),
+            ("count: 1, limits: (batch: 3)", "batch"),
+            ("count: 1, kv: (capacity: \"0 B\")", "requests.kv.capacity"),
+            ("count: 1, kv: (tier: \"\")", "requests.kv.tier"),
+            ("count: 1, kv: (cache: L2)", "L2"),
+            ("count: 1, block_tokens: 20000000", "requests.block_tokens"),
+            ("count: 1, policy: 3", "policy"),
+        ] {
+            let error = requests(&format!("({SOURCE}, {text})")).map(|_| ()).unwrap_err();
+            assert!(error.contains(reason), "{text}\n{error}");
+        }
+        assert!(requests("(source: Log(file: \"none.csv\"))").unwrap_err().contains("none.csv"));
+        assert!(requests("(source: Log(path: \"none.csv\"))").unwrap_err().contains("path"));
     }
 }
