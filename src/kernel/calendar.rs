@@ -214,6 +214,12 @@ impl Calendar {
         debug_assert!(to >= self.now && self.next_time().is_none_or(|next| next >= to));
         self.now = to;
     }
+
+    /// Counts so many more events as taken: those of a time that is passed over, as it is like one
+    /// before.
+    pub fn count(&mut self, events: u64) {
+        self.popped += events;
+    }
 }
 
 #[cfg(test)]

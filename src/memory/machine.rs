@@ -9,7 +9,7 @@
 //! 2. What the owner issues, admits, cancels or raises in urgency takes effect when the instant is
 //!    [settled](Machine::settle): all of it shares the lanes from that instant on.
 
-use super::fabric::{Cancelled, Completed, Fabric, Request, TransferId};
+use super::fabric::{Cancelled, Carried, Completed, Fabric, Request, TransferId};
 use super::system::MemorySystem;
 use crate::kernel::{Calendar, EventId};
 use crate::units::SimTime;
@@ -44,6 +44,25 @@ pub trait Owner<Tag: Copy> {
 impl<Tag: Copy, F: FnMut(Completed<Tag>)> Owner<Tag> for F {
     fn completed(&mut self, _machine: &mut Machine<Tag>, transfer: Completed<Tag>) {
         self(transfer);
+    }
+}
+
+/// What happened between two moments at which a machine was idle.
+#[derive(Clone, Debug, Default)]
+pub struct Span {
+    /// How long it took; when it began, before it ended.
+    time: SimTime,
+    events: u64,
+    before: Carried,
+    carried: Carried,
+}
+
+impl Span {
+    /// How long it took.
+    #[must_use]
+    #[inline]
+    pub fn time(&self) -> SimTime {
+        self.time
     }
 }
 
@@ -185,6 +204,58 @@ impl<Tag: Copy> Machine<Tag> {
         while let Some(event) = self.calendar.pop_due() {
             self.handle(at, event, owner);
         }
+    }
+
+    /// Whether nothing is in flight and nothing is pending: then all that it carries from here on
+    /// takes the same time as after any other such moment, unless its fabric does not
+    /// [forget](Fabric::forgets).
+    #[must_use]
+    #[inline]
+    pub fn is_idle(&self) -> bool {
+        self.fabric.is_idle() && self.calendar.next_time().is_none()
+    }
+
+    /// Writes to `span` that it begins now. To be called while the machine is idle.
+    pub fn begin_span(&self, span: &mut Span) {
+        (span.time, span.events) = (self.now(), self.events());
+        self.fabric.note_carried(&mut span.before);
+    }
+
+    /// Writes to `span` what happened since it [began](Self::begin_span). To be called while the
+    /// machine is idle.
+    pub fn end_span(&self, span: &mut Span) {
+        (span.time, span.events) = (self.now() - span.time, self.events() - span.events);
+        self.fabric.note_carried(&mut span.carried);
+        span.carried.since(&span.before);
+    }
+
+    /// Passes over a time in which what happened in `span` happens so many times more, one after
+    /// the other. To be called while the machine is idle. Returns false if the clock does not go
+    /// that far.
+    pub fn repeat(&mut self, span: &Span, times: u64) -> bool {
+        let until = self.now() + span.time.times(times);
+        self.pass(until) && {
+            self.count(span, times);
+            true
+        }
+    }
+
+    /// Passes over a time in which something happens that is [counted](Self::count) later. To be
+    /// called while the machine is idle. Returns false if the clock does not go that far.
+    #[inline]
+    pub fn pass(&mut self, until: SimTime) -> bool {
+        debug_assert!(self.is_idle(), "what is in flight would be passed over");
+        if until < SimTime::MAX {
+            self.calendar.advance(until);
+        }
+        until < SimTime::MAX
+    }
+
+    /// Counts what happened in `span` so many times more, for times that were
+    /// [passed](Self::pass).
+    pub fn count(&mut self, span: &Span, times: u64) {
+        self.calendar.count(span.events.saturating_mul(times));
+        self.fabric.add_carried(&span.carried, times);
     }
 
     #[inline]

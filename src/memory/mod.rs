@@ -40,7 +40,7 @@ pub use ids::{LaneId, PerTier, PortId, RouteId, TierId};
 pub use ledger::{Ledger, Shortage};
 pub(crate) use link::payload;
 pub use link::{LinkConfig, Packet};
-pub use machine::{Machine, Owner, Timer};
+pub use machine::{Machine, Owner, Span, Timer};
 pub use parts::{Direction, Hold, Lane, Tier};
 pub use reach::Reach;
 pub use system::MemorySystem;

@@ -39,6 +39,7 @@ mod serving;
 mod size;
 mod skip_sets;
 mod stored;
+mod unserved;
 mod waits;
 mod watch;
 
@@ -57,5 +58,6 @@ pub use run::{SkipThread, run, run_in_lockstep, run_with, run_workload};
 pub use scenario::{Scenario, StoredSequences};
 pub use serving::{MoveRecord, ServingOutcome, ServingProbe, ServingRecord, ServingWaits, TransferRecord, serve};
 pub use stored::Stored;
+pub use unserved::ServingError;
 pub use waits::{Waiting, Waits};
 pub use watch::Watch;

@@ -1,6 +1,7 @@
 //! How runs end.
 
 use super::stored::Stored;
+use super::unserved::ServingError;
 use crate::memory::{LaneLoad, PerClass, Shortage};
 use crate::units::{Bytes, LayerId, SimTime, Step};
 use crate::workload::TraceError;
@@ -21,6 +22,8 @@ pub enum RunError {
     Trace { step: Step, source: TraceError },
     #[error("step {step}: simulated time ran past the clock's 213 days: the bandwidths are too low for the bytes")]
     ClockOverflow { step: Step },
+    #[error(transparent)]
+    Serving(#[from] ServingError),
     #[error("interrupted")]
     Interrupted,
 }

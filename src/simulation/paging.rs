@@ -176,7 +176,7 @@ impl Paging {
 /// To the nearest of 16 to 31 times a power of 2. Granules that differ by less than 3 % cost the
 /// same within a hundredth or two, and a run must not meet a new granule in each step: what a
 /// granule costs is found once.
-fn rounded(granule: Bytes) -> Bytes {
+pub(super) fn rounded(granule: Bytes) -> Bytes {
     const DIGITS: u32 = 5;
     let dropped = (u64::BITS - granule.get().leading_zeros()).saturating_sub(DIGITS);
     let half = (1u64 << dropped) >> 1;

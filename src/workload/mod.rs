@@ -81,6 +81,7 @@ pub use schedule::{Chunk, Schedule, StepBatch};
 pub use sequences::{
     CHUNK_TOKENS, LikeConfig, PrefillConfig, PrefillOrder, Sequence, Sequences, SequencesConfig, SequencesError,
 };
+pub(crate) use stages::{attended_more, last_readers};
 pub use stages::{batch_stages, stages};
 pub use step::{Amount, Append, Arrival, Free, KvRegionRead, Next, Read, Stage, StageReads, StepPlan, Workload};
 pub use template::{Growth, KvParts, LayerKv, ModelStage, Weights};

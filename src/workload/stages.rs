@@ -124,15 +124,21 @@ fn on_the_chip(model: &LanguageModel, layer: LayerId, parts: &[Part]) -> f64 {
 
 /// The sum over the tokens of a chunk of how many more tokens each sees than the first one.
 fn attended_on_the_chip(&Chunk { first, tokens, .. }: &Chunk, window: u64) -> f64 {
+    attended_more(first as u64, tokens as u64, window)
+}
+
+/// The sum over `tokens` tokens after the `first` ones of how many more tokens each sees than the
+/// first of them, where each sees the last `window`.
+pub(crate) fn attended_more(first: u64, tokens: u64, window: u64) -> f64 {
     // Token i sees i more, until its window is full.
-    let (tokens, room) = (tokens as u64, window.saturating_sub(first as u64));
+    let room = window.saturating_sub(first);
     let growing = tokens.min(room.saturating_add(1));
     let full = tokens - growing;
     growing as f64 * growing.saturating_sub(1) as f64 / 2.0 + full as f64 * room.min(tokens) as f64
 }
 
 /// For each layer the last one whose attention reads its KV, if one does.
-fn last_readers(model: &LanguageModel) -> Table<LayerId, Option<LayerId>> {
+pub(crate) fn last_readers(model: &LanguageModel) -> Table<LayerId, Option<LayerId>> {
     let mut last = Table::filled(model.layers(), None);
     for layer in model.stages().iter().filter(|stage| stage.attends).filter_map(|stage| stage.layer) {
         last[model.kv()[layer].source] = Some(layer);

@@ -50,6 +50,11 @@ pub(super) trait Arbiter {
     /// completion. Each is then to [leave](Arbiter::leave).
     fn take_complete<Tag>(&mut self, now: SimTime, event: u32, complete: &mut Vec<u32>, slots: &mut Slots<Tag>);
 
+    /// Whether nothing of what was on lanes that are idle makes a difference to what comes next.
+    fn forgets(&self) -> bool {
+        true
+    }
+
     /// What was complete leaves its lanes.
     fn leave(&mut self, held: &[usize]);
 

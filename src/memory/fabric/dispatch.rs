@@ -59,6 +59,10 @@ impl Arbiter for AnyArbiter {
         delegate!(self.take_complete(now, event, complete, slots));
     }
 
+    fn forgets(&self) -> bool {
+        delegate!(self.forgets())
+    }
+
     #[inline(always)]
     fn leave(&mut self, held: &[usize]) {
         delegate!(self.leave(held));

@@ -134,6 +134,10 @@ impl Arbiter for Fifo {
         }));
     }
 
+    fn forgets(&self) -> bool {
+        self.buses.iter().all(|bus| bus.turnaround == SimTime::ZERO)
+    }
+
     fn leave(&mut self, held: &[usize]) {
         for &lane in held {
             self.queues[lane].pop_front();

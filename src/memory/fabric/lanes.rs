@@ -55,6 +55,21 @@ impl Lanes {
         }
     }
 
+    /// What each lane has done, by lane, while all of them are idle.
+    pub fn done(&self) -> impl Iterator<Item = &LaneLoad> {
+        self.0.iter().map(|lane| &lane.load)
+    }
+
+    /// Each lane has done that so many times more.
+    pub fn add(&mut self, loads: &[LaneLoad], times: u64) {
+        for (lane, load) in self.0.iter_mut().zip(loads) {
+            lane.load.busy += load.busy.times(times);
+            for (sum, bytes) in lane.load.bytes.values_mut().zip(load.bytes.values()) {
+                *sum += bytes.times(times);
+            }
+        }
+    }
+
     /// What each lane has done by `now`, by lane.
     pub fn loads(&self, now: SimTime) -> Vec<LaneLoad> {
         let load = |lane: &LaneState| {

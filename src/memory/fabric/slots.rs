@@ -166,6 +166,12 @@ impl<Tag> Slots<Tag> {
         }
     }
 
+    /// Whether no transfer is in any slot.
+    #[inline]
+    pub fn are_vacant(&self) -> bool {
+        self.vacant.len() == self.transfers.len()
+    }
+
     /// Every slot, vacant or not.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Transfer<Tag>)> {
         (0..).zip(&self.transfers)

@@ -43,15 +43,16 @@ use super::scenario::Scenario;
 use super::stored::Stored;
 use crate::memory::{Cancelled, Ledger, Machine, MemorySystem, PerTier, TierId, Timer};
 use crate::strategy::{
-    AnyMigration, AnyPlacement, Budget, Initialization, KvLoad, Late, Layout, MoveBatch, MovePlan, On, Parts, StepBound,
+    AnyMigration, AnyPlacement, Budget, Initialization, KvLoad, LaidOut, Late, Layout, MoveBatch, MovePlan, On, Parts, StepBound,
 };
 use crate::units::{Bytes, PageSize, RegionId, SimTime, StageId, Step, Table};
-use crate::workload::{Amount, Free, Next, Read, Stage, StepPlan, Workload};
+use crate::workload::{Amount, Free, Next, Read, Regions, Stage, StepPlan, Workload};
 use completions::Purpose;
 use compute::{Progress, TierParts};
 use prefetch::Prefetching;
 use prompts::ChunkWrite;
 use reads::StepReads;
+pub(super) use reads::spread;
 use staging::Staging;
 use state::StateWrites;
 use tally::{Measured, StepTotals};
@@ -437,11 +438,25 @@ fn lay_out(
     workload: &impl Workload,
     initialization: Box<dyn Initialization>,
 ) -> Result<Residency, RunError> {
-    let (system, size, regions) = (scenario.memory(), scenario.page_size(), workload.regions());
+    let regions = workload.regions();
+    let (laid_out, ledger) = lay_out_regions(scenario, (regions, workload.stages()), initialization)?;
+    Ok(Residency::new(regions, laid_out, scenario.page_size(), ledger))
+}
+
+/// Lays out `regions`, which the first step reads in those stages, as `initialization` says.
+///
+/// # Errors
+/// [`RunError`] if they do not fit, or that asks for skip sets that cannot be read.
+pub(super) fn lay_out_regions(
+    scenario: &Scenario,
+    (regions, stages): (&Regions, &[Stage]),
+    initialization: Box<dyn Initialization>,
+) -> Result<(LaidOut, Ledger), RunError> {
+    let (system, size) = (scenario.memory(), scenario.page_size());
     let at_first = |source| RunError::Trace { step: Step::default(), source };
     let mut ledger = Ledger::new(system);
     let order = scenario.expert_order().map_err(at_first)?;
-    let mut layout = Layout::new(regions, workload.stages(), system, &mut ledger, size).with_expert_order(order);
+    let mut layout = Layout::new(regions, stages, system, &mut ledger, size).with_expert_order(order);
     let initialization = if scenario.idealization().has(Ideal::BoundLayout) {
         Box::new(scenario.layout_of_bound().map_err(at_first)?)
     } else {
@@ -452,7 +467,7 @@ fn lay_out(
     }
     initialization.lay_out(&mut layout).map_err(RunError::Layout)?;
     let laid_out = layout.finish().map_err(RunError::Layout)?;
-    Ok(Residency::new(regions, laid_out, size, ledger))
+    Ok((laid_out, ledger))
 }
 
 impl<P: Probe, W: Workload> Run<'_, P, W> {

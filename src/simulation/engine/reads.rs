@@ -577,7 +577,7 @@ fn constant_reads(stage: &Stage, residency: &Residency, tiers: usize) -> PerTier
 /// Adds a read of `bytes`, spread evenly over the `stored` bytes, to `reads`. The share of the
 /// first tiers together is rounded to the nearest byte (halves up), so the parts add up to the
 /// whole.
-fn spread(bytes: Bytes, stored: &PerTier<Bytes>, reads: &mut PerTier<Bytes>) {
+pub(in crate::simulation) fn spread(bytes: Bytes, stored: &PerTier<Bytes>, reads: &mut PerTier<Bytes>) {
     let whole: u128 = stored.values().map(|bytes| u128::from(bytes.get())).sum();
     let (mut below, mut read_below) = (Bytes::ZERO, Bytes::ZERO);
     for (tier, stored) in stored.iter() {

@@ -9,16 +9,25 @@
 //! step costs no more than its different stages: where nothing else is in flight, layers that are
 //! alike take the same time, and are simulated once.
 
+mod decides;
+mod kinds;
+mod layout;
+mod moves;
 mod outcome;
 mod probe;
+mod run;
+mod shape;
+mod spans;
+mod weights;
 
 pub use outcome::{ServingOutcome, ServingWaits};
 pub use probe::{MoveRecord, ServingProbe, ServingRecord, TransferRecord};
 
 use super::outcome::RunError;
 use super::scenario::Scenario;
-use crate::units::PageSize;
-use crate::workload::{Decision, KvRoom, Requests, Scheduler};
+use crate::workload::{Requests, Scheduler};
+use layout::ServingLayout;
+use run::{Pace, Serving};
 use std::sync::Arc;
 
 /// Serves the requests of `scenario`, and calls `probe` with what happens.
@@ -30,9 +39,16 @@ pub fn serve<P: ServingProbe>(
     requests: &Arc<Requests>,
     probe: &mut P,
 ) -> Result<ServingOutcome, RunError> {
-    let _ = probe;
-    let page_size = PageSize::new(scenario.resolved().page_tokens).unwrap_or(PageSize::TOKEN);
-    let mut scheduler = Scheduler::new(Arc::clone(requests), KvRoom { hbm: 0, external: 0 }, page_size);
-    let _ = scheduler.next(crate::units::SimTime::ZERO) == Decision::End;
-    Ok(ServingOutcome::new(scenario.memory(), scheduler.records().clone()))
+    serve_at(scenario, requests, probe, Pace::Jumping)
+}
+
+fn serve_at<P: ServingProbe>(
+    scenario: &Scenario,
+    requests: &Arc<Requests>,
+    probe: &mut P,
+    pace: Pace,
+) -> Result<ServingOutcome, RunError> {
+    let layout = ServingLayout::new(scenario, requests)?;
+    let scheduler = Scheduler::new(Arc::clone(requests), layout.room, scenario.page_size());
+    Serving::new(scenario, requests, layout, scheduler, probe, pace).finish()
 }

@@ -54,6 +54,40 @@ pub struct ServingWaits {
     pub idle: SimTime,
 }
 
+impl ServingWaits {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> SimTime {
+        self.tiers.values().copied().sum::<SimTime>() + self.compute + self.fixed + self.moves + self.idle
+    }
+
+    /// Takes over the times of `other`.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        self.tiers.copy_from(&other.tiers);
+        (self.compute, self.fixed, self.moves, self.idle) = (other.compute, other.fixed, other.moves, other.idle);
+    }
+
+    /// Becomes what came after it until it was `now`.
+    pub(super) fn since(&mut self, now: &Self) {
+        for (tier, now) in now.tiers.iter() {
+            self.tiers[tier] = *now - self.tiers[tier];
+        }
+        (self.compute, self.fixed) = (now.compute - self.compute, now.fixed - self.fixed);
+        (self.moves, self.idle) = (now.moves - self.moves, now.idle - self.idle);
+    }
+
+    /// Adds those of `other` so many times.
+    pub(super) fn add(&mut self, other: &Self, times: u64) {
+        for (tier, time) in other.tiers.iter() {
+            self.tiers[tier] += time.times(times);
+        }
+        self.compute += other.compute.times(times);
+        self.fixed += other.fixed.times(times);
+        self.moves += other.moves.times(times);
+        self.idle += other.idle.times(times);
+    }
+}
+
 impl ServingOutcome {
     /// That of a run that has not begun.
     #[must_use]

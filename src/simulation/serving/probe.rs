@@ -27,7 +27,7 @@ pub struct ServingRecord<'a> {
 }
 
 /// Equal transfers: of layers that were simulated once, there are several.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransferRecord {
     /// What for.
     pub class: TransferClass,

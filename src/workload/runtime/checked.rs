@@ -228,19 +228,27 @@ impl Runtime {
     /// Adds its fixed times to the stages of a step of so many sequences: to each stage that reads
     /// something (the all-reduce to attention and mlp), and to the first what a step takes.
     pub fn charge(&self, stages: &mut [Stage], sequences: usize) {
-        let a_stage = self.per_stage + self.per_sequence.times(sequences as u64);
-        for stage in stages.iter_mut() {
+        for (index, stage) in stages.iter_mut().enumerate() {
             let reads = stage.reads.iter().any(|read| read.amount != Amount::Evenly(Bytes::ZERO));
-            if reads {
-                stage.fixed += a_stage;
-                if matches!(stage.label, StageLabel::Attention | StageLabel::Mlp) {
-                    stage.fixed += self.all_reduce;
-                }
+            stage.fixed += self.fixed(stage.label, reads, sequences as u64, index == 0);
+        }
+    }
+
+    /// The fixed time of a stage of a step of so many sequences: by whether it reads anything, and
+    /// whether it is the first of the step.
+    #[must_use]
+    pub fn fixed(&self, label: StageLabel, reads: bool, sequences: u64, is_first: bool) -> SimTime {
+        let mut fixed = SimTime::ZERO;
+        if reads {
+            fixed += self.per_stage + self.per_sequence.times(sequences);
+            if matches!(label, StageLabel::Attention | StageLabel::Mlp) {
+                fixed += self.all_reduce;
             }
         }
-        if let Some(first) = stages.first_mut() {
-            first.fixed += self.per_step;
+        if is_first {
+            fixed += self.per_step;
         }
+        fixed
     }
 
     /// The reach of a read of these weights from `tier`: of so many bytes of each format.
