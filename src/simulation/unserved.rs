@@ -27,6 +27,8 @@ pub enum ServingError {
          {free} on '{tier}'; write at most {most}"
     )]
     State { sequences: u32, state: Bytes, free: Bytes, tier: String, most: u64 },
-    #[error("step {step}, at {time}: the scheduler waits for a move, but none is in flight: this is an error of tiersim")]
+    #[error(
+        "step {step}, at {time}: the scheduler waits for a move, but none is in flight: this is an error of tiersim"
+    )]
     Stuck { step: Step, time: SimTime },
 }

@@ -43,7 +43,8 @@ use super::scenario::Scenario;
 use super::stored::Stored;
 use crate::memory::{Cancelled, Ledger, Machine, MemorySystem, PerTier, TierId, Timer};
 use crate::strategy::{
-    AnyMigration, AnyPlacement, Budget, Initialization, KvLoad, LaidOut, Late, Layout, MoveBatch, MovePlan, On, Parts, StepBound,
+    AnyMigration, AnyPlacement, Budget, Initialization, KvLoad, LaidOut, Late, Layout, MoveBatch, MovePlan, On, Parts,
+    StepBound,
 };
 use crate::units::{Bytes, PageSize, RegionId, SimTime, StageId, Step, Table};
 use crate::workload::{Amount, Free, Next, Read, Regions, Stage, StepPlan, Workload};

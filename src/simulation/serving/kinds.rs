@@ -7,7 +7,7 @@
 //! number of their layers: embedding, layers and head.
 
 use crate::memory::PerTier;
-use crate::units::{Bytes, Id, LayerId, RegionId, Table};
+use crate::units::{Bytes, LayerId, RegionId, Table};
 use crate::workload::{LanguageModel, Regions, StageLabel, Weights, last_readers};
 
 /// A piece of the weights and where it lies.

@@ -25,8 +25,6 @@ pub(super) struct ServingLayout {
     pub kinds: Kinds,
     /// The stored weights on each tier.
     pub weights: PerTier<Bytes>,
-    /// The recurrent state of all requests that may run at once, on the first tier.
-    pub state: Bytes,
     /// Room for KV, in pages of all layers.
     pub room: KvRoom,
     /// What a page takes in all layers.
@@ -68,7 +66,8 @@ impl ServingLayout {
             return Err(ServingError::State { sequences, state, free, tier, most }.into());
         }
         let state = Bytes::new(state);
-        let pages = |free: Bytes| if page_bytes == Bytes::ZERO { u64::from(u32::MAX) } else { free.whole_units(page_bytes) };
+        let pages =
+            |free: Bytes| if page_bytes == Bytes::ZERO { u64::from(u32::MAX) } else { free.whole_units(page_bytes) };
         let given = limits.kv_tokens.map_or(u64::MAX, |tokens| u64::from(tokens / scenario.resolved().page_tokens));
         let behind = external.map_or(Bytes::ZERO, |tier| {
             let left = system.tiers()[tier.index()].capacity.saturating_sub(weights[tier]);
@@ -78,7 +77,7 @@ impl ServingLayout {
             hbm: pages(free.saturating_sub(state)).min(given),
             external: external.map_or(0, |_| pages(behind)),
         };
-        Ok(Self { kinds, weights, state, room, page_bytes, external })
+        Ok(Self { kinds, weights, room, page_bytes, external })
     }
 }
 

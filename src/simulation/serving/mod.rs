@@ -20,6 +20,9 @@ mod shape;
 mod spans;
 mod weights;
 
+#[cfg(test)]
+mod tests;
+
 pub use outcome::{ServingOutcome, ServingWaits};
 pub use probe::{MoveRecord, ServingProbe, ServingRecord, TransferRecord};
 

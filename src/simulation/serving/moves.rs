@@ -50,7 +50,8 @@ impl KvMoves {
         size: PageSize,
         priority: MovePriority,
     ) -> Self {
-        let routes = external.map(|tier| [system.even_copies(tier, TierId::HBM), system.even_copies(TierId::HBM, tier)]);
+        let routes =
+            external.map(|tier| [system.even_copies(tier, TierId::HBM), system.even_copies(TierId::HBM, tier)]);
         let layers: Vec<Bytes> = kinds.kv_layers.iter().map(|(_, bytes)| *bytes).collect();
         Self {
             slots: Vec::new(),

@@ -507,7 +507,8 @@ impl<D: Decides, P: ServingProbe> Run<'_, D, P> {
         }
         let [hbm, external] = self.kv_bytes(kind);
         let runs = self.runs(kind);
-        let external = self.layout.external.filter(|_| external > Bytes::ZERO).map(|tier| (tier, external, runs.external));
+        let external =
+            self.layout.external.filter(|_| external > Bytes::ZERO).map(|tier| (tier, external, runs.external));
         let page_bytes = self.page_bytes(kind);
         for (tier, needed, runs) in std::iter::once((TierId::HBM, hbm, runs.hbm)).chain(external) {
             if needed == Bytes::ZERO {
@@ -600,13 +601,7 @@ impl<D: Decides, P: ServingProbe> Run<'_, D, P> {
     }
 
     /// The reads and the compute of a stage, which began at `launched`, are done: issues its writes.
-    fn end_stage(
-        &mut self,
-        machine: &mut Machine<Purpose>,
-        launched: SimTime,
-        number: usize,
-        layer: Option<LayerId>,
-    ) {
+    fn end_stage(&mut self, machine: &mut Machine<Purpose>, launched: SimTime, number: usize, layer: Option<LayerId>) {
         let now = machine.now();
         let waited = match self.arrived {
             Some((at, tier)) if at == now => &mut self.waits.tiers[tier],
@@ -672,7 +667,8 @@ impl<D: Decides, P: ServingProbe> Run<'_, D, P> {
         }
         let step = self.decides.step();
         used.copy_from(&self.layout.weights);
-        used[TierId::HBM] += self.layout.page_bytes.times(step.pages_hbm) + self.layout.kinds.state.times(self.shape.parts);
+        used[TierId::HBM] +=
+            self.layout.page_bytes.times(step.pages_hbm) + self.layout.kinds.state.times(self.shape.parts);
         if let Some(tier) = external {
             used[tier] += self.layout.page_bytes.times(step.pages_external);
         }

@@ -49,8 +49,7 @@ pub(super) struct KnownReads {
 
 impl KnownReads {
     pub fn new(kinds: &[StageKind], runtime: &Runtime, tiers: usize) -> Self {
-        let is_fixed =
-            |kind: &StageKind| kind.pieces.iter().all(|piece| matches!(piece.weights.growth, Growth::Fixed));
+        let is_fixed = |kind: &StageKind| kind.pieces.iter().all(|piece| matches!(piece.weights.growth, Growth::Fixed));
         let constant = kinds.iter().map(|kind| is_fixed(kind) && !runtime.amplifies()).collect();
         Self { constant, tiers, known: FxHashMap::default() }
     }
