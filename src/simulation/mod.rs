@@ -56,7 +56,9 @@ pub use refused::ScenarioError;
 pub use room::{Held, NoRoom, Room, usable_memory};
 pub use run::{SkipThread, run, run_in_lockstep, run_with, run_workload};
 pub use scenario::{Scenario, StoredSequences};
-pub use serving::{MoveRecord, ServingOutcome, ServingProbe, ServingRecord, ServingWaits, TransferRecord, serve};
+pub use serving::{
+    MoveRecord, ServingOutcome, ServingProbe, ServingRecord, ServingWaits, TransferRecord, serve, serve_stage_by_stage,
+};
 pub use stored::Stored;
 pub use unserved::ServingError;
 pub use waits::{Waiting, Waits};

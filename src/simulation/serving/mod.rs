@@ -45,6 +45,18 @@ pub fn serve<P: ServingProbe>(
     serve_at(scenario, requests, probe, Pace::Jumping)
 }
 
+/// As [`serve`], with every stage of every layer simulated: slower, and the same results.
+///
+/// # Errors
+/// As [`serve`].
+pub fn serve_stage_by_stage<P: ServingProbe>(
+    scenario: &Scenario,
+    requests: &Arc<Requests>,
+    probe: &mut P,
+) -> Result<ServingOutcome, RunError> {
+    serve_at(scenario, requests, probe, Pace::StageByStage)
+}
+
 fn serve_at<P: ServingProbe>(
     scenario: &Scenario,
     requests: &Arc<Requests>,
