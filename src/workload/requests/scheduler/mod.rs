@@ -5,97 +5,195 @@
 //! at its end, and [`moved`](Scheduler::moved) when a move of KV that the scheduler asked for
 //! ([`take_moves`](Scheduler::take_moves)) is complete.
 //!
-//! In a step, running requests come first, in the order of admission: each decodes a token, or
-//! computes as much of its prompt as the budget of tokens allows. Where one needs room for KV and
-//! there is none, the request that was admitted last is preempted. Where nothing was preempted,
-//! waiting requests are admitted while the limits allow, and while there is room for all tokens of
-//! the request (vLLM: `scheduler_reserve_full_isl`).
+//! # Steps
+//! Running requests come first, in the order of admission: each decodes a token, or computes as
+//! much of its prompt as the budget of tokens allows. One that needs pages for new KV takes free
+//! ones; else unreferenced blocks are evicted, the one used least recently first; else the request
+//! that was admitted last is preempted, perhaps itself. Where nothing was preempted, waiting
+//! requests are admitted while the limits allow, and while there is room for all tokens of the
+//! request (vLLM: `scheduler_reserve_full_isl`). The first one that does not fit blocks the others.
 //!
-//! A step costs O(parts), and nothing is allocated once its vectors have grown.
+//! # Prefix blocks
+//! Blocks that lie wholly within a prompt may be shared from the end of the step that computes them
+//! on. A request finds the longest prefix of its blocks that is in the first tier or in external
+//! memory, in any mix; its last token is always computed. Of blocks that are given up at once the
+//! last ones are evicted first. Two requests that compute the same block at the same time both keep
+//! it, as in vLLM; a request whose block is being loaded for another waits for that load.
+//!
+//! # External memory
+//! * A request that loads has pages for all its tokens while it waits (else two that wait could
+//!   block each other for good), and runs before others are admitted when its moves are complete.
+//!   Layer by layer, it runs at once.
+//! * Stores that write through keep blocks in the first tier until they are complete. Stores on
+//!   eviction free their pages only then. So that steps need not wait, blocks are evicted ahead
+//!   when a step ends, until the pages of a full step are free or leaving, at most an eighth of the
+//!   tier. A running request that needs pages nevertheless waits for the oldest store; a request
+//!   to be admitted does not let the step wait: it is admitted later. A block on its way out is
+//!   found on neither tier.
+//! * A request that is swapped out moves all its KV but the blocks that external memory has. Blocks
+//!   that nobody else refers to leave the first tier. It comes back when there is room for all its
+//!   tokens; what the first tier has by then is not moved.
+//! * Read in place, a block of a prompt lies on one tier: its pages are taken together. A request
+//!   that is preempted where both tiers are full is computed again.
+//! * Stored outputs are private blocks, which are never found. They are stored when they are full;
+//!   on eviction, when the request ends.
+//!
+//! A step costs O(parts), and nothing is allocated once its vectors have grown. Blocks cost O(1)
+//! each time that they are found, filled, moved or given up.
 
+mod admit;
+#[cfg(test)]
+mod driver;
+mod flight;
+mod give_up;
+mod pool;
 mod queue;
+mod room;
+mod running;
+mod sizes;
 mod step;
+mod store;
 
 pub use step::{Decision, KvMove, KvRoom, MoveKind, Rejection, RequestRecord, ServingStep, StepPart, WhenMoved};
 
-use super::request::Requests;
-use crate::units::{MoveId, PageSize, RequestId, SimTime, Table};
+use super::config::{CacheConfig, ExternalKv, Preemption, StoredBlocks, WriteBack};
+use super::request::{Request, Requests};
+use crate::units::{BlockId, MoveId, PageSize, RequestId, SimTime, Table};
+use admit::Loading;
+use flight::{Flights, Leaving};
+use pool::Pool;
 use queue::Queue;
+use room::Place;
+use running::Running;
+use sizes::Sizes;
 use std::sync::Arc;
 
 /// Decides what a serving engine computes and moves.
 #[derive(Clone, Debug)]
 pub struct Scheduler {
     requests: Arc<Requests>,
+    policy: Policy,
+    sizes: Sizes,
     records: Table<RequestId, RequestRecord>,
-    /// The most tokens that each request had computed when it was preempted.
-    peaks: Table<RequestId, u32>,
-    room: KvRoom,
-    page_size: PageSize,
-    free: u64,
+    kept: Table<RequestId, Kept>,
+    /// Where the blocks of each request are, as [`Requests::blocks`] has them.
+    places: Vec<Place>,
+    /// Who gave up each block last: its store is for that request.
+    users: Vec<RequestId>,
     /// How many requests have arrived.
     arrived: usize,
     /// How many are not finished and not rejected, those that are to arrive included.
     unfinished: usize,
     queue: Queue,
+    /// The front of the queue, where it has no room and nothing has become free since.
+    blocked: Option<RequestId>,
+    /// Those that wait for loads, in the order of admission, and how many of them are loaded.
+    loading: Vec<Loading>,
+    loaded: u32,
+    /// Moves that those wait for.
+    waiting: Vec<(MoveId, RequestId)>,
     /// Those that run, in the order of admission. The first ones have the parts of the step.
     running: Vec<Running>,
+    hbm: Pool,
+    external: Pool,
+    flights: Flights,
+    leaving: Leaving,
+    last_move: usize,
     moves: Vec<KvMove>,
     step: ServingStep,
 }
 
-/// A request that runs.
+/// What follows from the configuration.
 #[derive(Clone, Copy, Debug)]
-struct Running {
-    request: RequestId,
-    /// The tokens whose KV it has.
-    computed: u32,
-    /// The tokens whose KV it needs for its next token: its prompt, and its output so far.
-    tokens: u32,
-    /// The tokens that its pages hold.
-    room: u32,
-    /// How many tokens of output are still to come.
-    left: u32,
-    /// The end of its prompt, of which tokens that are computed again are a part.
-    prompt_end: u32,
+struct Policy {
+    /// KV in external memory is read in place, and new KV goes there where the first tier is full.
+    direct: bool,
+    /// Loads are waited for layer by layer.
+    by_layer: bool,
+    /// Preempted requests are swapped.
+    swaps: bool,
+    /// External memory keeps prefix blocks.
+    caches_external: bool,
+    /// Blocks are stored when they are computed.
+    stores_through: bool,
+    /// Blocks are stored when they are evicted.
+    stores_evicted: bool,
+    /// Private blocks are stored as well.
+    stores_private: bool,
+    /// How many pages are evicted ahead of need.
+    ahead: u64,
 }
 
-impl Running {
-    /// What it computes in a step with room for `budget` tokens.
-    fn part(&self, budget: u32) -> StepPart {
-        let rest = self.tokens - self.computed;
-        let tokens = rest.min(budget);
-        let is_chunk = self.computed < self.prompt_end;
-        StepPart {
-            request: self.request,
-            context: self.computed,
-            context_external: 0,
-            tokens,
-            tokens_external: 0,
-            outputs: tokens == rest,
-            is_chunk,
+impl Policy {
+    fn new(requests: &Requests, room: KvRoom, page_size: PageSize) -> Self {
+        let kv = &requests.kv;
+        let has_external = room.external > 0;
+        let direct = has_external && kv.external == ExternalKv::Direct;
+        let caches_external = has_external && kv.cache == CacheConfig::External;
+        let step = page_size.pages(requests.limits.tokens as usize) as u64;
+        Self {
+            direct,
+            by_layer: kv.external == ExternalKv::LoadByLayer,
+            swaps: has_external && !direct && requests.preemption == Preemption::Swap,
+            caches_external,
+            stores_through: caches_external && kv.write == WriteBack::Through,
+            stores_evicted: caches_external && kv.write == WriteBack::OnEviction,
+            stores_private: caches_external && kv.blocks == StoredBlocks::All,
+            ahead: step.min(room.hbm / 8),
         }
+    }
+
+    /// Whether private blocks are stored when they are computed.
+    fn stores_computed_private(&self) -> bool {
+        self.stores_through && self.stores_private
     }
 }
 
+/// What is known of a request whether it runs or not.
+#[derive(Clone, Copy, Debug, Default)]
+struct Kept {
+    /// How many blocks of its prompt may be shared.
+    blocks: u32,
+    /// The most tokens that it had computed when it was preempted.
+    peak: u32,
+    /// The tokens that it has in external memory while it waits, if it was swapped out; the move
+    /// that takes them there, and the end of its prompt.
+    swapped: u32,
+    swap: Option<MoveId>,
+    prompt_end: u32,
+}
+
 impl Scheduler {
-    /// Serves `requests`, with `room` for KV in pages of `page_size` tokens.
+    /// Serves `requests`, with `room` for KV in pages of `page_size` tokens. O(requests and blocks).
     #[must_use]
     pub fn new(requests: Arc<Requests>, room: KvRoom, page_size: PageSize) -> Self {
+        let policy = Policy::new(&requests, room, page_size);
+        let sizes = Sizes::new(page_size, requests.block_tokens, policy.direct);
+        let blocks = requests.distinct_blocks as usize;
         let records: Table<RequestId, _> = requests.all.iter().map(RequestRecord::new).collect();
         Self {
-            room,
-            page_size,
-            free: room.hbm,
+            policy,
+            sizes,
+            kept: shared_blocks(&requests, &sizes),
+            places: vec![Place::Own; requests.blocks.len()],
+            users: vec![RequestId::new(0); if policy.stores_evicted { blocks } else { 0 }],
             arrived: 0,
             unfinished: records.len(),
-            peaks: Table::filled(records.len(), 0),
             queue: Queue::new(requests.order),
+            blocked: None,
+            loading: Vec::new(),
+            loaded: 0,
+            waiting: Vec::new(),
             running: Vec::new(),
-            records,
-            requests,
+            hbm: Pool::new(room.hbm, blocks, sizes.block_pages, true),
+            external: Pool::new(room.external, blocks, sizes.block_pages, policy.caches_external),
+            flights: Flights::default(),
+            leaving: Leaving::default(),
+            last_move: 0,
             moves: Vec::new(),
             step: ServingStep::default(),
+            records,
+            requests,
         }
     }
 
@@ -105,22 +203,26 @@ impl Scheduler {
     pub fn next(&mut self, now: SimTime) -> Decision {
         self.arrive(now);
         self.step.parts.clear();
+        self.step.after.clear();
+        self.step.by_layer.clear();
         let mut budget = self.requests.limits.tokens;
-        let mut preempted = self.schedule_running(&mut budget);
-        // Where the only request that runs is preempted, another may be admitted at once.
-        if self.step.parts.is_empty() {
-            preempted = false;
-        }
-        if !preempted {
+        let preempted = self.schedule_running(&mut budget);
+        // Where the only request that runs is preempted, others may be admitted at once.
+        if !preempted || self.step.parts.is_empty() {
             self.admit(now, &mut budget);
         }
         if self.step.parts.is_empty() {
-            let next = self.requests.all.get(RequestId::new(self.arrived)).map(|request| request.arrival);
-            return if self.unfinished == 0 { Decision::End } else { Decision::Wait(next.unwrap_or(SimTime::MAX)) };
+            if self.unfinished == 0 {
+                return Decision::End;
+            }
+            let next = self.requests.all.get(RequestId::new(self.arrived));
+            return Decision::Wait(next.map_or(SimTime::MAX, |request| request.arrival));
         }
         self.step.running = count(self.running.len());
-        self.step.waiting = count(self.queue.len());
-        self.step.pages_hbm = self.room.hbm - self.free;
+        self.step.waiting = count(self.queue.len() + self.loading.len());
+        self.step.pages_hbm = self.hbm.room - self.hbm.free;
+        self.step.pages_cached = self.hbm.cached_pages();
+        self.step.pages_external = self.external.room - self.external.free;
         Decision::Step
     }
 
@@ -132,18 +234,35 @@ impl Scheduler {
             }
             let id = RequestId::new(self.arrived);
             self.arrived += 1;
-            let most = self.requests.limits.context.unwrap_or(u32::MAX);
-            let pages = self.page_size.pages(request.most_tokens() as usize) as u64;
-            if request.most_tokens() >= u64::from(most) {
-                self.records[id].rejected = Some(Rejection::Context);
-            } else if pages > self.room.hbm {
-                self.records[id].rejected = Some(Rejection::Kv);
-            } else {
-                self.queue.arrive(id, request.prompt);
-                continue;
+            match self.rejection(request, self.kept[id].blocks) {
+                None => self.queue.arrive(id, request.prompt),
+                rejected => {
+                    self.records[id].rejected = rejected;
+                    self.unfinished -= 1;
+                }
             }
-            self.unfinished -= 1;
         }
+    }
+
+    /// Why a request with so many shareable blocks is rejected, if it is.
+    fn rejection(&self, request: &Request, blocks: u32) -> Option<Rejection> {
+        let most = self.requests.limits.context.map_or(crate::workload::MAX_TOKENS, u64::from);
+        let tokens = request.most_tokens();
+        if tokens + 1 > most {
+            return Some(Rejection::Context);
+        }
+        // It fits 32 bits then, as every context does.
+        let tokens = tokens as u32;
+        let fits = if self.policy.direct {
+            // Blocks lie on one tier each; what they leave is room for other pages.
+            let pages = self.sizes.block_pages;
+            let most_blocks = self.hbm.room / pages + self.external.room / pages;
+            let full = u64::from(tokens.div_ceil(self.sizes.block).min(blocks));
+            full <= most_blocks && self.sizes.pages_for(tokens, blocks) <= self.hbm.room + self.external.room
+        } else {
+            self.sizes.pages_for(tokens, blocks) <= self.hbm.room
+        };
+        (!fits).then_some(Rejection::Kv)
     }
 
     /// Schedules running requests, the first first. Returns whether one was preempted.
@@ -151,67 +270,39 @@ impl Scheduler {
         let mut preempted = false;
         let mut index = 0;
         while index < self.running.len() && *budget > 0 {
-            let part = self.running[index].part(*budget);
-            let needed = part.context + part.tokens;
-            if needed > self.running[index].room {
-                let pages = self.pages_for(needed) - self.pages_for(self.running[index].room);
-                while self.free < pages && index < self.running.len() {
-                    self.preempt_last();
-                    preempted = true;
-                }
-                if index == self.running.len() {
-                    break;
-                }
-                self.take(index, pages);
+            let running = &self.running[index];
+            let part = running.part(*budget);
+            if part.context + part.tokens <= running.room && !self.policy.direct {
+                *budget -= part.tokens;
+                self.step.parts.push(part);
+                index += 1;
+                continue;
             }
-            self.step.parts.push(part);
-            *budget -= part.tokens;
+            let mut running = *running;
+            let in_external = loop {
+                if let Some(tokens) = self.grow(&mut running, part.tokens, true) {
+                    break tokens;
+                }
+                self.preempt_last();
+                preempted = true;
+                if index == self.running.len() {
+                    return true;
+                }
+            };
+            self.running[index] = running;
+            self.push_part(&running, in_external, budget);
             index += 1;
         }
         preempted
     }
 
-    /// Admits waiting requests while the limits and the room allow.
-    fn admit(&mut self, now: SimTime, budget: &mut u32) {
-        while *budget > 0 && self.running.len() < self.requests.limits.sequences as usize {
-            let Some(request) = self.queue.front() else { break };
-            let record = &mut self.records[request];
-            let of = &self.requests.all[request];
-            let tokens = of.prompt + record.tokens_out;
-            let left = of.output - record.tokens_out;
-            let running = Running { request, computed: 0, tokens, room: 0, left, prompt_end: tokens };
-            if self.page_size.pages(running.tokens as usize) as u64 > self.free {
-                break;
-            }
-            record.scheduled.get_or_insert(now);
-            self.queue.pop_front();
-            self.running.push(running);
-            let part = running.part(*budget);
-            self.take(self.running.len() - 1, self.pages_for(part.tokens));
-            self.step.parts.push(part);
-            *budget -= part.tokens;
-        }
-    }
-
-    fn pages_for(&self, tokens: u32) -> u64 {
-        self.page_size.pages(tokens as usize) as u64
-    }
-
-    /// A running request takes so many pages more.
-    fn take(&mut self, index: usize, pages: u64) {
-        self.free -= pages;
-        self.running[index].room += (pages * self.page_size.tokens() as u64) as u32;
-    }
-
-    /// The request that was admitted last gives up its KV, and waits in front of all others.
-    fn preempt_last(&mut self) {
-        let Some(last) = self.running.pop() else { return };
-        self.free += self.pages_for(last.room);
-        let record = &mut self.records[last.request];
-        record.preemptions += 1;
-        let peak = &mut self.peaks[last.request];
-        *peak = last.computed.max(*peak);
-        self.queue.push_front(last.request);
+    /// Adds the part of a request that has room for it, of which `in_external` tokens are in
+    /// external memory.
+    fn push_part(&mut self, running: &Running, in_external: u32, budget: &mut u32) {
+        let context_external = running.external - in_external;
+        let part = StepPart { context_external, tokens_external: in_external, ..running.part(*budget) };
+        *budget -= part.tokens;
+        self.step.parts.push(part);
     }
 
     /// The step that [`next`](Self::next) returned last.
@@ -220,15 +311,18 @@ impl Scheduler {
         &self.step
     }
 
-    /// The step has ended at `now`: its tokens are out.
+    /// The step has ended at `now`: its tokens are out, and the moves that its layers waited for
+    /// are complete.
     pub fn completed(&mut self, now: SimTime) {
         let mut ended = false;
-        for (running, part) in self.running.iter_mut().zip(&self.step.parts) {
+        for index in 0..self.step.parts.len() {
+            let part = &self.step.parts[index];
+            let running = &mut self.running[index];
             let before = running.computed;
             running.computed += part.tokens;
             let record = &mut self.records[running.request];
             if part.is_chunk {
-                let peak = self.peaks[running.request];
+                let peak = self.kept[running.request].peak;
                 record.recomputed += running.computed.min(peak) - before.min(peak);
             }
             if part.outputs {
@@ -241,22 +335,30 @@ impl Scheduler {
                     ended = true;
                 }
             }
+            if running.computed >= running.boundary {
+                self.fill_blocks(index, before);
+            }
         }
         if ended {
-            let (size, free, unfinished) = (self.page_size, &mut self.free, &mut self.unfinished);
-            self.running.retain(|running| {
+            let mut left = 0;
+            for index in 0..self.running.len() {
+                let running = self.running[index];
                 if running.left == 0 {
-                    *free += size.pages(running.room as usize) as u64;
-                    *unfinished -= 1;
+                    self.finish(&running);
+                } else {
+                    self.running[left] = running;
+                    left += 1;
                 }
-                running.left > 0
-            });
+            }
+            self.running.truncate(left);
         }
+        self.evict_ahead();
     }
 
     /// A move is complete.
     pub fn moved(&mut self, now: SimTime, moved: MoveId) {
-        let _ = (now, moved);
+        let _ = now;
+        self.land(moved);
     }
 
     /// The moves that were decided since the last call: to be issued now, in this order. To be
@@ -272,9 +374,25 @@ impl Scheduler {
     }
 }
 
-/// A number of requests: ids fit 32 bits.
-fn count(requests: usize) -> u32 {
-    requests as u32
+/// How many blocks of each prompt may be shared: those that lie wholly within it, up to the first
+/// that stands there a second time.
+fn shared_blocks(requests: &Requests, sizes: &Sizes) -> Table<RequestId, Kept> {
+    if requests.kv.cache == CacheConfig::Off {
+        return Table::filled(requests.all.len(), Kept::default());
+    }
+    let mut seen: Table<BlockId, usize> = Table::filled(requests.distinct_blocks as usize, usize::MAX);
+    let all = requests.all.entries().map(|(id, request)| {
+        let full = (request.prompt / sizes.block) as usize;
+        let is_new = |block: &&BlockId| std::mem::replace(&mut seen[**block], id.index()) != id.index();
+        let blocks = requests.blocks_of(request).iter().take(full).take_while(is_new).count();
+        Kept { blocks: count(blocks), ..Kept::default() }
+    });
+    all.collect()
+}
+
+/// A number of requests or blocks: ids fit 32 bits.
+fn count(number: usize) -> u32 {
+    number as u32
 }
 
 #[cfg(test)]
