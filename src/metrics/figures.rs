@@ -7,8 +7,7 @@
 //! the tests hold against the published schema and against a written `summary.json`. To add a
 //! figure, add its line to [`table`] (and its field to [`Summary`]).
 
-use super::requests::RequestsSummary;
-use super::summary::{Distribution, Named, SequencesSummary, StoredSummary, Summary};
+use super::summary::{Distribution, Named, RequestsSummary, SequencesSummary, StoredSummary, Summary};
 use crate::units::{SimTime, SizeStyle};
 use FigureUnit::{Bytes, Number, Rate, Requests, Share, Time};
 use serde::{Deserialize, Serialize};

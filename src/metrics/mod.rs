@@ -13,6 +13,7 @@ mod recorder;
 mod requests;
 mod sequences;
 mod series;
+mod serving;
 mod summary;
 mod timeline;
 mod waits;
@@ -26,14 +27,18 @@ pub use figures::{
 pub use recorder::{Histograms, Recorder, RunReport, SCHEMA};
 pub(crate) use recorder::{lane_summaries, transfer_summaries};
 pub use requests::{
-    GoodputSummary, HitTokens, MOST_BINS, MoveSummary, Pause, RequestRow, RequestTimings, RequestsRecorder,
-    RequestsReport, RequestsSummary, RequestsTimeline, ServingBin, ServingSeries, TIMELINE_REQUESTS, TierBin,
+    MOST_BINS, Pause, RequestRow, RequestTimings, RequestsReport, RequestsTimeline, ServingBin, ServingSeries,
+    TIMELINE_REQUESTS, TierBin,
 };
 pub use sequences::{SequenceRow, TokenTimings};
 pub use series::{Series, Step, StepValues, TierBytes};
+pub use serving::RequestsRecorder;
+#[cfg(test)]
+pub(crate) use serving::synthetic;
 pub use summary::{
-    AlphaSummary, BoundSummary, Distribution, LaneSummary, LayoutSummary, MigrationSummary, Named, SequencesSummary,
-    StageAlpha, StoredSummary, Summary, TransferSummary, WaitsSummary,
+    AlphaSummary, BoundSummary, Distribution, GoodputSummary, HitTokens, LaneSummary, LayoutSummary, MigrationSummary,
+    MoveSummary, Named, RequestsSummary, SequencesSummary, StageAlpha, StoredSummary, Summary, TransferSummary,
+    WaitsSummary,
 };
 pub use timeline::{Mark, Span, SpanKind, Timeline, TimelineTransfer};
 pub use waits::{OTHERS, Wait, WaitRecorder};

@@ -5,16 +5,13 @@
 //! came out, for the times between tokens. What the timeline shows (when requests were set aside,
 //! and their moves) it keeps of the first [`TIMELINE_REQUESTS`] requests only.
 
-use super::series::ServingSeries;
 use crate::memory::{PerClass, TierId, TransferClass};
 use crate::metrics::recorder::{Histograms, Mean};
+use crate::metrics::requests::{Pause, RequestsTimeline, ServingSeries, TIMELINE_REQUESTS};
 use crate::simulation::{MoveRecord, Scenario, ServingProbe, ServingRecord, TransferRecord};
 use crate::units::{Bytes, RequestId, SimTime, Table};
 use crate::workload::{MoveKind, StepPart};
 use std::ops::ControlFlow;
-
-/// Of how many requests a timeline is kept: the first ones.
-pub const TIMELINE_REQUESTS: usize = 2_000;
 
 /// The most pauses, and the most moves, that a timeline keeps.
 const TIMELINE_SPANS: usize = 200_000;
@@ -41,28 +38,6 @@ pub struct RequestsRecorder {
     seen: Table<RequestId, Seen>,
     /// When the last step ended.
     last_end: SimTime,
-}
-
-/// What the timeline of requests shows besides their records.
-#[derive(Clone, Debug, Default)]
-pub struct RequestsTimeline {
-    /// Times in which requests that had begun had no part in steps.
-    pub pauses: Vec<Pause>,
-    /// Their moves.
-    pub moves: Vec<MoveRecord>,
-}
-
-/// A time in which a request that had begun had no part in steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pause {
-    /// Which.
-    pub request: RequestId,
-    /// The end of its last step before.
-    pub from: SimTime,
-    /// The start of the next one.
-    pub to: SimTime,
-    /// Whether it was preempted, and did not just wait for a share of the tokens of steps.
-    pub preempted: bool,
 }
 
 /// HBM's share of the bytes read by steps.

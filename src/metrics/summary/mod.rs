@@ -6,7 +6,10 @@
 //! shares from 0 to 1. Maps by tier, lane or class are [`Named`] lists, because their order means
 //! something: the fastest tier comes first.
 
-use super::requests::RequestsSummary;
+mod requests;
+
+pub use requests::{GoodputSummary, HitTokens, MoveSummary, RequestsSummary};
+
 use crate::simulation::{Hits, Prefetched, ScenarioConfig};
 use crate::units::{Bytes, SizeStyle};
 use schemars::{JsonSchema, Schema, SchemaGenerator};

@@ -1,6 +1,6 @@
 //! The part `requests` of a summary.
 
-use crate::metrics::{Distribution, Named};
+use super::{Distribution, Named};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
