@@ -208,6 +208,12 @@ pub const CASES: &[Shipped] = shipped! {
     "host-reads" => "models/validation/host-reads.csv",
 };
 
+/// The number of running requests over time that was measured of a log's requests, by the log's
+/// name.
+pub const RUNNING: &[Shipped] = shipped! {
+    "vllm-rtx4090-llama-3.1-8b" => "models/validation/requests/vllm-rtx4090-llama-3.1-8b.running.csv",
+};
+
 /// The recorded traces: name, what it is, and its bytes.
 pub const TRACES: &[(&str, &str, &[u8])] = &[
     (

@@ -4,10 +4,10 @@ use super::error::{CliError, INCOMPLETE};
 use super::{print, progress::Bar};
 use crate::catalog;
 use crate::config::did_you_mean;
-use crate::report::{self, Artifact, BatchCurves, BatchLine, BatchPoint, Column, MeasuredGroup, Table};
+use crate::report::{self, Artifact, BatchCurves, BatchLine, BatchPoint, Column, MeasuredGroup, RunningCurves, Table};
 use crate::runs::{Cancel, Resources};
 use crate::units::Bytes;
-use crate::validation::{self, Accuracy, Case, CaseError, CaseFile, Checked, Excluded, GroupErrors};
+use crate::validation::{self, Accuracy, Case, CaseError, CaseFile, Checked, Excluded, GroupErrors, Simulated};
 use clap::Args;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
@@ -59,13 +59,17 @@ pub(super) fn run(args: &ValidateArgs, cancel: &Cancel) -> Result<ExitCode, CliE
     let bar = Bar::new(checked.steps());
     let simulated = validation::validate(checked, Resources::new(args.jobs, args.memory_limit), cancel, &bar);
     bar.finish();
-    let accuracy = Accuracy::new(&simulated?);
+    let simulated = simulated?;
+    let accuracy = Accuracy::new(&simulated);
     let json = serde_json::to_string_pretty(&accuracy)
         .map_err(|error| CliError::Usage(format!("{RECORD} cannot be made: {error}")))?;
     let mut files = vec![Artifact::new(RECORD, json.clone() + "\n")];
     files.extend(report::accuracy_picture(PICTURE, &title(args, &accuracy), &points(&accuracy.cases))?);
     for curves in curves(&accuracy.cases) {
         files.extend(report::batch_picture(&curves)?);
+    }
+    for curves in running(&simulated) {
+        files.extend(report::running_picture(curves)?);
     }
     report::write(&args.out, &files)?;
     if args.json {
@@ -142,11 +146,6 @@ fn curves(cases: &[CaseError]) -> Vec<BatchCurves> {
                 points: points.into_values().collect(),
             })
             .collect();
-        // A path stands for its file.
-        let stem = |name: &str| {
-            let stem = Path::new(name).file_stem().map(|stem| stem.to_string_lossy().into_owned());
-            if name.ends_with(".ron") { stem.unwrap_or_default() } else { name.replace('/', "-") }
-        };
         let (model, memory) = (stem(model), stem(memory));
         let runtime = runtime.as_deref().map_or_else(|| "ideal".to_owned(), stem);
         (!lines.is_empty()).then(|| BatchCurves {
@@ -156,6 +155,30 @@ fn curves(cases: &[CaseError]) -> Vec<BatchCurves> {
         })
     });
     curves.collect()
+}
+
+/// For each log on each system, the number of running requests over time, where it was measured.
+fn running(simulated: &[Simulated]) -> Vec<RunningCurves> {
+    let mut curves: BTreeMap<String, RunningCurves> = BTreeMap::new();
+    for Simulated { case, running, .. } in simulated {
+        let Some(running) = running else { continue };
+        let (model, memory) = (stem(&case.model), stem(&case.memory));
+        let runtime = case.runtime.as_deref().map_or_else(|| "ideal".to_owned(), stem);
+        let name = format!("running_{memory}_{runtime}_{model}_{}", running.log);
+        curves.entry(name.clone()).or_insert_with(|| RunningCurves {
+            name,
+            title: format!("{} served by {model} on {memory} with {runtime}", running.log),
+            measured: running.measured.clone(),
+            simulated: running.simulated.clone(),
+        });
+    }
+    curves.into_values().collect()
+}
+
+/// The name of a file's contents: a path stands for its file.
+fn stem(name: &str) -> String {
+    let stem = Path::new(name).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    if name.ends_with(".ron") { stem.unwrap_or_default() } else { name.replace('/', "-") }
 }
 
 /// The tables: a row for each case and for each group, and what was left out.

@@ -3,11 +3,12 @@
 //! [`accuracy_picture`] has a point for each case, on logarithmic axes of the same scale: what is
 //! exact lies on the diagonal, and two bands around it show errors of 5 % and 20 %.
 //! [`batch_picture`] shows what a batch gains: tokens/s over the number of sequences, a line for
-//! each context as simulated, with a mark for each figure that was measured.
+//! each context as simulated, with a mark for each figure that was measured. [`running_picture`]
+//! shows how many requests ran over time.
 
 use super::artifact::{Artifact, ReportError};
 use super::canvas::Canvas;
-use super::chart::{TITLE_WIDTH, colour};
+use super::chart::{Chart, Line, Panel, Stroke, TITLE_WIDTH, colour};
 use super::legend::{self, Entry, Sample};
 use kuva::plot::LinePlot;
 use kuva::render::layout::{ComputedLayout, Layout};
@@ -155,6 +156,38 @@ pub fn batch_picture(curves: &BatchCurves) -> Result<[Artifact; 2], ReportError>
     }
     legend::add(&mut canvas, &entries);
     canvas.artifacts(&curves.name)
+}
+
+/// How many requests ran over time: as measured, and as simulated.
+#[derive(Clone, Debug)]
+pub struct RunningCurves {
+    /// The files' name, without an ending.
+    pub name: String,
+    /// What ran.
+    pub title: String,
+    /// Seconds after the first arrival, and requests.
+    pub measured: Vec<(f64, f64)>,
+    /// The same, simulated.
+    pub simulated: Vec<(f64, f64)>,
+}
+
+/// The picture of `curves` as SVG and PNG.
+///
+/// # Errors
+/// [`ReportError`] if it cannot be drawn.
+pub fn running_picture(curves: RunningCurves) -> Result<[Artifact; 2], ReportError> {
+    let line = |label: &str, colour, stroke, points| Line { label: label.to_owned(), colour, stroke, points };
+    let panel = Panel {
+        title: curves.title,
+        x_label: "time after the first arrival (s)".to_owned(),
+        y_label: "running requests".to_owned(),
+        lines: vec![
+            line("measured", colour::VERMILLION, Stroke::Solid, curves.measured),
+            line("simulated", colour::BLUE, Stroke::Dashed, curves.simulated),
+        ],
+        ..Panel::default()
+    };
+    Chart { name: curves.name, title: String::new(), panels: vec![panel] }.artifacts()
 }
 
 /// Where simulated and measured times are equal.

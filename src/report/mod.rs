@@ -55,7 +55,9 @@ mod timeline;
 pub(crate) mod trace_pictures;
 pub(crate) mod winners;
 
-pub use accuracy::{BatchCurves, BatchLine, BatchPoint, MeasuredGroup, accuracy_picture, batch_picture};
+pub use accuracy::{
+    BatchCurves, BatchLine, BatchPoint, MeasuredGroup, RunningCurves, accuracy_picture, batch_picture, running_picture,
+};
 pub(crate) use artifact::READ_BACK;
 pub use artifact::{Artifact, ReportError};
 pub use claim::{Claim, claim};

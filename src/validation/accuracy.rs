@@ -136,7 +136,7 @@ impl Accuracy {
     #[must_use]
     pub fn new(simulated: &[Simulated]) -> Self {
         let (mut cases, mut failed) = (Vec::new(), Vec::new());
-        for Simulated { case, outcome } in simulated {
+        for Simulated { case, outcome, .. } in simulated {
             let excluded = |reason: &String| Excluded {
                 case: case.name.clone(),
                 group: case.group.clone(),

@@ -101,34 +101,43 @@ impl Case {
         self.measured.seconds(self.tokens())
     }
 
+    /// Whether requests arrive over time in it.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.set.iter().any(|assignment| assignment.path.split('.').next() == Some("requests"))
+    }
+
     /// Its scenario.
     ///
     /// # Errors
     /// [`InvalidCase`], naming the file, the line and the field.
     pub fn scenario(&self) -> Result<Scenario, InvalidCase> {
-        if self.measured.metric.is_of_prefill() && self.prefill_tokens == 0 {
-            return Err(InvalidCase::Value {
-                origin: self.origin.clone(),
-                line: self.line,
-                column: "prefill_tokens",
-                value: "0".to_owned(),
-                remedy: format!("{} is of a prompt: write how many tokens it has, at least 1", self.measured.metric),
-            });
+        let metric = self.measured.metric;
+        match self.serves() {
+            true if !metric.is_of_requests() => {
+                let remedy = "of requests that arrive over time, ttft, tpot and e2e are measured: write one of these";
+                return Err(self.wrong("metric", metric.to_string(), remedy.to_owned()));
+            }
+            false if metric == Metric::E2e => {
+                let remedy =
+                    "it is of requests that arrive over time: set requests={\"source\":{\"Log\":{\"file\":\"FILE\"}}}";
+                return Err(self.wrong("metric", metric.to_string(), remedy.to_owned()));
+            }
+            false if metric.is_of_prefill() && self.prefill_tokens == 0 => {
+                let remedy = format!("{metric} is of a prompt: write how many tokens it has, at least 1");
+                return Err(self.wrong("prefill_tokens", "0".to_owned(), remedy));
+            }
+            _ => {}
         }
         let config = self.config().map_err(|source| self.wrong_field(source))?;
         let scenario = Scenario::new(config).map_err(|source| self.wrong_scenario(source))?;
         let reading = reading_stages(scenario.model());
-        if self.measured.metric == Metric::Kernel && reading != 1 {
-            return Err(InvalidCase::Value {
-                origin: self.origin.clone(),
-                line: self.line,
-                column: "metric",
-                value: "kernel".to_owned(),
-                remedy: format!(
-                    "{reading} stages of the model read something, but a kernel is a single one: give a model of one \
-                     layer in which either attention or mlp reads nothing, or measure a step"
-                ),
-            });
+        if metric == Metric::Kernel && reading != 1 {
+            let remedy = format!(
+                "{reading} stages of the model read something, but a kernel is a single one: give a model of one \
+                 layer in which either attention or mlp reads nothing, or measure a step"
+            );
+            return Err(self.wrong("metric", "kernel".to_owned(), remedy));
         }
         Ok(scenario)
     }
@@ -152,7 +161,7 @@ impl Case {
             assigned("strategy", "baseline".into(), "the strategy of all cases"),
             assigned("trace.skip", 0.into(), "the skip share of all cases"),
         ];
-        if self.measured.metric.is_of_prefill() {
+        if self.measured.metric.is_of_prefill() && !self.serves() {
             let timed = json!({ "Timed": { "chunk_tokens": CHUNK_TOKENS, "order": "First" } });
             assignments.push(assigned("prefill", timed, "the prefill of the metric"));
         }
@@ -161,6 +170,10 @@ impl Case {
         }
         assignments.extend(self.set.iter().cloned());
         Fields::new(&config)?.apply(&assignments)
+    }
+
+    fn wrong(&self, column: &'static str, value: String, remedy: String) -> InvalidCase {
+        InvalidCase::Value { origin: self.origin.clone(), line: self.line, column, value, remedy }
     }
 
     fn wrong_field(&self, source: FieldError) -> InvalidCase {

@@ -23,17 +23,20 @@ pub enum Metric {
     PrefillTokensPerS,
     /// The time of one kernel: the step of a model with a single stage.
     Kernel,
+    /// The mean time from the arrival of a request to its last token.
+    E2e,
 }
 
 impl Metric {
     /// All of them, by the names in files.
-    pub const ALL: [(&str, Self); 6] = [
+    pub const ALL: [(&str, Self); 7] = [
         ("tpot", Self::Tpot),
         ("tokens_per_s", Self::TokensPerS),
         ("step", Self::Step),
         ("ttft", Self::Ttft),
         ("prefill_tokens_per_s", Self::PrefillTokensPerS),
         ("kernel", Self::Kernel),
+        ("e2e", Self::E2e),
     ];
 
     /// The units that its figures may have, by their names in files. A time has its length in
@@ -42,7 +45,7 @@ impl Metric {
     pub fn units(self) -> &'static [(&'static str, f64)] {
         match self {
             Self::TokensPerS | Self::PrefillTokensPerS => RATES,
-            Self::Tpot | Self::Step | Self::Ttft | Self::Kernel => TIMES,
+            Self::Tpot | Self::Step | Self::Ttft | Self::Kernel | Self::E2e => TIMES,
         }
     }
 
@@ -56,6 +59,12 @@ impl Metric {
     #[must_use]
     pub fn is_of_decoding(self) -> bool {
         matches!(self, Self::Step | Self::Tpot | Self::TokensPerS)
+    }
+
+    /// Whether it is measured where requests arrive over time: a mean over requests.
+    #[must_use]
+    pub fn is_of_requests(self) -> bool {
+        matches!(self, Self::Ttft | Self::Tpot | Self::E2e)
     }
 
     /// Whether it is a rate.

@@ -12,6 +12,7 @@ mod calibration;
 mod case;
 mod error;
 mod measured;
+mod served;
 mod simulated;
 mod table;
 
@@ -20,5 +21,6 @@ pub use calibration::{Calibration, CalibrationError, FittedCost, FittedRow, Sett
 pub use case::{COLUMNS, Case, Use};
 pub use error::InvalidCase;
 pub use measured::{Measured, Metric};
+pub use served::Running;
 pub use simulated::{Checked, Outcome, Simulated, validate};
 pub use table::{CaseFile, read};

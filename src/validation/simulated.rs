@@ -3,6 +3,7 @@
 use super::case::Case;
 use super::error::InvalidCase;
 use super::measured::Metric;
+use super::served::{MeasuredRunning, Running, Served, served};
 use crate::runs::{Cancel, Pool, Progress, Resources, RunsError};
 use crate::simulation::{Probe, RunError, Scenario, StepRecord};
 use crate::units::{Bytes, SimTime};
@@ -25,10 +26,19 @@ pub struct Simulated {
     pub case: Case,
     /// What came of it.
     pub outcome: Outcome,
+    /// How many requests ran over time, where that was measured.
+    pub running: Option<Running>,
 }
 
 /// Cases that are checked, with the scenario of each, or why it has none.
-pub struct Checked(Vec<(Case, Result<Scenario, Outcome>)>);
+pub struct Checked(Vec<(Case, Result<Ready, Outcome>)>);
+
+/// What a case needs to run.
+struct Ready {
+    scenario: Scenario,
+    /// How many requests were measured to run over time.
+    running: Option<MeasuredRunning>,
+}
 
 impl Checked {
     /// Builds the scenarios of `cases`, so that nothing runs if one of them is not valid.
@@ -41,7 +51,10 @@ impl Checked {
                 Ok((case, Err(Outcome::Failed(source.to_string()))))
             }
             Err(error) => Err(error),
-            Ok(scenario) => Ok((case, Ok(scenario))),
+            Ok(scenario) => {
+                let running = MeasuredRunning::of(&scenario)?;
+                Ok((case, Ok(Ready { scenario, running })))
+            }
         });
         Ok(Self(checked.collect::<Result<_, _>>()?))
     }
@@ -49,7 +62,7 @@ impl Checked {
     /// How many steps are simulated in all.
     #[must_use]
     pub fn steps(&self) -> u64 {
-        self.0.iter().filter_map(|(_, scenario)| Some(scenario.as_ref().ok()?.steps() as u64)).sum()
+        self.0.iter().filter_map(|(_, ready)| Some(ready.as_ref().ok()?.scenario.steps() as u64)).sum()
     }
 }
 
@@ -64,7 +77,7 @@ pub fn validate(
     progress: &dyn Progress,
 ) -> Result<Vec<Simulated>, RunsError> {
     let pool = Pool::new(resources, checked.len(), cancel, progress)?;
-    let mut tasks: Vec<(usize, &Scenario, Metric)> = Vec::with_capacity(checked.len());
+    let mut tasks: Vec<(usize, &Ready, Metric)> = Vec::with_capacity(checked.len());
     tasks.extend(
         checked
             .iter()
@@ -72,26 +85,32 @@ pub fn validate(
             .filter_map(|(index, (case, it))| Some((index, it.as_ref().ok()?, case.measured.metric))),
     );
     // The longest run first, so that no thread is left with it at the end.
-    tasks.sort_by_key(|(_, scenario, _)| {
+    tasks.sort_by_key(|(_, Ready { scenario, .. }, _)| {
         Reverse(scenario.steps() * scenario.model().stages().len() * scenario.sequences().count())
     });
-    let ended = pool.map(tasks, |(index, scenario, metric)| {
+    let ended = pool.map(tasks, |(index, Ready { scenario, running }, metric)| {
         let _held = pool.hold(pool.check(scenario, Bytes::ZERO)?)?;
-        Ok::<_, RunsError>((index, seconds(&pool, scenario, metric)?))
+        let ended = match scenario.requests() {
+            Some(requests) => served(&pool, scenario, requests, metric, running.as_ref())?,
+            None => Served { seconds: seconds(&pool, scenario, metric)?, running: None },
+        };
+        Ok::<_, RunsError>((index, ended))
     })?;
     let mut simulated: Vec<Simulated> = Vec::with_capacity(checked.len());
-    let mut times = vec![None; checked.len()];
-    for (index, time) in ended {
-        times[index] = Some(time);
+    let mut results: Vec<Option<Served>> = checked.iter().map(|_| None).collect();
+    for (index, result) in ended {
+        results[index] = Some(result);
     }
-    for ((case, scenario), time) in checked.into_iter().zip(times) {
-        let outcome = match (scenario, time) {
-            (Err(outcome), _) => outcome,
-            (Ok(_), Some(Ok(seconds))) => Outcome::Simulated(case.measured.of_seconds(seconds, case.tokens())),
-            (Ok(_), Some(Err(reason))) => Outcome::Failed(reason),
-            (Ok(_), None) => Outcome::Failed("it was not run".to_owned()),
+    for ((case, ready), result) in checked.into_iter().zip(results) {
+        let (outcome, running) = match (ready, result) {
+            (Err(outcome), _) => (outcome, None),
+            (Ok(_), Some(Served { seconds: Ok(seconds), running })) => {
+                (Outcome::Simulated(case.measured.of_seconds(seconds, case.tokens())), running)
+            }
+            (Ok(_), Some(Served { seconds: Err(reason), .. })) => (Outcome::Failed(reason), None),
+            (Ok(_), None) => (Outcome::Failed("it was not run".to_owned()), None),
         };
-        simulated.push(Simulated { case, outcome });
+        simulated.push(Simulated { case, outcome, running });
     }
     Ok(simulated)
 }
@@ -137,6 +156,7 @@ impl Times {
             Metric::Tpot | Metric::TokensPerS | Metric::Step | Metric::Kernel => {
                 (self.steps > 0).then(|| seconds(self.decoding) / self.steps as f64)
             }
+            Metric::E2e => None,
         }
     }
 }
