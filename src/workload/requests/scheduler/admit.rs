@@ -16,6 +16,16 @@ pub(super) struct Loading {
     pub(super) waits: u32,
 }
 
+/// What became of the first request of the queue.
+enum Admission {
+    /// It runs, or loads.
+    Admitted,
+    /// There is no room for it, until something is given up or a move is complete.
+    NoRoom,
+    /// There would be room, but for stores that have to be complete first.
+    Later,
+}
+
 /// The prefix blocks that a request finds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Hits {
@@ -50,13 +60,16 @@ impl Scheduler {
                 break;
             }
             let is_swapped = self.kept[request].swapped > 0;
-            let is_admitted =
+            let admitted =
                 if is_swapped { self.swap_in(now, request, budget) } else { self.admit_new(now, request, budget) };
-            if !is_admitted {
-                self.blocked = Some(request);
-                break;
+            match admitted {
+                Admission::Admitted => self.queue.pop_front(),
+                Admission::NoRoom => {
+                    self.blocked = Some(request);
+                    break;
+                }
+                Admission::Later => break,
             }
-            self.queue.pop_front();
         }
     }
 
@@ -70,7 +83,7 @@ impl Scheduler {
     }
 
     /// A request that has no KV of its own is admitted, or begins to load, if there is room.
-    fn admit_new(&mut self, now: SimTime, request: RequestId, budget: &mut u32) -> bool {
+    fn admit_new(&mut self, now: SimTime, request: RequestId, budget: &mut u32) -> Admission {
         let of = &self.requests.all[request];
         let tokens = of.prompt + self.records[request].tokens_out;
         let left = of.output - self.records[request].tokens_out;
@@ -83,7 +96,7 @@ impl Scheduler {
         let hbm = self.hbm.available(hits.cached_hbm);
         let external = if direct { self.external.available(hits.cached_external) } else { 0 };
         if needed > hbm + external {
-            return false;
+            return Admission::NoRoom;
         }
         self.hold_hits(request, hits.blocks);
         let computed = hits.blocks * self.sizes.block;
@@ -110,7 +123,7 @@ impl Scheduler {
         let part = if waits { tokens - computed } else { (tokens - computed).min(*budget) };
         let Some(in_external) = self.grow(&mut running, part, false) else {
             self.release_hits(request, hits.blocks);
-            return false;
+            return Admission::Later;
         };
         self.note_hits(request, hits.blocks);
         if loads {
@@ -128,22 +141,22 @@ impl Scheduler {
         } else {
             self.start(now, running, in_external, budget);
         }
-        true
+        Admission::Admitted
     }
 
     /// A request whose KV is in external memory is admitted, or begins to load, if there is room.
-    fn swap_in(&mut self, now: SimTime, request: RequestId, budget: &mut u32) -> bool {
+    fn swap_in(&mut self, now: SimTime, request: RequestId, budget: &mut u32) -> Admission {
         let kept = self.kept[request];
         let full_blocks = (kept.swapped / self.sizes.block).min(kept.blocks);
         let tail = kept.swapped - full_blocks * self.sizes.block;
         if kept.swap.is_some_and(|id| self.flights.contains_key(&id)) {
-            return false;
+            return Admission::NoRoom;
         }
         let (mut shared, mut cached) = (0, 0);
         for block in 0..full_blocks {
             let (id, _) = self.block_of(request, block);
             if self.external.state(id) != State::Ready {
-                return false;
+                return Admission::NoRoom;
             }
             if self.hbm.state(id) != State::Absent {
                 shared += 1;
@@ -155,7 +168,7 @@ impl Scheduler {
         let left = of.output - self.records[request].tokens_out;
         let needed = self.sizes.pages_for(tokens, kept.blocks) - u64::from(shared) * self.sizes.block_pages;
         if needed > self.hbm.available(cached) {
-            return false;
+            return Admission::NoRoom;
         }
         for block in 0..full_blocks {
             let (id, place) = self.block_of(request, block);
@@ -188,7 +201,7 @@ impl Scheduler {
                     self.places[place] = Place::External;
                 }
             }
-            return false;
+            return Admission::Later;
         }
         // What is in the first tier already is not moved.
         for block in (0..full_blocks).rev() {
@@ -211,7 +224,7 @@ impl Scheduler {
         } else {
             self.start(now, running, 0, budget);
         }
-        true
+        Admission::Admitted
     }
 
     /// The longest prefix of at most so many blocks that is on the tiers.

@@ -1,5 +1,6 @@
 //! Drives a scheduler, and its slow twin, through random logs: steps and moves take random times.
 
+use super::twin::Twin;
 use super::{Decision, KvMove, KvRoom, MoveKind, RequestRecord, Scheduler, ServingStep, WhenMoved};
 use crate::units::{BlockId, MoveId, PageSize, RequestId, SimTime, Table};
 use crate::workload::requests::{
@@ -274,6 +275,18 @@ proptest! {
         let mut scheduler = case.scheduler();
         let events = drive(&case, &mut scheduler);
         check(&case, &events, &scheduler);
+    }
+
+    #[test]
+    fn the_slow_twin_does_the_same(case in cases()) {
+        let (mut scheduler, mut twin) = (case.scheduler(), Twin::new(&case));
+        let (events, expected) = (drive(&case, &mut scheduler), drive(&case, &mut twin));
+        for (event, expected) in events.iter().zip(&expected) {
+            prop_assert_eq!(event, expected);
+        }
+        prop_assert_eq!(events.len(), expected.len());
+        prop_assert_eq!(scheduler.records(), twin.records());
+        prop_assert_eq!(twin.lost_pages(), (0, 0));
     }
 }
 

@@ -53,6 +53,8 @@ mod running;
 mod sizes;
 mod step;
 mod store;
+#[cfg(test)]
+mod twin;
 
 pub use step::{Decision, KvMove, KvRoom, MoveKind, Rejection, RequestRecord, ServingStep, StepPart, WhenMoved};
 
