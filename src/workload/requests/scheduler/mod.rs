@@ -166,7 +166,7 @@ struct Kept {
 }
 
 impl Scheduler {
-    /// Serves `requests`, with `room` for KV in pages of `page_size` tokens. O(requests and blocks).
+    /// Serves `requests`, with `room` for KV in pages of `page_size` tokens. O(requests + blocks).
     #[must_use]
     pub fn new(requests: Arc<Requests>, room: KvRoom, page_size: PageSize) -> Self {
         let policy = Policy::new(&requests, room, page_size);
@@ -423,9 +423,12 @@ mod tests {
         }
     }
 
-    /// The parts of each step as (request, context, tokens), one time unit a step, in pages of two
+    /// A part of a step: the request, the context, and the tokens.
+    type Part = (usize, u32, u32);
+
+    /// The parts of each step, one time unit a step, in pages of two
     /// tokens; and the scheduler at the end.
-    fn steps(requests: Requests, hbm: u64) -> (Vec<Vec<(usize, u32, u32)>>, Scheduler) {
+    fn steps(requests: Requests, hbm: u64) -> (Vec<Vec<Part>>, Scheduler) {
         let size = PageSize::new(2).unwrap();
         let mut scheduler = Scheduler::new(Arc::new(requests), KvRoom { hbm, external: 0 }, size);
         let (mut now, mut steps) = (SimTime::ZERO, Vec::new());

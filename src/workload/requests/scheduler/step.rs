@@ -56,7 +56,8 @@ pub struct ServingStep {
     pub running: u32,
     /// How many wait to be admitted.
     pub waiting: u32,
-    /// Pages of KV in use in the first tier while it runs, cached blocks that nobody reads included.
+    /// Pages of KV in use in the first tier while it runs, cached blocks that nobody reads
+    /// included, and those that moves still hold.
     pub pages_hbm: u64,
     /// Of these, cached blocks that no running request reads.
     pub pages_cached: u64,
@@ -165,7 +166,8 @@ pub struct RequestRecord {
     pub tokens_out: u32,
     /// How often it was preempted.
     pub preemptions: u32,
-    /// The tokens of its prompt that it found in the first tier when it was first admitted.
+    /// The tokens of its prompt that it found in the first tier, and so did not compute; those that
+    /// it finds again after a preemption do not count again.
     pub hit_hbm: u32,
     /// The same in external memory.
     pub hit_external: u32,
