@@ -28,7 +28,7 @@ pub use recorder::{Histograms, Recorder, RunReport, SCHEMA};
 pub(crate) use recorder::{lane_summaries, transfer_summaries};
 pub use requests::{
     MOST_BINS, Pause, RequestRow, RequestTimings, RequestsReport, RequestsTimeline, ServingBin, ServingSeries,
-    TIMELINE_REQUESTS, TierBin,
+    StepTokens, TIMELINE_REQUESTS, TierBin,
 };
 pub use sequences::{SequenceRow, TokenTimings};
 pub use series::{Series, Step, StepValues, TierBytes};

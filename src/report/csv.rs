@@ -11,6 +11,9 @@ impl Exporter for StepsCsv {
     }
 
     fn export(&self, run: &RunReport) -> Result<Vec<Artifact>, ReportError> {
+        if run.requests.is_some() {
+            return Ok(Vec::new());
+        }
         let failed = |error: csv::Error| ReportError::format("steps.csv", error);
         let columns = step_columns(&run.tiers, run.summary.is_single(), run.summary.cache.is_some());
         let mut writer = csv::Writer::from_writer(Vec::with_capacity(128 * run.series.len()));

@@ -38,6 +38,9 @@ impl Exporter for StepsParquet {
     }
 
     fn export(&self, run: &RunReport) -> Result<Vec<Artifact>, ReportError> {
+        if run.requests.is_some() {
+            return Ok(Vec::new());
+        }
         let bytes = write("steps", &columns(run)).map_err(|error| ReportError::format("steps.parquet", error))?;
         Ok(vec![Artifact::new("steps.parquet", bytes)])
     }

@@ -426,7 +426,7 @@ fn milliseconds(nanoseconds: f64) -> f64 {
 }
 
 /// The steps of the cumulative distribution: up at each recorded value.
-fn cumulative(timings: &Timings) -> Vec<(f64, f64)> {
+pub(super) fn cumulative(timings: &Timings) -> Vec<(f64, f64)> {
     let total = timings.count() as f64;
     let mut points = Vec::new();
     let mut share = 0.0;

@@ -7,19 +7,23 @@ use super::artifact::{Artifact, HISTOGRAMS, ReportError};
 use super::explanation::FILES as EXPLANATION;
 use super::exporter::Exporter;
 use super::output::{entries, put_in_place};
-use super::{csv, hgrm, hlog, html, json, parquet, pictures, sequences, several, timeline};
+use super::{csv, hgrm, hlog, html, json, parquet, pictures, requests, sequences, several, timeline};
 use crate::metrics::RunReport;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::path::{Path, PathBuf};
 
 /// The formats of a run's files but for `summary.json`, in the order of its list of checksums.
-const EXPORTERS: [&(dyn Exporter + Sync); 7] = [
+const EXPORTERS: [&(dyn Exporter + Sync); 11] = [
     &csv::StepsCsv,
     &parquet::StepsParquet,
     &sequences::SequenceFiles,
+    &requests::RequestFiles,
+    &requests::EngineFiles,
+    &requests::RequestsTrace,
     &hgrm::PercentileFiles,
     &hlog::HistogramLog,
     &pictures::RunPictures,
+    &requests::RequestPictures,
     &html::RunPage,
 ];
 

@@ -1,14 +1,12 @@
 //! `sequences.csv` and `sequences.parquet`: a row for each sequence of a run that decodes several,
 //! or whose prompts take time.
 //!
-//! Both are generated from [`COLUMNS`]. Where a sequence has no value (it had not ended, say), the
-//! field of the CSV file is empty and the value of the Parquet file is `NaN`.
+//! Both are generated from [`COLUMNS`].
 
 use super::artifact::{Artifact, ReportError};
 use super::exporter::Exporter;
-use super::parquet::{Column, Values, write};
+use super::rows::{self, Value};
 use crate::metrics::{RunReport, SequenceRow};
-use crate::units::SimTime;
 use Value::{Time, Whole};
 
 /// The names of the files.
@@ -16,17 +14,6 @@ const NAMES: [&str; 2] = ["sequences.csv", "sequences.parquet"];
 
 /// `sequences.csv` and `sequences.parquet`.
 pub(super) struct SequenceFiles;
-
-/// A value of a column.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Value {
-    /// A count.
-    Whole(u64),
-    /// A time, if there is one.
-    Time(Option<SimTime>),
-    /// A mean of times in picoseconds, if there is one.
-    Mean(Option<f64>),
-}
 
 type Get = fn(usize, &SequenceRow) -> Value;
 
@@ -48,24 +35,6 @@ const COLUMNS: [(&str, &str, Get); 13] = [
     ("tpot_max_ns", "the longest", |_, it| Time(it.tpot_max)),
 ];
 
-impl Value {
-    fn text(self) -> String {
-        match self {
-            Whole(whole) => whole.to_string(),
-            Time(time) => time.map_or_else(String::new, |time| time.exact_ns()),
-            Self::Mean(ps) => ps.map_or_else(String::new, |ps| format!("{:.3}", ps / 1_000.0)),
-        }
-    }
-
-    fn real(self) -> f64 {
-        match self {
-            Whole(whole) => whole as f64,
-            Time(time) => time.map_or(f64::NAN, SimTime::as_ns),
-            Self::Mean(ps) => ps.map_or(f64::NAN, |ps| ps / 1_000.0),
-        }
-    }
-}
-
 impl Exporter for SequenceFiles {
     fn names(&self) -> Vec<String> {
         NAMES.map(str::to_owned).into()
@@ -75,30 +44,9 @@ impl Exporter for SequenceFiles {
         if run.sequences.is_empty() {
             return Ok(Vec::new());
         }
-        let failed = |error: csv::Error| ReportError::format(NAMES[0], error);
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(COLUMNS.map(|(name, ..)| name)).map_err(failed)?;
-        for (id, row) in run.sequences.iter().enumerate() {
-            writer.write_record(COLUMNS.map(|(_, _, get)| get(id, row).text())).map_err(failed)?;
-        }
-        let text = writer.into_inner().map_err(|error| ReportError::format(NAMES[0], error))?;
-        let columns: Vec<Column> = COLUMNS.iter().map(|column| values(&run.sequences, column)).collect();
-        let typed = write("sequences", &columns).map_err(|error| ReportError::format(NAMES[1], error))?;
-        Ok(vec![Artifact::new(NAMES[0], text), Artifact::new(NAMES[1], typed)])
+        let column = |(name, _, get): (&str, &str, Get)| -> rows::Get<SequenceRow> { (name.to_owned(), Box::new(get)) };
+        rows::files("sequences", &run.sequences, &COLUMNS.map(column))
     }
-}
-
-/// A column of all sequences.
-fn values(rows: &[SequenceRow], (name, _, get): &(&str, &str, Get)) -> Column {
-    let all = || rows.iter().enumerate().map(|(id, row)| get(id, row));
-    let counts = all().all(|value| matches!(value, Whole(_)));
-    // No count comes near 2^63.
-    let values = if counts {
-        Values::Whole(all().map(|value| value.real() as i64).collect())
-    } else {
-        Values::Real(all().map(Value::real).collect())
-    };
-    Column { name: (*name).to_owned(), values }
 }
 
 #[cfg(test)]

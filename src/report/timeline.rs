@@ -37,8 +37,7 @@ pub fn timeline_files(timeline: &Timeline) -> Result<Vec<Artifact>, ReportError>
 fn trace(timeline: &Timeline) -> Vec<u8> {
     let mut events = Events::default();
     for (pid, name) in [(DECODE, "decode"), (LANES, "lanes"), (CLASSES, "classes"), (COUNTERS, "counters")] {
-        events.push(json!({"ph": "M", "pid": pid, "name": "process_name", "args": {"name": name}}));
-        events.push(json!({"ph": "M", "pid": pid, "name": "process_sort_index", "args": {"sort_index": pid}}));
+        named_process(&mut events, pid, name);
     }
     decode(timeline, &mut events);
     let mut rows = Rows::default();
@@ -57,7 +56,7 @@ fn trace(timeline: &Timeline) -> Vec<u8> {
 }
 
 /// The text of the events so far: trees of JSON values would take 15 times as much memory.
-struct Events(Vec<u8>);
+pub(super) struct Events(Vec<u8>);
 
 impl Default for Events {
     fn default() -> Self {
@@ -67,13 +66,13 @@ impl Default for Events {
 
 impl Events {
     /// An event a line: large files can be looked at.
-    fn push(&mut self, event: Value) {
+    pub fn push(&mut self, event: Value) {
         let separator: &[u8] = if self.0.ends_with(b"[") { b"\n" } else { b",\n" };
         self.0.extend_from_slice(separator);
         self.0.extend_from_slice(event.to_string().as_bytes());
     }
 
-    fn finish(mut self) -> Vec<u8> {
+    pub fn finish(mut self) -> Vec<u8> {
         self.0.extend_from_slice(b"\n]}\n");
         self.0
     }
@@ -155,18 +154,24 @@ fn counters(timeline: &Timeline, events: &mut Events) {
     }
 }
 
-fn thread_name(pid: u32, tid: u64, name: &str) -> Value {
+/// The name of a process, whose place among the others is its number.
+pub(super) fn named_process(events: &mut Events, pid: u32, name: &str) {
+    events.push(json!({"ph": "M", "pid": pid, "name": "process_name", "args": {"name": name}}));
+    events.push(json!({"ph": "M", "pid": pid, "name": "process_sort_index", "args": {"sort_index": pid}}));
+}
+
+pub(super) fn thread_name(pid: u32, tid: u64, name: &str) -> Value {
     json!({"ph": "M", "pid": pid, "tid": tid, "name": "thread_name", "args": {"name": name}})
 }
 
-fn slice((pid, tid): (u32, u64), name: &str, start: SimTime, end: SimTime, args: Value) -> Value {
+pub(super) fn slice((pid, tid): (u32, u64), name: &str, start: SimTime, end: SimTime, args: Value) -> Value {
     json!({
         "ph": "X", "pid": pid, "tid": tid, "name": name,
         "ts": microseconds(start), "dur": microseconds(end - start), "args": args,
     })
 }
 
-fn counter(name: &str, at: SimTime, value: f64) -> Value {
+pub(super) fn counter(name: &str, at: SimTime, value: f64) -> Value {
     json!({"ph": "C", "pid": COUNTERS, "name": name, "ts": microseconds(at), "args": {"value": value}})
 }
 

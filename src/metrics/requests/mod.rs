@@ -8,6 +8,6 @@ mod timings;
 
 pub(super) use report::rows;
 pub use report::{RequestRow, RequestsReport};
-pub use series::{MOST_BINS, ServingBin, ServingSeries, TierBin};
+pub use series::{MOST_BINS, ServingBin, ServingSeries, StepTokens, TierBin};
 pub use timeline::{Pause, RequestsTimeline, TIMELINE_REQUESTS};
 pub use timings::RequestTimings;

@@ -54,10 +54,23 @@ pub struct ServingBin {
     pub pages_external: f64,
     /// Tokens that were computed.
     pub tokens: f64,
+    /// Of these, tokens of prompts, and tokens that are computed again.
+    pub prompt: f64,
     /// Tokens that came out.
     pub outputs: f64,
     /// Bytes moved, by the place of their kind in [`MoveKind::ALL`].
     pub moved: [f64; MoveKind::COUNT],
+}
+
+/// How many tokens a step computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepTokens {
+    /// All.
+    pub all: u32,
+    /// Of these, tokens of prompts, and tokens that are computed again.
+    pub prompt: u32,
+    /// How many came out.
+    pub outputs: u32,
 }
 
 /// The bytes of one tier within one bin of time.
@@ -109,7 +122,7 @@ impl ServingSeries {
     }
 
     /// Adds a step. O(1) amortized.
-    pub fn step(&mut self, record: &ServingRecord<'_>, tokens: u32, outputs: u32) {
+    pub fn step(&mut self, record: &ServingRecord<'_>, of: StepTokens) {
         let (step, latency) = (record.step, record.ended - record.began);
         let last = self.spread(record.began, record.ended, |bin, by_tier, share, time| {
             bin.busy += time;
@@ -120,13 +133,14 @@ impl ServingSeries {
             bin.pages_hbm += step.pages_hbm as f64 * time;
             bin.pages_cached += step.pages_cached as f64 * time;
             bin.pages_external += step.pages_external as f64 * time;
-            bin.tokens += f64::from(tokens) * share;
-            bin.outputs += f64::from(outputs) * share;
-            let of = |bytes: &PerTier<Bytes>, tier: usize| bytes.as_slice()[tier].as_f64();
+            bin.tokens += f64::from(of.all) * share;
+            bin.prompt += f64::from(of.prompt) * share;
+            bin.outputs += f64::from(of.outputs) * share;
+            let bytes_of = |bytes: &PerTier<Bytes>, tier: usize| bytes.as_slice()[tier].as_f64();
             for (tier, here) in by_tier.iter_mut().enumerate() {
-                here.weights += of(record.weights, tier) * share;
-                here.kv += of(record.kv, tier) * share;
-                here.written += of(record.written, tier) * share;
+                here.weights += bytes_of(record.weights, tier) * share;
+                here.kv += bytes_of(record.kv, tier) * share;
+                here.written += bytes_of(record.written, tier) * share;
                 let used = record.used.as_slice()[tier];
                 here.used += used.as_f64() * time;
                 here.most_used = here.most_used.max(used);
@@ -213,6 +227,7 @@ impl ServingBin {
             (&mut self.pages_cached, next.pages_cached),
             (&mut self.pages_external, next.pages_external),
             (&mut self.tokens, next.tokens),
+            (&mut self.prompt, next.prompt),
             (&mut self.outputs, next.outputs),
         ];
         let moved = self.moved.iter_mut().zip(next.moved);
@@ -272,7 +287,7 @@ mod tests {
                     written: &written,
                     used: &used,
                 };
-                series.step(&record, 3, running);
+                series.step(&record, StepTokens { all: 3, prompt: 1, outputs: running });
                 all.push((began, now, running, waiting));
             }
             prop_assert!(series.len() <= MOST_BINS);

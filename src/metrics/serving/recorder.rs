@@ -7,14 +7,14 @@
 
 use crate::memory::{PerClass, TierId, TransferClass};
 use crate::metrics::recorder::{Histograms, Mean};
-use crate::metrics::requests::{Pause, RequestsTimeline, ServingSeries, TIMELINE_REQUESTS};
+use crate::metrics::requests::{Pause, RequestsTimeline, ServingSeries, StepTokens, TIMELINE_REQUESTS};
 use crate::simulation::{MoveRecord, Scenario, ServingProbe, ServingRecord, TransferRecord};
 use crate::units::{Bytes, RequestId, SimTime, Table};
 use crate::workload::{MoveKind, StepPart};
 use std::ops::ControlFlow;
 
 /// The most pauses, and the most moves, that a timeline keeps.
-const TIMELINE_SPANS: usize = 200_000;
+const TIMELINE_SPANS: usize = 20_000;
 
 /// Watches a run that serves requests.
 #[derive(Clone, Debug)]
@@ -92,12 +92,13 @@ impl RequestsRecorder {
 
     /// Adds the times between tokens, and pauses. Requests that decode in the same two steps share
     /// the time between them: equal times are counted together.
-    fn parts(&mut self, record: &ServingRecord<'_>) -> (u32, u32) {
-        let (mut tokens, mut outputs) = (0, 0);
+    fn parts(&mut self, record: &ServingRecord<'_>) -> StepTokens {
+        let mut tokens = StepTokens::default();
         let mut alike = (SimTime::ZERO, 0u64);
         let tpot = &mut self.histograms.tokens.tpot;
         for part in &record.step.parts {
-            tokens += part.tokens;
+            tokens.all += part.tokens;
+            tokens.prompt += if part.is_chunk { part.tokens } else { 0 };
             let seen = &mut self.seen[part.request];
             if seen.last_end != self.last_end
                 && seen.last_end != SimTime::MAX
@@ -107,7 +108,7 @@ impl RequestsRecorder {
                 self.timeline.pauses.push(pause(seen, part, record.began));
             }
             if part.outputs {
-                outputs += 1;
+                tokens.outputs += 1;
                 if seen.last_token != SimTime::MAX {
                     let gap = record.ended - seen.last_token;
                     if alike.0 != gap && alike.1 > 0 {
@@ -124,7 +125,7 @@ impl RequestsRecorder {
         if alike.1 > 0 {
             tpot.record_n(alike.0, alike.1);
         }
-        (tokens, outputs)
+        tokens
     }
 }
 
@@ -148,9 +149,9 @@ impl ServingProbe for RequestsRecorder {
     fn step(&mut self, record: &ServingRecord<'_>) -> ControlFlow<()> {
         let latency = record.ended - record.began;
         self.histograms.token_latency.record(latency);
-        let (tokens, outputs) = self.parts(record);
+        let tokens = self.parts(record);
         self.last_end = record.ended;
-        self.series.step(record, tokens, outputs);
+        self.series.step(record, tokens);
         self.running += u128::from(record.step.running) * u128::from(latency.as_ps());
         self.busy += latency;
         self.most_running = self.most_running.max(record.step.running);

@@ -100,8 +100,9 @@ pub fn serve(requests: Requests) -> Served {
                 let tokens = requests.all[id].prompt;
                 let moved = KvMove { id: MoveId::new(moves), kind, request: id, tokens, when: WhenMoved::Background };
                 let bytes = Bytes::new(u64::from(moved.tokens) * 131_072);
-                let completed = now + SimTime::from_ps(bytes.get() * 20);
-                recorder.moved(&MoveRecord { moved, bytes, issued: now, completed });
+                let issued = if kind == MoveKind::Load { requests.all[id].arrival } else { now };
+                let completed = issued + SimTime::from_ps(bytes.get() * 20);
+                recorder.moved(&MoveRecord { moved, bytes, issued, completed });
             }
         }
         if step.parts.is_empty() {
