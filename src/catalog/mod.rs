@@ -157,6 +157,7 @@ pub const RUNTIMES: &[Shipped] = shipped! {
     "pytorch/h200-sxm" => "models/runtimes/pytorch/h200-sxm.ron",
     "pytorch-direct/h100-sxm" => "models/runtimes/pytorch-direct/h100-sxm.ron",
     "pytorch-direct/h200-sxm" => "models/runtimes/pytorch-direct/h200-sxm.ron",
+    "vllm-serving/any" => "models/runtimes/vllm-serving/any.ron",
     "vllm-serving/rtx4090" => "models/runtimes/vllm-serving/rtx4090.ron",
     "vllm-products/any" => "models/runtimes/vllm-products/any.ron",
     "vllm-products/a100" => "models/runtimes/vllm-products/a100.ron",
