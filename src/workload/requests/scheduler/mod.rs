@@ -26,8 +26,8 @@
 //!   Layer by layer, it runs at once.
 //! * Stores that write through keep blocks in the first tier until they are complete. Stores on
 //!   eviction free their pages only then. So that steps need not wait, blocks are evicted ahead
-//!   when a step ends, until the pages of a full step are free or leaving, at most an eighth of the
-//!   tier. A running request that needs pages nevertheless waits for the oldest store; a request
+//!   when a step ends, until the pages of two full steps are free or leaving, at most an eighth of
+//!   the tier: those of the next step, and those that are stored during it. A running request that needs pages nevertheless waits for the oldest store; a request
 //!   to be admitted does not let the step wait: it is admitted later. A block on its way out is
 //!   found on neither tier.
 //! * A request that is swapped out moves all its KV but the blocks that external memory has. Blocks
@@ -141,7 +141,7 @@ impl Policy {
             stores_through: caches_external && kv.write == WriteBack::Through,
             stores_evicted: caches_external && kv.write == WriteBack::OnEviction,
             stores_private: caches_external && kv.blocks == StoredBlocks::All,
-            ahead: step.min(room.hbm / 8),
+            ahead: (2 * step).min(room.hbm / 8),
         }
     }
 
@@ -326,12 +326,14 @@ impl Scheduler {
             if part.is_chunk {
                 let peak = self.kept[running.request].peak;
                 record.recomputed += running.computed.min(peak) - before.min(peak);
+                if part.outputs {
+                    record.first_token.get_or_insert(now);
+                }
             }
             if part.outputs {
                 running.tokens += 1;
                 running.left -= 1;
                 record.tokens_out += 1;
-                record.first_token.get_or_insert(now);
                 if running.left == 0 {
                     record.finished = Some(now);
                     ended = true;

@@ -259,7 +259,7 @@ impl Twin {
             through: caches && requests.kv.write == WriteBack::Through,
             evicted: caches && requests.kv.write == WriteBack::OnEviction,
             all: caches && requests.kv.blocks == StoredBlocks::All,
-            ahead: (requests.limits.tokens.div_ceil(page) as usize).min(case.room.hbm as usize / 8),
+            ahead: (2 * requests.limits.tokens.div_ceil(page) as usize).min(case.room.hbm as usize / 8),
             hbm: Tier::new(case.room.hbm, block_pages, true),
             external: Tier::new(case.room.external, block_pages, caches),
             arrived: 0,
