@@ -10,9 +10,10 @@ use crate::memory::MemoryConfig;
 use crate::strategy::{BoundKind, LayoutRules, Strategy};
 use crate::workload::{
     ComputeConfig, ExpertTraceConfig, IndexConfig, KvGroups, ModelConfig, PrefillConfig, RecordedConfig,
-    RequestsConfig, RuntimeConfig, SequencesConfig, TraceConfig,
+    RequestsConfig, RuntimeConfig, SequencesConfig, SourceConfig, TraceConfig,
 };
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::path::Path;
 
 /// A scenario as a person writes it: a RON file in `models/scenarios/`.
@@ -21,7 +22,7 @@ use std::path::Path;
 /// are relative to that file. [`Scenario::new`](super::Scenario::new) reads in what is named, and
 /// checks all of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename = "Scenario", deny_unknown_fields)]
+#[serde(rename = "Scenario", deny_unknown_fields, remote = "Self")]
 pub struct ScenarioConfig {
     /// How reports call it.
     pub name: String,
@@ -32,11 +33,17 @@ pub struct ScenarioConfig {
     pub model: Reference<ModelConfig>,
     /// The memory system.
     pub memory: Reference<MemoryConfig>,
-    /// The tokens of the prompt: with one sequence, those before step 0.
-    #[serde(deserialize_with = "crate::config::count")]
+    /// The tokens of the prompt: with one sequence, those before step 0. Not given where there are
+    /// `requests`.
+    #[serde(default = "unwritten", skip_serializing_if = "is_unwritten", deserialize_with = "crate::config::count")]
     pub prefill_tokens: u32,
-    /// The tokens that are decoded: with one sequence, the steps.
-    #[serde(deserialize_with = "crate::config::count_from_1")]
+    /// The tokens that are decoded: with one sequence, the steps. Not given where there are
+    /// `requests`.
+    #[serde(
+        default = "unwritten",
+        skip_serializing_if = "is_unwritten",
+        deserialize_with = "crate::config::count_from_1"
+    )]
     pub decode_tokens: u32,
     /// How many equal sequences are decoded at once, each with its own KV and skip sets.
     #[serde(default = "one", skip_serializing_if = "is_one", deserialize_with = "crate::config::count_from_1")]
@@ -53,8 +60,9 @@ pub struct ScenarioConfig {
     /// How many of the first steps are left out of histograms, means and rates.
     #[serde(default, skip_serializing_if = "is_zero", deserialize_with = "crate::config::count")]
     pub warmup_steps: u32,
-    /// How many tokens of a layer make a page: KV is placed, moved and read in whole pages.
-    #[serde(default = "one", deserialize_with = "crate::config::count_from_1")]
+    /// How many tokens of a layer make a page: KV is placed, moved and read in whole pages. By
+    /// default 1, and 16 where there are `requests`.
+    #[serde(default = "unwritten", deserialize_with = "crate::config::count_from_1")]
     pub page_tokens: u32,
     /// Into which regions the KV of a layer is divided, each with its own tiers, moves and skip
     /// sets.
@@ -108,6 +116,49 @@ fn one() -> u32 {
     1
 }
 
+/// In the place of a count that a file does not have, while it is read or written: more than any
+/// count may be.
+fn unwritten() -> u32 {
+    u32::MAX
+}
+
+fn is_unwritten(count: &u32) -> bool {
+    *count == unwritten()
+}
+
+/// What is not written depends on whether there are `requests`.
+impl<'de> Deserialize<'de> for ScenarioConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The function that is derived, not this one.
+        let mut config = Self::deserialize(deserializer)?;
+        let serves = config.requests.is_some();
+        let counts = [("prefill_tokens", &mut config.prefill_tokens), ("decode_tokens", &mut config.decode_tokens)];
+        for ((field, count), of_requests) in counts.into_iter().zip(Self::OF_REQUESTS) {
+            match (is_unwritten(count), serves) {
+                (true, false) => return Err(D::Error::missing_field(field)),
+                (true, true) => *count = of_requests,
+                (false, _) => {}
+            }
+        }
+        if is_unwritten(&config.page_tokens) {
+            config.page_tokens = if serves { Self::PAGE_OF_REQUESTS } else { 1 };
+        }
+        Ok(config)
+    }
+}
+
+/// As it is read: with `requests`, prompts and outputs are theirs.
+impl Serialize for ScenarioConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.requests.is_some() && [self.prefill_tokens, self.decode_tokens] == Self::OF_REQUESTS {
+            let (prefill_tokens, decode_tokens) = (unwritten(), unwritten());
+            let config = Self { prefill_tokens, decode_tokens, ..self.clone() };
+            return Self::serialize(&config, serializer);
+        }
+        Self::serialize(self, serializer)
+    }
+}
+
 fn is_one(batch: &u32) -> bool {
     *batch == 1
 }
@@ -117,6 +168,11 @@ fn is_zero(steps: &u32) -> bool {
 }
 
 impl ScenarioConfig {
+    /// `prefill_tokens` and `decode_tokens` where there are `requests`, which have their own.
+    pub const OF_REQUESTS: [u32; 2] = [0, 1];
+    /// The tokens of a page where there are `requests` and nothing else is said: those of vLLM.
+    pub const PAGE_OF_REQUESTS: u32 = 16;
+
     /// The scenario of that name or path. A path may also lead to the `summary.json` of an earlier
     /// run, or to the `scenario` in it: the same scenario again.
     ///
@@ -172,6 +228,9 @@ impl ScenarioConfig {
             && catalog::trace(&recorded.file.to_string_lossy()).is_none()
         {
             recorded.file = folder.join(&recorded.file);
+        }
+        if let Some(RequestsConfig { source: SourceConfig::Log { file, .. }, .. }) = &mut self.requests {
+            *file = folder.join(&*file);
         }
     }
 }

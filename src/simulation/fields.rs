@@ -188,7 +188,7 @@ impl Fields {
     /// [`FieldError::Value`] if a value is not right for its field, naming the field;
     /// [`FieldError::Config`] if it names what is not there.
     pub fn config(&self) -> Result<ScenarioConfig, FieldError> {
-        let config = ScenarioConfig::deserialize(&self.tree).or_else(|_| {
+        let config = <ScenarioConfig as Deserialize>::deserialize(&self.tree).or_else(|_| {
             // Once more, for the field: keeping track of it takes longer than reading.
             serde_path_to_error::deserialize(&self.tree).map_err(|error| {
                 let field = error.path().to_string();

@@ -35,6 +35,7 @@ mod residency;
 mod room;
 mod run;
 mod scenario;
+mod served;
 mod serving;
 mod size;
 mod skip_sets;

@@ -48,6 +48,15 @@ pub enum ScenarioError {
     Sequences(#[from] SequencesError),
     #[error(transparent)]
     Requests(#[from] RequestsError),
+    #[error("{field}: the scenario serves requests, and {remedy}")]
+    WithRequests { field: &'static str, remedy: &'static str },
+    #[error(
+        "memory: the weights ({}) are {} more than the tiers hold ({}; under inclusive residency, the last one): enlarge a tier",
+        weights.rounded(),
+        missing.rounded(),
+        capacity.rounded()
+    )]
+    NoRoomForWeights { weights: Bytes, missing: Bytes, capacity: Bytes },
     #[error("decode_tokens: 0 steps: there is nothing to simulate; write at least 1")]
     NoSteps,
     #[error(
@@ -146,11 +155,21 @@ impl From<LayoutError> for ScenarioError {
 }
 
 impl ScenarioError {
+    /// The same of weights alone, where there is no prompt that could be shorter.
+    pub(super) fn of_weights(self) -> Self {
+        match self {
+            Self::DoesNotFit { weights, missing, capacity, .. } => {
+                Self::NoRoomForWeights { weights, missing, capacity }
+            }
+            other => other,
+        }
+    }
+
     /// Whether weights and KV are more than the machine holds; all else is right then.
     #[must_use]
     pub fn is_of_room(&self) -> bool {
         match self {
-            Self::DoesNotFit { .. } | Self::NoRoomAtOnce { .. } => true,
+            Self::DoesNotFit { .. } | Self::NoRoomAtOnce { .. } | Self::NoRoomForWeights { .. } => true,
             Self::Layout(error) => error.is_of_room(),
             _ => false,
         }

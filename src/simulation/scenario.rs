@@ -9,6 +9,7 @@ use super::at_once::check_at_once;
 use super::config::ScenarioConfig;
 use super::idealization::{Ideal, Idealization};
 use super::refused::{MAX_PAGE_TOKENS, MAX_RESIDENCIES, ScenarioError};
+use super::served::{self, check_served};
 use super::size::{check_room, check_size, check_tokens};
 use crate::catalog;
 use crate::config::{Reference, check_name};
@@ -89,6 +90,9 @@ impl Scenario {
         config.memory = Reference::Inline(memory_config);
         config.runtime = Reference::Inline(runtime_config);
 
+        if config.requests.is_some() {
+            check_served(&mut config)?;
+        }
         if !(1..=Self::MAX_PAGE_TOKENS).contains(&config.page_tokens) {
             return Err(ScenarioError::PageTokens(config.page_tokens));
         }
@@ -124,12 +128,13 @@ impl Scenario {
         }
         check_size(&model, &config, &sequences, steps)?;
         if sequences.count() == 1 && sequences.prefill().is_given() {
-            check_room(&model, &memory, &sequences, config.page_tokens)?;
+            let room = check_room(&model, &memory, &sequences, config.page_tokens);
+            room.map_err(|error| if config.requests.is_some() { error.of_weights() } else { error })?;
         } else {
             let is_batch = config.sequences.is_empty();
             check_at_once(&model, &memory, &sequences, config.page_tokens, is_batch)?;
         }
-        let requests = config.requests.as_ref().map(Requests::new).transpose()?.map(Arc::new);
+        let requests = config.requests.as_ref().map(served::requests).transpose()?;
         let roofline = compute(&config, &model)?;
         let tier_rooflines = tier_rooflines(&config, &model, &runtime, memory.tiers().len())?;
         let experts = config.routing.as_ref().map(|_| model.experts()).transpose()?;
@@ -304,6 +309,9 @@ impl Scenario {
     #[must_use]
     pub fn strategy_name(&self) -> String {
         let strategy = self.strategy();
+        if let Some(requests) = &self.resolved.requests {
+            return requests.policy();
+        }
         match &self.resolved.layout {
             None => strategy.name(),
             Some(layout) => format!("Rules({layout})/{}", strategy.moves()),
@@ -358,7 +366,16 @@ impl Scenario {
         self.sequences.count() == 1 && self.sequences.prefill().is_given()
     }
 
-    /// How many steps it has: the tokens that are decoded, with one sequence.
+    /// What progress is counted in: steps, or the output tokens of requests, whose steps nobody
+    /// knows beforehand.
+    #[must_use]
+    pub fn progress_units(&self) -> u64 {
+        let tokens = |requests: &Arc<Requests>| requests.all.iter().map(|request| u64::from(request.output)).sum();
+        self.requests.as_ref().map_or(self.steps as u64, tokens)
+    }
+
+    /// How many steps it has: the tokens that are decoded, with one sequence; 1 where requests are
+    /// served, as nobody knows beforehand.
     #[must_use]
     pub fn steps(&self) -> usize {
         self.steps

@@ -15,6 +15,7 @@ mod gathered;
 mod generate;
 mod goals;
 mod log;
+mod policy;
 mod rate;
 mod request;
 mod scheduler;
