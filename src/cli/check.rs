@@ -124,13 +124,18 @@ fn scenario(path: &Path, name: &str) -> Result<String, CliError> {
     let runtime = scenario.resolved().runtime.inline().filter(|runtime| !runtime.is_ideal());
     let of_runtime = runtime.map_or_else(Vec::new, |runtime| runtime.notes(scenario.memory().name()));
     let notes = of_runtime.iter().map(|line| format!("\n  {line}")).collect::<String>() + &notes;
+    let work = match scenario.requests() {
+        None => format!("{} + {} tokens", scenario.prefill(), scenario.decode()),
+        Some(requests) => {
+            let prompts: u64 = requests.all.iter().map(|request| u64::from(request.prompt)).sum();
+            format!("{} requests of {prompts} + {} tokens", requests.all.len(), scenario.progress_units())
+        }
+    };
     Ok(format!(
-        "the scenario '{}': {} on {}, {} + {} tokens, {}{notes}",
+        "the scenario '{}': {} on {}, {work}, {}{notes}",
         scenario.resolved().name,
         scenario.model().name(),
         scenario.memory().name(),
-        scenario.prefill(),
-        scenario.decode(),
         scenario.strategy_name()
     ))
 }

@@ -36,7 +36,11 @@ pub(super) fn identity(scenario: &Scenario) -> Identity {
 pub(super) fn strategy_folders(out: &Path, scenarios: &[Scenario]) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = Vec::with_capacity(scenarios.len());
     for scenario in scenarios {
-        let name = file_name(&scenario.strategy().name());
+        let name = match scenario.requests() {
+            Some(_) => scenario.strategy_name(),
+            None => scenario.strategy().name(),
+        };
+        let name = file_name(&name);
         let numbered = (2..).map(|number| format!("{name}-{number}"));
         let free = std::iter::once(name.clone()).chain(numbered).map(|name| out.join(name));
         folders.extend(free.into_iter().find(|folder| !folders.contains(folder)));

@@ -1,7 +1,7 @@
 //! `tiersim plan`: which pieces should lie where, read how and moved by what, the fastest first.
 
 use super::error::CliError;
-use super::scenario_args::{RunArgs, configure, scenarios};
+use super::scenario_args::{RunArgs, configure, refuse_requests, scenarios};
 use super::{print, terminal};
 use crate::files::{Durability, Existing, write_atomically};
 use crate::planner::{Plan, Plans, Question, WAYS, plan};
@@ -49,6 +49,11 @@ pub(super) fn run(args: &PlanArgs, cancel: &Cancel) -> Result<ExitCode, CliError
         ));
     }
     let mut config = configure(&args.run)?;
+    refuse_requests(
+        &config,
+        "`tiersim plan`",
+        "it judges plans by a few steps; ask `tiersim decide --choose ... --by goodput`",
+    )?;
     if !args.run.sets("decode_tokens") {
         config.decode_tokens = Question::STEPS;
         config.warmup_steps = 0;

@@ -45,7 +45,7 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
     let _around = (jobs.len() > 1).then(|| report::claim(&out, &["report.html"])).transpose()?;
     let _claims = paths::prepare(&jobs)?;
     let pages = paths::pages_beside(&jobs);
-    let bar = Bar::new(scenarios.iter().map(|scenario| scenario.steps() as u64).sum());
+    let bar = Bar::new(scenarios.iter().map(|scenario| scenario.progress_units()).sum());
     let finished = runs::simulate(&jobs, Resources::new(args.jobs, args.memory_limit), cancel, &bar);
     bar.finish();
     let finished = finished?;
@@ -64,7 +64,7 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
     note!("results are in {}", out.display());
     let mut code = ExitCode::SUCCESS;
     for run in &finished {
-        if let Some(error) = &run.outcome.error {
+        if let Some(error) = &run.error {
             tell!("incomplete: {}: {error}", run.report.summary.label());
             code = ExitCode::from(INCOMPLETE);
         }
@@ -75,6 +75,11 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
 /// Refuses steps that the run does not have, or so many that the file would be unusable.
 fn check_timeline(Steps(steps): &Steps, scenarios: &[Scenario]) -> Result<(), CliError> {
     let asked = format!("--timeline {}..{}", steps.start, steps.end);
+    if scenarios.iter().any(|scenario| scenario.requests().is_some()) {
+        return Err(CliError::Usage(format!(
+            "{asked}: a run that serves requests has a timeline of its requests among its files: leave it out"
+        )));
+    }
     let shortest = scenarios.iter().map(Scenario::steps).min().unwrap_or(0);
     if steps.end > shortest {
         return Err(CliError::Usage(format!("{asked}: the run has the steps 0..{shortest}")));

@@ -135,6 +135,17 @@ pub(super) fn configure(args: &RunArgs) -> Result<ScenarioConfig, CliError> {
     Ok(Fields::new(&written)?.apply(&args.assignments(&written)?)?)
 }
 
+/// Refuses a scenario that serves requests, for a command that has nothing to say of one.
+pub(super) fn refuse_requests(config: &ScenarioConfig, command: &str, instead: &str) -> Result<(), CliError> {
+    if config.requests.is_none() {
+        return Ok(());
+    }
+    Err(CliError::Usage(format!(
+        "'{}' serves requests over time, which {command} does not know: {instead}",
+        config.name
+    )))
+}
+
 /// One scenario for each strategy asked for, or for the scenario's own.
 pub(super) fn scenarios(args: &RunArgs, config: &ScenarioConfig) -> Result<Vec<Scenario>, CliError> {
     scenarios_of(args, config, strategies(args, config))
@@ -153,7 +164,14 @@ pub(super) fn with_reference(args: &RunArgs, config: &ScenarioConfig) -> Vec<Str
     let mut strategies = strategies(args, config);
     let has_parts = !args.fields.parts_of_strategy().is_empty();
     let repeats = Path::new(&args.scenario).extension().is_some_and(|extension| extension == "json");
-    if args.strategy.is_empty() && !has_parts && !repeats && strategies == [Strategy::default()] {
+    // Where requests are served, nothing moves between steps: strategies differ in the layout of
+    // weights alone.
+    if config.requests.is_none()
+        && args.strategy.is_empty()
+        && !has_parts
+        && !repeats
+        && strategies == [Strategy::default()]
+    {
         strategies.insert(0, Strategy::REFERENCE);
     }
     strategies

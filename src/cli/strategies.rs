@@ -42,6 +42,11 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
         ));
     }
     let config = scenario_args::configure(args)?;
+    scenario_args::refuse_requests(
+        &config,
+        "`tiersim strategies`",
+        "what moves is in requests.kv; compare choices of it with `tiersim run --vary requests.kv.cache=Hbm,External` or `tiersim decide`",
+    )?;
     let mut scenarios = if args.strategy.is_empty() {
         scenario_args::scenarios_of(args, &config, Strategy::everything())?
     } else {
@@ -58,7 +63,7 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
     let _around = report::claim(&out, &["table.md", "time_against_alpha.svg", "time_against_alpha.png"])?;
     let _claims = paths::prepare(&jobs)?;
     let pages = paths::pages_beside(&jobs);
-    let bar = Bar::new(scenarios.iter().map(|scenario| scenario.steps() as u64).sum());
+    let bar = Bar::new(scenarios.iter().map(|scenario| scenario.progress_units()).sum());
     let finished = runs::simulate(&jobs, Resources::new(args.jobs, args.memory_limit), cancel, &bar);
     bar.finish();
     let finished = finished?;
@@ -86,7 +91,7 @@ pub(super) fn run(args: &StrategiesArgs, cancel: &Cancel) -> Result<ExitCode, Cl
     note!("results are in {}", out.display());
     let mut code = ExitCode::SUCCESS;
     for (_, run) in order {
-        if let Some(error) = &run.outcome.error {
+        if let Some(error) = &run.error {
             tell!("incomplete: {}: {error}", run.report.summary.label());
             code = ExitCode::from(INCOMPLETE);
         }

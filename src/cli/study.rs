@@ -94,7 +94,7 @@ pub(super) fn study(args: &StudyArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     let mut code = ExitCode::SUCCESS;
     let folders = settings.iter().map(study::Setting::folder).chain(at_churn.iter().map(study::ChurnSetting::folder));
     for (folder, run) in folders.zip(finished.iter().chain(&finished_at_churn)) {
-        if let Some(error) = &run.outcome.error {
+        if let Some(error) = &run.error {
             tell!("incomplete: {folder}: {error}");
             code = ExitCode::from(INCOMPLETE);
         }

@@ -53,7 +53,7 @@ pub(super) fn cell(args: &CellArgs, cancel: &Cancel) -> Result<ExitCode, CliErro
     let jobs = [Job { scenario: &scenario, folder, timeline: None }];
     let [Job { folder, .. }] = &jobs;
     let _claims = paths::prepare(&jobs)?;
-    let bar = Bar::new(scenario.steps() as u64);
+    let bar = Bar::new(scenario.progress_units());
     let finished = runs::simulate(&jobs, Resources::new(None, None), cancel, &bar);
     bar.finish();
     let finished = finished?;
@@ -67,7 +67,7 @@ pub(super) fn cell(args: &CellArgs, cancel: &Cancel) -> Result<ExitCode, CliErro
     print(&format!("\n{}", table.render(std::io::stdout().is_terminal())))?;
     note!("results are in {}", folder.display());
     for run in &finished {
-        if let Some(error) = &run.outcome.error {
+        if let Some(error) = &run.error {
             tell!("incomplete: cell {number}: {error}");
             return Ok(ExitCode::from(INCOMPLETE));
         }

@@ -36,6 +36,11 @@ impl Base {
     /// [`ExploreError::Base`].
     pub fn check(&self) -> Result<(), ExploreError> {
         let refused = |message: &str| Err(ExploreError::Base(message.to_owned()));
+        if self.config.requests.is_some() {
+            return refused(
+                "it serves requests over time, which no page can answer while its reader plays: run it, or vary it with `tiersim run --vary`",
+            );
+        }
         if matches!(self.config.trace, TraceConfig::Recorded(_)) {
             return refused(
                 "its skip sets are recorded, so that sliders could not change them: name a generator with --trace",

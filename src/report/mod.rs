@@ -112,6 +112,9 @@ pub fn distribution_files(named: &[(String, &Timings)], span: SimTime) -> Result
 #[must_use]
 pub fn memory_needed(scenario: &Scenario) -> Bytes {
     let tiers = scenario.memory().tiers().len() as u64;
+    if let Some(requests) = scenario.requests() {
+        return Bytes::new(OF_SERVING + requests.all.len() as u64 * A_REQUEST);
+    }
     Bytes::new(scenario.steps() as u64 * (A_STEP.0 + A_STEP.1 * tiers))
 }
 
@@ -119,3 +122,8 @@ pub fn memory_needed(scenario: &Scenario) -> Bytes {
 /// steps on two tiers takes 263 B a step more than one of 10,000, with its series (resident
 /// memory); wide numbers take up to twice as much.
 const A_STEP: (u64, u64) = (400, 64);
+
+/// The memory that the files of a run take that serves requests, whatever its steps, and for each
+/// request.
+const OF_SERVING: u64 = 48 << 20;
+const A_REQUEST: u64 = 1 << 10;

@@ -11,6 +11,7 @@
 //! * [`sweep`](crate::sweep) and its search run their cells on a pool of their own.
 
 mod climb;
+mod measure;
 mod pool;
 mod simulate;
 

@@ -11,7 +11,7 @@ use super::pool::cores;
 use super::{Cancel, Pool, Progress, Resources, RunsError};
 use crate::metrics::{Recorder, RunReport, Timeline};
 use crate::report;
-use crate::simulation::{NoRoom, Outcome, RunError, Scenario, SkipThread, Watch, run_in_lockstep};
+use crate::simulation::{NoRoom, RunError, Scenario, SkipThread, Watch, run_in_lockstep};
 use crate::units::{Bytes, Step};
 use crate::workload::Sequence;
 use std::cmp::Reverse;
@@ -32,8 +32,8 @@ pub struct Job<'a> {
 pub struct Finished {
     /// Its figures, series and histograms.
     pub report: RunReport,
-    /// How it ended.
-    pub outcome: Outcome,
+    /// Why it ended early, if it did.
+    pub error: Option<RunError>,
 }
 
 /// Runs all `jobs`, those that share their skip sets in lockstep, and writes the files of each as
@@ -110,8 +110,12 @@ fn within(groups: Vec<Vec<usize>>, needed: &[Bytes], limit: Bytes) -> Vec<Vec<us
 }
 
 /// An estimate proportional to the time that a run takes: steps × tokens × layers, of each
-/// sequence.
+/// sequence; of requests output tokens × layers, of which each is about as much work as a step over
+/// a thousand tokens.
 fn work(scenario: &Scenario) -> u64 {
+    if scenario.requests().is_some() {
+        return scenario.progress_units() * 1024 * scenario.model().kv_regions() as u64;
+    }
     let of = |sequence: &Sequence| sequence.decode as u64 * (sequence.prefill + sequence.decode) as u64;
     scenario.sequences().all().iter().map(of).sum::<u64>() * scenario.model().kv_regions() as u64
 }
@@ -126,6 +130,12 @@ fn run_group(
     group: Vec<usize>,
     skip_thread: SkipThread,
 ) -> Result<Vec<Ended>, RunsError> {
+    if let [index] = group[..]
+        && jobs[index].scenario.requests().is_some()
+    {
+        let (report, error) = pool.measure(jobs[index].scenario)?;
+        return Ok(vec![(index, Finished { report, error }, None)]);
+    }
     let (is_over, advance) = (|| pool.is_over(), |steps| pool.progress().advance(steps));
     let scenarios: Vec<&Scenario> = group.iter().map(|&index| jobs[index].scenario).collect();
     let mut probes: Vec<_> = group
@@ -141,7 +151,7 @@ fn run_group(
         watch.finish();
         pool.progress().ended();
         let report = recorder.finish(jobs[index].scenario, &outcome);
-        (index, Finished { report, outcome }, timeline)
+        (index, Finished { report, error: outcome.error }, timeline)
     });
     Ok(ended.collect())
 }
@@ -152,8 +162,9 @@ fn files_of(
     jobs: &[Job<'_>],
     (index, mut finished, timeline): Ended,
 ) -> Result<(usize, Finished), RunsError> {
-    let (job, Finished { report, outcome }) = (&jobs[index], &mut finished);
-    report.charge(job.scenario).map_err(|source| RunError::Trace { step: Step::new(outcome.steps), source })?;
+    let (job, Finished { report, .. }) = (&jobs[index], &mut finished);
+    let step = Step::new(report.summary.steps as usize);
+    report.charge(job.scenario).map_err(|source| RunError::Trace { step, source })?;
     let mut files = report::run_files(report)?;
     if let Some(timeline) = &timeline {
         files.extend(report::timeline_files(timeline)?);

@@ -135,7 +135,11 @@ impl<'de> Deserialize<'de> for ScenarioConfig {
         let counts = [("prefill_tokens", &mut config.prefill_tokens), ("decode_tokens", &mut config.decode_tokens)];
         for ((field, count), of_requests) in counts.into_iter().zip(Self::OF_REQUESTS) {
             match (is_unwritten(count), serves) {
-                (true, false) => return Err(D::Error::missing_field(field)),
+                // As RON says it of other fields.
+                (true, false) => {
+                    let message = format_args!("Unexpected missing field named `{field}` in `Scenario`");
+                    return Err(D::Error::custom(message));
+                }
                 (true, true) => *count = of_requests,
                 (false, _) => {}
             }

@@ -111,6 +111,9 @@ impl Fields {
         fields.tree["kv_groups"] = as_tree(&config.kv_groups)?;
         fields.tree["sequences"] = as_tree(&config.sequences)?;
         fields.tree["prefill"] = as_tree(&config.prefill)?;
+        fields.tree["requests"] = as_tree(&config.requests)?;
+        (fields.tree["prefill_tokens"], fields.tree["decode_tokens"]) =
+            (config.prefill_tokens.into(), config.decode_tokens.into());
         fields.tree["layout"] = as_tree(&config.layout)?;
         fields.tree["index"] = as_tree(&config.index)?;
         fields.tree["routing"] = as_tree(&config.routing)?;

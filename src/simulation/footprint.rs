@@ -4,7 +4,7 @@
 use super::scenario::Scenario;
 use crate::strategy::{MigrationKind, MoveBatch, Parts};
 use crate::units::{Bytes, PageSize};
-use crate::workload::{Sequence, Shape, TraceConfig};
+use crate::workload::{Requests, Sequence, Shape, TraceConfig};
 
 /// What a run needs whatever its size: code, tables, event queues, and the histograms, of up to 450
 /// kB each.
@@ -18,6 +18,14 @@ const A_STEP: (u64, u64) = (96, 16);
 /// What the reader of a recorded trace keeps of its file: pages and their dictionaries.
 const A_RECORDING: u64 = 48 << 20;
 
+/// What serving takes whatever the requests: series over time, distributions, and the moves and
+/// pauses that a timeline shows.
+const OF_SERVING: u64 = 64 << 20;
+/// What is kept of a request: itself, its record, its state in the scheduler, its tokens so far.
+const A_REQUEST: u64 = 1 << 10;
+/// What is kept of a prefix block of a prompt, in the prompt and in the caches.
+const A_BLOCK: u64 = 128;
+
 impl Scenario {
     /// The most memory that a run of this scenario with a [`Recorder`](crate::metrics::Recorder)
     /// takes, not counting skip sets that several runs share. It grows with tokens times layers:
@@ -25,6 +33,9 @@ impl Scenario {
     /// move.
     #[must_use]
     pub fn memory_needed(&self) -> Bytes {
+        if let Some(requests) = self.requests() {
+            return memory_of(requests);
+        }
         let parts = self.parts();
         let tiers = self.memory().tiers().len() as u64;
         let of_sequences: u64 = self.sequences().all().iter().map(|of| self.memory_of(of, &parts)).sum();
@@ -65,6 +76,13 @@ impl Scenario {
         };
         residency + skips + parts.migration.memory(shape, is_skipped).get()
     }
+}
+
+/// The most memory that a run takes that serves `requests`, with its recorder. It does not grow with
+/// the number of steps.
+fn memory_of(requests: &Requests) -> Bytes {
+    let (count, blocks) = (requests.all.len() as u64, requests.blocks.len() as u64);
+    Bytes::new(BASE + OF_SERVING + count * A_REQUEST + blocks * A_BLOCK)
 }
 
 /// What the source of skip sets takes for so many layers of so many tokens.

@@ -12,11 +12,13 @@ use thiserror::Error;
 /// A run needs more memory than it may take.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "{steps} steps after {prefill} tokens in {layers} layers with {strategy} may take up to {needed} of memory, but {limit} may be \
-     used: decode fewer tokens, let the strategy see fewer steps ahead, free memory or raise --memory-limit",
+    "{} may take up to {needed} of memory, but {limit} may be used: {}, free memory or raise --memory-limit",
+    self.what(), if requests.is_some() { "serve fewer requests" } else { "decode fewer tokens, let the strategy see fewer steps ahead" },
     needed = needed.rounded(), limit = limit.rounded()
 )]
 pub struct NoRoom {
+    /// How many it serves, of a run that serves requests.
+    pub requests: Option<usize>,
     /// Of the run.
     pub steps: usize,
     /// Of the run.
@@ -29,6 +31,17 @@ pub struct NoRoom {
     pub needed: Bytes,
     /// What runs may take together.
     pub limit: Bytes,
+}
+
+impl NoRoom {
+    /// What takes the memory, in words.
+    fn what(&self) -> String {
+        let Self { requests, steps, prefill, layers, strategy, .. } = self;
+        match requests {
+            Some(requests) => format!("{requests} requests served with {strategy}"),
+            None => format!("{steps} steps after {prefill} tokens in {layers} layers with {strategy}"),
+        }
+    }
 }
 
 /// The memory that runs may take together.
@@ -66,6 +79,7 @@ impl Room {
             return Ok(needed);
         }
         Err(NoRoom {
+            requests: scenario.requests().map(|requests| requests.all.len()),
             steps: scenario.steps(),
             prefill: scenario.prefill(),
             layers: scenario.model().layers(),

@@ -310,7 +310,14 @@ impl Scenario {
     pub fn strategy_name(&self) -> String {
         let strategy = self.strategy();
         if let Some(requests) = &self.resolved.requests {
-            return requests.policy();
+            let mut name = requests.policy();
+            // Where weights lie.
+            if let Some(layout) = &self.resolved.layout {
+                name += &format!("/Rules({layout})");
+            } else if strategy.initialization != Strategy::REFERENCE.initialization {
+                name += &format!("/{}", strategy.initialization);
+            }
+            return name;
         }
         match &self.resolved.layout {
             None => strategy.name(),

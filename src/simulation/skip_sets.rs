@@ -162,10 +162,13 @@ impl Scenario {
         TraceWindow::sliding(self.stream_of(id)?, shape, sliding, 0)
     }
 
-    /// Whether the skip sets of `other` are the same, whatever else differs.
+    /// Whether the skip sets of `other` are the same, whatever else differs. Runs that serve
+    /// requests have none.
     #[must_use]
     pub fn shares_skips(&self, other: &Self) -> bool {
-        self.model.layers() == other.model.layers()
+        let serves = self.requests().is_some() || other.requests().is_some();
+        !serves
+            && self.model.layers() == other.model.layers()
             && self.model.kv_groups() == other.model.kv_groups()
             && self.model.groups() == other.model.groups()
             && self.sequences == other.sequences

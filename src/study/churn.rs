@@ -93,7 +93,7 @@ pub fn churn_conclusions(settings: &[ChurnSetting], finished: &[Finished]) -> Ve
     let mut lines = Vec::new();
     for (settings, runs) in kinds(settings, finished) {
         let time = |index: usize| runs[index].report.summary.simulated_ns;
-        if runs.iter().any(|run| run.outcome.error.is_some()) {
+        if runs.iter().any(|run| run.error.is_some()) {
             lines.push(format!("With {} skip sets, not every strategy completed its run.", settings[0].trace()));
             continue;
         }

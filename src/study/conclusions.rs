@@ -27,7 +27,7 @@ impl Gain<'_> {
 #[must_use]
 pub fn conclusions(settings: &[Setting], finished: &[Finished]) -> Vec<String> {
     let runs: Vec<(&Setting, &Finished)> = settings.iter().zip(finished).collect();
-    let complete = |run: &Finished| run.outcome.error.is_none();
+    let complete = |run: &Finished| run.error.is_none();
     let mut gains: Vec<Gain<'_>> = runs
         .chunks_exact(STRATEGIES.len())
         .filter(|pair| complete(pair[0].1) && complete(pair[1].1))

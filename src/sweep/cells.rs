@@ -179,6 +179,11 @@ fn shapes_skips(path: &str) -> bool {
     ["trace", "model", "prefill_tokens", "decode_tokens", "batch", "sequences", "prefill"].contains(&whole)
 }
 
+/// Whether a field changes how much work a cell is.
+fn shapes_work(path: &str) -> bool {
+    shapes_skips(path) || path.starts_with("strategy") || path.starts_with("requests")
+}
+
 /// The order of cells, by estimated work: steps × tokens × layers, without a unit.
 struct Order<'a> {
     plan: &'a Plan,
@@ -205,7 +210,7 @@ impl<'a> Order<'a> {
     }
 
     fn counts(axis: &Axis) -> bool {
-        axis.paths.iter().any(|path| shapes_skips(path) || path.starts_with("strategy"))
+        axis.paths.iter().any(|path| shapes_work(path))
     }
 
     fn work(&self, levels: &[usize]) -> u64 {
@@ -216,10 +221,13 @@ impl<'a> Order<'a> {
         let key: Vec<usize> = axes.map(|(axis, level)| if Self::counts(axis) { *level } else { 0 }).collect();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         *known.entry(key).or_insert_with_key(|levels| {
-            let Ok(mut fields) = self.plan.fields(levels, |path| shapes_skips(path) || path.starts_with("strategy"))
-            else {
-                return 0;
-            };
+            let Ok(mut fields) = self.plan.fields(levels, shapes_work) else { return 0 };
+            if let Ok(requests) = fields.get("requests").cloned()
+                && !requests.is_null()
+            {
+                // Of logs nobody knows before they are read: all alike, as far as counts are.
+                return requests["count"].as_u64().unwrap_or(1);
+            }
             let mut number = |path: &str| fields.get(path).ok().and_then(Value::as_u64).unwrap_or(1);
             let (prefill, decode, layers) = (number("prefill_tokens"), number("decode_tokens"), number("model.layers"));
             let moves = fields.get("strategy").is_ok_and(|strategy| strategy["migration"] != "None");

@@ -1,5 +1,5 @@
 use super::SweepError;
-use crate::metrics::{FigureValue, Named, Recorder, Summary, stand_in, swept_figures};
+use crate::metrics::{FigureValue, Named, Summary, stand_in, swept_figures};
 use crate::runs::Pool;
 use crate::simulation::{RunError, Scenario, ScenarioConfig, ScenarioError};
 use crate::units::Bytes;
@@ -48,12 +48,11 @@ impl Row {
 
     /// Runs `scenario` and keeps its figures; `None` if it was interrupted.
     pub(super) fn simulated(cell: u64, scenario: &Scenario, pool: &Pool<'_>) -> Option<Self> {
-        let (recorder, outcome) = match pool.run(scenario, Recorder::new(scenario)) {
+        let (mut report, _) = match pool.measure(scenario) {
             Ok(ended) => ended,
             Err(RunError::Interrupted) => return None,
             Err(error) => return Some(Self::failed(cell, error.to_string())),
         };
-        let mut report = recorder.finish(scenario, &outcome);
         Some(match report.charge(scenario) {
             Ok(()) => Self::of(cell, &report.summary),
             Err(error) => Self::failed(cell, error.to_string()),

@@ -50,6 +50,9 @@ impl Shared {
 
     /// `scenario` with its skip sets from memory, if there is room for them.
     pub fn with_skips(&self, scenario: Scenario) -> Scenario {
+        if scenario.requests().is_some() {
+            return scenario;
+        }
         let bytes = scenario.skips_bytes();
         let config = scenario.resolved();
         let of_sequences = (&config.trace, config.batch, &config.sequences);

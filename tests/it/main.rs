@@ -46,6 +46,7 @@ mod planner;
 mod reading;
 mod readmes;
 mod refused_memory;
+mod requests_wiring;
 mod replay;
 mod results;
 mod rules;

@@ -118,7 +118,7 @@ fn run_first(
     }
     let _claims = paths::prepare(&jobs)?;
     if !jobs.is_empty() {
-        let bar = Bar::new(jobs.iter().map(|job| job.scenario.steps() as u64).sum());
+        let bar = Bar::new(jobs.iter().map(|job| job.scenario.progress_units()).sum());
         let finished = runs::simulate(&jobs, Resources::new(args.jobs, args.memory_limit), cancel, &bar);
         bar.finish();
         finished?;
