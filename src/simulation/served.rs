@@ -65,14 +65,15 @@ pub(super) fn check_served(config: &mut ScenarioConfig) -> Result<(), ScenarioEr
 }
 
 /// The strategy with the placement and the migration of [`Strategy::REFERENCE`], which moves
-/// nothing, where they are those of scenarios that name none.
+/// nothing, where they are those of scenarios that name none; the reference itself where nothing
+/// is named.
 fn still(strategy: Strategy) -> Strategy {
     let (usual, reference) = (Strategy::default(), Strategy::REFERENCE);
     if strategy == usual {
         return reference;
     }
-    let are_usual = (strategy.placement, strategy.migration) == (usual.placement, usual.migration);
-    let Strategy { placement, migration, .. } = if are_usual { reference } else { strategy };
+    let placement = if strategy.placement == usual.placement { reference.placement } else { strategy.placement };
+    let migration = if strategy.migration == usual.migration { reference.migration } else { strategy.migration };
     Strategy { placement, migration, ..strategy }
 }
 

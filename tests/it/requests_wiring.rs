@@ -12,7 +12,7 @@ use tiersim::simulation::ScenarioConfig;
 /// A small model that serves thirty requests, on a machine with external memory.
 const SMALL: &str = r#"Scenario(
     name: "small",
-    model: (name: "tiny", layers: [(count: 4, attention: "64 MiB", mlp: "128 MiB", kv_bytes: "8 KiB")]),
+    model: (name: "tiny", layers: [(count: 4, attention: (stored: "64 MiB"), mlp: (stored: "128 MiB"), kv_bytes: "8 KiB")]),
     memory: (name: "machine", tiers: [
         (name: "hbm", capacity: "1 GiB", bandwidth: "400 GB/s"),
         (name: "ddr", capacity: "8 GiB", bandwidth: "50 GB/s", link: (read: "20 GB/s", write: "20 GB/s")),
@@ -79,7 +79,8 @@ fn a_log_is_found_beside_its_scenario() {
     let log = SMALL.replace(source, "source: Log(file: \"log.csv\")");
     assert_ne!(log, SMALL);
     fs::write(folder.path().join("inner/log.ron"), log).unwrap();
-    fs::write(folder.path().join("inner/log.csv"), "arrival_s,prompt_tokens,output_tokens\n0,100,3\n0.5,200,4\n").unwrap();
+    fs::write(folder.path().join("inner/log.csv"), "arrival_s,prompt_tokens,output_tokens\n0,100,3\n0.5,200,4\n")
+        .unwrap();
     let summary = json(&stdout(folder.path(), &["run", "inner/log.ron", "--json"]));
     assert_eq!(summary["requests"]["output_tokens"], 7);
     // Nothing of the log is in the summary but its path.
@@ -119,7 +120,8 @@ fn a_scenario_without_requests_needs_its_lengths() {
     for missing in ["prefill_tokens", "decode_tokens"] {
         let both = "    prefill_tokens: 8,\n    decode_tokens: 8,\n";
         let line = format!("    {missing}: 8,\n");
-        let text = format!("Scenario(\n    name: \"x\", model: \"study\", memory: \"study\",\n{})\n", both.replace(&line, ""));
+        let text =
+            format!("Scenario(\n    name: \"x\", model: \"study\", memory: \"study\",\n{})\n", both.replace(&line, ""));
         fs::write(folder.path().join("missing.ron"), text).unwrap();
         let message = refused(folder.path(), &["run", "missing.ron"]);
         let expected = format!("missing.ron:4:1: Unexpected missing field named `{missing}` in `Scenario`");
@@ -147,13 +149,12 @@ fn a_scenario_of_requests_is_checked() {
 
 #[test]
 fn several_runs_are_the_same_with_any_number_of_threads() {
-    let folder = folder();
     let run = |jobs: &str| {
-        let set = ["requests.limits.sequences=1..8/4", "requests.rate=x1,x4"];
-        let out = format!("grid-{jobs}");
-        let arguments = ["run", "small.ron", "--vary", set[0], "--vary", set[1], "--jobs", jobs, "--out", &out];
+        let folder = folder();
+        let axes = ["requests.limits.sequences=1..8/4", "requests.rate=x1,x4"];
+        let arguments = ["run", "small.ron", "--vary", axes[0], "--vary", axes[1], "--jobs", jobs, "--out", "grid"];
         tiersim(folder.path(), &arguments).assert().success();
-        files(&folder.path().join(out))
+        files(&folder.path().join("grid"))
     };
     let (one, four) = (run("1"), run("4"));
     assert!(one.keys().any(|name| name.ends_with("sweep.json")), "{:?}", one.keys());
