@@ -65,3 +65,34 @@ pub fn run_file_names() -> Vec<PathBuf> {
     let names = formats.flat_map(Exporter::names).map(PathBuf::from);
     names.chain(timeline::FILES.into_iter().chain(EXPLANATION).map(PathBuf::from)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::synthetic::{requests, serve};
+    use crate::units::SimTime;
+    use crate::workload::GoalsConfig;
+
+    /// A run that serves requests writes files that are listed, so that they are removed again, and
+    /// no file of its steps.
+    #[test]
+    fn files_of_requests_are_listed() {
+        let goals = GoalsConfig { ttft: Some(SimTime::from_ns(2e9)), ..GoalsConfig::default() };
+        let mut report = serve(requests(600, SimTime::from_ns(1.4e8), goals)).report;
+        let files = run_files(&mut report).unwrap();
+        let listed = run_file_names();
+        for file in &files {
+            assert!(file.path.starts_with(HISTOGRAMS) || listed.contains(&file.path), "{}", file.path.display());
+        }
+        let has = |name: &str| files.iter().any(|file| file.path == Path::new(name));
+        for name in
+            ["summary.json", "requests.parquet", "engine.csv", "requests_timeline.json", "report.html", "batch.png"]
+        {
+            assert!(has(name), "{name}");
+        }
+        for name in ["ttft", "tpot", "request_tpot", "e2e", "request_queueing", "kv_load_latency", "token_latency"] {
+            assert!(has(&format!("{HISTOGRAMS}/{name}.hgrm")), "{name}");
+        }
+        assert!(!has("steps.csv") && !has("alpha.svg"));
+    }
+}

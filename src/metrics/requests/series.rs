@@ -121,6 +121,16 @@ impl ServingSeries {
         })
     }
 
+    /// The same in at most `most` bins, for pictures that are no wider: widths are doubled.
+    #[must_use]
+    pub fn coarser(&self, most: usize) -> Self {
+        let mut coarser = self.clone();
+        while coarser.len() > most.max(1) {
+            coarser.widen();
+        }
+        coarser
+    }
+
     /// Adds a step. O(1) amortized.
     pub fn step(&mut self, record: &ServingRecord<'_>, of: StepTokens) {
         let (step, latency) = (record.step, record.ended - record.began);
@@ -320,6 +330,9 @@ mod tests {
                 prop_assert_eq!((bin.most_waiting, bin.steps), (most, ended));
                 prop_assert!(near(bin.pages_hbm, 7.0 * busy));
             }
+            let coarser = series.coarser(100);
+            let busy = |of: &ServingSeries| of.bins().map(|(_, bin, _)| bin.busy).sum::<f64>();
+            prop_assert!(coarser.len() <= 100 && near(busy(&coarser), busy(&series)));
             let steps: u64 = series.bins().map(|(_, bin, _)| bin.steps).sum();
             prop_assert_eq!(steps, all.len() as u64);
             let weights: f64 = series.bins().map(|(_, _, by_tier)| by_tier[0].weights).sum();

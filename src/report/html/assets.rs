@@ -22,8 +22,8 @@ pub(super) struct Script {
 
 /// The scripts of a report, in the order in which they run.
 pub(super) const SCRIPTS: [Script; 2] = [
-    Script { text: PLOTS, hash: "adw0JvnH+RP2rvoMQYTIM08/SGIdB9Gfyw1zgXszyPI=" },
-    Script { text: REPORT, hash: "3BE/plpS5Bd5gE8FMQW+Y5poq0IB1JTR9ZyJdE1K3fQ=" },
+    Script { text: PLOTS, hash: "Cm6ZTFK1gXi6d9bEA+CHpoeCzvL54VEF8ouDaAR84KM=" },
+    Script { text: REPORT, hash: "vGgIuKsin8IXc2thhsLKXlcaqSwLvGjypNySsegnrUU=" },
 ];
 
 /// Adds maps of coloured cells to `window.tiersim`.

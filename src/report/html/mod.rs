@@ -12,10 +12,12 @@
 mod assets;
 mod cells;
 mod document;
+mod engine;
 mod facets;
 mod placement;
 mod plots;
 mod question;
+mod served;
 mod winners;
 mod words;
 
@@ -38,6 +40,7 @@ use crate::memory::TransferClass;
 use crate::metrics::{Distribution, LaneSummary, RunReport, Timings, rate};
 use askama::Template;
 use assets::{SCRIPTS, Script};
+use served::Extra;
 
 /// The name of the file.
 const NAME: &str = "report.html";
@@ -86,9 +89,13 @@ fn rendered(page: &Page<'_>, explainable: bool) -> Result<Artifact, ReportError>
     let lanes: usize = page.groups.iter().flat_map(|group| group.runs).map(|run| run.run.summary.lanes.0.len()).sum();
     let all = || page.groups.iter().flat_map(|group| group.runs).map(|run| &run.run.summary);
     let (timed, batch) = (all().any(|run| run.ttft_ns.is_some()), all().any(|run| !run.is_single()));
-    let groups: Vec<GroupView> =
-        page.groups.iter().map(|group| GroupView::new(group, lanes, timed, batch)).collect::<Result<_, _>>()?;
-    let data: Vec<plots::Plots> = page.groups.iter().map(|group| plots::plots(group.title, group.runs, most)).collect();
+    let serves = page.groups.iter().all(|group| served::all_serve(group.runs));
+    let groups: Vec<GroupView> = page
+        .groups
+        .iter()
+        .map(|group| GroupView::new(group, lanes, (timed, batch, serves)))
+        .collect::<Result<_, _>>()?;
+    let data: Vec<plots::Plots> = page.groups.iter().map(|group| plots_of(group, most)).collect();
     let view = PageView {
         title: page.title,
         question: page.question,
@@ -106,6 +113,11 @@ fn rendered(page: &Page<'_>, explainable: bool) -> Result<Artifact, ReportError>
         groups,
     };
     Ok(Artifact::new(NAME, view.render().map_err(failed)?))
+}
+
+fn plots_of(group: &Group<'_>, most: usize) -> plots::Plots {
+    let of = if served::all_serve(group.runs) { engine::engine_plots } else { plots::plots };
+    of(group.title, group.runs, most)
 }
 
 /// The classes of transfers that a page has a key for.
@@ -178,6 +190,10 @@ struct GroupView {
     result_columns: Vec<&'static str>,
     /// Whether any run of the page decodes several sequences, or computes prompts.
     batch: bool,
+    /// Whether all runs of the page serve requests.
+    serves: bool,
+    /// More tables of such runs.
+    extras: Vec<Extra>,
     /// A row for each group of sequences of each run, where a run has several groups.
     sequences: Vec<Row>,
     /// The layout of each run's bytes, as bars; empty where no run has one.
@@ -226,11 +242,18 @@ const LANES_SHOWN: usize = 32;
 const LANES_OF_A_PAGE: usize = 3_000;
 
 impl GroupView {
-    fn new(group: &Group<'_>, lanes_of_page: usize, timed: bool, batch: bool) -> Result<Self, ReportError> {
+    fn new(
+        group: &Group<'_>,
+        lanes_of_page: usize,
+        (timed, batch, serves): (bool, bool, bool),
+    ) -> Result<Self, ReportError> {
         let runs = group.runs;
         let configuration = |run: &Labelled<'_>| {
             let text = serde_json::to_string_pretty(&run.run.summary.scenario).map_err(failed)?;
             Ok((run.label.to_owned(), text))
+        };
+        let cells = |run: &Labelled<'_>| {
+            if serves { served::cells(run.run) } else { result(run.run, runs[0].run, timed) }
         };
         let mut lanes = lanes(runs);
         let all = lanes.len();
@@ -240,8 +263,10 @@ impl GroupView {
         Ok(Self {
             title: group.title.to_owned(),
             settings: words::settings(runs),
-            results: runs.iter().map(|run| (run.label.to_owned(), result(run.run, runs[0].run, timed))).collect(),
-            result_columns: result_columns(batch, timed),
+            results: runs.iter().map(|run| (run.label.to_owned(), cells(run))).collect(),
+            result_columns: if serves { served::COLUMNS.into() } else { result_columns(batch, timed) },
+            serves,
+            extras: if serves { served::extras(runs) } else { Vec::new() },
             batch,
             sequences: sequences(runs),
             placement: placement(runs)?,
@@ -307,6 +332,9 @@ fn placement(runs: &[Labelled<'_>]) -> Result<String, ReportError> {
     if rows.is_empty() { Ok(String::new()) } else { placement_bar(&rows) }
 }
 
+/// What a person waits for.
+const FIRST: [&str; 5] = ["TPOT", "TTFT", "end-to-end time", "queueing", "time between tokens"];
+
 /// For each distribution that any run has, each run's figures.
 fn percentiles(runs: &[Labelled<'_>]) -> Vec<(String, Vec<Row>)> {
     let mut rows: Vec<(String, Vec<Row>)> = Vec::new();
@@ -321,7 +349,7 @@ fn percentiles(runs: &[Labelled<'_>]) -> Vec<(String, Vec<Row>)> {
         }
     }
     // What a person waits for comes first.
-    rows.sort_by_key(|(name, _)| !["TPOT", "TTFT"].contains(&name.as_str()));
+    rows.sort_by_key(|(name, _)| !FIRST.contains(&name.as_str()));
     rows
 }
 

@@ -15,11 +15,11 @@
     const points = (spec) => spec.lines.some((line) => line.names);
     const alone = () => ({ prefix, range: null, plots: [] });
     const made = group.plots.map((spec) => new Plot(spec, points(spec) ? alone() : steps, null));
-    const counted = made.length && made[0].unit === "step" ? "steps" : "tokens";
+    const counted = made.length ? { step: "steps", time: "time" }[made[0].unit] || "tokens" : "tokens";
     if (group.distributions.length) {
       const first = Object.assign({}, group.distributions[0]);
       const cdf = new Plot(first, alone(), group.distributions);
-      cdf.element.querySelector("figcaption").textContent = (counted === "steps" ? "Waits for tokens, latency" : "Latency") + " and queueing: cumulative distribution";
+      cdf.element.querySelector("figcaption").textContent = (counted !== "tokens" ? "Waits for tokens, latency" : "Latency") + " and queueing: cumulative distribution";
       made.push(cdf);
     }
     const together = group.distributions.length ? "; plots over " + counted + " zoom together" : made.length > 1 ? "; all plots here zoom together" : "";

@@ -168,9 +168,9 @@
     this.spec = spec;
     this.steps = spec.id === "cdf";
     this.cloud = spec.lines.some((line) => line.names);
-    this.tokens = !this.steps && !this.cloud && !spec.snap;
-    // What x counts: tokens, or steps.
-    this.unit = spec.x === "step" ? "step" : "token";
+    this.tokens = !this.steps && !this.cloud && !spec.snap && !spec.time;
+    // What x counts: tokens, steps or time.
+    this.unit = spec.time ? "time" : spec.x === "step" ? "step" : "token";
     // Along the x axis, and back from there.
     [this.along, this.back] = spec.log ? [Math.log10, power] : [same, same];
     if (!this.view.hidden) this.hidden.clear();
@@ -600,7 +600,7 @@
       for (const stop of this.stops) rows.push(html("tr", {}, html("th", { scope: "row" }, stop.name), cell(figure(stop.x)), cell(figure(stop.y))));
     } else {
       const places = new Set(this.stops && this.stops.map((stop) => stop.x));
-      if (!this.stops) for (let i = 0; i <= 32; i++) places.add(this.steps ? from + (to - from) * i / 32 : Math.round(from + (to - from) * i / 32));
+      if (!this.stops) for (let i = 0; i <= 32; i++) places.add(this.tokens ? Math.round(from + (to - from) * i / 32) : from + (to - from) * i / 32);
       for (const at of places) {
         const cells = lines.map((line) => {
           const found = reading(line, at, this.steps);

@@ -66,6 +66,9 @@ pub(super) struct Plot {
     /// Whether x has values only where the lines have points, and not in between.
     #[serde(skip_serializing_if = "is_false")]
     pub snap: bool,
+    /// Whether x is a time, and not a count.
+    #[serde(skip_serializing_if = "is_false")]
+    pub time: bool,
     /// A note for the reader: that the lines were thinned, and how, or that some values are beyond
     /// the scale.
     pub note: String,
@@ -434,8 +437,11 @@ fn throughput(runs: &[Labelled<'_>], colours: &[(usize, usize)]) -> Option<Plot>
     })
 }
 
+/// The distributions of what a person waits for, which come first.
+const FIRST: [&str; 5] = ["tpot", "ttft", "request_tpot", "e2e", "request_queueing"];
+
 /// The cumulative distributions of everything that any of the runs measured.
-fn distributions(runs: &[Labelled<'_>], colours: &[(usize, usize)], most: usize) -> Vec<Plot> {
+pub(super) fn distributions(runs: &[Labelled<'_>], colours: &[(usize, usize)], most: usize) -> Vec<Plot> {
     let grain = Grain::new(most);
     let mut plots: Vec<(String, Vec<(usize, &Timings)>)> = Vec::new();
     for (index, run) in runs.iter().enumerate() {
@@ -447,7 +453,7 @@ fn distributions(runs: &[Labelled<'_>], colours: &[(usize, usize)], most: usize)
         }
     }
     // What a person waits for comes first.
-    plots.sort_by_key(|(name, _)| !["tpot", "ttft"].contains(&name.as_str()));
+    plots.sort_by_key(|(name, _)| !FIRST.contains(&name.as_str()));
     let plot = |(name, lines): (String, Vec<(usize, &Timings)>)| {
         let greatest = lines.iter().map(|(_, timings)| timings.greatest().as_ns()).fold(0.0, f64::max);
         let (unit, factor) = time_unit(greatest);
@@ -491,8 +497,12 @@ fn distributions(runs: &[Labelled<'_>], colours: &[(usize, usize)], most: usize)
 /// sequences.
 pub(super) fn spoken(name: &str, runs: &[Labelled<'_>]) -> String {
     let of_tokens = |kind: &str| match kind {
+        "tpot" if runs.iter().any(|run| run.run.summary.requests.is_some()) => Some("time between tokens"),
         "tpot" => Some("TPOT"),
         "ttft" => Some("TTFT"),
+        "request_tpot" => Some("TPOT"),
+        "e2e" => Some("end-to-end time"),
+        "request_queueing" => Some("queueing"),
         "token_latency" if runs.iter().any(|run| !run.run.summary.is_single()) => Some("step latency"),
         _ => None,
     };
@@ -557,7 +567,7 @@ fn cumulative(timings: &Timings, factor: f64, grain: Grain) -> (Vec<(f64, f64)>,
 
 /// At most two points more than [`chart::thinned`] keeps: with the first and the last, so that a
 /// line has a value all over.
-fn with_ends(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
+pub(super) fn with_ends(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     let mut kept = chart::thinned(points, most);
     if let (Some(first), Some(last)) = (points.first(), points.last()) {
         if kept.first() != Some(first) {
@@ -571,7 +581,7 @@ fn with_ends(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
 }
 
 /// Without the inner points of stretches where nothing changes.
-fn level(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+pub(super) fn level(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let inner = |index: usize| {
         let y = points[index].1;
         index > 0 && index + 1 < points.len() && points[index - 1].1 == y && points[index + 1].1 == y
@@ -612,7 +622,7 @@ pub(super) const COLOURS: usize = colour::ALL.len();
 
 /// A colour and a dash for each run. A strategy with a name has the colour that it has in every
 /// picture, unless two runs have the same one; then they are coloured in turn.
-fn coloured(runs: &[Labelled<'_>]) -> Vec<(usize, usize)> {
+pub(super) fn coloured(runs: &[Labelled<'_>]) -> Vec<(usize, usize)> {
     let own = |run: &Labelled<'_>| {
         let own = colour::of_strategy(&run.run.summary.strategy)?;
         colour::ALL.iter().position(|colour| *colour == own)
@@ -631,7 +641,7 @@ fn coloured(runs: &[Labelled<'_>]) -> Vec<(usize, usize)> {
     taken.into_iter().map(of_run).collect()
 }
 
-fn time_unit(greatest_ns: f64) -> (&'static str, f64) {
+pub(super) fn time_unit(greatest_ns: f64) -> (&'static str, f64) {
     match greatest_ns {
         ns if ns >= 1e9 => ("s", 1e9),
         ns if ns >= 1e6 => ("ms", 1e6),
@@ -640,7 +650,7 @@ fn time_unit(greatest_ns: f64) -> (&'static str, f64) {
     }
 }
 
-fn byte_unit(greatest: f64) -> (&'static str, f64) {
+pub(super) fn byte_unit(greatest: f64) -> (&'static str, f64) {
     match greatest {
         bytes if bytes >= (1u64 << 40) as f64 => ("TiB", (1u64 << 40) as f64),
         bytes if bytes >= (1u64 << 30) as f64 => ("GiB", (1u64 << 30) as f64),

@@ -1,6 +1,7 @@
 //! The question and the title of a page: taken from the scenario as it was run, and from the text
 //! in the scenario's file only where nothing was changed.
 
+use super::served;
 use super::words::named;
 use crate::metrics::{RunReport, Summary};
 use crate::report::labelled::Labelled;
@@ -25,6 +26,12 @@ const NAMED: usize = 4;
 pub fn question(runs: &[Labelled<'_>]) -> String {
     let Some(first) = runs.first() else { return String::new() };
     let labels: Vec<&str> = runs.iter().map(|run| run.label).collect();
+    if served::all_serve(runs) {
+        let scenario = &first.run.summary.scenario;
+        let names = (named(&scenario.model, |it| &it.name), named(&scenario.memory, |it| &it.name));
+        let asked = served::question(runs, names.0, names.1);
+        return with_about(first.run.identity().about.trim(), asked);
+    }
     let setting = setting(first.run);
     let asked = match labels.as_slice() {
         [only] => format!("How fast is {only}, {setting}?"),
@@ -33,7 +40,12 @@ pub fn question(runs: &[Labelled<'_>]) -> String {
         }
         all => format!("Which is the fastest of {} strategies, {setting}?", all.len()),
     };
-    match first.run.identity().about.trim() {
+    with_about(first.run.identity().about.trim(), asked)
+}
+
+/// A question after what the scenario's file asks.
+fn with_about(about: &str, asked: String) -> String {
+    match about {
         "" => asked,
         about if about.ends_with(['.', '?', '!']) => format!("{about} {asked}"),
         about => format!("{about}. {asked}"),

@@ -3,6 +3,7 @@
 //! All sentences are computed from the figures of the runs. The first one answers how fast a run is
 //! or which run is the fastest; the others give its tail latency, alpha, migration and bottleneck.
 
+use super::served;
 use crate::config::Reference;
 use crate::metrics::{Distribution, RunReport, SequencesSummary, Summary};
 use crate::report::labelled::Labelled;
@@ -15,6 +16,8 @@ use crate::workload::{PrefillConfig, PrefillOrder};
 pub fn answer(runs: &[Labelled<'_>]) -> String {
     match runs {
         [] => "There are no runs.".to_owned(),
+        [only] if served::all_serve(runs) => served::of_one(only),
+        [first, ..] if served::all_serve(runs) => served::of_several(first, runs),
         [only] => of_one(only),
         [first, ..] => of_several(first, runs),
     }
@@ -26,6 +29,8 @@ pub fn answer(runs: &[Labelled<'_>]) -> String {
 pub fn sentence(runs: &[Labelled<'_>]) -> String {
     match runs {
         [] => "There are no runs.".to_owned(),
+        [only] if served::all_serve(runs) => served::headline(only),
+        [first, ..] if served::all_serve(runs) => served::of_several(first, runs),
         [only] => headline(only) + &of_cache(&only.run.summary) + &of_experts(only.run),
         [first, ..] => winner(first, runs).0,
     }
@@ -328,6 +333,9 @@ fn setting(run: &RunReport) -> String {
 
 /// The sequences and their prompts.
 fn lengths(summary: &Summary) -> String {
+    if summary.requests.is_some() {
+        return served::setting(summary);
+    }
     let scenario = &summary.scenario;
     let prompts = match scenario.prefill {
         PrefillConfig::Given => String::new(),

@@ -41,6 +41,9 @@ impl Exporter for RequestPictures {
     }
 }
 
+/// The most points of a line: more would be noise.
+const MOST_POINTS: usize = 500;
+
 /// The value of a stretch of time, given its width in seconds.
 type Value = fn(&ServingBin, f64) -> f64;
 
@@ -156,8 +159,9 @@ fn in_use(name: &str, title: &str, runs: &[Labelled<'_>]) -> Result<Vec<Artifact
 fn points(run: &RunReport, value: impl Fn(&ServingBin, &[TierBin], f64) -> f64) -> Vec<(f64, f64)> {
     let Some(requests) = &run.requests else { return Vec::new() };
     let seconds = |time: SimTime| time.as_ps() as f64 / SimTime::PS_PER_SECOND as f64;
-    let width = seconds(requests.series.width());
-    let bins = requests.series.bins();
+    let series = requests.series.coarser(MOST_POINTS);
+    let width = seconds(series.width());
+    let bins = series.bins();
     bins.map(|(from, bin, by_tier)| (seconds(from) + width / 2.0, value(bin, by_tier, width))).collect()
 }
 
