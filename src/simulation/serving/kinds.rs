@@ -1,9 +1,10 @@
 //! What the stages of a model are, whatever a step computes, and which of them are alike.
 //!
 //! Stages that read the same bytes from each tier, keep the same KV and compute the same are of one
-//! [kind](StageKind). The stages of a layer are a [`Block`], and so is each stage that belongs to
-//! no layer; blocks of the same kinds in the same order are of one *class*, and take the same time
-//! in a step unless something else is in flight. Most models have three classes, whatever the
+//! [kind](StageKind). A [`Unit`] is a stage together with the writes that begin with it: those of
+//! what the stage before it has computed. So where nothing else is in flight, nothing is when a unit
+//! begins, nor when it ends, and units that are the same take the same time in a step. Layers of
+//! the same units that follow each other are a [`Row`]: most models have three rows, whatever the
 //! number of their layers: embedding, layers and head.
 
 use crate::memory::PerTier;
@@ -44,22 +45,34 @@ pub(super) struct KvKind {
     pub appends: bool,
 }
 
-/// Consecutive stages of one layer, or one stage that belongs to none.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Block {
-    pub layer: Option<LayerId>,
-    /// The place of its stages in [`Kinds::classes`].
-    pub class: usize,
+/// A stage, and what is written when it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unit {
+    /// The kind of the stage.
+    pub kind: usize,
+    /// The kind of the stage before it, if that writes what it has computed.
+    pub writes: Option<usize>,
+    /// Whether it is the first of a step.
+    pub is_first: bool,
+}
+
+/// Layers of the same units that follow each other; or one stage that belongs to no layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    /// Its layers; one that is `None` for a stage that belongs to none.
+    pub layers: Vec<Option<LayerId>>,
+    /// The units of each layer, in the order in which they run: places in [`Kinds::units`].
+    pub units: Vec<usize>,
 }
 
 /// All stages of a model.
 #[derive(Clone, Debug)]
 pub(super) struct Kinds {
     pub kinds: Vec<StageKind>,
-    /// The kinds of the stages of each class of blocks, in the order in which they run.
-    pub classes: Vec<Vec<usize>>,
-    /// The blocks in the order in which they run.
-    pub blocks: Vec<Block>,
+    /// The different units.
+    pub units: Vec<Unit>,
+    /// The rows in the order in which they run.
+    pub rows: Vec<Row>,
     /// How many stages of each kind a step has.
     pub counts: Vec<u64>,
     /// The different attention windows; `u64::MAX` where all tokens are read.
@@ -90,8 +103,8 @@ impl Kinds {
         let place = |source: &LayerId| kv_layers.iter().position(|(layer, _)| layer == source);
         let mut all = Self {
             kinds: Vec::new(),
-            classes: Vec::new(),
-            blocks: Vec::new(),
+            units: Vec::new(),
+            rows: Vec::new(),
             counts: Vec::new(),
             windows: vec![u64::MAX],
             kv_places: sources.iter().map(place).collect(),
@@ -100,7 +113,9 @@ impl Kinds {
             kv_layers,
             state: Bytes::ZERO,
         };
-        let mut open: Option<(LayerId, Vec<usize>)> = None;
+        // The stages of the layer, or none, that they belong to.
+        let mut layers: Vec<(Option<LayerId>, Vec<usize>)> = Vec::new();
+        let mut before = None;
         for stage in model.stages() {
             let kv = stage.layer.filter(|_| stage.attends).and_then(|layer| {
                 let source = &model.kv()[all.sources[layer]];
@@ -120,19 +135,21 @@ impl Kinds {
                 state: stage.state_of().map_or(Bytes::ZERO, |layer| model.kv()[layer].state),
             };
             all.state += kind.state;
+            let writes = kind.writes();
             let kind = all.kind(kind);
-            match (&mut open, stage.layer) {
-                (Some((of, kinds)), Some(layer)) if *of == layer => kinds.push(kind),
-                (_, layer) => {
-                    all.close(open.take());
-                    match layer {
-                        Some(layer) => open = Some((layer, vec![kind])),
-                        None => all.push(None, vec![kind]),
-                    }
-                }
+            let unit = all.unit(Unit { kind, writes: before, is_first: layers.is_empty() });
+            before = writes.then_some(kind);
+            match layers.last_mut() {
+                Some((layer, units)) if layer.is_some() && *layer == stage.layer => units.push(unit),
+                _ => layers.push((stage.layer, vec![unit])),
             }
         }
-        all.close(open);
+        for (layer, units) in layers {
+            match all.rows.last_mut() {
+                Some(row) if layer.is_some() && row.units == units => row.layers.push(layer),
+                _ => all.rows.push(Row { layers: vec![layer], units }),
+            }
+        }
         all
     }
 
@@ -153,17 +170,17 @@ impl Kinds {
         known
     }
 
-    fn close(&mut self, block: Option<(LayerId, Vec<usize>)>) {
-        if let Some((layer, kinds)) = block {
-            self.push(Some(layer), kinds);
-        }
+    fn unit(&mut self, unit: Unit) -> usize {
+        self.units.iter().position(|known| *known == unit).unwrap_or_else(|| {
+            self.units.push(unit);
+            self.units.len() - 1
+        })
     }
+}
 
-    fn push(&mut self, layer: Option<LayerId>, kinds: Vec<usize>) {
-        let class = self.classes.iter().position(|known| *known == kinds).unwrap_or_else(|| {
-            self.classes.push(kinds);
-            self.classes.len() - 1
-        });
-        self.blocks.push(Block { layer, class });
+impl StageKind {
+    /// Whether it writes what it has computed.
+    pub fn writes(&self) -> bool {
+        self.kv.as_ref().is_some_and(|kv| kv.appends) || self.state > Bytes::ZERO
     }
 }

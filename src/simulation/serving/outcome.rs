@@ -55,6 +55,12 @@ pub struct ServingWaits {
 }
 
 impl ServingWaits {
+    /// Nothing was waited for yet, on so many tiers.
+    pub(super) fn none(tiers: usize) -> Self {
+        let [compute, fixed, moves, idle] = [SimTime::ZERO; 4];
+        Self { tiers: PerTier::filled(tiers, SimTime::ZERO), compute, fixed, moves, idle }
+    }
+
     /// All of them.
     #[must_use]
     pub fn total(&self) -> SimTime {
@@ -101,13 +107,7 @@ impl ServingOutcome {
             drained: SimTime::ZERO,
             events: 0,
             records,
-            waits: ServingWaits {
-                tiers: PerTier::filled(tiers, SimTime::ZERO),
-                compute: SimTime::ZERO,
-                fixed: SimTime::ZERO,
-                moves: SimTime::ZERO,
-                idle: SimTime::ZERO,
-            },
+            waits: ServingWaits::none(tiers),
             weights: none(),
             kv_room: none(),
             peak: none(),

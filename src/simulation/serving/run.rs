@@ -7,13 +7,13 @@
 //! the writes of the same layer to the same tier.
 
 use super::decides::Decides;
-use super::kinds::{Block, Kinds, KvKind, StageKind};
+use super::kinds::{Kinds, KvKind, Row, StageKind, Unit};
 use super::layout::ServingLayout;
 use super::moves::{KvMoves, Moving};
 use super::outcome::{ServingOutcome, ServingWaits};
 use super::probe::{MoveRecord, ServingProbe, ServingRecord, TransferRecord};
 use super::shape::{StepShape, Tokens, WindowShape, written};
-use super::spans::Spans;
+use super::spans::{Key, Spans};
 use super::weights::{KnownReads, WeightReads};
 use crate::memory::{
     Completed, Machine, MemorySystem, Owner, Path, Pattern, PerTier, Reach, Request, TierId, Timer, TransferClass,
@@ -57,6 +57,12 @@ pub(super) struct Serving<'a, D, P> {
     run: Run<'a, D, P>,
     spans: Spans,
     jumps: bool,
+    /// What units depend on in the present step: those that take as long in other steps, and those
+    /// that do not.
+    keys: [Key; 2],
+    /// By unit, which of the keys it has: where all that is written is single tokens, and where
+    /// parts of prompts are.
+    key_of: Vec<[usize; 2]>,
     /// How many steps were simulated to their end.
     steps: u64,
     /// When the last one ended.
@@ -96,6 +102,8 @@ struct Run<'a, D, P> {
     weights: Vec<(u32, Arc<WeightReads>)>,
     shape: StepShape,
     moves: KvMoves,
+    /// The stage whose writes are not issued yet: its kind and its layer.
+    due: Option<(usize, LayerId)>,
     /// By layer, its KV writes that are not complete, by tier.
     writing: Table<LayerId, PerTier<u32>>,
     /// The layer whose KV the present stage reads.
@@ -148,7 +156,9 @@ impl<'a, D: Decides, P: ServingProbe> Serving<'a, D, P> {
         let none = || PerTier::filled(tiers, Bytes::ZERO);
         Self {
             jumps: pace == Pace::Jumping && machine.fabric().forgets(),
-            spans: Spans::new(kinds.classes.len(), tiers),
+            spans: Spans::new(kinds.units.len(), tiers),
+            keys: [Key::default(); 2],
+            key_of: kinds.units.iter().map(|unit| key_of(kinds, *unit)).collect(),
             steps: 0,
             step_ended: SimTime::ZERO,
             waited: Between::default(),
@@ -166,19 +176,14 @@ impl<'a, D: Decides, P: ServingProbe> Serving<'a, D, P> {
                 shape: StepShape::default(),
                 moves: KvMoves::new(system, layout.external, kinds, page_size, requests.kv.moves),
                 writing: Table::filled(scenario.model().layers(), PerTier::filled(tiers, 0)),
+                due: None,
                 present: None,
                 held: Vec::new(),
                 outstanding: 0,
                 deferred: Vec::new(),
                 computing: false,
                 arrived: None,
-                waits: ServingWaits {
-                    tiers: PerTier::filled(tiers, SimTime::ZERO),
-                    compute: SimTime::ZERO,
-                    fixed: SimTime::ZERO,
-                    moves: SimTime::ZERO,
-                    idle: SimTime::ZERO,
-                },
+                waits: ServingWaits::none(tiers),
                 transfers: Vec::new(),
                 moved: 0,
                 asked: Vec::new(),
@@ -202,8 +207,9 @@ impl<'a, D: Decides, P: ServingProbe> Serving<'a, D, P> {
             Err(error @ RunError::ClockOverflow { .. }) => Some(error),
             Err(error) => return Err(error),
         };
-        let Self { machine, mut run, .. } = self;
-        run.report(1);
+        let Self { mut machine, mut run, mut spans, .. } = self;
+        run.report();
+        spans.finish(&mut machine, &mut run.waits, |transfer| run.probe.transfers(transfer));
         let (now, fabric) = (machine.now(), machine.fabric());
         let room = |pages: u64| Bytes::new(run.layout.page_bytes.get().saturating_mul(pages));
         let mut kv_room = PerTier::filled(run.system.tiers().len(), Bytes::ZERO);
@@ -294,47 +300,105 @@ impl<'a, D: Decides, P: ServingProbe> Serving<'a, D, P> {
         self.run.waits.moves += self.waited.moves + (began - asked);
         self.waited = Between::default();
         self.run.begin_step();
-        self.spans.begin_step();
-        let mut is_first = true;
-        for index in 0..self.run.layout.kinds.blocks.len() {
-            let block = self.run.layout.kinds.blocks[index];
-            self.block(block, &mut is_first)?;
+        let singles = self.find_keys();
+        for row in 0..self.run.layout.kinds.rows.len() {
+            self.row(row, singles)?;
         }
-        let Self { run, machine, spans, .. } = self;
-        spans.end_step(machine, &mut run.waits, |transfer| run.probe.transfers(transfer));
+        self.run.write(&mut self.machine);
         self.step_ended = self.machine.now();
         self.end_step(began)
     }
 
-    /// Simulates a block, or passes over it where it is like one before.
-    fn block(&mut self, block: Block, is_first: &mut bool) -> Result<(), RunError> {
-        let is_idle = self.jumps && !*is_first && self.machine.is_idle();
-        if is_idle {
-            if let Some(time) = self.spans.again(block.class) {
-                return if self.machine.pass(self.machine.now() + time) { Ok(()) } else { Err(self.overflow()) };
+    /// Sets what the units of the present step depend on. Returns whether all that is written is
+    /// single tokens.
+    fn find_keys(&mut self) -> usize {
+        let shape = &self.run.shape;
+        let (tokens, outputs, parts) = (shape.tokens, shape.outputs, shape.parts);
+        let external = shape.windows.first().map_or(0, |window| window.written.external);
+        let lasting = Key { step: 0, tokens, outputs, parts, external };
+        self.keys = [lasting, Key { step: self.steps + 1, ..lasting }];
+        usize::from(shape.largest > 1)
+    }
+
+    /// Simulates the layers of a row, one after the other, or passes over those that are like one
+    /// before.
+    fn row(&mut self, row: usize, writes: usize) -> Result<(), RunError> {
+        let Row { layers, units } = &self.run.layout.kinds.rows[row];
+        let (layers, units) = (layers.len(), units.len());
+        let mut done = 0;
+        while done < layers {
+            if self.jumps && layers - done > 1 && self.machine.is_idle() && self.pass(row, layers - done, writes)? {
+                break;
             }
-            self.spans.begin(&self.machine, &self.run.waits);
-        }
-        for at in 0..self.run.layout.kinds.classes[block.class].len() {
-            let kind = self.run.layout.kinds.classes[block.class][at];
-            self.stage(kind, block.layer, std::mem::take(is_first))?;
-        }
-        if is_idle && self.machine.is_idle() {
-            self.spans.end(block.class, &self.machine, &self.run.waits, &mut self.run.transfers);
-        } else {
-            self.run.report(1);
+            for at in 0..units {
+                self.unit(row, (done, at), writes)?;
+            }
+            done += 1;
         }
         Ok(())
     }
 
-    /// Simulates a stage: issues its reads, and runs until they and its compute are done; then
-    /// issues its writes.
+    /// Passes over the last `layers` layers of a row, if the time of all their units is known.
+    fn pass(&mut self, row: usize, layers: usize, writes: usize) -> Result<bool, RunError> {
+        let Row { layers: all, units } = &self.run.layout.kinds.rows[row];
+        let mut time = SimTime::ZERO;
+        for (at, &unit) in units.iter().enumerate() {
+            if at == 0 && self.run.due() != self.run.layout.kinds.units[unit].writes {
+                return Ok(false);
+            }
+            match self.spans.known(unit, &self.keys[self.key_of[unit][writes]]) {
+                Some(of_unit) => time += of_unit,
+                None => return Ok(false),
+            }
+        }
+        let times = layers as u64;
+        if !self.machine.pass(self.machine.now() + time.times(times)) {
+            return Err(self.overflow());
+        }
+        units.iter().for_each(|unit| self.spans.again(*unit, times));
+        let last = units.last().map(|unit| self.run.layout.kinds.units[*unit].kind);
+        self.run.due =
+            last.filter(|kind| self.run.layout.kinds.kinds[*kind].writes()).zip(all.last().copied().flatten());
+        Ok(true)
+    }
+
+    /// Simulates a unit of a layer of a row, or passes over it where it is like one before.
+    fn unit(&mut self, row: usize, (layer, at): (usize, usize), writes: usize) -> Result<(), RunError> {
+        let kinds = &self.run.layout.kinds;
+        let (layer, unit) = (kinds.rows[row].layers[layer], kinds.rows[row].units[at]);
+        let of = kinds.units[unit];
+        if self.run.tokens_of(of.kind) == 0 {
+            return Ok(());
+        }
+        if !self.jumps || !self.machine.is_idle() || self.run.due() != of.writes {
+            self.stage(of.kind, layer, of.is_first)?;
+            self.run.report();
+            return Ok(());
+        }
+        let key = self.keys[self.key_of[unit][writes]];
+        if let Some(time) = self.spans.known(unit, &key) {
+            self.spans.again(unit, 1);
+            self.run.due = self.run.writer(of.kind, layer);
+            return if self.machine.pass(self.machine.now() + time) { Ok(()) } else { Err(self.overflow()) };
+        }
+        self.spans.begin(&self.machine, &self.run.waits);
+        self.stage(of.kind, layer, of.is_first)?;
+        let Self { run, machine, spans, .. } = self;
+        if machine.is_idle() {
+            let Run { waits, transfers, probe, .. } = run;
+            spans.end((unit, key), machine, waits, transfers, |transfer| probe.transfers(transfer));
+        } else {
+            run.report();
+        }
+        Ok(())
+    }
+
+    /// Simulates a stage: issues what the stage before it has to write, then its reads, and runs
+    /// until they and its compute are done.
     fn stage(&mut self, number: usize, layer: Option<LayerId>, is_first: bool) -> Result<(), RunError> {
         let Self { machine, run, .. } = self;
         let overflow = RunError::ClockOverflow { step: Step::new(usize::try_from(self.steps).unwrap_or(0)) };
-        if run.tokens_of(number) == 0 {
-            return Ok(());
-        }
+        run.write(machine);
         let asked = machine.now();
         machine.settle();
         while run.lacks_layer(layer) {
@@ -379,7 +443,8 @@ impl<'a, D: Decides, P: ServingProbe> Serving<'a, D, P> {
                 return Err(overflow);
             }
         }
-        run.end_stage(machine, launched, number, layer);
+        run.end_stage(machine.now(), launched);
+        run.due = run.writer(number, layer);
         Ok(())
     }
 
@@ -600,16 +665,32 @@ impl<D: Decides, P: ServingProbe> Run<'_, D, P> {
         Some(roofline.time_for(tokens, self.weights[number].1.total, attended, flop))
     }
 
-    /// The reads and the compute of a stage, which began at `launched`, are done: issues its writes.
-    fn end_stage(&mut self, machine: &mut Machine<Purpose>, launched: SimTime, number: usize, layer: Option<LayerId>) {
-        let now = machine.now();
+    /// The reads and the compute of a stage, which began at `launched`, are done.
+    fn end_stage(&mut self, now: SimTime, launched: SimTime) {
         let waited = match self.arrived {
             Some((at, tier)) if at == now => &mut self.waits.tiers[tier],
             _ => &mut self.waits.compute,
         };
         *waited += now - launched;
+    }
+
+    /// What a stage of that kind has to write when it has ended.
+    #[inline]
+    fn writer(&self, number: usize, layer: Option<LayerId>) -> Option<(usize, LayerId)> {
+        layer.filter(|_| self.kinds().kinds[number].writes()).map(|layer| (number, layer))
+    }
+
+    /// The kind of the stage that has something to write.
+    #[inline]
+    fn due(&self) -> Option<usize> {
+        self.due.map(|(kind, _)| kind)
+    }
+
+    /// Issues the writes of the stage before, if it has any.
+    fn write(&mut self, machine: &mut Machine<Purpose>) {
+        let Some((number, layer)) = self.due.take() else { return };
         let kind = &self.layout.kinds.kinds[number];
-        let Some(layer) = layer.map(|layer| self.layout.kinds.sources[layer]) else { return };
+        let layer = self.layout.kinds.sources[layer];
         if let Some(kv) = kind.kv.as_ref().filter(|kv| kv.appends) {
             let window = self.layout.kinds.windows[kv.window];
             for part in &self.decides.step().parts {
@@ -676,11 +757,9 @@ impl<D: Decides, P: ServingProbe> Run<'_, D, P> {
         debug_assert!(step.pages_external <= self.layout.room.external, "more pages than external memory has room for");
     }
 
-    /// Reports the transfers that were completed, each `times` times.
-    fn report(&mut self, times: u64) {
-        for transfer in self.transfers.drain(..) {
-            self.probe.transfers(&TransferRecord { count: transfer.count * times, ..transfer });
-        }
+    /// Reports the transfers that were completed.
+    fn report(&mut self) {
+        self.transfers.drain(..).for_each(|transfer| self.probe.transfers(&transfer));
     }
 
     /// A read of the present stage has arrived.
@@ -736,6 +815,14 @@ impl<D: Decides, P: ServingProbe> Owner<Purpose> for Run<'_, D, P> {
     fn expired(&mut self, _machine: &mut Machine<Purpose>, _timer: Timer) {
         self.computing = false;
     }
+}
+
+/// Which key a unit has, where all that is written is single tokens and where parts of prompts
+/// are: 0 for the one that lasts, 1 for that of the step.
+fn key_of(kinds: &Kinds, unit: Unit) -> [usize; 2] {
+    let reads_kv = kinds.kinds[unit.kind].kv.is_some();
+    let writes_kv = unit.writes.is_some_and(|writes| kinds.kinds[writes].kv.is_some());
+    [usize::from(reads_kv), usize::from(reads_kv || writes_kv)]
 }
 
 /// Of how many tokens a stage of `kind` is.
