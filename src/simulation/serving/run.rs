@@ -381,6 +381,7 @@ impl<'a, D: Decides, P: ServingProbe> Serving<'a, D, P> {
             self.run.due = self.run.writer(of.kind, layer);
             return if self.machine.pass(self.machine.now() + time) { Ok(()) } else { Err(self.overflow()) };
         }
+        self.run.report();
         self.spans.begin(&self.machine, &self.run.waits);
         self.stage(of.kind, layer, of.is_first)?;
         let Self { run, machine, spans, .. } = self;

@@ -3,15 +3,19 @@
 use super::decides::Decides;
 use super::layout::ServingLayout;
 use super::run::{Pace, Serving};
-use super::{ServingOutcome, ServingProbe, ServingRecord};
+use super::{MoveRecord, ServingOutcome, ServingProbe, ServingRecord, TransferRecord, serve_at};
+use crate::memory::{PerClass, PerTier, TierId, TransferClass};
 use crate::simulation::probe::{Probe, StepRecord};
 use crate::simulation::{Fields, Outcome, Scenario, ScenarioConfig, run};
-use crate::units::{Bytes, MoveId, RequestId, SimTime, Table};
+use crate::units::{BlockId, Bytes, MoveId, RequestId, SimTime, Table};
 use crate::workload::{
-    Decision, ExternalKv, GoalsConfig, KvConfig, KvMove, LimitsConfig, Preemption, QueueOrder, Request, RequestRecord,
-    Requests, ServingStep, StepPart,
+    CacheConfig, Decision, ExternalKv, GoalsConfig, KvConfig, KvMove, LimitsConfig, MovePriority, Preemption,
+    QueueOrder, Request, RequestRecord, Requests, ServingStep, StepPart, StoredBlocks, WriteBack,
 };
+use proptest::prelude::*;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 /// Steps that are decided beforehand, one after the other.
 pub(super) struct Script {
@@ -218,5 +222,136 @@ fn arbitrations() {
             ("layout", "mlp=10% external, *=hbm"),
         ];
         equals_a_run(&h100, 600, 512, 6, false);
+    }
+}
+
+/// All that a probe is told.
+#[derive(Debug, Default, PartialEq)]
+struct Told {
+    steps: Vec<(SimTime, SimTime, ServingStep, [PerTier<Bytes>; 4])>,
+    moves: Vec<(KvMove, Bytes, SimTime, SimTime)>,
+    /// By class, tier, size, latency and unloaded latency, how many.
+    transfers: BTreeMap<(TransferClass, TierId, u64, SimTime, SimTime), u64>,
+}
+
+impl ServingProbe for Told {
+    fn step(&mut self, step: &ServingRecord<'_>) -> ControlFlow<()> {
+        let bytes = [step.weights, step.kv, step.written, step.used].map(Clone::clone);
+        self.steps.push((step.began, step.ended, step.step.clone(), bytes));
+        ControlFlow::Continue(())
+    }
+
+    fn transfers(&mut self, of: &TransferRecord) {
+        let alike = (of.class, of.tier, of.bytes.get(), of.latency, of.unloaded);
+        *self.transfers.entry(alike).or_default() += of.count;
+    }
+
+    fn moved(&mut self, of: &MoveRecord) {
+        self.moves.push((of.moved, of.bytes, of.issued, of.completed));
+    }
+}
+
+/// Requests that share prefixes, and little room for their KV.
+fn random_requests() -> impl Strategy<Value = Requests> {
+    let request = (0u64..40_000_000, 1u32..400, 1u32..12, 0u32..3, 0u32..6);
+    let kv = (0u8..3, 0u8..3, any::<bool>(), any::<bool>(), any::<bool>());
+    let limits = (1u32..6, 16u32..400, 10u32..60, 0u64..40, any::<bool>());
+    (prop::collection::vec(request, 1..10), kv, limits).prop_map(|(all, kv, limits)| {
+        let (sequences, tokens, pages, external_pages, swaps) = limits;
+        let (cache, external, evicts, stores_all, loads_first) = kv;
+        let (mut arrival, mut blocks) = (SimTime::ZERO, Vec::new());
+        let all = all.into_iter().map(|(gap, prompt, output, prefix, own)| {
+            arrival += SimTime::from_ps(if gap % 3 == 0 { 0 } else { gap * 1000 });
+            let start = blocks.len() as u32;
+            // Of 64 tokens each: the first ones are those of a prefix, the others its own or not.
+            let of = |place: u32| {
+                BlockId::new((prefix * 7 + place.min(6) + if place < own { 0 } else { 21 + place }) as usize)
+            };
+            blocks.extend((0..prompt.div_ceil(64)).map(of));
+            Request { arrival, prompt, output, blocks: start..blocks.len() as u32 }
+        });
+        let all: Table<RequestId, Request> = all.collect();
+        Requests {
+            all,
+            distinct_blocks: 64,
+            blocks,
+            block_tokens: 64,
+            limits: LimitsConfig { sequences, tokens, kv_tokens: Some(pages * 16), ..LimitsConfig::default() },
+            order: QueueOrder::default(),
+            preemption: if swaps { Preemption::Swap } else { Preemption::Recompute },
+            kv: KvConfig {
+                cache: [CacheConfig::Off, CacheConfig::Hbm, CacheConfig::External][usize::from(cache)],
+                external: [ExternalKv::Load, ExternalKv::LoadByLayer, ExternalKv::Direct][usize::from(external)],
+                capacity: Some(Bytes::new(external_pages * 16 * 131_072)),
+                write: if evicts { WriteBack::OnEviction } else { WriteBack::Through },
+                blocks: if stores_all { StoredBlocks::All } else { StoredBlocks::Prompt },
+                moves: if loads_first { MovePriority::LoadsFirst } else { MovePriority::Fair },
+                ..KvConfig::default()
+            },
+            goals: GoalsConfig::default(),
+        }
+    })
+}
+
+/// Jumping gives what stage by stage gives: to the picosecond, to the byte, and to the probe.
+fn jumping_equals_stage_by_stage(fields: &[(&str, &str)], requests: &Requests) {
+    let scenario = Scenario::new(config(fields)).unwrap();
+    let requests = Arc::new(requests.clone());
+    let at = |pace| {
+        let mut told = Told::default();
+        let outcome = serve_at(&scenario, &requests, &mut told, pace).unwrap();
+        assert!(outcome.error.is_none());
+        assert_eq!(outcome.issued, outcome.completed);
+        assert_eq!(outcome.in_flight, PerClass::filled(Bytes::ZERO));
+        assert_eq!(outcome.waits.total(), outcome.simulated);
+        let mut before = SimTime::ZERO;
+        for (began, ended, ..) in &told.steps {
+            assert!(before <= *began && began < ended);
+            before = *ended;
+        }
+        assert_eq!((before, told.steps.len() as u64), (outcome.simulated, outcome.steps));
+        for (tier, peak) in outcome.peak.iter() {
+            let room = outcome.weights[tier] + outcome.kv_room[tier];
+            assert!(*peak <= room && room <= scenario.memory().tiers()[tier.index()].capacity, "{peak} of {room}");
+        }
+        (told, outcome)
+    };
+    let (slow, fast) = (at(Pace::StageByStage), at(Pace::Jumping));
+    for (slow, fast) in slow.0.steps.iter().zip(&fast.0.steps) {
+        assert_eq!(slow, fast);
+    }
+    for (slow, fast) in slow.0.transfers.iter().zip(&fast.0.transfers) {
+        assert_eq!(slow, fast);
+    }
+    assert_eq!(slow.0.moves, fast.0.moves);
+    assert_eq!(slow.0, fast.0);
+    let (slow, fast) = (slow.1, fast.1);
+    assert_eq!(slow.records, fast.records);
+    assert_eq!(slow.waits, fast.waits);
+    assert_eq!(slow.lanes, fast.lanes);
+    assert_eq!((slow.issued, slow.events, slow.peak), (fast.issued, fast.events, fast.peak));
+    assert_eq!((slow.steps, slow.simulated, slow.drained), (fast.steps, fast.simulated, fast.drained));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
+
+    #[test]
+    fn jumping_gives_the_same_on_a_machine_with_latencies(requests in random_requests()) {
+        let h100 = [("model", "llama-3.1-8b"), ("memory", "h100-sxm"), ("runtime", "vllm"), ("page_tokens", "16"), ("layout", "*=hbm")];
+        jumping_equals_stage_by_stage(&h100, &requests);
+    }
+
+    #[test]
+    fn jumping_gives_the_same_on_ideal_machines(requests in random_requests(), arbitration in 0usize..3) {
+        let arbitration = ["Fair", "Priority", "Fifo"][arbitration];
+        let study = [("model", "qwen2.5-0.5b"), ("memory.arbitration", arbitration), ("page_tokens", "16"), ("layout", "mlp=10% external, *=hbm"), ("compute", "10 TFLOP/s")];
+        jumping_equals_stage_by_stage(&study, &requests);
+    }
+
+    #[test]
+    fn jumping_gives_the_same_with_windows_and_experts(requests in random_requests()) {
+        let gpt = [("model", "gpt-oss-20b"), ("memory", "gh200"), ("runtime", "vllm"), ("page_tokens", "16"), ("layout", "*=hbm")];
+        jumping_equals_stage_by_stage(&gpt, &requests);
     }
 }
