@@ -63,8 +63,8 @@ pub use region::{Contents, Lengths, Region, Regions};
 pub use requests::{
     ArrivalsConfig, CacheConfig, Decision, ExternalKv, GeneratedConfig, GoalsConfig, KvConfig, KvMove, KvRoom,
     LengthConfig, LimitsConfig, LogFormat, MoveKind, MovePriority, Preemption, PrefixesConfig, QueueOrder, RateConfig,
-    Rejection, Request, RequestRecord, Requests, RequestsConfig, RequestsError, Scheduler, ServingStep, SourceConfig,
-    StepPart, StoredBlocks, WhenMoved, WriteBack,
+    Rejection, Request, RequestRecord, Requests, RequestsConfig, RequestsError, RequestsWorkload, Scheduler,
+    ServingStep, SourceConfig, StepPart, StoredBlocks, WhenMoved, WriteBack,
 };
 pub use routing::{
     EXPERT_ROOMS, ExpertPolicy, ExpertSteps, ExpertTraceConfig, RecordedRouting, RecordedRoutingConfig, RoutingExtend,

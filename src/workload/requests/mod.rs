@@ -8,6 +8,7 @@
 //!   parts of prompts are computed, who waits and who is preempted, and which KV moves between
 //!   tiers. It knows no bandwidths: it asks for moves and is called when they complete.
 //! * A [`ServingStep`] is the data of one step. Whoever simulates steps needs nothing else.
+//! * A [`RequestsWorkload`] is the same as a [`Workload`](super::Workload): for the engine of runs.
 
 mod config;
 mod error;
@@ -19,6 +20,7 @@ mod policy;
 mod rate;
 mod request;
 mod scheduler;
+mod workload;
 
 pub use config::{
     CacheConfig, ExternalKv, KvConfig, LimitsConfig, MovePriority, Preemption, QueueOrder, RequestsConfig,
@@ -33,3 +35,4 @@ pub use request::{Request, Requests};
 pub use scheduler::{
     Decision, KvMove, KvRoom, MoveKind, Rejection, RequestRecord, Scheduler, ServingStep, StepPart, WhenMoved,
 };
+pub use workload::RequestsWorkload;
