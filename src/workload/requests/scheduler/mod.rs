@@ -47,6 +47,8 @@ mod driver;
 mod flight;
 mod give_up;
 mod pool;
+#[cfg(test)]
+mod properties;
 mod queue;
 mod room;
 mod running;
