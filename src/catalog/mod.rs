@@ -23,8 +23,8 @@ pub use runtimes::{is_runtime, resolved_runtime, runtime, runtime_file, runtime_
 use crate::config::{self, ConfigError, Reference};
 use crate::memory::{MemoryConfig, MemorySystem};
 use crate::workload::{
-    ExpertSteps, ExpertTraceConfig, LanguageModel, ModelConfig, Recorded, RecordedRouting, Recording, Routing,
-    RoutingSource, TraceConfig, TraceError,
+    ExpertSteps, ExpertTraceConfig, LanguageModel, ModelConfig, Recorded, RecordedRouting, Recording, Requests,
+    RequestsConfig, RequestsError, Routing, RoutingSource, SourceConfig, TraceConfig, TraceError,
 };
 use kind::hint;
 use serde::de::DeserializeOwned;
@@ -178,6 +178,7 @@ pub const SCENARIOS: &[Shipped] = shipped! {
     "recorded" => "models/scenarios/recorded.ron",
     "gh200" => "models/scenarios/gh200.ron",
     "chat" => "models/scenarios/chat.ron",
+    "serving" => "models/scenarios/serving.ron",
 };
 
 /// The sweeps.
@@ -237,6 +238,38 @@ pub const GENERATORS: &[Shipped] = shipped! {
     "topk-1024-of-6k" => "traces/topk-1024-of-6k.ron",
     "topk-2048-of-100k" => "traces/topk-2048-of-100k.ron",
 };
+
+/// The logs of requests: name, what it is, and its text.
+pub const REQUEST_LOGS: &[(&str, &str, &str)] = &[(
+    "conversations",
+    "200 requests in 3.4 minutes: 40 conversations of 5 turns in two applications, whose prompts share what came before",
+    include_str!("../../traces/conversations.csv"),
+)];
+
+/// The text of the shipped log of requests of that name.
+#[must_use]
+pub fn request_log(name: &str) -> Option<&'static str> {
+    REQUEST_LOGS.iter().find(|(known, _, _)| *known == name).map(|(_, _, text)| *text)
+}
+
+/// The requests that `config` asks for; its log may be shipped.
+///
+/// # Errors
+/// [`RequestsError`] as [`Requests::new`].
+pub fn requests(config: &RequestsConfig) -> Result<Requests, RequestsError> {
+    if let SourceConfig::Log { file, .. } = &config.source
+        && !file.exists()
+        && request_log(&file.to_string_lossy()).is_none()
+    {
+        let known: Vec<&str> = REQUEST_LOGS.iter().map(|(known, _, _)| *known).collect();
+        let message = format!(
+            "there is no such file: write the path of a log, or the name of a shipped one ({})",
+            known.join(", ")
+        );
+        return Err(RequestsError::Read { file: file.display().to_string(), message });
+    }
+    Requests::read(config, request_log)
+}
 
 /// The bytes of the shipped trace of that name.
 #[must_use]

@@ -107,6 +107,16 @@ pub(super) fn scenario() -> Offering<clap::builder::StringValueParser> {
     offering(of_files(catalog::SCENARIOS))
 }
 
+/// The logs of requests, and the scenarios.
+fn request_logs() -> Vec<&'static str> {
+    let logs = catalog::REQUEST_LOGS.iter().map(|(name, _, _)| *name);
+    logs.chain(of_files(catalog::SCENARIOS)).collect()
+}
+
+pub(super) fn requests() -> Offering<clap::builder::StringValueParser> {
+    offering(request_logs())
+}
+
 pub(super) fn sweep() -> Offering<clap::builder::StringValueParser> {
     offering(of_files(catalog::SWEEPS))
 }
@@ -145,6 +155,7 @@ pub(super) fn offered_beside_paths() -> Vec<Vec<&'static str>> {
             .collect();
     lists.push(traces());
     lists.push(runtimes());
+    lists.push(request_logs());
     lists
 }
 

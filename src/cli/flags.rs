@@ -261,13 +261,13 @@ fn linked(flag: &Flag, memory: &MemoryConfig) -> Result<usize, CliError> {
 const LINKED: &str = "LINKED";
 
 /// A flag that sets a field of a scenario.
-struct Flag {
+pub(super) struct Flag {
     /// As it is typed, without the dashes.
-    name: &'static str,
+    pub name: &'static str,
     /// The name of its value in help.
     value: &'static str,
     /// The path of the field, as `--set` takes it; [`LINKED`] is the first tier that has a link.
-    path: &'static str,
+    pub path: &'static str,
     /// How its value is read.
     reader: Reader,
     help: &'static str,
@@ -277,7 +277,7 @@ struct Flag {
 
 /// How a value is read, and the arguments that may be one.
 #[derive(Clone, Copy)]
-enum Reader {
+pub(super) enum Reader {
     /// A whole number.
     Count(fn(&str) -> Result<Value, String>),
     /// A number that may have a unit. What starts with a dash is a wrong value, not another flag.
@@ -289,11 +289,11 @@ enum Reader {
     /// One of these names, each with what it means, in upper or lower case.
     Choice(fn() -> Vec<(&'static str, &'static str)>),
 }
-use Reader::{Amount, Choice, Count, Names, Word};
+pub(super) use Reader::{Amount, Choice, Count, Names, Word};
 
 /// The traces that a flag is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Trace {
+pub(super) enum Trace {
     Any,
     Recorded,
     /// `Generated(...)` or `Lifelike(...)`.
@@ -302,12 +302,18 @@ enum Trace {
     Generated,
 }
 
-const fn flag(name: &'static str, value: &'static str, path: &'static str, reader: Reader, help: &'static str) -> Flag {
+pub(super) const fn flag(
+    name: &'static str,
+    value: &'static str,
+    path: &'static str,
+    reader: Reader,
+    help: &'static str,
+) -> Flag {
     Flag { name, value, path, reader, help, trace: Trace::Any }
 }
 
 /// Reads a `T`, as JSON has it.
-fn read<T: FromStr<Err: Display> + Serialize>(text: &str) -> Result<Value, String> {
+pub(super) fn read<T: FromStr<Err: Display> + Serialize>(text: &str) -> Result<Value, String> {
     let value: T = text.parse().map_err(|error: T::Err| error.to_string())?;
     serde_json::to_value(value).map_err(|error| error.to_string())
 }
@@ -316,7 +322,7 @@ fn count(text: &str) -> Result<Value, String> {
     arguments::count(text).map(Value::from)
 }
 
-fn count_from_1(text: &str) -> Result<Value, String> {
+pub(super) fn count_from_1(text: &str) -> Result<Value, String> {
     arguments::count_from_1(text).map(Value::from)
 }
 
@@ -324,7 +330,7 @@ fn seed(text: &str) -> Result<Value, String> {
     arguments::seed(text).map(Value::from)
 }
 
-fn choices<T>(all: &[(&'static str, &'static str, T)]) -> Vec<(&'static str, &'static str)> {
+pub(super) fn choices<T>(all: &[(&'static str, &'static str, T)]) -> Vec<(&'static str, &'static str)> {
     all.iter().map(|(name, about, _)| (*name, *about)).collect()
 }
 
@@ -382,6 +388,11 @@ impl Flag {
     }
 }
 
+/// A command with these flags.
+pub(super) fn augmented(command: Command, flags: &[Flag]) -> Command {
+    flags.iter().fold(command, |command, flag| command.arg(flag.arg()))
+}
+
 /// The flags of [`FLAGS`] that were given.
 #[derive(Clone, Default)]
 pub(super) struct FieldFlags {
@@ -390,7 +401,7 @@ pub(super) struct FieldFlags {
 
 /// A flag and its value, as it was read and as it was typed.
 #[derive(Clone)]
-struct Given {
+pub(super) struct Given {
     flag: &'static Flag,
     value: Value,
     asked: String,
@@ -398,7 +409,7 @@ struct Given {
 
 impl Args for FieldFlags {
     fn augment_args(command: Command) -> Command {
-        FLAGS.iter().fold(command, |command, flag| command.arg(flag.arg()))
+        augmented(command, FLAGS)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -408,12 +419,7 @@ impl Args for FieldFlags {
 
 impl FromArgMatches for FieldFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let given = FLAGS.iter().filter_map(|flag| {
-            let value = matches.get_one::<Value>(flag.name)?.clone();
-            let typed = matches.get_raw(flag.name).and_then(|mut typed| typed.next()).unwrap_or_default();
-            Some(Given { flag, value, asked: format!("--{} {}", flag.name, typed.to_string_lossy()) })
-        });
-        Ok(Self { given: given.collect() })
+        Ok(Self { given: Given::all(FLAGS, matches) })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -531,13 +537,34 @@ impl FieldFlags {
 }
 
 impl Given {
+    /// Those of `flags` that were given.
+    pub fn all(flags: &'static [Flag], matches: &ArgMatches) -> Vec<Self> {
+        let given = flags.iter().filter_map(|flag| {
+            let value = matches.get_one::<Value>(flag.name)?.clone();
+            let typed = matches.get_raw(flag.name).and_then(|mut typed| typed.next()).unwrap_or_default();
+            Some(Self { flag, value, asked: format!("--{} {}", flag.name, typed.to_string_lossy()) })
+        });
+        given.collect()
+    }
+
+    /// The path of its field.
+    pub fn path(&self) -> &'static str {
+        self.flag.path
+    }
+
+    /// Its value.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
     /// Whether the flag sets the recording or the part of it that is used, from which the length
     /// follows.
     fn is_of_recording(&self) -> bool {
         self.flag.path == "trace" || self.flag.trace == Trace::Recorded
     }
 
-    fn assignment(&self, path: &str, value: Value) -> Assignment {
+    /// That which sets the field of that path to `value`.
+    pub fn assignment(&self, path: &str, value: Value) -> Assignment {
         Assignment { path: path.to_owned(), value, asked: self.asked.clone() }
     }
 }

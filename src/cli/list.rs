@@ -114,6 +114,8 @@ fn all() -> Result<ExitCode, CliError> {
     sections.push(("Sweeps (tiersim sweep SWEEP)", sweeps));
     let pairs = |name: &str, about: &str| (name.to_owned(), about.to_owned());
     sections.push(("Traces (--trace)", catalog::TRACES.iter().map(|(name, about, _)| pairs(name, about)).collect()));
+    let logs = catalog::REQUEST_LOGS.iter().map(|(name, about, _)| pairs(name, about));
+    sections.push(("Logs of requests (tiersim requests LOG)", logs.collect()));
     let generators = catalog::GENERATORS.iter().map(|file| pairs(file.name, first_comment(file.text)));
     sections.push(("Generators of skip sets (--trace, tiersim trace generate)", generators.collect()));
     sections.push((

@@ -41,9 +41,12 @@ mod paths;
 mod plan;
 mod progress;
 mod replay;
+mod request_flags;
+mod requests;
 mod run;
 mod scenario_args;
 mod search;
+mod served;
 mod shell;
 mod show;
 mod solve;
@@ -86,6 +89,9 @@ enum Command {
     Study(study::StudyArgs),
     /// Run one scenario, with one strategy or several to compare
     Run(Box<scenario_args::RunArgs>),
+    /// Serve requests that arrive over time, from a log or a generator: TTFT, TPOT, throughput and
+    /// goodput of an engine that batches continuously and moves KV between the tiers
+    Requests(Box<requests::RequestsArgs>),
     /// Run every strategy on one scenario and compare them: the fastest first, with the knowledge
     /// that each needs
     Strategies(Box<strategies::StrategiesArgs>),
@@ -156,6 +162,7 @@ impl Command {
             Self::Sweep(args) => args.runs_cells(),
             Self::Study(_)
             | Self::Run(_)
+            | Self::Requests(_)
             | Self::Strategies(_)
             | Self::Solve(_)
             | Self::Search(_)
@@ -188,6 +195,7 @@ pub fn main() -> ExitCode {
     let result = match command {
         Command::Study(args) => study::study(&args, &cancel),
         Command::Run(args) => run::run(&args, &cancel),
+        Command::Requests(args) => requests::run(&args, &cancel),
         Command::Strategies(args) => strategies::run(&args, &cancel),
         Command::Sweep(args) => sweep::run(&args, &cancel),
         Command::Solve(args) => solve::run(&args, &cancel),

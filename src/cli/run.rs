@@ -5,6 +5,7 @@ use super::axis::axis_of;
 use super::error::{CliError, INCOMPLETE};
 use super::progress::Bar;
 use super::scenario_args::{RunArgs, Steps, configure, scenarios, scenarios_of, with_reference};
+use super::served::print_served;
 use super::sweep_run::{HowArgs, carry_out};
 use super::{paths, print, tables, terminal};
 use crate::config::Reference;
@@ -57,7 +58,7 @@ pub(super) fn run(args: &RunArgs, cancel: &Cancel) -> Result<ExitCode, CliError>
 
     if args.json {
         print(&json(&finished)?)?;
-    } else {
+    } else if !print_served(&finished)? {
         print_results(&finished)?;
     }
     note_assumptions(main);
@@ -151,7 +152,8 @@ fn note_assumptions(scenario: &Scenario) {
     for warning in scenario.memory().notes(memory).iter().filter(|note| note.is_warning) {
         note!("{warning}");
     }
-    if scenario.roofline().is_none() && !scenario.sequences().prefill().is_given() {
+    let computes_prompts = !scenario.sequences().prefill().is_given() || scenario.requests().is_some();
+    if scenario.roofline().is_none() && computes_prompts {
         note!(
             "compute takes no time, as neither `compute` nor the runtime says how fast the chip is: prompts take their memory reads \
              alone, so that TTFT is far too short; say --set 'compute={{\"rate\": \"400 TFLOP/s\"}}'"

@@ -56,6 +56,12 @@ pub(super) struct RunArgs {
     /// The memory that all runs may take together [default: three quarters of the free memory]
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub memory_limit: Option<Bytes>,
+    /// The scenario in the place of the one that is named, where a command makes one.
+    #[arg(skip)]
+    pub base: Option<Arc<ScenarioConfig>>,
+    /// What flags of that command set in it.
+    #[arg(skip)]
+    pub more: Vec<Assignment>,
 }
 
 impl RunArgs {
@@ -68,7 +74,7 @@ impl RunArgs {
     /// What flags and `--set` set in a scenario of which `written` is the file, but for parts of
     /// the strategy that have flags.
     pub fn assignments(&self, written: &ScenarioConfig) -> Result<Vec<Assignment>, CliError> {
-        let mut assignments = self.fields.assignments(written)?;
+        let mut assignments = [self.fields.assignments(written)?, self.more.clone()].concat();
         for text in &self.set {
             assignments.push(assignment(text)?);
         }
@@ -131,7 +137,7 @@ pub(super) fn assignment(text: &str) -> Result<Assignment, CliError> {
 /// The scenario with every flag applied, but for the strategy. `--set` takes precedence over other
 /// flags.
 pub(super) fn configure(args: &RunArgs) -> Result<ScenarioConfig, CliError> {
-    let written = ScenarioConfig::load(&args.scenario)?;
+    let written = args.base.as_deref().cloned().map_or_else(|| ScenarioConfig::load(&args.scenario), Ok)?;
     Ok(Fields::new(&written)?.apply(&args.assignments(&written)?)?)
 }
 
@@ -186,7 +192,7 @@ pub(super) fn scenarios_of(
 ) -> Result<Vec<Scenario>, CliError> {
     let strategies = with_parts(args, config, strategies)?;
     let mut scenarios: Vec<Scenario> = Vec::new();
-    let written = paths::written(&args.scenario);
+    let written = args.base.clone().or_else(|| paths::written(&args.scenario));
     for strategy in strategies {
         // The first scenario's resolved parts are reused: fitting a generator to a trace takes a
         // second.

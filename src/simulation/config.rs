@@ -233,7 +233,9 @@ impl ScenarioConfig {
         {
             recorded.file = folder.join(&recorded.file);
         }
-        if let Some(RequestsConfig { source: SourceConfig::Log { file, .. }, .. }) = &mut self.requests {
+        if let Some(RequestsConfig { source: SourceConfig::Log { file, .. }, .. }) = &mut self.requests
+            && catalog::request_log(&file.to_string_lossy()).is_none()
+        {
             *file = folder.join(&*file);
         }
     }

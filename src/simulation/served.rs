@@ -7,6 +7,7 @@
 
 use super::config::ScenarioConfig;
 use super::refused::ScenarioError;
+use crate::catalog;
 use crate::strategy::{BoundKind, MigrationKind, PlacementKind, Strategy};
 use crate::workload::{KvGroups, Requests, RequestsConfig, RequestsError, SourceConfig};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -95,7 +96,7 @@ pub(super) fn requests(config: &RequestsConfig) -> Result<Arc<Requests>, Request
         return Ok(Arc::clone(known));
     }
     // Not under the lock: other runs may need other requests meanwhile.
-    let requests = Arc::new(Requests::new(config)?);
+    let requests = Arc::new(catalog::requests(config)?);
     let mut all = read();
     if let Some((_, known)) = all.iter().find(|(known, _)| *known == key) {
         return Ok(Arc::clone(known));

@@ -47,6 +47,7 @@ mod reading;
 mod readmes;
 mod refused_memory;
 mod replay;
+mod requests;
 mod requests_wiring;
 mod requests_workload;
 mod results;

@@ -183,8 +183,10 @@ impl Default for LimitsConfig {
 pub enum QueueOrder {
     /// First come, first served.
     #[default]
+    #[serde(alias = "fcfs")]
     Fcfs,
     /// The one with the fewest tokens to compute; of equals the first.
+    #[serde(alias = "shortest-first")]
     ShortestFirst,
 }
 
@@ -201,9 +203,11 @@ impl QueueOrder {
 pub enum Preemption {
     /// It is dropped, and computed again when the request is admitted again.
     #[default]
+    #[serde(alias = "recompute")]
     Recompute,
     /// It is moved to external memory, and back when the request is admitted again; recomputed
     /// where external memory has no room for it.
+    #[serde(alias = "swap")]
     Swap,
 }
 
@@ -239,11 +243,14 @@ pub struct KvConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CacheConfig {
     /// None: every prompt is computed in full.
+    #[serde(alias = "off")]
     Off,
     /// The first tier, while there is room.
     #[default]
+    #[serde(alias = "hbm")]
     Hbm,
     /// The first tier and external memory.
+    #[serde(alias = "external")]
     External,
 }
 
@@ -261,12 +268,15 @@ impl CacheConfig {
 pub enum ExternalKv {
     /// It is loaded into the first tier; a request waits for all of its KV before its first step.
     #[default]
+    #[serde(alias = "load")]
     Load,
     /// It is loaded layer by layer; the first step of a request begins at once, and each layer's
     /// attention waits for the KV of that layer.
+    #[serde(alias = "load-by-layer")]
     LoadByLayer,
     /// It is read in place in every step. New KV is written to external memory as well where the
     /// first tier is full, in the place of a preemption.
+    #[serde(alias = "direct")]
     Direct,
 }
 
@@ -284,8 +294,10 @@ impl ExternalKv {
 pub enum WriteBack {
     /// When they have been computed.
     #[default]
+    #[serde(alias = "through")]
     Through,
     /// When the first tier gives them up.
+    #[serde(alias = "on-eviction")]
     OnEviction,
 }
 
@@ -302,8 +314,10 @@ impl WriteBack {
 pub enum StoredBlocks {
     /// That of prompts.
     #[default]
+    #[serde(alias = "prompt")]
     Prompt,
     /// That of prompts and of outputs.
+    #[serde(alias = "all")]
     All,
 }
 
@@ -318,8 +332,10 @@ impl StoredBlocks {
 pub enum MovePriority {
     /// They share lanes.
     #[default]
+    #[serde(alias = "fair")]
     Fair,
     /// Stores wait while anything is loaded.
+    #[serde(alias = "loads-first")]
     LoadsFirst,
 }
 

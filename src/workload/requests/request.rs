@@ -7,7 +7,7 @@ use super::error::RequestsError;
 use super::gathered::Taken;
 use super::generate::generate;
 use super::goals::GoalsConfig;
-use super::log::{self, DEFAULT_BLOCK_TOKENS};
+use super::log::{self, DEFAULT_BLOCK_TOKENS, Lines};
 use crate::units::{BlockId, RequestId, Table};
 
 /// The requests of a run and how they are served, checked.
@@ -39,10 +39,28 @@ impl Requests {
     /// # Errors
     /// [`RequestsError`], naming the file, row and column, or the field, and what to write instead.
     pub fn new(config: &RequestsConfig) -> Result<Self, RequestsError> {
+        Self::read(config, |_| None)
+    }
+
+    /// As [`new`](Self::new); a log of a name that `shipped` knows is the text that it returns.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn read(
+        config: &RequestsConfig,
+        shipped: impl Fn(&str) -> Option<&'static str>,
+    ) -> Result<Self, RequestsError> {
         config.check()?;
         let taken = Taken { before: config.first, count: config.count };
         let (mut gathered, block_tokens) = match &config.source {
-            SourceConfig::Log { file, format } => log::read(file, *format, config.block_tokens, taken)?,
+            SourceConfig::Log { file, format } => {
+                let name = file.to_string_lossy();
+                let lines = match shipped(&name) {
+                    Some(text) => Lines::of(&name, text),
+                    None => Lines::open(file)?,
+                };
+                log::read(lines, *format, config.block_tokens, taken)?
+            }
             SourceConfig::Generated(generated) => {
                 let block_tokens = config.block_tokens.unwrap_or(DEFAULT_BLOCK_TOKENS);
                 (generate(generated, block_tokens, taken)?, block_tokens)

@@ -2,7 +2,6 @@
 
 use super::super::error::RequestsError;
 use crate::config::open_regular;
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
@@ -11,9 +10,9 @@ const MAX_LINE: u64 = 1 << 20;
 
 /// The lines of a file that are not blank, without their ends. A file may start with a byte order
 /// mark, and lines may end with CR LF.
-pub(super) struct Lines {
+pub struct Lines {
     file: String,
-    input: BufReader<File>,
+    input: Box<dyn BufRead>,
     bytes: Vec<u8>,
     row: usize,
 }
@@ -26,9 +25,14 @@ impl Lines {
     pub fn open(path: &Path) -> Result<Self, RequestsError> {
         let file = path.display().to_string();
         match open_regular(path) {
-            Ok((opened, _)) => Ok(Self { file, input: BufReader::new(opened), bytes: Vec::new(), row: 0 }),
+            Ok((opened, _)) => Ok(Self { file, input: Box::new(BufReader::new(opened)), bytes: Vec::new(), row: 0 }),
             Err(error) => Err(RequestsError::Read { file, message: error.to_string() }),
         }
+    }
+
+    /// Those of a text that is called `name` in messages.
+    pub fn of(name: &str, text: &'static str) -> Self {
+        Self { file: name.to_owned(), input: Box::new(text.as_bytes()), bytes: Vec::new(), row: 0 }
     }
 
     /// The path, as messages have it.

@@ -37,20 +37,22 @@ use super::gathered::{Gathered, LATEST, MAX_BLOCKS, MAX_REQUESTS, Taken};
 use crate::config::shortened;
 use crate::units::SimTime;
 use crate::workload::MAX_TOKENS;
-use lines::Lines;
+pub(super) use lines::Lines;
 use mooncake::Mooncake;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 use table::Table;
 
 /// The format of a request log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LogFormat {
     /// `TIMESTAMP,ContextTokens,GeneratedTokens`: Azure's LLM inference traces.
+    #[serde(alias = "azure")]
     Azure,
     /// JSON Lines with `timestamp` (ms), `input_length`, `output_length`, `hash_ids`: Mooncake's.
+    #[serde(alias = "mooncake")]
     Mooncake,
     /// `arrival_s,prompt_tokens,output_tokens[,prefix]`: ours.
+    #[serde(alias = "csv")]
     Csv,
 }
 
@@ -119,12 +121,11 @@ trait Format {
 /// # Errors
 /// [`RequestsError`] naming the file, row and column, with the value and what to write.
 pub(super) fn read(
-    path: &Path,
+    mut lines: Lines,
     format: Option<LogFormat>,
     block_tokens: Option<u32>,
     taken: Taken,
 ) -> Result<(Gathered, u32), RequestsError> {
-    let mut lines = Lines::open(path)?;
     let file = lines.file().to_owned();
     let empty = |filter: &str| RequestsError::Empty { file: file.clone(), filter: filter.to_owned() };
     let Some((row, first)) = lines.next()? else { return Err(empty("")) };
@@ -228,7 +229,8 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
         let name = file.path().display().to_string();
-        read(file.path(), None, None, taken).map_err(|error| error.to_string().replace(&name, "log"))
+        let lines = Lines::open(file.path()).unwrap();
+        read(lines, None, None, taken).map_err(|error| error.to_string().replace(&name, "log"))
     }
 
     fn read_text(text: &str) -> Result<(Gathered, u32), String> {
@@ -363,7 +365,7 @@ mod tests {
         let error = read(&vec![b'1'; 2 << 20]);
         assert!(error.contains("row 1: it has more than 1048576 bytes"), "{error}");
         let folder = tempfile::tempdir().unwrap();
-        assert!(super::read(folder.path(), None, None, Taken::default()).is_err());
-        assert!(super::read(&folder.path().join("none.csv"), None, None, Taken::default()).is_err());
+        assert!(Lines::open(folder.path()).is_err());
+        assert!(Lines::open(&folder.path().join("none.csv")).is_err());
     }
 }
