@@ -110,7 +110,7 @@ fn what_makes_no_sense_is_refused_by_name() {
     }
     for (command, remedy) in [("strategies", "requests.kv"), ("plan", "decide"), ("explore", "--vary")] {
         let message = refused(folder.path(), &[command, "small.ron"]);
-        assert!(message.contains("small") && message.contains(remedy), "{command}\n{message}");
+        assert!(message.contains("serves requests") && message.contains(remedy), "{command}\n{message}");
     }
 }
 
