@@ -6,7 +6,7 @@
 use super::axis::axis_of;
 use super::error::{CliError, INCOMPLETE};
 use super::flags::field_of;
-use super::scenario_args::{RunArgs, configure};
+use super::scenario_args::{RunArgs, check_goals, configure};
 use super::{paths, print, terminal};
 use crate::catalog;
 use crate::config::{Reference, typed};
@@ -81,9 +81,17 @@ pub(super) fn run(args: &DecideArgs, cancel: &Cancel) -> Result<ExitCode, CliErr
     let by = By::named(&args.by)?;
     args.fail_if.iter().try_for_each(|text| condition(&by, text).map(drop))?;
     let bar = Ended::new();
+    // Requests are all served, whatever their steps.
+    let mut counts_steps = false;
     let decision = match &args.from {
         Some(folder) => from_sweep(args, folder, cancel, &bar),
-        None => decide(&question(args)?, resources(args), cancel, &bar).map_err(CliError::from),
+        None => {
+            let question = question(args)?;
+            counts_steps = question.base.requests.is_none();
+            let varied = args.choose.iter().chain(&args.given).any(|text| text.contains("requests.goals"));
+            check_goals(&question.base, &by.path, varied)?;
+            decide(&question, resources(args), cancel, &bar).map_err(CliError::from)
+        }
     };
     bar.0.finish_and_clear();
     let decision = decision?;
@@ -99,7 +107,7 @@ pub(super) fn run(args: &DecideArgs, cancel: &Cancel) -> Result<ExitCode, CliErr
     report::write(&out, &files)?;
     paths::refresh_index(&out);
     print(&if args.run.json { json } else { text(std::io::stdout().is_terminal()) })?;
-    if args.from.is_none() && !args.sets("decode_tokens") {
+    if counts_steps && !args.sets("decode_tokens") {
         note!("each run is {STEPS} steps, of which {WARMUP} warm up; ask for more with --decode");
     }
     note!("the decision is in {}", out.display());
@@ -186,7 +194,7 @@ fn question(args: &DecideArgs) -> Result<Question, CliError> {
         base.strategy = Fields::new(&base)?.apply(&parts)?.strategy;
     }
     let prompts_are_there = base.prefill.is_given() && base.sequences.is_empty();
-    if !args.sets("decode_tokens") {
+    if !args.sets("decode_tokens") && base.requests.is_none() {
         base.decode_tokens = STEPS;
         if !args.sets("warmup_steps") && prompts_are_there {
             base.warmup_steps = WARMUP;

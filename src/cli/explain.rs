@@ -9,7 +9,7 @@ use super::paths;
 use super::print;
 use super::progress::Bar;
 use super::scenario_args::{RunArgs, configure, scenarios};
-use crate::explain::{Explanation, Ladder};
+use crate::explain::{Explanation, Ladder, ServingExplanation};
 use crate::report;
 use crate::runs::{self, Cancel, Resources, RunsError};
 use crate::simulation::{RunError, Scenario, file_name};
@@ -48,6 +48,9 @@ pub(super) fn run(args: &ExplainArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     for (folder, scenario) in folders.iter().zip(&scenarios) {
         paths::note_replaced(folder, "explain.json", scenario);
     }
+    if config.requests.is_some() {
+        return of_requests(&args, &scenarios, &folders, cancel);
+    }
     let explained = explain(&args, &scenarios, cancel)?;
     for (((explanation, ladder), folder), scenario) in explained.iter().zip(&folders).zip(&scenarios) {
         // Beside the run itself, the page links to the run's page.
@@ -79,6 +82,54 @@ pub(super) fn run(args: &ExplainArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
     Ok(code)
 }
 
+/// Explains scenarios that serve requests.
+fn of_requests(
+    args: &RunArgs,
+    scenarios: &[Scenario],
+    folders: &[PathBuf],
+    cancel: &Cancel,
+) -> Result<ExitCode, CliError> {
+    let bar = Bar::new(scenarios.iter().map(|scenario| scenario.progress_units() * LADDER_OF_REQUESTS).sum());
+    let resources = Resources::new(args.jobs, args.memory_limit);
+    let explained = scenarios.iter().map(|scenario| runs::climb_serving(scenario, resources, cancel, &bar));
+    let explained: Vec<Result<ServingExplanation, RunsError>> = explained.collect();
+    bar.finish();
+    let explained = explained.into_iter().collect::<Result<Vec<_>, _>>()?;
+    for (explanation, folder) in explained.iter().zip(folders) {
+        let files = report::serving_explanation_files(explanation)?;
+        // An interruption between computing and writing counts: nothing is written then.
+        if cancel.load(Ordering::Relaxed) {
+            return Err(RunsError::from(RunError::Interrupted).into());
+        }
+        report::write(folder, &files)?;
+    }
+    folders.iter().take(1).for_each(|folder| paths::refresh_index(folder));
+    if args.json {
+        let texts = explained.iter().map(report::serving_explanation_json).collect::<Result<Vec<_>, _>>()?;
+        print(&one_or_all(&texts))?;
+    } else {
+        let styled = std::io::stdout().is_terminal();
+        let text = |it: &ServingExplanation| report::serving_explanation_text(it, styled);
+        print(&explained.iter().map(text).collect::<Vec<_>>().join("\n\n"))?;
+    }
+    folders.iter().for_each(|folder| note!("the explanation and its picture are in {}", folder.display()));
+    let mut code = ExitCode::SUCCESS;
+    for explanation in &explained {
+        for (run, error) in &explanation.errors {
+            tell!(
+                "incomplete: {}, {run}: {error}. The explanation covers the {} requests that every run finished",
+                explanation.strategy,
+                explanation.requests
+            );
+            code = ExitCode::from(INCOMPLETE);
+        }
+    }
+    Ok(code)
+}
+
+/// About how many runs explain a scenario that serves requests.
+const LADDER_OF_REQUESTS: u64 = 6;
+
 /// Refuses the flags of `tiersim run` that an explanation does not have.
 fn refuse(args: &RunArgs) -> Result<(), CliError> {
     if args.timeline.is_some() {
@@ -97,7 +148,10 @@ fn refuse(args: &RunArgs) -> Result<(), CliError> {
 fn folders_of(args: &RunArgs, scenarios: &[Scenario], run: Option<&Path>) -> Vec<PathBuf> {
     let several = scenarios.len() > 1;
     let folder = |scenario: &Scenario| {
-        let strategy = file_name(&scenario.strategy().name());
+        let strategy = match scenario.requests() {
+            Some(_) => file_name(&scenario.strategy_name()),
+            None => file_name(&scenario.strategy().name()),
+        };
         match (&args.out, run) {
             (Some(out), _) if several => out.join(strategy),
             (Some(out), _) => out.clone(),
@@ -166,9 +220,14 @@ fn is_of(folder: &Path, scenario: &Scenario) -> bool {
 }
 
 fn json(explanations: &[&Explanation]) -> Result<String, CliError> {
-    if let [explanation] = explanations {
-        return Ok(report::explanation_json(explanation)?);
-    }
     let texts: Result<Vec<String>, _> = explanations.iter().map(|it| report::explanation_json(it)).collect();
-    Ok(format!("[\n{}\n]", texts?.join(",\n")))
+    Ok(one_or_all(&texts?))
+}
+
+/// One text of JSON, or an array of several.
+fn one_or_all(texts: &[String]) -> String {
+    match texts {
+        [one] => one.clone(),
+        several => format!("[\n{}\n]", several.join(",\n")),
+    }
 }

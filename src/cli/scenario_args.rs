@@ -152,6 +152,20 @@ pub(super) fn refuse_requests(config: &ScenarioConfig, command: &str, instead: &
     )))
 }
 
+/// Refuses goodput of requests that have no goals, unless an axis gives them.
+pub(super) fn check_goals(config: &ScenarioConfig, figure: &str, varied: bool) -> Result<(), CliError> {
+    let without = config.requests.as_ref().is_some_and(|requests| requests.goals.is_none());
+    if !figure.starts_with("requests.goodput") || varied || (config.requests.is_some() && !without) {
+        return Ok(());
+    }
+    let remedy = if without {
+        "requests have no goals: write --set 'requests.goals=ttft<2s,tpot<50ms'"
+    } else {
+        "the scenario serves no requests: name one that does"
+    };
+    Err(CliError::Usage(format!("goodput counts requests that meet goals, but {remedy}")))
+}
+
 /// One scenario for each strategy asked for, or for the scenario's own.
 pub(super) fn scenarios(args: &RunArgs, config: &ScenarioConfig) -> Result<Vec<Scenario>, CliError> {
     scenarios_of(args, config, strategies(args, config))

@@ -5,7 +5,7 @@
 //! printed where the figure is not monotonic.
 
 use super::error::{CliError, INCOMPLETE};
-use super::scenario_args::{RunArgs, configure, scenarios};
+use super::scenario_args::{RunArgs, check_goals, configure, scenarios};
 use super::{print, terminal};
 use crate::config::typed;
 use crate::metrics::figure_unit;
@@ -63,6 +63,7 @@ pub(super) fn run(args: &SolveArgs, cancel: &Cancel) -> Result<ExitCode, CliErro
     }
     let until: Condition = args.until.parse().map_err(|error| CliError::Usage(format!("--until {error}")))?;
     let config = configure(&args.run)?;
+    check_goals(&config, until.path(), field.starts_with("requests.goals"))?;
     // The last strategy is searched with, one before it is the reference.
     let mut scenarios = scenarios(&args.run, &config)?;
     let base = scenarios.pop().map_or(config, |scenario| scenario.resolved().clone());
@@ -130,7 +131,16 @@ fn sentences(search: &Search, solution: &Solution) -> Vec<String> {
     // Where the strategy varies, each value names its own.
     let varies = field == "strategy" || field.starts_with("strategy.");
     let mut lines = Vec::new();
-    if !varies {
+    if search.base.requests.is_some() {
+        lines.extend(
+            search
+                .base
+                .requests
+                .as_ref()
+                .filter(|_| !field.starts_with("requests"))
+                .map(|requests| format!("Requests are served as {}.", requests.policy())),
+        );
+    } else if !varies {
         let against = search.reference.map_or_else(String::new, |of| format!(", held against {}", of.label()));
         lines.push(format!("The strategy is {}{against}.", search.base.strategy.label()));
     }

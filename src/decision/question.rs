@@ -64,7 +64,11 @@ impl Question {
     /// A question about `base` without choices: by TPOT, with [`STEPS`] steps a run.
     #[must_use]
     pub fn new(base: ScenarioConfig) -> Self {
-        let base = ScenarioConfig { decode_tokens: STEPS, warmup_steps: WARMUP, ..base };
+        let base = match base.requests {
+            // All requests are served, however many steps that takes.
+            Some(_) => base,
+            None => ScenarioConfig { decode_tokens: STEPS, warmup_steps: WARMUP, ..base },
+        };
         let (set, choose, given, best) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Self { base, set, choose, given, best, by: By::tpot(), within: 0.05, tolerance: 0.02 }
     }

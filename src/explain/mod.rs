@@ -39,16 +39,18 @@
 
 mod difference;
 mod ladder;
+mod serving;
 mod words;
 
 pub use difference::{Part, because, difference};
 pub use ladder::{Ladder, Run};
+pub use serving::{ServingCost, ServingExplanation, ServingMeans, ServingRun, WORK, serving_label, serving_ladder};
 pub use words::{label, sentences};
 pub(crate) use words::{percent, time};
 
 use crate::memory::PerClass;
 use crate::metrics::Named;
-use crate::simulation::{Ideal, Scenario, ScenarioConfig, ScenarioError};
+use crate::simulation::{Ideal, Scenario, ScenarioConfig, ScenarioError, ServingIdeal};
 use crate::workload::RuntimeConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -66,6 +68,10 @@ pub const SCHEMA: u32 = 1;
 pub enum ExplainError {
     #[error("with {ideal}: {source}")]
     Scenario { ideal: Ideal, source: Box<ScenarioError> },
+    #[error("with {ideal:?}: {source}")]
+    Serving { ideal: ServingIdeal, source: Box<ScenarioError> },
+    #[error("there is no request to explain: {0}")]
+    NoRequests(String),
     #[error("there is no step to explain: {0}")]
     NoSteps(String),
 }

@@ -64,7 +64,10 @@ pub(crate) use artifact::READ_BACK;
 pub use artifact::{Artifact, ReportError};
 pub use claim::{Claim, claim};
 pub use curves::{batch_curves, curve_files};
-pub use explanation::{FILES as EXPLANATION, explain_schema, explanation_files, explanation_json, explanation_text};
+pub use explanation::{
+    FILES as EXPLANATION, explain_schema, explanation_files, explanation_json, explanation_text,
+    serving_explanation_files, serving_explanation_json, serving_explanation_text,
+};
 pub use exporter::Exporter;
 pub use groups::group_table;
 pub(crate) use hlog::MARK as LOG_MARK;

@@ -15,7 +15,7 @@ mod measure;
 mod pool;
 mod simulate;
 
-pub use climb::climb;
+pub use climb::{climb, climb_serving};
 pub use pool::{Cancel, NoThreads, Pool, Progress, Resources, Silent};
 pub use simulate::{Finished, Job, simulate};
 

@@ -37,6 +37,7 @@ mod run;
 mod scenario;
 mod served;
 mod serving;
+mod serving_ideal;
 mod size;
 mod skip_sets;
 mod stored;
@@ -60,6 +61,7 @@ pub use scenario::{Scenario, StoredSequences};
 pub use serving::{
     MoveRecord, ServingOutcome, ServingProbe, ServingRecord, ServingWaits, TransferRecord, serve, serve_stage_by_stage,
 };
+pub use serving_ideal::ServingIdeal;
 pub use stored::Stored;
 pub use unserved::ServingError;
 pub use waits::{Waiting, Waits};

@@ -6,6 +6,7 @@
 //! unit of an axis follows from the field's present value, or from the axis's first value.
 
 use crate::units::{Bandwidth, Bytes, Ratio, SimTime, SizeStyle, parse_count};
+use crate::workload::RateConfig;
 use serde_json::{Number, Value};
 
 /// The unit of an axis's values.
@@ -23,6 +24,10 @@ pub enum Unit {
     Bandwidth,
     /// A time; its number is in nanoseconds.
     Time,
+    /// How many times as fast requests arrive as recorded: `x2`.
+    Times,
+    /// Requests a second: `4/s`.
+    PerSecond,
 }
 
 /// A value of an axis.
@@ -56,12 +61,21 @@ impl Unit {
 
     /// Sizes are shown in the units in which the first of `values` was typed.
     fn as_typed(self, values: &[Value]) -> Self {
+        // Of a rate, what the values say: requests may be recorded.
+        if let Some(rate) = values.iter().filter_map(Value::as_str).map(Self::of_text).find(|unit| unit.is_rate()) {
+            return rate;
+        }
         let Self::Bytes(usual) = self else { return self };
         let sizes = values.iter().filter_map(Value::as_str).filter_map(|text| text.parse::<Bytes>().ok());
         Self::Bytes(sizes.filter(|size| *size != Bytes::ZERO).map(Bytes::style).next().unwrap_or(usual))
     }
 
     fn of_text(text: &str) -> Self {
+        match text.parse::<RateConfig>() {
+            Ok(RateConfig::Times(_)) => return Self::Times,
+            Ok(RateConfig::PerSecond(_)) => return Self::PerSecond,
+            _ => {}
+        }
         let numeric = text.trim_start().starts_with(|c: char| c.is_ascii_digit() || c == '.');
         if !numeric {
             Self::Text
@@ -119,6 +133,17 @@ impl Unit {
                 let time: SimTime = text.parse().map_err(|error| failed(&error))?;
                 Self::named(time.as_ns(), time.to_string())
             }
+            Self::Times | Self::PerSecond => match (self, text.parse::<RateConfig>()?) {
+                (Self::Times, RateConfig::Times(rate)) | (Self::PerSecond, RateConfig::PerSecond(rate)) => {
+                    Self::named(rate, text.trim().to_owned())
+                }
+                (Self::Times, RateConfig::Recorded) => Self::named(1.0, text),
+                _ => {
+                    return Err(format!(
+                        "'{text}' is another kind of rate than the first value: write all as x2, or all as 4/s"
+                    ));
+                }
+            },
         })
     }
 
@@ -142,7 +167,16 @@ impl Unit {
                 let time = SimTime::from_ns(number);
                 Self::named(time.as_ns(), time.to_string())
             }
+            Self::Times => Self::named(significant(number, 6), RateConfig::Times(significant(number, 6)).to_string()),
+            Self::PerSecond => {
+                Self::named(significant(number, 6), RateConfig::PerSecond(significant(number, 6)).to_string())
+            }
         })
+    }
+
+    /// Whether it is how fast requests arrive.
+    fn is_rate(self) -> bool {
+        matches!(self, Self::Times | Self::PerSecond)
     }
 
     /// Whether its values are whole in their base.
@@ -158,6 +192,8 @@ impl Unit {
             Self::Time => &[(1.0, "ns"), (1e3, "us"), (1e6, "ms"), (1e9, "s")],
             Self::Bytes(style) => style.units(),
             Self::Bandwidth => &[(1.0, "B/s"), (1e6, "MB/s"), (1e9, "GB/s"), (1e12, "TB/s")],
+            Self::Times => &[(1.0, "times")],
+            Self::PerSecond => &[(1.0, "/s")],
             Self::Whole | Self::Real | Self::Text => &[(1.0, "")],
         };
         *units.iter().rfind(|(factor, _)| most >= *factor).unwrap_or(&units[0])
@@ -180,6 +216,8 @@ impl Unit {
                 format!("{value:.decimals$} {name}")
             }
             Self::Time => SimTime::from_ns(number).rounded(),
+            Self::Times => RateConfig::Times(significant(number, 4)).to_string(),
+            Self::PerSecond => RateConfig::PerSecond(significant(number, 4)).to_string(),
             Self::Whole | Self::Real | Self::Text => format!("{}", significant(number, 6)),
         }
     }
@@ -193,6 +231,8 @@ impl Unit {
             Self::Bytes(_) => "bytes",
             Self::Bandwidth => "bytes a second",
             Self::Time => "ns",
+            Self::Times => "times",
+            Self::PerSecond => "requests a second",
         }
     }
 

@@ -163,3 +163,79 @@ fn several_runs_are_the_same_with_any_number_of_threads() {
     }
     assert_eq!(one.len(), four.len());
 }
+
+#[test]
+fn a_rate_is_searched_and_shown_as_it_is_typed() {
+    let folder = folder();
+    let solve = |field: &str, until: &str| {
+        stdout(folder.path(), &["solve", "small.ron", "--vary", field, "--until", until, "--samples", "3", "--json"])
+    };
+    let found = json(&solve("requests.rate=x1..x64", "ttft_p99 < 50ms"));
+    let [crossing] = &found["crossings"].as_array().unwrap()[..] else { panic!("{found}") };
+    let rate = |end: &str| crossing[end]["number"].as_f64().unwrap();
+    assert!(crossing["below"]["holds"] == true && rate("below") > 1.0 && rate("above") < 64.0, "{found}");
+    assert!(rate("above") / rate("below") < 1.011, "{found}");
+    assert!(crossing["below"]["value"].as_str().unwrap().starts_with('x'), "{found}");
+    let found = json(&solve("requests.rate=10/s..1000/s", "queueing < 1ms"));
+    assert!(found["crossings"][0]["below"]["value"].as_str().unwrap().ends_with("/s"), "{found}");
+    // The same condition in a run at that rate.
+    let below = format!("requests.rate={}", found["crossings"][0]["below"]["value"].as_str().unwrap());
+    let run = json(&stdout(folder.path(), &["run", "small.ron", "--set", &below, "--json"]));
+    assert!(run["requests"]["queueing_ns"]["mean"].as_f64().unwrap() < 1e6);
+    let mixed =
+        refused(folder.path(), &["solve", "small.ron", "--vary", "requests.rate=x1..4/s", "--until", "e2e < 1s"]);
+    assert!(mixed.contains("x2") && mixed.contains("4/s"), "{mixed}");
+}
+
+#[test]
+fn a_choice_of_where_kv_lies_is_decided_by_goodput() {
+    let choose = "kv=hbm{requests.kv.cache=Hbm},swap{requests.preemption=Swap}";
+    let small = ["--set", "requests.limits.kv_tokens=1600", "--set", "requests.goals=ttft<200ms"];
+    let decide = |jobs: &str| {
+        let folder = folder();
+        let question = ["decide", "small.ron", "--choose", choose, "--given", "requests.rate=x1,x4", "--by", "goodput"];
+        let rest = ["--out", "decision", "--jobs", jobs];
+        let printed = stdout(folder.path(), &[&question[..], &small, &rest].concat());
+        (printed, files(&folder.path().join("decision")))
+    };
+    let (one, four) = (decide("1"), decide("4"));
+    assert!(one.0.contains("requests/s") && !one.0.contains("No choice"), "{}", one.0);
+    // The command on the page has its number of threads.
+    let same = |name: &str| assert!(one.1[name] == four.1[name], "{name} differs");
+    assert_eq!(one.0, four.0);
+    ["decision.json", "decision.md", "decision.svg"].into_iter().for_each(same);
+    let decision = json(std::str::from_utf8(&one.1["decision.json"]).unwrap());
+    assert_eq!(decision["circumstances"].as_array().unwrap().len(), 2);
+    let folder = folder();
+    let message = refused(
+        folder.path(),
+        &["decide", "small.ron", "--choose", choose, "--by", "goodput", "--set", "requests.goals=none"],
+    );
+    assert!(message.contains("requests.goals"), "{message}");
+}
+
+#[test]
+fn times_of_requests_are_explained_to_the_picosecond() {
+    let folder = folder();
+    let arguments = ["explain", "small.ron", "--set", "requests.rate=x8", "--set", "requests.preemption=Swap"];
+    let scarce = ["--set", "requests.limits.kv_tokens=1600", "--set", "requests.limits.sequences=4", "--out", "why"];
+    let explain = |more: &[&str]| stdout(folder.path(), &[&arguments[..], &scarce, more].concat());
+    let text = explain(&[]);
+    for part in ["room for KV in HBM", "other requests", "reads of weights and KV", "serves 30 requests"] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    let explained = json(&explain(&["--json", "--jobs", "1"]));
+    let whole = explained["e2e_ps"].as_i64().unwrap();
+    let costs = explained["costs"].as_array().unwrap();
+    assert_eq!(costs.iter().map(|cost| cost["cost_ps"].as_i64().unwrap()).sum::<i64>(), whole);
+    assert_eq!(costs.last().unwrap()["name"], "Work");
+    let cost = |name: &str| costs.iter().find(|cost| cost["name"] == name).unwrap()["cost_ps"].as_i64().unwrap();
+    assert!(cost("AmpleHbm") > 0 && cost("NoSequenceLimit") > 0 && cost("Alone") > 0, "{explained}");
+    // What the run says of its requests is what is explained.
+    let run = [&["run", "small.ron", "--json"], &arguments[2..], &scarce[..4]].concat();
+    let mean = json(&stdout(folder.path(), &run))["requests"]["e2e_ns"]["mean"].as_f64().unwrap();
+    assert!((costs[0]["with"]["e2e_ns"].as_f64().unwrap() / mean - 1.0).abs() < 1e-12);
+    let four = json(&explain(&["--json", "--jobs", "4"]));
+    assert_eq!(explained, four);
+    assert!(folder.path().join("why/explain_ladder.svg").is_file());
+}

@@ -5,7 +5,10 @@
 //! shows which bottleneck the run waited for, over the tokens.
 
 mod page;
+mod serving;
 mod tables;
+
+pub use serving::{serving_explanation_files, serving_explanation_json, serving_explanation_text};
 
 use crate::explain::{Explanation, Ladder, label, percent, time, without_channel};
 use crate::report::artifact::{Artifact, ReportError};
@@ -17,10 +20,11 @@ use page::explanation_page;
 use tables::{LADDER, WAITS, ladder_rows, signed, wait_rows};
 
 /// The files of an explanation, by their names.
-pub const FILES: [&str; 7] = [
+pub const FILES: [&str; 8] = [
     "explain.json",
     "explain.csv",
     "explain.html",
+    "explain.md",
     "explain_ladder.svg",
     "explain_ladder.png",
     "explain_waits.svg",
