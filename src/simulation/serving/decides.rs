@@ -11,6 +11,7 @@ pub(super) trait Decides {
     fn completed(&mut self, now: SimTime);
     fn moved(&mut self, now: SimTime, moved: MoveId);
     fn take_moves(&mut self, moves: &mut Vec<KvMove>);
+    fn has_waiting(&self) -> bool;
     fn records(&self) -> &Table<RequestId, RequestRecord>;
 }
 
@@ -37,6 +38,10 @@ impl Decides for Scheduler {
     #[inline]
     fn take_moves(&mut self, moves: &mut Vec<KvMove>) {
         moves.extend(Self::take_moves(self));
+    }
+
+    fn has_waiting(&self) -> bool {
+        Self::has_waiting(self)
     }
 
     fn records(&self) -> &Table<RequestId, RequestRecord> {

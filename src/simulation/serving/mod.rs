@@ -3,11 +3,36 @@
 //! The [`Scheduler`] decides what each step computes and which KV moves; this engine simulates the
 //! steps on a [`Machine`](crate::memory::Machine). A step is the list of the model's stages, as in
 //! a run of given sequences: reads of weights and KV on all tiers at once, compute, fixed times and
-//! posted writes of new KV. Loads, stores and swaps are transfers on the same lanes.
+//! posted writes of new KV. Loads, stores and swaps are transfers on the same lanes. One request
+//! takes the time of a run of one sequence, to the picosecond.
 //!
-//! KV is counted in pages of all layers; where a page lies within a tier makes no difference. So a
-//! step costs no more than its different stages: where nothing else is in flight, layers that are
-//! alike take the same time, and are simulated once.
+//! | file | question |
+//! | --- | --- |
+//! | `layout.rs` | where do weights lie, and what room is left to KV? |
+//! | `kinds.rs` | which stages has the model, and which are alike? |
+//! | `shape.rs` | what does a step compute, added up over its requests? |
+//! | `weights.rs` | what does a stage read of its weights? |
+//! | `run.rs` | how does a step unfold, stage by stage? |
+//! | `moves.rs` | which KV moves? |
+//! | `spans.rs` | what is like something before, and need not be simulated? |
+//! | `decides.rs` | who decides? |
+//!
+//! # What is passed over
+//! A machine on which nothing is in flight keeps nothing of what it has carried. So a stage that
+//! begins and ends so takes the same time whenever it reads and computes the same: in all layers
+//! that are alike, and where it reads no KV in all steps of as many tokens and requests. It is
+//! simulated once, and the clock set forward for the others. [`serve_stage_by_stage`] passes over
+//! nothing, and gives the same.
+//!
+//! # What is approximate
+//! * KV is counted in pages of all layers; where a page lies within a tier makes no difference. On
+//!   a tier with hashed pages, KV is spread evenly over its channels.
+//! * A layer with an attention window reads the KV of its window alone, but takes and moves as much
+//!   as one without.
+//! * Recurrent state lies in the first tier, where there is room for that of as many requests as
+//!   may run at once. It does not move, and prompts found in a cache have theirs.
+//! * The KV of a layer is read when all writes of that layer to the same tier are complete, those
+//!   of other requests included.
 
 mod decides;
 mod kinds;

@@ -19,8 +19,6 @@ pub(super) struct KvMoves {
     held: VecDeque<u32>,
     /// How many moves to the first tier are not complete.
     inward: u32,
-    /// How many moves that a request waits for are not complete.
-    awaited: u32,
     priority: MovePriority,
     /// The routes to the first tier, and from there.
     routes: [Vec<RouteId>; 2],
@@ -59,7 +57,6 @@ impl KvMoves {
             known: FxHashMap::default(),
             held: VecDeque::new(),
             inward: 0,
-            awaited: 0,
             priority,
             routes: routes.unwrap_or_default(),
             external: external.unwrap_or(TierId::HBM),
@@ -67,11 +64,6 @@ impl KvMoves {
             token_bytes: kinds.token_bytes,
             layers,
         }
-    }
-
-    /// Whether a request waits for one of them.
-    pub fn any_awaited(&self) -> bool {
-        self.awaited > 0
     }
 
     /// Whether `id` is not complete.
@@ -111,7 +103,6 @@ impl KvMoves {
         self.slots[slot as usize] = Some(Moving { kv, issued: machine.now(), arrived: 0 });
         self.known.insert(kv.id, slot);
         self.inward += u32::from(kv.kind.is_inward());
-        self.awaited += u32::from(kv.when != WhenMoved::Background);
         if kv.kind == MoveKind::Store && self.priority == MovePriority::LoadsFirst && self.inward > 0 {
             self.held.push_back(slot);
         } else {
@@ -156,7 +147,6 @@ impl KvMoves {
         self.vacant.push(slot);
         self.known.remove(&moving.kv.id);
         self.inward -= u32::from(moving.kv.kind.is_inward());
-        self.awaited -= u32::from(moving.kv.when != WhenMoved::Background);
         if self.inward == 0 {
             while let Some(held) = self.held.pop_front() {
                 self.issue(machine, held, &tag);

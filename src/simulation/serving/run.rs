@@ -261,7 +261,7 @@ impl<'a, D: Decides, P: ServingProbe> Serving<'a, D, P> {
     /// Lets what is in flight go on until `until`, or until a move is complete.
     fn wait(&mut self, until: SimTime) -> Result<(), RunError> {
         let (began, moved) = (self.machine.now(), self.run.moved);
-        let for_moves = until == SimTime::MAX || self.run.moves.any_awaited();
+        let for_moves = self.run.decides.has_waiting();
         self.machine.settle();
         while self.run.moved == moved {
             match self.machine.next_time() {

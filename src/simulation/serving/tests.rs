@@ -9,8 +9,8 @@ use crate::simulation::probe::{Probe, StepRecord};
 use crate::simulation::{Fields, Outcome, Scenario, ScenarioConfig, run};
 use crate::units::{BlockId, Bytes, MoveId, RequestId, SimTime, Table};
 use crate::workload::{
-    CacheConfig, Decision, ExternalKv, GoalsConfig, KvConfig, KvMove, LimitsConfig, MovePriority, Preemption,
-    QueueOrder, Request, RequestRecord, Requests, ServingStep, StepPart, StoredBlocks, WriteBack,
+    CacheConfig, Decision, ExternalKv, GoalsConfig, KvConfig, KvMove, LimitsConfig, MoveKind, MovePriority, Preemption,
+    QueueOrder, Request, RequestRecord, Requests, ServingStep, StepPart, StoredBlocks, WhenMoved, WriteBack,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -20,13 +20,15 @@ use std::sync::Arc;
 /// Steps that are decided beforehand, one after the other.
 pub(super) struct Script {
     steps: Vec<ServingStep>,
+    /// What is moved when the first is decided.
+    moves: Vec<KvMove>,
     next: usize,
     records: Table<RequestId, RequestRecord>,
 }
 
 impl Script {
     pub fn new(steps: Vec<ServingStep>) -> Self {
-        Self { steps, next: 0, records: Table::new() }
+        Self { steps, moves: Vec::new(), next: 0, records: Table::new() }
     }
 }
 
@@ -44,7 +46,13 @@ impl Decides for Script {
 
     fn moved(&mut self, _now: SimTime, _moved: MoveId) {}
 
-    fn take_moves(&mut self, _moves: &mut Vec<KvMove>) {}
+    fn take_moves(&mut self, moves: &mut Vec<KvMove>) {
+        moves.append(&mut self.moves);
+    }
+
+    fn has_waiting(&self) -> bool {
+        false
+    }
 
     fn records(&self) -> &Table<RequestId, RequestRecord> {
         &self.records
@@ -223,6 +231,103 @@ fn arbitrations() {
         ];
         equals_a_run(&h100, 600, 512, 6, false);
     }
+}
+
+/// A step that decodes a token after 90 others on the study's machine, and the moves of these 90
+/// tokens that are asked for before it: a layer of theirs takes 2 949 120 B / 900 GB/s on the link.
+fn with_moves(
+    moves: &[(MoveKind, WhenMoved)],
+    after: &[usize],
+    by_layer: &[usize],
+    priority: MovePriority,
+) -> (Told, ServingOutcome) {
+    let scenario = Scenario::new(config(&[("page_tokens", "16"), ("layout", "*=hbm")])).unwrap();
+    let mut requests = requests(true);
+    requests.kv.moves = priority;
+    let ids = |ids: &[usize]| ids.iter().copied().map(MoveId::new).collect::<Vec<_>>();
+    let mut steps = one_request(90, 90, 1, false).split_off(1);
+    (steps[0].after, steps[0].by_layer) = (ids(after), ids(by_layer));
+    let mut script = Script::new(steps);
+    let of = |(id, &(kind, when)): (usize, &(MoveKind, WhenMoved))| KvMove {
+        id: MoveId::new(id),
+        kind,
+        request: RequestId::new(0),
+        tokens: 90,
+        when,
+    };
+    script.moves = moves.iter().enumerate().map(of).collect();
+    let layout = ServingLayout::new(&scenario, &requests).unwrap();
+    let mut told = Told::default();
+    let outcome = Serving::new(&scenario, &requests, layout, script, &mut told, Pace::Jumping).finish().unwrap();
+    (told, outcome)
+}
+
+const LAYER: SimTime = SimTime::from_ps(3_276_800);
+
+#[test]
+fn a_step_begins_after_the_moves_that_it_waits_for() {
+    let load = [(MoveKind::Load, WhenMoved::Awaited)];
+    let (told, outcome) = with_moves(&load, &[0], &[], MovePriority::Fair);
+    assert_eq!((told.steps[0].0, told.moves[0].3), (LAYER.times(32), LAYER.times(32)));
+    assert_eq!((outcome.waits.moves, outcome.waits.total()), (LAYER.times(32), outcome.simulated));
+    assert_eq!(told.moves[0].1, Bytes::new(90 << 20));
+    // One that nobody waits for goes on beside the step.
+    let (told, outcome) = with_moves(&load, &[], &[], MovePriority::Fair);
+    assert_eq!((told.steps[0].0, told.moves[0].3), (SimTime::ZERO, LAYER.times(32)));
+    assert_eq!(outcome.waits.moves, SimTime::ZERO);
+}
+
+#[test]
+fn layers_wait_for_their_part_of_a_load() {
+    let load = [(MoveKind::Load, WhenMoved::ByLayer)];
+    let (told, outcome) = with_moves(&load, &[], &[0], MovePriority::Fair);
+    assert_eq!((told.steps[0].0, told.moves[0].3), (SimTime::ZERO, LAYER.times(32)));
+    // A layer takes longer than the load of one: only the first waits.
+    assert_eq!(outcome.waits.moves, LAYER);
+    assert_eq!(told.transfers[&(TransferClass::MigrateIn, TierId::HBM, 90 << 15, LAYER, LAYER)], 32);
+}
+
+#[test]
+fn stores_wait_for_loads_where_these_come_first() {
+    let both = [(MoveKind::Store, WhenMoved::Background), (MoveKind::Load, WhenMoved::Awaited)];
+    // The link has a lane for each direction.
+    let ends = |moves: &[(MoveKind, WhenMoved)], priority| {
+        let (told, _) = with_moves(moves, &[], &[], priority);
+        told.moves.iter().map(|moved| (moved.0.kind, moved.3)).collect::<Vec<_>>()
+    };
+    let all = LAYER.times(32);
+    let [store, load] = [MoveKind::Store, MoveKind::Load];
+    assert_eq!(ends(&both, MovePriority::Fair), [(store, all), (load, all)]);
+    // What has begun goes on; what is asked for later waits.
+    assert_eq!(ends(&both, MovePriority::LoadsFirst), [(store, all), (load, all)]);
+    let later = [both[1], both[0]];
+    assert_eq!(ends(&later, MovePriority::LoadsFirst), [(load, all), (store, all + all)]);
+}
+
+#[test]
+fn what_cannot_be_served_is_refused() {
+    let refused = |config: ScenarioConfig, tier: Option<&str>| {
+        let scenario = Scenario::new(config).unwrap();
+        let mut requests = requests(true);
+        requests.kv.tier = tier.map(str::to_owned);
+        match ServingLayout::new(&scenario, &requests) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("it is served"),
+        }
+    };
+    assert!(refused(ScenarioConfig { weight_prefetch: 1, ..config(&[]) }, None).starts_with("weight_prefetch: 1: "));
+    assert!(refused(config(&[("memory.residency", "Inclusive")]), None).starts_with("memory.residency: "));
+    assert_eq!(
+        refused(config(&[]), Some("tape")),
+        "requests.kv.tier: 'tape': no such tier behind the first; there are external"
+    );
+    let next = [("model", "qwen3-next-80b-a3b"), ("memory", "h200-sxm"), ("layout", "mlp=60% external, *=hbm")];
+    let scenario = Scenario::new(config(&next)).unwrap();
+    let mut many = requests(false);
+    many.all = (0..4000).map(|_| many.all[RequestId::new(0)].clone()).collect();
+    many.limits.sequences = 4000;
+    let error = ServingLayout::new(&scenario, &many).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(error.starts_with("requests.limits.sequences: 4000 requests at once"), "{error}");
 }
 
 /// All that a probe is told.

@@ -373,6 +373,12 @@ impl Scheduler {
         self.moves.drain(..)
     }
 
+    /// Whether requests have arrived that do not run: they wait to be admitted, or for their loads.
+    #[must_use]
+    pub fn has_waiting(&self) -> bool {
+        self.queue.len() + self.loading.len() > 0
+    }
+
     /// What became of each request so far.
     #[must_use]
     pub fn records(&self) -> &Table<RequestId, RequestRecord> {
