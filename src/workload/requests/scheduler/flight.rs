@@ -14,8 +14,8 @@ pub(super) struct Flight {
     /// Places in [`Requests::blocks`](crate::workload::requests::Requests::blocks) among which are
     /// those of its shared blocks.
     pub(super) places: Range<u32>,
-    /// The block that the first tier evicted.
-    pub(super) evicted: Option<BlockId>,
+    /// The first and the last of the blocks that the first tier evicted.
+    pub(super) evicted: Option<(BlockId, BlockId)>,
     /// The first of its private blocks in external memory.
     pub(super) private: Option<BlockId>,
     /// The first tier's pages of its private blocks, which its request has, or
@@ -50,9 +50,11 @@ pub(super) struct Leaving {
 impl Leaving {
     /// So many pages leave with a move.
     pub(super) fn push(&mut self, moving: MoveId, pages: u64) {
-        if pages > 0 {
-            self.by_move.push_back((moving, pages));
-            self.pages += pages;
+        self.pages += pages;
+        match self.by_move.back_mut() {
+            Some((last, more)) if *last == moving => *more += pages,
+            _ if pages > 0 => self.by_move.push_back((moving, pages)),
+            _ => {}
         }
     }
 

@@ -274,9 +274,13 @@ impl Scheduler {
         let mut preempted = false;
         let mut index = 0;
         while index < self.running.len() && *budget > 0 {
-            let running = &self.running[index];
-            let part = running.part(*budget);
-            if part.context + part.tokens <= running.room && !self.policy.direct {
+            let running = &mut self.running[index];
+            let mut part = running.part(*budget);
+            let is_private = running.computed > running.blocks * self.sizes.block;
+            if part.context + part.tokens <= running.room && (is_private || !self.policy.direct) {
+                // All of it goes to the last page.
+                part.tokens_external = if running.ends_external { part.tokens } else { 0 };
+                running.external += part.tokens_external;
                 *budget -= part.tokens;
                 self.step.parts.push(part);
                 index += 1;

@@ -26,8 +26,8 @@ struct Entry {
     references: u32,
     /// The move that fills it, if one does.
     moving: u32,
-    /// Its neighbours in the list of unreferenced blocks; of private blocks that move, `newer` is
-    /// the next one of the same move.
+    /// Its neighbours in the list of unreferenced blocks; of private or evicted blocks that move,
+    /// `newer` is the next one of the same move.
     older: u32,
     newer: u32,
     state: State,
@@ -114,8 +114,13 @@ impl Pool {
         block
     }
 
-    /// The private block after `block` of the same move.
-    pub(super) fn next_private(&self, block: BlockId) -> Option<BlockId> {
+    /// `next` is moved with `block`, and comes after it.
+    pub(super) fn follow(&mut self, block: BlockId, next: BlockId) {
+        self.entries[block.index()].newer = number(next);
+    }
+
+    /// The private or evicted block after `block` of the same move.
+    pub(super) fn next_moved(&self, block: BlockId) -> Option<BlockId> {
         let next = self.entries[block.index()].newer;
         (next != NONE).then(|| BlockId::new(next as usize))
     }

@@ -54,7 +54,8 @@ impl Scheduler {
     }
 
     /// The first tier gives up the block that was used least recently. If it has to be stored, its
-    /// pages leave with the store; if external memory has no room for it, it is dropped.
+    /// pages leave with the store; if external memory has no room for it, it is dropped. Blocks of
+    /// one request that are evicted one after the other are one move.
     pub(super) fn evict(&mut self) {
         let Some(block) = self.hbm.evict() else { return };
         let pages = self.sizes.block_pages;
@@ -63,9 +64,21 @@ impl Scheduler {
             return;
         }
         let request = self.users[block.index()];
-        let flight = Flight { evicted: Some(block), ..Flight::new(MoveKind::Store, request) };
-        let id = self.issue(flight, self.sizes.block, WhenMoved::Background);
-        self.external.insert(block, Some(id));
+        let last = self.moves.last_mut().filter(|last| last.request == request);
+        let open = last.and_then(|last| Some((self.flights.get_mut(&last.id)?.evicted.as_mut()?, last)));
+        let id = if let Some(((_, end), last)) = open {
+            last.tokens += self.sizes.block;
+            let before = std::mem::replace(end, block);
+            let id = last.id;
+            self.external.insert(block, Some(id));
+            self.external.follow(before, block);
+            id
+        } else {
+            let flight = Flight { evicted: Some((block, block)), ..Flight::new(MoveKind::Store, request) };
+            let id = self.issue(flight, self.sizes.block, WhenMoved::Background);
+            self.external.insert(block, Some(id));
+            id
+        };
         self.leaving.push(id, pages);
     }
 

@@ -132,15 +132,13 @@ impl Scheduler {
                 }
             }
         }
-        if let Some(block) = flight.evicted {
-            self.external.arrive(block);
-            self.external.release(block);
-        }
-        let mut private = flight.private;
-        while let Some(block) = private {
-            private = self.external.next_private(block);
-            self.external.arrive(block);
-            self.external.release(block);
+        for first in flight.evicted.map(|(first, _)| first).into_iter().chain(flight.private) {
+            let mut stored = Some(first);
+            while let Some(block) = stored {
+                stored = self.external.next_moved(block);
+                self.external.arrive(block);
+                self.external.release(block);
+            }
         }
         self.external.free += flight.external_pages;
         self.hbm.free += self.leaving.arrive(id) + if flight.is_orphan { flight.private_pages } else { 0 };

@@ -191,6 +191,8 @@ struct Moving {
     held: Vec<BlockId>,
     /// Private pages of the first tier that it reads.
     private: usize,
+    /// Whether the first tier has evicted its blocks.
+    is_eviction: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -311,7 +313,7 @@ impl Twin {
 
     fn new_move(&self, kind: MoveKind, request: RequestId, tokens: u32, when: WhenMoved) -> Moving {
         let asked = KvMove { id: MoveId::new(self.next_move), kind, request, tokens, when };
-        Moving { asked, to_external: Vec::new(), to_hbm: Vec::new(), held: Vec::new(), private: 0 }
+        Moving { asked, to_external: Vec::new(), to_hbm: Vec::new(), held: Vec::new(), private: 0, is_eviction: false }
     }
 
     /// Whether the first tier's oldest block is to be stored before it is evicted.
@@ -326,16 +328,24 @@ impl Twin {
         let Some((id, is_dirty)) = self.oldest() else { return };
         let key = Key::Shared(id);
         let user = self.hbm.blocks[&key].last_user;
-        let mut moving = self.new_move(MoveKind::Store, user, self.block, WhenMoved::Background);
-        if is_dirty && self.external.free() + self.external.cached_pages() >= self.block_pages {
-            self.hbm.remove(key, Some(Owner::Leaving(moving.asked.id)));
-            self.external.make_free(self.block_pages);
-            self.external.add(key, Holder::Move(moving.asked.id), Some(moving.asked.id), None);
-            moving.to_external.push(key);
-            self.issue(moving);
-        } else {
+        if !is_dirty || self.external.free() + self.external.cached_pages() < self.block_pages {
             self.hbm.remove(key, None);
+            return;
         }
+        // The last move that was asked for goes on, if it evicts blocks of the same request.
+        let last = self.moves.last().map(|last| last.id);
+        let goes_on = last.filter(|id| self.moving[id].is_eviction && self.moving[id].asked.request == user);
+        let id = goes_on.unwrap_or_else(|| {
+            let moving = self.new_move(MoveKind::Store, user, 0, WhenMoved::Background);
+            let id = moving.asked.id;
+            self.issue(Moving { is_eviction: true, ..moving });
+            id
+        });
+        self.hbm.remove(key, Some(Owner::Leaving(id)));
+        self.external.make_free(self.block_pages);
+        self.external.add(key, Holder::Move(id), Some(id), None);
+        self.moving.get_mut(&id).unwrap().to_external.push(key);
+        self.moves.last_mut().unwrap().tokens += self.block;
     }
 
     /// Makes pages of the first tier free, or has the step wait for them.
@@ -933,7 +943,7 @@ impl Schedules for Twin {
         }
         let is_private = |key: &&Key| matches!(key, Key::Private(_));
         let mut arrived: Vec<Key> = moving.to_external.iter().copied().collect();
-        if moving.asked.kind == MoveKind::Store {
+        if moving.asked.kind == MoveKind::Store && !moving.is_eviction {
             arrived.reverse();
             // Those of the prompt first.
             arrived.sort_by_key(|key| is_private(&key));
