@@ -5,6 +5,7 @@
 
 mod allocation;
 mod footprint;
+mod schedule;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,4 +63,5 @@ fn runs_allocate_what_they_should() {
     allocation::steps_do_not_allocate();
     allocation::memory_is_sets_of_tokens();
     footprint::a_run_stays_below_what_it_said();
+    schedule::schedules_do_not_allocate();
 }
