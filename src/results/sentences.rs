@@ -28,6 +28,9 @@ fn what_changed((first_name, first): &(&str, &Summary), (name, run): &(&str, &Su
         }
     }
     let changes = changes(first, run);
+    if let Some(times) = of_requests((first_name, first), (name, run)) {
+        return if changes.is_empty() { format!("{times}.") } else { format!("{times}; {}.", joined(&changes)) };
+    }
     let work = |summary: &Summary| (summary.steps, summary.decoded_tokens());
     let time = if work(first) == work(run) {
         let (was, is) = (first.simulated_ns, run.simulated_ns);
@@ -64,6 +67,28 @@ fn what_changed((first_name, first): &(&str, &Summary), (name, run): &(&str, &Su
         )
     };
     if changes.is_empty() { format!("{time}.") } else { format!("{time}; {}.", joined(&changes)) }
+}
+
+/// What requests take from arrival to the last token, where both runs serve some.
+fn of_requests((first_name, first): (&str, &Summary), (name, run): (&str, &Summary)) -> Option<String> {
+    let (before, after) = (first.requests.as_ref()?, run.requests.as_ref()?);
+    let (was, is) = (before.e2e_ns?.mean, after.e2e_ns?.mean);
+    let time = match more_or_less(was, is) {
+        None => format!("{name} takes as long for a request as {first_name}: {} on average", time(is)),
+        Some(by) => format!(
+            "{name} takes {by} time for a request than {first_name}, {} instead of {} on average from arrival to the last token",
+            time(is),
+            time(was)
+        ),
+    };
+    let served = |of: &crate::metrics::RequestsSummary| (of.finished, of.arrived);
+    Some(match served(before) == served(after) {
+        true => time,
+        false => format!(
+            "{time}, and finishes {} of {} requests instead of {} of {}",
+            after.finished, after.arrived, before.finished, before.arrived
+        ),
+    })
 }
 
 /// Further changes that a reader asks for: the slowest tokens, late tokens, and the lane whose

@@ -320,11 +320,13 @@ pub fn labels(configs: &[&ScenarioConfig]) -> Vec<String> {
 /// Changes under short names with the values of one configuration, those that people change most
 /// first.
 fn in_short(changed: &[Difference], index: usize) -> Vec<(String, String)> {
-    const FIRST: [&str; 11] = [
+    const FIRST: [&str; 13] = [
         "prefill_tokens",
         "decode_tokens",
         "batch",
         "sequences",
+        "requests.rate",
+        "requests.count",
         "prefill.chunk_tokens",
         "prefill.order",
         "trace.skip",
@@ -384,7 +386,7 @@ fn short_name(path: &str) -> String {
         "trace.churn" => "churn",
         "trace.seed" => "seed",
         "trace.sinks" => "sinks",
-        path => path.strip_prefix("memory.").unwrap_or(path),
+        path => ["memory.", "requests."].iter().find_map(|part| path.strip_prefix(part)).unwrap_or(path),
     };
     path.replace(['.', '_'], "-")
 }

@@ -239,3 +239,21 @@ fn times_of_requests_are_explained_to_the_picosecond() {
     assert_eq!(explained, four);
     assert!(folder.path().join("why/explain_ladder.svg").is_file());
 }
+
+#[test]
+fn runs_are_compared_by_the_times_of_requests() {
+    let folder = folder();
+    tiersim(folder.path(), &["run", "small.ron", "--out", "slow"]).assert().success();
+    let set = ["--set", "requests.rate=x8", "--set", "requests.limits.sequences=4", "--out", "fast"];
+    tiersim(folder.path(), &[&["run", "small.ron"], &set[..]].concat()).assert().success();
+    let text = stdout(folder.path(), &["compare", "slow", "fast"]);
+    for part in ["for a request than slow", "from arrival to the last token", "requests.e2e_ns.mean", "requests.rate"] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    let named = stdout(
+        folder.path(),
+        &["run", "small.ron", "--set", "requests.rate=x8", "--set", "requests.preemption=Swap", "--json"],
+    );
+    assert_eq!(json(&named)["scenario"]["requests"]["preemption"], "Swap");
+    assert!(folder.path().join("out/runs/small,rate=x8,preemption=Swap").is_dir());
+}
