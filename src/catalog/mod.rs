@@ -205,6 +205,7 @@ pub const CASES: &[Shipped] = shipped! {
     "pytorch" => "models/validation/pytorch.csv",
     "vllm" => "models/validation/vllm.csv",
     "vllm-steps" => "models/validation/vllm-steps.csv",
+    "requests" => "models/validation/requests.csv",
     "cpu" => "models/validation/cpu.csv",
     "kernels" => "models/validation/kernels.csv",
     "host-reads" => "models/validation/host-reads.csv",
@@ -240,11 +241,18 @@ pub const GENERATORS: &[Shipped] = shipped! {
 };
 
 /// The logs of requests: name, what it is, and its text.
-pub const REQUEST_LOGS: &[(&str, &str, &str)] = &[(
-    "conversations",
-    "200 requests in 3.4 minutes: 40 conversations of 5 turns in two applications, whose prompts share what came before",
-    include_str!("../../traces/conversations.csv"),
-)];
+pub const REQUEST_LOGS: &[(&str, &str, &str)] = &[
+    (
+        "conversations",
+        "200 requests in 3.4 minutes: 40 conversations of 5 turns in two applications, whose prompts share what came before",
+        include_str!("../../traces/conversations.csv"),
+    ),
+    (
+        "vllm-rtx4090-llama-3.1-8b",
+        "300 prompts of ShareGPT at about 10 a second, as vLLM on an RTX 4090 was measured with them",
+        include_str!("../../models/validation/requests/vllm-rtx4090-llama-3.1-8b.csv"),
+    ),
+];
 
 /// The text of the shipped log of requests of that name.
 #[must_use]

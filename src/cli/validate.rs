@@ -69,7 +69,7 @@ pub(super) fn run(args: &ValidateArgs, cancel: &Cancel) -> Result<ExitCode, CliE
         files.extend(report::batch_picture(&curves)?);
     }
     for curves in running(&simulated) {
-        files.extend(report::running_picture(curves)?);
+        files.extend(report::running_picture(&curves)?);
     }
     report::write(&args.out, &files)?;
     if args.json {
@@ -167,7 +167,7 @@ fn running(simulated: &[Simulated]) -> Vec<RunningCurves> {
         let name = format!("running_{memory}_{runtime}_{model}_{}", running.log);
         curves.entry(name.clone()).or_insert_with(|| RunningCurves {
             name,
-            title: format!("{} served by {model} on {memory} with {runtime}", running.log),
+            title: format!("{model} on {memory} with {runtime}: requests of {}", running.log),
             measured: running.measured.clone(),
             simulated: running.simulated.clone(),
         });

@@ -4,11 +4,11 @@
 //! exact lies on the diagonal, and two bands around it show errors of 5 % and 20 %.
 //! [`batch_picture`] shows what a batch gains: tokens/s over the number of sequences, a line for
 //! each context as simulated, with a mark for each figure that was measured. [`running_picture`]
-//! shows how many requests ran over time.
+//! shows how many requests ran over time, simulated as a line and measured as marks.
 
 use super::artifact::{Artifact, ReportError};
 use super::canvas::Canvas;
-use super::chart::{Chart, Line, Panel, Stroke, TITLE_WIDTH, colour};
+use super::chart::{TITLE_WIDTH, colour};
 use super::legend::{self, Entry, Sample};
 use kuva::plot::LinePlot;
 use kuva::render::layout::{ComputedLayout, Layout};
@@ -175,19 +175,32 @@ pub struct RunningCurves {
 ///
 /// # Errors
 /// [`ReportError`] if it cannot be drawn.
-pub fn running_picture(curves: RunningCurves) -> Result<[Artifact; 2], ReportError> {
-    let line = |label: &str, colour, stroke, points| Line { label: label.to_owned(), colour, stroke, points };
-    let panel = Panel {
-        title: curves.title,
-        x_label: "time after the first arrival (s)".to_owned(),
-        y_label: "running requests".to_owned(),
-        lines: vec![
-            line("measured", colour::VERMILLION, Stroke::Solid, curves.measured),
-            line("simulated", colour::BLUE, Stroke::Dashed, curves.simulated),
-        ],
-        ..Panel::default()
-    };
-    Chart { name: curves.name, title: String::new(), panels: vec![panel] }.artifacts()
+pub fn running_picture(curves: &RunningCurves) -> Result<[Artifact; 2], ReportError> {
+    let all = || curves.measured.iter().chain(&curves.simulated);
+    let ends = all().fold((1.0f64, 1.0f64), |(x, y), point| (x.max(point.0), y.max(point.1)));
+    let line = LinePlot::new().with_data(curves.simulated.clone()).with_color(colour::BLUE).with_stroke_width(1.5);
+    let plots = vec![Plot::Line(line)];
+    let layout = Layout::auto_from_plots(&plots)
+        .with_x_axis_min(0.0)
+        .with_x_axis_max(ends.0)
+        .with_y_axis_min(0.0)
+        .with_y_axis_max(1.05 * ends.1)
+        .with_x_label("time after the first arrival (s)")
+        .with_y_label("running requests")
+        .with_title(curves.title.clone())
+        .with_title_wrap(TITLE_WIDTH)
+        .with_width(700.0)
+        .with_height(380.0);
+    let axes = ComputedLayout::from_layout(&layout);
+    let mut canvas = Canvas::over(render_multiple(plots, layout));
+    for (time, running) in &curves.measured {
+        canvas.mark((axes.map_x(*time), axes.map_y(*running)), colour::VERMILLION, 0);
+    }
+    let entry =
+        |label: &str, colour: &str, sample| Entry { label: label.to_owned(), colour: colour.to_owned(), sample };
+    let simulated = entry("simulated", colour::BLUE, Sample::Line(None));
+    legend::add(&mut canvas, &[simulated, entry("measured", colour::VERMILLION, Sample::Mark(0))]);
+    canvas.artifacts(&curves.name)
 }
 
 /// Where simulated and measured times are equal.

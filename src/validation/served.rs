@@ -37,8 +37,8 @@ pub(super) struct MeasuredRunning {
 
 /// The columns of a file of running requests.
 const COLUMNS: [&str; 2] = ["time_s", "running"];
-/// What follows the name of the log in that of the file.
-const ENDING: &str = ".running.csv";
+/// The ending of the file beside a log, in the place of the log's own.
+const ENDING: &str = "running.csv";
 
 impl MeasuredRunning {
     /// What was measured of the requests of `scenario`, if anything was.
@@ -52,7 +52,7 @@ impl MeasuredRunning {
         if let Some(shipped) = catalog::RUNNING.iter().find(|shipped| shipped.name == name) {
             return Self::parse(shipped.name, shipped.text, shipped.path).map(Some);
         }
-        let beside = file.with_extension("").with_extension(&ENDING[1..]);
+        let beside = file.with_extension(ENDING);
         if !beside.is_file() {
             return Ok(None);
         }

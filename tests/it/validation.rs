@@ -243,3 +243,67 @@ fn every_file_of_cases_is_shipped() {
     shipped.sort();
     assert_eq!(files, shipped);
 }
+
+/// 300 requests that vLLM served on an RTX 4090, with costs that were fitted on kernels alone: the
+/// errors that README.md promises, and as many requests running at a time.
+#[test]
+fn served_requests_take_as_long_as_measured() {
+    let files: Vec<CaseFile> = catalog::CASES.iter().map(CaseFile::shipped).collect();
+    let mut cases = validation::read(&files).unwrap();
+    cases.retain(|case| case.group == "RTX 4090 vLLM requests");
+    let metrics: Vec<String> = cases.iter().map(|case| case.measured.metric.to_string()).collect();
+    assert_eq!(metrics, ["ttft", "tpot", "e2e"]);
+    assert!(cases.iter().all(|case| case.usage == Use::Check));
+    let resources = Resources::new(None, None);
+    let simulated =
+        validation::validate(Checked::new(cases).unwrap(), resources, &Cancel::new(false), &Silent).unwrap();
+    let accuracy = Accuracy::new(&simulated);
+    assert!(accuracy.failed.is_empty(), "{:?}", accuracy.failed);
+    let errors = &accuracy.groups["RTX 4090 vLLM requests"];
+    assert!(errors.worst < 0.1, "{errors:?}");
+    for case in &simulated {
+        let running = case.running.as_ref().unwrap();
+        assert_eq!((running.measured.len(), running.simulated.len()), (184, 184));
+        let mean = |points: &[(f64, f64)]| points.iter().map(|(_, running)| running).sum::<f64>() / 184.0;
+        let (measured, simulated) = (mean(&running.measured), mean(&running.simulated));
+        assert!((simulated / measured - 1.0).abs() < 0.05, "{simulated} instead of {measured}");
+        let apart = running.measured.iter().zip(&running.simulated).map(|((_, a), (_, b))| (a - b).abs());
+        assert!(apart.sum::<f64>() / 184.0 < 0.1 * measured);
+    }
+}
+
+/// A step of the model reads 8 MB at 1000 GB/s, whatever it computes: 8 us. The first request
+/// decodes alone, the second arrives in the second step of the first and begins with the third.
+#[test]
+fn requests_that_arrive_over_time_have_means_of_their_own() {
+    let folder = folder();
+    let put = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    put("log.csv", "arrival_s,prompt_tokens,output_tokens\n0,10,4\n0.000012,5,2\n");
+    put("log.running.csv", "time_s,running\n0.000004,1\n0.00002,2\n0.00003,1\n0.1,0\n");
+    let set = "\"requests={\"\"source\"\":{\"\"Log\"\":{\"\"file\"\":\"\"log.csv\"\"}}}\"";
+    let row =
+        |name: &str, metric: &str, us: f64| format!("{name},g,m.ron,,l.ron,{set},0,1,1,{metric},{us},us,s,check\n");
+    let rows = [row("a", "ttft", 10.0), row("b", "tpot", 8.0), row("c", "e2e", 20.0)].concat();
+    let output = validate(folder.path(), &rows, &["--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    // The first: 8 us and 32 us. The second waits from 12 to 16 us, and ends at 24 and 32 us.
+    for (index, expected) in [(8.0 + 12.0) / 2.0, 8.0, (32.0 + 20.0) / 2.0].into_iter().enumerate() {
+        near(&json["cases"][index]["simulated"], expected);
+    }
+    for ending in ["svg", "png"] {
+        assert!(folder.path().join("out/validation/running_m_ideal_l_log").with_extension(ending).is_file());
+    }
+    let refused = |rows: &str, parts: &[&str]| {
+        let output = validate(folder.path(), rows, &[]);
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{rows}: {message}");
+        assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+    };
+    refused(&row("a", "step", 8.0), &["cases.csv:2: metric is 'step'", "ttft, tpot and e2e"]);
+    refused("a,g,m.ron,,l.ron,,5,1,1,e2e,3,us,s,check\n", &["metric is 'e2e'", "set requests="]);
+    put("log.running.csv", "time_s,running\n5,1\n4,1\n");
+    refused(&row("a", "ttft", 8.0), &["log.running.csv:3", "not after"]);
+    put("log.running.csv", "time_s,running\n5,one\n");
+    refused(&row("a", "ttft", 8.0), &["log.running.csv:2", "no count"]);
+}
