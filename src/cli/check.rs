@@ -13,16 +13,21 @@ use crate::memory::{MemoryConfig, MemorySystem};
 use crate::runs::Cancel;
 use crate::simulation::{Scenario, ScenarioConfig};
 use crate::sweep::{Plan, SweepConfig};
-use crate::workload::{LanguageModel, ModelConfig, RecordingFormat, Runtime, RuntimeConfig};
+use crate::units::SimTime;
+use crate::workload::{
+    LanguageModel, ModelConfig, RecordingFormat, Request, Requests, RequestsConfig, Runtime, RuntimeConfig,
+    SourceConfig,
+};
 use clap::Args;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// `tiersim check`.
 #[derive(Args)]
 pub(super) struct CheckArgs {
-    /// Language models, memory systems, runtimes, scenarios and sweeps (RON), and recorded traces
-    /// (.parquet, .kvs, .jsonl)
+    /// Language models, memory systems, runtimes, scenarios and sweeps (RON), recorded traces
+    /// (.parquet, .kvs, .jsonl), and logs of requests (.csv, .jsonl)
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -43,6 +48,9 @@ pub(super) fn check(args: &CheckArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
 
 fn check_one(path: &Path, cancel: &Cancel) -> Result<String, CliError> {
     let name = path.display().to_string();
+    if is_log(path) {
+        return log(path);
+    }
     if RecordingFormat::of_path(path).is_some() {
         return describe(path, cancel);
     }
@@ -101,6 +109,39 @@ fn check_one(path: &Path, cancel: &Cancel) -> Result<String, CliError> {
         }
         None => Err(unknown(&name)),
     }
+}
+
+/// Whether a file is a log of requests: a table, or JSON Lines of which the first is no trace's.
+fn is_log(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or("");
+    if ending != "jsonl" {
+        return ending == "csv";
+    }
+    let mut start = Vec::new();
+    let read = config::open_regular(path).and_then(|(file, _)| file.take(MOST_OF_START).read_to_end(&mut start));
+    read.is_ok() && String::from_utf8_lossy(&start).lines().next().is_some_and(|line| line.contains("\"input_length\""))
+}
+
+/// So much of a file is read to find out what it is.
+const MOST_OF_START: u64 = 4096;
+
+/// A log of requests.
+fn log(path: &Path) -> Result<String, CliError> {
+    let source = SourceConfig::Log { file: path.to_owned(), format: None };
+    let requests = Requests::new(&RequestsConfig::of(source)).map_err(|error| CliError::Usage(error.to_string()))?;
+    let tokens = |of: fn(&Request) -> u32| requests.all.iter().map(|request| u64::from(of(request))).sum::<u64>();
+    let last = requests.all.iter().last().map_or(SimTime::ZERO, |request| request.arrival);
+    let shared = match requests.distinct_blocks {
+        0 => String::new(),
+        blocks => format!(", {blocks} different prefix blocks of {} tokens", requests.block_tokens),
+    };
+    Ok(format!(
+        "a log of {} requests in {}: {} tokens of prompts and {} of outputs{shared}",
+        requests.all.len(),
+        last.rounded(),
+        tokens(|request| request.prompt),
+        tokens(|request| request.output)
+    ))
 }
 
 /// The assumptions and limits of the memory system, a line each.

@@ -251,6 +251,31 @@ fn a_grid_of_rates_is_a_sweep() {
     assert!(said.contains("x10") && said.contains("Off"), "{said}");
 }
 
+/// Ranges of rates have values between their ends, and so can be searched.
+#[test]
+fn the_rate_that_an_engine_sustains_is_solved_for() {
+    let folder = folder();
+    let limits = "requests.limits.sequences=1";
+    let args =
+        ["solve", "serving", "--set", "requests.count=20", "--set", limits, "--vary", "requests.rate=0.1/s..8/s"];
+    let until = ["--until", "requests.queueing_ns.p50 > 1s", "--samples", "3", "--tolerance", "20%", "-q"];
+    let said = stdout(folder.path(), &[&args[..], &until].concat());
+    assert!(said.contains("0.1/s") && said.contains("8/s") && said.contains("begins"), "{said}");
+}
+
+#[test]
+fn logs_are_checked() {
+    let folder = folder();
+    let said = stdout(folder.path(), &["check", "own.csv", "azure.csv", "mooncake.jsonl"]);
+    assert_eq!(
+        said.matches("a log of 3 requests in 2.000 s: 1276 tokens of prompts and 12 of outputs").count(),
+        3,
+        "{said}"
+    );
+    fs::write(folder.path().join("bad.csv"), format!("{CSV}1,5,5\n")).unwrap();
+    assert!(refused(folder.path(), &["check", "bad.csv"]).contains("row 5, arrival_s"));
+}
+
 /// The published logs: how many requests each has, and how long it is.
 #[test]
 #[ignore = "needs published logs: TIERSIM_REQUESTS=FOLDER cargo test --test it published_logs -- --ignored"]
