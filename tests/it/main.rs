@@ -48,6 +48,7 @@ mod readmes;
 mod refused_memory;
 mod replay;
 mod requests;
+mod requests_reports;
 mod requests_wiring;
 mod requests_workload;
 mod results;

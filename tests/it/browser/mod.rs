@@ -3,3 +3,4 @@
 
 pub mod driver;
 mod explore;
+mod requests;
