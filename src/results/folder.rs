@@ -216,6 +216,9 @@ fn read_histograms(path: &Path, summary: &Summary) -> Result<Histograms, Results
             "layer_latency" => summary.layer_latency_ns,
             "tpot" => summary.tpot_ns,
             "ttft" => summary.ttft_ns,
+            "request_tpot" => summary.requests.as_ref().and_then(|of| of.tpot_ns),
+            "e2e" => summary.requests.as_ref().and_then(|of| of.e2e_ns),
+            "request_queueing" => summary.requests.as_ref().and_then(|of| of.queueing_ns),
             name if name.contains("_group") => of_group(name, summary),
             _ => ["_latency", "_queueing", "_lateness"].into_iter().find_map(of_class),
         };

@@ -196,6 +196,10 @@ fn folders_are_compared_and_damage_is_named() {
     for figure in ["requests.goodput.share", "requests.recomputed_tokens", "requests.e2e_ns.p99"] {
         assert!(text.contains(figure), "{figure} in\n{text}");
     }
+    tiersim(folder.path(), &["compare", "out", "again", "--out", "both"]).assert().success();
+    for file in ["report.html", "ttft_cdf.svg", "e2e_cdf.png"] {
+        assert!(folder.path().join("both").join(file).is_file(), "{file}");
+    }
     let log = folder.path().join("again/histograms.hlog");
     let mut bytes = fs::read_to_string(&log).unwrap();
     bytes.push_str("# more\n");

@@ -186,11 +186,21 @@ impl Comparison {
     pub fn pictures(&self) -> Result<Vec<Artifact>, CliError> {
         let short = report::shortened_labels(&self.labels, LABEL_ROOM);
         let all = short.iter().zip(&self.runs).map(|(label, run)| Labelled { label, run: &run.report });
-        let runs: Vec<Labelled<'_>> = all.filter(|run| !run.run.series.is_empty()).collect();
+        let serve = self.runs.iter().all(|run| run.report.summary.requests.is_some());
+        let runs: Vec<Labelled<'_>> = all.filter(|run| serve || !run.run.series.is_empty()).collect();
         if runs.is_empty() {
             return Ok(Vec::new());
         }
+        let title = short.join(" and ");
+        let (first, others) = (&self.labels[0], self.labels[1..].join(" or "));
+        let question = format!("What changes from {first} to {others}, and why?");
+        let page = html::comparison(&title, &question, &self.sentences.join(" "), &runs)?;
         let mut files = Vec::new();
+        if serve {
+            files.extend(report::request_pictures(&runs)?);
+            files.push(page);
+            return Ok(files);
+        }
         files.extend(alpha("alpha", "Alpha", &runs)?);
         let unit = unit(&runs);
         files.extend(token_latency("token_latency", &format!("{unit} latency"), &runs)?);
@@ -202,10 +212,7 @@ impl Comparison {
         files.extend(latency_percentiles("percentiles", latency, &runs)?);
         files.extend(of_batch("", &runs)?);
         files.extend(throughput("throughput", &runs)?);
-        let title = short.join(" and ");
-        let (first, others) = (&self.labels[0], self.labels[1..].join(" or "));
-        let question = format!("What changes from {first} to {others}, and why?");
-        files.push(html::comparison(&title, &question, &self.sentences.join(" "), &runs)?);
+        files.push(page);
         Ok(files)
     }
 }

@@ -14,14 +14,16 @@ use crate::workload::MoveKind;
 /// The most bins of a series.
 pub const MOST_BINS: usize = 2_000;
 
-/// The width of bins at the start of a run.
-const FIRST_WIDTH: SimTime = SimTime::from_ps(1_000_000);
+/// The width of bins at the start of a run, as a power of two of picoseconds: 1 us. Widths are powers
+/// of two, so that a step finds its bins without a division.
+const FIRST_WIDTH: u32 = 20;
 
 /// A serving engine over time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServingSeries {
     tiers: usize,
-    width: SimTime,
+    /// As a power of two of picoseconds.
+    width: u32,
     bins: Vec<ServingBin>,
     /// By bin, then tier.
     by_tier: Vec<TierBin>,
@@ -98,7 +100,7 @@ impl ServingSeries {
     /// The width of a bin.
     #[must_use]
     pub fn width(&self) -> SimTime {
-        self.width
+        SimTime::from_ps(1 << self.width)
     }
 
     /// How many bins there are.
@@ -117,7 +119,7 @@ impl ServingSeries {
     /// same by tier.
     pub fn bins(&self) -> impl ExactSizeIterator<Item = (SimTime, &ServingBin, &[TierBin])> {
         self.bins.iter().enumerate().map(|(index, bin)| {
-            (self.width.times(index as u64), bin, &self.by_tier[index * self.tiers..(index + 1) * self.tiers])
+            (self.width().times(index as u64), bin, &self.by_tier[index * self.tiers..(index + 1) * self.tiers])
         })
     }
 
@@ -176,21 +178,21 @@ impl ServingSeries {
         to: SimTime,
         mut add: impl FnMut(&mut ServingBin, &mut [TierBin], f64, f64),
     ) -> usize {
-        while to.as_ps() / self.width.as_ps() >= MOST_BINS as u64 {
+        while to.as_ps() >> self.width >= MOST_BINS as u64 {
             self.widen();
         }
-        let (width, tiers) = (self.width.as_ps(), self.tiers);
+        let (width, tiers) = (self.width, self.tiers);
         // What ends where a bin begins lies within the one before.
-        let first = (from.as_ps() / width) as usize;
-        let last = ((to.as_ps().saturating_sub(1) / width) as usize).max(first);
+        let first = (from.as_ps() >> width) as usize;
+        let last = ((to.as_ps().saturating_sub(1) >> width) as usize).max(first);
         if self.bins.len() <= last {
             self.bins.resize(last + 1, ServingBin::default());
             self.by_tier.resize((last + 1) * tiers, TierBin::default());
         }
         let whole = to.saturating_sub(from).as_ps() as f64;
         for bin in first..=last {
-            let start = from.as_ps().max(bin as u64 * width);
-            let end = to.as_ps().min((bin as u64 + 1) * width);
+            let start = from.as_ps().max((bin as u64) << width);
+            let end = to.as_ps().min((bin as u64 + 1) << width);
             let time = end.saturating_sub(start) as f64;
             let share = if first == last { 1.0 } else { time / whole };
             add(&mut self.bins[bin], &mut self.by_tier[bin * tiers..(bin + 1) * tiers], share, time);
@@ -200,7 +202,7 @@ impl ServingSeries {
 
     /// Makes bins twice as wide.
     fn widen(&mut self) {
-        self.width = self.width.times(2);
+        self.width += 1;
         let halves = self.bins.len().div_ceil(2);
         for half in 0..halves {
             let mut bin = self.bins[2 * half];
@@ -302,7 +304,7 @@ mod tests {
             }
             prop_assert!(series.len() <= MOST_BINS);
             let width = series.width().as_ps();
-            prop_assert!(width == FIRST_WIDTH.as_ps() || series.len() > MOST_BINS / 2 - 1);
+            prop_assert!(width == 1 << FIRST_WIDTH || series.len() > MOST_BINS / 2 - 1);
             let near = |one: f64, other: f64| (one - other).abs() <= 1e-9 * one.abs().max(other.abs()).max(1e-9);
             for (from, bin, by_tier) in series.bins() {
                 let (from, to) = (from.as_ps(), from.as_ps() + width);

@@ -22,7 +22,7 @@ pub(super) fn engine_plots(title: &str, runs: &[Labelled<'_>], most: usize) -> P
         Plots { title: title.to_owned(), distributions: distributions(runs, &colours, most), ..Plots::default() };
     let over = OverTime::new(runs, colours, most);
     if over.end == 0.0 {
-        plots.notes.push("No step was simulated to its end.".to_owned());
+        plots.notes.push("The engine over time is on the page of each run, and in its engine.csv.".to_owned());
         return plots;
     }
     plots.plots.extend([over.requests(), over.tokens(), over.steps(), over.memory()]);

@@ -114,10 +114,7 @@ pub(super) fn headline(run: &Labelled<'_>) -> String {
     if summary.steps == 0 {
         return format!("{} did not get to the end of its first step{}.", run.label, why(summary));
     }
-    let rates = match (of.requests_per_s, of.output_tokens_per_s) {
-        (Some(requests), Some(tokens)) => format!("{} requests/s and {} output tokens/s", rate(requests), rate(tokens)),
-        _ => "no time".to_owned(),
-    };
+    let [requests, tokens] = [of.requests_per_s, of.output_tokens_per_s].map(|it| it.map_or_else(dash, rate));
     let incomplete = if summary.complete {
         String::new()
     } else {
@@ -125,13 +122,16 @@ pub(super) fn headline(run: &Labelled<'_>) -> String {
     };
     match &of.goodput {
         Some(goodput) => format!(
-            "{incomplete}{} of {} requests meet {}: a goodput of {} requests/s, of {rates}.",
+            "{incomplete}{} of {} requests meet {}: a goodput of {} requests/s (of {requests}), at {tokens} output tokens/s.",
             percent(goodput.share),
             of.arrived,
             goodput.goals,
             rate(goodput.requests_per_s)
         ),
-        None => format!("{incomplete}{} of {} requests were served, at {rates}.", of.finished, of.arrived),
+        None => format!(
+            "{incomplete}{} of {} requests were served, at {requests} requests/s and {tokens} output tokens/s.",
+            of.finished, of.arrived
+        ),
     }
 }
 
@@ -188,12 +188,13 @@ fn queueing(run: &RunReport, of: &RequestsSummary) -> String {
     let cause = run.requests.as_ref().map_or_else(String::new, |requests| {
         let limits = &requests.requests.limits;
         let tier = run.tiers.first().map_or("the first tier", String::as_str);
-        match active_share(run) {
-            Some(active) if active > 0.9 => {
-                format!(": KV of running requests takes up to {} of its room in {tier}", percent(active))
+        let while_waiting = WhileWaiting::of(run);
+        match while_waiting.kv {
+            Some(kv) if kv > 0.9 => {
+                format!(": KV of running requests then takes {} of its room in {tier}", percent(kv))
             }
-            _ if of.batch_max >= u64::from(limits.sequences) => {
-                format!(": as many requests run as `limits.sequences` allows, {}", limits.sequences)
+            _ if while_waiting.running > 0.95 * f64::from(limits.sequences) => {
+                format!(": as many requests run then as `limits.sequences` allows, {}", limits.sequences)
             }
             _ => format!(": for the step before, and for a share of the {} tokens of a step", limits.tokens),
         }
@@ -201,17 +202,33 @@ fn queueing(run: &RunReport, of: &RequestsSummary) -> String {
     format!("{} of TTFT is waiting for the first step{cause}.", percent(share))
 }
 
-/// The most of its room in the first tier that the KV of running requests takes, on average over a
-/// stretch of the run.
-fn active_share(run: &RunReport) -> Option<f64> {
-    let requests = run.requests.as_ref()?;
-    let room = requests.kv_room.values().next()?.as_f64();
-    let weights = run.summary.layout.as_ref()?.start.weights_bytes.0.first()?.1 as f64;
-    let active = requests.series.bins().filter(|(_, bin, _)| bin.pages_hbm > 0.0).map(|(_, bin, tiers)| {
-        let kv = (bin.mean(tiers[0].used) - weights).max(0.0);
-        kv * (1.0 - bin.pages_cached / bin.pages_hbm)
-    });
-    (room > 0.0).then(|| active.fold(0.0, f64::max) / room)
+/// What is full while requests wait: means over the time that they wait.
+#[derive(Default)]
+struct WhileWaiting {
+    /// How many requests run.
+    running: f64,
+    /// The share of its room in the first tier that the KV of running requests takes.
+    kv: Option<f64>,
+}
+
+impl WhileWaiting {
+    fn of(run: &RunReport) -> Self {
+        let Some(requests) = &run.requests else { return Self::default() };
+        let room = requests.kv_room.values().next().map_or(0.0, |room| room.as_f64());
+        let weights = run.summary.layout.as_ref().and_then(|layout| layout.start.weights_bytes.0.first());
+        let weights = weights.map_or(0.0, |(_, bytes)| *bytes as f64);
+        let (mut waited, mut running, mut kv) = (0.0, 0.0, 0.0);
+        for (_, bin, tiers) in requests.series.bins().filter(|(_, bin, _)| bin.pages_hbm > 0.0) {
+            let in_use = (bin.mean(tiers[0].used) - weights).max(0.0) * (1.0 - bin.pages_cached / bin.pages_hbm);
+            waited += bin.waiting;
+            running += bin.waiting * bin.mean(bin.running);
+            kv += bin.waiting * in_use;
+        }
+        if waited == 0.0 {
+            return Self::default();
+        }
+        Self { running: running / waited, kv: (room > 0.0).then(|| kv / waited / room) }
+    }
 }
 
 /// What the time is spent on.
