@@ -31,6 +31,8 @@
 //!   as one without.
 //! * Recurrent state lies in the first tier, where there is room for that of as many requests as
 //!   may run at once. It does not move, and prompts found in a cache have theirs.
+//! * What a request that has ended has still to write is written, as it may be kept for others. A
+//!   run drops it.
 //! * The KV of a layer is read when all writes of that layer to the same tier are complete, those
 //!   of other requests included.
 

@@ -7,10 +7,11 @@ use super::{MoveRecord, ServingOutcome, ServingProbe, ServingRecord, TransferRec
 use crate::memory::{PerClass, PerTier, TierId, TransferClass};
 use crate::simulation::probe::{Probe, StepRecord};
 use crate::simulation::{Fields, Outcome, Scenario, ScenarioConfig, run};
-use crate::units::{BlockId, Bytes, MoveId, RequestId, SimTime, Table};
+use crate::units::{BlockId, Bytes, MoveId, RequestId, SequenceId, SimTime, Table};
 use crate::workload::{
     CacheConfig, Decision, ExternalKv, GoalsConfig, KvConfig, KvMove, LimitsConfig, MoveKind, MovePriority, Preemption,
-    QueueOrder, Request, RequestRecord, Requests, ServingStep, StepPart, StoredBlocks, WhenMoved, WriteBack,
+    QueueOrder, Request, RequestRecord, Requests, Schedule, SequencesConfig, ServingStep, StepPart, StoredBlocks,
+    WhenMoved, WriteBack,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -81,6 +82,35 @@ fn one_request(prompt: u32, chunk: u32, decode: u32, external: bool) -> Vec<Serv
     chunks.chain((0..decode).map(|done| step(prompt + done, 1, true, false))).collect()
 }
 
+/// The steps of a run of the scenario's sequences.
+fn steps_of(scenario: &Scenario) -> Vec<ServingStep> {
+    let (mut schedule, all) = (Schedule::new(scenario.sequences()), scenario.sequences().all());
+    let mut decoded: Table<SequenceId, u32> = Table::filled(all.len(), 0);
+    let mut steps = Vec::new();
+    while let Some(batch) = schedule.next_step().cloned() {
+        let part = |sequence: SequenceId, context: usize, tokens: usize| StepPart {
+            request: RequestId::new(sequence.index()),
+            context: context as u32,
+            context_external: 0,
+            tokens: tokens as u32,
+            tokens_external: 0,
+            outputs: true,
+            is_chunk: false,
+        };
+        let mut parts = Vec::new();
+        for &sequence in &batch.decoding {
+            parts.push(part(sequence, all[sequence].prefill + decoded[sequence] as usize, 1));
+            decoded[sequence] += 1;
+        }
+        for chunk in &batch.chunks {
+            let of = part(chunk.sequence, chunk.first, chunk.tokens);
+            parts.push(StepPart { outputs: chunk.is_last, is_chunk: true, ..of });
+        }
+        steps.push(ServingStep { parts, ..ServingStep::default() });
+    }
+    steps
+}
+
 /// When each step ended, and what it read.
 #[derive(Default, PartialEq, Debug)]
 struct Steps(Vec<(SimTime, Vec<Bytes>)>);
@@ -143,13 +173,18 @@ fn equals_a_run(fields: &[(&str, &str)], prompt: u32, chunk: u32, decode: u32, e
     let mut all = fields.to_vec();
     all.extend([("prefill", &prefill[..]), ("prefill_tokens", &prompt_text), ("decode_tokens", &decode_text)]);
     let scenario = Scenario::new(config(&all)).unwrap();
+    serves_as_a_run(&scenario, &one_request(prompt, chunk, decode, external), external);
+}
+
+#[track_caller]
+fn serves_as_a_run(scenario: &Scenario, script: &[ServingStep], external: bool) {
     let mut steps = Steps::default();
-    let of_run: Outcome = run(&scenario, &mut steps).unwrap();
+    let of_run: Outcome = run(scenario, &mut steps).unwrap();
     for pace in [Pace::StageByStage, Pace::Jumping] {
-        let (served, outcome) = served(&scenario, one_request(prompt, chunk, decode, external), external, pace);
+        let (served, outcome) = served(scenario, script.to_vec(), external, pace);
         assert_eq!(served.0.len(), steps.0.len());
         for (index, (served, step)) in served.0.iter().zip(&steps.0).enumerate() {
-            assert_eq!(served, step, "{pace:?}, step {index} of {fields:?}");
+            assert_eq!(served, step, "{pace:?}, step {index}");
         }
         assert_eq!(outcome.simulated, of_run.simulated);
         assert_eq!(outcome.drained, of_run.drained, "{pace:?}");
@@ -174,6 +209,29 @@ fn one_request_takes_the_time_of_a_run_on_several_machines() {
     equals_a_run(&h100, 3000, 2048, 10, false);
     let gh200 = [("model", "llama-3.1-8b"), ("memory", "gh200"), ("runtime", "vllm"), ("layout", "*=hbm")];
     equals_a_run(&gh200, 300, 512, 10, false);
+}
+
+#[test]
+fn requests_that_come_and_go_take_the_time_of_a_run_of_sequences() {
+    let machines: [&[(&str, &str)]; 3] = [
+        &[("page_tokens", "16")],
+        &[("model", "llama-3.1-8b"), ("memory", "h100-sxm"), ("runtime", "vllm"), ("page_tokens", "16")],
+        &[("model", "gpt-oss-20b"), ("memory", "gh200"), ("runtime", "vllm"), ("page_tokens", "16")],
+    ];
+    for machine in machines {
+        let mut fields = machine.to_vec();
+        fields.extend([("layout", "*=hbm"), ("prefill", "Timed(chunk_tokens: 64)")]);
+        let of = |count, prefill_tokens, decode_tokens, start_step| SequencesConfig {
+            count,
+            prefill_tokens: Some(prefill_tokens),
+            decode_tokens: Some(decode_tokens),
+            start_step,
+            ..SequencesConfig::default()
+        };
+        let sequences = vec![of(3, 100, 12, 0), of(2, 333, 5, 4), of(4, 1, 9, 9)];
+        let scenario = Scenario::new(ScenarioConfig { sequences, ..config(&fields) }).unwrap();
+        serves_as_a_run(&scenario, &steps_of(&scenario), false);
+    }
 }
 
 #[test]
