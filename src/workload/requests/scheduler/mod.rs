@@ -27,9 +27,9 @@
 //! * Stores that write through keep blocks in the first tier until they are complete. Stores on
 //!   eviction free their pages only then. So that steps need not wait, blocks are evicted ahead
 //!   when a step ends, until the pages of two full steps are free or leaving, at most an eighth of
-//!   the tier: those of the next step, and those that are stored during it. A running request that needs pages nevertheless waits for the oldest store; a request
-//!   to be admitted does not let the step wait: it is admitted later. A block on its way out is
-//!   found on neither tier.
+//!   the tier: those of the next step, and those that are stored during it. A running request that
+//!   needs pages nevertheless waits for the oldest store; a request to be admitted does not let the
+//!   step wait: it is admitted later. A block on its way out is found on neither tier.
 //! * A request that is swapped out moves all its KV but the blocks that external memory has. Blocks
 //!   that nobody else refers to leave the first tier. It comes back when there is room for all its
 //!   tokens; what the first tier has by then is not moved.

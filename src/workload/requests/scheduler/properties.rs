@@ -1,5 +1,5 @@
-//! What every schedule of a random log must be: within its limits, complete, and the same as that of
-//! the slow twin.
+//! What every schedule of a random log must be: within its limits, complete, and the same as that
+//! of the slow twin.
 
 use super::driver::{Case, Event, Schedules, cases, drive};
 use super::twin::Twin;

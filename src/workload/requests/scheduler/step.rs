@@ -156,8 +156,8 @@ pub enum Rejection {
 pub struct RequestRecord {
     /// When it arrived.
     pub arrival: SimTime,
-    /// When its first step was decided; `None` if it was not. It begins then, or when the moves that
-    /// it waits for are complete.
+    /// When its first step was decided; `None` if it was not. It begins then, or when the moves
+    /// that it waits for are complete.
     pub scheduled: Option<SimTime>,
     /// When its first token was out.
     pub first_token: Option<SimTime>,
