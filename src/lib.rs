@@ -142,6 +142,7 @@
 //! | kind of attention | a variant in `workload/architecture/config.rs` and its tensors in `attention.rs` beside it |
 //! | model, batch or schedule | a [`Workload`](workload::Workload) in a file of its own |
 //! | initialization, placement, migration | a file of its own and a line in its folder's list |
+//! | cause of delay of requests | a variant of `ServingIdeal`, its words in `explain/serving.rs` |
 //! | figure of a run | a line in the table of [`metrics::figures`] |
 //! | column of `steps.csv` | a line in [`metrics::STEP_COLUMNS`] |
 //! | flag that sets a scenario's field | a row of `FLAGS` in `cli/flags.rs` |

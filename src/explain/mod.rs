@@ -34,6 +34,9 @@
 //! See [`WaitRecorder`](crate::metrics::WaitRecorder). The times of all causes of a run add up to
 //! its time, so the difference between two successive runs is split by cause, to the picosecond.
 //!
+//! Runs that serve requests have a ladder of their own, of the times of requests:
+//! [`ServingExplanation`].
+//!
 //! Where a run ends early (out of memory), the explanation covers the steps that every run
 //! completed.
 

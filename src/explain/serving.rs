@@ -217,7 +217,7 @@ fn sentences(explanation: &ServingExplanation) -> Vec<String> {
     let shown = |ns: f64| SimTime::from_ns(ns).rounded();
     let mut said = vec![format!(
         "{} serves {count} requests in {} each on average, from arrival to the last token: {} until the first token, of which {} \
-         in the queue, and {} for the others.",
+         in the queue, and {} from the first to the last.",
         explanation.strategy,
         shown(first.e2e_ns),
         shown(first.ttft_ns),

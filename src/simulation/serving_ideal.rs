@@ -27,7 +27,8 @@ pub enum ServingIdeal {
     FullBandwidth,
     /// Compute that takes no time.
     FreeCompute,
-    /// Each request alone: so long after the one before it that they never meet.
+    /// Each request alone: a thousand times as long after the one before it. Only requests that
+    /// arrive at the same moment, or nearly so, still meet.
     Alone,
 }
 
@@ -49,7 +50,8 @@ impl ServingIdeal {
 const FASTEST: u64 = Bandwidth::MAX_INPUT;
 /// The most requests at once that may be asked for.
 const MOST_SEQUENCES: u32 = 1 << 16;
-/// By how much requests that never meet are further apart.
+/// By how much requests that are alone are further apart than they were: enough for a mean gap of
+/// milliseconds, and within the clock for a log of hours.
 const APART: f64 = 1000.0;
 
 impl Scenario {
