@@ -48,7 +48,7 @@ const FLAGS: &[Flag] = &[
         "LIMITS",
         LIMITS,
         Word(limits),
-        "What the engine may hold, as vLLM is told: 'sequences=256,tokens=2048,context=32768,kv=41408,memory=0.9': running requests, \
+        "What the engine may hold, as the flags of vLLM: 'sequences=256,tokens=2048,context=32768,kv=41408,memory=0.9': running requests, \
          tokens of a step, tokens of a request, tokens of KV (instead of what memory leaves), the share of the first tier",
     ),
     flag(

@@ -2,12 +2,12 @@
 //! to the last token.
 //!
 //! The scenario runs as it is, then free of one more cause of delay in each further run, in the
-//! order of [`ServingIdeal::ALL`]. What is compared is the sum of the times from arrival to the last
-//! token, of the requests that every run finished. The cost of a cause is the sum of the run with
-//! it minus that of the next run, without it; what is left in the last run is the [`WORK`] of the
-//! requests themselves: reads of weights and KV at the full bandwidth, each request alone. So the
-//! costs add up to the whole in whole picoseconds. A cost may be negative: then requests are faster
-//! with it. An interaction cost is attributed to the first of the two.
+//! order of [`ServingIdeal::ALL`]. What is compared is the sum of the times from arrival to the
+//! last token, of the requests that every run finished. The cost of a cause is the sum of the run
+//! with it minus that of the next run, without it; what is left in the last run is the [`WORK`] of
+//! the requests themselves: reads of weights and KV at the full bandwidth, each request unloaded. So
+//! the costs add up to the whole in whole picoseconds. A cost may be negative: then requests are
+//! faster with it. An interaction cost is attributed to the first of the two.
 
 use super::words::{percent, time};
 use super::{ExplainError, SCHEMA};
@@ -188,7 +188,7 @@ pub fn serving_label(name: &str) -> &'static str {
         Some(ServingIdeal::NoFixedTimes) => "fixed times of the runtime",
         Some(ServingIdeal::FullBandwidth) => "losses of bandwidth",
         Some(ServingIdeal::FreeCompute) => "compute",
-        Some(ServingIdeal::Alone) => "other requests",
+        Some(ServingIdeal::Unloaded) => "other requests",
         None => "reads of weights and KV",
     }
 }
@@ -202,8 +202,8 @@ fn because(name: &str) -> &'static str {
         Some(ServingIdeal::NoFixedTimes) => "fixed times of the runtime",
         Some(ServingIdeal::FullBandwidth) => "kernels and lanes that do not reach the full bandwidth",
         Some(ServingIdeal::FreeCompute) => "compute, most of it of prompts",
-        Some(ServingIdeal::Alone) => "other requests: they share steps, and prompts of others delay tokens",
-        None => "reads of weights and KV at the full bandwidth, each request alone",
+        Some(ServingIdeal::Unloaded) => "other requests: they share steps, and prompts of others delay tokens",
+        None => "reads of weights and KV at the full bandwidth, each request unloaded",
     }
 }
 

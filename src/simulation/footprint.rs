@@ -78,8 +78,8 @@ impl Scenario {
     }
 }
 
-/// The most memory that a run takes that serves `requests`, with its recorder. It does not grow with
-/// the number of steps.
+/// The most memory that a run takes that serves `requests`, with its recorder. It does not grow
+/// with the number of steps.
 fn memory_of(requests: &Requests) -> Bytes {
     let (count, blocks) = (requests.all.len() as u64, requests.blocks.len() as u64);
     Bytes::new(BASE + OF_SERVING + count * A_REQUEST + blocks * A_BLOCK)

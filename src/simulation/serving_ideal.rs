@@ -29,7 +29,7 @@ pub enum ServingIdeal {
     FreeCompute,
     /// Each request alone: a thousand times as long after the one before it. Only requests that
     /// arrive at the same moment, or nearly so, still meet.
-    Alone,
+    Unloaded,
 }
 
 impl ServingIdeal {
@@ -42,7 +42,7 @@ impl ServingIdeal {
         Self::NoFixedTimes,
         Self::FullBandwidth,
         Self::FreeCompute,
-        Self::Alone,
+        Self::Unloaded,
     ];
 }
 
@@ -100,7 +100,7 @@ impl Scenario {
                 });
             }
             ServingIdeal::FreeCompute => (config.compute, runtime.compute) = (None, None),
-            ServingIdeal::Alone => {
+            ServingIdeal::Unloaded => {
                 served.rate = match served.rate {
                     RateConfig::Recorded => RateConfig::Times(1.0 / APART),
                     RateConfig::Times(rate) => RateConfig::Times(rate / APART),
@@ -125,7 +125,7 @@ impl Scenario {
         let Some(requests) = &self.resolved().requests else { return false };
         match ideal {
             ServingIdeal::FastExternal => self.memory().tiers().len() > 1 && self.uses_external(requests),
-            ServingIdeal::AmpleHbm | ServingIdeal::Alone => true,
+            ServingIdeal::AmpleHbm | ServingIdeal::Unloaded => true,
             ServingIdeal::NoSequenceLimit => {
                 self.requests().is_some_and(|all| all.all.len() > requests.limits.sequences as usize)
             }

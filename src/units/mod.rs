@@ -3,8 +3,8 @@
 //! * [`Bytes`], [`Bandwidth`], [`SimTime`], [`Ratio`], [`FlopRate`], [`Price`]: read from text with
 //!   a unit, printed so that they read back as the same value.
 //! * [`LayerId`], [`StageId`], [`SequenceId`], [`Token`], [`Page`], [`Step`], [`RegionId`],
-//!   [`RequestId`] and others: numbers from 0 that cannot be taken for each other. A [`Table`] has a
-//!   value for each id of a kind.
+//!   [`RequestId`] and others: numbers from 0 that cannot be taken for each other. A [`Table`] has
+//!   a value for each id of a kind.
 //!
 //! Quantities are integers inside, so sums are exact and the same on every machine. Where a
 //! division cannot be exact, the method documents how it rounds: times are rounded up (a transfer

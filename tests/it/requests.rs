@@ -64,8 +64,7 @@ fn every_format_says_the_same() {
 fn one_request_takes_the_time_of_a_run() {
     let folder = folder();
     let served = served(folder.path(), &["own.csv", "--count", "1"]);
-    let machine =
-        ["--model", "llama-3.1-8b", "--memory", "h100-sxm", "--runtime", "vllm-serving", "--page-tokens", "16"];
+    let machine = ["--model", "llama-3.1-8b", "--memory", "h100-sxm", "--runtime", "vllm", "--page-tokens", "16"];
     let run = [
         &["run", "study", "--json", "-q", "--out", "run", "--strategy", "baseline", "--skip", "0", "--prefill", "512"]
             [..],

@@ -230,7 +230,7 @@ fn times_of_requests_are_explained_to_the_picosecond() {
     assert_eq!(costs.iter().map(|cost| cost["cost_ps"].as_i64().unwrap()).sum::<i64>(), whole);
     assert_eq!(costs.last().unwrap()["name"], "Work");
     let cost = |name: &str| costs.iter().find(|cost| cost["name"] == name).unwrap()["cost_ps"].as_i64().unwrap();
-    assert!(cost("AmpleHbm") > 0 && cost("NoSequenceLimit") > 0 && cost("Alone") > 0, "{explained}");
+    assert!(cost("AmpleHbm") > 0 && cost("NoSequenceLimit") > 0 && cost("Unloaded") > 0, "{explained}");
     // What the run says of its requests is what is explained.
     let run = [&["run", "small.ron", "--json"], &arguments[2..], &scarce[..4]].concat();
     let mean = json(&stdout(folder.path(), &run))["requests"]["e2e_ns"]["mean"].as_f64().unwrap();

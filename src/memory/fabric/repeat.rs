@@ -1,8 +1,8 @@
 //! Time that is passed over, as it is like time before.
 //!
-//! A fabric that is idle keeps nothing of what it has carried: the same requests, issued at the same
-//! times after that, take the same times again. The one exception is a bus under `Fifo` that takes
-//! time to turn around: it knows in which direction it was used last.
+//! A fabric that is idle keeps nothing of what it has carried: the same requests, issued at the
+//! same times after that, take the same times again. The one exception is a bus under `Fifo` that
+//! takes time to turn around: it knows in which direction it was used last.
 
 use super::arbiter::Arbiter;
 use super::{Fabric, LaneLoad};

@@ -1,9 +1,9 @@
 //! A serving engine over time, in a fixed amount of memory.
 //!
-//! A run has up to millions of steps, and a picture some hundred points. A [`ServingSeries`] divides
-//! the time from 0 into equal bins and adds each step to the bins that it lies in, by the share of
-//! its time in each. Where the run outgrows [`MOST_BINS`] bins, the bins become twice as wide and
-//! neighbours are merged. So a series takes the same memory for any run, a step costs O(1)
+//! A run has up to millions of steps, and a picture some hundred points. A [`ServingSeries`]
+//! divides the time from 0 into equal bins and adds each step to the bins that it lies in, by the
+//! share of its time in each. Where the run outgrows [`MOST_BINS`] bins, the bins become twice as
+//! wide and neighbours are merged. So a series takes the same memory for any run, a step costs O(1)
 //! amortized, and all sums are exact to floating-point rounding.
 
 use crate::memory::PerTier;
@@ -14,8 +14,8 @@ use crate::workload::MoveKind;
 /// The most bins of a series.
 pub const MOST_BINS: usize = 2_000;
 
-/// The width of bins at the start of a run, as a power of two of picoseconds: 1 us. Widths are powers
-/// of two, so that a step finds its bins without a division.
+/// The width of bins at the start of a run, as a power of two of picoseconds: 1 us. Widths are
+/// powers of two, so that a step finds its bins without a division.
 const FIRST_WIDTH: u32 = 20;
 
 /// A serving engine over time.

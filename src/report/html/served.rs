@@ -141,7 +141,7 @@ pub(super) fn of_one(run: &Labelled<'_>) -> String {
     let Some(of) = summary.requests.as_ref().filter(|_| summary.steps > 0) else { return headline(run) };
     let paragraphs = [
         vec![headline(run), missed(run.run), times(of)],
-        vec![queueing(run.run, of), limit(summary, of)],
+        vec![queueing(run.run, of), limit(summary, of), uncomputed(summary)],
         vec![caches(of), moves(summary, of), preempted(of)],
     ];
     let joined = |sentences: Vec<String>| {
@@ -175,6 +175,17 @@ fn times(of: &RequestsSummary) -> String {
     };
     let all: Vec<String> = [at("TTFT", of.ttft_ns), at("TPOT", of.tpot_ns)].into_iter().flatten().collect();
     if all.is_empty() { String::new() } else { format!("{}.", all.join("; ")) }
+}
+
+/// Whether prompts take no time but for their reads: then TTFT is too short on any real machine.
+fn uncomputed(summary: &Summary) -> String {
+    let of_runtime = summary.scenario.runtime.inline().and_then(|runtime| runtime.compute);
+    if summary.scenario.compute.is_some() || of_runtime.is_some() {
+        return String::new();
+    }
+    "Prompts take no longer than their reads: neither the scenario nor the runtime says how fast the chip \
+     computes (--compute '690 TFLOP/s')."
+        .to_owned()
 }
 
 /// How much of TTFT is queueing, and what requests wait for.

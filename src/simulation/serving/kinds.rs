@@ -2,10 +2,10 @@
 //!
 //! Stages that read the same bytes from each tier, keep the same KV and compute the same are of one
 //! [kind](StageKind). A [`Unit`] is a stage together with the writes that begin with it: those of
-//! what the stage before it has computed. So where nothing else is in flight, nothing is when a unit
-//! begins, nor when it ends, and units that are the same take the same time in a step. Layers of
-//! the same units that follow each other are a [`Row`]: most models have three rows, whatever the
-//! number of their layers: embedding, layers and head.
+//! what the stage before it has computed. So where nothing else is in flight, nothing is when a
+//! unit begins, nor when it ends, and units that are the same take the same time in a step. Layers
+//! of the same units that follow each other are a [`Row`]: most models have three rows, whatever
+//! the number of their layers: embedding, layers and head.
 
 use crate::memory::PerTier;
 use crate::units::{Bytes, LayerId, RegionId, Table};

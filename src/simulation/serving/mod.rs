@@ -57,7 +57,7 @@ use super::outcome::RunError;
 use super::scenario::Scenario;
 use crate::workload::{Requests, Scheduler};
 use layout::ServingLayout;
-use run::{Pace, Serving};
+use run::{Detail, Serving};
 use std::sync::Arc;
 
 /// Serves the requests of `scenario`, and calls `probe` with what happens.
@@ -69,7 +69,7 @@ pub fn serve<P: ServingProbe>(
     requests: &Arc<Requests>,
     probe: &mut P,
 ) -> Result<ServingOutcome, RunError> {
-    serve_at(scenario, requests, probe, Pace::Jumping)
+    serve_at(scenario, requests, probe, Detail::Jumping)
 }
 
 /// As [`serve`], with every stage of every layer simulated: slower, and the same results.
@@ -81,16 +81,16 @@ pub fn serve_stage_by_stage<P: ServingProbe>(
     requests: &Arc<Requests>,
     probe: &mut P,
 ) -> Result<ServingOutcome, RunError> {
-    serve_at(scenario, requests, probe, Pace::StageByStage)
+    serve_at(scenario, requests, probe, Detail::StageByStage)
 }
 
 fn serve_at<P: ServingProbe>(
     scenario: &Scenario,
     requests: &Arc<Requests>,
     probe: &mut P,
-    pace: Pace,
+    detail: Detail,
 ) -> Result<ServingOutcome, RunError> {
     let layout = ServingLayout::new(scenario, requests)?;
     let scheduler = Scheduler::new(Arc::clone(requests), layout.room, scenario.page_size());
-    Serving::new(scenario, requests, layout, scheduler, probe, pace).finish()
+    Serving::new(scenario, requests, layout, scheduler, probe, detail).finish()
 }

@@ -1,10 +1,10 @@
 //! Serving, step by step and stage by stage.
 //!
 //! A [`Serving`] has two halves, as the engine of runs has: the [`Machine`] carries transfers and
-//! keeps time, and the [`Run`] is everything else. A stage is simulated as in a run: its fixed time;
-//! its reads of weights and KV on all tiers at once (one tier after another where the runtime reads
-//! so) beside its compute; then, posted, the writes of new KV and of state. A read of KV waits for
-//! the writes of the same layer to the same tier.
+//! keeps time, and the [`Run`] is everything else. A stage is simulated as in a run: its fixed
+//! time; its reads of weights and KV on all tiers at once (one tier after another where the runtime
+//! reads so) beside its compute; then, posted, the writes of new KV and of state. A read of KV
+//! waits for the writes of the same layer to the same tier.
 
 use super::decides::Decides;
 use super::kinds::{Kinds, KvKind, Row, StageKind, Unit};
@@ -44,7 +44,7 @@ pub(super) enum Purpose {
 
 /// How steps are simulated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pace {
+pub(super) enum Detail {
     /// What is like something before is passed over.
     Jumping,
     /// Every stage of every layer is simulated: the slow, obvious twin.
@@ -144,7 +144,7 @@ impl<'a, D: Decides, P: ServingProbe> Serving<'a, D, P> {
         layout: ServingLayout,
         decides: D,
         probe: &'a mut P,
-        pace: Pace,
+        detail: Detail,
     ) -> Self {
         let (system, runtime, page_size) = (scenario.memory(), scenario.runtime(), scenario.page_size());
         let tiers = system.tiers().len();
@@ -155,7 +155,7 @@ impl<'a, D: Decides, P: ServingProbe> Serving<'a, D, P> {
         let machine = Machine::new(system);
         let none = || PerTier::filled(tiers, Bytes::ZERO);
         Self {
-            jumps: pace == Pace::Jumping && machine.fabric().forgets(),
+            jumps: detail == Detail::Jumping && machine.fabric().forgets(),
             spans: Spans::new(kinds.units.len(), tiers),
             keys: [Key::default(); 2],
             key_of: kinds.units.iter().map(|unit| key_of(kinds, *unit)).collect(),

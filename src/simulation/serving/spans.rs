@@ -3,8 +3,8 @@
 //! Units that are the same issue the same requests at the same times after their start, as long as
 //! the step computes the same. Where nothing is in flight at the start, they take the same time, to
 //! the picosecond (see [`Machine::is_idle`]), and where nothing is in flight at the end, the next
-//! one finds the machine as this one did. So the first that begins and ends so is simulated, and for
-//! each of the others the clock is set forward; what they have carried is added later.
+//! one finds the machine as this one did. So the first that begins and ends so is simulated, and
+//! for each of the others the clock is set forward; what they have carried is added later.
 //!
 //! What reads KV takes as long in the other layers of its step, but not in other steps, which read
 //! more of it. All else takes as long in later steps too, as long as they compute as many tokens of

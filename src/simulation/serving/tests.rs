@@ -2,7 +2,7 @@
 
 use super::decides::Decides;
 use super::layout::ServingLayout;
-use super::run::{Pace, Serving};
+use super::run::{Detail, Serving};
 use super::{MoveRecord, ServingOutcome, ServingProbe, ServingRecord, TransferRecord, serve_at};
 use crate::memory::{PerClass, PerTier, TierId, TransferClass};
 use crate::simulation::probe::{Probe, StepRecord};
@@ -157,11 +157,11 @@ fn requests(external: bool) -> Requests {
     }
 }
 
-fn served(scenario: &Scenario, steps: Vec<ServingStep>, external: bool, pace: Pace) -> (Steps, ServingOutcome) {
+fn served(scenario: &Scenario, steps: Vec<ServingStep>, external: bool, detail: Detail) -> (Steps, ServingOutcome) {
     let requests = requests(external);
     let layout = ServingLayout::new(scenario, &requests).unwrap();
     let mut probe = Steps::default();
-    let outcome = Serving::new(scenario, &requests, layout, Script::new(steps), &mut probe, pace).finish().unwrap();
+    let outcome = Serving::new(scenario, &requests, layout, Script::new(steps), &mut probe, detail).finish().unwrap();
     (probe, outcome)
 }
 
@@ -180,17 +180,17 @@ fn equals_a_run(fields: &[(&str, &str)], prompt: u32, chunk: u32, decode: u32, e
 fn serves_as_a_run(scenario: &Scenario, script: &[ServingStep], external: bool) {
     let mut steps = Steps::default();
     let of_run: Outcome = run(scenario, &mut steps).unwrap();
-    for pace in [Pace::StageByStage, Pace::Jumping] {
-        let (served, outcome) = served(scenario, script.to_vec(), external, pace);
+    for detail in [Detail::StageByStage, Detail::Jumping] {
+        let (served, outcome) = served(scenario, script.to_vec(), external, detail);
         assert_eq!(served.0.len(), steps.0.len());
         for (index, (served, step)) in served.0.iter().zip(&steps.0).enumerate() {
-            assert_eq!(served, step, "{pace:?}, step {index}");
+            assert_eq!(served, step, "{detail:?}, step {index}");
         }
         assert_eq!(outcome.simulated, of_run.simulated);
-        assert_eq!(outcome.drained, of_run.drained, "{pace:?}");
+        assert_eq!(outcome.drained, of_run.drained, "{detail:?}");
         assert_eq!(outcome.lanes, of_run.lanes);
         assert_eq!((outcome.issued, outcome.completed), (of_run.issued, of_run.completed));
-        assert_eq!(outcome.events, of_run.events, "{pace:?}");
+        assert_eq!(outcome.events, of_run.events, "{detail:?}");
         assert_eq!(outcome.waits.total(), outcome.simulated);
     }
 }
@@ -298,7 +298,7 @@ fn with_moves(
     after: &[usize],
     by_layer: &[usize],
     priority: MovePriority,
-) -> (Told, ServingOutcome) {
+) -> (Seen, ServingOutcome) {
     let scenario = Scenario::new(config(&[("page_tokens", "16"), ("layout", "*=hbm")])).unwrap();
     let mut requests = requests(true);
     requests.kv.moves = priority;
@@ -315,9 +315,9 @@ fn with_moves(
     };
     script.moves = moves.iter().enumerate().map(of).collect();
     let layout = ServingLayout::new(&scenario, &requests).unwrap();
-    let mut told = Told::default();
-    let outcome = Serving::new(&scenario, &requests, layout, script, &mut told, Pace::Jumping).finish().unwrap();
-    (told, outcome)
+    let mut seen = Seen::default();
+    let outcome = Serving::new(&scenario, &requests, layout, script, &mut seen, Detail::Jumping).finish().unwrap();
+    (seen, outcome)
 }
 
 const LAYER: SimTime = SimTime::from_ps(3_276_800);
@@ -325,24 +325,24 @@ const LAYER: SimTime = SimTime::from_ps(3_276_800);
 #[test]
 fn a_step_begins_after_the_moves_that_it_waits_for() {
     let load = [(MoveKind::Load, WhenMoved::Awaited)];
-    let (told, outcome) = with_moves(&load, &[0], &[], MovePriority::Fair);
-    assert_eq!((told.steps[0].0, told.moves[0].3), (LAYER.times(32), LAYER.times(32)));
+    let (seen, outcome) = with_moves(&load, &[0], &[], MovePriority::Fair);
+    assert_eq!((seen.steps[0].0, seen.moves[0].3), (LAYER.times(32), LAYER.times(32)));
     assert_eq!((outcome.waits.moves, outcome.waits.total()), (LAYER.times(32), outcome.simulated));
-    assert_eq!(told.moves[0].1, Bytes::new(90 << 20));
+    assert_eq!(seen.moves[0].1, Bytes::new(90 << 20));
     // One that nobody waits for goes on beside the step.
-    let (told, outcome) = with_moves(&load, &[], &[], MovePriority::Fair);
-    assert_eq!((told.steps[0].0, told.moves[0].3), (SimTime::ZERO, LAYER.times(32)));
+    let (seen, outcome) = with_moves(&load, &[], &[], MovePriority::Fair);
+    assert_eq!((seen.steps[0].0, seen.moves[0].3), (SimTime::ZERO, LAYER.times(32)));
     assert_eq!(outcome.waits.moves, SimTime::ZERO);
 }
 
 #[test]
 fn layers_wait_for_their_part_of_a_load() {
     let load = [(MoveKind::Load, WhenMoved::ByLayer)];
-    let (told, outcome) = with_moves(&load, &[], &[0], MovePriority::Fair);
-    assert_eq!((told.steps[0].0, told.moves[0].3), (SimTime::ZERO, LAYER.times(32)));
+    let (seen, outcome) = with_moves(&load, &[], &[0], MovePriority::Fair);
+    assert_eq!((seen.steps[0].0, seen.moves[0].3), (SimTime::ZERO, LAYER.times(32)));
     // A layer takes longer than the load of one: only the first waits.
     assert_eq!(outcome.waits.moves, LAYER);
-    assert_eq!(told.transfers[&(TransferClass::MigrateIn, TierId::HBM, 90 << 15, LAYER, LAYER)], 32);
+    assert_eq!(seen.transfers[&(TransferClass::MigrateIn, TierId::HBM, 90 << 15, LAYER, LAYER)], 32);
 }
 
 #[test]
@@ -350,8 +350,8 @@ fn stores_wait_for_loads_where_these_come_first() {
     let both = [(MoveKind::Store, WhenMoved::Background), (MoveKind::Load, WhenMoved::Awaited)];
     // The link has a lane for each direction.
     let ends = |moves: &[(MoveKind, WhenMoved)], priority| {
-        let (told, _) = with_moves(moves, &[], &[], priority);
-        told.moves.iter().map(|moved| (moved.0.kind, moved.3)).collect::<Vec<_>>()
+        let (seen, _) = with_moves(moves, &[], &[], priority);
+        seen.moves.iter().map(|moved| (moved.0.kind, moved.3)).collect::<Vec<_>>()
     };
     let all = LAYER.times(32);
     let [store, load] = [MoveKind::Store, MoveKind::Load];
@@ -388,16 +388,16 @@ fn what_cannot_be_served_is_refused() {
     assert!(error.starts_with("requests.limits.sequences: 4000 requests at once"), "{error}");
 }
 
-/// All that a probe is told.
+/// All that a probe is seen.
 #[derive(Debug, Default, PartialEq)]
-struct Told {
+struct Seen {
     steps: Vec<(SimTime, SimTime, ServingStep, [PerTier<Bytes>; 4])>,
     moves: Vec<(KvMove, Bytes, SimTime, SimTime)>,
     /// By class, tier, size, latency and unloaded latency, how many.
     transfers: BTreeMap<(TransferClass, TierId, u64, SimTime, SimTime), u64>,
 }
 
-impl ServingProbe for Told {
+impl ServingProbe for Seen {
     fn step(&mut self, step: &ServingRecord<'_>) -> ControlFlow<()> {
         let bytes = [step.weights, step.kv, step.written, step.used].map(Clone::clone);
         self.steps.push((step.began, step.ended, step.step.clone(), bytes));
@@ -460,26 +460,26 @@ fn random_requests() -> impl Strategy<Value = Requests> {
 fn jumping_equals_stage_by_stage(fields: &[(&str, &str)], requests: &Requests) {
     let scenario = Scenario::new(config(fields)).unwrap();
     let requests = Arc::new(requests.clone());
-    let at = |pace| {
-        let mut told = Told::default();
-        let outcome = serve_at(&scenario, &requests, &mut told, pace).unwrap();
+    let at = |detail| {
+        let mut seen = Seen::default();
+        let outcome = serve_at(&scenario, &requests, &mut seen, detail).unwrap();
         assert!(outcome.error.is_none());
         assert_eq!(outcome.issued, outcome.completed);
         assert_eq!(outcome.in_flight, PerClass::filled(Bytes::ZERO));
         assert_eq!(outcome.waits.total(), outcome.simulated);
         let mut before = SimTime::ZERO;
-        for (began, ended, ..) in &told.steps {
+        for (began, ended, ..) in &seen.steps {
             assert!(before <= *began && began < ended);
             before = *ended;
         }
-        assert_eq!((before, told.steps.len() as u64), (outcome.simulated, outcome.steps));
+        assert_eq!((before, seen.steps.len() as u64), (outcome.simulated, outcome.steps));
         for (tier, peak) in outcome.peak.iter() {
             let room = outcome.weights[tier] + outcome.kv_room[tier];
             assert!(*peak <= room && room <= scenario.memory().tiers()[tier.index()].capacity, "{peak} of {room}");
         }
-        (told, outcome)
+        (seen, outcome)
     };
-    let (slow, fast) = (at(Pace::StageByStage), at(Pace::Jumping));
+    let (slow, fast) = (at(Detail::StageByStage), at(Detail::Jumping));
     for (slow, fast) in slow.0.steps.iter().zip(&fast.0.steps) {
         assert_eq!(slow, fast);
     }

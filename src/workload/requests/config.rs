@@ -3,7 +3,7 @@
 //! ```text
 //! requests: (
 //!     source: Log(file: "conversation.csv"),
-//!     rate: "x2",                                 // twice as fast as recorded; or "4/s" on average
+//!     rate: "x2",                                 // twice as fast as recorded; or "4/s"
 //!     first: "1h",                                // what arrives in the first hour of the log
 //!     limits: (sequences: 256, tokens: 2048),
 //!     preemption: Swap,
@@ -17,7 +17,8 @@
 //! ```text
 //! source: Generated(
 //!     per_second: 4,
-//!     arrivals: Gamma(cv: 2),                     // Poisson if not given; Bursts(on: "2s", off: "8s"), Uniform
+//!     // Poisson if not given; Uniform, Bursts(on: "2s", off: "8s").
+//!     arrivals: Gamma(cv: 2),
 //!     prompt: LogNormal(median: 1000, sigma: 1),  // Fixed(1000), Uniform(from: 100, to: 2000)
 //!     output: Fixed(200),
 //!     prefixes: (count: 10, tokens: 1024),        // system prompts that requests share

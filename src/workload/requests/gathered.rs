@@ -59,12 +59,36 @@ pub(super) struct Gathered {
     pub blocks: Vec<BlockId>,
     /// The id of each block that has been met, by what it is known by in the source.
     ids: FxHashMap<Vec<u32>, BlockId>,
+    /// How many blocks besides these nobody shares.
+    own: u32,
 }
 
 impl Gathered {
     /// How many different blocks there are.
     pub fn distinct_blocks(&self) -> u32 {
-        self.ids.len() as u32
+        self.ids.len() as u32 + self.own
+    }
+
+    /// Gives every prompt blocks of its own for the full blocks that its source does not name: no
+    /// other prompt shares them, and a tier that keeps prompts has to keep them. Returns whether
+    /// there was room for them. O(blocks).
+    pub fn add_own_blocks(&mut self, block_tokens: u32) -> bool {
+        let named = std::mem::take(&mut self.blocks);
+        let mut next = self.distinct_blocks();
+        for request in &mut self.requests {
+            let of_request = &named[request.blocks.start as usize..request.blocks.end as usize];
+            let own = (request.prompt / block_tokens).saturating_sub(of_request.len() as u32);
+            if self.blocks.len() + of_request.len() + own as usize > MAX_BLOCKS {
+                return false;
+            }
+            let start = self.blocks.len() as u32;
+            self.blocks.extend_from_slice(of_request);
+            self.blocks.extend((next..next + own).map(|number| BlockId::new(number as usize)));
+            next += own;
+            request.blocks = start..self.blocks.len() as u32;
+        }
+        self.own = next - self.ids.len() as u32;
+        true
     }
 
     /// Adds a request whose blocks are those that were [added](Self::add_block) since the last one.

@@ -2,9 +2,9 @@
 
 pub use super::gathered::Request;
 
-use super::config::{KvConfig, LimitsConfig, Preemption, QueueOrder, RequestsConfig, SourceConfig};
+use super::config::{CacheConfig, KvConfig, LimitsConfig, Preemption, QueueOrder, RequestsConfig, SourceConfig};
 use super::error::RequestsError;
-use super::gathered::Taken;
+use super::gathered::{MAX_BLOCKS, Taken};
 use super::generate::generate;
 use super::goals::GoalsConfig;
 use super::log::{self, DEFAULT_BLOCK_TOKENS, Lines};
@@ -15,11 +15,13 @@ use crate::units::{BlockId, RequestId, Table};
 pub struct Requests {
     /// All of them, sorted by arrival; of equal times in the order of the source.
     pub all: Table<RequestId, Request>,
-    /// The prefix blocks of all prompts, one request after the other. Ids are dense.
+    /// The prefix blocks of all prompts, one request after the other. Ids are dense. Where external
+    /// memory keeps blocks, all full blocks of prompts are among them, shared or not.
     pub blocks: Vec<BlockId>,
     /// How many different blocks there are.
     pub distinct_blocks: u32,
-    /// How many tokens a prefix block has: 512 in Mooncake's logs, 16 elsewhere where nobody says so.
+    /// How many tokens a prefix block has: 512 in Mooncake's logs, 16 elsewhere where nobody says
+    /// so.
     pub block_tokens: u32,
     /// Limits of the engine.
     pub limits: LimitsConfig,
@@ -66,6 +68,11 @@ impl Requests {
                 (generate(generated, block_tokens, taken)?, block_tokens)
             }
         };
+        if config.kv.cache == CacheConfig::External && !gathered.add_own_blocks(block_tokens) {
+            let message =
+                format!("prompts of more than {MAX_BLOCKS} blocks of {block_tokens} tokens: write more tokens");
+            return Err(RequestsError::field("block_tokens", message));
+        }
         config.rate.apply(&mut gathered.requests).map_err(|message| RequestsError::field("rate", message))?;
         Ok(Self {
             distinct_blocks: gathered.distinct_blocks(),
@@ -128,6 +135,20 @@ mod tests {
         assert_eq!(slow.all.len(), fast.all.len());
         let last = |requests: &Requests| requests.all.iter().last().unwrap().arrival.as_ps();
         assert!(last(&slow).abs_diff(2 * last(&fast)) <= 2);
+    }
+
+    #[test]
+    fn external_memory_keeps_what_no_log_names() {
+        let with =
+            |cache: &str| requests(&format!("({SOURCE}, count: 3, block_tokens: 4, kv: (cache: {cache}))")).unwrap();
+        let in_hbm = with("Hbm");
+        assert!(in_hbm.blocks.is_empty());
+        // Of 10 tokens two blocks of 4 are full: no two prompts share any.
+        let external = with("External");
+        assert_eq!(external.distinct_blocks, 6);
+        let ids: Vec<usize> =
+            external.all.iter().flat_map(|it| external.blocks_of(it)).map(|block| block.index()).collect();
+        assert_eq!(ids, [0, 1, 2, 3, 4, 5]);
     }
 
     #[test]

@@ -148,7 +148,8 @@ mod tests {
         let LengthConfig::LogNormal { median, mean: none, sigma, .. } = LOG_NORMAL else { unreachable!() };
         let all = drawn(LengthConfig::LogNormal { median, mean: none, sigma, most: Some(1000) });
         assert_eq!(all[all.len() - 1], 1000.0);
-        // The upper half is cut off: the median is now what the first quartile was, e^(-0.6745 sigma).
+        // The upper half is cut off: the median is now what the first quartile was, e^(-0.6745
+        // sigma).
         assert!((all[50_000] / (1000.0 * (-0.6745 * 0.8f64).exp()) - 1.0).abs() < 0.015, "{}", all[50_000]);
         let longest = all.iter().filter(|length| **length == 1000.0).count();
         assert!(longest < 200, "{longest} are not drawn again but cut");

@@ -110,8 +110,8 @@ mod tests {
             (beyond(3.0, Random::exponential), 0.0498),
             (beyond(1.0, Random::normal), 0.1587),
             (beyond(-2.0, Random::normal), 0.9772),
-            // A gamma distribution of shape 1 is exponential; one of shape 2 has (1 + x) e^-x beyond
-            // x; one of shape 1/2 is half the square of a normal number.
+            // A gamma distribution of shape 1 is exponential; one of shape 2 has (1 + x) e^-x
+            // beyond x; one of shape 1/2 is half the square of a normal number.
             (beyond(1.0, |random| random.gamma(1.0)), 0.3679),
             (beyond(2.0, |random| random.gamma(2.0)), 0.4060),
             (beyond(0.5, |random| random.gamma(0.5)), 0.3173),
