@@ -22,9 +22,10 @@ pub(super) struct ReportArgs {
     /// The folder of a sweep, finished or not
     folder: PathBuf,
     /// The figure that the table is sorted by and the pictures show: p99, alpha,
-    /// lanes.external.link.read.utilization ...
-    #[arg(long, value_name = "FIGURE", default_value = "token_latency_ns.mean")]
-    sort: String,
+    /// lanes.external.link.read.utilization ... [default: token_latency_ns.mean; of requests
+    /// requests.e2e_ns.mean]
+    #[arg(long, value_name = "FIGURE")]
+    sort: Option<String>,
     /// How many rows the table has
     #[arg(long, value_name = "N", default_value_t = 20, allow_negative_numbers = true)]
     top: usize,
@@ -63,7 +64,7 @@ const ROWS: usize = 20;
 
 pub(super) fn report(args: &ReportArgs) -> Result<ExitCode, CliError> {
     let mut asked = reports::needed();
-    asked.push(&args.sort);
+    asked.extend(args.sort.as_deref());
     asked.extend(args.front.iter().flat_map(|pair| pair.split(',')));
     let results = Results::read(&args.folder, &asked)?;
     let axis = |name: &String| match results.measure(name)? {
@@ -80,7 +81,7 @@ pub(super) fn report(args: &ReportArgs) -> Result<ExitCode, CliError> {
         }
     };
     let asked = Asked {
-        figure: results.measure(&args.sort)?,
+        figure: args.sort.as_deref().map_or_else(|| reports::default_figure(&results), |sort| results.measure(sort))?,
         axes: args.axes.iter().map(axis).collect::<Result<_, _>>()?,
         front,
         top: args.top,

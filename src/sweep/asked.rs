@@ -17,6 +17,9 @@ pub struct Asked {
 /// A figure by which runs of different lengths can be compared.
 pub(super) const USUAL: &str = "token_latency_ns.mean";
 
+/// The same of runs that serve requests: what a person waits for.
+pub(super) const OF_REQUESTS: &str = "requests.e2e_ns.mean";
+
 /// The columns of a table of points, after the axes.
 pub(super) const FIGURES: [(&str, &str); 9] = [
     ("simulated time", "simulated_ns"),

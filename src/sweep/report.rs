@@ -5,7 +5,7 @@
 //! most, unless others are asked for.
 
 pub use super::asked::Asked;
-use super::asked::{FIGURES, USUAL};
+use super::asked::{FIGURES, OF_REQUESTS, USUAL};
 use super::batch::{self, Curves};
 use super::grid::{self, Grid};
 use super::points;
@@ -24,7 +24,7 @@ pub const KINDS: [&str; 4] = ["lines", "heat", "front", "batch"];
 /// The figures that every report needs.
 #[must_use]
 pub fn needed() -> Vec<&'static str> {
-    FIGURES.iter().map(|(_, path)| *path).chain([USUAL]).chain(batch::FIGURES).collect()
+    FIGURES.iter().map(|(_, path)| *path).chain([USUAL, OF_REQUESTS]).chain(batch::FIGURES).collect()
 }
 
 /// A row for each of `points`: the axes, `first` and the usual figures.
@@ -424,12 +424,25 @@ fn heat_pictures(heat: &grid::Heat, label: &str) -> Result<Vec<Artifact>, Report
     Ok(files)
 }
 
-/// The default figure of a sweep's report: the mean token latency, which runs of different lengths
+/// The figure of a report that is asked for by no name: the mean token latency; of requests the mean
+/// time from arrival to the last token.
+///
+/// # Errors
+/// As [`usual_figure`].
+pub fn default_figure(results: &Results) -> Result<Measure, SweepError> {
+    results.measure(OF_REQUESTS).or_else(|_| results.measure(USUAL))
+}
+
+/// The default figure at the end of a sweep: the mean token latency, which runs of different lengths
 /// can be compared by; where the batch varies, the mean TPOT, and where chunks of prompts do, TTFT.
+/// Of requests the mean time from arrival to the last token.
 ///
 /// # Errors
 /// [`SweepError::Measure`] where no cell has it, as none completed its run.
 pub fn usual_figure(results: &Results) -> Result<Measure, SweepError> {
+    if let Ok(of_requests) = results.measure(OF_REQUESTS) {
+        return Ok(of_requests);
+    }
     // Chunks of prompts are for the first token.
     let of_prompts = |axis: &super::Axis| axis.paths.iter().any(|path| path.starts_with("prefill."));
     if results.axes().any(|(_, axis)| of_prompts(axis))

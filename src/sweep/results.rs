@@ -187,6 +187,9 @@ impl Results {
         if self.known.iter().any(|known| known == path) {
             return Ok(Measure::Figure(path.to_owned()));
         }
+        if let Some(instead) = stand_in(path).filter(|instead| self.known.contains(instead)) {
+            return Ok(Measure::Figure(instead));
+        }
         let stem = path.split('.').next().unwrap_or(path);
         let mut near: Vec<&str> =
             self.known.iter().map(String::as_str).filter(|known| known.split('.').next() == Some(stem)).collect();

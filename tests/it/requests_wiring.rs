@@ -165,6 +165,18 @@ fn several_runs_are_the_same_with_any_number_of_threads() {
 }
 
 #[test]
+fn a_sweep_of_requests_is_sorted_by_what_a_person_waits_for() {
+    let folder = folder();
+    let arguments = ["run", "small.ron", "--vary", "requests.rate=x1,x4", "--out", "grid"];
+    let printed = stdout(folder.path(), &arguments);
+    assert!(printed.contains("requests.e2e_ns.mean is lowest"), "{printed}");
+    let report = |sort: &[&str]| stdout(folder.path(), &[&["sweep", "report", "grid"], sort].concat());
+    assert!(report(&[]).contains("requests.e2e_ns.mean is lowest"));
+    // The hit rate of requests is that of prefix caches.
+    assert!(report(&["--sort", "hit_rate"]).contains("requests.prompt_tokens.hit_rate"));
+}
+
+#[test]
 fn a_rate_is_searched_and_shown_as_it_is_typed() {
     let folder = folder();
     let solve = |field: &str, until: &str| {
