@@ -23,6 +23,8 @@
 //!   window is freed.
 //! * A [`strategy`] has three independent parts: the layout at the start (*initialization*), where
 //!   new KV goes (*placement*), and what moves between steps (*migration*).
+//! * Requests may arrive over time: a scheduler decides which of them each step computes, and which
+//!   KV is loaded, stored or swapped; these moves share the lanes with the steps' reads.
 //! * *alpha* is HBM's share of the bytes read. Reads are fastest when each tier serves bytes in
 //!   proportion to its bandwidth, at the *best ratio*. Alpha shows where bytes lie; only time shows
 //!   whether getting them there was worth it.
@@ -46,7 +48,9 @@
 //! | step | a pass over the model: a token of each sequence that decodes, and parts of prompts |
 //! | tokens/s | the tokens that come out, of all sequences, over the time of the steps |
 //! | TPOT | the time between two tokens of a sequence |
-//! | TTFT | the time from the start of a sequence to its first token, the end of its prompt |
+//! | TTFT | the time from the start of a sequence, or the arrival of its request, to its first token |
+//! | prefix block | so many tokens of a prompt that prompts which begin alike share |
+//! | goodput | the requests a second that meet given limits on TTFT, TPOT or the last token's time |
 //! | oracle | a strategy that sees future steps, as no real system does |
 //!
 //! # An example
@@ -143,6 +147,8 @@
 //! | model, batch or schedule | a [`Workload`](workload::Workload) in a file of its own |
 //! | initialization, placement, migration | a file of its own and a line in its folder's list |
 //! | cause of delay of requests | a variant of `ServingIdeal`, its words in `explain/serving.rs` |
+//! | format of a request log | a file in `workload/requests/log/`, a line in [`LogFormat`](workload::LogFormat) |
+//! | column of `requests.csv` | a line in `report/requests/records.rs` |
 //! | figure of a run | a line in the table of [`metrics::figures`] |
 //! | column of `steps.csv` | a line in [`metrics::STEP_COLUMNS`] |
 //! | flag that sets a scenario's field | a row of `FLAGS` in `cli/flags.rs` |

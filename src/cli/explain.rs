@@ -60,7 +60,7 @@ pub(super) fn run(args: &ExplainArgs, cancel: &Cancel) -> Result<ExitCode, CliEr
         if cancel.load(Ordering::Relaxed) {
             return Err(RunsError::from(RunError::Interrupted).into());
         }
-        report::write(folder, &files)?;
+        report::write_explanation(folder, &files)?;
     }
     folders.iter().take(1).for_each(|folder| paths::refresh_index(folder));
     let explanations: Vec<&Explanation> = explained.iter().map(|(explanation, _)| explanation).collect();
@@ -101,7 +101,7 @@ fn of_requests(
         if cancel.load(Ordering::Relaxed) {
             return Err(RunsError::from(RunError::Interrupted).into());
         }
-        report::write(folder, &files)?;
+        report::write_explanation(folder, &files)?;
     }
     folders.iter().take(1).for_each(|folder| paths::refresh_index(folder));
     if args.json {

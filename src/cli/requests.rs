@@ -61,7 +61,7 @@ pub(super) struct RequestsArgs {
     #[command(flatten)]
     fields: RequestFlags,
     /// Generate requests instead of reading a log: '(per_second: 4, prompt: LogNormal(median: 1000,
-    /// sigma: 1), output: Fixed(200))'; how many is said by --count or --first [default: a minute]
+    /// sigma: 1), output: Fixed(200))'; --count or --first ends it [default: a minute]
     #[arg(long, value_name = "GENERATOR")]
     generate: Option<String>,
     #[command(flatten)]

@@ -79,7 +79,7 @@ pub struct ServingMeans {
 pub struct ServingRun {
     /// What this run idealizes in addition to the one before; nothing in the first.
     pub idealized: Option<ServingIdeal>,
-    /// What became of its requests.
+    /// The records of its requests.
     pub records: Table<RequestId, RequestRecord>,
     /// Why it ended early, if it did.
     pub error: Option<String>,

@@ -66,7 +66,7 @@ pub use claim::{Claim, claim};
 pub use curves::{batch_curves, curve_files};
 pub use explanation::{
     FILES as EXPLANATION, explain_schema, explanation_files, explanation_json, explanation_text,
-    serving_explanation_files, serving_explanation_json, serving_explanation_text,
+    serving_explanation_files, serving_explanation_json, serving_explanation_text, write_explanation,
 };
 pub use exporter::Exporter;
 pub use groups::group_table;

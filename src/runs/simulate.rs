@@ -114,7 +114,8 @@ fn within(groups: Vec<Vec<usize>>, needed: &[Bytes], limit: Bytes) -> Vec<Vec<us
 /// a thousand tokens.
 fn work(scenario: &Scenario) -> u64 {
     if scenario.requests().is_some() {
-        return scenario.progress_units() * 1024 * scenario.model().kv_regions() as u64;
+        let regions = scenario.model().kv_regions() as u64;
+        return scenario.progress_units().saturating_mul(1024).saturating_mul(regions);
     }
     let of = |sequence: &Sequence| sequence.decode as u64 * (sequence.prefill + sequence.decode) as u64;
     scenario.sequences().all().iter().map(of).sum::<u64>() * scenario.model().kv_regions() as u64

@@ -54,6 +54,19 @@ const MOST_SEQUENCES: u32 = 1 << 16;
 /// milliseconds, and within the clock for a log of hours.
 const APART: f64 = 1000.0;
 
+/// By how much the times between arrivals can grow: [`APART`], but less where the last request
+/// would arrive later than the clock allows, or more slowly than a rate may be.
+fn apart(requests: &Requests, rate: RateConfig) -> f64 {
+    const LAST: f64 = 90.0 * 86_400.0 * SimTime::PS_PER_SECOND as f64;
+    const SLOWEST: f64 = 2e-6;
+    let last = requests.all.iter().next_back().map_or(0, |request| request.arrival.as_ps());
+    let rate = match rate {
+        RateConfig::Recorded => 1.0,
+        RateConfig::Times(rate) | RateConfig::PerSecond(rate) => rate,
+    };
+    APART.min(LAST / last.max(1) as f64).min(rate / SLOWEST).max(1.0)
+}
+
 impl Scenario {
     /// The same scenario free of all of `ideals`; `None` where it serves no requests.
     ///
@@ -101,10 +114,11 @@ impl Scenario {
             }
             ServingIdeal::FreeCompute => (config.compute, runtime.compute) = (None, None),
             ServingIdeal::Unloaded => {
+                let apart = apart(requests, served.rate);
                 served.rate = match served.rate {
-                    RateConfig::Recorded => RateConfig::Times(1.0 / APART),
-                    RateConfig::Times(rate) => RateConfig::Times(rate / APART),
-                    RateConfig::PerSecond(rate) => RateConfig::PerSecond(rate / APART),
+                    RateConfig::Recorded => RateConfig::Times(1.0 / apart),
+                    RateConfig::Times(rate) => RateConfig::Times(rate / apart),
+                    RateConfig::PerSecond(rate) => RateConfig::PerSecond(rate / apart),
                 };
             }
         }
@@ -125,7 +139,8 @@ impl Scenario {
         let Some(requests) = &self.resolved().requests else { return false };
         match ideal {
             ServingIdeal::FastExternal => self.memory().tiers().len() > 1 && self.uses_external(requests),
-            ServingIdeal::AmpleHbm | ServingIdeal::Unloaded => true,
+            ServingIdeal::AmpleHbm => true,
+            ServingIdeal::Unloaded => self.requests().is_some_and(|all| apart(all, requests.rate) > 1.0),
             ServingIdeal::NoSequenceLimit => {
                 self.requests().is_some_and(|all| all.all.len() > requests.limits.sequences as usize)
             }

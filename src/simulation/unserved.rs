@@ -23,6 +23,16 @@ pub enum ServingError {
     #[error("requests.kv.tier: '{name}': no such tier behind the first; there are {known}")]
     Tier { name: String, known: String },
     #[error(
+        "requests.limits: no page of KV ({page}) fits on '{tier}': {usable} of it may be used, and weights take {weights}; \
+         write a larger limits.memory or limits.kv_tokens, or enlarge the tier"
+    )]
+    NoKv { tier: String, usable: Bytes, weights: Bytes, page: Bytes },
+    #[error(
+        "requests.block_tokens: {block}: a prefix block takes whole pages of {page} tokens; write a multiple of {page}, or smaller \
+         page_tokens"
+    )]
+    Blocks { block: u32, page: u32 },
+    #[error(
         "requests.limits.sequences: {sequences} requests at once keep {state} of recurrent state each, but the weights leave \
          {free} on '{tier}'; write at most {most}"
     )]

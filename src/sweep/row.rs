@@ -1,3 +1,5 @@
+//! A row of a sweep's dataset: the figures of one cell, or why it has none.
+
 use super::SweepError;
 use crate::metrics::{FigureValue, Named, Summary, stand_in, swept_figures};
 use crate::runs::Pool;

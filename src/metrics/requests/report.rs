@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub struct RequestsReport {
     /// The requests and how they were served.
     pub requests: Arc<Requests>,
-    /// What became of each.
+    /// The record of each.
     pub records: Table<RequestId, RequestRecord>,
     /// The engine over time.
     pub series: ServingSeries,
@@ -33,7 +33,7 @@ pub struct RequestRow<'a> {
     pub prompt: u32,
     /// The tokens of its output.
     pub output: u32,
-    /// What became of it.
+    /// Its record.
     pub record: &'a RequestRecord,
     /// From its arrival to the start of its first step.
     pub queueing: Option<SimTime>,

@@ -1,4 +1,4 @@
-//! A made-up engine that serves requests, for tests of what watches one.
+//! A synthetic engine that serves requests, for tests of what watches one.
 //!
 //! It admits requests in the order of arrival, computes a prompt in one step, decodes a token of
 //! each running request in every step, and sets the last one aside for a while now and then.
@@ -16,7 +16,7 @@ use crate::workload::{
 };
 use std::sync::Arc;
 
-/// A run of the made-up engine, and when every token of each request came out.
+/// A run of the synthetic engine, and when every token of each request came out.
 pub struct Served {
     pub report: RunReport,
     pub tokens: Vec<Vec<SimTime>>,

@@ -14,9 +14,11 @@ use crate::explain::{Explanation, Ladder, label, percent, time, without_channel}
 use crate::report::artifact::{Artifact, ReportError};
 use crate::report::bars::{Bars, Part, Row};
 use crate::report::chart::{Shares, colour};
+use crate::report::output::put_in_place;
 use crate::report::table::{Column, Table};
 use crate::units::SimTime;
 use page::explanation_page;
+use std::path::Path;
 use tables::{LADDER, WAITS, ladder_rows, signed, wait_rows};
 
 /// The files of an explanation, by their names.
@@ -51,6 +53,15 @@ pub fn explanation_files(
     files.push(explanation_page(explanation, [&ladder[0], &waits[0]], beside_run)?);
     files.extend(ladder.into_iter().chain(waits));
     Ok(files)
+}
+
+/// Writes the files of an explanation to `folder`, and removes those of an earlier one that this one
+/// does not have.
+///
+/// # Errors
+/// As [`write()`](crate::report::write).
+pub fn write_explanation(folder: &Path, files: &[Artifact]) -> Result<(), ReportError> {
+    put_in_place(folder, files, FILES.iter().map(|name| folder.join(name)).collect())
 }
 
 /// The text of `explain.json`, without the last line's end.

@@ -110,6 +110,7 @@ fn rendered(page: &Page<'_>, explainable: bool) -> Result<Artifact, ReportError>
         // One run's configuration is shown; those of many are folded, as they would fill the page.
         open: runs == 1,
         explainable,
+        explained: if serves { "explain.md" } else { "explain.html" },
         groups,
     };
     Ok(Artifact::new(NAME, view.render().map_err(failed)?))
@@ -174,6 +175,8 @@ struct PageView<'a> {
     several: bool,
     open: bool,
     explainable: bool,
+    /// The file that explains it.
+    explained: &'static str,
     groups: Vec<GroupView>,
 }
 

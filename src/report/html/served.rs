@@ -111,6 +111,9 @@ pub(super) fn extras(runs: &[Labelled<'_>]) -> Vec<Extra> {
 pub(super) fn headline(run: &Labelled<'_>) -> String {
     let summary = &run.run.summary;
     let Some(of) = &summary.requests else { return String::new() };
+    if of.arrived > 0 && of.rejected == of.arrived {
+        return format!("All {} requests were rejected, as they can never fit: their KV, or their tokens.", of.arrived);
+    }
     if summary.steps == 0 {
         return format!("{} did not get to the end of its first step{}.", run.label, why(summary));
     }
@@ -262,6 +265,9 @@ fn limit(summary: &Summary, of: &RequestsSummary) -> String {
         share if share >= 0.005 => format!(" It is idle in {}.", percent(share)),
         _ => String::new(),
     };
+    if parts.is_empty() {
+        return idle.trim_start().replace("It is idle", "The engine is idle");
+    }
     format!("The engine waits {}.{idle}", parts.join(", "))
 }
 
@@ -293,7 +299,8 @@ fn moves(summary: &Summary, of: &RequestsSummary) -> String {
 fn preempted(of: &RequestsSummary) -> String {
     let mut text = String::new();
     if of.preemptions > 0 {
-        text += &format!("{} preemptions", of.preemptions);
+        text +=
+            &if of.preemptions == 1 { "1 preemption".to_owned() } else { format!("{} preemptions", of.preemptions) };
         text += &match of.recomputed_tokens {
             0 => ".".to_owned(),
             tokens => format!(" made the engine compute {tokens} tokens again."),
@@ -301,7 +308,8 @@ fn preempted(of: &RequestsSummary) -> String {
     }
     if of.rejected > 0 {
         let gap = if text.is_empty() { "" } else { " " };
-        text += &format!("{gap}{} requests were rejected, as they can never fit.", of.rejected);
+        let were = if of.rejected == 1 { "request was" } else { "requests were" };
+        text += &format!("{gap}{} {were} rejected, as they can never fit.", of.rejected);
     }
     text
 }

@@ -221,7 +221,8 @@ mod tests {
         let files = RequestPictures.export(&served.report).unwrap();
         let mut drawn: Vec<String> = files.iter().map(|file| file.path.display().to_string()).collect();
         let mut listed = RequestPictures.names();
-        (drawn.sort_unstable(), listed.sort_unstable());
+        drawn.sort_unstable();
+        listed.sort_unstable();
         assert_eq!(drawn, listed);
         let batch = files.iter().find(|file| file.path.ends_with("batch.svg")).unwrap();
         let text = String::from_utf8(batch.bytes.clone()).unwrap();

@@ -180,7 +180,8 @@ mod tests {
         let file = RequestsTrace.export(&served.report).unwrap().remove(0);
         let trace: Value = serde_json::from_slice(&file.bytes).unwrap();
         let events = trace["traceEvents"].as_array().unwrap();
-        let mut rows: HashMap<(u64, u64), Vec<(f64, f64, String)>> = HashMap::new();
+        type Slices = Vec<(f64, f64, String)>;
+        let mut rows: HashMap<(u64, u64), Slices> = HashMap::new();
         for event in events.iter().filter(|event| event["ph"] == "X") {
             let (from, took) = (event["ts"].as_f64().unwrap(), event["dur"].as_f64().unwrap());
             let key = (event["pid"].as_u64().unwrap(), event["tid"].as_u64().unwrap());

@@ -1,4 +1,4 @@
-//! Who decides what the engine computes and moves.
+//! The decisions of what the engine computes and moves.
 
 use crate::units::{MoveId, RequestId, SimTime, Table};
 use crate::workload::{Decision, KvMove, RequestRecord, Scheduler, ServingStep};

@@ -77,6 +77,14 @@ impl ServingLayout {
             hbm: pages(free.saturating_sub(state)).min(given),
             external: external.map_or(0, |_| pages(behind)),
         };
+        if room.hbm == 0 && requests.kv.external != ExternalKv::Direct {
+            let (tier, weights) = (first.name.clone(), weights[TierId::HBM]);
+            return Err(ServingError::NoKv { tier, usable, weights, page: page_bytes }.into());
+        }
+        let (block, page) = (requests.block_tokens, scenario.resolved().page_tokens);
+        if requests.kv.cache != CacheConfig::Off && !requests.blocks.is_empty() && !block.is_multiple_of(page) {
+            return Err(ServingError::Blocks { block, page }.into());
+        }
         Ok(Self { kinds, weights, room, page_bytes, external })
     }
 }
@@ -111,9 +119,6 @@ fn external(scenario: &Scenario, requests: &Requests) -> Result<Option<TierId>, 
     let is_used = kv.cache == CacheConfig::External
         || kv.external == ExternalKv::Direct
         || requests.preemption == Preemption::Swap;
-    if !is_used {
-        return Ok(None);
-    }
     let tiers = || scenario.memory().tiers().iter().enumerate().skip(1);
     let found = match &kv.tier {
         Some(name) => tiers().find(|(_, tier)| tier.name == *name),
@@ -125,5 +130,9 @@ fn external(scenario: &Scenario, requests: &Requests) -> Result<Option<TierId>, 
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         ServingError::Tier { name, known }
     };
-    found.map(|(index, _)| Some(TierId::new(index))).ok_or_else(unknown)
+    if !is_used && kv.tier.is_none() {
+        return Ok(None);
+    }
+    let found = found.map(|(index, _)| TierId::new(index)).ok_or_else(unknown)?;
+    Ok(is_used.then_some(found))
 }

@@ -18,7 +18,7 @@ pub struct ServingOutcome {
     pub drained: SimTime,
     /// How many events were handled; those of layers that were not simulated one by one count.
     pub events: u64,
-    /// What became of each request.
+    /// The record of each request.
     pub records: Table<RequestId, RequestRecord>,
     /// What the time from 0 to `simulated` was spent on.
     pub waits: ServingWaits,

@@ -72,7 +72,7 @@ pub struct RequestsConfig {
 }
 
 impl RequestsConfig {
-    /// The requests of `source`, served as an engine does where nobody says otherwise.
+    /// The requests of `source`, served as an engine does by default.
     #[must_use]
     pub fn of(source: SourceConfig) -> Self {
         Self {
@@ -89,7 +89,7 @@ impl RequestsConfig {
         }
     }
 
-    /// Checks what is said besides the source.
+    /// Checks all fields but the source.
     ///
     /// # Errors
     /// [`RequestsError::Field`] of the first field that is not right.

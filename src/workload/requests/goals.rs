@@ -68,7 +68,6 @@ impl FromStr for GoalsConfig {
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             let example = "write goals such as ttft<2s,tpot<50ms,e2e<30s";
             let (name, limit) = part.split_once('<').ok_or_else(|| format!("'{part}' is no goal: {example}"))?;
-            let limit = limit.strip_prefix('=').unwrap_or(limit);
             let limit: SimTime = limit.parse().map_err(|error| format!("{}: {error}", name.trim()))?;
             let goal = match name.trim() {
                 "ttft" => &mut goals.ttft,

@@ -7,7 +7,7 @@
 //! * The [`Scheduler`] decides step by step, as vLLM's V1 engine does, which requests decode, which
 //!   parts of prompts are computed, who waits and who is preempted, and which KV moves between
 //!   tiers. It knows no bandwidths: it asks for moves and is called when they complete.
-//! * A [`ServingStep`] is the data of one step. Whoever simulates steps needs nothing else.
+//! * A [`ServingStep`] is the data of one step. An engine needs nothing else to simulate it.
 //! * A [`RequestsWorkload`] is the same as a [`Workload`](super::Workload): for the engine of runs.
 
 mod config;

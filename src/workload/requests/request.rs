@@ -20,8 +20,7 @@ pub struct Requests {
     pub blocks: Vec<BlockId>,
     /// How many different blocks there are.
     pub distinct_blocks: u32,
-    /// How many tokens a prefix block has: 512 in Mooncake's logs, 16 elsewhere where nobody says
-    /// so.
+    /// How many tokens a prefix block has: 512 in Mooncake's logs, 16 elsewhere by default.
     pub block_tokens: u32,
     /// Limits of the engine.
     pub limits: LimitsConfig,

@@ -3,7 +3,7 @@
 //! The engine of runs knows sequences, each with its KV page by page, in regions of its own. So
 //! each request that runs has one of as many sequences as may run at once; when it ends or is
 //! preempted, its regions are freed and another request may have them. Without external memory this
-//! says the same as a serving engine does, more slowly: the two check each other. Prefix blocks
+//! gives the same results as a serving engine, more slowly: the two check each other. Prefix blocks
 //! that a request finds come to its regions at no cost, so that blocks that several requests share
 //! take room several times.
 
@@ -80,7 +80,7 @@ impl RequestsWorkload {
         }
     }
 
-    /// Who decides what each step computes.
+    /// The scheduler of each step's requests.
     #[must_use]
     pub fn scheduler(&self) -> &Scheduler {
         &self.scheduler

@@ -31,6 +31,9 @@ enum Process {
     Bursts { gap: f64, on: f64, off: f64, left: f64 },
 }
 
+/// The most bursts from one request to the next on average: each takes time to draw.
+const MOST_BURSTS: f64 = 10_000.0;
+
 impl Arrivals {
     /// So many arrivals a second on average.
     pub fn new(config: ArrivalsConfig, per_second: f64, mut random: Random) -> Result<Self, Wrong> {
@@ -52,6 +55,11 @@ impl Arrivals {
                     }
                 }
                 let (on, off) = (on.as_ps() as f64, off.as_ps() as f64);
+                if gap > MOST_BURSTS * (on + off) {
+                    let message =
+                        "more than 10,000 bursts from one request to the next: write longer bursts, or Poisson";
+                    return Err(("arrivals.on".to_owned(), message.to_owned()));
+                }
                 Process::Bursts { gap: gap * (on / (on + off)), on, off, left: on * random.exponential() }
             }
         };
@@ -109,8 +117,8 @@ mod tests {
         // Kuczura ("The interrupted Poisson process as an overflow process", 1973): the squared
         // coefficient of variation is 1 + 2 lambda w / (w + g)^2, with the rate lambda within
         // bursts and the rates w and g at which bursts and the times between them end.
-        let (lambda, w, g) = (4.0 * 4.0, 1.0 / 0.5, 1.0 / 1.5);
-        let of_bursts = (1.0 + 2.0 * lambda * w / ((w + g) * (w + g)) as f64).sqrt();
+        let (lambda, w, g): (f64, f64, f64) = (4.0 * 4.0, 1.0 / 0.5, 1.0 / 1.5);
+        let of_bursts = (1.0 + 2.0 * lambda * w / ((w + g) * (w + g))).sqrt();
         for (config, cv, tolerance) in [
             (ArrivalsConfig::Uniform, 0.0, 1e-9),
             (ArrivalsConfig::Poisson, 1.0, 0.01),

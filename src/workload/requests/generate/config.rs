@@ -3,9 +3,8 @@
 use crate::units::SimTime;
 use serde::{Deserialize, Serialize};
 
-/// A generator of requests, as a person writes it. How many requests it generates is said by
-/// `count` or `first` of the [`RequestsConfig`](crate::workload::RequestsConfig) that it is in, as
-/// of a log.
+/// A generator of requests, as a person writes it. The number of requests is given by `count` or
+/// `first` of the [`RequestsConfig`](crate::workload::RequestsConfig) that it is in, as for a log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename = "Generated", deny_unknown_fields)]
 pub struct GeneratedConfig {

@@ -9,7 +9,7 @@ use crate::workload::math::{exp_minus, ln};
 /// The greatest standard deviation of a logarithm: a tenth are 100 times as long as the median.
 const MAX_SIGMA: f64 = 4.0;
 
-/// The longest prompt or output that a log-normal distribution has where nobody says so: longer
+/// The longest prompt or output that a log-normal distribution has by default: longer
 /// ones are drawn again.
 const MOST: u32 = 1 << 20;
 

@@ -64,7 +64,7 @@ impl LogFormat {
         ("csv", "arrival_s,prompt_tokens,output_tokens[,prefix]: tiersim's", Self::Csv),
     ];
 
-    /// How many tokens a prefix block has where nobody says so: 512 in Mooncake's published traces;
+    /// The default tokens of a prefix block: 512 in Mooncake's published traces;
     /// the 16 of a page in vLLM otherwise.
     #[must_use]
     pub fn block_tokens(self) -> u32 {

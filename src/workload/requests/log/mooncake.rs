@@ -61,6 +61,14 @@ impl Format for Mooncake {
                 self.block_tokens
             )));
         }
+        if !self.hashes.is_empty() && self.hashes.len() + 1 < blocks {
+            return Err(of(3)(format!(
+                "{} ids, but a prompt of {} tokens has {blocks} blocks of {} tokens: an id stands for more tokens; say how many, with --block-tokens",
+                self.hashes.len(),
+                row.prompt,
+                self.block_tokens
+            )));
+        }
         for hash in &self.hashes {
             if self.met.insert(*hash, self.lines) == Some(self.lines) {
                 return Err(of(3)(format!(

@@ -23,7 +23,7 @@ pub(super) fn time(text: &str, power: i32) -> Result<u128, String> {
         None => (text, 0),
     };
     let is_negative = mantissa.starts_with('-');
-    let mantissa = mantissa.trim_start_matches(['+', '-']);
+    let mantissa = mantissa.strip_prefix(['+', '-']).unwrap_or(mantissa);
     let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let digits = || whole.bytes().chain(part.bytes());
     if digits().next().is_none() || !digits().all(|digit| digit.is_ascii_digit()) {

@@ -16,7 +16,7 @@ pub(super) struct Loading {
     pub(super) waits: u32,
 }
 
-/// What became of the first request of the queue.
+/// The outcome for the first request of the queue.
 enum Admission {
     /// It runs, or loads.
     Admitted,
@@ -119,7 +119,7 @@ impl Scheduler {
         let loads = !direct && hits.external > 0;
         let waits = hits.arriving || loads && !self.policy.by_layer;
         // A request that waits has pages for all its tokens: else two that wait could block each
-        // other for good.
+        // other, and never run.
         let part = if waits { tokens - computed } else { (tokens - computed).min(*budget) };
         let Some(in_external) = self.grow(&mut running, part, false) else {
             self.release_hits(request, hits.blocks);

@@ -1,9 +1,9 @@
 //! Which requests run in each step, as vLLM's V1 scheduler decides.
 //!
 //! The [`Scheduler`] is asked for the [next](Scheduler::next) thing to do at a time. It returns a
-//! step, or what it waits for. Whoever simulates the step calls [`completed`](Scheduler::completed)
-//! at its end, and [`moved`](Scheduler::moved) when a move of KV that the scheduler asked for
-//! ([`take_moves`](Scheduler::take_moves)) is complete.
+//! step, or what it waits for. The engine that simulates the step calls
+//! [`completed`](Scheduler::completed) at its end, and [`moved`](Scheduler::moved) when a move of
+//! KV that the scheduler asked for ([`take_moves`](Scheduler::take_moves)) is complete.
 //!
 //! # Steps
 //! Running requests come first, in the order of admission: each decodes a token, or computes as
@@ -22,8 +22,8 @@
 //!
 //! # External memory
 //! * A request that loads has pages for all its tokens while it waits (else two that wait could
-//!   block each other for good), and runs before others are admitted when its moves are complete.
-//!   Layer by layer, it runs at once.
+//!   block each other and never run), and runs before others are admitted when its moves are
+//!   complete. Layer by layer, it runs at once.
 //! * Stores that write through keep blocks in the first tier until they are complete. Stores on
 //!   eviction free their pages only then. So that steps need not wait, blocks are evicted ahead
 //!   when a step ends, until the pages of two full steps are free or leaving, at most an eighth of
@@ -82,7 +82,7 @@ pub struct Scheduler {
     kept: Table<RequestId, Kept>,
     /// Where the blocks of each request are, as [`Requests::blocks`] has them.
     places: Vec<Place>,
-    /// Who gave up each block last: its store is for that request.
+    /// The request that gave up each block last: its store is for that request.
     users: Vec<RequestId>,
     /// How many requests have arrived.
     arrived: usize,
@@ -107,7 +107,7 @@ pub struct Scheduler {
     step: ServingStep,
 }
 
-/// What follows from the configuration.
+/// Choices that follow from the configuration.
 #[derive(Clone, Copy, Debug)]
 struct Policy {
     /// KV in external memory is read in place, and new KV goes there where the first tier is full.
@@ -201,7 +201,7 @@ impl Scheduler {
         }
     }
 
-    /// What comes next at `now`. Called at time 0, when a step has been
+    /// The next decision at `now`. Called at time 0, when a step has been
     /// [completed](Self::completed), and when what it waited for has come. After
     /// [`Decision::Step`], [`step`](Self::step) has the step.
     pub fn next(&mut self, now: SimTime) -> Decision {
@@ -383,7 +383,7 @@ impl Scheduler {
         self.queue.len() + self.loading.len() > 0
     }
 
-    /// What became of each request so far.
+    /// The record of each request so far.
     #[must_use]
     pub fn records(&self) -> &Table<RequestId, RequestRecord> {
         &self.records

@@ -190,9 +190,9 @@ impl Scheduler {
         let before = running.private(first, &self.sizes);
         let mut private = running.private(end, &self.sizes) - before;
         if private > 0 {
-            let slack = private.min(self.sizes.slack(before));
-            external += if running.ends_external { slack } else { 0 };
-            private -= slack;
+            let left = private.min(self.sizes.left_in_page(before));
+            external += if running.ends_external { left } else { 0 };
+            private -= left;
             let hbm = private.min(growth.pages_hbm.saturating_mul(self.sizes.page_tokens()));
             external += private - hbm;
             if private > 0 {

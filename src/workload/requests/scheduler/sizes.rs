@@ -47,7 +47,7 @@ impl Sizes {
     }
 
     /// How many more tokens the last page of so many private tokens holds.
-    pub(super) fn slack(&self, tokens: u32) -> u32 {
+    pub(super) fn left_in_page(&self, tokens: u32) -> u32 {
         let page = self.page_tokens();
         tokens.div_ceil(page) * page - tokens
     }
@@ -71,6 +71,6 @@ mod tests {
         assert_eq!(capacity, [0, 4, 6, 10, 12, 16, 20]);
         let whole = Sizes::new(PageSize::new(4).unwrap(), 6, true);
         assert_eq!([1, 6, 7, 13].map(|tokens| whole.pages_for(tokens, 2)), [2, 2, 4, 5]);
-        assert_eq!([0, 1, 4, 5].map(|tokens| sizes.slack(tokens)), [0, 3, 0, 3]);
+        assert_eq!([0, 1, 4, 5].map(|tokens| sizes.left_in_page(tokens)), [0, 3, 0, 3]);
     }
 }

@@ -12,7 +12,7 @@ pub struct KvRoom {
     pub external: u64,
 }
 
-/// What comes next.
+/// The next thing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// A step.
@@ -116,7 +116,7 @@ impl MoveKind {
     }
 }
 
-/// Who waits for a move.
+/// Which steps wait for a move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenMoved {
     /// Nobody.
@@ -138,7 +138,7 @@ pub struct KvMove {
     pub request: RequestId,
     /// How many tokens of KV, of all layers.
     pub tokens: u32,
-    /// Who waits for it.
+    /// Which steps wait for it.
     pub when: WhenMoved,
 }
 
@@ -151,7 +151,7 @@ pub enum Rejection {
     Kv,
 }
 
-/// What became of one request.
+/// The record of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestRecord {
     /// When it arrived.

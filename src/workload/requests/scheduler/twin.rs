@@ -942,7 +942,7 @@ impl Schedules for Twin {
             self.external.let_go(Key::Shared(*id), Holder::Request(request));
         }
         let is_private = |key: &&Key| matches!(key, Key::Private(_));
-        let mut arrived: Vec<Key> = moving.to_external.iter().copied().collect();
+        let mut arrived: Vec<Key> = moving.to_external.to_vec();
         if moving.asked.kind == MoveKind::Store && !moving.is_eviction {
             arrived.reverse();
             // Those of the prompt first.
