@@ -178,6 +178,8 @@ fn requests_that_can_never_fit_are_rejected_and_counted() {
     assert_eq!((&summary["requests"]["rejected"], &summary["requests"]["finished"]), (&2.into(), &1.into()));
     let kv = served(folder.path(), &["own.csv", "--limits", "kv=600"]);
     assert_eq!((&kv["requests"]["rejected"], &kv["requests"]["finished"]), (&1.into(), &2.into()));
+    let none = stdout(folder.path(), &["requests", "own.csv", "--limits", "context=2", "-q", "--out", "none"]);
+    assert!(none.contains("All 3 requests were rejected"), "{none}");
     let said = stdout(folder.path(), &["requests", "own.csv", "--limits", "context=512", "-q", "--out", "out"]);
     assert!(said.contains("1 of 3 requests were served") && said.contains("2 requests were rejected"), "{said}");
 }
@@ -219,6 +221,10 @@ fn damaged_logs_are_refused_with_file_row_and_column() {
         (&["--limits", "batch=3"], "no limit 'batch'"),
         (&["--limits", "tokens=0"], "tokens: '0'"),
         (&["--slo", "ttft>2s"], "write goals"),
+        (&["--slo", "ttft<=2s"], "ttft"),
+        (&["--limits", "memory=0.1"], "requests.limits"),
+        (&["--page-tokens", "24"], "requests.block_tokens"),
+        (&["--set", "requests.kv.tier=nowhere"], "requests.kv.tier"),
         (&["--kv-capacity", "0B"], "requests.kv.capacity"),
         (&["--format", "xml"], "azure"),
         (&["--format", "mooncake"], "row 1"),

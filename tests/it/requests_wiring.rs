@@ -227,6 +227,21 @@ fn a_choice_of_where_kv_lies_is_decided_by_goodput() {
 }
 
 #[test]
+fn requests_that_arrive_over_months_are_explained() {
+    // A thousand times as far apart, the last one would arrive after the clock's end.
+    let folder = folder();
+    let slow = ["explain", "small.ron", "--set", "requests.rate=x0.0001", "--json", "--out", "why"];
+    let explained = json(&stdout(folder.path(), &slow));
+    let costs = explained["costs"].as_array().unwrap();
+    let sum: i64 = costs.iter().map(|cost| cost["cost_ps"].as_i64().unwrap()).sum();
+    assert_eq!(Some(sum), explained["e2e_ps"].as_i64());
+    // Files of an explanation that is no longer there do not stay.
+    fs::write(folder.path().join("why/explain.html"), "old").unwrap();
+    stdout(folder.path(), &slow);
+    assert!(!folder.path().join("why/explain.html").exists());
+}
+
+#[test]
 fn times_of_requests_are_explained_to_the_picosecond() {
     let folder = folder();
     let arguments = ["explain", "small.ron", "--set", "requests.rate=x8", "--set", "requests.preemption=Swap"];

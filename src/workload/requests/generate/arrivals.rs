@@ -150,6 +150,7 @@ mod tests {
             (SimTime::ZERO, second, "arrivals.on"),
             (second, SimTime::ZERO, "arrivals.off"),
             (second, second.times(86_401), "arrivals.off"),
+            (SimTime::from_ps(1), SimTime::from_ps(1), "arrivals.on"),
         ] {
             assert_eq!(wrong(ArrivalsConfig::Bursts { on, off }).as_deref(), Some(field));
         }

@@ -337,6 +337,11 @@ mod tests {
                 "2 ids, but a prompt of 512 tokens has 1 blocks",
             ),
             (
+                json("{\"timestamp\":6,\"input_length\":5000,\"output_length\":1,\"hash_ids\":[1,2]}"),
+                "row 2, hash_ids",
+                "2 ids, but a prompt of 5000 tokens has 10 blocks",
+            ),
+            (
                 json("{\"timestamp\":6,\"input_length\":999,\"output_length\":1,\"hash_ids\":[1,1]}"),
                 "row 2, hash_ids",
                 "1 comes twice",
