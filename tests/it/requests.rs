@@ -223,7 +223,7 @@ fn damaged_logs_are_refused_with_file_row_and_column() {
         (&["--slo", "ttft>2s"], "write goals"),
         (&["--slo", "ttft<=2s"], "ttft"),
         (&["--limits", "memory=0.1"], "requests.limits"),
-        (&["--page-tokens", "24"], "requests.block_tokens"),
+        (&["--cache", "external", "--page-tokens", "24"], "requests.block_tokens"),
         (&["--set", "requests.kv.tier=nowhere"], "requests.kv.tier"),
         (&["--kv-capacity", "0B"], "requests.kv.capacity"),
         (&["--format", "xml"], "azure"),

@@ -116,7 +116,7 @@ mod tests {
         for text in ["", "ttft<2s", "ttft<1.5s,tpot<50ms,e2e<30s", "e2e<1us"] {
             assert_eq!(text.parse::<GoalsConfig>().unwrap().to_string(), text);
         }
-        assert_eq!(" tpot <= 0.05 s ,".parse::<GoalsConfig>().unwrap().to_string(), "tpot<50ms");
+        assert_eq!(" tpot < 0.05 s ,".parse::<GoalsConfig>().unwrap().to_string(), "tpot<50ms");
     }
 
     #[test]
