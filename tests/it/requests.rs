@@ -222,9 +222,6 @@ fn damaged_logs_are_refused_with_file_row_and_column() {
         (&["--limits", "tokens=0"], "tokens: '0'"),
         (&["--slo", "ttft>2s"], "write goals"),
         (&["--slo", "ttft<=2s"], "ttft"),
-        (&["--limits", "memory=0.1"], "requests.limits"),
-        (&["--cache", "external", "--page-tokens", "24"], "requests.block_tokens"),
-        (&["--set", "requests.kv.tier=nowhere"], "requests.kv.tier"),
         (&["--kv-capacity", "0B"], "requests.kv.capacity"),
         (&["--format", "xml"], "azure"),
         (&["--format", "mooncake"], "row 1"),
@@ -236,6 +233,19 @@ fn damaged_logs_are_refused_with_file_row_and_column() {
     }
     assert!(refused(folder.path(), &["requests", "study"]).contains("no requests"));
     assert!(!folder.path().join("out").exists(), "what is refused writes nothing");
+}
+
+#[test]
+fn kv_without_room_and_blocks_that_are_no_pages_are_refused() {
+    let folder = folder();
+    for (args, reason) in [
+        (&["--limits", "memory=0.1"][..], "requests.limits"),
+        (&["--cache", "external", "--page-tokens", "24"], "requests.block_tokens"),
+        (&["--set", "requests.kv.tier=nowhere"], "requests.kv.tier"),
+    ] {
+        let said = refused(folder.path(), &[&["requests", "own.csv"], args].concat());
+        assert!(said.contains(reason), "{args:?}: {said}");
+    }
 }
 
 #[test]
