@@ -48,9 +48,9 @@
 //! | step | a pass over the model: a token of each sequence that decodes, and parts of prompts |
 //! | tokens/s | the tokens that come out, of all sequences, over the time of the steps |
 //! | TPOT | the time between two tokens of a sequence |
-//! | TTFT | the time from the start of a sequence, or the arrival of its request, to its first token |
+//! | TTFT | the time from the start of a sequence, or its request's arrival, to its first token |
 //! | prefix block | so many tokens of a prompt that prompts which begin alike share |
-//! | goodput | the requests a second that meet given limits on TTFT, TPOT or the last token's time |
+//! | goodput | the requests a second that meet given limits on TTFT, TPOT or end-to-end time |
 //! | oracle | a strategy that sees future steps, as no real system does |
 //!
 //! # An example
@@ -147,7 +147,7 @@
 //! | model, batch or schedule | a [`Workload`](workload::Workload) in a file of its own |
 //! | initialization, placement, migration | a file of its own and a line in its folder's list |
 //! | cause of delay of requests | a variant of `ServingIdeal`, its words in `explain/serving.rs` |
-//! | format of a request log | a file in `workload/requests/log/`, a line in [`LogFormat`](workload::LogFormat) |
+//! | format of a request log | a file in `workload/requests/log/`, a line in its `LogFormat` |
 //! | column of `requests.csv` | a line in `report/requests/records.rs` |
 //! | figure of a run | a line in the table of [`metrics::figures`] |
 //! | column of `steps.csv` | a line in [`metrics::STEP_COLUMNS`] |

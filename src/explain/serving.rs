@@ -5,8 +5,8 @@
 //! order of [`ServingIdeal::ALL`]. What is compared is the sum of the times from arrival to the
 //! last token, of the requests that every run finished. The cost of a cause is the sum of the run
 //! with it minus that of the next run, without it; what is left in the last run is the [`WORK`] of
-//! the requests themselves: reads of weights and KV at the full bandwidth, each request unloaded. So
-//! the costs add up to the whole in whole picoseconds. A cost may be negative: then requests are
+//! the requests themselves: reads of weights and KV at the full bandwidth, each request unloaded.
+//! So the costs add up to the whole in whole picoseconds. A cost may be negative: then requests are
 //! faster with it. An interaction cost is attributed to the first of the two.
 
 use super::words::{percent, time};

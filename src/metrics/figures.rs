@@ -115,13 +115,7 @@ fn latencies() -> Vec<Figure> {
     for (name, aliases, of_run) in TOKENS {
         for (part, of) in PARTS {
             let figure = real(&format!("{name}.{part}"), Time, move |it| of_run(it).map(of)).swept();
-            let figure = match part {
-                "mean" => figure.aka(aliases[0]),
-                "p50" => figure.aka(aliases[1]),
-                "p99" => figure.aka(aliases[2]),
-                _ => figure,
-            };
-            all.push(if ["mean", "p50", "p99", "max"].contains(&part) { figure.compared() } else { figure });
+            all.push(known_as(figure, part, aliases));
         }
     }
     for (part, of) in PARTS {
@@ -294,13 +288,7 @@ fn requests() -> Vec<Figure> {
         for (part, of) in PARTS {
             let path = format!("requests.{name}.{part}");
             let figure = real(&path, Time, move |it| it.requests.as_ref().and_then(of_run).map(of)).swept();
-            let figure = match part {
-                "mean" => figure.aka(aliases[0]),
-                "p50" => figure.aka(aliases[1]),
-                "p99" => figure.aka(aliases[2]),
-                _ => figure,
-            };
-            all.push(if ["mean", "p50", "p99", "max"].contains(&part) { figure.compared() } else { figure });
+            all.push(known_as(figure, part, aliases));
         }
     }
     all.extend([
@@ -364,6 +352,18 @@ const OF_REQUESTS: [(&str, [&[&str]; 3], OfRequests); 4] = [
     ("e2e_ns", [&["e2e"], &["e2e_p50"], &["e2e_p99"]], |it| it.e2e_ns),
     ("queueing_ns", [&["queueing"], &["queueing_p50"], &["queueing_p99"]], |it| it.queueing_ns),
 ];
+
+/// The figure of a `part` of a distribution of times that people wait for, with the short names of
+/// the mean, the median and the 99th percentile; comparisons show these and the greatest.
+fn known_as(figure: Figure, part: &str, aliases: [&'static [&'static str]; 3]) -> Figure {
+    let figure = match part {
+        "mean" => figure.aka(aliases[0]),
+        "p50" => figure.aka(aliases[1]),
+        "p99" => figure.aka(aliases[2]),
+        _ => figure,
+    };
+    if ["mean", "p50", "p99", "max"].contains(&part) { figure.compared() } else { figure }
+}
 
 type Part = fn(Distribution) -> f64;
 

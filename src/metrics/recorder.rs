@@ -280,12 +280,7 @@ impl Recorder {
             layer_latency_ns: self.histograms.layer_latency.distribution(),
             transfers: transfer_summaries(scenario.memory(), &self.histograms, &self.bytes),
             peak_bytes: by_tier(&outcome.peak),
-            capacity_bytes: scenario
-                .memory()
-                .tiers()
-                .iter()
-                .map(|tier| (tier.name.clone(), tier.capacity.get()))
-                .collect(),
+            capacity_bytes: capacities(scenario.memory()),
             layout: Some(LayoutSummary { start: layout(&outcome.at_start), end: layout(&outcome.at_end) }),
             waits: Some(WaitsSummary {
                 tiers_ns: tiers.iter().cloned().zip(self.waited.iter().map(|time| time.as_ns())).collect(),
@@ -395,6 +390,12 @@ pub fn transfer_summaries(
     let used = |class: TransferClass| bytes[class].iter().any(|bytes| *bytes > Bytes::ZERO);
     let shown = TransferClass::ALL.into_iter().filter(|class| class.is_shown(used(*class)));
     shown.map(|class| (class.name().to_owned(), of_class(class))).collect()
+}
+
+/// The capacity of each tier, in bytes.
+#[must_use]
+pub fn capacities(system: &MemorySystem) -> Named<u64> {
+    system.tiers().iter().map(|tier| (tier.name.clone(), tier.capacity.get())).collect()
 }
 
 /// The figures of each lane, from the start until `end`.

@@ -7,7 +7,7 @@ use super::size::KvSizes;
 use crate::config::Reference;
 use crate::memory::{MemoryConfig, TierConfig};
 use crate::units::{Bandwidth, Bytes, Ratio, SimTime};
-use crate::workload::{CacheConfig, Preemption, RateConfig, Requests, RequestsConfig, RuntimeConfig};
+use crate::workload::{RateConfig, Requests, RequestsConfig, RuntimeConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -152,9 +152,7 @@ impl Scenario {
 
     /// Whether KV or weights may lie behind the first tier.
     fn uses_external(&self, requests: &RequestsConfig) -> bool {
-        requests.kv.cache == CacheConfig::External
-            || requests.preemption == Preemption::Swap
-            || requests.kv.external != Default::default()
+        requests.kv.uses_external(requests.preemption)
             || self.resolved().layout.is_some()
             || self.strategy().initialization != crate::strategy::Strategy::REFERENCE.initialization
             || self.model().stored_weights() > self.memory().tiers()[0].capacity

@@ -424,8 +424,8 @@ fn heat_pictures(heat: &grid::Heat, label: &str) -> Result<Vec<Artifact>, Report
     Ok(files)
 }
 
-/// The figure of a report that is asked for by no name: the mean token latency; of requests the mean
-/// time from arrival to the last token.
+/// The figure of a report that is asked for by no name: the mean token latency; of requests the
+/// mean time from arrival to the last token.
 ///
 /// # Errors
 /// As [`usual_figure`].
@@ -433,9 +433,9 @@ pub fn default_figure(results: &Results) -> Result<Measure, SweepError> {
     results.measure(OF_REQUESTS).or_else(|_| results.measure(USUAL))
 }
 
-/// The default figure at the end of a sweep: the mean token latency, which runs of different lengths
-/// can be compared by; where the batch varies, the mean TPOT, and where chunks of prompts do, TTFT.
-/// Of requests the mean time from arrival to the last token.
+/// The default figure at the end of a sweep: the mean token latency, which runs of different
+/// lengths can be compared by; where the batch varies, the mean TPOT, and where chunks of prompts
+/// do, TTFT. Of requests the mean time from arrival to the last token.
 ///
 /// # Errors
 /// [`SweepError::Measure`] where no cell has it, as none completed its run.

@@ -29,5 +29,6 @@ pub use ids::{
 };
 pub use price::Price;
 pub use quantity::QuantityError;
+pub(crate) use quantity::{deserialize_from_text, serialize_as_text};
 pub use ratio::Ratio;
 pub use time::SimTime;

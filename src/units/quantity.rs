@@ -137,7 +137,7 @@ macro_rules! serialize_as_text {
         }
     };
 }
-pub(super) use serialize_as_text;
+pub(crate) use serialize_as_text;
 
 /// Implements `Deserialize` by way of `FromStr`; a number is read as its text is.
 macro_rules! deserialize_from_text {
@@ -178,4 +178,4 @@ macro_rules! deserialize_from_text {
         }
     };
 }
-pub(super) use deserialize_from_text;
+pub(crate) use deserialize_from_text;

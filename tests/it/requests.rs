@@ -249,6 +249,18 @@ fn kv_without_room_and_blocks_that_are_no_pages_are_refused() {
 }
 
 #[test]
+fn settings_without_effect_are_noted() {
+    let folder = folder();
+    let printed = |more: &[&str]| {
+        let args = ["requests", "own.csv", "-q", "--out", "out", "--write", "on-eviction", "--kv-capacity", "1GiB"];
+        stdout(folder.path(), &[&args[..], more].concat())
+    };
+    let said = printed(&[]);
+    assert!(said.contains("Without effect") && said.contains("requests.kv.capacity, requests.kv.write"), "{said}");
+    assert!(!printed(&["--cache", "external"]).contains("Without effect"));
+}
+
+#[test]
 fn a_grid_of_rates_is_a_sweep() {
     let folder = folder();
     let args = [

@@ -22,11 +22,12 @@ impl<'a> Names<'a> {
         let mut names = Self { decision, order: Vec::new(), scale: (1.0, "") };
         names.order = names.ordered();
         let values = || decision.circumstances.iter().flat_map(|it| &it.ranking).map(|ranked| ranked.value);
-        let unit = match figure_unit(&decision.by.path) {
-            FigureUnit::Time => Unit::Time,
-            _ => Unit::Real,
+        let most = values().fold(0.0, f64::max);
+        names.scale = match figure_unit(&decision.by.path) {
+            FigureUnit::Time => Unit::Time.scale(most),
+            FigureUnit::Requests => (1.0, "requests/s"),
+            _ => Unit::Real.scale(most),
         };
-        names.scale = unit.scale(values().fold(0.0, f64::max));
         names
     }
 

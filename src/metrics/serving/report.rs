@@ -7,7 +7,9 @@
 
 use super::recorder::RequestsRecorder;
 use crate::memory::PerTier;
-use crate::metrics::recorder::{Histograms, Mean, RunReport, SCHEMA, lane_summaries, shares, transfer_summaries};
+use crate::metrics::recorder::{
+    Histograms, Mean, RunReport, SCHEMA, capacities, lane_summaries, shares, transfer_summaries,
+};
 use crate::metrics::requests::{RequestsReport, rows};
 use crate::metrics::summary::{
     AlphaSummary, BoundSummary, GoodputSummary, LayoutSummary, MigrationSummary, MoveSummary, Named, RequestsSummary,
@@ -73,12 +75,7 @@ impl RequestsRecorder {
             layer_latency_ns: None,
             transfers: transfer_summaries(scenario.memory(), &self.histograms, &self.bytes),
             peak_bytes: by_tier(&outcome.peak),
-            capacity_bytes: scenario
-                .memory()
-                .tiers()
-                .iter()
-                .map(|tier| (tier.name.clone(), tier.capacity.get()))
-                .collect(),
+            capacity_bytes: capacities(scenario.memory()),
             layout: Some(self.layout(&tiers, &outcome.weights)),
             waits: Some(WaitsSummary {
                 tiers_ns: times(&waits.tiers),

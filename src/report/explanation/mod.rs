@@ -55,8 +55,8 @@ pub fn explanation_files(
     Ok(files)
 }
 
-/// Writes the files of an explanation to `folder`, and removes those of an earlier one that this one
-/// does not have.
+/// Writes the files of an explanation to `folder`, and removes those of an earlier one that this
+/// one does not have.
 ///
 /// # Errors
 /// As [`write()`](crate::report::write).

@@ -144,7 +144,7 @@ pub(super) fn of_one(run: &Labelled<'_>) -> String {
     let Some(of) = summary.requests.as_ref().filter(|_| summary.steps > 0) else { return headline(run) };
     let paragraphs = [
         vec![headline(run), missed(run.run), times(of)],
-        vec![queueing(run.run, of), limit(summary, of), uncomputed(summary)],
+        vec![queueing(run.run, of), limit(summary, of), uncomputed(summary), unused(summary)],
         vec![caches(of), moves(summary, of), preempted(of)],
     ];
     let joined = |sentences: Vec<String>| {
@@ -189,6 +189,19 @@ fn uncomputed(summary: &Summary) -> String {
     "Prompts take no longer than their reads: neither the scenario nor the runtime says how fast the chip \
      computes (--compute '690 TFLOP/s')."
         .to_owned()
+}
+
+/// Which settings of external memory have no effect, as no KV is kept there.
+fn unused(summary: &Summary) -> String {
+    let Some(requests) = &summary.scenario.requests else { return String::new() };
+    let set: Vec<&str> = requests.kv.of_external().collect();
+    if set.is_empty() || requests.kv.uses_external(requests.preemption) {
+        return String::new();
+    }
+    format!(
+        "Without effect, as no KV is kept in external memory: requests.kv.{} (--cache external keeps it there).",
+        set.join(", requests.kv.")
+    )
 }
 
 /// How much of TTFT is queueing, and what requests wait for.

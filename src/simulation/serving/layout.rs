@@ -16,9 +16,7 @@ use crate::simulation::outcome::RunError;
 use crate::simulation::scenario::Scenario;
 use crate::simulation::unserved::ServingError;
 use crate::units::{Bytes, RegionId, SequenceId};
-use crate::workload::{
-    CacheConfig, ExternalKv, KvRoom, Lengths, Preemption, Regions, Requests, StepBatch, charged_stages,
-};
+use crate::workload::{CacheConfig, ExternalKv, KvRoom, Lengths, Regions, Requests, StepBatch, charged_stages};
 
 /// Where everything lies.
 pub(super) struct ServingLayout {
@@ -113,12 +111,10 @@ fn check(scenario: &Scenario) -> Result<(), ServingError> {
     Ok(())
 }
 
-/// The tier behind the first that keeps KV, if one is to.
+/// The tier of external memory that keeps KV, if one does.
 fn external(scenario: &Scenario, requests: &Requests) -> Result<Option<TierId>, ServingError> {
     let kv = &requests.kv;
-    let is_used = kv.cache == CacheConfig::External
-        || kv.external == ExternalKv::Direct
-        || requests.preemption == Preemption::Swap;
+    let is_used = kv.uses_external(requests.preemption);
     let tiers = || scenario.memory().tiers().iter().enumerate().skip(1);
     let found = match &kv.tier {
         Some(name) => tiers().find(|(_, tier)| tier.name == *name),

@@ -240,6 +240,30 @@ pub struct KvConfig {
     pub moves: MovePriority,
 }
 
+impl KvConfig {
+    /// Whether any KV is kept in external memory, where preempted requests are treated so.
+    #[must_use]
+    pub fn uses_external(&self, preemption: Preemption) -> bool {
+        self.cache == CacheConfig::External || self.external == ExternalKv::Direct || preemption == Preemption::Swap
+    }
+
+    /// The fields that have an effect only where KV is kept in external memory, and that are not as
+    /// by default.
+    pub fn of_external(&self) -> impl Iterator<Item = &'static str> {
+        let default = Self::default();
+        [
+            ("tier", self.tier != default.tier),
+            ("capacity", self.capacity != default.capacity),
+            ("external", self.external != default.external),
+            ("write", self.write != default.write),
+            ("blocks", self.blocks != default.blocks),
+            ("moves", self.moves != default.moves),
+        ]
+        .into_iter()
+        .filter_map(|(name, is_set)| is_set.then_some(name))
+    }
+}
+
 /// Which tiers keep prefix blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CacheConfig {

@@ -1,8 +1,6 @@
 //! What a request must meet to count as goodput.
 
-use crate::units::SimTime;
-use serde::de::{Deserializer, Error, Visitor};
-use serde::{Deserialize, Serialize, Serializer};
+use crate::units::{SimTime, deserialize_from_text, serialize_as_text};
 use std::fmt;
 use std::str::FromStr;
 
@@ -83,29 +81,8 @@ impl FromStr for GoalsConfig {
     }
 }
 
-impl Serialize for GoalsConfig {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for GoalsConfig {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl Visitor<'_> for Text {
-            type Value = GoalsConfig;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("goals such as \"ttft<2s,tpot<50ms\"")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<GoalsConfig, E> {
-                text.parse().map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_any(Text)
-    }
-}
+serialize_as_text!(GoalsConfig);
+deserialize_from_text!(GoalsConfig, "goals such as \"ttft<2s,tpot<50ms\"");
 
 #[cfg(test)]
 mod tests {

@@ -1,9 +1,7 @@
 //! How fast requests arrive, compared with their source.
 
 use super::gathered::{LATEST, Request};
-use crate::units::SimTime;
-use serde::de::{Deserializer, Error, Visitor};
-use serde::{Deserialize, Serialize, Serializer};
+use crate::units::{SimTime, deserialize_from_text, serialize_as_text};
 use std::fmt;
 use std::str::FromStr;
 
@@ -118,29 +116,8 @@ impl FromStr for RateConfig {
     }
 }
 
-impl Serialize for RateConfig {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for RateConfig {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl Visitor<'_> for Text {
-            type Value = RateConfig;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a rate such as \"x2\" or \"4/s\"")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<RateConfig, E> {
-                text.parse().map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_any(Text)
-    }
-}
+serialize_as_text!(RateConfig);
+deserialize_from_text!(RateConfig, "a rate such as \"x2\" or \"4/s\"");
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 //! | format | a row | arrival |
 //! | --- | --- | --- |
 //! | `Azure` | `TIMESTAMP,ContextTokens,GeneratedTokens` | `2023-11-16 18:17:03.9799600` |
-//! | `Mooncake` | `{"timestamp": 0, "input_length": 6758, "output_length": 500, "hash_ids": [0, 1]}` | milliseconds |
+//! | `Mooncake` | `{"timestamp": 0, "input_length": 700, "output_length": 5, "hash_ids": [0]}` | ms |
 //! | `Csv` | `arrival_s,prompt_tokens,output_tokens[,prefix]` | seconds |
 //!
 //! A log is read row by row, so that it needs no more memory than its requests, and no further than
